@@ -1,0 +1,1 @@
+"""payonce: the library behind a payment gateway that charges once."""

@@ -1,0 +1,3 @@
+from payonce.cli import main
+
+main()

@@ -1,0 +1,107 @@
+"""Cases: what whoever resolves an operation reads of it, and the expiry that nobody asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from payonce.claims import Standing, call_of, read_standing
+from payonce.connectors.base import Call, Capabilities
+from payonce.domain.errors import NotFound
+from payonce.domain.ids import IdFactory
+from payonce.domain.operations import Attempt, Operation, OperationKind, Subject
+from payonce.domain.payment import Payment
+from payonce.storage import attempts, payments
+from payonce.storage.database import Database
+
+@dataclass(frozen=True, slots=True)
+class LateSuccess:
+    """A reversal operation and the attempt that it undoes."""
+
+    standing: Standing
+    attempt: Attempt
+    call: Call
+
+
+class Cases:
+    """Reads from the primary, one transaction each."""
+
+    def __init__(
+        self, database: Database, ids: IdFactory, capabilities: Mapping[str, Capabilities]
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._capabilities = capabilities
+
+    async def standing(self, subject: Subject) -> Standing:
+        """How the operation stands now. Raises `NotFound` or `StorageUnavailable`."""
+        async with self._database.transaction() as connection:
+            return await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
+
+    async def payment(self, payment_id: str) -> Payment:
+        async with self._database.transaction() as connection:
+            payment = await payments.get_payment(connection, payment_id)
+        if payment is None:
+            raise NotFound(payment_id)
+        return payment
+
+    async def late_success(self, subject: Subject) -> LateSuccess:
+        """The reversal operation with the attempt that its `target_reference` names."""
+        async with self._database.transaction() as connection:
+            standing = await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
+            target = standing.operation.target_reference
+            attempt = target and await attempts.find_by_reference(connection, target)
+        if not attempt:
+            raise NotFound(f"the attempt that {subject.operation_id} undoes")
+        return LateSuccess(standing, attempt, self.call(standing, attempt))
+
+    async def admit_expiry(self, payment_id: str) -> str | None:
+        """The id of the expiry that is to be completed now; None where there is none, or something comes first.
+
+        Admitted like any operation, under the payment's lock: with a capture or void pending it waits for that.
+        Where the acquirer must be told, the expiry is left pending as a void for the workflow to send.
+        """
+        now = datetime.now(UTC)
+        async with self._database.transaction() as connection:
+            payment = await payments.lock_payment(connection, payment_id)
+            if payment is None:
+                raise NotFound(payment_id)
+            if payment.pending_operation is not None:
+                ours = payment.pending_operation["type"] == OperationKind.EXPIRE
+                return str(payment.pending_operation["id"]) if ours else None
+            if not payment.status.capturable or payment.capture_before is None or now < payment.capture_before:
+                return None
+            sent = self._capabilities[payment.connector_account].expiry_is_sent
+            expiry = _expiry(payment, operation_id=self._ids.expiry(payment_id=payment_id), now=now)
+            pending = {
+                "id": expiry.id,
+                "type": OperationKind.VOID if sent else OperationKind.EXPIRE,
+                "amount": expiry.amount_minor,
+            }
+            await payments.insert_operation(connection, expiry, sweep_at=now)
+            await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+        return None if sent else expiry.id
+
+    def call(self, standing: Standing, attempt: Attempt) -> Call:
+        """What an inquiry or a reversal asks for: by the attempt's own reference."""
+        return call_of(standing.payment, standing.operation, reference=attempt.reference)
+
+    def unanswered_until(self, attempt: Attempt, capabilities: Capabilities) -> datetime:
+        """Until when NOT_FOUND proves nothing."""
+        return attempts.unanswered_until(
+            attempt, call_deadline_s=capabilities.call_deadline_s, finality_s=capabilities.finality_s
+        )
+
+
+def _expiry(payment: Payment, *, operation_id: str, now: datetime) -> Operation:
+    return Operation(
+        id=operation_id,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=OperationKind.EXPIRE,
+        amount_minor=payment.capturable_minor,
+        currency=payment.currency,
+        created_at=now,
+        updated_at=now,
+        deferred_at=now,
+    )

@@ -1,0 +1,155 @@
+"""What the API shows: the JSON of a payment, a refund, an event and a stored problem.
+
+The answer of an operation is rendered in the transaction that records its outcome and replayed byte for byte.
+A stored problem lacks its `status` member: `api/problems.py`, which owns every status code, puts it in front.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from payonce.domain.operations import Operation
+from payonce.domain.outcomes import DeclineCode, FailureCode
+from payonce.domain.payment import Payment
+
+
+class AnswerKind(StrEnum):
+    """What an answer means; the API maps it to a status code."""
+
+    PAYMENT = "payment"  # a payment was created
+    PAYMENT_CHANGED = "payment_changed"  # a capture or void succeeded
+    REFUND = "refund"
+    ENDPOINT = "endpoint"  # a webhook endpoint was created
+    PAYMENT_DECLINED = "payment_declined"
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_NOT_CAPTURABLE = "payment_not_capturable"
+    PAYMENT_NOT_VOIDABLE = "payment_not_voidable"
+    PAYMENT_NOT_REFUNDABLE = "payment_not_refundable"
+    AMOUNT_TOO_LARGE = "amount_too_large"
+
+
+_TITLES = {
+    AnswerKind.PAYMENT_DECLINED: "The payment was declined",
+    AnswerKind.PAYMENT_FAILED: "The payment failed",
+    AnswerKind.PAYMENT_NOT_CAPTURABLE: "The payment cannot be captured",
+    AnswerKind.PAYMENT_NOT_VOIDABLE: "The payment cannot be voided",
+    AnswerKind.PAYMENT_NOT_REFUNDABLE: "The payment cannot be refunded",
+    AnswerKind.AMOUNT_TOO_LARGE: "The amount is too large",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The first definite answer of an operation: its kind and the bytes of its body."""
+
+    kind: AnswerKind
+    body: bytes
+
+
+def encode(value: Any) -> bytes:
+    """Compact UTF-8 JSON in the order in which the members were put in."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def payment_view(payment: Payment) -> dict[str, Any]:
+    """The payment object of the API."""
+    pending = payment.pending_operation
+    return {
+        "id": payment.id,
+        "object": "payment",
+        "status": payment.status.value,
+        "amount": payment.amount_minor,
+        "currency": payment.currency,
+        "capture_method": payment.capture_method,
+        "amount_authorized": payment.amount_authorized_minor,
+        "amount_capturable": payment.capturable_minor,
+        "amount_captured": payment.amount_captured_minor,
+        "amount_refundable": payment.refundable_minor,
+        "amount_refunded": payment.amount_refunded_minor,
+        "payment_method": payment.payment_method,
+        "merchant_reference": payment.merchant_reference,
+        "description": payment.description,
+        "metadata": payment.metadata,
+        "return_url": payment.return_url,
+        "customer": payment.customer,
+        "connector": payment.connector,
+        "connector_reference": payment.connector_reference,
+        "capture_before": payment.capture_before and timestamp(payment.capture_before),
+        "next_action": payment.next_action,
+        "pending_operation": pending and {"type": pending["type"], "amount": pending["amount"]},
+        "review": payment.review,
+        "last_error": payment.last_error,
+        "created_at": timestamp(payment.created_at),
+        "updated_at": timestamp(payment.updated_at),
+        "sequence": payment.sequence,
+    }
+
+
+def refund_view(refund: Operation) -> dict[str, Any]:
+    """The refund object of the API."""
+    return {
+        "id": refund.id,
+        "object": "refund",
+        "payment": refund.payment_id,
+        "status": refund.status.value,
+        "amount": refund.amount_minor,
+        "currency": refund.currency,
+        "reason": refund.reason,
+        "metadata": refund.metadata,
+        "connector_reference": refund.connector_reference,
+        "last_error": refund.last_error,
+        "created_at": timestamp(refund.created_at),
+        "updated_at": timestamp(refund.updated_at),
+    }
+
+
+def event_body(*, event_id: str, type_: str, at: datetime, sequence: int, data: Mapping[str, Any]) -> bytes:
+    """An event as the API shows it and as every delivery carries it, byte for byte."""
+    members = {"id": event_id, "type": type_, "timestamp": timestamp(at), "sequence": sequence, "data": data}
+    return encode(members)
+
+
+def decline_error(code: DeclineCode) -> dict[str, Any]:
+    """`last_error` after the issuer's no."""
+    return {
+        "code": "payment_declined",
+        "decline_code": code.value,
+        "message": code.message,
+        "advice": code.advice.value,
+    }
+
+
+def failure_error(code: FailureCode) -> dict[str, Any]:
+    """`last_error` of what failed without an issuer's no."""
+    return {"code": code.value, "decline_code": None, "message": code.message, "advice": None}
+
+
+def problem_answer(
+    kind: AnswerKind, *, detail: str, request_id: str | None, members: Mapping[str, Any] | None = None
+) -> Answer:
+    """A problem document (RFC 9457) without its `status` member."""
+    code = kind.value
+    head = {"type": f"urn:payonce:problem:{code}", "title": _TITLES[kind], "detail": detail, "code": code}
+    return Answer(kind, encode({**head, "request_id": request_id, **(members or {})}))
+
+
+def failed_answer(payment: Payment, error: Mapping[str, Any], *, request_id: str | None) -> Answer:
+    """The 402 of a declined or failed authorization, capture or void, with the payment inside."""
+    declined = error["decline_code"] is not None
+    retryable = DeclineCode(error["decline_code"]).retryable if declined else True
+    members = {
+        "decline_code": error["decline_code"],
+        "retryable": retryable,
+        "advice": error["advice"],
+        "payment": payment_view(payment),
+    }
+    kind = AnswerKind.PAYMENT_DECLINED if declined else AnswerKind.PAYMENT_FAILED
+    return problem_answer(kind, detail=error["message"], request_id=request_id, members=members)

@@ -1,0 +1,123 @@
+"""What the business did not decide.
+
+    PaymentError
+     ├─ InvalidRequest            the caller's mistake, found before anything was admitted
+     ├─ NotFound
+     ├─ Conflict
+     │   ├─ IllegalTransition     the transition table has no such step
+     │   ├─ IdempotencyMismatch   same key, another request
+     │   └─ OperationInProgress   another capture or void is pending
+     ├─ Refused                   a refusal for state or amount: itself the stored answer
+     └─ ConnectorError
+         ├─ NotSent               provably not processed: retry or fail over
+         ├─ OutcomeUnknown        inquire first, never fail over
+         ├─ Rejected              bad credentials or configuration: page someone
+         └─ RateLimited
+
+Declines are values (`payonce.domain.outcomes.Declined`), never exceptions. The docstring of a class is its
+default message; HTTP status codes live in `api/problems.py` alone.
+"""
+
+from typing import ClassVar
+
+
+class PaymentError(Exception):
+    """The payment could not go on."""
+
+    code: ClassVar[str] = "payment_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        super().__init__(self.message)
+
+
+class InvalidRequest(PaymentError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str | None = None, *, pointer: str = "", code: str | None = None) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+        self.problem_code = code or self.code
+
+
+class NotFound(PaymentError):
+    """There is no such object."""
+
+    code = "not_found"
+
+
+class Conflict(PaymentError):
+    """The request conflicts with the state of the object."""
+
+    code = "conflict"
+
+
+class IllegalTransition(Conflict):
+    """The payment cannot take this step from its status."""
+
+    code = "illegal_transition"
+
+    def __init__(self, *, status: str, change: str) -> None:
+        super().__init__(f"{change} is not possible from {status}")
+        self.status = status
+        self.change = change
+
+
+class IdempotencyMismatch(Conflict):
+    """The idempotency key was already used with a different request."""
+
+    code = "idempotency_key_reused"
+
+
+class OperationInProgress(Conflict):
+    """Another operation on this payment has no outcome yet; retry when it has one."""
+
+    code = "operation_in_progress"
+    retryable = True
+
+
+class Refused(PaymentError):
+    """The state or the amounts of the payment do not allow the operation."""
+
+    def __init__(self, refusal: "str", message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+
+
+class ConnectorError(PaymentError):
+    """The connector could not complete the call."""
+
+    code = "connector_error"
+
+
+class NotSent(ConnectorError):
+    """Not one byte of the request reached the acquirer, or it documents that it did nothing."""
+
+    code = "not_sent"
+    retryable = True
+
+
+class OutcomeUnknown(ConnectorError):
+    """The acquirer may have processed the request: only an inquiry can tell."""
+
+    code = "outcome_unknown"
+
+
+class Rejected(ConnectorError):
+    """The acquirer refuses our credentials or our configuration; nothing was processed."""
+
+    code = "rejected"
+
+
+class RateLimited(ConnectorError):
+    """The acquirer asks us to slow down; nothing was processed."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        super().__init__()
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,61 @@
+"""Ids are derived, not drawn: the same key names the same payment in every process, for ever.
+
+An id is a prefix, the cell's code and 120 bits of HMAC-SHA256 over what it stands for, in lower-case base32:
+URL-safe, at most 64 characters, and the workflow id at the same time.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+
+ID_MAX_LENGTH = 64
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_DIGEST_BYTES = 15  # 120 bits: 24 base32 characters without padding
+
+
+class IdFactory:
+    """Derives ids under one secret; changing the secret changes every id, so it is never rotated."""
+
+    def __init__(self, secret: bytes, *, cell: str) -> None:
+        self._secret = secret
+        self._cell = cell
+
+    def payment(self, *, merchant_id: str, mode: str, key: str) -> str:
+        return self._derive("pay", merchant_id, mode, key)
+
+    def refund(self, *, merchant_id: str, mode: str, key: str) -> str:
+        return self._derive("re", merchant_id, mode, key)
+
+    def operation(self, *, merchant_id: str, mode: str, key: str) -> str:
+        """The id of a capture or a void, and of the update that carries it."""
+        return self._derive("op", merchant_id, mode, key)
+
+    def endpoint(self, *, merchant_id: str, mode: str, key: str) -> str:
+        return self._derive("we", merchant_id, mode, key)
+
+    def event(self, *, payment_id: str, sequence: int) -> str:
+        return self._derive("evt", payment_id, str(sequence))
+
+    def expiry(self, *, payment_id: str) -> str:
+        return self._derive("op", payment_id, "expiry")
+
+    def reversal(self, *, reference: str) -> str:
+        """The id of the operation that undoes the attempt with this reference of ours."""
+        return self._derive("op", reference, "reversal")
+
+    def _derive(self, prefix: str, *parts: str) -> str:
+        message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (prefix, *parts))
+        digest = hmac.new(self._secret, message, hashlib.sha256).digest()[:_DIGEST_BYTES]
+        return f"{prefix}_{self._cell}{base64.b32encode(digest).decode().lower()}"
+
+
+def attempt_reference(operation_id: str, number: int) -> str:
+    """Our reference for one attempt: unique for ever, sent to the acquirer, and what an inquiry asks for."""
+    return f"{operation_id}-{number}"
+
+
+def random_id(prefix: str) -> str:
+    """An id that stands for nothing but itself: a merchant, an API key, a boot."""
+    return f"{prefix}_{base64.b32encode(secrets.token_bytes(_DIGEST_BYTES)).decode().lower()}"

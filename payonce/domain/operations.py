@@ -1,0 +1,158 @@
+"""Operations and attempts: what may be admitted, and what a recorded fact makes of them.
+
+An operation is what a merchant asked for (or an expiry, or a reversal of ours); an attempt is one request to an
+acquirer for it. `admit_*` decide under the payment's row lock whether an operation may begin; `settle` in
+`payonce.domain.settlement` decides what a fact changes. Both are pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, assert_never
+
+from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
+
+
+class OperationKind(StrEnum):
+    AUTHORIZE = "authorize"
+    CAPTURE = "capture"
+    VOID = "void"
+    REFUND = "refund"
+    EXPIRE = "expire"
+    REVERSE = "reverse"  # undoes an attempt that succeeded after it was proven not to have
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a payment may have only one pending operation of these kinds."""
+        match self:
+            case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
+                return True
+            case OperationKind.AUTHORIZE | OperationKind.REFUND | OperationKind.REVERSE:
+                return False
+            case _:
+                assert_never(self)
+
+
+class OperationStatus(StrEnum):
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class AttemptState(StrEnum):
+    CLAIMED = "claimed"  # its owner may send, until `send_before`
+    NOT_SENT = "not_sent"  # its owner says that nothing was sent, and never will be
+    UNKNOWN = "unknown"  # it may have been processed: only an inquiry can tell
+    REVERSING = "reversing"  # it did what was not asked for, and is being reversed
+    APPROVED = "approved"
+    DECLINED = "declined"
+    NOT_PROCESSED = "not_processed"
+
+    @property
+    def definite(self) -> bool:
+        """Whether the first definite fact about the attempt is known; a later one never overwrites it."""
+        match self:
+            case AttemptState.APPROVED | AttemptState.DECLINED | AttemptState.NOT_PROCESSED:
+                return True
+            case (
+                AttemptState.CLAIMED | AttemptState.NOT_SENT | AttemptState.UNKNOWN | AttemptState.REVERSING
+            ):
+                return False
+            case _:
+                assert_never(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row of `operations`; a refund is the refund object of the API as well."""
+
+    id: str
+    payment_id: str
+    merchant_id: str
+    mode: str
+    kind: OperationKind
+    amount_minor: int
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+    status: OperationStatus = OperationStatus.PENDING
+    final: bool = True  # a capture that releases what it leaves
+    reason: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    connector_reference: str | None = None
+    last_error: Mapping[str, Any] | None = None
+    request_id: str | None = None  # of the request that was admitted: it is in the stored answer
+    deferred_at: datetime | None = None  # since when its outcome is answered with 202
+    review_at: datetime | None = None  # since when an operator must decide
+    target_reference: str | None = None  # of the attempt that a reversal undoes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One row of `attempts`: one request to one connector account under one reference of ours."""
+
+    operation_id: str
+    number: int
+    payment_id: str
+    kind: OperationKind
+    connector: str
+    connector_account: str
+    reference: str
+    state: AttemptState
+    owner: str  # the per-boot id of the process that may send
+    token: str  # of the run that claimed it
+    send_before: datetime  # database time
+    claimed_at: datetime
+    connector_reference: str | None = None
+    failure_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a fact is about: one operation of one payment."""
+
+    payment_id: str
+    operation_id: str
+
+
+def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:
+    """The amount to capture, in minor units. Raises `Refused` or `OperationInProgress`."""
+    _idle(payment)
+    closes_at = payment.capture_before and payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
+    if not payment.status.capturable or (closes_at is not None and now >= closes_at):
+        raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
+    return _within(amount_minor, payment.capturable_minor, what="capturable")
+
+
+def admit_void(payment: Payment) -> int:
+    """The amount that the void releases. Raises `Refused` or `OperationInProgress`."""
+    _idle(payment)
+    if not payment.status.capturable:
+        raise Refused("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
+    return payment.capturable_minor
+
+
+def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:
+    """The amount to refund, in minor units. Raises `Refused`; refunds run in parallel."""
+    if payment.refundable_minor == 0:
+        what = "nothing is left to refund" if payment.amount_captured_minor else "nothing was captured"
+        raise Refused("payment_not_refundable", f"The payment cannot be refunded: {what}.")
+    return _within(amount_minor, payment.refundable_minor, what="refundable")
+
+
+def _idle(payment: Payment) -> None:
+    """One capture or void at a time, decided at admission."""
+    if payment.status in (PaymentStatus.INIT, PaymentStatus.PROCESSING):
+        raise OperationInProgress(f"The payment is {payment.status}: it has no outcome yet.")
+    if payment.pending_operation is not None:
+        raise OperationInProgress(f"A {payment.pending_operation['type']} of this payment is pending.")
+
+
+def _within(amount_minor: int | None, limit_minor: int, *, what: str) -> int:
+    if amount_minor is None:
+        return limit_minor
+    if amount_minor > limit_minor:
+        raise Refused("amount_too_large", f"Only {limit_minor} is {what}.")
+    return amount_minor

@@ -1,0 +1,181 @@
+"""What an acquirer said, or what is proven about an attempt: the facts that the recording function takes.
+
+Every member carries `kind`, since a union without it is decoded as its first member (see `design.md` §4).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, assert_never
+
+
+class Advice(StrEnum):
+    """What the merchant may do after a decline."""
+
+    NEVER_RETRY = "never_retry"
+    RETRY_LATER = "retry_later"
+    FIX_DATA = "fix_data"
+    AUTHENTICATE = "authenticate"
+
+
+class DeclineCode(StrEnum):
+    """Why the issuer said no, in our words. Source: the public contract, `api.md`."""
+
+    GENERIC_DECLINE = "generic_decline"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    LOST_CARD = "lost_card"
+    STOLEN_CARD = "stolen_card"
+    EXPIRED_CARD = "expired_card"
+    INCORRECT_CVC = "incorrect_cvc"
+    PROCESSING_ERROR = "processing_error"
+    DO_NOT_HONOR = "do_not_honor"
+    AUTHENTICATION_FAILED = "authentication_failed"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    FRAUD_SUSPECTED = "fraud_suspected"
+    LIMIT_EXCEEDED = "limit_exceeded"
+
+    @property
+    def advice(self) -> Advice:
+        """Exhaustive: a new code does not type-check until it is classified."""
+        match self:
+            case DeclineCode.LOST_CARD | DeclineCode.STOLEN_CARD | DeclineCode.FRAUD_SUSPECTED:
+                return Advice.NEVER_RETRY
+            case DeclineCode.EXPIRED_CARD | DeclineCode.INCORRECT_CVC:
+                return Advice.FIX_DATA
+            case DeclineCode.AUTHENTICATION_FAILED | DeclineCode.AUTHENTICATION_REQUIRED:
+                return Advice.AUTHENTICATE
+            case (
+                DeclineCode.GENERIC_DECLINE
+                | DeclineCode.INSUFFICIENT_FUNDS
+                | DeclineCode.PROCESSING_ERROR
+                | DeclineCode.DO_NOT_HONOR
+                | DeclineCode.LIMIT_EXCEEDED
+            ):
+                return Advice.RETRY_LATER
+            case _:
+                assert_never(self)
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same data may be accepted later, under a new key."""
+        return self.advice is Advice.RETRY_LATER
+
+    @property
+    def message(self) -> str:
+        return _DECLINE_MESSAGES[self]
+
+
+_DECLINE_MESSAGES = {
+    DeclineCode.GENERIC_DECLINE: "The issuer declined the payment and gave no reason.",
+    DeclineCode.INSUFFICIENT_FUNDS: "The account does not hold enough money.",
+    DeclineCode.LOST_CARD: "The card was reported lost.",
+    DeclineCode.STOLEN_CARD: "The card was reported stolen.",
+    DeclineCode.EXPIRED_CARD: "The issuer says that the card has expired.",
+    DeclineCode.INCORRECT_CVC: "The card's security code is wrong.",
+    DeclineCode.PROCESSING_ERROR: "The issuer or the acquirer could not process the payment.",
+    DeclineCode.DO_NOT_HONOR: "The issuer declined the payment.",
+    DeclineCode.AUTHENTICATION_FAILED: "The cardholder could not be authenticated.",
+    DeclineCode.AUTHENTICATION_REQUIRED: "The issuer requires the cardholder to be authenticated.",
+    DeclineCode.FRAUD_SUSPECTED: "The issuer suspects fraud.",
+    DeclineCode.LIMIT_EXCEEDED: "The payment exceeds a limit of the card.",
+}
+
+
+class FailureCode(StrEnum):
+    """Why a payment failed although no issuer declined it: `last_error.code`."""
+
+    PAYMENT_TIMED_OUT = "payment_timed_out"
+    NOT_PROCESSED = "not_processed"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    CARD_DATA_LOST = "card_data_lost"
+    ABANDONED = "abandoned"
+
+    @property
+    def message(self) -> str:
+        return _FAILURE_MESSAGES[self]
+
+
+_FAILURE_MESSAGES = {
+    FailureCode.PAYMENT_TIMED_OUT: "The customer did not complete the payment in time.",
+    FailureCode.NOT_PROCESSED: "The acquirer provably did not process the request; no money moved.",
+    FailureCode.AMOUNT_MISMATCH: "The acquirer approved another amount or currency; it was reversed.",
+    FailureCode.CARD_DATA_LOST: "The process that held the card ended before anything was processed.",
+    FailureCode.ABANDONED: "The payment was abandoned before it was authorized.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The acquirer moved, or holds, exactly this amount."""
+
+    connector_reference: str
+    amount_minor: int
+    currency: str
+    capture_before: datetime | None = None
+    kind: Literal["approved"] = "approved"
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The issuer or the acquirer said no; nothing moved."""
+
+    code: DeclineCode
+    connector_reference: str | None = None
+    kind: Literal["declined"] = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The acquirer has not decided, or said something that we do not map: inquire."""
+
+    connector_reference: str | None = None
+    reason: str = "pending"
+    kind: Literal["pending"] = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """The acquirer does not know our reference; proof only after finality."""
+
+    kind: Literal["not_found"] = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversed:
+    """Whatever the reference did is undone, and a late arrival under it is blocked where the acquirer can."""
+
+    kind: Literal["reversed"] = "reversed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Proven: not one byte of the attempt was sent."""
+
+    reason: str = "not_sent"
+    kind: Literal["unsent"] = "unsent"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The attempt may have been processed."""
+
+    cause: str
+    kind: Literal["unknown"] = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NotProcessed:
+    """Proven: the attempt moved nothing that was not undone, and never will."""
+
+    code: FailureCode
+    kind: Literal["not_processed"] = "not_processed"
+
+
+Reply = Approved | Declined | Pending
+"""What a connector's authorize, capture, void or refund returns."""
+
+Inquiry = Approved | Declined | Pending | NotFound | Reversed
+"""What a connector's inquire returns."""
+
+Fact = Approved | Declined | Pending | Unsent | Unknown | Reversed | NotProcessed
+"""What can be recorded of an attempt."""

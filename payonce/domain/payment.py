@@ -1,0 +1,165 @@
+"""A payment, its statuses, and the table of what may follow what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, assert_never
+
+from payonce.domain.errors import IllegalTransition
+
+CAPTURE_CLOSES_BEFORE_EXPIRY = timedelta(minutes=5)  # a capture must reach the acquirer while it still holds
+
+
+class PaymentStatus(StrEnum):
+    INIT = "init"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+    PARTIALLY_CAPTURED = "partially_captured"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    PARTIALLY_REFUNDED = "partially_refunded"
+    REFUNDED = "refunded"
+
+    @property
+    def capturable(self) -> bool:
+        """Whether some of the authorization may still be captured, voided or expire."""
+        return self in (PaymentStatus.AUTHORIZED, PaymentStatus.PARTIALLY_CAPTURED)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the authorization has no definite outcome yet."""
+        match self:
+            case PaymentStatus.INIT | PaymentStatus.REQUIRES_ACTION | PaymentStatus.PROCESSING:
+                return True
+            case (
+                PaymentStatus.AUTHORIZED
+                | PaymentStatus.PARTIALLY_CAPTURED
+                | PaymentStatus.CAPTURED
+                | PaymentStatus.VOIDED
+                | PaymentStatus.EXPIRED
+                | PaymentStatus.FAILED
+                | PaymentStatus.PARTIALLY_REFUNDED
+                | PaymentStatus.REFUNDED
+            ):
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def open(self) -> bool:
+        """Whether the payment's workflow still has something to do."""
+        return self.undecided or self.capturable
+
+
+class Change(StrEnum):
+    """What happened to a payment."""
+
+    DEFERRED = "deferred"  # no outcome in time, or the outcome is unknown
+    ACTION_REQUIRED = "action_required"
+    AUTHORIZED = "authorized"
+    FAILED = "failed"
+    CAPTURED_IN_PART = "captured_in_part"
+    CAPTURED = "captured"  # all of it, or the last part: nothing is capturable any more
+    VOIDED = "voided"
+    EXPIRED = "expired"
+    REFUNDED_IN_PART = "refunded_in_part"
+    REFUNDED = "refunded"
+
+
+_S, _C = PaymentStatus, Change
+
+TRANSITIONS: Mapping[tuple[PaymentStatus, Change], PaymentStatus] = {
+    (_S.INIT, _C.DEFERRED): _S.PROCESSING,
+    (_S.INIT, _C.ACTION_REQUIRED): _S.REQUIRES_ACTION,
+    (_S.INIT, _C.AUTHORIZED): _S.AUTHORIZED,
+    (_S.INIT, _C.FAILED): _S.FAILED,
+    (_S.REQUIRES_ACTION, _C.DEFERRED): _S.PROCESSING,
+    (_S.REQUIRES_ACTION, _C.AUTHORIZED): _S.AUTHORIZED,
+    (_S.REQUIRES_ACTION, _C.FAILED): _S.FAILED,
+    (_S.REQUIRES_ACTION, _C.VOIDED): _S.VOIDED,
+    (_S.PROCESSING, _C.ACTION_REQUIRED): _S.REQUIRES_ACTION,
+    (_S.PROCESSING, _C.AUTHORIZED): _S.AUTHORIZED,
+    (_S.PROCESSING, _C.FAILED): _S.FAILED,
+    (_S.AUTHORIZED, _C.CAPTURED_IN_PART): _S.PARTIALLY_CAPTURED,
+    (_S.AUTHORIZED, _C.CAPTURED): _S.CAPTURED,
+    (_S.AUTHORIZED, _C.VOIDED): _S.VOIDED,
+    (_S.AUTHORIZED, _C.EXPIRED): _S.EXPIRED,
+    # While anything is capturable the status follows the capture side; refunds show in the amounts.
+    (_S.PARTIALLY_CAPTURED, _C.CAPTURED_IN_PART): _S.PARTIALLY_CAPTURED,
+    (_S.PARTIALLY_CAPTURED, _C.CAPTURED): _S.CAPTURED,
+    (_S.PARTIALLY_CAPTURED, _C.VOIDED): _S.CAPTURED,
+    (_S.PARTIALLY_CAPTURED, _C.EXPIRED): _S.CAPTURED,
+    (_S.PARTIALLY_CAPTURED, _C.REFUNDED_IN_PART): _S.PARTIALLY_CAPTURED,
+    (_S.PARTIALLY_CAPTURED, _C.REFUNDED): _S.PARTIALLY_CAPTURED,
+    (_S.CAPTURED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
+    (_S.CAPTURED, _C.REFUNDED): _S.REFUNDED,
+    (_S.PARTIALLY_REFUNDED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
+    (_S.PARTIALLY_REFUNDED, _C.REFUNDED): _S.REFUNDED,
+}
+
+
+def next_status(status: PaymentStatus, change: Change) -> PaymentStatus:
+    """The status after the change. Raises `IllegalTransition` for a pair that is not in the table."""
+    try:
+        return TRANSITIONS[status, change]
+    except KeyError:
+        raise IllegalTransition(status=status, change=change) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """One row of `payments`; amounts in minor units of `currency`, times in UTC."""
+
+    id: str
+    merchant_id: str
+    mode: str
+    status: PaymentStatus
+    amount_minor: int
+    currency: str
+    capture_method: str
+    payment_method: Mapping[str, Any]  # as the API shows it: never a full card number
+    idempotency_key: str
+    connector: str
+    connector_account: str
+    created_at: datetime
+    updated_at: datetime
+    amount_authorized_minor: int = 0
+    amount_captured_minor: int = 0
+    amount_refunded_minor: int = 0
+    amount_refund_pending_minor: int = 0
+    merchant_reference: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    return_url: str | None = None
+    customer: Mapping[str, Any] | None = None
+    connector_reference: str | None = None
+    capture_before: datetime | None = None
+    next_action: Mapping[str, Any] | None = None
+    pending_operation: Mapping[str, Any] | None = None  # {"id", "type", "amount"}: the capture or void under way
+    review: Mapping[str, Any] | None = None  # {"reason", "since"}: an operator must decide
+    last_error: Mapping[str, Any] | None = None
+    sequence: int = 0
+
+    @property
+    def capturable_minor(self) -> int:
+        """What may still be captured; a pending capture holds nothing, since only one runs at a time."""
+        if not self.status.capturable:
+            return 0
+        return self.amount_authorized_minor - self.amount_captured_minor
+
+    @property
+    def refundable_minor(self) -> int:
+        """Captured, less what is refunded or held by a pending refund."""
+        return self.amount_captured_minor - self.amount_refunded_minor - self.amount_refund_pending_minor
+
+    @property
+    def automatic(self) -> bool:
+        return self.capture_method == "automatic"
+
+    def changed(self, change: Change, **fields: Any) -> "Payment":
+        """The payment after the change, its status by the table. Raises `IllegalTransition`."""
+        return replace(self, status=next_status(self.status, change), **fields)

@@ -1,0 +1,46 @@
+"""When to ask again: schedules as data, so that a rail differs in numbers and not in code."""
+
+from dataclasses import dataclass
+
+NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
+_RETRY_FIRST_S, _RETRY_LONGEST_S, _RETRY_GIVE_UP = 0.5, 600.0, 150  # about a day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InquirySchedule:
+    """The delays between inquiries about one attempt, in seconds.
+
+    First `first_s` one by one, then every `then_every_s`; after `review_after_s` an operator is told and the
+    delay becomes `slow_every_s`; after `give_up_after_s` nobody asks any more and the payment stays in review.
+    """
+
+    first_s: tuple[float, ...]
+    then_every_s: float
+    review_after_s: float
+    slow_every_s: float
+    give_up_after_s: float
+
+    def delay_s(self, *, inquiries: int, since_s: float) -> float | None:
+        """The wait before the next inquiry, `inquiries` made and `since_s` after the first; None: no more."""
+        if since_s >= self.give_up_after_s:
+            return None
+        if since_s >= self.review_after_s:
+            return self.slow_every_s
+        return self.first_s[inquiries] if inquiries < len(self.first_s) else self.then_every_s
+
+
+def retry_delay_s(retries: int) -> float | None:
+    """The wait before a further attempt of a capture, void or refund that was provably not sent; None: no more."""
+    if retries >= _RETRY_GIVE_UP:
+        return None
+    return float(min(_RETRY_FIRST_S * 2.0 ** min(retries, 16), _RETRY_LONGEST_S))
+
+
+UNKNOWN_ACCOUNT_INQUIRIES = InquirySchedule(
+    first_s=(1, 2, 4, 8),
+    then_every_s=8,
+    review_after_s=600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+"""Where an attempt ended without saying at which account: the first inquiry answers with that one's schedule."""

@@ -1,0 +1,36 @@
+"""What is counted, for Prometheus; labels are bounded sets, never ids."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+OUTCOMES = Counter(
+    "payonce_operation_outcomes", "Operations with a definite outcome", ["kind", "status", "connector"]
+)
+LATE_SUCCESSES = Counter(
+    "payonce_late_successes", "Successes that contradicted a recorded failure; each is undone", ["kind"]
+)
+REVIEWS = Counter("payonce_reviews", "Operations that an operator must decide", ["kind"])
+CONNECTOR_CALLS = Counter(
+    "payonce_connector_calls", "Calls to acquirers by what they established", ["account", "kind", "result"]
+)
+CONNECTOR_SECONDS = Histogram(
+    "payonce_connector_call_seconds",
+    "Time of a call to an acquirer",
+    ["account", "kind"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
+)
+REQUESTS = Counter("payonce_http_requests", "Answered requests", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "payonce_http_request_seconds",
+    "Time from a request's first byte to its answer",
+    ["method", "route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10),
+)
+IN_FLIGHT = Gauge("payonce_admitted_in_flight", "Operations that a request of this process waits for")
+SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
+RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
+DELIVERIES = Counter("payonce_webhook_attempts", "Webhook delivery attempts", ["result"])
+DELIVERY_LAG_SECONDS = Histogram(
+    "payonce_webhook_first_attempt_lag_seconds",
+    "Time from the event's commit to its first delivery attempt",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)

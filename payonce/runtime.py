@@ -1,0 +1,73 @@
+"""Opens and closes everything that a process needs, once."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from payonce.claims import Rights
+from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
+from payonce.connectors.registry import open_connectors
+from payonce.domain.ids import IdFactory
+from payonce.settings import Settings
+from payonce.storage.database import Database, check_durability
+from payonce.storage.recording import Recorder
+from payonce.wakeups import WakeUps
+
+REDIS_TIMEOUT_S = 0.5
+REDIS_CONNECTIONS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The collaborators of one process."""
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    wakeups: WakeUps
+    ids: IdFactory
+    rights: Rights
+    recorder: Recorder
+    accounts: tuple[ConnectorAccount, ...]
+    connectors: Mapping[str, Connector]  # by account id
+
+    @property
+    def capabilities(self) -> dict[str, Capabilities]:
+        """By account id, in the order of the settings."""
+        return {account_id: connector.capabilities for account_id, connector in self.connectors.items()}
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Everything is open while the block runs; recordings under way end before the connections close.
+
+    Raises `StorageUnavailable` when Postgres cannot be reached or could lose a commit.
+    """
+    database = Database(settings.database_url, pool_size=settings.database_pool_size)
+    redis = Redis.from_url(
+        settings.redis_url,
+        socket_timeout=None,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        max_connections=REDIS_CONNECTIONS_MAX,
+    )
+    connectors: Mapping[str, Connector] = {}
+    recorder: Recorder | None = None
+    try:
+        await check_durability(database, live=settings.live)
+        ids = IdFactory(settings.secret_for("ids"), cell=settings.cell)
+        wakeups = WakeUps(redis)
+        recorder = Recorder(database, ids, wakeups)
+        accounts = settings.accounts()
+        connectors = open_connectors(accounts)
+        yield Runtime(
+            settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors
+        )
+    finally:
+        if recorder is not None:
+            await recorder.drain()
+        for connector in connectors.values():
+            await connector.close()
+        await redis.aclose()
+        await database.close()

@@ -1,0 +1,91 @@
+"""What a process is told about its surroundings: `PAYONCE_*` variables, read once and passed on."""
+
+import hashlib
+import hmac
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from payonce.domain.routing import ConnectorAccount
+
+DERIVATION_KEY_MIN_LENGTH = 32
+
+
+class AccountSettings(BaseModel):
+    """A merchant agreement with an acquirer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    connector: str
+    mode: Literal["test", "live"]
+    base_url: str
+    key: SecretStr
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+class Settings(BaseSettings):
+    """Raises `ValidationError` at start-up for what is missing or wrong; nothing is defaulted silently later."""
+
+    model_config = SettingsConfigDict(env_prefix="PAYONCE_", frozen=True, hide_input_in_errors=True)
+
+    database_url: str
+    redis_url: str
+    temporal_address: str
+    temporal_namespace: str = "default"
+    derivation_key: SecretStr = Field(min_length=DERIVATION_KEY_MIN_LENGTH)
+    """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
+    cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
+    live: bool = False
+    """Whether live keys are served; start-up then insists on a synchronous standby."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    in_flight_max: int = Field(default=100, ge=1, le=1000)
+    """Creates under way in one API process; also its workflow task slots, local activity slots and cache."""
+    database_pool_size: int = Field(default=20, ge=2, le=200)
+
+    sandbox_acquirer_url: str | None = None
+    sandbox_acquirer_key: SecretStr = SecretStr("sandbox-acquirer-key")
+    connector_accounts: tuple[AccountSettings, ...] = ()
+
+    receipts_url: str | None = None
+    allow_loopback_webhooks: bool = False
+    """Plain-HTTP loopback webhook and return URLs; the development stack only."""
+    metrics_port: int | None = None
+    """Where a process without an HTTP API serves /metrics and /livez."""
+    log_level: str = "info"
+
+    def secret_for(self, purpose: str) -> bytes:
+        """A 256-bit key for one purpose (HKDF-Expand with one block, RFC 5869 §2.3)."""
+        key = self.derivation_key.get_secret_value().encode()
+        return hmac.new(key, purpose.encode() + b"\x01", hashlib.sha256).digest()
+
+    def accounts(self) -> tuple[ConnectorAccount, ...]:
+        """The connector accounts in order of preference, the sandbox last."""
+        configured = tuple(
+            ConnectorAccount(
+                id=account.id,
+                connector=account.connector,
+                mode=account.mode,
+                base_url=account.base_url,
+                key=account.key.get_secret_value(),
+                options=account.options,
+            )
+            for account in self.connector_accounts
+        )
+        return configured + self._sandbox_accounts()
+
+    def _sandbox_accounts(self) -> tuple[ConnectorAccount, ...]:
+        if self.sandbox_acquirer_url is None:
+            return ()
+        return (
+            ConnectorAccount(
+                id="sandbox_card",
+                connector="sandbox_card",
+                mode="test",
+                base_url=self.sandbox_acquirer_url,
+                key=self.sandbox_acquirer_key.get_secret_value(),
+            ),
+        )

@@ -1,0 +1,136 @@
+"""Wake-ups: tell whoever waits for an operation that there is something to read.
+
+In this process a future, in others a Redis message. Both are hints: what is true is read from Postgres, and a
+lost hint costs the wait until the next look at the row, nothing else.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from payonce.domain.answers import Answer
+from payonce.logging import get_logger
+
+CHANNEL_OUTCOMES = "payonce:outcomes"
+CHANNEL_EVENTS = "payonce:events"
+_PUBLISH_TIMEOUT_S = 0.25
+_RECONNECT_S = 1.0
+_PENDING_PUBLISHES_MAX = 1_000
+
+log = get_logger(__name__)
+
+
+class Waiter:
+    """One who waits for an operation, and the answer if it was committed in this process."""
+
+    __slots__ = ("answer", "event")
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.answer: Answer | None = None
+
+    async def wait(self, *, timeout_s: float) -> None:
+        """Returns at the next wake-up or after the time-out."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.event.wait()
+        self.event.clear()
+
+
+class WakeUps:
+    """Waiters of this process by operation id, and the way to those of other processes."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    @contextmanager
+    def waiting(self, operation_id: str) -> Iterator[Waiter]:
+        """Woken at every wake-up of the operation while the block runs."""
+        waiter = Waiter()
+        self._waiting[operation_id].add(waiter)
+        try:
+            yield waiter
+        finally:
+            self._waiting[operation_id].discard(waiter)
+            if not self._waiting[operation_id]:
+                del self._waiting[operation_id]
+
+    def wake(self, operation_id: str, *, answer: Answer | None = None, events: bool = False) -> None:
+        """Wakes the waiters of the operation everywhere, and the relay when there are events to deliver.
+
+        `answer` is the one that the caller has just committed: waiters of this process need not read it again.
+        """
+        here = self._wake_here(operation_id, answer)
+        if not here:
+            self._publish(CHANNEL_OUTCOMES, operation_id)
+        if events:
+            self._publish(CHANNEL_EVENTS, "")
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Wake-ups from other processes arrive while the block runs."""
+        async with self._subscribed(CHANNEL_OUTCOMES, self._wake_here):
+            yield
+
+    @asynccontextmanager
+    async def hearing_events(self) -> AsyncIterator[asyncio.Event]:
+        """Set whenever some process recorded events, while the block runs; clear it before looking."""
+        heard = asyncio.Event()
+        async with self._subscribed(CHANNEL_EVENTS, lambda _message: heard.set()):
+            yield heard
+
+    def _wake_here(self, operation_id: str, answer: Answer | None = None) -> bool:
+        waiters = self._waiting.get(operation_id, set())
+        for waiter in waiters:
+            waiter.answer = waiter.answer or answer
+            waiter.event.set()
+        return bool(waiters)
+
+    def _publish(self, channel: str, message: str) -> None:
+        """Sent in the background: a slow Redis holds no payment up."""
+        if len(self._publishing) >= _PENDING_PUBLISHES_MAX:
+            return
+        task = asyncio.create_task(self._send(channel, message))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+
+    async def _send(self, channel: str, message: str) -> None:
+        try:
+            async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
+                await self._redis.publish(channel, message)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.debug("wake_up_lost", error=type(error).__name__)
+
+    @asynccontextmanager
+    async def _subscribed(self, name: str, hear: Callable[[str], object]) -> AsyncIterator[None]:
+        """One subscription while the block runs, renewed when Redis comes back."""
+        task = asyncio.create_task(self._listen(name, hear))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _listen(self, name: str, hear: Callable[[str], object]) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(name)
+                    while True:
+                        if (message := await _next(channel)) is not None:
+                            hear(message)
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("wake_ups_interrupted", error=type(error).__name__)
+                await asyncio.sleep(_RECONNECT_S)
+
+
+async def _next(channel: "object") -> str | None:
+    message = await channel.get_message(ignore_subscribe_messages=True, timeout=5.0)  # type: ignore[attr-defined]
+    return None if message is None else message["data"].decode()
