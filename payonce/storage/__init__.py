@@ -1,0 +1,1 @@
+"""Postgres: what is true. Nothing here commits outside `Database.transaction`."""

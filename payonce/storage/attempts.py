@@ -1,0 +1,124 @@
+"""Attempts: who may send, and what became of it.
+
+A claim is a row, unique by (operation, number), committed before the first byte. Its owner alone may send, and
+alone may say that nothing was sent; everyone else who finds it without an outcome inquires.
+"""
+
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import RowMapping, func, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
+from payonce.storage.tables import attempts
+
+SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction
+CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's time as over
+
+_FIELDS = tuple(field.name for field in fields(Attempt))
+COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
+_SEND_BEFORE = func.now() + text(f"interval '{int(SEND_WITHIN.total_seconds())} seconds'")
+
+
+async def insert_claim(
+    connection: AsyncConnection,
+    operation: Operation,
+    *,
+    number: int,
+    connector: str,
+    connector_account: str,
+    owner: str,
+    token: str,
+) -> str:
+    """This owner may send attempt `number` until `send_before`; returns our reference for it.
+
+    Raises `IntegrityError` when the number is taken: the caller holds the payment's lock, so that says that the
+    claim was made without it.
+    """
+    reference = attempt_reference(operation.id, number)
+    values = {
+        "operation_id": operation.id,
+        "number": number,
+        "payment_id": operation.payment_id,
+        "kind": operation.kind,
+        "connector": connector,
+        "connector_account": connector_account,
+        "reference": reference,
+        "state": AttemptState.CLAIMED,
+        "owner": owner,
+        "token": token,
+        "send_before": _SEND_BEFORE,
+        "claimed_at": func.now(),
+    }
+    await connection.execute(insert(attempts).values(values))
+    return reference
+
+
+async def latest_attempt(connection: AsyncConnection, operation_id: str) -> Attempt | None:
+    """The operation's attempt with the highest number."""
+    query = (
+        select(*COLUMNS)
+        .where(attempts.c.operation_id == operation_id)
+        .order_by(attempts.c.number.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else attempt_from(row)
+
+
+async def find_attempt(connection: AsyncConnection, operation_id: str, number: int) -> Attempt | None:
+    query = select(*COLUMNS).where(attempts.c.operation_id == operation_id, attempts.c.number == number)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else attempt_from(row)
+
+
+async def find_by_reference(connection: AsyncConnection, reference: str) -> Attempt | None:
+    """The attempt with this reference of ours."""
+    row = (
+        (await connection.execute(select(*COLUMNS).where(attempts.c.reference == reference)))
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else attempt_from(row)
+
+
+async def release(connection: AsyncConnection, *, operation_id: str, number: int, owner: str) -> bool:
+    """The claim is given back, provably unsent; False when it is no longer this owner's to give."""
+    released = await connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.operation_id == operation_id,
+            attempts.c.number == number,
+            attempts.c.owner == owner,
+            attempts.c.state == AttemptState.CLAIMED,
+        )
+        .values(state=AttemptState.NOT_SENT)
+    )
+    return released.rowcount == 1
+
+
+async def save_attempt(connection: AsyncConnection, before: Attempt, after: Attempt) -> None:
+    """Writes what changed; the caller holds the payment's lock."""
+    changes: dict[str, Any] = {
+        name: getattr(after, name) for name in _FIELDS if getattr(after, name) != getattr(before, name)
+    }
+    if changes:
+        await connection.execute(
+            update(attempts)
+            .where(attempts.c.operation_id == after.operation_id, attempts.c.number == after.number)
+            .values(changes)
+        )
+
+
+def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:
+    """Until when NOT_FOUND proves nothing: the owner may still send, the call may still arrive or settle."""
+    return attempt.send_before + CLOCK_SKEW + timedelta(seconds=call_deadline_s + finality_s)
+
+
+def attempt_from(row: RowMapping) -> Attempt:
+    values = {name: row[name] for name in _FIELDS}
+    kind, state = OperationKind(row["kind"]), AttemptState(row["state"])
+    return Attempt(**{**values, "kind": kind, "state": state})

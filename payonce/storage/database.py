@@ -1,0 +1,134 @@
+"""Connections and transactions, and the settings of Postgres on which the promises rest."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from payonce.domain.errors import PaymentError
+
+POOL_WAIT_S = 2.0
+CONNECT_S = 3
+STATEMENT_MS = 5_000
+LOCK_WAIT_MS = 3_000
+TRANSACTION_S = 8.0  # over a whole transaction, so that a stopped Postgres holds no request for longer
+
+
+class StorageUnavailable(PaymentError):
+    """Postgres could not be reached or refused the statement; nothing of the transaction holds."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class CommitUnknown(PaymentError):
+    """The connection failed at COMMIT: the transaction may or may not hold. Read, then repeat."""
+
+    code = "commit_unknown"
+    retryable = True
+
+
+class Database:
+    """One pool of connections to the primary."""
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        options = (
+            f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
+            " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+        )
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_S,
+            connect_args={"connect_timeout": CONNECT_S, "options": options},
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Commits when the block ends, rolls back when it raises.
+
+        Raises `StorageUnavailable` when nothing holds and `CommitUnknown` when that cannot be told.
+        """
+        committing = False
+        try:
+            async with asyncio.timeout(TRANSACTION_S):
+                async with self._engine.connect() as connection:
+                    transaction = await connection.begin()
+                    try:
+                        yield connection
+                    except BaseException:
+                        with suppress(SQLAlchemyError, OSError):
+                            await transaction.rollback()
+                        raise
+                    committing = True
+                    await transaction.commit()
+                    committing = False
+        except (DBAPIError, OSError, TimeoutError) as error:
+            raise _storage_error(error, committing=committing) from error
+        except SQLAlchemyError as error:  # the pool's own: no connection was free in time
+            raise StorageUnavailable(type(error).__name__) from error
+
+    async def ping(self) -> None:
+        """Returns when Postgres answers. Raises `StorageUnavailable`."""
+        async with self.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _storage_error(error: Exception, *, committing: bool) -> Exception:
+    """What a foreign error means; one that Postgres raised about the statement itself is ours to fix."""
+    if committing:
+        return CommitUnknown()
+    if isinstance(error, DBAPIError) and not _transient(error):
+        return error
+    return StorageUnavailable(type(getattr(error, "orig", error)).__name__)
+
+
+def _transient(error: DBAPIError) -> bool:
+    """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40)."""
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state is None or state[:2] in {"08", "57", "53", "55", "40"}
+
+
+async def database_now(connection: AsyncConnection) -> datetime:
+    """The database's clock at this moment, by which others judge a claim."""
+    moment = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    assert isinstance(moment, datetime)
+    return moment
+
+
+async def check_durability(database: Database, *, live: bool) -> None:
+    """Returns when a commit means what the promises need; raises `StorageUnavailable` otherwise.
+
+    `synchronous_commit` must not be off; in live mode a synchronous standby must be connected (RPO 0).
+    """
+    async with database.transaction() as connection:
+        names = ("synchronous_commit", "fsync", "full_page_writes") if live else ("synchronous_commit",)
+        for name in names:
+            value = (await connection.execute(text(f"SHOW {name}"))).scalar_one()
+            if value in ("off", "local" if live else "off"):
+                raise StorageUnavailable(f"Postgres runs with {name} = {value}: a commit could be lost")
+        if live:
+            rows = await connection.execute(
+                text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
+            )
+            if rows.scalar_one() == 0:
+                raise StorageUnavailable("live mode needs a synchronous standby, and none is connected")
+
+
+def upgrade(url: str) -> None:
+    """Every migration is applied. Safe to repeat."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")

@@ -1,0 +1,147 @@
+"""Webhook endpoints: where a merchant wants which events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, insert, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain.answers import timestamp
+from payonce.storage.tables import webhook_endpoints
+
+Position = tuple[datetime, str]  # `created_at` and `id`: a place in the list, stable while rows are inserted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One endpoint of one merchant in one mode."""
+
+    id: str
+    merchant_id: str
+    mode: str
+    url: str
+    events: tuple[str, ...]
+    description: str | None
+    ordered: bool
+    enabled: bool
+    secret: str = field(repr=False)
+    created_at: datetime
+
+
+_FIELDS = tuple(item.name for item in fields(Endpoint))
+ENDPOINT_COLUMNS = tuple(webhook_endpoints.c[name] for name in _FIELDS)
+_CHANGEABLE = frozenset({"url", "events", "enabled", "description"})
+
+# Those that are being attempted are left to their relay, which finds the endpoint gone when it completes.
+_DROP_PENDING = text(
+    """
+    UPDATE webhook_deliveries
+       SET status = 'dropped', next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL
+     WHERE endpoint_id = :endpoint_id AND status = 'pending' AND (lease_until IS NULL OR lease_until <= now())
+    """
+)
+
+
+async def insert_endpoint(connection: AsyncConnection, endpoint: Endpoint) -> None:
+    """Events that are recorded from the commit on are delivered to it."""
+    values = {name: getattr(endpoint, name) for name in _FIELDS}
+    await connection.execute(insert(webhook_endpoints), {**values, "events": list(endpoint.events)})
+
+
+async def find_endpoint(
+    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str
+) -> Endpoint | None:
+    """The merchant's endpoint; another merchant's is not there."""
+    query = select(*ENDPOINT_COLUMNS).where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else endpoint_from(row)
+
+
+async def list_endpoints(
+    connection: AsyncConnection,
+    *,
+    merchant_id: str,
+    mode: str,
+    limit: int,
+    after: Position | None = None,
+    before: Position | None = None,
+) -> list[Endpoint]:
+    """At most `limit` endpoints, newest first: right after (older than) or right before a position."""
+    place = tuple_(webhook_endpoints.c.created_at, webhook_endpoints.c.id)
+    query = select(*ENDPOINT_COLUMNS).where(
+        webhook_endpoints.c.merchant_id == merchant_id, webhook_endpoints.c.mode == mode
+    )
+    if after is not None:
+        query = query.where(place < after)
+    if before is not None:
+        query = query.where(place > before)
+    order = [column.asc() if before else column.desc() for column in place.clauses]
+    rows = (await connection.execute(query.order_by(*order).limit(limit))).mappings().all()
+    return [endpoint_from(row) for row in (reversed(rows) if before else rows)]
+
+
+async def update_endpoint(
+    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str, changes: Mapping[str, Any]
+) -> Endpoint | None:
+    """The endpoint as changed, None if there is none. Disabled: what was waiting for it is dropped.
+
+    `changes` may name `url`, `events`, `enabled` and `description`.
+    """
+    assert changes.keys() <= _CHANGEABLE
+    if not changes:
+        return await find_endpoint(connection, endpoint_id, merchant_id=merchant_id, mode=mode)
+    query = (
+        update(webhook_endpoints)
+        .where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
+        .values({**changes, **({"events": list(changes["events"])} if "events" in changes else {})})
+        .returning(*ENDPOINT_COLUMNS)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        return None
+    if changes.get("enabled") is False:
+        await drop_pending(connection, endpoint_id)
+    return endpoint_from(row)
+
+
+async def delete_endpoint(
+    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str
+) -> bool:
+    """Whether it was there. It is gone, and what was waiting for it is dropped."""
+    query = delete(webhook_endpoints).where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
+    if (await connection.execute(query)).rowcount == 0:
+        return False
+    await drop_pending(connection, endpoint_id)
+    return True
+
+
+async def drop_pending(connection: AsyncConnection, endpoint_id: str) -> None:
+    """Nothing waits for the endpoint any more."""
+    await connection.execute(_DROP_PENDING, {"endpoint_id": endpoint_id})
+
+
+def endpoint_view(endpoint: Endpoint, *, with_secret: bool) -> dict[str, Any]:
+    """The endpoint object of the API; the secret is in it only where the API says so."""
+    return {
+        "id": endpoint.id,
+        "object": "webhook_endpoint",
+        "url": endpoint.url,
+        "events": list(endpoint.events),
+        "description": endpoint.description,
+        "ordered": endpoint.ordered,
+        "enabled": endpoint.enabled,
+        **({"secret": endpoint.secret} if with_secret else {}),
+        "created_at": timestamp(endpoint.created_at),
+    }
+
+
+def endpoint_from(row: RowMapping | Mapping[str, Any]) -> Endpoint:
+    values = {name: row[name] for name in _FIELDS}
+    return Endpoint(**{**values, "events": tuple(row["events"])})
+
+
+def _owned(endpoint_id: str, *, merchant_id: str, mode: str) -> tuple[Any, ...]:
+    columns = webhook_endpoints.c
+    return (columns.id == endpoint_id, columns.merchant_id == merchant_id, columns.mode == mode)

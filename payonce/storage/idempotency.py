@@ -1,0 +1,142 @@
+"""Idempotency keys: the unique row that decides, for ever."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain.answers import Answer, AnswerKind
+from payonce.storage.tables import idempotency_keys
+
+ANSWER_KEPT = timedelta(days=30)
+FINGERPRINT_VERSION = 1  # raised when the canonical form changes; a row is compared under its own version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One row: what the key stands for and, once there is one, its answer."""
+
+    merchant_id: str
+    mode: str
+    key: str
+    fingerprint: bytes
+    operation_id: str | None
+    location: str
+    request_id: str
+    created_at: datetime
+    fingerprint_version: int = FINGERPRINT_VERSION
+    answered_at: datetime | None = None
+    answer_kind: str | None = None
+    answer_body: bytes | None = None
+
+    @property
+    def answer(self) -> Answer | None:
+        """The stored answer; None while there is none or when it is no longer kept."""
+        if self.answer_kind is None or self.answer_body is None:
+            return None
+        return Answer(AnswerKind(self.answer_kind), self.answer_body)
+
+    def expired(self, now: datetime) -> bool:
+        """Whether the answer need not be kept any more; the key itself never executes again."""
+        return self.answered_at is not None and (
+            self.answer_body is None or now - self.answered_at > ANSWER_KEPT
+        )
+
+
+_FIELDS = tuple(field.name for field in fields(Key))
+_COLUMNS = tuple(idempotency_keys.c[name] for name in _FIELDS)
+
+
+async def claim_key(connection: AsyncConnection, key: Key) -> bool:
+    """True: the key is this request's. False: it was taken; read it.
+
+    A concurrent claim of the same key waits here for the other transaction to end.
+    """
+    statement = (
+        insert(idempotency_keys)
+        .values({name: getattr(key, name) for name in _FIELDS})
+        .on_conflict_do_nothing()
+        .returning(idempotency_keys.c.key)
+    )
+    return (await connection.execute(statement)).first() is not None
+
+
+async def find_key(connection: AsyncConnection, *, merchant_id: str, mode: str, key: str) -> Key | None:
+    query = select(*_COLUMNS).where(
+        idempotency_keys.c.merchant_id == merchant_id,
+        idempotency_keys.c.mode == mode,
+        idempotency_keys.c.key == key,
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else Key(**row)
+
+
+async def find_answer(
+    connection: AsyncConnection, *, operation_id: str, merchant_id: str, mode: str
+) -> Answer | None:
+    """The stored answer of an operation; None while there is none or when it is no longer kept."""
+    query = select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body).where(
+        idempotency_keys.c.operation_id == operation_id,
+        idempotency_keys.c.merchant_id == merchant_id,
+        idempotency_keys.c.mode == mode,
+        idempotency_keys.c.answer_body.is_not(None),
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Answer(AnswerKind(row.answer_kind), row.answer_body)
+
+
+async def answer_key(connection: AsyncConnection, key: Key, *, answer: Answer, location: str) -> None:
+    """The key that this transaction claimed is answered at once, with no operation behind it."""
+    await connection.execute(
+        update(idempotency_keys)
+        .where(
+            idempotency_keys.c.merchant_id == key.merchant_id,
+            idempotency_keys.c.mode == key.mode,
+            idempotency_keys.c.key == key.key,
+        )
+        .values(
+            operation_id=None,
+            location=location,
+            answered_at=key.created_at,
+            answer_kind=answer.kind,
+            answer_body=answer.body,
+        )
+    )
+
+
+async def store_answer(
+    connection: AsyncConnection, *, operation_id: str, merchant_id: str, mode: str, answer: Answer, now: datetime
+) -> None:
+    """The operation's first definite answer is kept; a second one changes nothing."""
+    await connection.execute(
+        update(idempotency_keys)
+        .where(
+            idempotency_keys.c.operation_id == operation_id,
+            idempotency_keys.c.merchant_id == merchant_id,
+            idempotency_keys.c.mode == mode,
+            idempotency_keys.c.answered_at.is_(None),
+        )
+        .values(answered_at=now, answer_kind=answer.kind, answer_body=answer.body)
+    )
+
+
+async def forget_answers(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+    """At most `limit` answers older than `ANSWER_KEPT` are cleared; their keys stay."""
+    old = (
+        select(idempotency_keys.c.merchant_id, idempotency_keys.c.mode, idempotency_keys.c.key)
+        .where(idempotency_keys.c.answered_at < now - ANSWER_KEPT, idempotency_keys.c.answer_body.is_not(None))
+        .limit(limit)
+        .subquery()
+    )
+    cleared = await connection.execute(
+        update(idempotency_keys)
+        .where(
+            idempotency_keys.c.merchant_id == old.c.merchant_id,
+            idempotency_keys.c.mode == old.c.mode,
+            idempotency_keys.c.key == old.c.key,
+        )
+        .values(answer_body=None)
+    )
+    return cleared.rowcount

@@ -1,0 +1,219 @@
+"""The one function that records an acquirer's fact: activity, inquiry, callback, reconciliation or a zombie.
+
+Under the payment's row lock it reads the rows, asks `payonce.domain.settlement` what the fact makes of them, and
+writes the fact, the state, the events, their deliveries and the merchant's answer in one transaction.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain import settlement
+from payonce.domain.errors import NotFound
+from payonce.domain.ids import IdFactory
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Subject
+from payonce.domain.outcomes import Fact, FailureCode
+from payonce.domain.payment import Payment
+from payonce.domain.settlement import Settlement
+from payonce.logging import get_logger
+from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
+from payonce.storage import attempts, idempotency, outbox, payments
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.wakeups import WakeUps
+
+_RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows under the payment's lock, as the transaction found them."""
+
+    payment: Payment
+    operation: Operation
+    attempt: Attempt | None
+
+
+Decision = Callable[[Rows, datetime], Settlement]
+
+
+class Recorder:
+    """Records facts; safe to call twice with the same one, from anywhere."""
+
+    def __init__(self, database: Database, ids: IdFactory, wakeups: WakeUps) -> None:
+        self._database = database
+        self._ids = ids
+        self._wakeups = wakeups
+        self._running: set[asyncio.Task[Settlement]] = set()
+
+    async def record(self, subject: Subject, *, attempt: int, fact: Fact, reversible: bool = True) -> Settlement:
+        """The fact about this attempt is recorded, whatever becomes of the caller.
+
+        Idempotent; not interrupted by cancellation. Raises `StorageUnavailable` or `CommitUnknown` after about
+        15 s without Postgres: the claim then stands without an outcome and is inquired about.
+        """
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            if rows.attempt is None:
+                raise NotFound(f"attempt {attempt} of {subject.operation_id}")
+            return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
+
+        return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
+
+    async def defer(self, subject: Subject) -> Settlement:
+        """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            return settlement.defer(rows.payment, rows.operation, None, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def give_up(self, subject: Subject, *, code: FailureCode) -> Settlement:
+        """The operation failed, its latest attempt provably unsent. The caller made sure that none is open."""
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            return settlement.give_up(rows.payment, rows.operation, code=code, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def complete(self, subject: Subject) -> Settlement:
+        """An operation for which nothing had to be sent succeeded: an expiry, a reversal that was confirmed."""
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            if rows.operation.status is not OperationStatus.PENDING:
+                return Settlement(rows.payment, rows.operation)
+            return settlement.succeed(rows.payment, rows.operation, None, reply=None, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def review(self, subject: Subject, *, reason: str) -> Settlement:
+        """An operator must decide; the payment, an event, a metric and an error in the log say so."""
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            return settlement.review(rows.payment, rows.operation, reason=reason, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def drain(self) -> None:
+        """Every recording that began has ended; a process calls this before it closes its connections."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _shielded(
+        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+    ) -> Settlement:
+        """The caller may be cancelled; the recording goes on."""
+        task = asyncio.create_task(
+            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible)
+        )
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _persist(
+        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+    ) -> Settlement:
+        async def once() -> Settlement:
+            async with self._database.transaction() as connection:
+                rows = await _read(connection, subject, attempt)
+                return await self._apply(connection, rows, decide, reversible=reversible)
+
+        settled = await _until_stored(once, subject)
+        self._wakeups.wake(subject.operation_id, answer=settled.answer, events=bool(settled.events))
+        _observe(settled)
+        return settled
+
+    async def _apply(
+        self, connection: AsyncConnection, rows: Rows, decide: Decision, *, reversible: bool
+    ) -> Settlement:
+        now = datetime.now(UTC)
+        settled = decide(rows, now)
+        if settled.late:
+            settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+        await payments.save_payment(connection, rows.payment, settled.payment)
+        await payments.save_operation(connection, rows.operation, settled.operation)
+        if rows.attempt is not None and settled.attempt is not None:
+            await attempts.save_attempt(connection, rows.attempt, settled.attempt)
+        await outbox.add_events(connection, settled.payment, settled.events, ids=self._ids, now=now)
+        if settled.answer is not None:
+            await idempotency.store_answer(
+                connection,
+                operation_id=settled.operation.id,
+                merchant_id=settled.payment.merchant_id,
+                mode=settled.payment.mode,
+                answer=settled.answer,
+                now=now,
+            )
+        return settled
+
+    async def _compensate(
+        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
+    ) -> Settlement:
+        """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
+        assert rows.attempt is not None
+        reversal_id = self._ids.reversal(reference=rows.attempt.reference)
+        if await payments.find_operation(connection, reversal_id) is not None:
+            return Settlement(rows.payment, rows.operation, rows.attempt)
+        reversal = replace(
+            rows.operation,
+            id=reversal_id,
+            kind=OperationKind.REVERSE,
+            status=OperationStatus.PENDING,
+            connector_reference=None,
+            last_error=None,
+            request_id=None,
+            deferred_at=now,
+            review_at=None,
+            target_reference=rows.attempt.reference,
+            created_at=now,
+            updated_at=now,
+        )
+        undone_by_us = reversible and settlement.compensable(rows.operation)
+        if not undone_by_us:
+            held = settlement.review(settled.payment, reversal, reason=f"late_{rows.operation.kind}", now=now)
+            settled = replace(settled, payment=held.payment, events=settled.events + held.events)
+            reversal = replace(held.operation, status=OperationStatus.FAILED)
+        await payments.insert_operation(connection, reversal, sweep_at=now)
+        return settled
+
+
+async def _read(connection: AsyncConnection, subject: Subject, number: int | None) -> Rows:
+    """The payment first, for its lock; the others in statements of their own, so that they are not stale."""
+    payment = await payments.lock_payment(connection, subject.payment_id)
+    operation = await payments.find_operation(connection, subject.operation_id)
+    if payment is None or operation is None:
+        raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
+    attempt = None
+    if number is not None:
+        attempt = await attempts.find_attempt(connection, subject.operation_id, number)
+    return Rows(payment, operation, attempt)
+
+
+async def _until_stored(once: Callable[[], Awaitable[Settlement]], subject: Subject) -> Settlement:
+    """An error at COMMIT is itself unknown: reading and recording again is the answer to both kinds."""
+    for delay_s in _RETRY_DELAYS_S:
+        try:
+            return await once()
+        except (StorageUnavailable, CommitUnknown) as error:
+            log.warning("recording_retried", operation_id=subject.operation_id, error=error.code)
+            await asyncio.sleep(delay_s)
+    return await once()
+
+
+def _observe(settled: Settlement) -> None:
+    """Counts and logs what was recorded."""
+    payment, operation = settled.payment, settled.operation
+    for event in settled.events:
+        log.info(event.type.replace(".", "_"), payment_id=payment.id, sequence=event.sequence)
+        if event.type == "payment.late_success":
+            LATE_SUCCESSES.labels(operation.kind).inc()
+            log.error("late_success", payment_id=payment.id, operation_id=operation.id)
+        if event.type == "payment.needs_review":
+            REVIEWS.labels(operation.kind).inc()
+            log.error("needs_review", payment_id=payment.id, operation_id=operation.id)
+    if settled.answer is not None:
+        OUTCOMES.labels(operation.kind, operation.status, payment.connector).inc()

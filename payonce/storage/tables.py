@@ -1,0 +1,244 @@
+"""The tables, as the migrations build them; a test compares the two.
+
+Rules that the code checks under the payment's row lock stand here a second time as CHECK and UNIQUE constraints.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+_Time = DateTime(timezone=True)
+_Json = JSONB(none_as_null=True)
+
+merchants = Table(
+    "merchants",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, ForeignKey("merchants.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),  # what may be shown: sk_test_… and the last four
+    Column("created_at", _Time, nullable=False),
+    Column("revoked_at", _Time),
+    CheckConstraint("mode IN ('test', 'live')", name="mode"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, ForeignKey("merchants.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("capture_method", Text, nullable=False),
+    Column("payment_method", _Json, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("connector", Text, nullable=False),
+    Column("connector_account", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    Column("amount_authorized_minor", BigInteger, nullable=False),
+    Column("amount_captured_minor", BigInteger, nullable=False),
+    Column("amount_refunded_minor", BigInteger, nullable=False),
+    Column("amount_refund_pending_minor", BigInteger, nullable=False),
+    Column("merchant_reference", Text),
+    Column("description", Text),
+    Column("metadata", _Json, nullable=False),
+    Column("return_url", Text),
+    Column("customer", _Json),
+    Column("connector_reference", Text),
+    Column("capture_before", _Time),
+    Column("next_action", _Json),
+    Column("pending_operation", _Json),
+    Column("review", _Json),
+    Column("last_error", _Json),
+    Column("sequence", Integer, nullable=False),
+    CheckConstraint("amount_minor > 0", name="amount"),
+    CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
+    CheckConstraint("amount_captured_minor BETWEEN 0 AND amount_authorized_minor", name="captured"),
+    CheckConstraint(
+        "amount_refunded_minor >= 0 AND amount_refund_pending_minor >= 0"
+        " AND amount_refunded_minor + amount_refund_pending_minor <= amount_captured_minor",
+        name="refunded",
+    ),
+    CheckConstraint(
+        "status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured', 'captured',"
+        " 'voided', 'expired', 'failed', 'partially_refunded', 'refunded')",
+        name="status",
+    ),
+    Index("payments_list_idx", "merchant_id", "mode", "created_at", "id"),
+    Index("payments_reference_idx", "merchant_id", "mode", "merchant_reference"),
+    Index("payments_key_idx", "merchant_id", "mode", "idempotency_key"),
+    Index(
+        "payments_open_idx",
+        "id",
+        postgresql_where=text(
+            "status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured')"
+        ),
+    ),
+)
+
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("payment_id", Text, ForeignKey("payments.id"), nullable=False),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("metadata", _Json, nullable=False),
+    Column("connector_reference", Text),
+    Column("last_error", _Json),
+    Column("request_id", Text),
+    Column("deferred_at", _Time),
+    Column("review_at", _Time),
+    Column("target_reference", Text),
+    Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
+    Column("sweeps", Integer, nullable=False, server_default="0"),
+    CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
+    CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
+    CheckConstraint("amount_minor > 0", name="amount"),
+    Index("operations_payment_idx", "payment_id"),
+    Index("operations_list_idx", "merchant_id", "mode", "created_at", "id", postgresql_where=text("kind = 'refund'")),
+    Index(
+        "operations_one_pending_key",
+        "payment_id",
+        unique=True,
+        postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
+    ),
+    Index("operations_sweep_idx", "sweep_at", postgresql_where=text("status = 'pending'")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("number", SmallInteger, primary_key=True),
+    Column("payment_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("connector", Text, nullable=False),
+    Column("connector_account", Text, nullable=False),
+    Column("reference", Text, nullable=False, unique=True),
+    Column("state", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("send_before", _Time, nullable=False),
+    Column("claimed_at", _Time, nullable=False),
+    Column("connector_reference", Text),
+    Column("failure_code", Text),
+    CheckConstraint("number > 0", name="number"),
+    CheckConstraint(
+        "state IN ('claimed', 'not_sent', 'unknown', 'reversing', 'approved', 'declined', 'not_processed')",
+        name="state",
+    ),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("merchant_id", Text, ForeignKey("merchants.id"), primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("fingerprint_version", SmallInteger, nullable=False),
+    Column("operation_id", Text),  # what the key executes; none where the answer is a refusal
+    Column("location", Text, nullable=False),  # path of the object: for 201, 202 and after expiry
+    Column("request_id", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("answered_at", _Time),
+    Column("answer_kind", Text),
+    Column("answer_body", LargeBinary),  # cleared when the answer is no longer kept; the key stays for ever
+    Index("idempotency_keys_operation_idx", "operation_id"),
+    CheckConstraint("(answered_at IS NULL) = (answer_kind IS NULL)", name="answer"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("payment_id", Text, ForeignKey("payments.id")),
+    Column("sequence", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    UniqueConstraint("payment_id", "sequence"),
+    Index("events_list_idx", "merchant_id", "mode", "created_at", "id"),
+)
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, ForeignKey("merchants.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", _Json, nullable=False),
+    Column("description", Text),
+    Column("ordered", Boolean, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Index("webhook_endpoints_list_idx", "merchant_id", "mode", "created_at", "id"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("event_id", Text, ForeignKey("events.id"), nullable=False),
+    Column("endpoint_id", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="pending"),
+    Column("attempts", _Json, nullable=False, server_default="[]"),
+    Column("next_attempt_at", _Time),
+    Column("lease_owner", Text),
+    Column("lease_until", _Time),
+    Column("created_at", _Time, nullable=False),
+    CheckConstraint("status IN ('pending', 'succeeded', 'exhausted', 'dropped')", name="status"),
+    Index("webhook_deliveries_due_idx", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+    Index("webhook_deliveries_endpoint_idx", "endpoint_id", "created_at", "id"),
+    Index("webhook_deliveries_event_idx", "event_id"),
+)
