@@ -1,0 +1,81 @@
+"""What crosses Temporal between workflows and activities: no card data, and a `kind` on every union member."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from payonce.domain.operations import OperationKind, Subject
+from payonce.domain.schedules import InquirySchedule
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """One operation of one payment, by id: everything else is read from Postgres."""
+
+    payment_id: str
+    operation_id: str
+    kind: OperationKind
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.payment_id, self.operation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """Starts `PaymentWorkflow`; amounts in minor units, for the eyes of operators."""
+
+    payment_id: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The operation has its outcome; the payment as Postgres has it now."""
+
+    status: str
+    open: bool  # something of the payment may still be captured, voided or expire
+    sequence: int
+    capture_before: datetime | None = None
+    pending: OperationRequest | None = None  # a capture or void that is under way
+    kind: Literal["settled"] = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryDue:
+    """The outcome is unknown: ask again, on this schedule."""
+
+    schedule: InquirySchedule
+    reason: str
+    kind: Literal["inquiry_due"] = "inquiry_due"
+
+
+@dataclass(frozen=True, slots=True)
+class ReversalDue:
+    """The attempt must be reversed before its outcome counts; retried on this schedule."""
+
+    schedule: InquirySchedule
+    reason: str
+    kind: Literal["reversal_due"] = "reversal_due"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingSent:
+    """The latest attempt was provably not sent; whether a further one is possible is the workflow's to decide."""
+
+    reason: str
+    may_retry: bool
+    kind: Literal["nothing_sent"] = "nothing_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class NotOwner:
+    """Another process may send this attempt, and only that one holds what it takes."""
+
+    owner: str
+    kind: Literal["not_owner"] = "not_owner"
+
+
+Progress = Settled | InquiryDue | ReversalDue | NothingSent | NotOwner
+"""Where an operation stands after one step."""

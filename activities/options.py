@@ -1,0 +1,44 @@
+"""Every time-out and retry policy of every activity, in one table."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.common import RetryPolicy
+
+OWNER_QUEUE_PREFIX = "owner-"
+"""The task queue of one process: only what must run there goes there."""
+
+_ONCE = RetryPolicy(maximum_attempts=1)
+_UNTIL_STORED = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(minutes=1),
+    maximum_attempts=0,  # bookkeeping must end well; it is safe to repeat and Postgres comes back
+)
+
+ATTEMPT: dict[str, Any] = {
+    # A local activity; the default policy would repeat it without end. Retries are the workflow's decision.
+    "start_to_close_timeout": timedelta(seconds=60),  # the call (20 s at most) and 15 s of recording
+    "retry_policy": _ONCE,
+}
+ATTEMPT_AT_OWNER: dict[str, Any] = {
+    "schedule_to_start_timeout": timedelta(seconds=2),  # a living owner polls its queue
+    "heartbeat_timeout": timedelta(seconds=3),
+    "start_to_close_timeout": timedelta(seconds=25),
+    "retry_policy": _ONCE,  # a time-out proves nothing: the claim is inquired about
+}
+INQUIRE: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=45),
+    "schedule_to_start_timeout": None,
+    "retry_policy": _UNTIL_STORED,
+}
+BOOKKEEPING: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=30),
+    "retry_policy": _UNTIL_STORED,
+}
+HEARTBEAT_EVERY_S = 1.0
+
+
+def owner_queue(owner: str) -> str:
+    """The task queue that only this process polls."""
+    return f"{OWNER_QUEUE_PREFIX}{owner}"

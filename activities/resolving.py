@@ -1,0 +1,141 @@
+"""Unknown outcomes, to the end: inquire by our reference, reverse, expire, give up, call an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
+from activities.progress import after_recording, as_found, settled
+from payonce.domain.errors import ConnectorError
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.outcomes import Fact, FailureCode, NotProcessed, Reversed
+
+if TYPE_CHECKING:
+    from payonce.cases import Cases
+    from payonce.claims import Standing
+    from payonce.connectors.base import Connector
+    from payonce.domain.operations import Attempt
+    from payonce.storage.recording import Recorder
+
+
+class Resolving:
+    """What anyone may do about an operation: everything except send it."""
+
+    def __init__(self, *, cases: Cases, recorder: Recorder, connectors: Mapping[str, Connector]) -> None:
+        self._cases = cases
+        self._recorder = recorder
+        self._connectors = connectors
+
+    @activity.defn
+    async def inquire(self, request: OperationRequest) -> Progress:
+        """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
+        standing = await self._cases.standing(request.subject)
+        connector = self._connector(standing)
+        schedule = connector.capabilities.inquiry
+        progress = as_found(standing, schedule, here="")
+        attempt = standing.attempt
+        if attempt is None or progress.kind not in ("inquiry_due", "not_owner"):
+            return progress
+        await self._recorder.defer(request.subject)
+        try:
+            found = await connector.inquire(self._cases.call(standing, attempt))
+        except ConnectorError as error:
+            return InquiryDue(schedule, error.code)
+        if found.kind != "not_found":
+            return await self._record(request, standing, attempt, found)
+        if standing.now < self._cases.unanswered_until(attempt, connector.capabilities):
+            return InquiryDue(schedule, "not_found_yet")
+        if connector.capabilities.reversal_by_reference:
+            return ReversalDue(schedule, "not_found")
+        return await self._record(request, standing, attempt, _proof(standing, attempt))
+
+    @activity.defn
+    async def reverse(self, request: OperationRequest) -> Progress:
+        """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
+        standing = await self._cases.standing(request.subject)
+        connector = self._connector(standing)
+        schedule = connector.capabilities.inquiry
+        attempt = standing.attempt
+        if attempt is None or standing.operation.status is not OperationStatus.PENDING:
+            return as_found(standing, schedule, here="")
+        mismatched = attempt.state is AttemptState.REVERSING
+        if not mismatched and standing.now < self._cases.unanswered_until(attempt, connector.capabilities):
+            return as_found(standing, schedule, here="")
+        if not connector.capabilities.reversal_by_reference:
+            await self._recorder.review(request.subject, reason="not_reversible")
+            return ReversalDue(schedule, "not_reversible")
+        try:
+            await connector.reverse(self._cases.call(standing, attempt))
+        except ConnectorError as error:
+            return ReversalDue(schedule, error.code)
+        fact = Reversed() if mismatched else _proof(standing, attempt)
+        return await self._record(request, standing, attempt, fact)
+
+    @activity.defn
+    async def reverse_late(self, request: OperationRequest) -> Progress:
+        """A success that came after its failure was proven is undone, by the operation opened for it."""
+        late = await self._cases.late_success(request.subject)
+        connector = self._connectors[late.attempt.connector_account]
+        schedule = connector.capabilities.inquiry
+        if late.standing.operation.status is not OperationStatus.PENDING:
+            return settled(late.standing.payment)
+        try:
+            await connector.reverse(late.call)
+        except ConnectorError as error:
+            return ReversalDue(schedule, error.code)
+        return settled((await self._recorder.complete(request.subject)).payment)
+
+    @activity.defn
+    async def expire(self, payment_id: str) -> Settled:
+        """The rest of the authorization expired, unless a capture or void is pending: then that comes first."""
+        operation_id = await self._cases.admit_expiry(payment_id)
+        if operation_id is not None:
+            request = OperationRequest(payment_id, operation_id, OperationKind.EXPIRE)
+            return settled((await self._recorder.complete(request.subject)).payment)
+        return settled(await self._cases.payment(payment_id))
+
+    @activity.defn
+    async def give_up(self, request: OperationRequest) -> Progress:
+        """The operation failed as never processed, where its latest attempt was provably not sent.
+
+        A create that nobody was told about with 202 is left as it is instead: its key may go on.
+        """
+        standing = await self._cases.standing(request.subject)
+        schedule = self._connector(standing).capabilities.inquiry
+        progress = as_found(standing, schedule, here="")
+        told = standing.operation.deferred_at is not None
+        if progress.kind != "nothing_sent" or (request.kind is OperationKind.AUTHORIZE and not told):
+            return progress
+        settlement = await self._recorder.give_up(request.subject, code=FailureCode.NOT_PROCESSED)
+        return settled(settlement.payment)
+
+    @activity.defn
+    async def call_operator(self, request: OperationRequest, reason: str) -> None:
+        """An operator is told that the operation does not resolve by itself. Safe to repeat."""
+        await self._recorder.review(request.subject, reason=reason)
+
+    async def _record(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
+    ) -> Progress:
+        capabilities = self._connector(standing).capabilities
+        settlement = await self._recorder.record(
+            request.subject,
+            attempt=attempt.number,
+            fact=fact,
+            reversible=capabilities.reversal_by_reference,
+        )
+        return after_recording(settlement, capabilities.inquiry, may_retry=False)
+
+    def _connector(self, standing: Standing) -> Connector:
+        """Always the account on the attempt's row."""
+        attempt, payment = standing.attempt, standing.payment
+        return self._connectors[attempt.connector_account if attempt else payment.connector_account]
+
+
+def _proof(standing: Standing, attempt: Attempt) -> NotProcessed:
+    """NOT_FOUND after finality: the card is lost where its owner never said what became of the claim."""
+    lost = standing.operation.kind is OperationKind.AUTHORIZE and attempt.state is AttemptState.CLAIMED
+    return NotProcessed(FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED)

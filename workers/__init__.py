@@ -1,0 +1,1 @@
+"""Processes: the Temporal worker, the webhook relay, the sweeper."""

@@ -1,0 +1,50 @@
+"""`python -m workers worker` or `relay`: one process of the kind named, until SIGTERM or SIGINT."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from prometheus_client import start_http_server
+
+from payonce import logging
+from payonce.runtime import Runtime, open_runtime
+from payonce.settings import Settings
+from workers.relay import run_relay
+from workers.sweeper import Sweeper
+from workers.temporal import serving_worker
+
+Process = Callable[[Runtime, asyncio.Event], Awaitable[None]]
+
+
+async def worker(runtime: Runtime, stop: asyncio.Event) -> None:
+    """Takeovers, timers, inquiries and the sweeper."""
+    async with serving_worker(runtime) as client:
+        await Sweeper(runtime, client).run(stop)
+
+
+PROCESSES: dict[str, Process] = {"worker": worker, "relay": run_relay}
+
+
+async def run(name: str) -> None:
+    """The process runs until it is told to end, and ends what it began."""
+    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    logging.configure(level=settings.log_level, process=name)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_runtime(settings) as runtime:
+        await PROCESSES[name](runtime, stop)
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
+        sys.exit(f"usage: python -m workers {'|'.join(PROCESSES)}")
+    uvloop.run(run(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    main()

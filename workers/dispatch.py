@@ -1,0 +1,177 @@
+"""Hands an admitted operation to Temporal: the API at once, the sweeper when nobody did or nobody is left.
+
+The ids are derived, so handing over twice is harmless: a start answered "already started" is success.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    RPCError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+    WorkflowUpdateStage,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCStatusCode
+
+from activities.messages import OperationRequest, PaymentRequest
+from payonce.domain.errors import PaymentError
+from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.payment import Payment
+from payonce.metrics import RESUMED
+from workers.temporal import TASK_QUEUE
+from workflows import attributes
+from workflows.payment import PaymentWorkflow
+from workflows.refund import RefundWorkflow, ReversalWorkflow
+
+TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
+START_TIMEOUT = timedelta(seconds=2)
+UPDATE_TIMEOUT = timedelta(seconds=8)
+
+_FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
+_RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+
+
+class NotHandedOver(PaymentError):
+    """Temporal could not be reached: the workflow may or may not have been started."""
+
+    code = "not_handed_over"
+    retryable = True
+
+
+class Dispatcher:
+    """Starts workflows and sends updates, by the operation's own ids."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def start_payment(self, payment: Payment, *, resume: bool, eager: bool) -> None:
+        """The payment's workflow runs. `resume`: also when its last run failed. Raises `NotHandedOver`."""
+        request = PaymentRequest(payment.id, payment.amount_minor, payment.currency)
+        await self._start(
+            PaymentWorkflow.run,
+            request,
+            payment,
+            workflow_id=payment.id,
+            summary=_summary(payment),
+            resume=resume,
+            eager=eager,
+        )
+
+    async def start_refund(
+        self, payment: Payment, refund: Operation, *, resume: bool, eager: bool
+    ) -> None:
+        """The refund's workflow runs. Raises `NotHandedOver`."""
+        await self._start(
+            RefundWorkflow.run,
+            _request(refund),
+            payment,
+            workflow_id=refund.id,
+            summary=f"Refund of {refund.amount_minor} {refund.currency}, {payment.id}",
+            resume=resume,
+            eager=eager,
+        )
+
+    async def start_reversal(self, payment: Payment, reversal: Operation) -> None:
+        """The reversal's workflow runs. Raises `NotHandedOver`."""
+        await self._start(
+            ReversalWorkflow.run,
+            _request(reversal),
+            payment,
+            workflow_id=reversal.id,
+            summary=f"Late success of {payment.id}: reversed",
+            resume=True,
+            eager=False,
+        )
+
+    async def update_payment(self, payment: Payment, operation: Operation, *, wait: bool) -> None:
+        """The capture or void is with the payment's workflow, which is started again if it is gone.
+
+        With `wait` returns when it has an outcome, else when it was accepted. Raises `NotHandedOver`: then it is
+        not known whether the workflow has it, and the sweeper sends it again under the same id.
+        """
+        update: Any = PaymentWorkflow.void
+        if operation.kind is OperationKind.CAPTURE:
+            update = PaymentWorkflow.capture
+        handle = self._client.get_workflow_handle(payment.id)
+        try:
+            running = await handle.start_update(
+                update,
+                _request(operation),
+                id=operation.id,
+                wait_for_stage=WorkflowUpdateStage.COMPLETED if wait else WorkflowUpdateStage.ACCEPTED,
+                rpc_timeout=UPDATE_TIMEOUT,
+            )
+            if wait:
+                await running.result()
+        except WorkflowUpdateFailedError:
+            return  # the operation stands in Postgres, whatever the handler ran into
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise NotHandedOver("no worker took the update in time, or it is not done yet") from error
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise NotHandedOver(error.status.name) from error
+            RESUMED.inc()
+            await self.start_payment(payment, resume=True, eager=False)
+
+    async def _start(
+        self,
+        run: Any,
+        request: PaymentRequest | OperationRequest,
+        payment: Payment,
+        *,
+        workflow_id: str,
+        summary: str,
+        resume: bool,
+        eager: bool,
+    ) -> None:
+        try:
+            await self._client.start_workflow(
+                run,
+                request,
+                id=workflow_id,
+                task_queue=TASK_QUEUE,
+                id_reuse_policy=_RESUME if resume else _FIRST,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                task_timeout=TASK_TIMEOUT,
+                search_attributes=_search_attributes(payment),
+                static_summary=summary,
+                request_eager_start=eager,
+                rpc_timeout=START_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return
+        except RPCError as error:
+            raise NotHandedOver(error.status.name) from error
+
+
+def _request(operation: Operation) -> OperationRequest:
+    return OperationRequest(operation.payment_id, operation.id, operation.kind)
+
+
+def _summary(payment: Payment) -> str:
+    """What the Web UI shows in its lists: no card data, not even the last digits."""
+    method = payment.payment_method["type"]
+    return f"{payment.amount_minor} {payment.currency} by {method}, {payment.capture_method} capture"
+
+
+def _search_attributes(payment: Payment) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(attributes.MERCHANT_ID, payment.merchant_id),
+            SearchAttributePair(attributes.PAYMENT_ID, payment.id),
+            SearchAttributePair(attributes.PAYMENT_STATUS, payment.status),
+            SearchAttributePair(attributes.CONNECTOR, payment.connector),
+            SearchAttributePair(attributes.PAYMENT_METHOD, payment.payment_method["type"]),
+            SearchAttributePair(attributes.CURRENCY, payment.currency),
+            SearchAttributePair(attributes.AMOUNT_MINOR, payment.amount_minor),
+        ]
+    )

@@ -1,0 +1,128 @@
+"""The connection to Temporal, and the workers on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client, GrpcCompression
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from activities.attempting import Attempting
+from activities.options import owner_queue
+from activities.resolving import Resolving
+from payonce.cases import Cases
+from payonce.claims import Claimant
+from payonce.logging import get_logger
+from payonce.runtime import Runtime
+from workflows.payment import PaymentWorkflow
+from workflows.refund import RefundWorkflow, ReversalWorkflow
+
+TASK_QUEUE = "payments"
+WORKFLOWS: Sequence[type] = (PaymentWorkflow, RefundWorkflow, ReversalWorkflow)
+GRACEFUL_SHUTDOWN = timedelta(seconds=25)  # a call takes 20 s at most
+STICKY_TIMEOUT = timedelta(seconds=1)  # with the default of 10 s a capture waited 10 s for a killed cache holder
+CACHED_WORKFLOWS_MIN = 1_000  # open authorizations stay in the cache; it also caps eager starts
+OWNER_ACTIVITIES_MAX = 100
+BACKGROUND_ACTIVITIES_MAX = 100
+CONNECT_RETRIES, CONNECT_RETRY_S = 60, 1.0
+
+log = get_logger(__name__)
+
+
+async def connect(runtime: Runtime) -> Client:
+    """A client, as soon as Temporal answers. Raises `RuntimeError` after about a minute without it."""
+    settings = runtime.settings
+    for attempt in range(CONNECT_RETRIES):
+        try:
+            return await Client.connect(
+                settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                data_converter=pydantic_data_converter,
+                grpc_compression=GrpcCompression.NONE,  # costs more than it saves beside the server
+            )
+        except (RPCError, RuntimeError) as error:
+            log.warning("temporal_not_there_yet", attempt=attempt + 1, error=type(error).__name__)
+            await asyncio.sleep(CONNECT_RETRY_S)
+    raise RuntimeError(f"Temporal does not answer at {settings.temporal_address}")
+
+
+@asynccontextmanager
+async def serving_api(runtime: Runtime) -> AsyncIterator[Client]:
+    """The API's client, with a worker on it for eager starts and one for the attempts that only we may send."""
+    client = await connect(runtime)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_payments_worker(runtime, client))
+        await stack.enter_async_context(_owner_worker(runtime, client))
+        yield client
+
+
+@asynccontextmanager
+async def serving_worker(runtime: Runtime) -> AsyncIterator[Client]:
+    """A dedicated worker's client: takeovers, timers, inquiries, and what was not started eagerly."""
+    client = await connect(runtime)
+    async with _payments_worker(runtime, client):
+        yield client
+
+
+def _payments_worker(runtime: Runtime, client: Client) -> Worker:
+    """As many slots of each kind as payments under way: an eager start needs both and a place in the cache."""
+    slots = runtime.settings.in_flight_max
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=_activities(runtime),
+        workflow_runner=UnsandboxedWorkflowRunner(),  # replay tests use the sandbox
+        max_concurrent_workflow_tasks=slots,
+        max_concurrent_local_activities=slots,
+        max_concurrent_activities=BACKGROUND_ACTIVITIES_MAX,
+        max_cached_workflows=max(CACHED_WORKFLOWS_MIN, slots),
+        nonsticky_to_sticky_poll_ratio=0.5,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+        disable_eager_activity_execution=False,
+    )
+
+
+def _owner_worker(runtime: Runtime, client: Client) -> Worker:
+    return Worker(
+        client,
+        task_queue=owner_queue(runtime.rights.owner),
+        activities=[_attempting(runtime).authorize],
+        max_concurrent_activities=OWNER_ACTIVITIES_MAX,
+        graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+
+
+def _activities(runtime: Runtime) -> list[Any]:
+    attempting = _attempting(runtime)
+    resolving = Resolving(
+        cases=Cases(runtime.database, runtime.ids, runtime.capabilities),
+        recorder=runtime.recorder,
+        connectors=runtime.connectors,
+    )
+    return [
+        attempting.authorize,
+        attempting.capture,
+        attempting.void,
+        attempting.refund,
+        resolving.inquire,
+        resolving.reverse,
+        resolving.reverse_late,
+        resolving.expire,
+        resolving.give_up,
+        resolving.call_operator,
+    ]
+
+
+def _attempting(runtime: Runtime) -> Attempting:
+    return Attempting(
+        rights=runtime.rights,
+        claimant=Claimant(runtime.database, runtime.rights),
+        recorder=runtime.recorder,
+        connectors=runtime.connectors,
+    )

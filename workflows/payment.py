@@ -1,0 +1,101 @@
+"""`PaymentWorkflow`: one payment from its authorization to capture, void or expiry."""
+
+import asyncio
+
+from temporalio import workflow
+
+from workflows.attributes import PAYMENT_STATUS
+from workflows.settling import Shared, expiry_delay
+
+with workflow.unsafe.imports_passed_through():
+    from activities import options
+    from activities.messages import OperationRequest, PaymentRequest, Settled
+    from activities.resolving import Resolving
+    from payonce.domain.operations import OperationKind
+
+
+@workflow.defn
+class PaymentWorkflow:
+    """Its id is the payment's. Status and amounts come from Postgres, with every outcome; none are kept here.
+
+    A run that resumes a terminated or failed one begins the same way: the first attempt finds what is recorded,
+    and a capture or void that is pending in Postgres is carried on.
+    """
+
+    @workflow.init
+    def __init__(self, request: PaymentRequest) -> None:
+        self._request = request
+        self._operations = Shared()
+        self._state: Settled | None = None
+
+    @workflow.run
+    async def run(self, request: PaymentRequest) -> str:
+        """Ends when nothing of the payment can be captured any more; returns its status then."""
+        authorization = OperationRequest(request.payment_id, request.payment_id, OperationKind.AUTHORIZE)
+        await self._settle(authorization)
+        while (state := self._state) is not None and state.open:
+            if state.pending is not None and state.pending.kind is not OperationKind.EXPIRE:
+                await self._settle(state.pending)
+            elif state.pending is not None or await self._authorization_ends(state):
+                await self._expire()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        assert self._state is not None
+        return self._state.status
+
+    @workflow.update(description="Captures the payment, or a part of it")
+    async def capture(self, operation: OperationRequest) -> str:
+        """The capture has its outcome; returns the payment's status. Admitted in Postgres before."""
+        return await self._settle(operation)
+
+    @workflow.update(description="Releases what is authorized and not captured")
+    async def void(self, operation: OperationRequest) -> str:
+        """The void has its outcome; returns the payment's status. Admitted in Postgres before."""
+        return await self._settle(operation)
+
+    async def _settle(self, operation: OperationRequest) -> str:
+        self._describe()
+        settled = await self._operations.outcome(operation)
+        self._follow(settled)
+        return settled.status
+
+    async def _authorization_ends(self, state: Settled) -> bool:
+        """Waits until something changes (False) or the authorization's time is over (True)."""
+        if state.capture_before is None:
+            await workflow.wait_condition(lambda: self._state is not state)
+            return False
+        try:
+            await workflow.wait_condition(
+                lambda: self._state is not state,
+                timeout=expiry_delay(state.capture_before.timestamp()),
+                timeout_summary="the authorization expires",
+            )
+        except asyncio.TimeoutError:  # noqa: UP041  # what the SDK documents
+            return True
+        return False
+
+    async def _expire(self) -> None:
+        settled: Settled = await workflow.execute_activity_method(
+            Resolving.expire, self._request.payment_id, summary="expire", **options.BOOKKEEPING
+        )
+        self._follow(settled)
+
+    def _follow(self, settled: Settled) -> None:
+        """Takes over what Postgres said, unless something newer is known; shows it to operators."""
+        if self._state is not None and settled.sequence < self._state.sequence:
+            return
+        changed = self._state is None or self._state.status != settled.status
+        self._state = settled
+        if changed:
+            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(settled.status)])
+        self._describe()
+
+    def _describe(self) -> None:
+        """The current details in the Web UI, in words; they cost no history."""
+        status = "not decided" if self._state is None else self._state.status
+        lines = [f"**{status}**"]
+        if waiting_for := self._operations.waiting_for():
+            lines.append(f"Waiting for {waiting_for}.")
+        elif self._state is not None and self._state.open and self._state.capture_before is not None:
+            until = self._state.capture_before.isoformat(timespec="seconds")
+            lines.append(f"Waiting for a capture or a void until {until}.")
+        workflow.set_current_details("\n\n".join(lines))

@@ -1,0 +1,189 @@
+"""An operation, from its first attempt to its outcome: the loop that every workflow shares."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities import options
+    from activities.attempting import Attempting
+    from activities.messages import (
+        InquiryDue,
+        NothingSent,
+        NotOwner,
+        OperationRequest,
+        Progress,
+        ReversalDue,
+        Settled,
+    )
+    from activities.resolving import Resolving
+    from payonce.domain.operations import OperationKind
+    from payonce.domain.schedules import (
+        NOT_SENT_RETRIES_S,
+        UNKNOWN_ACCOUNT_INQUIRIES,
+        InquirySchedule,
+        retry_delay_s,
+    )
+
+STEPS_MAX = 5_000  # of one operation; the schedules end long before
+
+_ATTEMPTS: dict[OperationKind, Any] = {
+    OperationKind.AUTHORIZE: Attempting.authorize,
+    OperationKind.CAPTURE: Attempting.capture,
+    OperationKind.VOID: Attempting.void,
+    OperationKind.REFUND: Attempting.refund,
+}
+
+
+class Settling:
+    """Carries one operation to its outcome. `waiting_for` says in words what it waits for."""
+
+    def __init__(self, request: OperationRequest) -> None:
+        self._request = request
+        self._attempts = 0
+        self._inquiries = 0
+        self._unknown_since: float | None = None
+        self._operator_called = False
+        self.waiting_for = f"the acquirer to answer the {request.kind}"
+
+    async def outcome(self) -> Settled:
+        """The operation's outcome, however long it takes.
+
+        Raises `ApplicationError` of type `nothing_sent` when a create cannot be sent any more (the API answers
+        503 and the key goes on), and of type `unresolved` when the inquiries are used up: an operator decides.
+        """
+        progress = await self._attempt()
+        for _ in range(STEPS_MAX):
+            match progress:
+                case Settled():
+                    return progress
+                case NotOwner():
+                    progress = await self._attempt_at(progress.owner)
+                case NothingSent():
+                    progress = await self._after_nothing_sent(progress)
+                case InquiryDue():
+                    await self._wait_to_ask(progress.schedule, progress.reason)
+                    progress = await self._resolve(Resolving.inquire, "inquire")
+                case ReversalDue():
+                    progress = await self._reverse(progress)
+        raise ApplicationError("too many steps", type="unresolved", non_retryable=True)
+
+    async def _attempt(self) -> Progress:
+        """One attempt in this process. If it cannot be told how it ended, the claim is inquired about."""
+        self._attempts += 1
+        try:
+            return await workflow.execute_local_activity_method(
+                _ATTEMPTS[self._request.kind], self._request, **options.ATTEMPT
+            )
+        except ActivityError as error:
+            return InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, type(error.cause).__name__)
+
+    async def _attempt_at(self, owner: str) -> Progress:
+        """The attempt at the process that holds the card; if that does not answer, it proves nothing."""
+        self.waiting_for = "the process that holds the card"
+        try:
+            return await workflow.execute_activity_method(
+                _ATTEMPTS[self._request.kind],
+                self._request,
+                task_queue=options.owner_queue(owner),
+                summary="at the process that holds the card",
+                **options.ATTEMPT_AT_OWNER,
+            )
+        except ActivityError as error:
+            return InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, type(error.cause).__name__)
+
+    async def _after_nothing_sent(self, nothing: NothingSent) -> Progress:
+        """A further attempt with backoff, where one is possible; never while an earlier one is unclear."""
+        delay_s = self._retry_delay_s(nothing)
+        if delay_s is None:
+            return await self._stop_trying()
+        self.waiting_for = f"attempt {self._attempts + 1}: the acquirer could not be reached"
+        await workflow.sleep(delay_s, summary=f"before attempt {self._attempts + 1}")
+        return await self._attempt()
+
+    def _retry_delay_s(self, nothing: NothingSent) -> float | None:
+        if not nothing.may_retry:
+            return None
+        if self._request.kind is OperationKind.AUTHORIZE:
+            done = self._attempts - 1
+            return NOT_SENT_RETRIES_S[done] if done < len(NOT_SENT_RETRIES_S) else None
+        return retry_delay_s(self._attempts - 1)
+
+    async def _stop_trying(self) -> Progress:
+        """The operation failed as never processed; a create that may go on with its key ends this run instead."""
+        progress = await self._resolve(Resolving.give_up, "give up")
+        if isinstance(progress, NothingSent):
+            raise ApplicationError("nothing was sent", type="nothing_sent", non_retryable=True)
+        return progress
+
+    async def _reverse(self, due: ReversalDue) -> Progress:
+        self.waiting_for = f"the reversal ({due.reason})"
+        progress = await self._resolve(Resolving.reverse, "reverse")
+        if isinstance(progress, ReversalDue):
+            await self._wait_to_ask(progress.schedule, progress.reason)
+        return progress
+
+    async def _wait_to_ask(self, schedule: InquirySchedule, reason: str) -> None:
+        """Waits as the rail's schedule says; past its limit an operator is called, past the last one we stop."""
+        now = workflow.time()
+        if self._unknown_since is None:
+            self._unknown_since = now
+        since_s = now - self._unknown_since
+        delay_s = schedule.delay_s(inquiries=self._inquiries, since_s=since_s)
+        if delay_s is None:
+            raise ApplicationError("the inquiries are used up", type="unresolved", non_retryable=True)
+        if since_s >= schedule.review_after_s and not self._operator_called:
+            await self._call_operator(reason)
+        self._inquiries += 1
+        self.waiting_for = f"inquiry {self._inquiries}: the outcome is unknown ({reason})"
+        await workflow.sleep(delay_s, summary=f"before inquiry {self._inquiries}")
+
+    async def _call_operator(self, reason: str) -> None:
+        self._operator_called = True
+        await workflow.execute_activity_method(
+            Resolving.call_operator,
+            args=[self._request, reason],
+            summary=f"needs review: {reason}",
+            **options.BOOKKEEPING,
+        )
+
+    async def _resolve(self, activity: Any, summary: str) -> Progress:
+        progress: Progress = await workflow.execute_activity_method(
+            activity, self._request, summary=f"{summary} {self._request.operation_id}", **options.INQUIRE
+        )
+        return progress
+
+
+class Shared:
+    """One `Settling` for each operation of a workflow: an update and a resumed run wait for the same one."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Settled]] = {}
+        self._settling: dict[str, Settling] = {}
+
+    async def outcome(self, request: OperationRequest) -> Settled:
+        """The operation's outcome; a second caller joins the first."""
+        task = self._running.get(request.operation_id)
+        if task is None:
+            settling = Settling(request)
+            self._settling[request.operation_id] = settling
+            task = asyncio.create_task(settling.outcome())
+            self._running[request.operation_id] = task
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if task.done():
+                self._running.pop(request.operation_id, None)
+                self._settling.pop(request.operation_id, None)
+
+    def waiting_for(self) -> str | None:
+        """What the operations under way wait for, in words."""
+        return "; ".join(settling.waiting_for for settling in self._settling.values()) or None
+
+
+def expiry_delay(until: float) -> timedelta:
+    """The timer to the end of an authorization; at least a second, since clocks differ."""
+    return timedelta(seconds=max(1.0, until - workflow.time()))
