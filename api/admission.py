@@ -1,0 +1,470 @@
+"""Admission: one Postgres transaction decides what a key means, before Temporal is touched.
+
+A new key admits its operation: the key row, the payment or operation, the amount reservation and, for a create,
+the attempt claim that this process owns. A known key replays, waits or continues; a refusal is itself the stored
+answer. Then the operation is handed to Temporal and the first outcome is awaited.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio.client import Client
+
+from api.outcomes import SWEEP_AFTER, Outcomes, Pending, Result, Unavailable, current_view
+from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
+from payonce.domain import operations as rules
+from payonce.domain import routing
+from payonce.domain.answers import Answer, AnswerKind, problem_answer
+from payonce.domain.cards import Card
+from payonce.domain.errors import IdempotencyMismatch, NotFound, PaymentError, Refused
+from payonce.domain.ids import attempt_reference, random_id
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.metrics import IN_FLIGHT
+from payonce.runtime import Runtime
+from payonce.storage import attempts, idempotency, payments
+from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.storage.idempotency import Key
+from payonce.storage.merchants import Caller
+from workers.dispatch import Dispatcher
+
+
+class KeyInUse(PaymentError):
+    """The first request with this idempotency key has not been answered yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+
+
+class KeyExpired(PaymentError):
+    """The answer to this idempotency key is no longer kept; the key is never executed again."""
+
+    code = "idempotency_key_expired"
+
+    def __init__(self, *, location: str) -> None:
+        super().__init__()
+        self.location = location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One POST as understood."""
+
+    caller: Caller
+    key: str
+    fingerprint: bytes
+    request_id: str
+    wait_s: float = 0.0  # `Prefer: wait`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """A create as validated; the card exists here and in the right to send, nowhere else."""
+
+    amount_minor: int
+    currency: str
+    capture_method: str
+    card: Card = field(repr=False)
+    payment_method: Mapping[str, Any]  # as the API shows it
+    method: str = "card"
+    merchant_reference: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    return_url: str | None = None
+    customer: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What this request may carry on."""
+
+    payment: Payment
+    operation: Operation
+    right: Right | None = None  # to send a create
+    retried: bool = False  # the key was given back before: its failed run is resumed
+
+
+Decision = Admitted | Result | Pending
+Admit = Callable[[AsyncConnection, Payment], Awaitable[Operation]]
+Dispatch = Callable[[Admitted], Coroutine[Any, Any, None]]
+
+
+class Admission:
+    """The POSTs that move money, and `execute_once` for those that only write."""
+
+    def __init__(self, runtime: Runtime, temporal: Client) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._outcomes = Outcomes(runtime)
+        self._dispatcher = Dispatcher(temporal)
+        self._in_flight = 0
+
+    async def create_payment(self, post: Post, new: NewPayment) -> Result:
+        """Authorizes, and captures when automatic. Raises what the module's errors and `InvalidRequest` say."""
+        route = routing.choose(
+            self._runtime.accounts,
+            self._runtime.capabilities,
+            mode=post.caller.mode,
+            method=new.method,
+            currency=new.currency,
+        )
+        payment_id = self._runtime.ids.payment(
+            merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
+        )
+        deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
+
+        async def admit(connection: AsyncConnection) -> Decision:
+            key = _key(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
+            if await idempotency.claim_key(connection, key):
+                payment = _payment(post, new, route, payment_id=payment_id)
+                return await self._insert_create(connection, post, payment, new.card, deadline)
+            known = await self._known(connection, post)
+            if isinstance(known, Pending):
+                return await self._retry_create(connection, known, new.card, deadline)
+            return known
+
+        async def dispatch(admitted: Admitted) -> None:
+            await self._dispatcher.start_payment(admitted.payment, resume=admitted.retried, eager=True)
+
+        return await self._execute(post, admit, dispatch)
+
+    async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
+        """Captures all that is capturable, or part of it; `final` releases the rest."""
+
+        async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
+            amount = rules.admit_capture(payment, amount_minor=amount_minor, now=datetime.now(UTC))
+            return await self._reserve(
+                connection, post, payment, kind=OperationKind.CAPTURE, amount_minor=amount, final=final
+            )
+
+        return await self._change(post, payment_id, admit)
+
+    async def void(self, post: Post, payment_id: str, *, reason: str | None) -> Result:
+        """Releases what is authorized and not captured."""
+
+        async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
+            amount = rules.admit_void(payment)
+            return await self._reserve(
+                connection, post, payment, kind=OperationKind.VOID, amount_minor=amount, reason=reason
+            )
+
+        return await self._change(post, payment_id, admit)
+
+    async def refund(
+        self,
+        post: Post,
+        payment_id: str,
+        *,
+        amount_minor: int | None,
+        reason: str | None,
+        metadata: Mapping[str, str],
+    ) -> Result:
+        """Refunds all that is refundable, or part of it."""
+        refund_id = self._runtime.ids.refund(
+            merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
+        )
+
+        async def admit_refund(connection: AsyncConnection, payment: Payment) -> Operation:
+            amount = rules.admit_refund(payment, amount_minor=amount_minor)
+            refund = _operation(post, payment, id_=refund_id, kind=OperationKind.REFUND, amount_minor=amount)
+            refund = replace(refund, reason=reason, metadata=metadata)
+            held = payment.amount_refund_pending_minor + amount
+            await payments.save_payment(
+                connection, payment, replace(payment, amount_refund_pending_minor=held)
+            )
+            await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
+            return refund
+
+        async def admit(connection: AsyncConnection) -> Decision:
+            key = _key(post, operation_id=refund_id, location=f"/v1/refunds/{refund_id}")
+            return await self._admit_change(connection, post, key, payment_id, admit_refund)
+
+        async def dispatch(admitted: Admitted) -> None:
+            await self._dispatcher.start_refund(
+                admitted.payment, admitted.operation, resume=False, eager=True
+            )
+
+        return await self._execute(post, admit, dispatch)
+
+    async def execute_once(
+        self, post: Post, work: Callable[[AsyncConnection], Awaitable[tuple[Answer, str]]]
+    ) -> Result:
+        """The key and a creation that only writes, in one transaction: `work` returns the answer and its path."""
+
+        async def admit(connection: AsyncConnection) -> Decision:
+            key = _key(post, operation_id=None, location="")
+            if not await idempotency.claim_key(connection, key):
+                return await self._known(connection, post)
+            answer, location = await work(connection)
+            await idempotency.answer_key(connection, key, answer=answer, location=location)
+            return Result(answer=answer, current=None, location=location, replayed=False)
+
+        decision = await self._decide(post, admit)
+        if isinstance(decision, Result):
+            return decision
+        raise KeyInUse  # only while the first request's transaction is open
+
+    async def _change(self, post: Post, payment_id: str, admit_operation: Admit) -> Result:
+        """A capture or a void: an update of the payment's workflow."""
+
+        async def admit(connection: AsyncConnection) -> Decision:
+            key = _key(post, operation_id=self._operation_id(post), location=f"/v1/payments/{payment_id}")
+            return await self._admit_change(connection, post, key, payment_id, admit_operation)
+
+        async def dispatch(admitted: Admitted) -> None:
+            await self._dispatcher.update_payment(admitted.payment, admitted.operation, wait=True)
+            self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
+
+        return await self._execute(post, admit, dispatch)
+
+    async def _execute(
+        self,
+        post: Post,
+        admit: Callable[[AsyncConnection], Awaitable[Decision]],
+        dispatch: Dispatch,
+    ) -> Result:
+        """Admits under the process's limit, hands over, and answers with the first outcome."""
+        if self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full:
+            raise Unavailable("This process has as many payments under way as it can take.")
+        self._in_flight += 1
+        IN_FLIGHT.set(self._in_flight)
+        try:
+            decision = await self._decide(post, admit)
+            if isinstance(decision, Result):
+                return decision
+            if isinstance(decision, Pending):
+                return await self._of_another(post, decision)
+            return await self._carry_out(decision, dispatch, wait_s=post.wait_s)
+        finally:
+            self._in_flight -= 1
+            IN_FLIGHT.set(self._in_flight)
+
+    async def _decide(
+        self, post: Post, admit: Callable[[AsyncConnection], Awaitable[Decision]]
+    ) -> Decision:
+        """One transaction. If its COMMIT is unknown, the row says whether it held: it names our request."""
+        admitted: Decision | None = None
+        try:
+            async with self._database.transaction() as connection:
+                admitted = await admit(connection)
+            return admitted
+        except CommitUnknown:
+            if isinstance(admitted, Result | Pending):
+                return admitted  # nothing was written that anyone relies on
+            if await self._holds(post):
+                assert admitted is not None
+                return admitted
+            raise Unavailable from None
+        except StorageUnavailable as error:
+            raise Unavailable from error
+
+    async def _holds(self, post: Post) -> bool:
+        caller = post.caller
+        try:
+            async with self._database.transaction() as connection:
+                key = await idempotency.find_key(
+                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                )
+        except (StorageUnavailable, CommitUnknown):
+            return False
+        return key is not None and key.request_id == post.request_id
+
+    async def _carry_out(self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float) -> Result:
+        operation_id = admitted.operation.id
+        if admitted.right is not None:
+            self._runtime.rights.grant(operation_id, admitted.right)
+        with self._runtime.wakeups.waiting(operation_id) as waiter:
+            handing_over = asyncio.create_task(dispatch(admitted))
+            handing_over.add_done_callback(lambda task: _failed(task) and waiter.event.set())
+            try:
+                return await self._outcomes.first(
+                    admitted.operation, waiter, handing_over, right=admitted.right, wait_s=wait_s
+                )
+            finally:
+                self._outcomes.leave(handing_over)
+
+    async def _of_another(self, post: Post, pending: Pending) -> Result:
+        """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""
+        if pending.current is not None:
+            return pending.as_result()
+        answered = await self._outcomes.wait_for_other(pending, wait_s=post.wait_s)
+        if answered is None:
+            raise KeyInUse
+        return answered
+
+    async def _insert_create(
+        self, connection: AsyncConnection, post: Post, payment: Payment, card: Card, deadline: float
+    ) -> Admitted:
+        operation = _operation(
+            post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
+        )
+        await payments.insert_payment(connection, payment)
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        right = await self._claim(connection, payment, operation, card, number=1, deadline=deadline)
+        return Admitted(payment, operation, right)
+
+    async def _retry_create(
+        self, connection: AsyncConnection, known: Pending, card: Card, deadline: float
+    ) -> Decision:
+        """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
+        payment = await payments.lock_payment(connection, known.operation.payment_id)
+        operation = await payments.find_operation(connection, known.operation.id)
+        latest = await attempts.latest_attempt(connection, known.operation.id)
+        if payment is None or operation is None or latest is None:
+            raise NotFound(known.operation.id)
+        given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
+        if not given_back or operation.status is not OperationStatus.PENDING:
+            return replace(known, current=current_view(payment, operation))
+        right = await self._claim(
+            connection, payment, operation, card, number=latest.number + 1, deadline=deadline
+        )
+        return Admitted(payment, operation, right, retried=True)
+
+    async def _claim(
+        self,
+        connection: AsyncConnection,
+        payment: Payment,
+        operation: Operation,
+        card: Card,
+        *,
+        number: int,
+        deadline: float,
+    ) -> Right:
+        await attempts.insert_claim(
+            connection,
+            operation,
+            number=number,
+            connector=payment.connector,
+            connector_account=payment.connector_account,
+            owner=self._runtime.rights.owner,
+            token=random_id("run"),
+        )
+        call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
+        return Right(replace(call, card=card), number, payment.connector_account, deadline)
+
+    async def _admit_change(
+        self, connection: AsyncConnection, post: Post, key: Key, payment_id: str, admit: Admit
+    ) -> Decision:
+        if not await idempotency.claim_key(connection, key):
+            return await self._known(connection, post)
+        payment = await payments.lock_payment(connection, payment_id)
+        caller = post.caller
+        if payment is None or (payment.merchant_id, payment.mode) != (caller.merchant_id, caller.mode):
+            raise NotFound(f"There is no payment {payment_id}.")
+        try:
+            return Admitted(payment, await admit(connection, payment))
+        except Refused as refused:
+            answer = problem_answer(
+                AnswerKind(refused.refusal), detail=refused.message, request_id=post.request_id
+            )
+            location = f"/v1/payments/{payment_id}"
+            await idempotency.answer_key(connection, key, answer=answer, location=location)
+            return Result(answer=answer, current=None, location=location, replayed=False)
+
+    async def _reserve(
+        self,
+        connection: AsyncConnection,
+        post: Post,
+        payment: Payment,
+        *,
+        kind: OperationKind,
+        amount_minor: int,
+        final: bool = True,
+        reason: str | None = None,
+    ) -> Operation:
+        """The capture or void is the payment's one pending operation."""
+        operation = _operation(
+            post, payment, id_=self._operation_id(post), kind=kind, amount_minor=amount_minor
+        )
+        operation = replace(operation, final=final, reason=reason)
+        pending = {"id": operation.id, "type": kind, "amount": amount_minor}
+        await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        return operation
+
+    async def _known(self, connection: AsyncConnection, post: Post) -> Result | Pending:
+        """What a key that was used before means for this request."""
+        caller = post.caller
+        key = await idempotency.find_key(
+            connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+        )
+        if key is None or (key.operation_id is None and key.answer_kind is None):
+            raise KeyInUse  # the first request's transaction was rolled back meanwhile: ask again
+        if key.fingerprint != post.fingerprint:
+            raise IdempotencyMismatch
+        if key.expired(datetime.now(UTC)):
+            raise KeyExpired(location=key.location)
+        if key.answer is not None:
+            return Result(answer=key.answer, current=None, location=key.location, replayed=True)
+        assert key.operation_id is not None
+        operation = await payments.find_operation(connection, key.operation_id)
+        if operation is None:
+            raise NotFound(key.operation_id)
+        payment = await payments.get_payment(connection, operation.payment_id)
+        current = None if payment is None else current_view(payment, operation)
+        return Pending(operation=operation, location=key.location, current=current)
+
+    def _operation_id(self, post: Post) -> str:
+        caller = post.caller
+        return self._runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key)
+
+
+def _key(post: Post, *, operation_id: str | None, location: str) -> Key:
+    return Key(
+        merchant_id=post.caller.merchant_id,
+        mode=post.caller.mode,
+        key=post.key,
+        fingerprint=post.fingerprint,
+        operation_id=operation_id,
+        location=location,
+        request_id=post.request_id,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _payment(post: Post, new: NewPayment, route: routing.Route, *, payment_id: str) -> Payment:
+    now = datetime.now(UTC)
+    return Payment(
+        id=payment_id,
+        merchant_id=post.caller.merchant_id,
+        mode=post.caller.mode,
+        status=PaymentStatus.INIT,
+        amount_minor=new.amount_minor,
+        currency=new.currency,
+        capture_method=new.capture_method,
+        payment_method=new.payment_method,
+        idempotency_key=post.key,
+        connector=route.connector,
+        connector_account=route.account_id,
+        created_at=now,
+        updated_at=now,
+        merchant_reference=new.merchant_reference,
+        description=new.description,
+        metadata=new.metadata,
+        return_url=new.return_url,
+        customer=new.customer,
+    )
+
+
+def _operation(post: Post, payment: Payment, *, id_: str, kind: OperationKind, amount_minor: int) -> Operation:
+    now = datetime.now(UTC)
+    return Operation(
+        id=id_,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=kind,
+        amount_minor=amount_minor,
+        currency=payment.currency,
+        request_id=post.request_id,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return not task.cancelled() and task.exception() is not None

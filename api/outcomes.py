@@ -1,0 +1,223 @@
+"""Waiting for an operation's first outcome, and what to answer when there is none in time."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.claims import Right
+from payonce.domain.answers import Answer, encode, payment_view, refund_view
+from payonce.domain.errors import PaymentError
+from payonce.domain.operations import AttemptState, Operation, OperationKind, Subject
+from payonce.domain.payment import Payment
+from payonce.domain.schedules import NOT_SENT_RETRIES_S
+from payonce.logging import get_logger
+from payonce.runtime import Runtime
+from payonce.storage import attempts, idempotency, payments
+from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.wakeups import Waiter
+from workers.dispatch import NotHandedOver
+
+ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
+SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
+_POLL_S = 0.2  # between looks at the key row; hints make most of them unnecessary
+
+log = get_logger(__name__)
+
+
+class Unavailable(PaymentError):
+    """The request was not admitted, or was provably never sent; send it again with the same key."""
+
+    code = "unavailable"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a POST is answered with: the stored answer, or the object as it is now (202)."""
+
+    answer: Answer | None
+    current: bytes | None
+    location: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A known key whose operation has no answer; `current` is its 202 once somebody was answered so."""
+
+    operation: Operation
+    location: str
+    current: bytes | None
+
+    def as_result(self) -> Result:
+        return Result(answer=None, current=self.current, location=self.location, replayed=False)
+
+
+def current_view(payment: Payment, operation: Operation) -> bytes | None:
+    """The body of a 202; None while the first request may still be answered with the outcome itself."""
+    if operation.deferred_at is None:
+        return None
+    return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
+
+
+class Outcomes:
+    """The first outcomes of operations, for the requests that wait for them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._left: set[asyncio.Task[None]] = set()
+
+    async def first(
+        self,
+        operation: Operation,
+        waiter: Waiter,
+        handing_over: asyncio.Task[None],
+        *,
+        right: Right | None,
+        wait_s: float,
+    ) -> Result:
+        """The stored answer, or the 202 once the outcome is unknown or 8 s have passed.
+
+        With `Prefer: wait` the 202 is held back for `wait_s`. Raises `Unavailable` for a create that was never
+        sent and never will be.
+        """
+        patience, preferred = _Deadline(ANSWER_WITHIN_S), _Deadline(wait_s)
+        while not patience.over and not _refused(handing_over):
+            await waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
+            found = await self._look(operation, waiter, right)
+            if found is not None and (found.answer is not None or preferred.over):
+                return found
+        await self._give_back(operation, right)
+        deferred = await self._defer(operation)
+        if deferred.answer is not None or preferred.over:
+            return deferred
+        pending = Pending(operation=operation, location=deferred.location, current=deferred.current)
+        later = await self.wait_for_other(pending, wait_s=preferred.left_s)
+        return deferred if later is None else replace(later, replayed=False)
+
+    async def wait_for_other(self, pending: Pending, *, wait_s: float) -> Result | None:
+        """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet."""
+        with self._runtime.wakeups.waiting(pending.operation.id) as waiter:
+            deadline = _Deadline(wait_s)
+            while not deadline.over:
+                await waiter.wait(timeout_s=min(_POLL_S, deadline.left_s))
+                answer = waiter.answer or await self._stored(pending.operation)
+                if answer is not None:
+                    return Result(answer=answer, current=None, location=pending.location, replayed=True)
+        return await self._deferred(pending) if wait_s else None
+
+    async def _deferred(self, pending: Pending) -> Result | None:
+        """The 202 of an operation that was given one while we waited."""
+        async with self._runtime.database.transaction() as connection:
+            current = await self._current(connection, pending.operation)
+        return None if current is None else replace(pending, current=current).as_result()
+
+    def leave(self, handing_over: asyncio.Task[None]) -> None:
+        """The hand-over goes on without its request; its failure is the sweeper's to mend."""
+        self._left.add(handing_over)
+        handing_over.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._left.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("hand_over_failed", error=getattr(error, "code", type(error).__name__))
+
+    async def _look(self, operation: Operation, waiter: Waiter, right: Right | None) -> Result | None:
+        """What there is to answer with. Raises `Unavailable` when a create's attempts all ended unsent."""
+        if waiter.answer is not None:
+            return _definite(waiter.answer, operation)
+        with suppress(StorageUnavailable, CommitUnknown):
+            async with self._runtime.database.transaction() as connection:
+                answer = await self._find_answer(connection, operation)
+                if answer is not None:
+                    return _definite(answer, operation)
+                current = await self._current(connection, operation)
+                latest = right and await attempts.latest_attempt(connection, operation.id)
+            if latest and right and latest.state is AttemptState.NOT_SENT:
+                tried = latest.number - right.attempt + 1
+                if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id):
+                    raise Unavailable
+            if current is not None:
+                location = location_of(operation)
+                return Result(answer=None, current=current, location=location, replayed=False)
+        return None
+
+    async def _give_back(self, operation: Operation, right: Right | None) -> None:
+        """A create whose right nobody took is given back. Raises `Unavailable` then."""
+        if right is not None and self._runtime.rights.withdraw(operation.id):
+            await self._release(operation)
+            raise Unavailable
+
+    async def _release(self, operation: Operation) -> None:
+        """The claim goes back, provably unsent; where that cannot be committed it goes through inquiry."""
+        with suppress(StorageUnavailable, CommitUnknown):
+            async with self._runtime.database.transaction() as connection:
+                latest = await attempts.latest_attempt(connection, operation.id)
+                if latest is not None and latest.owner == self._runtime.rights.owner:
+                    await attempts.release(
+                        connection,
+                        operation_id=operation.id,
+                        number=latest.number,
+                        owner=self._runtime.rights.owner,
+                    )
+
+    async def _defer(self, operation: Operation) -> Result:
+        """From now on 202; if the outcome came at the same moment, that is the answer."""
+        settlement = await self._runtime.recorder.defer(Subject(operation.payment_id, operation.id))
+        current = current_view(settlement.payment, settlement.operation)
+        answer = await self._stored(operation)
+        if answer is not None:
+            return _definite(answer, operation)
+        return Result(answer=None, current=current, location=location_of(operation), replayed=False)
+
+    async def _stored(self, operation: Operation) -> Answer | None:
+        async with self._runtime.database.transaction() as connection:
+            return await self._find_answer(connection, operation)
+
+    async def _find_answer(self, connection: AsyncConnection, operation: Operation) -> Answer | None:
+        return await idempotency.find_answer(
+            connection,
+            operation_id=operation.id,
+            merchant_id=operation.merchant_id,
+            mode=operation.mode,
+        )
+
+    async def _current(self, connection: AsyncConnection, operation: Operation) -> bytes | None:
+        """The body of the operation's 202, if it has come to that."""
+        now = await payments.find_operation(connection, operation.id)
+        payment = await payments.get_payment(connection, operation.payment_id)
+        return None if now is None or payment is None else current_view(payment, now)
+
+
+def location_of(operation: Operation) -> str:
+    """The path of the object that the operation is, or belongs to."""
+    if operation.kind is OperationKind.REFUND:
+        return f"/v1/refunds/{operation.id}"
+    return f"/v1/payments/{operation.payment_id}"
+
+
+def _definite(answer: Answer, operation: Operation) -> Result:
+    return Result(answer=answer, current=None, location=location_of(operation), replayed=False)
+
+
+def _refused(handing_over: asyncio.Task[None]) -> bool:
+    """Whether Temporal could not be reached: then nobody is likely to act within our time."""
+    return handing_over.done() and isinstance(handing_over.exception(), NotHandedOver)
+
+
+class _Deadline:
+    """A point in time on the event loop's clock."""
+
+    def __init__(self, within_s: float) -> None:
+        self._at = asyncio.get_running_loop().time() + within_s
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._at - asyncio.get_running_loop().time())
+
+    @property
+    def over(self) -> bool:
+        return self.left_s == 0.0
