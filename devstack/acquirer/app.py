@@ -1,0 +1,112 @@
+"""The acquirer over HTTP. Operations need the key; the witness's own pages do not."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from devstack.acquirer import bodies, delivery, pages
+from devstack.acquirer.bodies import Order
+from devstack.acquirer.desk import Desk, Reply, invalid
+
+DEFAULT_KEY = "sandbox-acquirer-key"  # a sandbox's, known to everyone
+
+_ORDERS: dict[str, type[Order]] = {
+    "/authorizations": bodies.Authorize,
+    "/captures": bodies.Capture,
+    "/voids": bodies.Void,
+    "/refunds": bodies.Refund,
+    "/reversals": bodies.Reverse,
+    "/inquiries": bodies.Inquire,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the process was started with."""
+
+    data: Path
+    key: str = DEFAULT_KEY
+    authorization_validity_s: int = 604_800
+    hold_s: float = 60
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application, with its file open."""
+    desk = Desk(settings.data, authorization_validity_s=settings.authorization_validity_s)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    orders = [
+        Route(path, _order_endpoint(desk, settings, model), methods=["POST"])
+        for path, model in _ORDERS.items()
+    ]
+    return Starlette(
+        routes=[*orders, *pages.routes(desk)],
+        lifespan=lifespan,
+        exception_handlers={404: _no_such_path, 405: _method_not_allowed},
+    )
+
+
+def _order_endpoint(
+    desk: Desk, settings: Settings, model: type[Order]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        received_at = datetime.now(UTC)
+        body = await bodies.read(request.stream())
+        understood = _understood(request, body, key=settings.key, model=model)
+        if isinstance(understood, Reply):
+            reply, seen = understood, bodies.glimpse(body or b"")
+            await desk.run(desk.log_refusal, model.operation, seen, received_at, reply)
+        else:
+            reply = await _executed(desk, understood, received_at)
+        return delivery.response(reply, hold_s=settings.hold_s)
+
+    return endpoint
+
+
+def _understood(request: Request, body: bytes | None, *, key: str, model: type[Order]) -> Order | Reply:
+    given = request.headers.get("authorization", "").encode()
+    if not hmac.compare_digest(given, f"Bearer {key}".encode()):
+        return Reply(401, {"error": "unauthorized"})
+    if body is None:
+        return Reply(413, {"error": "body_too_large"})
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        return invalid(bodies.describe(error))
+
+
+async def _executed(desk: Desk, order: Order, received_at: datetime) -> Reply:
+    """The reply, after every wait. Money moves after a `slow` fault and before `delay_ms`.
+
+    So a sender that dies during `delay_ms` has moved money and does not know it.
+    """
+    arrival = await desk.run(desk.receive, order, received_at)
+    if arrival.plan.slow_ms:
+        await asyncio.sleep(arrival.plan.slow_ms / 1000)
+    reply = await desk.run(desk.execute, arrival)
+    if desk.config.delay_ms:
+        await asyncio.sleep(desk.config.delay_ms / 1000)
+    return reply
+
+
+async def _no_such_path(_: Request, __: Exception) -> Response:
+    # Not "not_found": that is what an inquiry answers about a reference.
+    return JSONResponse({"error": "no_such_path"}, 404)
+
+
+async def _method_not_allowed(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "method_not_allowed"}, 405)

@@ -1,0 +1,113 @@
+"""The acquirer's SQLite file: what moved, what was asked, what was answered. Commits are fsynced."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PAGE_MAX = 1000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS operations (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    reference TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN
+        ('approved', 'declined', 'reversed', 'nothing_to_reverse', 'already_reversed')),
+    amount_asked INTEGER,
+    amount INTEGER,
+    currency TEXT,
+    decline_code TEXT,
+    authorization TEXT,
+    original_reference TEXT,
+    payment_reference TEXT NOT NULL,
+    expires_at TEXT,
+    reversed_by TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS operations_reference ON operations (reference);
+
+CREATE TABLE IF NOT EXISTS ledger (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    reference TEXT NOT NULL,
+    operation TEXT NOT NULL CHECK (operation IN ('authorize', 'capture', 'void', 'refund', 'reversal')),
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    currency TEXT NOT NULL,
+    payment_reference TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS ledger_reference ON ledger (reference);
+CREATE INDEX IF NOT EXISTS ledger_payment_reference ON ledger (payment_reference);
+
+CREATE TABLE IF NOT EXISTS requests (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    operation TEXT NOT NULL,
+    reference TEXT,
+    original_reference TEXT,
+    payment_reference TEXT,
+    amount INTEGER,
+    currency TEXT,
+    card TEXT,
+    faults TEXT NOT NULL,
+    received_at TEXT NOT NULL,
+    answer TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS requests_reference ON requests (reference);
+CREATE INDEX IF NOT EXISTS requests_payment_reference ON requests (payment_reference);
+
+CREATE TABLE IF NOT EXISTS blocked_references (reference TEXT PRIMARY KEY, blocked_at TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS fired_faults (
+    scope TEXT NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (scope, entry)
+) STRICT;
+CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
+"""
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A connection to the file, which has its tables; every commit is on disk when it returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    db.row_factory = sqlite3.Row
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.executescript(_SCHEMA)
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All statements inside are committed and fsynced together, or none is."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def inserted(db: sqlite3.Connection, table: str, **columns: str | int | None) -> int:
+    """The position of the new row. Table and column names are this package's own, never a sender's."""
+    names, places = ", ".join(columns), ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - see the docstring
+    position = db.execute(statement, tuple(columns.values())).lastrowid
+    assert position is not None
+    return position
+
+
+def page(
+    db: sqlite3.Connection, table: str, *, filters: dict[str, str], after: int, limit: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Up to `limit` rows of `table` after a position, oldest first, and whether more follow."""
+    conditions = " AND ".join(["position > ?", *(f"{column} = ?" for column in filters)])
+    statement = f"SELECT * FROM {table} WHERE {conditions} ORDER BY position LIMIT ?"  # noqa: S608 - ours
+    rows = db.execute(statement, (after, *filters.values(), limit + 1)).fetchall()
+    return [dict(row) for row in rows[:limit]], len(rows) > limit
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

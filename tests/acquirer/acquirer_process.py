@@ -1,0 +1,119 @@
+"""A real acquirer process on a free port, and a client that speaks its wire API."""
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+KEY = "sandbox-acquirer-key"
+APPROVED_CARD = "4242424242424242"
+START_S_MAX = 20
+STOP_S_MAX = 10
+
+Body = dict[str, Any]
+
+
+@dataclass
+class Acquirer:
+    """One acquirer over its data file, through restarts."""
+
+    data: Path
+    arguments: tuple[str, ...] = ()
+    process: asyncio.subprocess.Process | None = None
+    client: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command("--port", "0", "--data", str(self.data), *self.arguments),
+            stdout=asyncio.subprocess.PIPE,
+            env=self.environment(),
+        )
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), START_S_MAX)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        await self.client.aclose()
+        self.client = httpx.AsyncClient(base_url=json.loads(line)["url"], headers=headers, timeout=30)
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "devstack.acquirer", *arguments]
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), STOP_S_MAX)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def new_reference(self) -> str:
+        return f"ref-{next(self._numbers)}"
+
+    async def post(self, path: str, body: Body) -> httpx.Response:
+        return await self.client.post(path, json=body)
+
+    async def authorize(self, **changes: Any) -> Body:
+        return answered(await self.post("/authorizations", self.authorization(**changes)))
+
+    def authorization(self, *, number: str = APPROVED_CARD, **changes: Any) -> Body:
+        card = {"number": number, "exp_month": 12, "exp_year": 2030, "cvc": "973"}
+        return {**self.order(), "capture": False, "card": card, **changes}
+
+    def order(self, **changes: Any) -> Body:
+        own = {"reference": self.new_reference(), "payment_reference": "pay_1"}
+        return {**own, "amount": 1099, "currency": "INR", **changes}
+
+    def reversal(self, original_reference: str, **changes: Any) -> Body:
+        own = {"reference": self.new_reference(), "payment_reference": "pay_1"}
+        return {**own, "original_reference": original_reference, **changes}
+
+    async def reverse(self, original_reference: str) -> Body:
+        return answered(await self.post("/reversals", self.reversal(original_reference)))
+
+    async def inquire(self, reference: str) -> httpx.Response:
+        return await self.post("/inquiries", {"reference": reference})
+
+    async def configure(self, **members: Any) -> None:
+        assert (await self.client.patch("/config", json=members)).status_code == 200
+
+    async def ledger(self, **query: Any) -> list[Body]:
+        entries: list[Body] = answered(await self.client.get("/ledger", params=query))["entries"]
+        return entries
+
+    async def moved(self, reference: str) -> list[str]:
+        return [entry["operation"] for entry in await self.ledger(reference=reference)]
+
+    async def requests(self, **query: Any) -> list[Body]:
+        entries: list[Body] = answered(await self.client.get("/requests", params=query))["entries"]
+        return entries
+
+
+def answered(response: httpx.Response) -> Body:
+    assert response.status_code == 200, response.text
+    body: Body = response.json()
+    return body
+
+
+async def eventually(check: Callable[[], Awaitable[bool]], *, timeout_s: float = 10) -> None:
+    """`check` has become true within `timeout_s`."""
+    async with asyncio.timeout(timeout_s):
+        while not await check():
+            await asyncio.sleep(0.02)

@@ -1,0 +1,41 @@
+"""Acquirer processes for the tests of this folder."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from acquirer_process import Acquirer
+
+
+@pytest.fixture
+async def acquirer(tmp_path: Path) -> AsyncIterator[Acquirer]:
+    running = Acquirer(tmp_path / "acquirer.sqlite")
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.close()
+
+
+@pytest.fixture
+async def impatient_acquirer(tmp_path: Path) -> AsyncIterator[Acquirer]:
+    """Holds for 1 s where another holds for 60 s; its authorizations are valid for 1 s."""
+    arguments = ("--hold-s", "1", "--authorization-validity-s", "1")
+    running = Acquirer(tmp_path / "acquirer.sqlite", arguments)
+    try:
+        await running.start()
+        yield running
+    finally:
+        await running.close()
+
+
+@pytest.fixture(scope="module")
+async def unmoved_acquirer(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Acquirer]:
+    """One for all tests of a module that move no money and change no configuration."""
+    running = Acquirer(tmp_path_factory.mktemp("unmoved") / "acquirer.sqlite")
+    try:
+        await running.start()
+        yield running
+        assert await running.ledger() == []
+    finally:
+        await running.close()
