@@ -1,0 +1,1 @@
+"""Connectors: stateless mappings between our requests and one acquirer's wire."""

@@ -1,0 +1,86 @@
+"""The contract of a connector.
+
+A connector is a stateless mapping: our request in, a `Reply` out, or one of the four `ConnectorError`s. It never
+retries, never guesses (an unmapped status is `Pending`), and knows no other connector. What differs between
+acquirers is data in `Capabilities`, so that workflows and activities never ask which connector they have.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from payonce.domain.cards import Card
+from payonce.domain.operations import OperationKind
+from payonce.domain.outcomes import Inquiry, Reply, Reversed
+from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
+from payonce.domain.schedules import InquirySchedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an acquirer can do, as data."""
+
+    methods: frozenset[str]  # "card", "upi", "wallet"
+    call_deadline_s: float  # over connect, write and read of one call; at most 20
+    finality_s: float  # how long after a call's deadline NOT_FOUND may still turn into FOUND
+    inquiry: InquirySchedule
+    reversal_by_reference: bool  # undoes, and blocks, what is known only by our reference
+    idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
+    expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
+    currencies: frozenset[str] | None = None  # None: every currency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request for one attempt: what every operation needs."""
+
+    kind: OperationKind
+    reference: str  # ours, unique for ever
+    payment_id: str
+    amount_minor: int
+    currency: str
+    final: bool = True  # of a capture: sent on only where the acquirer needs to be told
+    automatic_capture: bool = False
+    authorization_reference: str | None = None  # the acquirer's, of the authorization
+    card: Card | None = field(default=None, repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
+    operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
+    operation_id: str = ""
+
+
+MaySend = Callable[[], bool]
+"""Asked right before the first byte: whether the right to send still holds."""
+
+
+class Connector(Protocol):
+    """One acquirer at one account. Every method makes exactly one call and may be cancelled."""
+
+    name: str
+    capabilities: Capabilities
+
+    def __init__(self, account: ConnectorAccount) -> None:
+        """Opens nothing; connections are made on first use and closed by `close`."""
+
+    async def send(self, call: Call, *, may_send: MaySend) -> Reply:
+        """Authorizes, captures, voids or refunds under our reference.
+
+        `may_send` is looked at right before the first byte; when it says no, nothing is sent and `NotSent` is
+        raised. Raises `NotSent` (connect, DNS, TLS, pool wait, or a documented rejection), `OutcomeUnknown`
+        (time-out, reset, 5xx, garbage), `Rejected` or `RateLimited` (both: nothing was processed).
+        """
+        ...
+
+    async def inquire(self, call: Call) -> Inquiry:
+        """What became of the attempt with our reference. Raises the `ConnectorError`s; moves nothing."""
+        ...
+
+    async def reverse(self, call: Call) -> Reversed:
+        """Undoes whatever our reference did and blocks its late arrival. Safe to repeat.
+
+        Raises the `ConnectorError`s; only called where `capabilities.reversal_by_reference` holds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        ...

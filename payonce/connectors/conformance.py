@@ -1,0 +1,348 @@
+"""What every connector must show against its acquirer's sandbox, as tests to inherit. Needs pytest-asyncio.
+
+    class TestOurConnector(ConnectorConformance, ReversalConformance):
+        @pytest.fixture
+        def harness(self) -> ConformanceHarness: ...
+
+`ReversalConformance` is for connectors with `reversal_by_reference`.
+"""
+
+import asyncio
+import secrets
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+import pytest
+
+from payonce.connectors.base import Call, Connector
+from payonce.domain.cards import Card
+from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown
+from payonce.domain.operations import OperationKind
+from payonce.domain.outcomes import Approved, DeclineCode, Declined, Inquiry, NotFound, Pending, Reversed
+
+AMOUNT_MINOR: Final = 1099
+WAIT_S_MAX: Final = 20.0
+CALL_DEADLINE_S_MAX: Final = 20.0
+
+T = TypeVar("T")
+
+
+class Fault(StrEnum):
+    """What the acquirer does to the first request of a call. After: the money has moved."""
+
+    TIMEOUT_AFTER = "timeout_after"
+    TIMEOUT_BEFORE = "timeout_before"
+    ERROR_AFTER = "error_after"
+    RESET_AFTER = "reset_after"
+    GARBAGE_AFTER = "garbage_after"
+    AMOUNT_MISMATCH = "amount_mismatch"
+
+
+MOVING = (OperationKind.AUTHORIZE, OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND)
+AFTER = (Fault.TIMEOUT_AFTER, Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.GARBAGE_AFTER)
+
+
+class ConformanceHarness(Protocol):
+    """A connector's own acquirer sandbox, and what can be done to it. Closes every connector it opened."""
+
+    currency: str
+    approved_card: Card
+    declined_cards: Mapping[DeclineCode, Card]
+
+    def open(self) -> Connector:
+        """A connector at the acquirer, with a call deadline short enough to wait for."""
+        ...
+
+    def open_unreachable(self) -> Connector:
+        """A connector at an address that refuses connections."""
+        ...
+
+    async def open_unmapped(self) -> Connector:
+        """A connector at something that answers every call in form, with a status nobody has heard of."""
+        ...
+
+    def faulty(self, call: Call, fault: Fault) -> Call:
+        """The call, so that the acquirer does `fault` to its request."""
+        ...
+
+    async def movements(self, payment_id: str) -> Sequence[str]:
+        """A payment's ledger: authorize, capture, void, refund and reversal, once per movement."""
+        ...
+
+    async def requests(self, reference: str) -> int:
+        """How many requests the acquirer received under a reference of ours."""
+        ...
+
+
+class ConnectorConformance:
+    """Mappings, and what is known after a failure."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_capabilities_are_within_limits(self, harness: ConformanceHarness) -> None:
+        capabilities = harness.open().capabilities
+        assert capabilities.methods
+        assert 0 < capabilities.call_deadline_s <= CALL_DEADLINE_S_MAX
+        assert capabilities.finality_s >= 0
+        assert min(*capabilities.inquiry.first_s, capabilities.inquiry.then_every_s) > 0
+
+    async def test_every_operation_is_approved_with_its_amount(self, harness: ConformanceHarness) -> None:
+        for kind in MOVING:
+            connector = harness.open()
+            call = await prepared(harness, connector, kind)
+            reply = await connector.send(call, may_send=yes)
+            assert isinstance(reply, Approved), kind
+            assert (reply.amount_minor, reply.currency) == (call.amount_minor, call.currency)
+            assert reply.connector_reference
+            assert await connector.inquire(call) == reply
+
+    async def test_automatic_capture_authorizes_and_captures(self, harness: ConformanceHarness) -> None:
+        call = replace(authorization(harness), automatic_capture=True)
+        assert isinstance(await harness.open().send(call, may_send=yes), Approved)
+        assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
+
+    async def test_several_captures_and_refunds_of_a_part(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        capture = replace(await prepared(harness, connector, OperationKind.CAPTURE), final=False)
+        refund = following(capture, OperationKind.REFUND)
+        for call in (capture, refund):
+            for amount_minor in (99, 500):
+                part = replace(call, amount_minor=amount_minor, reference=f"{call.reference}-{amount_minor}")
+                reply = await connector.send(part, may_send=yes)
+                assert isinstance(reply, Approved)
+                assert reply.amount_minor == amount_minor
+
+    async def test_a_decline_is_a_value_and_so_is_its_inquiry(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        for code, card in harness.declined_cards.items():
+            call = replace(authorization(harness), card=card)
+            reply = await connector.send(call, may_send=yes)
+            assert isinstance(reply, Declined)
+            assert reply.code is code
+            found = await connector.inquire(call)
+            assert isinstance(found, Declined)
+            assert found.code is code
+            assert list(await harness.movements(call.payment_id)) == []
+
+    async def test_a_refused_connection_is_not_sent(self, harness: ConformanceHarness) -> None:
+        call = authorization(harness)
+        with pytest.raises(NotSent):
+            await harness.open_unreachable().send(call, may_send=yes)
+        assert await harness.requests(call.reference) == 0
+
+    async def test_inquiry_of_an_unreachable_acquirer_raises(self, harness: ConformanceHarness) -> None:
+        with pytest.raises(ConnectorError):
+            await harness.open_unreachable().inquire(authorization(harness))
+
+    @pytest.mark.parametrize("kind", MOVING)
+    async def test_without_the_right_nothing_is_sent(
+        self, harness: ConformanceHarness, kind: OperationKind
+    ) -> None:
+        connector = harness.open()
+        call = await prepared(harness, connector, kind)
+        with pytest.raises(NotSent):
+            await connector.send(call, may_send=no)
+        assert await harness.requests(call.reference) == 0
+        assert await connector.inquire(call) == NotFound()
+        assert isinstance(await connector.send(call, may_send=yes), Approved)
+
+    async def test_the_right_is_asked_for_once_per_send(self, harness: ConformanceHarness) -> None:
+        rights = [True]
+        reply = await harness.open().send(authorization(harness), may_send=rights.pop)
+        assert isinstance(reply, Approved)
+        assert not rights
+
+    @pytest.mark.parametrize("fault", AFTER)
+    @pytest.mark.parametrize("kind", MOVING)
+    async def test_a_failure_after_the_movement_is_unknown_and_found(
+        self, harness: ConformanceHarness, kind: OperationKind, fault: Fault
+    ) -> None:
+        connector = harness.open()
+        call = harness.faulty(await prepared(harness, connector, kind), fault)
+        before = list(await harness.movements(call.payment_id))
+        with pytest.raises(OutcomeUnknown):
+            await connector.send(call, may_send=yes)
+        found = await inquired(connector, call)
+        assert isinstance(found, Approved)
+        assert (found.amount_minor, found.currency) == (call.amount_minor, call.currency)
+        assert list(await harness.movements(call.payment_id)) == [*before, kind]
+
+    @pytest.mark.parametrize("kind", MOVING)
+    async def test_a_timeout_before_the_movement_is_unknown_and_not_found(
+        self, harness: ConformanceHarness, kind: OperationKind
+    ) -> None:
+        connector = harness.open()
+        call = harness.faulty(await prepared(harness, connector, kind), Fault.TIMEOUT_BEFORE)
+        before = list(await harness.movements(call.payment_id))
+        with pytest.raises(OutcomeUnknown):
+            await connector.send(call, may_send=yes)
+        assert await connector.inquire(call) == NotFound()
+        assert list(await harness.movements(call.payment_id)) == before
+
+    async def test_inquiry_of_what_was_never_sent_is_not_found(self, harness: ConformanceHarness) -> None:
+        assert await harness.open().inquire(authorization(harness)) == NotFound()
+
+    async def test_another_amount_is_approved_as_the_acquirer_says(self, harness: ConformanceHarness) -> None:
+        call = harness.faulty(authorization(harness), Fault.AMOUNT_MISMATCH)
+        connector = harness.open()
+        reply = await connector.send(call, may_send=yes)
+        assert isinstance(reply, Approved)
+        assert reply.amount_minor != call.amount_minor
+        assert await connector.inquire(call) == reply
+
+    async def test_an_unmapped_status_is_pending(self, harness: ConformanceHarness) -> None:
+        connector = await harness.open_unmapped()
+        call = authorization(harness)
+        assert isinstance(await connector.send(call, may_send=yes), Pending)
+        assert isinstance(await connector.inquire(call), Pending)
+
+    async def test_cancelled_after_the_first_byte_it_is_found(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        call = harness.faulty(authorization(harness), Fault.TIMEOUT_AFTER)
+        sending = asyncio.create_task(connector.send(call, may_send=yes))
+        await eventually(lambda: harness.requests(call.reference))
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert isinstance(await inquired(connector, call), Approved)
+        assert isinstance(await connector.send(authorization(harness), may_send=yes), Approved)
+
+    async def test_no_card_data_in_logs_reprs_and_errors(
+        self,
+        harness: ConformanceHarness,
+        caplog: pytest.LogCaptureFixture,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        caplog.set_level("DEBUG")
+        connectors = [harness.open(), harness.open_unreachable(), await harness.open_unmapped()]
+        card = harness.approved_card
+        assert card.cvc
+        seen = [repr(connectors)]
+        for connector in connectors:
+            for fault in AFTER:
+                sound = authorization(harness)
+                for call in (sound, harness.faulty(authorization(harness), fault)):
+                    seen += [repr(call), await told(connector, call)]
+        written = capfd.readouterr()
+        text = "\n".join([*seen, caplog.text, written.out, written.err])
+        assert card.number not in text
+        assert f"'{card.cvc}'" not in text
+        assert f'"{card.cvc}"' not in text
+
+
+class ReversalConformance:
+    """Undoing by our reference, and blocking it."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_reversal_undoes_once_however_often_it_is_asked(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        assert connector.capabilities.reversal_by_reference
+        for automatic_capture in (False, True):
+            call = replace(authorization(harness), automatic_capture=automatic_capture)
+            assert isinstance(await connector.send(call, may_send=yes), Approved)
+            before = list(await harness.movements(call.payment_id))
+            for _ in range(3):
+                assert await connector.reverse(call) == Reversed()
+            assert list(await harness.movements(call.payment_id)) == [*before, "reversal"]
+            assert await connector.inquire(call) == Reversed()
+
+    async def test_reversal_blocks_what_arrives_late(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        call = authorization(harness)
+        assert await connector.reverse(call) == Reversed()
+        assert not isinstance(await connector.send(call, may_send=yes), Approved)
+        assert not isinstance(await connector.inquire(call), Approved)
+        assert list(await harness.movements(call.payment_id)) == []
+        assert await connector.reverse(call) == Reversed()
+
+    async def test_reversal_of_an_unknown_outcome(self, harness: ConformanceHarness) -> None:
+        connector = harness.open()
+        call = harness.faulty(authorization(harness), Fault.RESET_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await connector.send(call, may_send=yes)
+        assert await connector.reverse(call) == Reversed()
+        assert list(await harness.movements(call.payment_id)) == ["authorize", "reversal"]
+
+    async def test_reversal_at_an_unreachable_acquirer_raises(self, harness: ConformanceHarness) -> None:
+        with pytest.raises(ConnectorError):
+            await harness.open_unreachable().reverse(authorization(harness))
+
+
+def yes() -> bool:
+    """The right to send holds."""
+    return True
+
+
+def no() -> bool:
+    """The right to send has lapsed."""
+    return False
+
+
+def authorization(harness: ConformanceHarness) -> Call:
+    """A new payment's authorization that the acquirer approves."""
+    payment_id = f"pay_conformance{secrets.token_hex(10)}"
+    return Call(
+        kind=OperationKind.AUTHORIZE,
+        reference=f"{payment_id}-1",
+        payment_id=payment_id,
+        amount_minor=AMOUNT_MINOR,
+        currency=harness.currency,
+        card=harness.approved_card,
+        operation_id=payment_id,
+    )
+
+
+def following(call: Call, kind: OperationKind) -> Call:
+    """Another operation on the same payment, under references of its own."""
+    operation_id = f"op_conformance{secrets.token_hex(10)}"
+    return replace(call, kind=kind, reference=f"{operation_id}-1", operation_id=operation_id, card=None)
+
+
+async def prepared(harness: ConformanceHarness, connector: Connector, kind: OperationKind) -> Call:
+    """A call of `kind` whose payment has come far enough for it to be approved."""
+    call = authorization(harness)
+    if kind is OperationKind.AUTHORIZE:
+        return call
+    call = replace(call, automatic_capture=kind is OperationKind.REFUND)
+    reply = await connector.send(call, may_send=yes)
+    assert isinstance(reply, Approved)
+    return replace(following(call, kind), authorization_reference=reply.connector_reference)
+
+
+async def inquired(connector: Connector, call: Call) -> Inquiry:
+    """What the acquirer says once it knows the reference: the request may still be on its way."""
+
+    async def found() -> Inquiry | None:
+        inquiry = await connector.inquire(call)
+        return None if isinstance(inquiry, NotFound) else inquiry
+
+    return await eventually(found)
+
+
+async def eventually(check: Callable[[], Awaitable[T | None]]) -> T:
+    """The first truthy result of `check`, asked for at most `WAIT_S_MAX`."""
+    deadline = time.monotonic() + WAIT_S_MAX
+    while not (result := await check()):
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.02)
+    return result
+
+
+async def told(connector: Connector, call: Call) -> str:
+    """All that a log could show of a send: its result, or its error with every frame's variables."""
+    try:
+        return repr(await connector.send(call, may_send=yes))
+    except ConnectorError as error:
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        return "".join(shown.format()) + _attributes(error.__cause__ or error.__context__)
+
+
+def _attributes(error: BaseException | None) -> str:
+    """The bodies that an HTTP client's error would carry along."""
+    request = getattr(error, "_request", None)
+    return repr([vars(error) if error else None, getattr(request, "content", None)])

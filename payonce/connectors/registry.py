@@ -1,0 +1,49 @@
+"""Finds connectors by name: the entry points of installed distributions, and our own without installation."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Final, cast
+
+from payonce.connectors.base import Connector, ConnectorAccount
+from payonce.connectors.sandbox_card import SandboxCard
+from payonce.domain.errors import Rejected
+
+GROUP: Final = "payonce.connectors"
+
+Factory = Callable[[ConnectorAccount], Connector]
+Registry = Mapping[str, Callable[[], Factory]]
+"""What loads each connector's class; only those that an account names are loaded."""
+
+_BUILT_IN: Final[dict[str, Factory]] = {SandboxCard.name: SandboxCard}
+
+
+def installed() -> Registry:
+    """Every connector by name. A distribution's entry point comes before the built-in of the same name."""
+    built_in = {name: (lambda factory=factory: factory) for name, factory in _BUILT_IN.items()}
+    found = {
+        point.name: (lambda point=point: cast("Factory", point.load())) for point in entry_points(group=GROUP)
+    }
+    return {**built_in, **found}
+
+
+def open_connectors(
+    accounts: Sequence[ConnectorAccount], *, registry: Registry | None = None
+) -> dict[str, Connector]:
+    """One connector per account, by account id. Opens no connection.
+
+    Raises `Rejected` for a connector that does not exist and for two accounts with one id.
+    """
+    known = installed() if registry is None else registry
+    ids = [account.id for account in accounts]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise Rejected(f"Two connector accounts have the id {id_!r}.")
+    factories = [_load(account, known) for account in accounts]
+    return {account.id: factory(account) for account, factory in zip(accounts, factories, strict=True)}
+
+
+def _load(account: ConnectorAccount, known: Registry) -> Factory:
+    if account.connector not in known:
+        names = ", ".join(sorted(known))
+        raise Rejected(f"Account {account.id!r}: no connector {account.connector!r}. Known are: {names}.")
+    return known[account.connector]()

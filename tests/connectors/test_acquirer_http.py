@@ -1,0 +1,326 @@
+"""What is known after a failure, by whether the first byte was sent."""
+
+import asyncio
+import itertools
+import ssl
+
+import pytest
+from wire_server import (
+    OK,
+    PATIENT_S,
+    Handler,
+    OpenHttp,
+    Order,
+    Serve,
+    WireServer,
+    answer,
+    answering_for_ever,
+    reset,
+    writing,
+    yes,
+)
+
+from payonce.connectors.conformance import eventually
+from payonce.connectors.http import RESPONSE_BYTES_MAX, RETRY_AFTER_S_DEFAULT, RETRY_AFTER_S_MAX
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+
+DEADLINE_S = 0.5
+
+
+async def hang(server: WireServer, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await server.request(reader)
+    await asyncio.Event().wait()
+
+
+async def reset_unread(_: WireServer, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    reset(writer)
+
+
+async def reset_after_request(
+    server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    await server.request(reader)
+    reset(writer)
+
+
+async def reset_in_the_answer(
+    server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    await server.request(reader)
+    writer.write(OK[:-4])
+    await writer.drain()
+    reset(writer)
+
+
+async def drip(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Always one more byte soon: no single read takes long."""
+    await server.request(reader)
+    writer.write(answer(b"x" * 1000)[:-1000])
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(DEADLINE_S / 5)
+
+
+async def test_a_json_object_is_returned(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(answering_for_ever())
+    response = await open_http(server.url).post("/orders", Order(), may_send=yes)
+    assert (response.status, response.content) == (200, b'{"ok":true}')
+    assert b"POST /orders HTTP/1.1" in server.received
+    assert b"Authorization: Bearer key" in server.received
+    assert server.received.endswith(b'{"text":"money"}')
+
+
+async def test_a_connection_is_used_again(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(answering_for_ever())
+    http = open_http(server.url)
+    for _ in range(3):
+        await http.post("/orders", Order(), may_send=yes)
+    assert server.connections == 1
+
+
+async def test_refused_is_not_sent_and_the_right_is_not_asked_for(
+    refusing_url: str, open_http: OpenHttp
+) -> None:
+    asked: list[bool] = []
+    with pytest.raises(NotSent):
+        await open_http(refusing_url).post("/orders", Order(), may_send=lambda: bool(asked.append(True)))
+    assert not asked
+
+
+async def test_a_name_without_an_address_is_not_sent(open_http: OpenHttp) -> None:
+    with pytest.raises(NotSent):
+        await open_http("http://acquirer.invalid").post("/orders", Order(), may_send=yes)
+
+
+async def test_a_failed_tls_handshake_is_not_sent(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(answering_for_ever())
+    with pytest.raises(NotSent):
+        await open_http(server.url.replace("http:", "https:"), call_deadline_s=DEADLINE_S).post(
+            "/orders", Order(), may_send=yes
+        )
+    assert b"POST" not in server.received
+
+
+async def test_a_tls_peer_that_never_answers_is_not_sent(serve: Serve, open_http: OpenHttp) -> None:
+    async def silent(_: WireServer, __: asyncio.StreamReader, ___: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    server = await serve(silent)
+    with pytest.raises(NotSent):
+        await open_http(server.url.replace("http:", "https:"), call_deadline_s=DEADLINE_S).post(
+            "/orders", Order(), may_send=yes
+        )
+
+
+async def test_cancelled_in_the_tls_handshake_it_closes_the_connection(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    async def until_closed(server: WireServer, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        server.received += await reader.read()
+
+    server = await serve(until_closed)
+    http = open_http(server.url.replace("http:", "https:"))
+    sending = asyncio.create_task(http.post("/orders", Order(), may_send=yes))
+    await eventually(server.connected)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await eventually(server.idle)
+
+
+async def test_waiting_for_a_connection_past_the_deadline_is_not_sent(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(hang)
+    http = open_http(server.url, call_deadline_s=DEADLINE_S, connections_max=1)
+    calls = [http.post("/orders", Order(), may_send=yes) for _ in range(2)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NotSent", "OutcomeUnknown"]
+    assert server.received.count(b"POST") == 1
+
+
+async def test_without_the_right_no_byte_is_sent_and_the_pool_stays_sound(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(answering_for_ever())
+    http = open_http(server.url, connections_max=1)
+    for _ in range(3):  # on a new connection, and on a used one
+        with pytest.raises(NotSent):
+            await http.post("/orders", Order(), may_send=lambda: False)
+        before = server.received.count(b"POST")
+        await http.post("/orders", Order(), may_send=yes)
+        assert server.received.count(b"POST") == before + 1
+
+
+async def test_a_right_that_cannot_be_asked_for_is_no_right(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(answering_for_ever())
+    with pytest.raises(NotSent):
+        await open_http(server.url).post("/orders", Order(), may_send=list[bool]().pop)
+    assert server.received == b""
+
+
+@pytest.mark.parametrize("handler", [reset_unread, reset_after_request, reset_in_the_answer])
+async def test_a_reset_after_the_first_byte_is_unknown(
+    serve: Serve, open_http: OpenHttp, handler: Handler
+) -> None:
+    server = await serve(handler)
+    http = open_http(server.url)
+    asked = []
+
+    def may_send() -> bool:
+        asked.append(True)
+        return True
+
+    with pytest.raises(
+        OutcomeUnknown if handler is not reset_unread else (OutcomeUnknown, NotSent)
+    ) as failure:
+        await http.post("/orders", Order(), may_send=may_send)
+    # A reset may come before the connection is usable: then, and only then, the right was not asked for.
+    assert isinstance(failure.value, OutcomeUnknown) is bool(asked)
+
+
+async def test_a_reset_of_a_used_connection_is_unknown_and_not_repeated(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await writing(OK)(server, reader, writer)
+        await reset_after_request(server, reader, writer)
+
+    server = await serve(handle)
+    http = open_http(server.url)
+    await http.post("/orders", Order(), may_send=yes)
+    with pytest.raises(OutcomeUnknown):
+        await http.post("/orders", Order(), may_send=yes)
+    assert (server.connections, server.received.count(b"POST")) == (1, 2)
+
+
+async def test_a_connection_closed_while_idle_is_replaced(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(writing(OK))
+    http = open_http(server.url)
+    await http.post("/orders", Order(), may_send=yes)
+    await eventually(server.idle)
+    await http.post("/orders", Order(), may_send=yes)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("handler", [hang, drip])
+async def test_the_deadline_holds_over_the_whole_call(
+    serve: Serve, open_http: OpenHttp, handler: Handler
+) -> None:
+    server = await serve(handler)
+    http = open_http(server.url, call_deadline_s=DEADLINE_S, connections_max=1)
+    for _ in range(3):  # the connection that timed out has left the pool
+        with pytest.raises(OutcomeUnknown):
+            await http.post("/orders", Order(), may_send=yes)
+    assert server.received.count(b"POST") == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answer(b"<html>it works</html>"),
+        answer(b""),
+        answer(b'["approved"]'),
+        answer(b'"approved"'),
+        answer(b'{"status":"approved"'),
+        answer(b"[" * 60_000),
+        answer(b'{"a":"\xff"}'),
+        b"nothing like HTTP\r\n\r\n",
+        answer(b'{"ok":true}')[:-3],
+        answer(b'{"ok":"' + b"x" * RESPONSE_BYTES_MAX + b'"}'),
+        answer(b'{"ok":true}', headers="Content-Encoding: gzip\r\n")[:-11] + b"\x1f\x8b\x08\x00" + b"\0" * 7,
+        b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"x" * 200_000 + b"\r\n\r\n",
+        answer(b"{}", status="500 Internal Server Error"),
+        answer(b"{}", status="502 Bad Gateway"),
+        answer(b"{}", status="302 Found", headers="Location: /elsewhere\r\n"),
+        answer(b"{}", status="307 Temporary Redirect", headers="Location: /elsewhere\r\n"),
+        answer(b"{}", status="403 Forbidden"),
+        answer(b"{}", status="409 Conflict"),
+        answer(b"{}", status="418 Teapot"),
+        answer(b"<html>", status="400 Bad Request"),
+        answer(b"<html>", status="429 Too Many Requests"),
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+async def test_an_answer_that_is_not_documented_is_unknown(
+    serve: Serve, open_http: OpenHttp, raw: bytes
+) -> None:
+    server = await serve(writing(raw))
+    with pytest.raises(OutcomeUnknown):
+        await open_http(server.url).post("/orders", Order(), may_send=yes)
+    assert server.received.count(b"POST") == 1
+
+
+async def test_an_answer_at_the_limit_is_read(serve: Serve, open_http: OpenHttp) -> None:
+    content = b'{"x":"' + b"x" * (RESPONSE_BYTES_MAX - 8) + b'"}'
+    server = await serve(writing(answer(content)))
+    response = await open_http(server.url).post("/orders", Order(), may_send=yes)
+    assert response.content == content
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized"])
+async def test_a_documented_rejection_is_rejected(serve: Serve, open_http: OpenHttp, status: str) -> None:
+    server = await serve(writing(answer(b'{"error":"no"}', status=status)))
+    with pytest.raises(Rejected):
+        await open_http(server.url).post("/orders", Order(), may_send=yes)
+
+
+@pytest.mark.parametrize(
+    ("header", "retry_after_s"),
+    [
+        ("Retry-After: 7\r\n", 7),
+        ("Retry-After: 86400\r\n", RETRY_AFTER_S_MAX),
+        ("Retry-After: Wed, 21 Oct 2026 07:28:00 GMT\r\n", RETRY_AFTER_S_DEFAULT),
+        ("Retry-After: -1\r\n", RETRY_AFTER_S_DEFAULT),
+        ("", RETRY_AFTER_S_DEFAULT),
+    ],
+)
+async def test_too_many_requests_says_when_to_come_back(
+    serve: Serve, open_http: OpenHttp, header: str, retry_after_s: float
+) -> None:
+    server = await serve(writing(answer(b"{}", status="429 Too Many Requests", headers=header)))
+    with pytest.raises(RateLimited) as limited:
+        await open_http(server.url).post("/orders", Order(), may_send=yes)
+    assert limited.value.retry_after_s == retry_after_s
+
+
+async def test_cancellation_passes_through_and_the_pool_stays_sound(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(hang)
+    http = open_http(server.url, connections_max=1)
+    for count in (1, 2, 3):
+        sending = asyncio.create_task(http.post("/orders", Order(), may_send=yes))
+        await eventually(lambda count=count: server.has_received(b'{"text":"money"}', count))
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+
+async def test_a_process_stopped_before_the_first_byte_does_not_send(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(answering_for_ever())
+    clock = itertools.chain([0.0], itertools.repeat(PATIENT_S))  # it stops after the call began
+    with pytest.raises(NotSent):
+        await open_http(server.url, clock=clock.__next__).post("/orders", Order(), may_send=yes)
+    assert server.received == b""
+
+
+async def test_a_process_stopped_after_the_headers_does_not_send_the_body(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(answering_for_ever())
+    clock = itertools.chain([0.0, 0.0], itertools.repeat(PATIENT_S))  # it stops after the first byte
+    with pytest.raises(OutcomeUnknown):
+        await open_http(server.url, clock=clock.__next__).post("/orders", Order(), may_send=yes)
+    await eventually(lambda: server.has_received(b"POST", 1))
+    await eventually(server.idle)
+    assert b"money" not in server.received
+
+
+def test_certificates_are_checked(open_http: OpenHttp) -> None:
+    http = open_http("https://acquirer.invalid")
+    pool = http._client._transport._pool  # type: ignore[attr-defined]  # nothing public shows it
+    assert pool._ssl_context.verify_mode is ssl.CERT_REQUIRED
