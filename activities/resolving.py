@@ -11,7 +11,7 @@ from activities.messages import InquiryDue, OperationRequest, Progress, Reversal
 from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Fact, FailureCode, NotProcessed, Reversed
+from payonce.domain.outcomes import Fact, FailureCode, NotProcessed
 
 if TYPE_CHECKING:
     from payonce.cases import Cases
@@ -50,7 +50,7 @@ class Resolving:
             return InquiryDue(schedule, "not_found_yet")
         if connector.capabilities.reversal_by_reference:
             return ReversalDue(schedule, "not_found")
-        return await self._record(request, standing, attempt, _proof(standing, attempt))
+        return await self._record(request, standing, attempt, NotProcessed(_unprocessed(standing)))
 
     @activity.defn
     async def reverse(self, request: OperationRequest) -> Progress:
@@ -61,18 +61,16 @@ class Resolving:
         attempt = standing.attempt
         if attempt is None or standing.operation.status is not OperationStatus.PENDING:
             return as_found(standing, schedule, here="")
-        mismatched = attempt.state is AttemptState.REVERSING
-        if not mismatched and standing.now < self._cases.unanswered_until(attempt, connector.capabilities):
-            return as_found(standing, schedule, here="")
         if not connector.capabilities.reversal_by_reference:
             await self._recorder.review(request.subject, reason="not_reversible")
             return ReversalDue(schedule, "not_reversible")
+        if attempt.state is not AttemptState.REVERSING and not await self._begin_reversal(request, standing):
+            return as_found(await self._cases.standing(request.subject), schedule, here="")
         try:
-            await connector.reverse(self._cases.call(standing, attempt))
+            reversed_ = await connector.reverse(self._cases.call(standing, attempt))
         except ConnectorError as error:
             return ReversalDue(schedule, error.code)
-        fact = Reversed() if mismatched else _proof(standing, attempt)
-        return await self._record(request, standing, attempt, fact)
+        return await self._record(request, standing, attempt, reversed_)
 
     @activity.defn
     async def reverse_late(self, request: OperationRequest) -> Progress:
@@ -117,6 +115,13 @@ class Resolving:
         """An operator is told that the operation does not resolve by itself. Safe to repeat."""
         await self._recorder.review(request.subject, reason=reason)
 
+    async def _begin_reversal(self, request: OperationRequest, standing: Standing) -> bool:
+        """Only when NOT_FOUND is proof; marked in Postgres first, so that nobody records a success meanwhile."""
+        attempt, capabilities = standing.attempt, self._connector(standing).capabilities
+        if attempt is None or standing.now < self._cases.unanswered_until(attempt, capabilities):
+            return False
+        return await self._recorder.begin_reversal(request.subject, code=_unprocessed(standing))
+
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
     ) -> Progress:
@@ -135,7 +140,8 @@ class Resolving:
         return self._connectors[attempt.connector_account if attempt else payment.connector_account]
 
 
-def _proof(standing: Standing, attempt: Attempt) -> NotProcessed:
-    """NOT_FOUND after finality: the card is lost where its owner never said what became of the claim."""
-    lost = standing.operation.kind is OperationKind.AUTHORIZE and attempt.state is AttemptState.CLAIMED
-    return NotProcessed(FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED)
+def _unprocessed(standing: Standing) -> FailureCode:
+    """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
+    attempt, kind = standing.attempt, standing.operation.kind
+    lost = kind is OperationKind.AUTHORIZE and attempt is not None and attempt.state is AttemptState.CLAIMED
+    return FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.outcomes import SWEEP_AFTER, Outcomes, Pending, Result, Unavailable, current_view
+from api.outcomes import ANSWER_WITHIN_S, SWEEP_AFTER, Deadline, Outcomes, Pending, Result, Unavailable, current_view
 from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
 from payonce.domain import operations as rules
 from payonce.domain import routing
@@ -230,6 +230,7 @@ class Admission:
         """Admits under the process's limit, hands over, and answers with the first outcome."""
         if self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full:
             raise Unavailable("This process has as many payments under way as it can take.")
+        patience = Deadline(ANSWER_WITHIN_S)
         self._in_flight += 1
         IN_FLIGHT.set(self._in_flight)
         try:
@@ -238,14 +239,12 @@ class Admission:
                 return decision
             if isinstance(decision, Pending):
                 return await self._of_another(post, decision)
-            return await self._carry_out(decision, dispatch, wait_s=post.wait_s)
+            return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
         finally:
             self._in_flight -= 1
             IN_FLIGHT.set(self._in_flight)
 
-    async def _decide(
-        self, post: Post, admit: Callable[[AsyncConnection], Awaitable[Decision]]
-    ) -> Decision:
+    async def _decide(self, post: Post, admit: Callable[[AsyncConnection], Awaitable[Decision]]) -> Decision:
         """One transaction. If its COMMIT is unknown, the row says whether it held: it names our request."""
         admitted: Decision | None = None
         try:
@@ -273,16 +272,24 @@ class Admission:
             return False
         return key is not None and key.request_id == post.request_id
 
-    async def _carry_out(self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float) -> Result:
+    async def _carry_out(
+        self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float, patience: Deadline
+    ) -> Result:
         operation_id = admitted.operation.id
         if admitted.right is not None:
             self._runtime.rights.grant(operation_id, admitted.right)
         with self._runtime.wakeups.waiting(operation_id) as waiter:
             handing_over = asyncio.create_task(dispatch(admitted))
-            handing_over.add_done_callback(lambda task: _failed(task) and waiter.event.set())
+            handing_over.add_done_callback(lambda task: waiter.event.set() if _failed(task) else None)
             try:
                 return await self._outcomes.first(
-                    admitted.operation, waiter, handing_over, right=admitted.right, wait_s=wait_s
+                    admitted.payment,
+                    admitted.operation,
+                    waiter,
+                    handing_over,
+                    right=admitted.right,
+                    wait_s=wait_s,
+                    patience=patience,
                 )
             finally:
                 self._outcomes.leave(handing_over)
@@ -450,7 +457,9 @@ def _payment(post: Post, new: NewPayment, route: routing.Route, *, payment_id: s
     )
 
 
-def _operation(post: Post, payment: Payment, *, id_: str, kind: OperationKind, amount_minor: int) -> Operation:
+def _operation(
+    post: Post, payment: Payment, *, id_: str, kind: OperationKind, amount_minor: int
+) -> Operation:
     now = datetime.now(UTC)
     return Operation(
         id=id_,

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,7 +11,7 @@ from payonce.claims import Right
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.errors import PaymentError
 from payonce.domain.operations import AttemptState, Operation, OperationKind, Subject
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import NOT_SENT_RETRIES_S
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
@@ -20,6 +20,7 @@ from payonce.storage.database import CommitUnknown, StorageUnavailable
 from payonce.wakeups import Waiter
 from workers.dispatch import NotHandedOver
 
+DEFER_WITHIN_S = 1.5
 ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
 SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
 _POLL_S = 0.2  # between looks at the key row; hints make most of them unnecessary
@@ -63,6 +64,21 @@ def current_view(payment: Payment, operation: Operation) -> bytes | None:
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
 
 
+class Deadline:
+    """A point in time on the event loop's clock."""
+
+    def __init__(self, within_s: float) -> None:
+        self._at = asyncio.get_running_loop().time() + within_s
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._at - asyncio.get_running_loop().time())
+
+    @property
+    def over(self) -> bool:
+        return self.left_s == 0.0
+
+
 class Outcomes:
     """The first outcomes of operations, for the requests that wait for them."""
 
@@ -72,26 +88,28 @@ class Outcomes:
 
     async def first(
         self,
+        payment: Payment,
         operation: Operation,
         waiter: Waiter,
         handing_over: asyncio.Task[None],
         *,
         right: Right | None,
         wait_s: float,
+        patience: Deadline,
     ) -> Result:
         """The stored answer, or the 202 once the outcome is unknown or 8 s have passed.
 
         With `Prefer: wait` the 202 is held back for `wait_s`. Raises `Unavailable` for a create that was never
         sent and never will be.
         """
-        patience, preferred = _Deadline(ANSWER_WITHIN_S), _Deadline(wait_s)
+        preferred = Deadline(wait_s)
         while not patience.over and not _refused(handing_over):
             await waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
             found = await self._look(operation, waiter, right)
             if found is not None and (found.answer is not None or preferred.over):
                 return found
         await self._give_back(operation, right)
-        deferred = await self._defer(operation)
+        deferred = await self._defer(payment, operation)
         if deferred.answer is not None or preferred.over:
             return deferred
         pending = Pending(operation=operation, location=deferred.location, current=deferred.current)
@@ -101,7 +119,7 @@ class Outcomes:
     async def wait_for_other(self, pending: Pending, *, wait_s: float) -> Result | None:
         """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet."""
         with self._runtime.wakeups.waiting(pending.operation.id) as waiter:
-            deadline = _Deadline(wait_s)
+            deadline = Deadline(wait_s)
             while not deadline.over:
                 await waiter.wait(timeout_s=min(_POLL_S, deadline.left_s))
                 answer = waiter.answer or await self._stored(pending.operation)
@@ -164,13 +182,23 @@ class Outcomes:
                         owner=self._runtime.rights.owner,
                     )
 
-    async def _defer(self, operation: Operation) -> Result:
-        """From now on 202; if the outcome came at the same moment, that is the answer."""
-        settlement = await self._runtime.recorder.defer(Subject(operation.payment_id, operation.id))
-        current = current_view(settlement.payment, settlement.operation)
-        answer = await self._stored(operation)
+    async def _defer(self, payment: Payment, operation: Operation) -> Result:
+        """From now on 202; if the outcome came at the same moment, that is the answer.
+
+        An operation that may be on the wire is never answered 503: without Postgres the 202 shows what we know.
+        """
+        try:
+            async with asyncio.timeout(DEFER_WITHIN_S):
+                settlement = await self._runtime.recorder.defer(Subject(operation.payment_id, operation.id))
+                answer = await self._stored(operation)
+            payment, operation = settlement.payment, settlement.operation
+        except (StorageUnavailable, CommitUnknown, TimeoutError):
+            log.warning("deferral_not_recorded", operation_id=operation.id)
+            operation, answer = replace(operation, deferred_at=datetime.now(UTC)), None
+            payment = _as_deferred(payment, operation)
         if answer is not None:
             return _definite(answer, operation)
+        current = current_view(payment, operation)
         return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
     async def _stored(self, operation: Operation) -> Answer | None:
@@ -199,6 +227,16 @@ def location_of(operation: Operation) -> str:
     return f"/v1/payments/{operation.payment_id}"
 
 
+def _as_deferred(payment: Payment, operation: Operation) -> Payment:
+    """The payment as Postgres will show it, as far as this request knows."""
+    if operation.kind is OperationKind.AUTHORIZE:
+        return replace(payment, status=PaymentStatus.PROCESSING)
+    if operation.kind.exclusive:
+        pending = {"id": operation.id, "type": operation.kind, "amount": operation.amount_minor}
+        return replace(payment, pending_operation=pending)
+    return payment
+
+
 def _definite(answer: Answer, operation: Operation) -> Result:
     return Result(answer=answer, current=None, location=location_of(operation), replayed=False)
 
@@ -206,18 +244,3 @@ def _definite(answer: Answer, operation: Operation) -> Result:
 def _refused(handing_over: asyncio.Task[None]) -> bool:
     """Whether Temporal could not be reached: then nobody is likely to act within our time."""
     return handing_over.done() and isinstance(handing_over.exception(), NotHandedOver)
-
-
-class _Deadline:
-    """A point in time on the event loop's clock."""
-
-    def __init__(self, within_s: float) -> None:
-        self._at = asyncio.get_running_loop().time() + within_s
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self._at - asyncio.get_running_loop().time())
-
-    @property
-    def over(self) -> bool:
-        return self.left_s == 0.0

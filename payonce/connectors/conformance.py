@@ -49,9 +49,12 @@ AFTER = (Fault.TIMEOUT_AFTER, Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.GARBAG
 class ConformanceHarness(Protocol):
     """A connector's own acquirer sandbox, and what can be done to it. Closes every connector it opened."""
 
-    currency: str
-    approved_card: Card
-    declined_cards: Mapping[DeclineCode, Card]
+    @property
+    def currency(self) -> str: ...
+    @property
+    def approved_card(self) -> Card: ...
+    @property
+    def declined_cards(self) -> Mapping[DeclineCode, Card]: ...
 
     def open(self) -> Connector:
         """A connector at the acquirer, with a call deadline short enough to wait for."""

@@ -82,8 +82,10 @@ def settle(
     payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
 ) -> Settlement:
     """What the fact makes of the rows. Safe to repeat: a fact that is known already changes nothing."""
-    if operation.status is not OperationStatus.PENDING or _closed(attempt, fact):
+    if operation.status is not OperationStatus.PENDING or _closed(attempt):
         return _contradict(payment, operation, attempt, fact, now=now)
+    if attempt.state is AttemptState.REVERSING and not isinstance(fact, Reversed | NotProcessed):
+        return Settlement(payment, operation, attempt)  # whatever it did is being undone
     match fact:
         case Unsent():
             sent = attempt.state is not AttemptState.CLAIMED
@@ -91,8 +93,7 @@ def settle(
                 payment, operation, attempt if sent else replace(attempt, state=AttemptState.NOT_SENT)
             )
         case Unknown() | Pending():
-            state = AttemptState.REVERSING if attempt.state is AttemptState.REVERSING else AttemptState.UNKNOWN
-            return defer(payment, operation, replace(attempt, state=state), now=now)
+            return defer(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
         case Approved():
             return _approve(payment, operation, attempt, fact, now=now)
         case Declined():
@@ -101,7 +102,7 @@ def settle(
             )
             return _fail(payment, operation, declined, decline_error(fact.code), now=now)
         case Reversed() | NotProcessed():
-            code = _failure_code(attempt, fact)
+            code = fact.code if isinstance(fact, NotProcessed) else _undone_because(attempt)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
             return _fail(payment, operation, undone, failure_error(code), now=now)
         case _:
@@ -169,16 +170,19 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
 
 
+def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
+    """From here on a success of the attempt no longer counts: it will be undone, and the operation fails so."""
+    return replace(attempt, state=AttemptState.REVERSING, failure_code=code.value)
+
+
 def compensable(operation: Operation) -> bool:
     """Whether a late success of it is undone by a reversal; a refund or a void cannot be taken back."""
     return operation.kind in (OperationKind.AUTHORIZE, OperationKind.CAPTURE)
 
 
-def _closed(attempt: Attempt, fact: Fact) -> bool:
-    """A definite attempt stays as it is; one that its owner gave back cannot have succeeded either."""
-    return attempt.state.definite or (
-        attempt.state is AttemptState.NOT_SENT and isinstance(fact, Approved)
-    )
+def _closed(attempt: Attempt) -> bool:
+    """A definite attempt stays as it is, and so does one that its owner gave back as never sent."""
+    return attempt.state.definite or attempt.state is AttemptState.NOT_SENT
 
 
 def _contradict(
@@ -197,12 +201,11 @@ def _approve(
     payment: Payment, operation: Operation, attempt: Attempt, reply: Approved, *, now: datetime
 ) -> Settlement:
     attempt = replace(attempt, connector_reference=reply.connector_reference)
-    if attempt.state is AttemptState.REVERSING:
-        return Settlement(payment, operation, attempt)
     moves_money = operation.kind not in (OperationKind.VOID, OperationKind.EXPIRE)
     asked = (operation.amount_minor, operation.currency)
     if moves_money and (reply.amount_minor, reply.currency) != asked:
-        return defer(payment, operation, replace(attempt, state=AttemptState.REVERSING), now=now)
+        reversing = begin_reversal(attempt, code=FailureCode.AMOUNT_MISMATCH)
+        return defer(payment, operation, reversing, now=now)
     approved = replace(attempt, state=AttemptState.APPROVED)
     return succeed(payment, operation, approved, reply=reply, now=now)
 
@@ -293,17 +296,14 @@ def _fail(
 
 
 def give_up(
-    payment: Payment, operation: Operation, *, code: FailureCode, now: datetime
+    payment: Payment, operation: Operation, latest: Attempt | None, *, code: FailureCode, now: datetime
 ) -> Settlement:
-    """The operation failed with nothing on the wire: its latest attempt was provably not sent."""
-    if operation.status is not OperationStatus.PENDING:
+    """The operation failed with nothing on the wire; nothing changes unless its latest attempt is unsent."""
+    unsent = latest is None or latest.state is AttemptState.NOT_SENT
+    if operation.status is not OperationStatus.PENDING or not unsent:
         return Settlement(payment, operation)
     return _fail(payment, operation, None, failure_error(code), now=now)
 
 
-def _failure_code(attempt: Attempt, fact: Reversed | NotProcessed) -> FailureCode:
-    if attempt.state is AttemptState.REVERSING:
-        return FailureCode.AMOUNT_MISMATCH
-    if isinstance(fact, NotProcessed):
-        return fact.code
+def _undone_because(attempt: Attempt) -> FailureCode:
     return FailureCode(attempt.failure_code) if attempt.failure_code else FailureCode.NOT_PROCESSED

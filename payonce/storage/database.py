@@ -16,9 +16,9 @@ from payonce.domain.errors import PaymentError
 
 POOL_WAIT_S = 2.0
 CONNECT_S = 3
-STATEMENT_MS = 5_000
+STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
-TRANSACTION_S = 8.0  # over a whole transaction, so that a stopped Postgres holds no request for longer
+TRANSACTION_S = 4.0  # over a whole transaction, so that a stopped Postgres holds no request for longer
 
 
 class StorageUnavailable(PaymentError):

@@ -14,7 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payonce.domain import settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Subject
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Subject,
+)
 from payonce.domain.outcomes import Fact, FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
@@ -35,7 +42,7 @@ class Rows:
 
     payment: Payment
     operation: Operation
-    attempt: Attempt | None
+    attempt: Attempt | None  # the one that the fact is about, or the latest
 
 
 Decision = Callable[[Rows, datetime], Settlement]
@@ -73,12 +80,31 @@ class Recorder:
         return await self._shielded(subject, attempt=None, decide=decide)
 
     async def give_up(self, subject: Subject, *, code: FailureCode) -> Settlement:
-        """The operation failed, its latest attempt provably unsent. The caller made sure that none is open."""
+        """The operation failed, where its latest attempt is provably unsent; otherwise nothing changes."""
 
         def decide(rows: Rows, now: datetime) -> Settlement:
-            return settlement.give_up(rows.payment, rows.operation, code=code, now=now)
+            return settlement.give_up(
+                rows.payment, rows.operation, rows.attempt, code=code, now=now
+            )
 
         return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def begin_reversal(self, subject: Subject, *, code: FailureCode) -> bool:
+        """The latest attempt is being reversed: a success that arrives from now on does not count.
+
+        False when the attempt has a definite outcome, or was given back; then nothing may be reversed.
+        """
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            attempt = rows.attempt
+            if attempt is None or attempt.state not in (AttemptState.CLAIMED, AttemptState.UNKNOWN):
+                return Settlement(rows.payment, rows.operation, attempt)
+            return Settlement(
+                rows.payment, rows.operation, settlement.begin_reversal(attempt, code=code)
+            )
+
+        attempt = (await self._shielded(subject, attempt=None, decide=decide)).attempt
+        return attempt is not None and attempt.state is AttemptState.REVERSING
 
     async def complete(self, subject: Subject) -> Settlement:
         """An operation for which nothing had to be sent succeeded: an expiry, a reversal that was confirmed."""
@@ -187,8 +213,9 @@ async def _read(connection: AsyncConnection, subject: Subject, number: int | Non
     operation = await payments.find_operation(connection, subject.operation_id)
     if payment is None or operation is None:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
-    attempt = None
-    if number is not None:
+    if number is None:
+        attempt = await attempts.latest_attempt(connection, subject.operation_id)
+    else:
         attempt = await attempts.find_attempt(connection, subject.operation_id, number)
     return Rows(payment, operation, attempt)
 

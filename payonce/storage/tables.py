@@ -4,6 +4,7 @@ Rules that the code checks under the payment's row lock stand here a second time
 """
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -33,7 +34,8 @@ metadata = MetaData(
 )
 
 _Time = DateTime(timezone=True)
-_Json = JSONB(none_as_null=True)
+_Json = JSON(none_as_null=True)  # keeps the order of members, as the merchant sent them
+_JsonB = JSONB(none_as_null=True)
 
 merchants = Table(
     "merchants",
@@ -216,7 +218,7 @@ webhook_endpoints = Table(
     Column("merchant_id", Text, ForeignKey("merchants.id"), nullable=False),
     Column("mode", Text, nullable=False),
     Column("url", Text, nullable=False),
-    Column("events", _Json, nullable=False),
+    Column("events", _JsonB, nullable=False),
     Column("description", Text),
     Column("ordered", Boolean, nullable=False),
     Column("enabled", Boolean, nullable=False),
@@ -232,7 +234,7 @@ webhook_deliveries = Table(
     Column("event_id", Text, ForeignKey("events.id"), nullable=False),
     Column("endpoint_id", Text, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
-    Column("attempts", _Json, nullable=False, server_default="[]"),
+    Column("attempts", _JsonB, nullable=False, server_default="[]"),
     Column("next_attempt_at", _Time),
     Column("lease_owner", Text),
     Column("lease_until", _Time),

@@ -1,0 +1,252 @@
+"""One attempt at a delivery, what it establishes, and when the next one is due.
+
+An attempt uses a connection of its own, so that nothing of one merchant's endpoint reaches another's attempt;
+it follows no redirect, knows no proxy, decompresses nothing, and ends at its deadline whatever the receiver
+does.
+"""
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from payonce.domain.answers import timestamp
+from payonce.logging import get_logger
+from payonce.storage.deliveries import Completion, Lease
+from payonce.webhooks.addresses import (
+    CONNECT_S,
+    ForbiddenAddress,
+    LookUp,
+    NameNotResolved,
+    PinnedBackend,
+    Target,
+    look_up,
+    parse_url,
+    resolve,
+)
+from payonce.webhooks.signing import signed_headers
+
+DEADLINE_S: Final = 15.0  # over name, connection, TLS, request, answer and its body
+RESPONSE_BYTES_MAX: Final = 64 * 1024
+
+_SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3_600.0
+DELAYS_S: Final = (  # before each attempt; 75 h 35 min 5 s in all. Source: Standard Webhooks 1.0.0, api.md
+    *(0.0, 5 * _SECOND, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR),
+    *(5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
+)
+JITTER: Final = 0.1
+RETRY_AFTER_FACTOR_MAX: Final = 2.0
+
+log = get_logger(__name__)
+
+
+class Reason(StrEnum):
+    """Why an attempt failed: `error` of the attempt in the API."""
+
+    UNSUCCESSFUL_STATUS = "unsuccessful_status"
+    TIMED_OUT = "timed_out"
+    FORBIDDEN_ADDRESS = "forbidden_address"
+    NAME_NOT_RESOLVED = "name_not_resolved"
+    CONNECTION_FAILED = "connection_failed"
+    TLS_FAILED = "tls_failed"
+    CONNECTION_LOST = "connection_lost"
+    INVALID_RESPONSE = "invalid_response"
+    INTERNAL_ERROR = "internal_error"
+
+
+_REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (  # the first that fits
+    (ForbiddenAddress, Reason.FORBIDDEN_ADDRESS),
+    (NameNotResolved, Reason.NAME_NOT_RESOLVED),
+    (TimeoutError, Reason.TIMED_OUT),
+    (httpcore.TimeoutException, Reason.TIMED_OUT),
+    (httpcore.ConnectError, Reason.CONNECTION_FAILED),
+    (httpcore.NetworkError, Reason.CONNECTION_LOST),
+    (httpcore.ProtocolError, Reason.INVALID_RESPONSE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver answered 2xx."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The receiver may or may not have got it; it gets it again."""
+
+    status: int | None
+    error: Reason
+    retry_after_s: float | None = None
+
+    @property
+    def gone(self) -> bool:
+        """The receiver wants nothing more, ever."""
+        return self.status == HTTPStatus.GONE
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt: when it began, how long it took, and what came of it."""
+
+    at: datetime
+    duration_ms: int
+    result: Delivered | Failed
+
+    def record(self) -> dict[str, Any]:
+        """The attempt as the API shows it."""
+        error = self.result.error.value if isinstance(self.result, Failed) else None
+        return {
+            "at": timestamp(self.at),
+            "status_code": self.result.status,
+            "duration_ms": self.duration_ms,
+            "error": error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Makes attempts. One per process: the trust store takes tens of milliseconds to read."""
+
+    allow_loopback: bool
+    look_up: LookUp = look_up
+    deadline_s: float = DEADLINE_S
+    tls: ssl.SSLContext = field(default_factory=lambda: httpx.create_ssl_context(trust_env=False), repr=False)
+
+    async def attempt(self, lease: Lease) -> Attempt:
+        """What one attempt came to; never raises but when cancelled."""
+        at, began = datetime.now(UTC), time.monotonic()
+        result = await self._result(lease, at)
+        return Attempt(at, round((time.monotonic() - began) * 1_000), result)
+
+    async def _result(self, lease: Lease, at: datetime) -> Delivered | Failed:
+        try:
+            async with asyncio.timeout(self.deadline_s):
+                return await self._exchange(lease, at)
+        except Exception as error:
+            reason = _reason(error)
+            if reason is Reason.INTERNAL_ERROR:
+                log.error("webhook_attempt_broken", delivery_id=lease.delivery_id, error=type(error).__name__)
+            return Failed(None, reason)
+
+    async def _exchange(self, lease: Lease, at: datetime) -> Delivered | Failed:
+        target = parse_url(lease.url, mode=lease.mode, allow_loopback=self.allow_loopback)
+        addresses = await resolve(target, look_up=self.look_up)
+        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
+        signed = signed_headers(
+            event_id=lease.event_id, at=at, body=lease.body, signing_secrets=(lease.secret,)
+        )
+        connection = httpcore.AsyncHTTPConnection(
+            url.origin, ssl_context=self.tls, network_backend=PinnedBackend(addresses)
+        )
+        async with (
+            connection,
+            connection.stream(
+                "POST",
+                url,
+                headers=[*_headers(target, lease.body).items(), *signed.items()],
+                content=lease.body,
+                extensions={"timeout": {"connect": CONNECT_S}},
+            ) as response,
+        ):
+            await _read_enough(response)
+            return _judged(response, at)
+
+
+def next_delay_s(*, attempts: int, retry_after_s: float | None, jitter: float) -> float | None:
+    """The wait after so many failed attempts; None: that was the last one. `jitter` is from -1 to 1.
+
+    The receiver's `Retry-After` may prolong the wait to twice the published delay, and never shortens it.
+    """
+    if attempts >= len(DELAYS_S):
+        return None
+    regular_s = DELAYS_S[attempts] * (1 + JITTER * jitter)
+    longest_s = DELAYS_S[attempts] * RETRY_AFTER_FACTOR_MAX
+    return min(max(regular_s, retry_after_s or 0.0), longest_s)
+
+
+def conclude(lease: Lease, attempt: Attempt, *, jitter: float) -> Completion:
+    """What the attempt means for its delivery. `jitter` is from -1 to 1."""
+    completion = partial(
+        Completion,
+        delivery_id=lease.delivery_id,
+        token=lease.token,
+        endpoint_id=lease.endpoint_id,
+        attempt=attempt.record(),
+    )
+    result = attempt.result
+    if isinstance(result, Delivered):
+        return completion(status="succeeded")
+    if result.gone:
+        return completion(status="dropped", gone_url=lease.url)
+    delay_s = next_delay_s(attempts=lease.attempts + 1, retry_after_s=result.retry_after_s, jitter=jitter)
+    return completion(status="exhausted" if delay_s is None else "pending", delay_s=delay_s)
+
+
+def retry_after_s(header: str | None, *, now: datetime) -> float | None:
+    """Seconds to wait, or None where the header is absent, malformed or past. Source: RFC 9110 §10.2.3."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header[:10])
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max((moment - now).total_seconds(), 0.0) or None
+
+
+def _headers(target: Target, body: bytes) -> dict[str, str]:
+    return {
+        "Host": target.host_header,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "User-Agent": "payonce-webhooks",
+        "Accept": "*/*",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+    }
+
+
+async def _read_enough(response: httpcore.Response) -> None:
+    """The body was read to its end or to the limit, and forgotten.
+
+    A body that breaks off or hangs fails the attempt: a receiver may die after its status line went out.
+    """
+    read = 0
+    async for chunk in response.aiter_stream():
+        read += len(chunk)
+        if read >= RESPONSE_BYTES_MAX:
+            return
+
+
+def _judged(response: httpcore.Response, at: datetime) -> Delivered | Failed:
+    if HTTPStatus(200) <= response.status < HTTPStatus(300):
+        return Delivered(response.status)
+    asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
+    wait_s = retry_after_s(asked.decode("latin-1") if asked else None, now=at)
+    return Failed(response.status, Reason.UNSUCCESSFUL_STATUS, wait_s)
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, httpcore.ConnectError) and _has_cause(error, ssl.SSLError):
+        return Reason.TLS_FAILED
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.INTERNAL_ERROR)
+
+
+def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Somewhere in the chain of causes, which httpcore keeps short."""
+    cause = error.__cause__ or error.__context__
+    return cause is not None and (isinstance(cause, kind) or _has_cause(cause, kind))
