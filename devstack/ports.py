@@ -1,0 +1,56 @@
+"""Loopback ports that stay ours for as long as the stack lives."""
+
+import socket
+from collections.abc import Mapping
+
+from devstack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+
+class Ports:
+    """Holds each port with a bound socket that never listens.
+
+    A part that sets SO_REUSEADDR (all of ours do) can listen on a held port, now and after a restart;
+    another program that looks for a free port does not get it. Checked on Linux.
+    """
+
+    def __init__(self) -> None:
+        self._held: list[socket.socket] = []
+
+    def choose(self, environ: Mapping[str, str], variable: str, default: int) -> int:
+        """Holds the port the variable names, else the default, else (when the default is busy) a free one."""
+        if variable in environ:
+            return self._explicit(variable, environ[variable])
+        try:
+            return self._hold(default)
+        except OSError:
+            return self.free()
+
+    def free(self) -> int:
+        """Holds a port that nothing uses."""
+        return self._hold(0)
+
+    def close(self) -> None:
+        """Every held port is free for others again."""
+        while self._held:
+            self._held.pop().close()
+
+    def _explicit(self, variable: str, text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+            raise StackError(f"{variable}={text!r} is not a port number (1 to 65535)")
+        try:
+            return self._hold(int(text))
+        except OSError as error:
+            raise StackError(f"port {text} ({variable}) is busy: {error.strerror}") from error
+
+    def _hold(self, port: int) -> int:
+        holder = socket.socket()
+        try:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((LOOPBACK, port))
+        except OSError:
+            holder.close()
+            raise
+        self._held.append(holder)
+        return int(holder.getsockname()[1])

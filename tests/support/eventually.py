@@ -1,0 +1,28 @@
+"""Waiting for what happens in another process, with a deadline and no fixed sleep."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+POLL_S = 0.02
+
+
+async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 10.0) -> T:
+    """The first true value that `check` gives; it may also say "not yet" with an AssertionError.
+
+    Raises that AssertionError, or one that shows the last value, once `timeout_s` has passed.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            value = await check()
+            if value:
+                return value
+            failure = AssertionError(f"still {value!r} after {timeout_s:g} s")
+        except AssertionError as error:
+            failure = error
+        if time.monotonic() > deadline:
+            raise failure
+        await asyncio.sleep(POLL_S)
