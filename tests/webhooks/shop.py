@@ -1,0 +1,130 @@
+"""A merchant with endpoints, whose events are recorded as the product records them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import text
+
+from payonce.domain.ids import IdFactory
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.settlement import Draft
+from payonce.storage.database import Database
+from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.merchants import Merchant, create_merchant
+from payonce.storage.outbox import add_events
+from payonce.storage.payments import insert_payment
+from payonce.webhooks.signing import new_secret
+
+IDS = IdFactory(b"w" * 32, cell="t")
+
+
+@dataclass
+class Shop:
+    """A merchant whose events are recorded as a payment's state changes record them."""
+
+    database: Database
+    database_url: str
+    merchant: Merchant
+    numbers: "count[int]" = field(default_factory=count)
+
+    async def endpoint(self, url: str, **changes: Any) -> Endpoint:
+        """A new endpoint that wants everything."""
+        values: dict[str, Any] = {
+            "id": IDS.endpoint(merchant_id=self.merchant.id, mode="test", key=str(next(self.numbers))),
+            "merchant_id": self.merchant.id,
+            "mode": "test",
+            "url": url,
+            "events": ("*",),
+            "description": None,
+            "ordered": False,
+            "enabled": True,
+            "secret": new_secret(),
+            "created_at": datetime.now(UTC),
+        }
+        endpoint = Endpoint(**{**values, **changes})
+        async with self.database.transaction() as connection:
+            await insert_endpoint(connection, endpoint)
+        return endpoint
+
+    async def record(self, *types: str) -> str:
+        """A payment with one event of each type; its id."""
+        now, key = datetime.now(UTC), str(next(self.numbers))
+        payment = Payment(
+            id=IDS.payment(merchant_id=self.merchant.id, mode="test", key=key),
+            merchant_id=self.merchant.id,
+            mode="test",
+            status=PaymentStatus.AUTHORIZED,
+            amount_minor=1099,
+            currency="INR",
+            capture_method="manual",
+            payment_method={},
+            idempotency_key=key,
+            connector="sandbox_card",
+            connector_account="sandbox_card",
+            created_at=now,
+            updated_at=now,
+            amount_authorized_minor=1099,
+            sequence=len(types),
+        )
+        drafts = [
+            Draft(type_, number, {"id": payment.id, "note": "₹10.99"})
+            for number, type_ in enumerate(types, 1)
+        ]
+        async with self.database.transaction() as connection:
+            await insert_payment(connection, payment)
+            await add_events(connection, payment, drafts, ids=IDS, now=now)
+        return payment.id
+
+    async def deliveries(self) -> list[dict[str, Any]]:
+        """Every delivery with its event's type, in the order of the events."""
+        query = text(
+            "SELECT delivery.*, event.type, event.body FROM webhook_deliveries AS delivery"
+            " JOIN events AS event ON event.id = delivery.event_id ORDER BY event.created_at, event.sequence"
+        )
+        async with self.database.transaction() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def statuses(self) -> list[str]:
+        return [row["status"] for row in await self.deliveries()]
+
+    async def shows(self, *statuses: str, within_s: float = 20.0) -> None:
+        """Returns when the deliveries have these statuses."""
+        async with asyncio.timeout(within_s):
+            while await self.statuses() != list(statuses):
+                await asyncio.sleep(0.02)
+
+    async def attempted(self, times: int) -> list[dict[str, Any]]:
+        """The attempts of the only delivery, once there are so many on record."""
+        async with asyncio.timeout(20):
+            while len((await self.deliveries())[0]["attempts"]) < times:
+                await asyncio.sleep(0.02)
+        return list((await self.deliveries())[0]["attempts"])
+
+    async def execute(self, statement: str, **parameters: Any) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(text(statement), parameters)
+
+    async def make_due(self) -> None:
+        """What waits for its next attempt is due now."""
+        await self.execute("UPDATE webhook_deliveries SET next_attempt_at = now() WHERE status = 'pending'")
+
+    async def end_leases(self) -> None:
+        """Every lease has ended, as it does when its time is over."""
+        await self.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE lease_until IS NOT NULL")
+
+
+@asynccontextmanager
+async def open_shop(database_url: str) -> AsyncIterator[Shop]:
+    """A new merchant in the database, which is connected to while the block runs."""
+    database = Database(database_url, pool_size=8)
+    try:
+        async with database.transaction() as connection:
+            merchant = await create_merchant(connection, name="Shop")
+        yield Shop(database, database_url, merchant)
+    finally:
+        await database.close()

@@ -1,0 +1,323 @@
+"""One attempt against receivers that behave and receivers that do not."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from payonce.storage.deliveries import Lease
+from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
+from payonce.webhooks.delivery import Attempt, Delivered, Failed, Reason, Sender, conclude
+from payonce.webhooks.signing import new_secret
+from tests.webhooks.receiver import (
+    Answer,
+    Received,
+    bytes_then_close,
+    bytes_then_hang,
+    endless,
+    hang,
+    receiving,
+    status,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+ENDLESS_BODY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+SENDER = Sender(allow_loopback=True, deadline_s=10)
+IMPATIENT = replace(SENDER, deadline_s=0.3)
+
+
+def lease_for(url: str, *, attempts: int = 0) -> Lease:
+    return Lease(
+        delivery_id="dlv_1",
+        token="lease_1",
+        event_id="evt_1",
+        event_at=datetime.now(UTC),
+        body='{"type":"payment.captured","data":{"note":"₹"}}'.encode(),
+        attempts=attempts,
+        endpoint_id="we_1",
+        mode="test",
+        url=url,
+        secret=new_secret(),
+    )
+
+
+async def attempt_at(answer: Answer, *, sender: Sender = SENDER) -> Delivered | Failed:
+    async with receiving(otherwise=answer) as receiver:
+        return (await sender.attempt(lease_for(receiver.url))).result
+
+
+async def test_the_receiver_gets_the_event_signed() -> None:
+    async with receiving() as receiver:
+        lease = lease_for(receiver.url)
+
+        attempt = await SENDER.attempt(lease)
+
+    (request,) = receiver.received
+    assert attempt.result == Delivered(204)
+    assert (request.method, request.target, request.body) == ("POST", "/hooks?shop=7", lease.body)
+    assert request.headers["host"] == receiver.url.split("/")[2]
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["webhook-id"] == "evt_1"
+    assert request.verified(lease.secret)["data"]["note"] == "₹"
+
+
+async def test_a_second_attempt_has_the_same_id_and_bytes_and_verifies() -> None:
+    async with receiving(answers=[status(500)]) as receiver:
+        lease = lease_for(receiver.url)
+        results = [(await SENDER.attempt(lease)).result for _ in range(2)]
+
+    first, second = receiver.received
+    assert results == [Failed(500, Reason.UNSUCCESSFUL_STATUS), Delivered(204)]
+    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+    assert second.verified(lease.secret) == first.verified(lease.secret)
+
+
+@pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
+async def test_any_2xx_is_success(code: int) -> None:
+    assert await attempt_at(status(code)) == Delivered(code)
+
+
+@pytest.mark.parametrize("code", [304, 400, 401, 404, 410, 429, 500, 502, 503, 504])
+async def test_any_other_status_is_failure(code: int) -> None:
+    assert await attempt_at(status(code)) == Failed(code, Reason.UNSUCCESSFUL_STATUS)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_failure_and_is_not_followed(code: int) -> None:
+    async with receiving() as elsewhere:
+        result = await attempt_at(status(code, headers=f"Location: {elsewhere.url}\r\n"))
+
+    assert result == Failed(code, Reason.UNSUCCESSFUL_STATUS)
+    assert elsewhere.connections == 0
+
+
+async def test_retry_after_is_reported() -> None:
+    result = await attempt_at(status(503, headers="Retry-After: 120\r\n"))
+
+    assert result == Failed(503, Reason.UNSUCCESSFUL_STATUS, retry_after_s=120)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        hang,
+        bytes_then_hang(b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        bytes_then_hang(OK + b"12345"),
+        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["silent", "unfinished head", "unfinished body", "endless 100-continue"],
+)
+async def test_a_receiver_that_hangs_ends_at_the_deadline(answer: Answer) -> None:
+    async with asyncio.timeout(10):
+        assert await attempt_at(answer, sender=IMPATIENT) == Failed(None, Reason.TIMED_OUT)
+
+
+async def test_a_resolver_that_hangs_ends_at_the_deadline() -> None:
+    async def hanging(_host: str, _port: int) -> Sequence[IPAddress]:
+        await asyncio.Event().wait()
+        return []
+
+    attempt = await replace(IMPATIENT, look_up=hanging).attempt(lease_for("https://merchant.example/"))
+
+    assert attempt.result == Failed(None, Reason.TIMED_OUT)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        status(200, body=b"x" * 10_000_000),
+        endless(ENDLESS_BODY, b"400\r\n" + b"x" * 1024 + b"\r\n"),
+    ],
+    ids=["10 MB", "endless"],
+)
+async def test_a_huge_answer_is_read_to_the_limit_and_its_status_counts(answer: Answer) -> None:
+    assert await attempt_at(answer) == Delivered(200)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (bytes_then_close(b""), Reason.INVALID_RESPONSE),
+        (bytes_then_close(b"SSH-2.0-OpenSSH\r\n\r\n"), Reason.INVALID_RESPONSE),
+        (bytes_then_close(b"HTTP/1.1 abc\r\n\r\n"), Reason.INVALID_RESPONSE),
+        (bytes_then_close(OK + b"12345"), Reason.INVALID_RESPONSE),
+        (endless(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 8000 + b"\r\n"), Reason.INVALID_RESPONSE),
+    ],
+    ids=["closes", "other protocol", "garbage", "body breaks off", "endless head"],
+)
+async def test_an_answer_that_is_not_http_is_failure(answer: Answer, reason: Reason) -> None:
+    assert await attempt_at(answer) == Failed(None, reason)
+
+
+async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
+    assert await attempt_at(bytes_then_close(b"HTTP/1.0 200 OK\r\n\r\nthanks")) == Delivered(200)
+
+
+async def test_nobody_listening_is_failure() -> None:
+    async with receiving() as receiver:
+        url = receiver.url
+
+    assert (await SENDER.attempt(lease_for(url))).result == Failed(None, Reason.CONNECTION_FAILED)
+
+
+async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with receiving() as proxy, receiving() as receiver:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        attempt = await Sender(allow_loopback=True).attempt(lease_for(receiver.url))
+
+    assert attempt.result == Delivered(204)
+    assert proxy.connections == 0
+
+
+async def test_loopback_outside_of_the_development_stack_is_never_dialled() -> None:
+    async with receiving() as receiver:
+        attempt = await replace(SENDER, allow_loopback=False).attempt(lease_for(receiver.url))
+
+    assert attempt.result == Failed(None, Reason.FORBIDDEN_ADDRESS)
+    assert attempt.record()["error"] == "forbidden_address"
+    assert receiver.connections == 0
+
+
+async def test_a_name_that_was_rebound_after_registration_is_not_dialled() -> None:
+    async with receiving() as receiver:
+        port = int(receiver.url.split(":")[2].split("/")[0])
+        look_up = _answers(["93.184.216.34"], ["127.0.0.1"])
+        await look_up("merchant.example", port)  # the registration's
+
+        attempt = await replace(SENDER, look_up=look_up).attempt(lease_for("http://merchant.example:8080/"))
+
+    assert attempt.result == Failed(None, Reason.FORBIDDEN_ADDRESS)
+    assert receiver.connections == 0
+
+
+async def test_the_name_is_resolved_once_and_the_judged_address_is_dialled() -> None:
+    async with receiving() as receiver:
+        url = receiver.url.replace("127.0.0.1", "localhost")
+        attempt = await replace(SENDER, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))
+
+    assert attempt.result == Delivered(204)  # a second look-up would have raised
+    assert receiver.received[0].headers["host"] == url.split("/")[2]
+
+
+async def test_an_address_that_refuses_is_followed_by_the_next() -> None:
+    async with receiving() as receiver:
+        url = receiver.url.replace("127.0.0.1", "localhost")
+        attempt = await replace(SENDER, look_up=_answers(["127.0.0.9", "127.0.0.1"])).attempt(lease_for(url))
+
+    assert attempt.result == Delivered(204)
+
+
+async def test_a_name_that_does_not_resolve_is_failure() -> None:
+    async def unknown(_host: str, _port: int) -> Sequence[IPAddress]:
+        raise NameNotResolved
+
+    attempt = await replace(SENDER, look_up=unknown).attempt(lease_for("https://merchant.example/"))
+
+    assert attempt.result == Failed(None, Reason.NAME_NOT_RESOLVED)
+
+
+async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
+    certificate = _certificate(tmp_path, "a.localhost")
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(certificate)
+    trusting = replace(SENDER, tls=ssl.create_default_context(cafile=str(certificate)))
+    seen: list[Received] = []
+    async with receiving() as receiver:
+        server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0, ssl=server_side)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            results = [
+                (await replace(sender, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))).result
+                for sender, url in [
+                    (trusting, f"https://a.localhost:{port}/"),
+                    (trusting, f"https://b.localhost:{port}/"),
+                    (SENDER, f"https://a.localhost:{port}/"),
+                ]
+            ]
+        finally:
+            server.close()
+        seen = list(receiver.received)
+
+    refused = Failed(None, Reason.TLS_FAILED)
+    assert results == [Delivered(204), refused, refused]
+    assert [request.headers["host"] for request in seen] == [f"a.localhost:{port}"]
+
+
+def test_an_attempt_is_recorded_as_the_api_shows_it() -> None:
+    attempt = Attempt(datetime(2026, 11, 22, 5, 46, tzinfo=UTC), 12, Failed(None, Reason.TIMED_OUT))
+
+    assert attempt.record() == {
+        "at": "2026-11-22T05:46:00.000Z",
+        "status_code": None,
+        "duration_ms": 12,
+        "error": "timed_out",
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "result", "expected"),
+    [
+        (0, Delivered(200), ("succeeded", None, None)),
+        (0, Failed(500, Reason.UNSUCCESSFUL_STATUS), ("pending", 5.0, None)),
+        (8, Failed(None, Reason.TIMED_OUT), ("pending", 86400.0, None)),
+        (9, Failed(None, Reason.TIMED_OUT), ("exhausted", None, None)),
+        (0, Failed(410, Reason.UNSUCCESSFUL_STATUS), ("dropped", None, "https://merchant.example/")),
+    ],
+)
+def test_what_an_attempt_means_for_its_delivery(
+    made: int, result: Delivered | Failed, expected: tuple[str, float | None, str | None]
+) -> None:
+    lease = lease_for("https://merchant.example/", attempts=made)
+
+    completion = conclude(lease, Attempt(datetime.now(UTC), 1, result), jitter=0)
+
+    assert (completion.status, completion.delay_s, completion.gone_url) == expected
+
+
+def test_secrets_are_not_in_a_lease_s_text() -> None:
+    lease = lease_for("https://merchant.example/")
+
+    assert lease.secret not in repr(lease)
+    assert "payment.captured" not in repr(lease)
+
+
+def _answers(*answers: list[str]) -> LookUp:
+    """Gives each answer once."""
+    left = [[ip_address(address) for address in answer] for answer in answers]
+
+    async def look_up(_host: str, _port: int) -> Sequence[IPAddress]:
+        return left.pop(0)
+
+    return look_up
+
+
+def _certificate(directory: Path, name: str) -> Path:
+    """A self-signed certificate for the name, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "certificate.pem"
+    plain = serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
+    return path

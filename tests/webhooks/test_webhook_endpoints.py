@@ -1,0 +1,97 @@
+"""Endpoints in Postgres."""
+
+from datetime import UTC, datetime, timedelta
+
+from payonce.storage.endpoints import (
+    delete_endpoint,
+    endpoint_view,
+    find_endpoint,
+    list_endpoints,
+    update_endpoint,
+)
+from tests.webhooks.shop import Shop
+
+URL = "https://merchant.example/"
+
+
+async def test_an_endpoint_is_found_by_its_merchant_in_its_mode_only(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL, events=("payment.captured", "refund.failed"))
+
+    mine = {"merchant_id": shop.merchant.id, "mode": "test"}
+    async with shop.database.transaction() as connection:
+        assert await find_endpoint(connection, endpoint.id, **mine) == endpoint
+        assert await find_endpoint(connection, endpoint.id, **{**mine, "merchant_id": "mer_2"}) is None
+        assert await find_endpoint(connection, endpoint.id, **{**mine, "mode": "live"}) is None
+
+
+async def test_lists_go_from_the_newest_to_the_oldest_on_both_sides_of_a_position(shop: Shop) -> None:
+    now = datetime.now(UTC)
+    made = [await shop.endpoint(URL, created_at=now + timedelta(seconds=number // 2)) for number in range(6)]
+    newest = sorted(made, key=lambda endpoint: (endpoint.created_at, endpoint.id), reverse=True)
+    owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+    place = (newest[3].created_at, newest[3].id)
+
+    async with shop.database.transaction() as connection:
+        assert await list_endpoints(connection, **owner, limit=10) == newest
+        assert await list_endpoints(connection, **owner, limit=2) == newest[:2]
+        assert await list_endpoints(connection, **owner, limit=10, after=place) == newest[4:]
+        assert await list_endpoints(connection, **owner, limit=2, before=place) == newest[1:3]
+        assert await list_endpoints(connection, merchant_id="mer_2", mode="test", limit=10) == []
+
+
+async def test_changes_are_written_and_returned(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+
+    async with shop.database.transaction() as connection:
+        changes = {"events": ("refund.failed",), "description": "new"}
+        changed = await update_endpoint(connection, endpoint.id, **owner, changes=changes)
+        assert changed == await find_endpoint(connection, endpoint.id, **owner)
+        assert changed is not None
+        assert (changed.events, changed.description, changed.url) == (("refund.failed",), "new", URL)
+        assert await update_endpoint(connection, endpoint.id, **owner, changes={}) == changed
+        assert await update_endpoint(connection, "we_2", **owner, changes=changes) is None
+
+
+async def test_only_wanted_types_and_enabled_endpoints_get_deliveries(shop: Shop) -> None:
+    await shop.endpoint(URL, events=("payment.captured",))
+    await shop.endpoint(URL, enabled=False)
+    await shop.endpoint(URL, mode="live")
+
+    await shop.record("payment.authorized", "payment.captured")
+
+    assert [row["type"] for row in await shop.deliveries()] == ["payment.captured"]
+
+
+async def test_a_deleted_endpoint_drops_what_waits_for_it(shop: Shop) -> None:
+    endpoint, other = await shop.endpoint(URL), await shop.endpoint(URL)
+    await shop.record("payment.authorized")
+    owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+
+    async with shop.database.transaction() as connection:
+        assert not await delete_endpoint(connection, endpoint.id, merchant_id="mer_2", mode="test")
+        assert await delete_endpoint(connection, endpoint.id, **owner)
+        assert not await delete_endpoint(connection, endpoint.id, **owner)
+
+    statuses = {row["endpoint_id"]: row["status"] for row in await shop.deliveries()}
+    assert statuses == {endpoint.id: "dropped", other.id: "pending"}
+
+
+async def test_a_disabled_endpoint_drops_what_waits_for_it(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    await shop.record("payment.authorized")
+
+    async with shop.database.transaction() as connection:
+        owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+        await update_endpoint(connection, endpoint.id, **owner, changes={"enabled": False})
+
+    (row,) = await shop.deliveries()
+    assert (row["status"], row["next_attempt_at"]) == ("dropped", None)
+
+
+async def test_the_secret_is_shown_only_on_request(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+
+    assert endpoint_view(endpoint, with_secret=True)["secret"] == endpoint.secret
+    assert "secret" not in endpoint_view(endpoint, with_secret=False)
+    assert endpoint.secret not in repr(endpoint)

@@ -1,0 +1,77 @@
+"""Hints from whoever recorded an event to the relay, through a real Valkey."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from devstack.stack import DevStack
+from payonce.runtime import open_runtime
+from payonce.settings import Settings
+from payonce.wakeups import WakeUps
+from tests.webhooks.receiver import receiving
+from tests.webhooks.shop import Shop
+from workers import relay as relay_module
+from workers.relay import run_relay
+
+
+def settings_for(shop: Shop, redis_url: str) -> Settings:
+    return Settings(
+        database_url=shop.database_url,
+        redis_url=redis_url,
+        temporal_address="127.0.0.1:1",  # the relay needs no Temporal
+        derivation_key=SecretStr("k" * 32),
+        allow_loopback_webhooks=True,
+    )
+
+
+async def test_a_hint_of_another_process_wakes_the_relay(
+    shop: Shop, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "POLL_S", 3600.0)
+    stop = asyncio.Event()
+    async with receiving() as receiver, open_runtime(settings_for(shop, valkey_url)) as runtime:
+        relay = asyncio.create_task(run_relay(runtime, stop))
+        await shop.endpoint(receiver.url)
+        await shop.record("payment.authorized")
+        await _hinting_until(runtime.wakeups, lambda: len(receiver.received) == 1)
+        stop.set()
+        await relay
+
+    assert await shop.statuses() == ["succeeded"]
+
+
+async def test_events_are_delivered_while_redis_is_away(shop: Shop, mortal_valkey: DevStack) -> None:
+    stop = asyncio.Event()
+    async with receiving() as receiver, open_runtime(settings_for(shop, mortal_valkey.redis_url)) as runtime:
+        relay = asyncio.create_task(run_relay(runtime, stop))
+        await mortal_valkey.kill("redis")
+        await shop.endpoint(receiver.url)
+        await shop.record("payment.authorized")
+        await shop.shows("succeeded")
+        stop.set()
+        await relay
+
+
+async def test_hints_are_heard_again_when_redis_comes_back(mortal_valkey: DevStack) -> None:
+    redis = Redis.from_url(mortal_valkey.redis_url)
+    wakeups = WakeUps(redis)
+    try:
+        async with wakeups.hearing_events() as heard:
+            await _hinting_until(wakeups, heard.is_set)
+            await mortal_valkey.kill("redis")
+            heard.clear()
+            await mortal_valkey.start("redis")
+            await _hinting_until(wakeups, heard.is_set)
+    finally:
+        await redis.aclose()
+
+
+async def _hinting_until(wakeups: WakeUps, check: Callable[[], bool]) -> None:
+    """Hints again and again until the check holds: a subscription takes a moment, and hints may be lost."""
+    async with asyncio.timeout(20):
+        while not check():
+            wakeups.wake("op_1", events=True)
+            await asyncio.sleep(0.05)
