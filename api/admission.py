@@ -7,20 +7,30 @@ answer. Then the operation is handed to Temporal and the first outcome is awaite
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.outcomes import ANSWER_WITHIN_S, SWEEP_AFTER, Deadline, Outcomes, Pending, Result, Unavailable, current_view
+from api.commands import KeyExpired, KeyInUse, NewPayment, Post, key_row, operation_row, payment_row
+from api.outcomes import (
+    ANSWER_WITHIN_S,
+    SWEEP_AFTER,
+    Deadline,
+    Outcomes,
+    Pending,
+    Result,
+    Unavailable,
+    current_view,
+)
 from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
 from payonce.domain import operations as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.cards import Card
-from payonce.domain.errors import IdempotencyMismatch, NotFound, PaymentError, Refused
+from payonce.domain.errors import IdempotencyMismatch, NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -29,53 +39,7 @@ from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.database import CommitUnknown, StorageUnavailable
 from payonce.storage.idempotency import Key
-from payonce.storage.merchants import Caller
 from workers.dispatch import Dispatcher
-
-
-class KeyInUse(PaymentError):
-    """The first request with this idempotency key has not been answered yet."""
-
-    code = "idempotency_key_in_use"
-    retryable = True
-
-
-class KeyExpired(PaymentError):
-    """The answer to this idempotency key is no longer kept; the key is never executed again."""
-
-    code = "idempotency_key_expired"
-
-    def __init__(self, *, location: str) -> None:
-        super().__init__()
-        self.location = location
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """One POST as understood."""
-
-    caller: Caller
-    key: str
-    fingerprint: bytes
-    request_id: str
-    wait_s: float = 0.0  # `Prefer: wait`
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewPayment:
-    """A create as validated; the card exists here and in the right to send, nowhere else."""
-
-    amount_minor: int
-    currency: str
-    capture_method: str
-    card: Card = field(repr=False)
-    payment_method: Mapping[str, Any]  # as the API shows it
-    method: str = "card"
-    merchant_reference: str | None = None
-    description: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    return_url: str | None = None
-    customer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +82,9 @@ class Admission:
         deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
 
         async def admit(connection: AsyncConnection) -> Decision:
-            key = _key(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
+            key = key_row(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
             if await idempotency.claim_key(connection, key):
-                payment = _payment(post, new, route, payment_id=payment_id)
+                payment = payment_row(post, new, route, payment_id=payment_id)
                 return await self._insert_create(connection, post, payment, new.card, deadline)
             known = await self._known(connection, post)
             if isinstance(known, Pending):
@@ -170,7 +134,9 @@ class Admission:
 
         async def admit_refund(connection: AsyncConnection, payment: Payment) -> Operation:
             amount = rules.admit_refund(payment, amount_minor=amount_minor)
-            refund = _operation(post, payment, id_=refund_id, kind=OperationKind.REFUND, amount_minor=amount)
+            refund = operation_row(
+                post, payment, id_=refund_id, kind=OperationKind.REFUND, amount_minor=amount
+            )
             refund = replace(refund, reason=reason, metadata=metadata)
             held = payment.amount_refund_pending_minor + amount
             await payments.save_payment(
@@ -180,7 +146,7 @@ class Admission:
             return refund
 
         async def admit(connection: AsyncConnection) -> Decision:
-            key = _key(post, operation_id=refund_id, location=f"/v1/refunds/{refund_id}")
+            key = key_row(post, operation_id=refund_id, location=f"/v1/refunds/{refund_id}")
             return await self._admit_change(connection, post, key, payment_id, admit_refund)
 
         async def dispatch(admitted: Admitted) -> None:
@@ -196,7 +162,7 @@ class Admission:
         """The key and a creation that only writes, in one transaction: `work` returns the answer and its path."""
 
         async def admit(connection: AsyncConnection) -> Decision:
-            key = _key(post, operation_id=None, location="")
+            key = key_row(post, operation_id=None, location="")
             if not await idempotency.claim_key(connection, key):
                 return await self._known(connection, post)
             answer, location = await work(connection)
@@ -212,7 +178,7 @@ class Admission:
         """A capture or a void: an update of the payment's workflow."""
 
         async def admit(connection: AsyncConnection) -> Decision:
-            key = _key(post, operation_id=self._operation_id(post), location=f"/v1/payments/{payment_id}")
+            key = key_row(post, operation_id=self._operation_id(post), location=f"/v1/payments/{payment_id}")
             return await self._admit_change(connection, post, key, payment_id, admit_operation)
 
         async def dispatch(admitted: Admitted) -> None:
@@ -296,7 +262,7 @@ class Admission:
 
     async def _of_another(self, post: Post, pending: Pending) -> Result:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""
-        if pending.current is not None:
+        if pending.current is not None and not post.wait_s:
             return pending.as_result()
         answered = await self._outcomes.wait_for_other(pending, wait_s=post.wait_s)
         if answered is None:
@@ -306,7 +272,7 @@ class Admission:
     async def _insert_create(
         self, connection: AsyncConnection, post: Post, payment: Payment, card: Card, deadline: float
     ) -> Admitted:
-        operation = _operation(
+        operation = operation_row(
             post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
         )
         await payments.insert_payment(connection, payment)
@@ -384,7 +350,7 @@ class Admission:
         reason: str | None = None,
     ) -> Operation:
         """The capture or void is the payment's one pending operation."""
-        operation = _operation(
+        operation = operation_row(
             post, payment, id_=self._operation_id(post), kind=kind, amount_minor=amount_minor
         )
         operation = replace(operation, final=final, reason=reason)
@@ -418,61 +384,6 @@ class Admission:
     def _operation_id(self, post: Post) -> str:
         caller = post.caller
         return self._runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key)
-
-
-def _key(post: Post, *, operation_id: str | None, location: str) -> Key:
-    return Key(
-        merchant_id=post.caller.merchant_id,
-        mode=post.caller.mode,
-        key=post.key,
-        fingerprint=post.fingerprint,
-        operation_id=operation_id,
-        location=location,
-        request_id=post.request_id,
-        created_at=datetime.now(UTC),
-    )
-
-
-def _payment(post: Post, new: NewPayment, route: routing.Route, *, payment_id: str) -> Payment:
-    now = datetime.now(UTC)
-    return Payment(
-        id=payment_id,
-        merchant_id=post.caller.merchant_id,
-        mode=post.caller.mode,
-        status=PaymentStatus.INIT,
-        amount_minor=new.amount_minor,
-        currency=new.currency,
-        capture_method=new.capture_method,
-        payment_method=new.payment_method,
-        idempotency_key=post.key,
-        connector=route.connector,
-        connector_account=route.account_id,
-        created_at=now,
-        updated_at=now,
-        merchant_reference=new.merchant_reference,
-        description=new.description,
-        metadata=new.metadata,
-        return_url=new.return_url,
-        customer=new.customer,
-    )
-
-
-def _operation(
-    post: Post, payment: Payment, *, id_: str, kind: OperationKind, amount_minor: int
-) -> Operation:
-    now = datetime.now(UTC)
-    return Operation(
-        id=id_,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=kind,
-        amount_minor=amount_minor,
-        currency=payment.currency,
-        request_id=post.request_id,
-        created_at=now,
-        updated_at=now,
-    )
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

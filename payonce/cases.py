@@ -13,6 +13,7 @@ from payonce.domain.payment import Payment
 from payonce.storage import attempts, payments
 from payonce.storage.database import Database
 
+
 @dataclass(frozen=True, slots=True)
 class LateSuccess:
     """A reversal operation and the attempt that it undoes."""
@@ -25,9 +26,7 @@ class LateSuccess:
 class Cases:
     """Reads from the primary, one transaction each."""
 
-    def __init__(
-        self, database: Database, ids: IdFactory, capabilities: Mapping[str, Capabilities]
-    ) -> None:
+    def __init__(self, database: Database, ids: IdFactory, capabilities: Mapping[str, Capabilities]) -> None:
         self._database = database
         self._ids = ids
         self._capabilities = capabilities
@@ -68,7 +67,11 @@ class Cases:
             if payment.pending_operation is not None:
                 ours = payment.pending_operation["type"] == OperationKind.EXPIRE
                 return str(payment.pending_operation["id"]) if ours else None
-            if not payment.status.capturable or payment.capture_before is None or now < payment.capture_before:
+            if (
+                not payment.status.capturable
+                or payment.capture_before is None
+                or now < payment.capture_before
+            ):
                 return None
             sent = self._capabilities[payment.connector_account].expiry_is_sent
             expiry = _expiry(payment, operation_id=self._ids.expiry(payment_id=payment_id), now=now)

@@ -171,9 +171,7 @@ class Claimant:
         attempt = standing.attempt
         if attempt is None or attempt.token != token:
             return standing
-        return _right(
-            standing.payment, standing.operation, unsent, number=attempt.number, deadline=deadline
-        )
+        return _right(standing.payment, standing.operation, unsent, number=attempt.number, deadline=deadline)
 
 
 async def read_standing(

@@ -47,7 +47,9 @@ def upgrade_database() -> None:
 
 
 @merchants.command("create")
-def create_merchant(name: Annotated[str, typer.Option(help="What people call it.")], as_json: Json = False) -> None:
+def create_merchant(
+    name: Annotated[str, typer.Option(help="What people call it.")], as_json: Json = False
+) -> None:
     """Add a merchant."""
     merchant = _in_transaction(lambda connection: store.create_merchant(connection, name=name))
     _show(asdict(merchant), as_json, f"{merchant.id}  {merchant.name}")
@@ -71,7 +73,9 @@ def create_key(
     record, key = _in_transaction(
         lambda connection: store.create_key(connection, merchant_id=merchant, mode=mode, secret=secret)
     )
-    _show({**asdict(record), "key": key}, as_json, f"{record.id}  {key}\nStore it now: it is not shown again.")
+    _show(
+        {**asdict(record), "key": key}, as_json, f"{record.id}  {key}\nStore it now: it is not shown again."
+    )
 
 
 @keys.command("list")

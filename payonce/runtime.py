@@ -61,9 +61,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
         connectors = open_connectors(accounts)
-        yield Runtime(
-            settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors
-        )
+        yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors)
     finally:
         if recorder is not None:
             await recorder.drain()

@@ -66,9 +66,7 @@ class Dispatcher:
             eager=eager,
         )
 
-    async def start_refund(
-        self, payment: Payment, refund: Operation, *, resume: bool, eager: bool
-    ) -> None:
+    async def start_refund(self, payment: Payment, refund: Operation, *, resume: bool, eager: bool) -> None:
         """The refund's workflow runs. Raises `NotHandedOver`."""
         await self._start(
             RefundWorkflow.run,

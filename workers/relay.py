@@ -38,7 +38,7 @@ class Limits:
     """How much one relay does at a time. An endpoint that let an attempt time out has one slot."""
 
     slots: int = 256
-    slots_per_endpoint: int = 8
+    slots_per_endpoint: int = 32
     slow_endpoints: int = 1_000
     lease_s: float = 30.0
 

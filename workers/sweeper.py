@@ -99,9 +99,7 @@ class Sweeper:
         async for execution in self._client.list_workflows(_CLOSED_BADLY, limit=CLOSED_AT_ONCE):
             ids.append(execution.id)
         async with self._runtime.database.transaction() as connection:
-            stranded = await sweeping.still_open(
-                connection, ids, older_than=datetime.now(UTC) - _SETTLED_FOR
-            )
+            stranded = await sweeping.still_open(connection, ids, older_than=datetime.now(UTC) - _SETTLED_FOR)
             waiting = [await sweeping.is_released(connection, payment.id) for payment in stranded]
         for payment, released in zip(stranded, waiting, strict=True):
             if not (payment.status.undecided and released):

@@ -1,7 +1,12 @@
 """A card in memory: its number and security code never show in a repr, a log or a traceback."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import date
+
+_NUMBER_LENGTH_MIN, _NUMBER_LENGTH_MAX = 13, 19  # of those in use; ISO/IEC 7812-1 allows up to 19
+_DIGITS = re.compile("[0-9]+")
+_RUNS = re.compile("[0-9]+(?:[ -]+[0-9]+)*")
 
 _BRAND_PREFIXES: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
     # Source: ISO/IEC 7812 issuer ranges as published by the networks; first match wins.
@@ -51,18 +56,21 @@ def passes_luhn(digits: str) -> bool:
 
 
 def looks_like_card_number(text: str) -> bool:
-    """Whether 13 to 19 digits in a row, spaces and dashes between them aside, pass Luhn."""
-    run = ""
-    for character in text + "x":
-        if character.isascii() and character.isdigit():
-            run += character
-        elif character not in " -" or not run:
-            if _holds_card_number(run):
+    """Whether 13 to 19 digits in a row, spaces and dashes between them aside, pass Luhn.
+
+    Groups of digits beside a number (an expiry, a security code) do not hide it; a longer group is an id.
+    """
+    return any(_holds_card_number(_DIGITS.findall(run)) for run in _RUNS.findall(text))
+
+
+def _holds_card_number(groups: list[str]) -> bool:
+    """Whether neighbouring groups make up a card number."""
+    for first in range(len(groups)):
+        number = ""
+        for group in groups[first:]:
+            number += group
+            if len(number) > _NUMBER_LENGTH_MAX:
+                break
+            if len(number) >= _NUMBER_LENGTH_MIN and passes_luhn(number):
                 return True
-            run = ""
     return False
-
-
-def _holds_card_number(run: str) -> bool:
-    """A run of 13 to 19 digits counts as a whole; a longer one is an id, not a card."""
-    return 13 <= len(run) <= 19 and passes_luhn(run)

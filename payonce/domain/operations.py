@@ -56,9 +56,7 @@ class AttemptState(StrEnum):
         match self:
             case AttemptState.APPROVED | AttemptState.DECLINED | AttemptState.NOT_PROCESSED:
                 return True
-            case (
-                AttemptState.CLAIMED | AttemptState.NOT_SENT | AttemptState.UNKNOWN | AttemptState.REVERSING
-            ):
+            case AttemptState.CLAIMED | AttemptState.NOT_SENT | AttemptState.UNKNOWN | AttemptState.REVERSING:
                 return False
             case _:
                 assert_never(self)

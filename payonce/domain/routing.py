@@ -35,7 +35,12 @@ class Route:
 
 
 def choose(
-    accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], *, mode: str, method: str, currency: str
+    accounts: Iterable[ConnectorAccount],
+    reaches: Mapping[str, Reach],
+    *,
+    mode: str,
+    method: str,
+    currency: str,
 ) -> Route:
     """The first account, in the order of the settings, that serves the mode, method and currency.
 

@@ -136,7 +136,7 @@ def succeed(
     operation = replace(
         operation, status=OperationStatus.SUCCEEDED, connector_reference=reference, updated_at=now
     )
-    cleared: dict[str, Any] = {"last_error": None, "review": None}
+    cleared: dict[str, Any] = {"last_error": None, "review": _review_left(payment, operation)}
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
@@ -152,7 +152,7 @@ def succeed(
         case OperationKind.REFUND:
             _refunded(story, operation)
         case OperationKind.REVERSE:
-            story.set(review=None)
+            story.set(review=cleared["review"])
         case _:
             assert_never(operation.kind)
     return Settlement(
@@ -161,13 +161,19 @@ def succeed(
 
 
 def review(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """An operator must decide: the payment says so, and an event does. Safe to repeat."""
-    if payment.review is not None:
+    """An operator must decide: the payment says so, and an event does. Safe to repeat; not once it is decided."""
+    if operation.review_at is not None or operation.status is not OperationStatus.PENDING:
         return Settlement(payment, operation)
     story = _Story(payment, now)
     story.set(review={"reason": reason, "since": timestamp(now)})
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
+
+
+def _review_left(payment: Payment, operation: Operation) -> Any:
+    """What is left of the payment's review when this operation has its outcome: another's stays."""
+    since = operation.review_at and timestamp(operation.review_at)
+    return None if payment.review is None or payment.review["since"] == since else payment.review
 
 
 def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
@@ -236,7 +242,7 @@ def _refunded(story: _Story, refund: Operation) -> None:
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
-        review=None,
+        review=_review_left(story.payment, refund),
     )
     story.tell("refund.succeeded", refund=refund)
     story.change(_refund_change(story.payment))
@@ -271,22 +277,23 @@ def _fail(
     payment: Payment, operation: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
 ) -> Settlement:
     story = _Story(payment, now)
+    left = _review_left(payment, operation)
     operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
     answer: Answer | None
     match operation.kind:
         case OperationKind.AUTHORIZE:
-            story.change(Change.FAILED, last_error=error, review=None, next_action=None)
+            story.change(Change.FAILED, last_error=error, review=left, next_action=None)
             answer = failed_answer(story.payment, error, request_id=operation.request_id)
         case OperationKind.CAPTURE | OperationKind.VOID:
-            story.set(pending_operation=None, last_error=error, review=None)
+            story.set(pending_operation=None, last_error=error, review=left)
             answer = failed_answer(story.payment, error, request_id=operation.request_id)
         case OperationKind.REFUND:
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
-            story.set(amount_refund_pending_minor=held, review=None)
+            story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
             answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
         case OperationKind.EXPIRE:
-            story.set(pending_operation=None, review=None)
+            story.set(pending_operation=None, review=left)
             answer = None
         case OperationKind.REVERSE:
             answer = None

@@ -107,7 +107,13 @@ async def answer_key(connection: AsyncConnection, key: Key, *, answer: Answer, l
 
 
 async def store_answer(
-    connection: AsyncConnection, *, operation_id: str, merchant_id: str, mode: str, answer: Answer, now: datetime
+    connection: AsyncConnection,
+    *,
+    operation_id: str,
+    merchant_id: str,
+    mode: str,
+    answer: Answer,
+    now: datetime,
 ) -> None:
     """The operation's first definite answer is kept; a second one changes nothing."""
     await connection.execute(
@@ -126,7 +132,9 @@ async def forget_answers(connection: AsyncConnection, *, now: datetime, limit: i
     """At most `limit` answers older than `ANSWER_KEPT` are cleared; their keys stay."""
     old = (
         select(idempotency_keys.c.merchant_id, idempotency_keys.c.mode, idempotency_keys.c.key)
-        .where(idempotency_keys.c.answered_at < now - ANSWER_KEPT, idempotency_keys.c.answer_body.is_not(None))
+        .where(
+            idempotency_keys.c.answered_at < now - ANSWER_KEPT, idempotency_keys.c.answer_body.is_not(None)
+        )
         .limit(limit)
         .subquery()
     )

@@ -89,7 +89,9 @@ async def create_key(
     return record, key
 
 
-async def list_keys(connection: AsyncConnection, *, merchant_id: str | None, limit: int = 1_000) -> list[ApiKey]:
+async def list_keys(
+    connection: AsyncConnection, *, merchant_id: str | None, limit: int = 1_000
+) -> list[ApiKey]:
     """The newest keys first, revoked ones included, at most `limit`."""
     columns = [api_keys.c[name] for name in ApiKey.__slots__]
     query = select(*columns).order_by(api_keys.c.created_at.desc()).limit(limit)

@@ -57,7 +57,9 @@ class Recorder:
         self._wakeups = wakeups
         self._running: set[asyncio.Task[Settlement]] = set()
 
-    async def record(self, subject: Subject, *, attempt: int, fact: Fact, reversible: bool = True) -> Settlement:
+    async def record(
+        self, subject: Subject, *, attempt: int, fact: Fact, reversible: bool = True
+    ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
         Idempotent; not interrupted by cancellation. Raises `StorageUnavailable` or `CommitUnknown` after about
@@ -83,9 +85,7 @@ class Recorder:
         """The operation failed, where its latest attempt is provably unsent; otherwise nothing changes."""
 
         def decide(rows: Rows, now: datetime) -> Settlement:
-            return settlement.give_up(
-                rows.payment, rows.operation, rows.attempt, code=code, now=now
-            )
+            return settlement.give_up(rows.payment, rows.operation, rows.attempt, code=code, now=now)
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
@@ -99,9 +99,7 @@ class Recorder:
             attempt = rows.attempt
             if attempt is None or attempt.state not in (AttemptState.CLAIMED, AttemptState.UNKNOWN):
                 return Settlement(rows.payment, rows.operation, attempt)
-            return Settlement(
-                rows.payment, rows.operation, settlement.begin_reversal(attempt, code=code)
-            )
+            return Settlement(rows.payment, rows.operation, settlement.begin_reversal(attempt, code=code))
 
         attempt = (await self._shielded(subject, attempt=None, decide=decide)).attempt
         return attempt is not None and attempt.state is AttemptState.REVERSING

@@ -143,7 +143,14 @@ operations = Table(
     CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
     CheckConstraint("amount_minor > 0", name="amount"),
     Index("operations_payment_idx", "payment_id"),
-    Index("operations_list_idx", "merchant_id", "mode", "created_at", "id", postgresql_where=text("kind = 'refund'")),
+    Index(
+        "operations_list_idx",
+        "merchant_id",
+        "mode",
+        "created_at",
+        "id",
+        postgresql_where=text("kind = 'refund'"),
+    ),
     Index(
         "operations_one_pending_key",
         "payment_id",

@@ -1,0 +1,121 @@
+"""The application: every route, and what an exception becomes."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache, partial
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+
+from api import operations
+from api.admission import Admission
+from api.docs import page
+from api.endpoints import Endpoints
+from api.events import Events
+from api.front import Front
+from api.health import Health, Probe
+from api.middleware import Envelope
+from api.openapi import document
+from api.operations import Description
+from api.payments import Payments
+from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
+from api.refunds import Refunds
+from payonce.domain.answers import encode
+from payonce.domain.errors import PaymentError
+from payonce.logging import get_logger
+from payonce.runtime import Runtime
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+log = get_logger(__name__)
+
+
+def build_app(runtime: Runtime, admission: Admission, probes: Mapping[str, Probe]) -> FastAPI:
+    """The API over these collaborators; `probes` ask each dependency whether it is there."""
+    app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for method, path, handler, description in _routes(Front(runtime, admission), Health(probes)):
+        app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
+    _add_documents(app)
+    app.add_exception_handler(PaymentError, _answer_payment_error)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_middleware(Envelope)
+    return app
+
+
+def _routes(front: Front, health: Health) -> list[tuple[str, str, Handler, Description]]:
+    payments, refunds, events, endpoints = Payments(front), Refunds(front), Events(front), Endpoints(front)
+    return [
+        ("POST", "/v1/payments", payments.create, operations.CREATE_PAYMENT),
+        ("GET", "/v1/payments", payments.list, operations.LIST_PAYMENTS),
+        ("GET", "/v1/payments/{id}", payments.show, operations.GET_PAYMENT),
+        ("POST", "/v1/payments/{id}/capture", payments.capture, operations.CAPTURE_PAYMENT),
+        ("POST", "/v1/payments/{id}/void", payments.void, operations.VOID_PAYMENT),
+        ("GET", "/v1/payments/{id}/events", payments.timeline, operations.LIST_PAYMENT_EVENTS),
+        ("POST", "/v1/payments/{id}/refunds", refunds.create, operations.CREATE_REFUND),
+        ("GET", "/v1/payments/{id}/refunds", refunds.list_of_payment, operations.LIST_PAYMENT_REFUNDS),
+        ("GET", "/v1/refunds", refunds.list, operations.LIST_REFUNDS),
+        ("GET", "/v1/refunds/{id}", refunds.show, operations.GET_REFUND),
+        ("GET", "/v1/events", events.list, operations.LIST_EVENTS),
+        ("GET", "/v1/events/{id}", events.show, operations.GET_EVENT),
+        ("POST", "/v1/webhook_endpoints", endpoints.create, operations.CREATE_ENDPOINT),
+        ("GET", "/v1/webhook_endpoints", endpoints.list, operations.LIST_ENDPOINTS),
+        ("GET", "/v1/webhook_endpoints/{id}", endpoints.show, operations.GET_ENDPOINT),
+        ("PATCH", "/v1/webhook_endpoints/{id}", endpoints.update, operations.UPDATE_ENDPOINT),
+        ("DELETE", "/v1/webhook_endpoints/{id}", endpoints.delete, operations.DELETE_ENDPOINT),
+        ("GET", "/livez", health.livez, operations.LIVEZ),
+        ("GET", "/readyz", health.readyz, operations.READYZ),
+        ("GET", "/metrics", health.metrics, operations.METRICS),
+    ]
+
+
+def _add_documents(app: FastAPI) -> None:
+    """`/openapi.json` and `/docs`, made when they are first asked for."""
+    described = cache(partial(document, app))
+
+    async def openapi(_request: Request) -> Response:
+        return Response(encode(described()), media_type=JSON)
+
+    async def docs(_request: Request) -> Response:
+        return Response(page(described()), media_type="text/html", headers=_DOCS_HEADERS)
+
+    app.add_api_route("/openapi.json", openapi, include_in_schema=False)
+    app.add_api_route("/docs", docs, include_in_schema=False)
+
+
+_DOCS_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+async def _answer_payment_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PaymentError)
+    problem = problem_of(error)
+    if problem.status >= internal_problem().status:
+        log.warning("request_not_served", code=problem.problem_code, error=type(error).__name__)
+    return render(problem, request_id=request.state.request_id)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    """No such route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    allowed = _allowed_methods(request)
+    if not allowed:
+        problem = Problem("not_found", "There is nothing at this path.")
+    elif request.method == "OPTIONS":
+        return Response(status_code=NO_CONTENT, headers={"Allow": allowed})
+    else:
+        detail = f"This path takes {allowed}."
+        problem = Problem("method_not_allowed", detail, headers={"Allow": allowed})
+    return render(problem, request_id=request.state.request_id)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Every method that the path takes (RFC 9110 §10.2.1): one path may have several routes."""
+    scope = {**request.scope, "path_params": {}}
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(scope)[0] is not Match.NONE:
+            methods |= route.methods
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted({*methods, "OPTIONS"})) if methods else ""

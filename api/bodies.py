@@ -1,0 +1,131 @@
+"""A request's body as bytes, and those as strict JSON: nothing that two readers could understand differently.
+
+Source: RFC 8259, restricted as by I-JSON (RFC 7493 §2): UTF-8, no duplicate members, no lone surrogates.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+
+from api.problems import JSON, Mistake, Problem, pointer_of
+
+BODY_BYTES_MAX = 64 * 1024
+BODY_WAIT_S = 5.0  # from the head to the body's last byte
+DEPTH_MAX = 16  # of nested arrays and objects; no request of ours needs more than 3
+_UTF8 = frozenset({"utf-8", "utf8"})
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body's members, `null` ones left out; an empty body has none.
+
+    Raises `Problem`: `unsupported_media_type`, `body_too_large`, `invalid_json` or `invalid_request`.
+    """
+    if "content-encoding" in request.headers:
+        raise Problem("unsupported_media_type", "A body with a Content-Encoding is not accepted.")
+    declared = _check_media_type(request.headers.getlist("content-type"))
+    raw = await _read(request)
+    if not raw:
+        return {}
+    if not declared:
+        raise Problem("unsupported_media_type", f"The body needs the Content-Type {JSON}.")
+    members = parse(raw)
+    if not isinstance(members, dict):
+        raise Problem(
+            "invalid_request", "The body is a JSON object.", mistakes=[Mistake("", "must be an object")]
+        )
+    return members
+
+
+def parse(raw: bytes) -> Any:
+    """The JSON value, without members that are `null`. Raises `Problem`."""
+    try:
+        text = raw.decode("utf-8")
+        _check_depth(text)
+        value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
+        if "\\u" in text:  # only an escape can bring in what the decoder would have refused
+            _check_text(value)
+    except (ValueError, RecursionError):
+        raise Problem("invalid_json", "The body is not JSON in UTF-8 without duplicate members.") from None
+    return value
+
+
+def _check_media_type(values: list[str]) -> bool:
+    """Whether the body is declared to be JSON in UTF-8; False when nothing is declared. Raises `Problem`."""
+    if not values:
+        return False
+    media_type, *parameters = (part.strip().lower() for part in values[0].split(";"))
+    charsets = [
+        value.strip('"') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"
+    ]
+    if len(values) > 1 or media_type != JSON or not _UTF8.issuperset(charsets):
+        raise Problem("unsupported_media_type", f"The Content-Type is {JSON}, in UTF-8.")
+    return True
+
+
+async def _read(request: Request) -> bytes:
+    """The whole body, counted as it arrives: a chunked one has no Content-Length to look at."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > BODY_BYTES_MAX:
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WAIT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES_MAX:
+                    raise _too_large()
+    except TimeoutError:
+        detail = f"The body did not arrive within {BODY_WAIT_S:g} s."
+        raise Problem("request_timeout", detail, headers={"Connection": "close"}) from None
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem("body_too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One object; `null` is the same as absent. Raises `ValueError` for a duplicate member."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _check_depth(text: str) -> None:
+    """Raises `ValueError` for nesting deeper than `DEPTH_MAX`, before any parser recurses."""
+    if text.count("{") + text.count("[") <= DEPTH_MAX:
+        return
+    depth, in_string, escaped = 0, False, False
+    for character in text:
+        if in_string:
+            in_string = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+            continue
+        in_string = character == '"'
+        depth += (character in "{[") - (character in "}]")
+        if depth > DEPTH_MAX:
+            raise ValueError("nested too deeply")
+
+
+def _check_text(value: Any, path: tuple[str | int, ...] = ()) -> None:
+    """Raises `ValueError` for a lone surrogate, and `Problem` for NUL, which Postgres cannot store."""
+    if isinstance(value, str):
+        value.encode()  # UnicodeEncodeError, a ValueError, for a lone surrogate
+        if "\0" in value:
+            mistake = Mistake(pointer_of(path), "must not hold the character NUL")
+            raise Problem("invalid_request", "The body holds the character NUL.", mistakes=[mistake])
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            _check_text(name, path)
+            _check_text(member, (*path, name))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_text(item, (*path, index))

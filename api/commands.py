@@ -1,0 +1,117 @@
+"""What a POST asks for, as understood, and the rows that it becomes when it is admitted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from payonce.domain import routing
+from payonce.domain.cards import Card
+from payonce.domain.errors import PaymentError
+from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.idempotency import Key
+from payonce.storage.merchants import Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One POST as understood."""
+
+    caller: Caller
+    key: str
+    fingerprint: bytes
+    request_id: str
+    wait_s: float = 0.0  # `Prefer: wait`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """A create as validated; the card exists here and in the right to send, nowhere else."""
+
+    amount_minor: int
+    currency: str
+    capture_method: str
+    card: Card = field(repr=False)
+    payment_method: Mapping[str, Any]  # as the API shows it
+    method: str = "card"
+    merchant_reference: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    return_url: str | None = None
+    customer: Mapping[str, Any] | None = None
+
+
+class KeyInUse(PaymentError):
+    """The first request with this idempotency key has not been answered yet."""
+
+    code = "idempotency_key_in_use"
+    retryable = True
+
+
+class KeyExpired(PaymentError):
+    """The answer to this idempotency key is no longer kept; the key is never executed again."""
+
+    code = "idempotency_key_expired"
+
+    def __init__(self, *, location: str) -> None:
+        super().__init__()
+        self.location = location
+
+
+def key_row(post: Post, *, operation_id: str | None, location: str) -> Key:
+    """The key as this request claims it."""
+    return Key(
+        merchant_id=post.caller.merchant_id,
+        mode=post.caller.mode,
+        key=post.key,
+        fingerprint=post.fingerprint,
+        operation_id=operation_id,
+        location=location,
+        request_id=post.request_id,
+        created_at=datetime.now(UTC),
+    )
+
+
+def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id: str) -> Payment:
+    """The payment as it is admitted: nothing has happened to it yet."""
+    now = datetime.now(UTC)
+    return Payment(
+        id=payment_id,
+        merchant_id=post.caller.merchant_id,
+        mode=post.caller.mode,
+        status=PaymentStatus.INIT,
+        amount_minor=new.amount_minor,
+        currency=new.currency,
+        capture_method=new.capture_method,
+        payment_method=new.payment_method,
+        idempotency_key=post.key,
+        connector=route.connector,
+        connector_account=route.account_id,
+        created_at=now,
+        updated_at=now,
+        merchant_reference=new.merchant_reference,
+        description=new.description,
+        metadata=new.metadata,
+        return_url=new.return_url,
+        customer=new.customer,
+    )
+
+
+def operation_row(
+    post: Post, payment: Payment, *, id_: str, kind: OperationKind, amount_minor: int
+) -> Operation:
+    """The operation as it is admitted: pending."""
+    now = datetime.now(UTC)
+    return Operation(
+        id=id_,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=kind,
+        amount_minor=amount_minor,
+        currency=payment.currency,
+        request_id=post.request_id,
+        created_at=now,
+        updated_at=now,
+    )

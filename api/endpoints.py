@@ -1,0 +1,140 @@
+"""Webhook endpoints over HTTP. Rotating a secret, pings, deliveries and recovery come with a later issue."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.commands import Post
+from api.front import Front, path_id
+from api.lists import Listing, fetch, list_response, read_query
+from api.problems import NO_CONTENT
+from api.replies import NO_STORE, reply, shown
+from api.schemas import CreateEndpoint, UpdateEndpoint
+from payonce.domain.answers import Answer, AnswerKind, encode
+from payonce.domain.errors import NotFound
+from payonce.storage import idempotency
+from payonce.storage.endpoints import (
+    ENDPOINT_COLUMNS,
+    Endpoint,
+    delete_endpoint,
+    endpoint_from,
+    endpoint_view,
+    find_endpoint,
+    insert_endpoint,
+    update_endpoint,
+)
+from payonce.storage.merchants import Caller
+from payonce.storage.tables import webhook_endpoints as table
+from payonce.webhooks.addresses import check_url
+from payonce.webhooks.signing import new_secret
+
+
+class Endpoints:
+    """The handlers under `/v1/webhook_endpoints`."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._runtime = front.runtime
+
+    async def create(self, request: Request) -> Response:
+        post, body = await self._front.post(request, CreateEndpoint)
+        if not await self._known(post):  # a replay is answered even if the URL would be refused by now
+            await self._check(body.url, mode=post.caller.mode)
+        endpoint = self._new(post, body)
+
+        async def work(connection: AsyncConnection) -> tuple[Answer, str]:
+            await insert_endpoint(connection, endpoint)
+            answer = Answer(AnswerKind.ENDPOINT, encode(endpoint_view(endpoint, with_secret=True)))
+            return answer, f"/v1/webhook_endpoints/{endpoint.id}"
+
+        return reply(await self._front.admission.execute_once(post, work))
+
+    async def show(self, request: Request) -> Response:
+        endpoint_id = path_id(request)
+
+        async def read(connection: AsyncConnection, caller: Caller) -> Endpoint | None:
+            return await find_endpoint(
+                connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
+            )
+
+        return _shown(await self._front.read(request, read))
+
+    async def list(self, request: Request) -> Response:
+        page, _ = read_query(request)
+
+        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+            mine: tuple[ColumnElement[bool], ...] = (
+                table.c.merchant_id == caller.merchant_id,
+                table.c.mode == caller.mode,
+            )
+            query = select(*ENDPOINT_COLUMNS).where(*mine)
+            listing = Listing(query, mine, table.c.id, (table.c.created_at, table.c.id))
+            rows, has_more = await fetch(connection, listing, page)
+            views = [endpoint_view(endpoint_from(row), with_secret=False) for row in rows]
+            return list_response([encode(view) for view in views], has_more=has_more)
+
+        return await self._front.read(request, read)
+
+    async def update(self, request: Request) -> Response:
+        endpoint_id = path_id(request)
+        caller, body = await self._front.body(request, UpdateEndpoint)
+        changes: dict[str, Any] = body.model_dump(exclude_none=True)
+        if body.url is not None:
+            await self._check(body.url, mode=caller.mode)
+
+        async def write(connection: AsyncConnection, caller: Caller) -> Endpoint | None:
+            return await update_endpoint(
+                connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode, changes=changes
+            )
+
+        return _shown(await self._front.write(request, write))
+
+    async def delete(self, request: Request) -> Response:
+        endpoint_id = path_id(request)
+
+        async def write(connection: AsyncConnection, caller: Caller) -> bool:
+            return await delete_endpoint(
+                connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
+            )
+
+        if not await self._front.write(request, write):
+            raise NotFound
+        return Response(status_code=NO_CONTENT, headers=NO_STORE)
+
+    async def _known(self, post: Post) -> bool:
+        """Whether the key was used before; admission decides what that means."""
+        async with self._runtime.database.transaction() as connection:
+            caller = post.caller
+            key = await idempotency.find_key(
+                connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+            )
+        return key is not None
+
+    async def _check(self, url: str, *, mode: str) -> None:
+        await check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)
+
+    def _new(self, post: Post, body: CreateEndpoint) -> Endpoint:
+        caller = post.caller
+        return Endpoint(
+            id=self._runtime.ids.endpoint(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key),
+            merchant_id=caller.merchant_id,
+            mode=caller.mode,
+            url=body.url,
+            events=tuple(dict.fromkeys(body.events)),
+            description=body.description,
+            ordered=body.ordered,
+            enabled=True,
+            secret=new_secret(),
+            created_at=datetime.now(UTC),
+        )
+
+
+def _shown(endpoint: Endpoint | None) -> Response:
+    """The endpoint without its secret. Raises `NotFound`."""
+    if endpoint is None:
+        raise NotFound
+    return shown(encode(endpoint_view(endpoint, with_secret=False)))

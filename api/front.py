@@ -1,0 +1,141 @@
+"""What every handler begins with: who is calling, and what was understood of the request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+
+from api import idempotency
+from api.admission import Admission
+from api.auth import Keys
+from api.bodies import read_json
+from api.commands import Post
+from api.problems import Mistake, Problem
+from api.schemas import Body, Context
+from api.validation import understand
+from payonce.domain.errors import NotFound
+from payonce.domain.ids import ID_PATTERN
+from payonce.runtime import Runtime
+from payonce.storage.database import StorageUnavailable
+from payonce.storage.merchants import Caller
+
+AUTHENTICATION_S = 2.5  # what a POST may lose before it is admitted
+READ_S = 8.0  # so that a read, like every request, is answered within 10 s
+_TRIES = 2  # a connection from before a restart of Postgres fails once, and its pool with it
+
+T = TypeVar("T")
+B = TypeVar("B", bound=Body)
+Work = Callable[[AsyncConnection, Caller], Awaitable[T]]
+
+
+class Front:
+    """Authenticates and understands requests for the handlers."""
+
+    def __init__(self, runtime: Runtime, admission: Admission) -> None:
+        self.runtime = runtime
+        self.admission = admission
+        self._keys = Keys(runtime.settings)
+        self._secret = runtime.settings.secret_for("fingerprints")
+        self._late: set[asyncio.Task[Any]] = set()
+
+    async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
+        """A POST as understood: by whom, under which key, with which body. Raises `Problem`."""
+        caller, body = await self.body(request, model, key=idempotency.required_key)
+        understood = body.model_dump(mode="json", context=self._hash_number)
+        post = Post(
+            caller=caller,
+            key=idempotency.required_key(request.headers),
+            fingerprint=idempotency.fingerprint(
+                understood, method=request.method, path=request.scope["path"], secret=self._secret
+            ),
+            request_id=request.state.request_id,
+            wait_s=idempotency.wait_s(request.headers),
+        )
+        return post, body
+
+    async def body(
+        self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
+    ) -> tuple[Caller, B]:
+        """Who sent it, and its body. Raises `Problem`; `key` looks at the header before the body is read."""
+        caller = await self.caller(request)
+        if request.scope["query_string"]:
+            raise Problem(
+                "invalid_request",
+                f"A {request.method} takes no query string.",
+                mistakes=[Mistake("", "must be in the body, not in the query string")],
+            )
+        if key is not None:
+            key(request.headers)
+        members = await read_json(request)
+        context = Context(
+            mode=caller.mode,
+            today=datetime.now(UTC).date(),
+            allow_loopback=self.runtime.settings.allow_loopback_webhooks,
+        )
+        return caller, understand(model, members, context)
+
+    async def caller(self, request: Request) -> Caller:
+        """Who is calling. Raises `Problem`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
+        return await self._within(AUTHENTICATION_S, request, _only_caller)
+
+    async def read(self, request: Request, work: Work[T]) -> T:
+        """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`."""
+        return await self._within(READ_S, request, work)
+
+    async def write(self, request: Request, work: Work[T]) -> T:
+        """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
+        return await self._within(READ_S, request, work, tries=1)
+
+    async def _within(self, seconds: float, request: Request, work: Work[T], *, tries: int = _TRIES) -> T:
+        """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
+        key_hash = self._keys.presented(request.headers)
+        task = asyncio.create_task(self._transact(key_hash, work, tries=tries))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
+        if not done:
+            self._abandon(task)
+            raise StorageUnavailable("Postgres did not answer in time")
+        return task.result()
+
+    async def _transact(self, key_hash: bytes, work: Work[T], *, tries: int) -> T:
+        for left in reversed(range(tries)):
+            try:
+                async with self.runtime.database.transaction() as connection:
+                    return await work(connection, await self._keys.caller(connection, key_hash))
+            except StorageUnavailable:
+                if not left:
+                    raise
+        raise AssertionError("at least one try")
+
+    def _abandon(self, task: "asyncio.Task[Any]") -> None:
+        task.cancel()
+        self._late.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: nobody waits for it any more
+
+    @property
+    def _hash_number(self) -> Callable[[str], str]:
+        return partial(idempotency.hash_number, secret=self._secret)
+
+
+def path_id(request: Request) -> str:
+    """The id in the path. Raises `NotFound` for what cannot be an id."""
+    value: str = request.path_params["id"]
+    if not ID_PATTERN.match(value):
+        raise NotFound
+    return value
+
+
+async def _only_caller(_connection: AsyncConnection, caller: Caller) -> Caller:
+    return caller

@@ -1,0 +1,101 @@
+"""The process: HTTP and the Temporal worker on one event loop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+
+import uvicorn
+from fastapi import FastAPI
+from temporalio.client import Client
+
+from api.admission import Admission
+from api.app import build_app
+from api.health import PROBE_S, Probe
+from api.protocol import LimitedProtocol
+from payonce import logging
+from payonce.runtime import Runtime, open_runtime
+from payonce.settings import Settings
+from workers.temporal import serving_api
+
+GRACEFUL_SHUTDOWN_S = 12  # every request is answered within 10 s; who asked to wait longer asks again
+KEEP_ALIVE_S = 65  # longer than the usual proxy's, so that the proxy closes first
+BACKLOG = 2048
+
+log = logging.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Requests are answered until SIGTERM or SIGINT; then those under way are, and everything is closed."""
+    logging.configure(level=settings.log_level, process="api")
+    with listening_socket(settings.api_host, settings.api_port) as listener:
+        async with (
+            open_runtime(settings) as runtime,
+            runtime.wakeups.listening(),
+            serving_api(runtime) as temporal,
+        ):
+            app = build_app(runtime, Admission(runtime, temporal), probes_of(runtime, temporal))
+            server = server_for(app)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, server.stop)
+            log.info("api_listening", host=settings.api_host, port=listener.getsockname()[1])
+            await server.serve([listener])
+
+
+def server_for(app: FastAPI) -> "Server":
+    """An HTTP server with our limits; `serve([socket])` runs until `stop`."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http=LimitedProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        )
+    )
+
+
+class Server(uvicorn.Server):
+    """Ends when told; uvicorn's own handler would raise the signal again before anything else is closed."""
+
+    def stop(self) -> None:
+        """Accepts no more; a second time, requests under way are not waited for."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket; several processes may share the port, and the kernel spreads the connections."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        listener.set_inheritable(False)
+        yield listener
+
+
+def probes_of(runtime: Runtime, temporal: Client) -> Mapping[str, Probe]:
+    """How to ask each dependency whether it is there."""
+
+    async def ask_redis() -> None:
+        await runtime.redis.ping()
+
+    async def ask_temporal() -> None:
+        if not await temporal.service_client.check_health(timeout=timedelta(seconds=PROBE_S)):
+            raise ConnectionError("Temporal does not serve")
+
+    return {"postgres": runtime.database.ping, "redis": ask_redis, "temporal": ask_temporal}

@@ -1,0 +1,107 @@
+"""The OpenAPI document: FastAPI's description of the routes, with our models, security and conventions."""
+
+import json
+import re
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api import schemas, views
+from api.operations import SECURITY_SCHEME
+
+_REF_TEMPLATE = "#/components/schemas/{model}"
+_BODIES: Final = (
+    schemas.CreatePayment,
+    schemas.CreateCapture,
+    schemas.CreateVoid,
+    schemas.CreateRefund,
+    schemas.CreateEndpoint,
+    schemas.UpdateEndpoint,
+)
+_VIEWS: Final = (
+    views.PaymentView,
+    views.RefundView,
+    views.EventView,
+    views.EndpointView,
+    views.NewEndpointView,
+    views.ProblemView,
+    views.StateView,
+    views.ReadinessView,
+)
+_TEXT = """\
+payonce moves money once.
+
+**Conventions.** Amounts are integers in the currency's minor unit. Times are RFC 3339 in UTC. `null` is the
+same as absent, and an empty body is `{}`. Unknown members, duplicate members, floats or strings for amounts
+and a query string on a POST are 400. HEAD works where GET does, OPTIONS answers with `Allow`.
+
+**Idempotency.** Every POST needs an `Idempotency-Key`, bare or in quotes; the two forms are the same key.
+The same key with the same request gets the same status and the same bytes, with `Idempotent-Replayed:
+true`; with another request it is 422. 201, 200, 402 and refusals for state or amount are stored, for 30
+days at least; a key is never executed twice, however old. A 202 and everything else use no key up. What is
+compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
+matter, and neither does `cvc`.
+
+**Errors** are problem documents (RFC 9457). Decide by `code`. `errors[].pointer` is a JSON Pointer into the
+body, or `/` and the name of a query parameter. A `code` is the general `invalid_request` when several
+things are wrong for different reasons. `retryable` says whether the same data may be accepted later, under
+a new key.
+
+**Lists** are newest first unless they say otherwise, and stable while objects are added. `has_more` counts
+in the direction in which the page was asked for.
+"""
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the routes."""
+    described = get_openapi(
+        title="payonce",
+        version=_version(),
+        summary="Payments that charge once",
+        description=_TEXT,
+        routes=app.routes,
+    )
+    components = described.setdefault("components", {})
+    components["schemas"] = _schemas()
+    components["securitySchemes"] = {
+        SECURITY_SCHEME: {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "sk_test_…",
+            "description": "An API key: one merchant in one mode. `payonce keys create` makes one.",
+        }
+    }
+    return _with_short_names(described)
+
+
+def _schemas() -> dict[str, Any]:
+    """The models by their class names."""
+    models = [(model, "validation") for model in _BODIES] + [(model, "serialization") for model in _VIEWS]
+    _, definitions = models_json_schema(models, ref_template=_REF_TEMPLATE)  # type: ignore[arg-type]  # literals
+    found: dict[str, Any] = definitions["$defs"]
+    return found
+
+
+def _with_short_names(described: dict[str, Any]) -> dict[str, Any]:
+    """`PaymentView` is `Payment`, unless a request's model has that name."""
+    named = described["components"]["schemas"]
+    short = {name: name.removesuffix("View") for name in named}
+    renamed = {name: new for name, new in short.items() if new != name and new not in named}
+    described["components"]["schemas"] = {renamed.get(name, name): schema for name, schema in named.items()}
+    text = re.sub(
+        r'"#/components/schemas/(\w+)"',
+        lambda found: f'"#/components/schemas/{renamed.get(found[1], found[1])}"',
+        json.dumps(described),
+    )
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def _version() -> str:
+    try:
+        return version("payonce")
+    except PackageNotFoundError:  # run from a checkout without installation
+        return "0.1.0"

@@ -1,0 +1,138 @@
+"""Payments over HTTP: create, read, list, capture, void, and a payment's events and refunds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.commands import NewPayment
+from api.front import Front, path_id
+from api.lists import Listing, Page, created_between, fetch, list_response, one_of, read_query
+from api.replies import reply, shown
+from api.schemas import CardMethod, CreateCapture, CreatePayment, CreateVoid
+from payonce.domain.answers import encode, payment_view
+from payonce.domain.errors import InvalidRequest, NotFound
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.merchants import Caller
+from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
+from payonce.storage.tables import events, payments
+
+FILTERS = ("status", "merchant_reference", "idempotency_key", "created_after", "created_before")
+
+
+class Payments:
+    """The handlers under `/v1/payments`, refunds apart."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def create(self, request: Request) -> Response:
+        post, body = await self._front.post(request, CreatePayment)
+        return reply(await self._front.admission.create_payment(post, new_payment(body)))
+
+    async def capture(self, request: Request) -> Response:
+        payment_id = path_id(request)
+        post, body = await self._front.post(request, CreateCapture)
+        result = await self._front.admission.capture(
+            post, payment_id, amount_minor=body.amount, final=body.final
+        )
+        return reply(result)
+
+    async def void(self, request: Request) -> Response:
+        payment_id = path_id(request)
+        post, body = await self._front.post(request, CreateVoid)
+        return reply(await self._front.admission.void(post, payment_id, reason=body.reason))
+
+    async def show(self, request: Request) -> Response:
+        payment_id = path_id(request)
+
+        async def read(connection: AsyncConnection, caller: Caller) -> Payment:
+            return await payment_of(connection, caller, payment_id)
+
+        return shown(encode(payment_view(await self._front.read(request, read))))
+
+    async def list(self, request: Request) -> Response:
+        page, filters = read_query(request, *FILTERS)
+        conditions = _conditions(filters)
+
+        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+            mine = (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode)
+            query = select(*PAYMENT_COLUMNS).where(*mine, *conditions)
+            listing = Listing(query, mine, payments.c.id, (payments.c.created_at, payments.c.id))
+            rows, has_more = await fetch(connection, listing, page)
+            found = [encode(payment_view(payment_from(row))) for row in rows]
+            return list_response(found, has_more=has_more)
+
+        return await self._front.read(request, read)
+
+    async def timeline(self, request: Request) -> Response:
+        payment_id = path_id(request)
+        page, _ = read_query(request)
+
+        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+            payment = await payment_of(connection, caller, payment_id)
+            return await _timeline(connection, payment, page)
+
+        return await self._front.read(request, read)
+
+
+async def payment_of(connection: AsyncConnection, caller: Caller, payment_id: str) -> Payment:
+    """The caller's payment. Raises `NotFound`, also for another merchant's."""
+    payment = await find_payment(connection, payment_id, merchant_id=caller.merchant_id, mode=caller.mode)
+    if payment is None:
+        raise NotFound
+    return payment
+
+
+def new_payment(body: CreatePayment) -> NewPayment:
+    """The body as admission takes it. Raises `InvalidRequest` for what cannot be paid with here."""
+    method = body.payment_method
+    if not isinstance(method, CardMethod):
+        raise InvalidRequest(
+            f"Payments by {method.type} are not possible here.",
+            pointer="/payment_method/type",
+            code="payment_method_not_supported",
+        )
+    if method.card is None:
+        raise InvalidRequest("There is no such payment method.", pointer="/payment_method/token")
+    card = method.card.card()
+    visible = {
+        "brand": card.brand,
+        "last4": card.last4,
+        "exp_month": card.exp_month,
+        "exp_year": card.exp_year,
+    }
+    return NewPayment(
+        amount_minor=body.amount,
+        currency=body.currency,
+        capture_method=body.capture_method,
+        card=card,
+        payment_method={"type": "card", "card": visible},
+        merchant_reference=body.merchant_reference,
+        description=body.description,
+        metadata=body.metadata,
+        return_url=body.return_url,
+        customer=None if body.customer is None else body.customer.model_dump(exclude_none=True),
+    )
+
+
+def _conditions(filters: Mapping[str, str]) -> "list[Any]":
+    conditions: list[Any] = created_between(payments.c.created_at, filters)
+    if status := one_of(PaymentStatus, filters, "status"):
+        conditions.append(payments.c.status == status)
+    for name in ("merchant_reference", "idempotency_key"):
+        if name in filters:
+            conditions.append(payments.c[name] == filters[name])
+    return conditions
+
+
+async def _timeline(connection: AsyncConnection, payment: Payment, page: Page) -> Response:
+    """The payment's events, oldest first."""
+    mine = (events.c.payment_id == payment.id,)
+    query = select(events.c.body).where(*mine)
+    listing = Listing(query, mine, events.c.id, (events.c.sequence,), newest_first=False)
+    rows, has_more = await fetch(connection, listing, page)
+    return list_response([row["body"] for row in rows], has_more=has_more)

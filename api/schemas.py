@@ -1,0 +1,319 @@
+"""Request bodies, as strict models: unknown members, and anything but the stated types, are mistakes.
+
+What a body is understood as is the model with its defaults. A check that needs more than the body (the mode,
+the day) finds it in the validation context.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from api.currencies import CURRENCIES
+from payonce.connectors.sandbox_card import parse_faults
+from payonce.domain import cards
+from payonce.domain.money import AMOUNT_MINOR_MAX
+
+URL_MAX_LENGTH = 2048
+ENDPOINT_EVENTS_MAX = 50
+SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
+
+EventType = Literal[
+    "payment.requires_action",
+    "payment.processing",
+    "payment.authorized",
+    "payment.partially_captured",
+    "payment.captured",
+    "payment.voided",
+    "payment.expired",
+    "payment.failed",
+    "payment.partially_refunded",
+    "payment.refunded",
+    "payment.late_success",
+    "payment.needs_review",
+    "refund.pending",
+    "refund.succeeded",
+    "refund.failed",
+]
+
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+
+_NUMBER: Final = re.compile(r"[0-9]{12,19}")
+_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9.-]{1,63}")
+_URL_CHARACTERS: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a check may need besides the body."""
+
+    mode: str
+    today: date  # in UTC
+    allow_loopback: bool
+
+
+def _mistake(detail: str, *, code: str = "invalid_request", at: str | None = None) -> PydanticCustomError:
+    """A mistake with its own code; `at` names the member when it is not the one being checked."""
+    return PydanticCustomError(code, detail, {"at": at} if at else None)
+
+
+def _no_card_number(text: str) -> str:
+    if cards.looks_like_card_number(text):
+        raise _mistake("must not hold anything that looks like a card number")
+    return text
+
+
+def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Refuses sandbox switches in live mode, and faults that do not exist."""
+    context = cast("Context", info.context)
+    for name in (SANDBOX_FAULT, SANDBOX_VPA):
+        if name in metadata and context.mode != "test":
+            raise _mistake("works in test mode only", code="test_mode_only", at=name)
+    if SANDBOX_FAULT in metadata:
+        try:
+            parse_faults(metadata[SANDBOX_FAULT])
+        except ValueError:
+            raise _mistake("must name faults that exist", at=SANDBOX_FAULT) from None
+    return metadata
+
+
+def _check_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise _mistake("must be the upper-case ISO 4217 code of a country's money")
+    return code
+
+
+Amount = Annotated[
+    int, Field(ge=1, le=AMOUNT_MINOR_MAX, description="In the currency's minor unit", examples=[1099])
+]
+Currency = Annotated[
+    str,
+    AfterValidator(_check_currency),
+    Field(json_schema_extra={"enum": cast("list[Any]", sorted(CURRENCIES))}, examples=["INR"]),
+]
+Text100 = Annotated[str, Field(max_length=100), AfterValidator(_no_card_number)]
+Text500 = Annotated[str, Field(max_length=500), AfterValidator(_no_card_number)]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=40), AfterValidator(_no_card_number)], Text500],
+    Field(max_length=50, examples=[{"order": "7"}]),
+    AfterValidator(_check_metadata),
+]
+
+
+class Body(BaseModel):
+    """A request body. Its values show in no error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Card(Body):
+    """A card. Its number must pass Luhn and its month must not be over."""
+
+    number: str = Field(repr=False, json_schema_extra={"pattern": f"^{_NUMBER.pattern}$"})
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=1000, le=9999, description="Four digits")
+    cvc: str | None = Field(default=None, repr=False, exclude=True, pattern=r"^[0-9]{3,4}$")
+
+    @field_validator("number")
+    @classmethod
+    def _passes_luhn(cls, number: str) -> str:
+        if not _NUMBER.fullmatch(number) or not cards.passes_luhn(number):
+            raise _mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
+        return number
+
+    @model_validator(mode="after")
+    def _is_current(self, info: ValidationInfo) -> "Card":
+        if self.card().expired(cast("Context", info.context).today):
+            raise _mistake("is over, with its month", code="card_expired", at="exp_year")
+        return self
+
+    @field_serializer("number")
+    def _masked(self, number: str, info: SerializationInfo) -> str:
+        """A dump holds what stands for the number, and cannot be made without a way to hide it."""
+        return cast("Callable[[str], str]", info.context)(number)
+
+    def card(self) -> cards.Card:
+        """The card as the domain knows it."""
+        return cards.Card(self.number, self.exp_month, self.exp_year, self.cvc)
+
+
+class CardMethod(Body):
+    """A one-off card, or a saved one with its token."""
+
+    type: Literal["card"]
+    card: Card | None = None
+    token: str | None = Field(default=None, max_length=64, examples=["pm_…"])
+    cvc: str | None = Field(default=None, repr=False, exclude=True, pattern=r"^[0-9]{3,4}$")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "CardMethod":
+        if self.card is None and self.token is None:
+            raise _mistake("is required, or a token", at="card")
+        if self.card is not None and self.token is not None:
+            raise _mistake("must not come with a card", at="token")
+        if self.card is not None and self.cvc is not None:
+            raise _mistake("belongs into the card", at="cvc")
+        return self
+
+
+class Upi(Body):
+    """How the customer pays with UPI."""
+
+    flow: Literal["intent", "qr", "collect"]
+    vpa: str | None = Field(default=None, max_length=320, examples=["success@upi"])
+
+    @field_validator("vpa")
+    @classmethod
+    def _is_vpa(cls, vpa: str | None) -> str | None:
+        if vpa is not None and not _VPA.fullmatch(vpa):
+            raise _mistake("must be a VPA such as name@bank", code="invalid_vpa")
+        return vpa
+
+    @model_validator(mode="after")
+    def _collect_needs_vpa(self) -> "Upi":
+        if self.flow == "collect" and self.vpa is None:
+            raise _mistake("is required for collect", at="vpa")
+        return self
+
+
+class UpiMethod(Body):
+    type: Literal["upi"]
+    upi: Upi
+
+
+class Wallet(Body):
+    """A wallet; Apple Pay and Google Pay come with a token."""
+
+    provider: Literal["apple_pay", "google_pay", "paytm", "phonepe"]
+    token: str | None = Field(default=None, max_length=16_384, repr=False)
+
+    @model_validator(mode="after")
+    def _device_wallets_have_tokens(self) -> "Wallet":
+        if self.provider in ("apple_pay", "google_pay") and not self.token:
+            raise _mistake("is required for this provider", at="token")
+        return self
+
+
+class WalletMethod(Body):
+    type: Literal["wallet"]
+    wallet: Wallet
+
+
+class Customer(Body):
+    """Whatever the merchant wants to find the payment by."""
+
+    id: Text100 | None = None
+    email: (
+        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_no_card_number)]
+        | None
+    ) = None
+    phone: Annotated[str, Field(max_length=32), AfterValidator(_no_card_number)] | None = None
+
+
+class CreatePayment(Body):
+    """The body of `POST /v1/payments`."""
+
+    amount: Amount
+    currency: Currency
+    payment_method: Annotated[CardMethod | UpiMethod | WalletMethod, Field(discriminator="type")]
+    capture_method: Literal["automatic", "manual"] = "automatic"
+    merchant_reference: Text100 | None = None
+    description: Text500 | None = None
+    metadata: Metadata = {}
+    return_url: str | None = Field(
+        default=None, max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]
+    )
+    customer: Customer | None = None
+
+    @field_validator("return_url")
+    @classmethod
+    def _leads_back(cls, url: str | None, info: ValidationInfo) -> str | None:
+        if url is not None and not _is_return_url(
+            url, allow_loopback=cast("Context", info.context).allow_loopback
+        ):
+            raise _mistake("must be an https URL")
+        return url
+
+
+class CreateCapture(Body):
+    """The body of `POST /v1/payments/{id}/capture`."""
+
+    amount: Amount | None = Field(default=None, description="All that is capturable when it is left out")
+    final: bool = Field(default=True, description="Whether what is left is released")
+
+
+class CreateVoid(Body):
+    """The body of `POST /v1/payments/{id}/void`."""
+
+    reason: Text500 | None = None
+
+
+class CreateRefund(Body):
+    """The body of `POST /v1/payments/{id}/refunds`."""
+
+    amount: Amount | None = Field(default=None, description="All that is refundable when it is left out")
+    reason: Text500 | None = None
+    metadata: Metadata = {}
+
+
+EndpointEvents = Annotated[
+    list[EventType | Literal["*"]], Field(min_length=1, max_length=ENDPOINT_EVENTS_MAX)
+]
+EndpointUrl = Annotated[
+    str, Field(min_length=1, max_length=URL_MAX_LENGTH, examples=["https://shop.example/hooks"])
+]
+
+
+class CreateEndpoint(Body):
+    """The body of `POST /v1/webhook_endpoints`."""
+
+    url: EndpointUrl
+    events: EndpointEvents = ["*"]
+    description: Text500 | None = None
+    ordered: bool = False
+
+
+class UpdateEndpoint(Body):
+    """The body of `PATCH /v1/webhook_endpoints/{id}`: what is left out stays as it is."""
+
+    url: EndpointUrl | None = None
+    events: EndpointEvents | None = None
+    description: Text500 | None = None
+    enabled: bool | None = None
+
+
+def _is_return_url(url: str, *, allow_loopback: bool) -> bool:
+    """https to a host without credentials; plain http to this machine where the deployment allows it."""
+    if not _URL_CHARACTERS.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and allow_loopback and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,83 @@
+"""The app over a real Postgres, with an admission that decides as the test says."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from api.admission import Admission
+from api.app import build_app
+from payonce.runtime import Runtime, open_runtime
+from payonce.settings import Settings
+from payonce.storage.merchants import create_key, create_merchant
+from tests.api.fakes import FakeAdmission
+
+
+@dataclass
+class Merchant:
+    """A merchant with a test key and a live one."""
+
+    id: str
+    key: str
+    live_key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+@pytest.fixture(scope="module")
+async def runtime(module_database_url: str) -> AsyncIterator[Runtime]:
+    """Without connector accounts; Redis is away, which only costs latency."""
+    settings = Settings(
+        database_url=module_database_url,
+        redis_url="redis://127.0.0.1:1",
+        temporal_address="127.0.0.1:1",
+        derivation_key=SecretStr("tests-only-" * 4),
+    )
+    async with open_runtime(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def merchant(runtime: Runtime) -> Merchant:
+    return await _a_merchant(runtime, "Shop")
+
+
+@pytest.fixture(scope="module")
+async def other_merchant(runtime: Runtime) -> Merchant:
+    return await _a_merchant(runtime, "Other")
+
+
+async def _a_merchant(runtime: Runtime, name: str) -> Merchant:
+    secret = runtime.settings.secret_for("api_keys")
+    async with runtime.database.transaction() as connection:
+        merchant = await create_merchant(connection, name=name)
+        _, key = await create_key(connection, merchant_id=merchant.id, mode="test", secret=secret)
+        _, live = await create_key(connection, merchant_id=merchant.id, mode="live", secret=secret)
+    return Merchant(merchant.id, key, live)
+
+
+@pytest.fixture
+def admission(runtime: Runtime) -> FakeAdmission:
+    return FakeAdmission(real=Admission(runtime, cast("Client", None)))
+
+
+@pytest.fixture
+def app(runtime: Runtime, admission: FakeAdmission) -> FastAPI:
+    return build_app(runtime, cast("Admission", admission), {"postgres": runtime.database.ping})
+
+
+@pytest.fixture
+async def client(app: FastAPI, merchant: Merchant) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the merchant's test key."""
+    transport = httpx.ASGITransport(app=cast("Any", app))
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://api.test", headers=merchant.headers
+    ) as opened:
+        yield opened

@@ -1,0 +1,309 @@
+"""What is accepted as a body, and what is said of one that is not."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
+
+CREATE = "/v1/payments"
+KEY = {"Idempotency-Key": "k"}
+JSON_TYPE = {"Content-Type": "application/json"}
+
+
+async def _post(client: httpx.AsyncClient, content: bytes, **headers: str) -> httpx.Response:
+    return await client.post(CREATE, content=content, headers={**KEY, **JSON_TYPE, **headers})
+
+
+def _pointers(response: httpx.Response) -> list[str]:
+    return [each["pointer"] for each in response.json()["errors"]]
+
+
+def _assert_problem(response: httpx.Response, status: int, code: str) -> None:
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (status, code), problem
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == status
+    assert problem["type"] == f"urn:payonce:problem:{code}"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["request_id"] == response.headers["request-id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"nonsense",
+        b'{"amount":1,"amount":1}',
+        b'{"metadata":{"a":"1","a":"1"}}',
+        b'{"amount":NaN}',
+        b'{"amount":-Infinity}',
+        b'{"description":"\xff"}',
+        b'{"description":"\\ud800"}',
+        b'\xef\xbb\xbf{"amount":1}',
+        b'{"amount":1}{}',
+        b"{'amount':1}",
+        '{"amount":1}'.encode("utf-16"),
+        b"[" * 30_000,
+        b'{"a":' * 20 + b"1" + b"}" * 20,
+        b'{"amount":' + b"1" * 5_000 + b"}",
+    ],
+)
+async def test_what_is_not_strict_json_is_invalid_json(client: httpx.AsyncClient, body: bytes) -> None:
+    _assert_problem(await _post(client, body), 400, "invalid_json")
+
+
+async def test_nul_is_refused_with_its_pointer(client: httpx.AsyncClient) -> None:
+    response = await _post(client, json.dumps(payment_body(metadata={"a": "x\0y"})).encode())
+    _assert_problem(response, 400, "invalid_request")
+    assert _pointers(response) == ["/metadata/a"]
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null"])
+async def test_a_body_is_an_object(client: httpx.AsyncClient, body: bytes) -> None:
+    _assert_problem(await _post(client, body), 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/jsonx",
+    ],
+)
+async def test_only_json_in_utf8_is_accepted(client: httpx.AsyncClient, content_type: str) -> None:
+    response = await _post(client, json.dumps(payment_body()).encode(), **{"Content-Type": content_type})
+    _assert_problem(response, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
+)
+async def test_utf8_may_be_spelled_out(client: httpx.AsyncClient, content_type: str) -> None:
+    response = await _post(client, json.dumps(payment_body()).encode(), **{"Content-Type": content_type})
+    assert response.status_code == 201
+
+
+async def test_a_body_without_content_type_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post(CREATE, content=b"{}", headers=KEY)
+    _assert_problem(response, 415, "unsupported_media_type")
+
+
+async def test_a_content_encoding_is_refused(client: httpx.AsyncClient) -> None:
+    _assert_problem(await _post(client, b"{}", **{"Content-Encoding": "gzip"}), 415, "unsupported_media_type")
+
+
+async def test_a_body_over_the_limit_is_refused_by_its_length(client: httpx.AsyncClient) -> None:
+    _assert_problem(await _post(client, b"x" * 65_537), 413, "body_too_large")
+
+
+async def test_a_chunked_body_is_counted_as_it_arrives(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 1_000
+
+    response = await client.post(CREATE, content=chunks(), headers={**KEY, **JSON_TYPE})
+    _assert_problem(response, 413, "body_too_large")
+
+
+async def test_a_body_at_the_limit_is_read(client: httpx.AsyncClient) -> None:
+    body = json.dumps(payment_body()).encode()
+    assert (await _post(client, body + b" " * (65_536 - len(body)))).status_code == 201
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"reason":null}'])
+async def test_an_empty_body_is_an_empty_object(
+    client: httpx.AsyncClient, admission: FakeAdmission, content: bytes
+) -> None:
+    headers = {**KEY, **(JSON_TYPE if content else {})}
+    response = await client.post(f"{CREATE}/pay_a1/void", content=content, headers=headers)
+    assert response.status_code == 201
+    assert admission.last[1:] == ("void", "pay_a1", None)
+
+
+async def test_a_query_string_on_a_post_is_refused(client: httpx.AsyncClient) -> None:
+    response = await client.post(CREATE + "?amount=1", json=payment_body(), headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+
+
+@pytest.mark.parametrize("amount", [0, -1, 2**53, 1.0, 1e3, "1099", True, [], {}])
+async def test_an_amount_is_a_positive_integer(client: httpx.AsyncClient, amount: Any) -> None:
+    response = await client.post(CREATE, json=payment_body(amount=amount), headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+    assert _pointers(response) == ["/amount"]
+
+
+@pytest.mark.parametrize("amount", [1, 2**53 - 1])
+async def test_the_limits_of_an_amount_are_in_it(
+    client: httpx.AsyncClient, admission: FakeAdmission, amount: int
+) -> None:
+    assert (await client.post(CREATE, json=payment_body(amount=amount), headers=KEY)).status_code == 201
+    assert admission.last[2].amount_minor == amount
+
+
+@pytest.mark.parametrize("currency", ["inr", "XXX", "XTS", "XAU", "XDR", "CLF", "USN", "ABC", "", "IN", 356])
+async def test_a_currency_is_a_country_s_money(client: httpx.AsyncClient, currency: Any) -> None:
+    response = await client.post(CREATE, json=payment_body(currency=currency), headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+    assert _pointers(response) == ["/currency"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "code", "pointer"),
+    [
+        (card_method(number="4242424242424241"), 400, "invalid_card_number", "/payment_method/card/number"),
+        (
+            card_method(number="4242 4242 4242 4242"),
+            400,
+            "invalid_card_number",
+            "/payment_method/card/number",
+        ),
+        (card_method(number=4242424242424242), 400, "invalid_request", "/payment_method/card/number"),
+        (card_method(exp_year=2020), 400, "card_expired", "/payment_method/card/exp_year"),
+        (card_method(exp_year=30), 400, "invalid_request", "/payment_method/card/exp_year"),
+        (card_method(exp_month=0), 400, "invalid_request", "/payment_method/card/exp_month"),
+        (card_method(cvc="12"), 400, "invalid_request", "/payment_method/card/cvc"),
+        (card_method(cvc=123), 400, "invalid_request", "/payment_method/card/cvc"),
+        (card_method(name="x"), 400, "invalid_request", "/payment_method/card/name"),
+        ({"type": "card"}, 400, "invalid_request", "/payment_method/card"),
+        ({"type": "card", "token": "pm_x"}, 400, "invalid_request", "/payment_method/token"),
+        ({**card_method(), "token": "pm_x"}, 400, "invalid_request", "/payment_method/token"),
+        ({"type": "cash"}, 400, "invalid_request", "/payment_method/type"),
+        ({}, 400, "invalid_request", "/payment_method/type"),
+        ("card", 400, "invalid_request", "/payment_method"),
+        ({"type": "upi", "upi": {"flow": "collect"}}, 400, "invalid_request", "/payment_method/upi/vpa"),
+        (
+            {"type": "upi", "upi": {"flow": "collect", "vpa": "nobody"}},
+            400,
+            "invalid_vpa",
+            "/payment_method/upi/vpa",
+        ),
+        (
+            {"type": "upi", "upi": {"flow": "qr"}},
+            422,
+            "payment_method_not_supported",
+            "/payment_method/type",
+        ),
+        (
+            {"type": "wallet", "wallet": {"provider": "apple_pay"}},
+            400,
+            "invalid_request",
+            "/payment_method/wallet/token",
+        ),
+        (
+            {"type": "wallet", "wallet": {"provider": "paytm"}},
+            422,
+            "payment_method_not_supported",
+            "/payment_method/type",
+        ),
+    ],
+)
+async def test_a_payment_method_is_checked_before_anything_is_admitted(
+    client: httpx.AsyncClient,
+    admission: FakeAdmission,
+    method: Any,
+    status: int,
+    code: str,
+    pointer: str,
+) -> None:
+    response = await client.post(CREATE, json=payment_body(payment_method=method), headers=KEY)
+    _assert_problem(response, status, code)
+    assert _pointers(response) == [pointer]
+    assert not admission.calls
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"capture_method": "later"}, "/capture_method"),
+        ({"merchant_reference": "x" * 101}, "/merchant_reference"),
+        ({"merchant_reference": "4242424242424242"}, "/merchant_reference"),
+        ({"description": "x" * 501}, "/description"),
+        ({"description": "card 4242-4242-4242-4242"}, "/description"),
+        ({"metadata": {"a": 1}}, "/metadata/a"),
+        ({"metadata": {"a" * 41: "x"}}, "/metadata/" + "a" * 41),
+        ({"metadata": {"a": "x" * 501}}, "/metadata/a"),
+        ({"metadata": {str(n): "x" for n in range(51)}}, "/metadata"),
+        ({"metadata": {"a/b~": "4242424242424242"}}, "/metadata/a~1b~0"),
+        ({"metadata": {"4242424242424242": "x"}}, "/metadata"),
+        ({"metadata": {"sandbox_fault": "explode"}}, "/metadata/sandbox_fault"),
+        ({"customer": {"id": "4242424242424242"}}, "/customer/id"),
+        ({"customer": {"email": "nobody"}}, "/customer/email"),
+        ({"customer": {"name": "x"}}, "/customer/name"),
+        ({"return_url": "http://shop.example/"}, "/return_url"),
+        ({"return_url": "http://127.0.0.1/"}, "/return_url"),
+        ({"return_url": "javascript:alert(1)"}, "/return_url"),
+        ({"unknown": 1}, "/unknown"),
+        ({"4242424242424242": 1}, ""),
+    ],
+)
+async def test_a_mistake_has_a_pointer_and_never_shows_the_value(
+    client: httpx.AsyncClient, changes: dict[str, Any], pointer: str
+) -> None:
+    response = await client.post(CREATE, json=payment_body(**changes), headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+    assert _pointers(response) == [pointer]
+    assert "4242424242424242" not in response.text
+    assert "nobody" not in response.text
+
+
+@pytest.mark.parametrize("name", ["amount", "currency", "payment_method"])
+@pytest.mark.parametrize("null", [True, False])
+async def test_null_is_the_same_as_absent(client: httpx.AsyncClient, name: str, null: bool) -> None:
+    body = {**payment_body(), name: None} if null else {k: v for k, v in payment_body().items() if k != name}
+    response = await client.post(CREATE, json=body, headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+    assert response.json()["errors"] == [{"pointer": f"/{name}", "detail": "is required"}]
+
+
+async def test_several_mistakes_are_listed_under_the_general_code(client: httpx.AsyncClient) -> None:
+    body = payment_body(amount=0, payment_method=card_method(number="4242424242424241"))
+    response = await client.post(CREATE, json=body, headers=KEY)
+    _assert_problem(response, 400, "invalid_request")
+    assert _pointers(response) == ["/amount", "/payment_method/card/number"]
+
+
+async def test_a_flood_of_mistakes_is_answered_in_part(client: httpx.AsyncClient) -> None:
+    response = await client.post(CREATE, json=payment_body(**{f"m{n}": 1 for n in range(500)}), headers=KEY)
+    assert len(response.json()["errors"]) == 20
+
+
+async def test_a_create_is_admitted_as_validated(client: httpx.AsyncClient, admission: FakeAdmission) -> None:
+    extras = {
+        "capture_method": "manual",
+        "merchant_reference": "order-7",
+        "metadata": {"sandbox_fault": "slow:5,capture:timeout_after_charge"},
+        "customer": {"email": "a@b.example", "phone": None},
+        "return_url": "https://shop.example/back?x=1",
+    }
+    assert (await client.post(CREATE, json=payment_body(**extras), headers=KEY)).status_code == 201
+    new = admission.last[2]
+    assert (new.amount_minor, new.currency, new.capture_method) == (1099, "INR", "manual")
+    assert (new.card.number, new.card.cvc) == (CARD["number"], "123")
+    visible = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2040}
+    assert new.payment_method == {"type": "card", "card": visible}
+    assert (new.merchant_reference, new.customer) == ("order-7", {"email": "a@b.example"})
+    assert new.metadata == extras["metadata"]
+
+
+async def test_a_capture_takes_an_amount_and_whether_it_is_final(
+    client: httpx.AsyncClient, admission: FakeAdmission
+) -> None:
+    await client.post(f"{CREATE}/pay_a1/capture", json={"amount": 5, "final": False}, headers=KEY)
+    assert admission.last[1:] == ("capture", "pay_a1", 5, False)
+    await client.post(f"{CREATE}/pay_a1/capture", headers={"Idempotency-Key": "k2"})
+    assert admission.last[1:] == ("capture", "pay_a1", None, True)
+
+
+async def test_a_refund_takes_an_amount_a_reason_and_metadata(
+    client: httpx.AsyncClient, admission: FakeAdmission
+) -> None:
+    body = {"amount": 5, "reason": "returned", "metadata": {"a": "b"}}
+    await client.post(f"{CREATE}/pay_a1/refunds", json=body, headers=KEY)
+    assert admission.last[1:] == ("refund", "pay_a1", 5, "returned", {"a": "b"})

@@ -1,0 +1,99 @@
+"""Webhook endpoints: created once, shown without their secret, changed, deleted."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import Merchant
+
+PATH = "/v1/webhook_endpoints"
+URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
+
+
+async def _create(client: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
+    return await client.post(PATH, json={"url": URL, **body}, headers={"Idempotency-Key": key})
+
+
+async def test_an_endpoint_is_created_once_with_its_secret(client: httpx.AsyncClient) -> None:
+    first, second = await _create(client, "once"), await _create(client, "once", events=["*"], ordered=False)
+    endpoint = first.json()
+    assert first.status_code == 201
+    assert first.headers["location"] == f"{PATH}/{endpoint['id']}"
+    assert (second.status_code, second.content) == (201, first.content)
+    assert second.headers["idempotent-replayed"] == "true"
+    assert endpoint["secret"].startswith("whsec_")
+    shown = (await client.get(first.headers["location"])).json()
+    assert shown == {name: value for name, value in endpoint.items() if name != "secret"}
+    assert (shown["url"], shown["events"], shown["enabled"]) == (URL, ["*"], True)
+
+
+async def test_another_request_under_the_key_creates_nothing(client: httpx.AsyncClient) -> None:
+    await _create(client, "other")
+    response = await _create(client, "other", description="x")
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/", "https://10.0.0.1/", "ftp://a.example/", "https://a.example:22/", "x"]
+)
+async def test_a_forbidden_url_is_refused_and_uses_no_key_up(client: httpx.AsyncClient, url: str) -> None:
+    response = await _create(client, "forbidden-" + url.encode().hex(), url=url)
+    assert (response.status_code, response.json()["code"]) == (422, "webhook_url_forbidden")
+    assert response.json()["errors"][0]["pointer"] == "/url"
+    assert (await _create(client, "forbidden-" + url.encode().hex())).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"url": 5}, "/url"),
+        ({"url": None}, "/url"),
+        ({"events": []}, "/events"),
+        ({"events": ["payment.lost"]}, None),
+        ({"events": "*"}, "/events"),
+        ({"ordered": "yes"}, "/ordered"),
+        ({"secret": "x"}, "/secret"),
+        ({"description": "4242424242424242"}, "/description"),
+    ],
+)
+async def test_mistakes_are_named(
+    client: httpx.AsyncClient, body: dict[str, Any], pointer: str | None
+) -> None:
+    response = await _create(client, "mistake", **body)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    if pointer is not None:
+        assert response.json()["errors"][0]["pointer"] == pointer
+
+
+async def test_an_endpoint_is_changed_in_part(client: httpx.AsyncClient) -> None:
+    path = (await _create(client, "change", description="first")).headers["location"]
+    changed = await client.patch(path, json={"enabled": False, "events": ["payment.captured"], "url": None})
+    assert changed.status_code == 200
+    endpoint = changed.json()
+    assert (endpoint["enabled"], endpoint["events"]) == (False, ["payment.captured"])
+    assert (endpoint["url"], endpoint["description"]) == (URL, "first")
+    assert "secret" not in endpoint
+    assert (await client.patch(path)).json() == endpoint
+    assert (await client.patch(path, json={"url": "https://10.0.0.1/"})).status_code == 422
+    assert (await client.patch(path, json={"ordered": True})).status_code == 400
+    assert (await client.get(path)).json() == endpoint
+
+
+async def test_a_deleted_endpoint_is_gone(client: httpx.AsyncClient) -> None:
+    path = (await _create(client, "delete")).headers["location"]
+    deleted = await client.delete(path)
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    for method in ("GET", "DELETE", "PATCH"):
+        assert (await client.request(method, path)).status_code == 404
+
+
+async def test_endpoints_are_the_merchant_s_own(client: httpx.AsyncClient, other_merchant: Merchant) -> None:
+    path = (await _create(client, "mine")).headers["location"]
+    for method in ("GET", "DELETE", "PATCH"):
+        assert (await client.request(method, path, headers=other_merchant.headers)).status_code == 404
+    theirs = (await client.get(PATH, headers=other_merchant.headers)).json()
+    assert theirs == {"object": "list", "data": [], "has_more": False}
+    mine = (await client.get(PATH, params={"limit": 100})).json()["data"]
+    assert path.rpartition("/")[2] in [endpoint["id"] for endpoint in mine]
+    assert not any("secret" in endpoint for endpoint in mine)

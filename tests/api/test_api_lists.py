@@ -1,0 +1,294 @@
+"""Reading payments, refunds and events from a real Postgres: objects, pages and filters."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import update
+
+from payonce.domain.answers import payment_view
+from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.settlement import Draft
+from payonce.runtime import Runtime
+from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.outbox import add_events
+from payonce.storage.payments import insert_operation, insert_payment
+from payonce.storage.tables import webhook_deliveries
+from tests.api.conftest import Merchant
+from tests.api.fakes import NOW, a_payment
+
+COUNT = 7
+
+
+@dataclass
+class Shop:
+    """A merchant with payments (the newest first in `payments`), each with two events and a refund."""
+
+    merchant: Merchant
+    payments: list[Payment]
+
+    @property
+    def ids(self) -> list[str]:
+        return [payment.id for payment in self.payments]
+
+
+@pytest.fixture(scope="module")
+async def shop(runtime: Runtime, merchant: Merchant, other_merchant: Merchant) -> Shop:
+    async with runtime.database.transaction() as connection:
+        endpoint = Endpoint(
+            id="we_1",
+            merchant_id=merchant.id,
+            mode="test",
+            url="https://shop.example/",
+            events=("payment.captured",),
+            description=None,
+            ordered=False,
+            enabled=True,
+            secret="whsec_x",
+            created_at=NOW,
+        )
+        await insert_endpoint(connection, endpoint)
+        made = [_payment(merchant, number) for number in range(COUNT)]
+        for payment in [*made, replace(_payment(other_merchant, 0), id="pay_other")]:
+            await insert_payment(connection, payment)
+            await _add_history(runtime, connection, payment)
+    return Shop(merchant, sorted(made, key=lambda p: (p.created_at, p.id), reverse=True))
+
+
+def _payment(merchant: Merchant, number: int) -> Payment:
+    """Two of them each are of the same moment."""
+    return a_payment(
+        id=f"pay_{number}",
+        merchant_id=merchant.id,
+        status=PaymentStatus.CAPTURED if number % 2 else PaymentStatus.FAILED,
+        merchant_reference=f"order-{number % 3}",
+        idempotency_key=f"key-{number}",
+        created_at=NOW + timedelta(seconds=number // 2),
+        amount_authorized_minor=1099,
+        amount_captured_minor=1099,
+    )
+
+
+async def _add_history(runtime: Runtime, connection: Any, payment: Payment) -> None:
+    drafts = [
+        Draft("payment.authorized", 1, payment_view(payment)),
+        Draft("payment.captured", 2, payment_view(payment)),
+    ]
+    await add_events(connection, payment, drafts, ids=runtime.ids, now=payment.created_at)
+    refund = Operation(
+        id=payment.id.replace("pay_", "re_"),
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=OperationKind.REFUND,
+        amount_minor=1,
+        currency=payment.currency,
+        created_at=payment.created_at,
+        updated_at=payment.created_at,
+        status=OperationStatus.SUCCEEDED if payment.id == "pay_1" else OperationStatus.PENDING,
+    )
+    capture = replace(
+        refund, id=payment.id + "_op", kind=OperationKind.CAPTURE, status=OperationStatus.SUCCEEDED
+    )
+    for operation in (refund, capture):
+        await insert_operation(connection, operation, sweep_at=NOW + timedelta(days=9))
+
+
+async def _pages(
+    client: httpx.AsyncClient, path: str, *, cursor: str, **query: Any
+) -> AsyncIterator[list[Any]]:
+    """Every page, following the cursor in its direction."""
+    position: dict[str, str] = {}
+    for _ in range(COUNT + 1):
+        page = (await client.get(path, params={**query, **position})).raise_for_status().json()
+        assert page["object"] == "list"
+        yield page["data"]
+        if not page["has_more"]:
+            return
+        position = {cursor: page["data"][-1 if cursor == "starting_after" else 0]["id"]}
+    raise AssertionError("the list has no end")
+
+
+async def _listed(client: httpx.AsyncClient, path: str = "/v1/payments", **query: Any) -> list[str]:
+    response = await client.get(path, params=query)
+    return [each["id"] for each in response.raise_for_status().json()["data"]]
+
+
+async def test_a_payment_is_shown_as_the_contract_says(client: httpx.AsyncClient, shop: Shop) -> None:
+    response = await client.get("/v1/payments/pay_1")
+    assert response.json() == payment_view(shop.payments[shop.ids.index("pay_1")])
+    assert response.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/payments/pay_other",
+        "/v1/payments/pay_none",
+        "/v1/payments/pay_other/events",
+        "/v1/payments/pay_other/refunds",
+        "/v1/refunds/re_other",
+        "/v1/refunds/pay_1_op",
+        "/v1/events/evt_none",
+        "/v1/webhook_endpoints/we_none",
+    ],
+)
+async def test_another_merchant_s_object_is_not_there(
+    client: httpx.AsyncClient, shop: Shop, path: str
+) -> None:
+    theirs = await client.get(path)
+    missing = await client.get("/v1/payments/pay_none")
+    without_id = {**theirs.json(), "request_id": None}
+    assert (theirs.status_code, without_id) == (404, {**missing.json(), "request_id": None})
+
+
+async def test_payments_are_listed_newest_first(client: httpx.AsyncClient, shop: Shop) -> None:
+    assert await _listed(client) == shop.ids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, COUNT, 100])
+async def test_pages_join_without_gap_or_repetition(
+    client: httpx.AsyncClient, shop: Shop, limit: int
+) -> None:
+    found = [page async for page in _pages(client, "/v1/payments", cursor="starting_after", limit=limit)]
+    assert [each["id"] for page in found for each in page] == shop.ids
+    assert all(len(page) <= limit for page in found)
+
+
+async def test_pages_backwards_join_too(client: httpx.AsyncClient, shop: Shop) -> None:
+    query = {"ending_before": shop.ids[-1], "limit": 2}
+    page = (await client.get("/v1/payments", params=query)).json()
+    assert ([each["id"] for each in page["data"]], page["has_more"]) == (shop.ids[-3:-1], True)
+    first = (await client.get("/v1/payments", params={"ending_before": shop.ids[2], "limit": 2})).json()
+    assert ([each["id"] for each in first["data"]], first["has_more"]) == (shop.ids[:2], False)
+
+
+async def test_a_page_stays_where_it_is_when_payments_are_added(
+    client: httpx.AsyncClient, runtime: Runtime, shop: Shop
+) -> None:
+    query = {"starting_after": shop.ids[1], "limit": 2}
+    before = await _listed(client, **query)
+    newer = replace(shop.payments[0], id="pay_newer", mode="test", created_at=NOW + timedelta(days=1))
+    async with runtime.database.transaction() as connection:
+        await insert_payment(connection, newer)
+    shop.payments.insert(0, newer)
+    assert await _listed(client, **query) == before
+    assert (await _listed(client))[0] == "pay_newer"
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ({"status": "failed"}, lambda p: p.status == "failed"),
+        ({"merchant_reference": "order-1"}, lambda p: p.merchant_reference == "order-1"),
+        ({"idempotency_key": "key-3"}, lambda p: p.id == "pay_3"),
+        ({"status": "captured", "merchant_reference": "order-0"}, lambda p: p.id == "pay_3"),
+        ({"created_after": "2026-11-22T05:46:01Z"}, lambda p: p.created_at >= NOW + timedelta(seconds=1)),
+        ({"created_before": "2026-11-22T05:46:01.000Z"}, lambda p: p.created_at < NOW + timedelta(seconds=1)),
+        (
+            {"created_after": "2026-11-22T11:16:01+05:30"},
+            lambda p: p.created_at >= NOW + timedelta(seconds=1),
+        ),
+        ({"merchant_reference": ""}, lambda p: False),
+    ],
+)
+async def test_filters_narrow_the_list(
+    client: httpx.AsyncClient, shop: Shop, query: dict[str, str], wanted: Any
+) -> None:
+    made = [payment for payment in shop.payments if payment.id != "pay_newer"]
+    found = [each for each in await _listed(client, **query) if each != "pay_newer"]
+    assert found == [payment.id for payment in made if wanted(payment)]
+
+
+async def test_a_plus_that_became_a_space_is_understood(client: httpx.AsyncClient, shop: Shop) -> None:
+    response = await client.get("/v1/payments?created_before=2026-11-22T11:16:01+05:30")
+    assert [each["id"] for each in response.json()["data"]] == ["pay_1", "pay_0"]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("starting_after=pay_1&ending_before=pay_2", "ending_before"),
+        ("starting_after=pay_none", "starting_after"),
+        ("starting_after=", "starting_after"),
+        ("ending_before=pay_other", "ending_before"),
+        ("starting_after=%00", "starting_after"),
+        ("status=paid", "status"),
+        ("created_after=yesterday", "created_after"),
+        ("created_after=2026-02-30T00:00:00Z", "created_after"),
+        ("created_before=2026-01-01", "created_before"),
+        ("merchant_reference=%00", "merchant_reference"),
+        ("page=2", "page"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(
+    client: httpx.AsyncClient, shop: Shop, query: str, parameter: str
+) -> None:
+    response = await client.get(f"/v1/payments?{query}")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert response.json()["errors"][0]["pointer"] == f"/{parameter}"
+
+
+async def test_refunds_are_listed_of_all_payments_of_one_and_by_status(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    assert len(await _listed(client, "/v1/refunds")) == COUNT
+    assert await _listed(client, "/v1/refunds", status="succeeded") == ["re_1"]
+    assert await _listed(client, "/v1/payments/pay_2/refunds") == ["re_2"]
+    assert (await client.get("/v1/refunds?status=lost")).status_code == 400
+    refund = (await client.get("/v1/refunds/re_1")).json()
+    assert (refund["object"], refund["payment"], refund["status"]) == ("refund", "pay_1", "succeeded")
+
+
+async def test_a_cursor_of_another_payment_s_list_is_unknown(client: httpx.AsyncClient, shop: Shop) -> None:
+    response = await client.get("/v1/payments/pay_2/refunds?starting_after=re_1")
+    assert response.status_code == 400
+
+
+async def test_a_payment_s_events_are_listed_oldest_first(client: httpx.AsyncClient, shop: Shop) -> None:
+    pages = [p async for p in _pages(client, "/v1/payments/pay_1/events", cursor="starting_after", limit=1)]
+    assert [(each["sequence"], each["type"]) for page in pages for each in page] == [
+        (1, "payment.authorized"),
+        (2, "payment.captured"),
+    ]
+
+
+async def test_an_event_has_the_same_bytes_everywhere(client: httpx.AsyncClient, shop: Shop) -> None:
+    listed = await client.get("/v1/payments/pay_1/events?limit=1")
+    event = await client.get(f"/v1/events/{listed.json()['data'][0]['id']}")
+    assert event.content in listed.content
+
+
+async def test_events_are_listed_newest_first_and_within_a_moment_by_sequence(
+    client: httpx.AsyncClient, shop: Shop
+) -> None:
+    pages = [page async for page in _pages(client, "/v1/events", cursor="starting_after", limit=5)]
+    found = [(each["timestamp"], each["sequence"]) for page in pages for each in page]
+    assert len(found) == 2 * COUNT
+    assert found == sorted(found, reverse=True)
+
+
+async def test_events_are_filtered_by_type_time_and_delivery(
+    client: httpx.AsyncClient, runtime: Runtime, shop: Shop
+) -> None:
+    assert len(await _listed(client, "/v1/events", type="payment.captured")) == COUNT
+    late = "2026-11-22T05:46:03Z"
+    assert len(await _listed(client, "/v1/events", created_after=late)) == 2
+    waiting = await _listed(client, "/v1/events", delivered="false")
+    assert len(waiting) == COUNT
+    async with runtime.database.transaction() as connection:
+        done = update(webhook_deliveries).where(webhook_deliveries.c.event_id == waiting[0])
+        await connection.execute(done.values(status="succeeded"))
+    assert len(await _listed(client, "/v1/events", delivered="false")) == COUNT - 1
+    assert waiting[0] in await _listed(client, "/v1/events", delivered="true")
+    for query in ("type=payment.lost", "delivered=maybe"):
+        assert (await client.get(f"/v1/events?{query}")).status_code == 400

@@ -1,0 +1,69 @@
+"""A card goes in; nothing that is answered or logged shows it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import structlog
+
+from payonce.logging import configure
+from tests.api.fakes import FakeAdmission, card_method, payment_body
+
+NUMBER, CVC = "4000056655665556", "918"
+CREATE = "/v1/payments"
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Everything that this process logs, as in production but at the level of debugging."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    monkeypatch.setattr("sys.stderr", stream)
+    configure(level="debug", process="test")
+    yield stream
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    root.handlers[:], root.level = before
+
+
+async def test_a_card_shows_in_no_answer_and_no_log(
+    client: httpx.AsyncClient, admission: FakeAdmission, logged: io.StringIO
+) -> None:
+    card = card_method(number=NUMBER, cvc=CVC)
+    bodies = [
+        payment_body(payment_method=card),
+        payment_body(payment_method=card, amount="wrong"),
+        payment_body(payment_method={**card, "number": NUMBER}),
+        payment_body(payment_method={"type": NUMBER}),
+        payment_body(payment_method=card, description=NUMBER),
+        payment_body(payment_method=card, **{NUMBER: NUMBER}),
+        {"number": NUMBER, "cvc": CVC},
+    ]
+    answers = [
+        await client.post(CREATE, json=body, headers={"Idempotency-Key": f"k-{number}"})
+        for number, body in enumerate(bodies)
+    ]
+    admission.error = RuntimeError(f"a library quotes {NUMBER} and {CVC}")
+    answers.append(await client.post(CREATE, json=bodies[0], headers={"Idempotency-Key": "failing"}))
+    raw = json.dumps(bodies[0]).encode()[:-1]
+    headers = {"Idempotency-Key": "broken", "Content-Type": "application/json"}
+    answers.append(await client.post(CREATE, content=raw, headers=headers))
+    answers.append(await client.post(CREATE, json=bodies[0], headers={"Idempotency-Key": NUMBER}))
+    assert [answer.status_code for answer in answers] == [201, 400, 400, 400, 400, 400, 400, 500, 400, 400]
+    shown = "".join(answer.text + str(answer.headers) for answer in answers)
+    log = logged.getvalue()
+    assert "request_failed" in log
+    for secret in (NUMBER, NUMBER[4:12], NUMBER[:10], f'"{CVC}"', f" {CVC}"):
+        assert secret not in shown
+        assert secret not in log
+
+
+async def test_an_admitted_card_hides_its_number(client: httpx.AsyncClient, admission: FakeAdmission) -> None:
+    body = payment_body(payment_method=card_method(number=NUMBER, cvc=CVC))
+    await client.post(CREATE, json=body, headers={"Idempotency-Key": "k"})
+    assert NUMBER not in repr(admission.last)
+    assert CVC not in repr(admission.last)
