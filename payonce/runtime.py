@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from payonce.claims import Rights
 from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
+from payonce.connectors.measured import Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.ids import IdFactory
 from payonce.settings import Settings
@@ -60,7 +61,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
-        connectors = open_connectors(accounts)
+        connectors = {id_: Measured(id_, connector) for id_, connector in open_connectors(accounts).items()}
         yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors)
     finally:
         if recorder is not None:

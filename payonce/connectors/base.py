@@ -65,8 +65,8 @@ class Connector(Protocol):
         """Authorizes, captures, voids or refunds under our reference.
 
         `may_send` is looked at right before the first byte; when it says no, nothing is sent and `NotSent` is
-        raised. Raises `NotSent` (connect, DNS, TLS, pool wait, or a documented rejection), `OutcomeUnknown`
-        (time-out, reset, 5xx, garbage), `Rejected` or `RateLimited` (both: nothing was processed).
+        raised. Raises `NotSent` (connect, DNS, TLS, pool wait), `OutcomeUnknown` (time-out, reset, 5xx, garbage),
+        `Rejected` or `RateLimited` (both documented by the acquirer: nothing was processed).
         """
         ...
 
