@@ -16,7 +16,9 @@ from temporalio.client import Client
 
 from api.commands import KeyExpired, KeyInUse, NewPayment, Post, key_row, operation_row, payment_row
 from api.outcomes import (
+    ADMIT_WITHIN_S,
     ANSWER_WITHIN_S,
+    LOOK_WITHIN_S,
     SWEEP_AFTER,
     Deadline,
     Outcomes,
@@ -37,7 +39,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.metrics import IN_FLIGHT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.storage.database import CommitUnknown, StorageUnavailable, within
 from payonce.storage.idempotency import Key
 from workers.dispatch import Dispatcher
 
@@ -213,10 +215,15 @@ class Admission:
     async def _decide(self, post: Post, admit: Callable[[AsyncConnection], Awaitable[Decision]]) -> Decision:
         """One transaction. If its COMMIT is unknown, the row says whether it held: it names our request."""
         admitted: Decision | None = None
-        try:
+
+        async def transact() -> Decision:
+            nonlocal admitted
             async with self._database.transaction() as connection:
                 admitted = await admit(connection)
             return admitted
+
+        try:
+            return await within(ADMIT_WITHIN_S, transact())
         except CommitUnknown:
             if isinstance(admitted, Result | Pending):
                 return admitted  # nothing was written that anyone relies on
@@ -228,12 +235,14 @@ class Admission:
             raise Unavailable from error
 
     async def _holds(self, post: Post) -> bool:
-        caller = post.caller
-        try:
+        async def read() -> Key | None:
             async with self._database.transaction() as connection:
-                key = await idempotency.find_key(
-                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                return await idempotency.find_key(
+                    connection, merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
                 )
+
+        try:
+            key = await within(LOOK_WITHIN_S, read())
         except (StorageUnavailable, CommitUnknown):
             return False
         return key is not None and key.request_id == post.request_id

@@ -11,6 +11,7 @@ from starlette.routing import Match
 
 from api import operations
 from api.admission import Admission
+from api.describing import Description
 from api.docs import page
 from api.endpoints import Endpoints
 from api.events import Events
@@ -18,7 +19,6 @@ from api.front import Front
 from api.health import Health, Probe
 from api.middleware import Envelope
 from api.openapi import document
-from api.operations import Description
 from api.payments import Payments
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
 from api.refunds import Refunds

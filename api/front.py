@@ -1,6 +1,5 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +19,7 @@ from api.validation import understand
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
-from payonce.storage.database import StorageUnavailable
+from payonce.storage.database import StorageUnavailable, within
 from payonce.storage.merchants import Caller
 
 AUTHENTICATION_S = 2.5  # what a POST may lose before it is admitted
@@ -40,7 +39,6 @@ class Front:
         self.admission = admission
         self._keys = Keys(runtime.settings)
         self._secret = runtime.settings.secret_for("fingerprints")
-        self._late: set[asyncio.Task[Any]] = set()
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`."""
@@ -93,16 +91,7 @@ class Front:
     async def _within(self, seconds: float, request: Request, work: Work[T], *, tries: int = _TRIES) -> T:
         """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
         key_hash = self._keys.presented(request.headers)
-        task = asyncio.create_task(self._transact(key_hash, work, tries=tries))
-        try:
-            done, _ = await asyncio.wait({task}, timeout=seconds)
-        except asyncio.CancelledError:
-            self._abandon(task)
-            raise
-        if not done:
-            self._abandon(task)
-            raise StorageUnavailable("Postgres did not answer in time")
-        return task.result()
+        return await within(seconds, self._transact(key_hash, work, tries=tries))
 
     async def _transact(self, key_hash: bytes, work: Work[T], *, tries: int) -> T:
         for left in reversed(range(tries)):
@@ -113,16 +102,6 @@ class Front:
                 if not left:
                     raise
         raise AssertionError("at least one try")
-
-    def _abandon(self, task: "asyncio.Task[Any]") -> None:
-        task.cancel()
-        self._late.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: "asyncio.Task[Any]") -> None:
-        self._late.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at: nobody waits for it any more
 
     @property
     def _hash_number(self) -> Callable[[str], str]:

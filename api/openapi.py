@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from api import schemas, views
-from api.operations import SECURITY_SCHEME
+from api.describing import SECURITY_SCHEME
 
 _REF_TEMPLATE = "#/components/schemas/{model}"
 _BODIES: Final = (

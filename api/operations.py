@@ -1,154 +1,24 @@
-"""Every operation as the OpenAPI document describes it: what it does, takes and answers."""
+"""Every operation of the API: what it does, takes and answers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any, Final
-
-from pydantic import BaseModel
-from starlette.responses import Response
+from typing import Final
 
 from api import schemas, views
+from api.describing import IDEMPOTENCY_KEY, OK, READ_CODES, Description, Schema, list_of, model_ref
 from api.idempotency import KEY_MAX_LENGTH, WAIT_S_MAX
 from api.lists import LIMIT_DEFAULT, LIMIT_MAX
-from api.problems import ACCEPTED, CREATED, JSON, NO_CONTENT, PROBLEM_JSON, STATUS, TITLES
+from api.problems import ACCEPTED, CREATED, NO_CONTENT, STATUS
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
 
-Schema = dict[str, Any]
-OK = 200
-SECURITY_SCHEME = "apiKey"
-_READ_CODES: Final = ("unauthenticated", "unavailable")
 _BODY_CODES: Final = (
     *("invalid_request", "invalid_json", "request_timeout", "body_too_large", "unsupported_media_type"),
-    *_READ_CODES,
+    *READ_CODES,
 )
 _KEY_CODES: Final = (
     *_BODY_CODES,
     *("idempotency_key_missing", "idempotency_key_invalid", "idempotency_key_reused"),
     *("idempotency_key_in_use", "idempotency_key_expired"),
 )
-
-
-def model_ref(model: type[BaseModel]) -> Schema:
-    """A reference that `api.openapi` resolves: to a request body's model, or to an answer's."""
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def list_of(model: type[BaseModel]) -> Schema:
-    """The list object around a model."""
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["object", "data", "has_more"],
-        "properties": {
-            "object": {"const": "list"},
-            "data": {"type": "array", "items": model_ref(model), "maxItems": LIMIT_MAX},
-            "has_more": {"type": "boolean"},
-        },
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
-    """One operation. `answers` are those that are not problems, by status; `codes` those that are."""
-
-    id: str
-    tag: str
-    summary: str
-    text: str = ""
-    answers: Mapping[int, tuple[str, Schema | None]]
-    codes: tuple[str, ...] = _READ_CODES
-    body: type[BaseModel] | None = None
-    example: Mapping[str, Any] = field(default_factory=dict)
-    body_required: bool = True
-    parameters: tuple[Schema, ...] = ()
-    public: bool = False
-
-    def for_fastapi(self) -> dict[str, Any]:
-        """The keywords of a FastAPI route."""
-        return {
-            "operation_id": self.id,
-            "tags": [self.tag],
-            "summary": self.summary,
-            "description": self.text,
-            "status_code": next(iter(self.answers)),
-            "response_class": Response,
-            "response_model": None,
-            "responses": {**self._good_responses(), **self._problem_responses()},
-            "openapi_extra": self._extra(),
-        }
-
-    def _good_responses(self) -> dict[int | str, dict[str, Any]]:
-        return {
-            status: {
-                "description": text,
-                "headers": _headers(status, key=_IDEMPOTENCY_KEY in self.parameters),
-                **({} if schema is None else {"content": {JSON: {"schema": schema}}}),
-            }
-            for status, (text, schema) in self.answers.items()
-        }
-
-    def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
-        codes = sorted(set(self.codes) | (set() if self.public else {"internal_error"}), key=_by_status)
-        return {status: _problem(list(group)) for status, group in groupby(codes, key=lambda c: STATUS[c])}
-
-    def _extra(self) -> dict[str, Any]:
-        extra: dict[str, Any] = {"parameters": list(self.parameters)}
-        if self.body is not None:
-            content: dict[str, Any] = {"schema": model_ref(self.body)}
-            if self.example:
-                content["example"] = dict(self.example)
-            extra["requestBody"] = {"required": self.body_required, "content": {JSON: content}}
-        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}]
-        return extra
-
-
-def _by_status(code: str) -> tuple[int, str]:
-    return STATUS[code], code
-
-
-def _problem(codes: list[str]) -> dict[str, Any]:
-    examples = {
-        code: {
-            "summary": TITLES[code],
-            "value": {
-                "status": STATUS[code],
-                "type": f"urn:payonce:problem:{code}",
-                "title": TITLES[code],
-                "detail": TITLES[code] + ".",
-                "code": code,
-                "request_id": "req_kbwbpnrnvrmd4nkvgsf7w7zs",
-            },
-        }
-        for code in codes
-    }
-    return {
-        "description": " · ".join(f"`{code}`" for code in codes),
-        "headers": _headers(STATUS[codes[0]], key=False),
-        "content": {PROBLEM_JSON: {"schema": model_ref(views.ProblemView), "examples": examples}},
-    }
-
-
-def _headers(status: int, *, key: bool) -> Schema:
-    """The headers of a response, by its status."""
-    named = {"Request-Id": "Names this request in our logs"}
-    if status in (CREATED, ACCEPTED):
-        named["Location"] = "The path of the object"
-    if key and status != ACCEPTED:
-        named["Idempotent-Replayed"] = "`true` when this is the stored answer to an earlier request"
-    if status == STATUS["unauthenticated"]:
-        named["WWW-Authenticate"] = "RFC 6750"
-    if status == STATUS["method_not_allowed"]:
-        named["Allow"] = "The methods that the path takes"
-    headers: Schema = {
-        name: {"description": text, "required": name != "Idempotent-Replayed", "schema": {"type": "string"}}
-        for name, text in named.items()
-    }
-    if status in (STATUS["idempotency_key_in_use"], STATUS["rate_limited"], STATUS["unavailable"]):
-        seconds = {"type": "integer", "minimum": 1}
-        headers["Retry-After"] = {"description": "Seconds, where trying again makes sense", "schema": seconds}
-    return headers
 
 
 def _query(name: str, schema: Schema, text: str) -> Schema:
@@ -161,14 +31,6 @@ _ID_IN_PATH: Final[Schema] = {
     "required": True,
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
 }
-_IDEMPOTENCY_KEY: Final[Schema] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": True,
-    "description": "Makes the request safe to repeat: the same key and the same request get the same answer.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-+\--~]+$"},
-    "example": "order-7-payment",
-}
 _PREFER: Final[Schema] = {
     "name": "Prefer",
     "in": "header",
@@ -178,7 +40,7 @@ _PREFER: Final[Schema] = {
     "schema": {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
     "example": "wait=10",
 }
-_POST: Final = (_IDEMPOTENCY_KEY, _PREFER)
+_POST: Final = (IDEMPOTENCY_KEY, _PREFER)
 _ID: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _PAGE: Final = (
@@ -204,8 +66,8 @@ _CHANGED: Final = {
         _PAYMENT,
     ),
 }
-_LIST_CODES: Final = ("invalid_request", *_READ_CODES)
-_OBJECT_CODES: Final = ("not_found", *_READ_CODES)
+_LIST_CODES: Final = ("invalid_request", *READ_CODES)
+_OBJECT_CODES: Final = ("not_found", *READ_CODES)
 
 CREATE_PAYMENT = Description(
     id="createPayment",
@@ -402,6 +264,7 @@ UPDATE_ENDPOINT = Description(
     answers={OK: ("The endpoint as changed", _ENDPOINT)},
     codes=(*_BODY_CODES, "not_found", "webhook_url_forbidden"),
     body=schemas.UpdateEndpoint,
+    body_required=False,
     example={"enabled": False},
     parameters=(_ID_IN_PATH,),
 )

@@ -10,16 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from payonce.claims import Right
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.errors import PaymentError
-from payonce.domain.operations import AttemptState, Operation, OperationKind, Subject
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import NOT_SENT_RETRIES_S
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.storage.database import CommitUnknown, StorageUnavailable, within
 from payonce.wakeups import Waiter
 from workers.dispatch import NotHandedOver
 
+ADMIT_WITHIN_S = 5.0
+LOOK_WITHIN_S = 1.0
 DEFER_WITHIN_S = 1.5
 ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
 SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
@@ -129,9 +131,8 @@ class Outcomes:
 
     async def _deferred(self, pending: Pending) -> Result | None:
         """The 202 of an operation that was given one while we waited."""
-        async with self._runtime.database.transaction() as connection:
-            current = await self._current(connection, pending.operation)
-        return None if current is None else replace(pending, current=current).as_result()
+        found, _ = await within(LOOK_WITHIN_S, self._read(pending.operation))
+        return None if found is None else replace(found, replayed=found.answer is not None)
 
     def leave(self, handing_over: asyncio.Task[None]) -> None:
         """The hand-over goes on without its request; its failure is the sweeper's to mend."""
@@ -147,52 +148,61 @@ class Outcomes:
         """What there is to answer with. Raises `Unavailable` when a create's attempts all ended unsent."""
         if waiter.answer is not None:
             return _definite(waiter.answer, operation)
-        with suppress(StorageUnavailable, CommitUnknown):
-            async with self._runtime.database.transaction() as connection:
-                answer = await self._find_answer(connection, operation)
-                if answer is not None:
-                    return _definite(answer, operation)
-                current = await self._current(connection, operation)
-                latest = right and await attempts.latest_attempt(connection, operation.id)
-            if latest and right and latest.state is AttemptState.NOT_SENT:
-                tried = latest.number - right.attempt + 1
-                if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id):
-                    raise Unavailable
-            if current is not None:
-                location = location_of(operation)
-                return Result(answer=None, current=current, location=location, replayed=False)
-        return None
+        try:
+            found, latest = await within(LOOK_WITHIN_S, self._read(operation))
+        except (StorageUnavailable, CommitUnknown):
+            return None
+        if right and latest and latest.state is AttemptState.NOT_SENT:
+            tried = latest.number - right.attempt + 1
+            if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id):
+                raise Unavailable
+        return found
+
+    async def _read(self, operation: Operation) -> tuple[Result | None, Attempt | None]:
+        """The operation's answer or its 202, if it has come to either, and its latest attempt."""
+        async with self._runtime.database.transaction() as connection:
+            answer = await self._find_answer(connection, operation)
+            if answer is not None:
+                return _definite(answer, operation), None
+            current = await self._current(connection, operation)
+            latest = await attempts.latest_attempt(connection, operation.id)
+        if current is None:
+            return None, latest
+        location = location_of(operation)
+        return Result(answer=None, current=current, location=location, replayed=False), latest
 
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took is given back. Raises `Unavailable` then."""
         if right is not None and self._runtime.rights.withdraw(operation.id):
-            await self._release(operation)
+            await self._release(operation, right)
             raise Unavailable
 
-    async def _release(self, operation: Operation) -> None:
+    async def _release(self, operation: Operation, right: Right) -> None:
         """The claim goes back, provably unsent; where that cannot be committed it goes through inquiry."""
-        with suppress(StorageUnavailable, CommitUnknown):
+
+        async def release() -> None:
             async with self._runtime.database.transaction() as connection:
-                latest = await attempts.latest_attempt(connection, operation.id)
-                if latest is not None and latest.owner == self._runtime.rights.owner:
-                    await attempts.release(
-                        connection,
-                        operation_id=operation.id,
-                        number=latest.number,
-                        owner=self._runtime.rights.owner,
-                    )
+                await attempts.release(
+                    connection,
+                    operation_id=operation.id,
+                    number=right.attempt,
+                    owner=self._runtime.rights.owner,
+                )
+
+        with suppress(StorageUnavailable, CommitUnknown):
+            await within(DEFER_WITHIN_S, release())
 
     async def _defer(self, payment: Payment, operation: Operation) -> Result:
         """From now on 202; if the outcome came at the same moment, that is the answer.
 
         An operation that may be on the wire is never answered 503: without Postgres the 202 shows what we know.
         """
+        subject = Subject(operation.payment_id, operation.id)
         try:
-            async with asyncio.timeout(DEFER_WITHIN_S):
-                settlement = await self._runtime.recorder.defer(Subject(operation.payment_id, operation.id))
-                answer = await self._stored(operation)
+            settlement = await within(DEFER_WITHIN_S, self._runtime.recorder.defer(subject))
             payment, operation = settlement.payment, settlement.operation
-        except (StorageUnavailable, CommitUnknown, TimeoutError):
+            answer = await self._stored(operation)
+        except (StorageUnavailable, CommitUnknown):
             log.warning("deferral_not_recorded", operation_id=operation.id)
             operation, answer = replace(operation, deferred_at=datetime.now(UTC)), None
             payment = _as_deferred(payment, operation)
@@ -202,8 +212,11 @@ class Outcomes:
         return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
     async def _stored(self, operation: Operation) -> Answer | None:
-        async with self._runtime.database.transaction() as connection:
-            return await self._find_answer(connection, operation)
+        async def read() -> Answer | None:
+            async with self._runtime.database.transaction() as connection:
+                return await self._find_answer(connection, operation)
+
+        return await within(LOOK_WITHIN_S, read())
 
     async def _find_answer(self, connection: AsyncConnection, operation: Operation) -> Answer | None:
         return await idempotency.find_answer(

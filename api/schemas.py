@@ -156,6 +156,8 @@ class Card(Body):
 class CardMethod(Body):
     """A one-off card, or a saved one with its token."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["card"]}, {"required": ["token"]}]})
+
     type: Literal["card"]
     card: Card | None = None
     token: str | None = Field(default=None, max_length=64, examples=["pm_…"])

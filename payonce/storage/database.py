@@ -1,10 +1,11 @@
 """Connections and transactions, and the settings of Postgres on which the promises rest."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -19,6 +20,9 @@ CONNECT_S = 3
 STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
 TRANSACTION_S = 4.0  # over a whole transaction, so that a stopped Postgres holds no request for longer
+
+
+T = TypeVar("T")
 
 
 class StorageUnavailable(PaymentError):
@@ -48,6 +52,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_S,
+            hide_parameters=True,
             connect_args={"connect_timeout": CONNECT_S, "options": options},
         )
 
@@ -98,6 +103,39 @@ def _transient(error: DBAPIError) -> bool:
     """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40)."""
     state = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or state is None or state[:2] in {"08", "57", "53", "55", "40"}
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns. Raises `StorageUnavailable` after so many seconds, and waits no longer.
+
+    A stopped Postgres answers no cancellation either: the driver gives up after about 10 s, and until then the
+    work is left to itself, cancelled. What it was committing may then hold or not.
+    """
+    task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        _abandon(task)
+        raise
+    if not done:
+        _abandon(task)
+        raise StorageUnavailable("Postgres did not answer in time")
+    return task.result()
+
+
+_abandoned: set[asyncio.Task[Any]] = set()
+
+
+def _abandon(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    _abandoned.add(task)
+    task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # looked at: nobody waits for it any more
 
 
 async def database_now(connection: AsyncConnection) -> datetime:

@@ -13,8 +13,8 @@ from jsonschema_rs import Draft202012Validator
 
 from api.admission import Admission
 from api.app import build_app
+from api.describing import SECURITY_SCHEME
 from api.health import PROBE_S
-from api.operations import SECURITY_SCHEME
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.outcomes import DeclineCode

@@ -1,0 +1,147 @@
+"""How one operation of the API is described, for FastAPI to put into the OpenAPI document."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from api import views
+from api.idempotency import KEY_MAX_LENGTH
+from api.lists import LIMIT_MAX
+from api.problems import ACCEPTED, CREATED, JSON, PROBLEM_JSON, STATUS, TITLES
+
+Schema = dict[str, Any]
+OK = 200
+SECURITY_SCHEME = "apiKey"
+IDEMPOTENCY_KEY: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "Makes the request safe to repeat: the same key and the same request get the same answer.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-+\--~]+$"},
+}
+READ_CODES: Final = ("unauthenticated", "unavailable")
+
+
+def model_ref(model: type[BaseModel]) -> Schema:
+    """A reference that `api.openapi` resolves: to a request body's model, or to an answer's."""
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def list_of(model: type[BaseModel]) -> Schema:
+    """The list object around a model."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["object", "data", "has_more"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": model_ref(model), "maxItems": LIMIT_MAX},
+            "has_more": {"type": "boolean"},
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One operation. `answers` are those that are not problems, by status; `codes` those that are."""
+
+    id: str
+    tag: str
+    summary: str
+    text: str = ""
+    answers: Mapping[int, tuple[str, Schema | None]]
+    codes: tuple[str, ...] = READ_CODES
+    body: type[BaseModel] | None = None
+    example: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = True
+    parameters: tuple[Schema, ...] = ()
+    public: bool = False
+
+    def for_fastapi(self) -> dict[str, Any]:
+        """The keywords of a FastAPI route."""
+        return {
+            "operation_id": self.id,
+            "tags": [self.tag],
+            "summary": self.summary,
+            "description": self.text,
+            "status_code": next(iter(self.answers)),
+            "response_class": Response,
+            "response_model": None,
+            "responses": {**self._good_responses(), **self._problem_responses()},
+            "openapi_extra": self._extra(),
+        }
+
+    def _good_responses(self) -> dict[int | str, dict[str, Any]]:
+        return {
+            status: {
+                "description": text,
+                "headers": _headers(status, key=IDEMPOTENCY_KEY in self.parameters),
+                **({} if schema is None else {"content": {JSON: {"schema": schema}}}),
+            }
+            for status, (text, schema) in self.answers.items()
+        }
+
+    def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
+        codes = sorted(set(self.codes) | (set() if self.public else {"internal_error"}), key=_by_status)
+        return {status: _problem(list(group)) for status, group in groupby(codes, key=lambda c: STATUS[c])}
+
+    def _extra(self) -> dict[str, Any]:
+        extra: dict[str, Any] = {"parameters": list(self.parameters)}
+        if self.body is not None:
+            content: dict[str, Any] = {"schema": model_ref(self.body)}
+            if self.example:
+                content["example"] = dict(self.example)
+            extra["requestBody"] = {"required": self.body_required, "content": {JSON: content}}
+        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}]
+        return extra
+
+
+def _by_status(code: str) -> tuple[int, str]:
+    return STATUS[code], code
+
+
+def _problem(codes: list[str]) -> dict[str, Any]:
+    examples = {
+        code: {
+            "summary": TITLES[code],
+            "value": {
+                "status": STATUS[code],
+                "type": f"urn:payonce:problem:{code}",
+                "title": TITLES[code],
+                "detail": TITLES[code] + ".",
+                "code": code,
+                "request_id": "req_kbwbpnrnvrmd4nkvgsf7w7zs",
+            },
+        }
+        for code in codes
+    }
+    return {
+        "description": " · ".join(f"`{code}`" for code in codes),
+        "headers": _headers(STATUS[codes[0]], key=False),
+        "content": {PROBLEM_JSON: {"schema": model_ref(views.ProblemView), "examples": examples}},
+    }
+
+
+def _headers(status: int, *, key: bool) -> Schema:
+    """The headers of a response, by its status."""
+    named = {"Request-Id": "Names this request in our logs"}
+    if status in (CREATED, ACCEPTED):
+        named["Location"] = "The path of the object"
+    if key and status != ACCEPTED:
+        named["Idempotent-Replayed"] = "`true` when this is the stored answer to an earlier request"
+    if status == STATUS["unauthenticated"]:
+        named["WWW-Authenticate"] = "RFC 6750"
+    if status == STATUS["method_not_allowed"]:
+        named["Allow"] = "The methods that the path takes"
+    headers: Schema = {
+        name: {"description": text, "required": name != "Idempotent-Replayed", "schema": {"type": "string"}}
+        for name, text in named.items()
+    }
+    if status in (STATUS["idempotency_key_in_use"], STATUS["rate_limited"], STATUS["unavailable"]):
+        seconds = {"type": "integer", "minimum": 1}
+        headers["Retry-After"] = {"description": "Seconds, where trying again makes sense", "schema": seconds}
+    return headers

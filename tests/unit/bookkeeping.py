@@ -1,0 +1,173 @@
+"""One payment as the recording function keeps it, in memory, and what must hold of it at every step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from rows import NOW, attempt, operation, under_way
+
+from payonce.domain.answers import Answer
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.outcomes import Approved, Fact
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.settlement import Draft, Settlement, settle
+
+S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
+
+
+@dataclass
+class Books:
+    """The rows of one payment. `record` and `apply` do what the recording function does, and check it."""
+
+    payment: Payment
+    operations: dict[str, Operation] = field(default_factory=dict)
+    attempts: dict[str, list[Attempt]] = field(default_factory=dict)
+    events: list[Draft] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    reversed: set[str] = field(default_factory=set)  # references of late successes
+    now: datetime = NOW
+
+    def open(self, kind: OperationKind, *, amount_minor: int, final: bool = True) -> Operation:
+        """Admits an operation, as the API and the expiry do, with its first attempt claimed."""
+        id_ = self.payment.id if kind is K.AUTHORIZE else f"op_{len(self.operations)}"
+        opened = operation(kind, id=id_, amount_minor=amount_minor, final=final, created_at=self.now)
+        self.operations[opened.id] = opened
+        self.attempts[opened.id] = [attempt(opened)]
+        if kind.exclusive:
+            self.payment = replace(self.payment, pending_operation=under_way(opened))
+        if kind is K.REFUND:
+            held = self.payment.amount_refund_pending_minor + amount_minor
+            self.payment = replace(self.payment, amount_refund_pending_minor=held)
+        return opened
+
+    def further_attempt(self, operation_id: str) -> None:
+        """A further attempt is claimed, the latest one being unsent."""
+        before = self.attempts[operation_id]
+        assert before[-1].state is A.NOT_SENT
+        before.append(attempt(self.operations[operation_id], number=len(before) + 1))
+
+    def record(self, operation_id: str, number: int, fact: Fact) -> Settlement:
+        """The fact is recorded, then recorded again an hour later: the second time changes nothing."""
+        settled = self._once(operation_id, number, fact)
+        before = (self.payment, dict(self.operations), list(self.events), dict(self.answers))
+        self.now += timedelta(hours=1)
+        self._once(operation_id, number, fact)
+        assert (self.payment, dict(self.operations), list(self.events), dict(self.answers)) == before
+        return settled
+
+    def apply(self, operation_id: str, decide: Callable[[Payment, Operation], Settlement]) -> Settlement:
+        """What was decided is written, as far as it may be."""
+        before = self.operations[operation_id]
+        settled = decide(self.payment, before)
+        self._check_operation(before, settled)
+        self._check_events(settled)
+        self.payment = settled.payment
+        self.operations[operation_id] = settled.operation
+        self.events += settled.events
+        if settled.answer is not None:
+            assert operation_id not in self.answers, "an operation is answered once"
+            self.answers[operation_id] = settled.answer
+        self.check()
+        return settled
+
+    def check(self) -> None:
+        """What holds of the rows, whatever was recorded in whatever order."""
+        payment = self.payment
+        captured = payment.amount_captured_minor
+        assert payment.amount_authorized_minor in (0, payment.amount_minor)
+        assert 0 <= captured <= payment.amount_authorized_minor
+        assert payment.amount_refunded_minor >= 0
+        assert payment.amount_refund_pending_minor >= 0
+        assert payment.amount_refunded_minor + payment.amount_refund_pending_minor <= captured
+        assert captured == self._captured()
+        assert payment.amount_refunded_minor == self._sum(K.REFUND, O.SUCCEEDED)
+        assert payment.amount_refund_pending_minor == self._sum(K.REFUND, O.PENDING)
+        assert [event.sequence for event in self.events] == list(range(1, payment.sequence + 1))
+        busy = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
+        assert [under_way(op) for op in busy] == [payment.pending_operation] * len(busy)
+        assert bool(busy) == (payment.pending_operation is not None)
+        assert _explains(payment), f"{payment.status} does not say what happened"
+
+    def _once(self, operation_id: str, number: int, fact: Fact) -> Settlement:
+        before = self.attempts[operation_id][number - 1]
+
+        def decide(payment: Payment, of: Operation) -> Settlement:
+            settled = settle(payment, of, before, fact, now=self.now)
+            self._check_late(of, before, fact, settled)
+            if settled.late and before.reference in self.reversed:  # its case is open already
+                return Settlement(payment, of, before)
+            return settled
+
+        settled = self.apply(operation_id, decide)
+        assert settled.attempt is not None
+        if settled.attempt.state is A.APPROVED and before.state is not A.APPROVED:
+            self._check_approval(settled.operation, fact)
+        if before.state.definite:
+            assert settled.attempt.state is before.state
+            assert settled.attempt.failure_code == before.failure_code
+        if settled.late:
+            self.reversed.add(before.reference)
+        self.attempts[operation_id][number - 1] = settled.attempt
+        return settled
+
+    def _check_approval(self, of: Operation, fact: Fact) -> None:
+        """Money moved exactly as asked; what releases money has no amount of its own."""
+        assert isinstance(fact, Approved)
+        if of.kind not in (K.VOID, K.EXPIRE):
+            assert (fact.amount_minor, fact.currency) == (of.amount_minor, of.currency)
+
+    def _check_late(self, of: Operation, before: Attempt, fact: Fact, settled: Settlement) -> None:
+        """A success counts as late exactly when something definite was known before that contradicts it."""
+        against = before.state.definite or before.state is A.NOT_SENT or of.status is not O.PENDING
+        contradicts = isinstance(fact, Approved) and before.state is not A.APPROVED
+        assert settled.late == (against and contradicts)
+
+    def _check_operation(self, before: Operation, settled: Settlement) -> None:
+        """The first outcome stands; an answer comes with the outcome and with nothing else."""
+        after = settled.operation
+        decided_now = before.status is O.PENDING and after.status is not O.PENDING
+        if before.status is not O.PENDING:
+            assert after == before
+        asked_over_http = after.kind not in (K.EXPIRE, K.REVERSE)
+        assert (settled.answer is not None) == (decided_now and asked_over_http)
+
+    def _check_events(self, settled: Settlement) -> None:
+        """Every change of status has exactly one event of its name, which shows it."""
+        status = self.payment.status
+        for event in settled.events:
+            if not event.type.startswith("payment."):
+                continue
+            after = PaymentStatus(event.data["status"])
+            assert after is status or event.type == f"payment.{after}"
+            assert event.data["sequence"] == event.sequence
+            status = after
+        assert settled.payment.status is status
+
+    def _sum(self, kind: OperationKind, status: OperationStatus) -> int:
+        these = (op for op in self.operations.values() if op.kind is kind and op.status is status)
+        return sum(op.amount_minor for op in these)
+
+    def _captured(self) -> int:
+        return self._sum(K.AUTHORIZE if self.payment.automatic else K.CAPTURE, O.SUCCEEDED)
+
+
+def _explains(payment: Payment) -> bool:
+    """Whether the amounts are those that the status promises. Source: `api.md`, "Payment"."""
+    authorized, captured = payment.amount_authorized_minor, payment.amount_captured_minor
+    refunded = payment.amount_refunded_minor
+    match payment.status:
+        case S.INIT | S.REQUIRES_ACTION | S.PROCESSING | S.FAILED:
+            return authorized == 0
+        case S.AUTHORIZED | S.VOIDED | S.EXPIRED:
+            return authorized > 0 and captured == 0
+        case S.PARTIALLY_CAPTURED:
+            return 0 < captured < authorized
+        case S.CAPTURED:
+            return captured > 0 and refunded == 0
+        case S.PARTIALLY_REFUNDED:
+            return 0 < refunded < captured
+        case S.REFUNDED:
+            return 0 < refunded == captured
+        case _:
+            assert_never(payment.status)

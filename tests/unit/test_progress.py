@@ -1,0 +1,95 @@
+"""Where an operation stands, in the words that workflows decide on."""
+
+from datetime import timedelta
+
+import pytest
+from rows import NOW, attempt, operation, payment, under_way
+
+from activities.messages import InquiryDue, NothingSent, NotOwner, OperationRequest, ReversalDue, Settled
+from activities.progress import after_recording, as_found, settled
+from payonce.claims import Standing
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.settlement import Settlement
+
+SCHEDULE = UNKNOWN_ACCOUNT_INQUIRIES
+A, K = AttemptState, OperationKind
+
+
+def standing(kind: OperationKind, state: AttemptState | None, *, age_s: float = 0.0) -> Standing:
+    """An operation whose attempt is in the state, `age_s` after the owner's time to send ended."""
+    of = operation(kind)
+    found = None if state is None else attempt(of, state)
+    return Standing(payment(), of, found, NOW + timedelta(seconds=5 + age_s))
+
+
+def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
+    capture = operation(K.CAPTURE)
+    busy = payment(PaymentStatus.AUTHORIZED, pending_operation=under_way(capture))
+    assert settled(busy) == Settled(
+        "authorized",
+        open=True,
+        sequence=1,
+        capture_before=busy.capture_before,
+        pending=OperationRequest("pay_1", capture.id, K.CAPTURE),
+    )
+    assert settled(payment(PaymentStatus.CAPTURED)).open is False
+
+
+@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND])
+def test_another_process_may_still_send_a_claimed_create_and_nothing_else(kind: OperationKind) -> None:
+    found = as_found(standing(kind, A.CLAIMED), SCHEDULE, here="boot_2")
+    if kind is K.AUTHORIZE:
+        assert found == NotOwner("boot_1")
+    else:
+        assert found == InquiryDue(SCHEDULE, "claimed")
+
+
+@pytest.mark.parametrize(("age_s", "owner"), [(1.9, True), (2.0, False), (600.0, False)])
+def test_an_owner_is_asked_only_while_it_may_send(age_s: float, owner: bool) -> None:
+    found = as_found(standing(K.AUTHORIZE, A.CLAIMED, age_s=age_s), SCHEDULE, here="boot_2")
+    assert isinstance(found, NotOwner) is owner
+
+
+def test_a_second_run_at_the_owner_is_anyone_else() -> None:
+    found = as_found(standing(K.AUTHORIZE, A.CLAIMED), SCHEDULE, here="boot_1")
+    assert found == InquiryDue(SCHEDULE, "claimed")
+
+
+@pytest.mark.parametrize(("kind", "may_retry"), [(K.AUTHORIZE, False), (K.CAPTURE, True), (K.REFUND, True)])
+@pytest.mark.parametrize("state", [None, A.NOT_SENT])
+def test_what_was_not_sent_may_be_tried_again_without_a_card(
+    kind: OperationKind, state: AttemptState | None, may_retry: bool
+) -> None:
+    found = as_found(standing(kind, state), SCHEDULE, here="boot_1")
+    assert found == NothingSent("not_sent", may_retry)
+
+
+@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
+def test_what_is_being_reversed_goes_on_being_reversed(kind: OperationKind) -> None:
+    found = as_found(standing(kind, A.REVERSING), SCHEDULE, here="boot_2")
+    assert isinstance(found, ReversalDue)
+
+
+def test_an_unknown_attempt_is_inquired_about_by_anyone() -> None:
+    for here in ("boot_1", "boot_2"):
+        found = as_found(standing(K.AUTHORIZE, A.UNKNOWN), SCHEDULE, here=here)
+        assert found == InquiryDue(SCHEDULE, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [(A.NOT_SENT, NothingSent), (A.REVERSING, ReversalDue), (A.UNKNOWN, InquiryDue)],
+)
+def test_the_recorded_attempt_says_what_follows(state: AttemptState, expected: type) -> None:
+    of = operation()
+    recorded = Settlement(payment(), of, attempt(of, state))
+    assert isinstance(after_recording(recorded, SCHEDULE, may_retry=True), expected)
+
+
+def test_an_outcome_ends_it() -> None:
+    of = operation(status=OperationStatus.SUCCEEDED)
+    done = payment(PaymentStatus.AUTHORIZED)
+    recorded = Settlement(done, of, attempt(of, A.APPROVED))
+    assert after_recording(recorded, SCHEDULE, may_retry=True) == settled(done)
