@@ -14,6 +14,7 @@ _UNTIL_STORED = RetryPolicy(
     backoff_coefficient=2.0,
     maximum_interval=timedelta(minutes=1),
     maximum_attempts=0,  # bookkeeping must end well; it is safe to repeat and Postgres comes back
+    non_retryable_error_types=["NotFound"],  # a workflow that somebody started by hand
 )
 
 ATTEMPT: dict[str, Any] = {

@@ -184,7 +184,7 @@ class Admission:
             return await self._admit_change(connection, post, key, payment_id, admit_operation)
 
         async def dispatch(admitted: Admitted) -> None:
-            await self._dispatcher.update_payment(admitted.payment, admitted.operation, wait=True)
+            await self._dispatcher.update_payment(admitted.payment, admitted.operation)
             self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
         return await self._execute(post, admit, dispatch)

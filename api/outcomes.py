@@ -124,14 +124,19 @@ class Outcomes:
             deadline = Deadline(wait_s)
             while not deadline.over:
                 await waiter.wait(timeout_s=min(_POLL_S, deadline.left_s))
-                answer = waiter.answer or await self._stored(pending.operation)
+                answer = waiter.answer
+                with suppress(StorageUnavailable, CommitUnknown):
+                    answer = answer or await self._stored(pending.operation)
                 if answer is not None:
                     return Result(answer=answer, current=None, location=pending.location, replayed=True)
         return await self._deferred(pending) if wait_s else None
 
     async def _deferred(self, pending: Pending) -> Result | None:
         """The 202 of an operation that was given one while we waited."""
-        found, _ = await within(LOOK_WITHIN_S, self._read(pending.operation))
+        try:
+            found, _ = await within(LOOK_WITHIN_S, self._read(pending.operation))
+        except (StorageUnavailable, CommitUnknown):
+            return None
         return None if found is None else replace(found, replayed=found.answer is not None)
 
     def leave(self, handing_over: asyncio.Task[None]) -> None:

@@ -5,6 +5,7 @@ owner holds of it in memory, together with the card that lives nowhere else. A r
 byte and used once, so a second run in the same process is "anyone else" too: it never sends and never re-sends.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -72,8 +73,8 @@ class Rights:
 
     def keep_unsent(self, operation_id: str, right: Right) -> None:
         """The attempt is recorded as not sent: its card may serve a further attempt, which needs a new claim."""
-        self._forget_old(right.clock())
         self._unsent[operation_id] = right
+        asyncio.get_running_loop().call_later(UNSENT_KEPT_S, self._forget, operation_id, right)
 
     def take_unsent(self, operation_id: str) -> Right | None:
         """What a further attempt needs of an unsent one; taken before that attempt is claimed."""
@@ -85,11 +86,10 @@ class Rights:
         unsent = self._unsent.pop(operation_id, None)
         return right is not None or unsent is not None
 
-    def _forget_old(self, now: float) -> None:
-        """Cards that nobody came for leave the memory."""
-        for operation_id, right in list(self._unsent.items()):
-            if now > right.deadline + UNSENT_KEPT_S:
-                del self._unsent[operation_id]
+    def _forget(self, operation_id: str, right: Right) -> None:
+        """A card that nobody came for leaves the memory."""
+        if self._unsent.get(operation_id) is right:
+            del self._unsent[operation_id]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,17 @@
 The ids are derived, so handing over twice is harmless: a start answered "already started" is success.
 """
 
+import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from iso4217 import Currency
 from temporalio.client import (
     Client,
     RPCError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
-    WorkflowUpdateStage,
 )
 from temporalio.common import (
     SearchAttributePair,
@@ -73,7 +75,7 @@ class Dispatcher:
             _request(refund),
             payment,
             workflow_id=refund.id,
-            summary=f"Refund of {refund.amount_minor} {refund.currency}, {payment.id}",
+            summary=f"Refund of {_amount(refund.amount_minor, refund.currency)}, {payment.id}",
             resume=resume,
             eager=eager,
         )
@@ -90,29 +92,34 @@ class Dispatcher:
             eager=False,
         )
 
-    async def update_payment(self, payment: Payment, operation: Operation, *, wait: bool) -> None:
-        """The capture or void is with the payment's workflow, which is started again if it is gone.
+    async def update_payment(
+        self, payment: Payment, operation: Operation, *, timeout: timedelta = UPDATE_TIMEOUT, sweeps: int = 0
+    ) -> None:
+        """The capture or void has its outcome, or its workflow was started again, to find it in Postgres.
 
-        With `wait` returns when it has an outcome, else when it was accepted. Raises `NotHandedOver`: then it is
-        not known whether the workflow has it, and the sweeper sends it again under the same id.
+        Raises `NotHandedOver` when it has none within `timeout`, or when Temporal cannot be reached: then it is
+        not known whether the workflow has it, and the sweeper sends it again under the same id. Only an update
+        that failed itself, and would give the same answer for ever, goes on under a new one.
         """
+        try:
+            await self._update(payment, operation, update_id=operation.id, timeout=timeout)
+        except WorkflowUpdateFailedError as error:
+            if not sweeps:
+                raise NotHandedOver("the update failed") from error
+            with suppress(WorkflowUpdateFailedError):
+                await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", timeout=timeout)
+
+    async def _update(
+        self, payment: Payment, operation: Operation, *, update_id: str, timeout: timedelta
+    ) -> None:
         update: Any = PaymentWorkflow.void
         if operation.kind is OperationKind.CAPTURE:
             update = PaymentWorkflow.capture
         handle = self._client.get_workflow_handle(payment.id)
         try:
-            running = await handle.start_update(
-                update,
-                _request(operation),
-                id=operation.id,
-                wait_for_stage=WorkflowUpdateStage.COMPLETED if wait else WorkflowUpdateStage.ACCEPTED,
-                rpc_timeout=UPDATE_TIMEOUT,
-            )
-            if wait:
-                await running.result()
-        except WorkflowUpdateFailedError:
-            return  # the operation stands in Postgres, whatever the handler ran into
-        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            async with asyncio.timeout(timeout.total_seconds()):
+                await handle.execute_update(update, _request(operation), id=update_id, rpc_timeout=timeout)
+        except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise NotHandedOver("no worker took the update in time, or it is not done yet") from error
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
@@ -158,7 +165,17 @@ def _request(operation: Operation) -> OperationRequest:
 def _summary(payment: Payment) -> str:
     """What the Web UI shows in its lists: no card data, not even the last digits."""
     method = payment.payment_method["type"]
-    return f"{payment.amount_minor} {payment.currency} by {method}, {payment.capture_method} capture"
+    amount = _amount(payment.amount_minor, payment.currency)
+    return f"{amount} by {method}, {payment.capture_method} capture"
+
+
+def _amount(amount_minor: int, currency: str) -> str:
+    """`10.99 INR`: with as many decimals as the currency has (ISO 4217)."""
+    decimals = Currency(currency).exponent
+    if not decimals:
+        return f"{amount_minor} {currency}"
+    whole, rest = divmod(amount_minor, 10**decimals)
+    return f"{whole}.{rest:0{decimals}d} {currency}"
 
 
 def _search_attributes(payment: Payment) -> TypedSearchAttributes:

@@ -25,6 +25,7 @@ from workers.dispatch import Dispatcher, NotHandedOver
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0
 OPERATIONS_AT_ONCE, PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 100, 200, 1_000
 ANSWERS_AT_ONCE = 1_000
+UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
 _CLOSED_BADLY = (
     "WorkflowType = 'PaymentWorkflow' AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
@@ -54,8 +55,7 @@ class Sweeper:
         """Every due operation is handed over once."""
         async with self._runtime.database.transaction() as connection:
             due = await sweeping.take_due(connection, limit=OPERATIONS_AT_ONCE)
-        for operation, payment in due:
-            await self._hand_over(operation, payment)
+        await asyncio.gather(*(self._hand_over(one) for one in due))
 
     async def sweep_payments(self) -> None:
         """Workflows that ended although their payment is open run again; old answers are forgotten."""
@@ -64,7 +64,8 @@ class Sweeper:
         async with self._runtime.database.transaction() as connection:
             await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
 
-    async def _hand_over(self, operation: Operation, payment: Payment) -> None:
+    async def _hand_over(self, due: sweeping.Due) -> None:
+        operation, payment = due.operation, due.payment
         try:
             match operation.kind:
                 case OperationKind.AUTHORIZE:
@@ -76,7 +77,9 @@ class Sweeper:
                 case OperationKind.EXPIRE:
                     await self._dispatcher.start_payment(payment, resume=True, eager=False)
                 case OperationKind.CAPTURE | OperationKind.VOID:
-                    await self._dispatcher.update_payment(payment, operation, wait=False)
+                    await self._dispatcher.update_payment(
+                        payment, operation, timeout=UPDATE_WAIT, sweeps=due.sweeps
+                    )
         except NotHandedOver as error:
             log.warning("sweep_deferred", operation_id=operation.id, error=error.message)
             return

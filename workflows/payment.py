@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import OperationRequest, PaymentRequest, Settled
     from activities.resolving import Resolving
     from payonce.domain.operations import OperationKind
+    from payonce.domain.payment import PaymentStatus
 
 
 @workflow.defn
@@ -25,8 +26,9 @@ class PaymentWorkflow:
     @workflow.init
     def __init__(self, request: PaymentRequest) -> None:
         self._request = request
-        self._operations = Shared()
+        self._operations = Shared(changed=self._show)
         self._state: Settled | None = None
+        self._searchable: str | None = None
 
     @workflow.run
     async def run(self, request: PaymentRequest) -> str:
@@ -53,7 +55,6 @@ class PaymentWorkflow:
         return await self._settle(operation)
 
     async def _settle(self, operation: OperationRequest) -> str:
-        self._describe()
         settled = await self._operations.outcome(operation)
         self._follow(settled)
         return settled.status
@@ -75,27 +76,36 @@ class PaymentWorkflow:
 
     async def _expire(self) -> None:
         settled: Settled = await workflow.execute_activity_method(
-            Resolving.expire, self._request.payment_id, summary="expire", **options.BOOKKEEPING
+            Resolving.expire, self._request.payment_id, summary="release the rest", **options.BOOKKEEPING
         )
         self._follow(settled)
 
     def _follow(self, settled: Settled) -> None:
-        """Takes over what Postgres said, unless something newer is known; shows it to operators."""
-        if self._state is not None and settled.sequence < self._state.sequence:
-            return
-        changed = self._state is None or self._state.status != settled.status
-        self._state = settled
-        if changed:
-            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(settled.status)])
-        self._describe()
+        """Takes over what Postgres said, unless something newer is known."""
+        if self._state is None or settled.sequence >= self._state.sequence:
+            self._state = settled
+        self._show()
 
-    def _describe(self) -> None:
+    def _show(self) -> None:
+        """Operators find the payment by its status and read what it waits for."""
+        status = self._status()
+        if status not in (self._searchable, PaymentStatus.INIT):
+            self._searchable = status
+            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(status)])
+        workflow.set_current_details(self._details(status))
+
+    def _status(self) -> str:
+        """As Postgres has it; before the first outcome, what follows from the workflow's own steps."""
+        if self._state is not None:
+            return self._state.status
+        return PaymentStatus.PROCESSING if self._operations.unknown else PaymentStatus.INIT
+
+    def _details(self, status: str) -> str:
         """The current details in the Web UI, in words; they cost no history."""
-        status = "not decided" if self._state is None else self._state.status
         lines = [f"**{status}**"]
         if waiting_for := self._operations.waiting_for():
             lines.append(f"Waiting for {waiting_for}.")
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")
-        workflow.set_current_details("\n\n".join(lines))
+        return "\n\n".join(lines)

@@ -18,8 +18,9 @@ class RefundWorkflow:
     @workflow.run
     async def run(self, request: OperationRequest) -> str:
         """Ends with the refund's outcome; returns the payment's status then."""
-        settling = Settling(request)
-        workflow.set_current_details(f"Waiting for {settling.waiting_for}.")
+        settling = Settling(
+            request, changed=lambda: workflow.set_current_details(f"Waiting for {settling.waiting_for}.")
+        )
         settled = await settling.outcome()
         workflow.set_current_details(f"Done; the payment is **{settled.status}**.")
         return settled.status

@@ -1,11 +1,12 @@
 """An operation, from its first attempt to its outcome: the loop that every workflow shares."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
@@ -30,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
 
 STEPS_MAX = 5_000  # of one operation; the schedules end long before
 
+_NOUNS = {OperationKind.AUTHORIZE: "authorization"}  # the others are nouns already
 _ATTEMPTS: dict[OperationKind, Any] = {
     OperationKind.AUTHORIZE: Attempting.authorize,
     OperationKind.CAPTURE: Attempting.capture,
@@ -39,15 +41,18 @@ _ATTEMPTS: dict[OperationKind, Any] = {
 
 
 class Settling:
-    """Carries one operation to its outcome. `waiting_for` says in words what it waits for."""
+    """Carries one operation to its outcome. Calls `changed` whenever it waits for something else."""
 
-    def __init__(self, request: OperationRequest) -> None:
+    def __init__(self, request: OperationRequest, *, changed: Callable[[], None]) -> None:
         self._request = request
+        self._changed = changed
+        self._what = _NOUNS.get(request.kind, request.kind)
         self._attempts = 0
         self._inquiries = 0
         self._unknown_since: float | None = None
         self._operator_called = False
-        self.waiting_for = f"the acquirer to answer the {request.kind}"
+        self.waiting_for = f"the acquirer to answer the {self._what}"
+        self.unknown = False  # whether the acquirer may have done it without our knowing
 
     async def outcome(self) -> Settled:
         """The operation's outcome, however long it takes.
@@ -55,6 +60,7 @@ class Settling:
         Raises `ApplicationError` of type `nothing_sent` when a create cannot be sent any more (the API answers
         503 and the key goes on), and of type `unresolved` when the inquiries are used up: an operator decides.
         """
+        self._changed()
         progress = await self._attempt()
         for _ in range(STEPS_MAX):
             match progress:
@@ -66,7 +72,7 @@ class Settling:
                     progress = await self._after_nothing_sent(progress)
                 case InquiryDue():
                     await self._wait_to_ask(progress.schedule, progress.reason)
-                    progress = await self._resolve(Resolving.inquire, "inquire")
+                    progress = await self._resolve(Resolving.inquire, f"what became of the {self._what}")
                 case ReversalDue():
                     progress = await self._reverse(progress)
         raise ApplicationError("too many steps", type="unresolved", non_retryable=True)
@@ -78,12 +84,12 @@ class Settling:
             return await workflow.execute_local_activity_method(
                 _ATTEMPTS[self._request.kind], self._request, **options.ATTEMPT
             )
-        except ActivityError as error:
-            return InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, type(error.cause).__name__)
+        except FailureError as error:
+            return _proves_nothing(error)
 
     async def _attempt_at(self, owner: str) -> Progress:
         """The attempt at the process that holds the card; if that does not answer, it proves nothing."""
-        self.waiting_for = "the process that holds the card"
+        self._wait_for("the process that holds the card")
         try:
             return await workflow.execute_activity_method(
                 _ATTEMPTS[self._request.kind],
@@ -92,15 +98,15 @@ class Settling:
                 summary="at the process that holds the card",
                 **options.ATTEMPT_AT_OWNER,
             )
-        except ActivityError as error:
-            return InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, type(error.cause).__name__)
+        except FailureError as error:
+            return _proves_nothing(error)
 
     async def _after_nothing_sent(self, nothing: NothingSent) -> Progress:
         """A further attempt with backoff, where one is possible; never while an earlier one is unclear."""
         delay_s = self._retry_delay_s(nothing)
         if delay_s is None:
             return await self._stop_trying()
-        self.waiting_for = f"attempt {self._attempts + 1}: the acquirer could not be reached"
+        self._wait_for(f"attempt {self._attempts + 1}: the acquirer could not be reached")
         await workflow.sleep(delay_s, summary=f"before attempt {self._attempts + 1}")
         return await self._attempt()
 
@@ -114,14 +120,15 @@ class Settling:
 
     async def _stop_trying(self) -> Progress:
         """The operation failed as never processed; a create that may go on with its key ends this run instead."""
-        progress = await self._resolve(Resolving.give_up, "give up")
+        progress = await self._resolve(Resolving.give_up, f"the {self._what} was never sent")
         if isinstance(progress, NothingSent):
             raise ApplicationError("nothing was sent", type="nothing_sent", non_retryable=True)
         return progress
 
     async def _reverse(self, due: ReversalDue) -> Progress:
-        self.waiting_for = f"the reversal ({due.reason})"
-        progress = await self._resolve(Resolving.reverse, "reverse")
+        self.unknown = True
+        self._wait_for(f"the reversal of the {self._what} ({due.reason})")
+        progress = await self._resolve(Resolving.reverse, f"undo the {self._what}")
         if isinstance(progress, ReversalDue):
             await self._wait_to_ask(progress.schedule, progress.reason)
         return progress
@@ -138,7 +145,8 @@ class Settling:
         if since_s >= schedule.review_after_s and not self._operator_called:
             await self._call_operator(reason)
         self._inquiries += 1
-        self.waiting_for = f"inquiry {self._inquiries}: the outcome is unknown ({reason})"
+        self.unknown = True
+        self._wait_for(f"inquiry {self._inquiries} about the {self._what}: {reason}")
         await workflow.sleep(delay_s, summary=f"before inquiry {self._inquiries}")
 
     async def _call_operator(self, reason: str) -> None:
@@ -152,15 +160,28 @@ class Settling:
 
     async def _resolve(self, activity: Any, summary: str) -> Progress:
         progress: Progress = await workflow.execute_activity_method(
-            activity, self._request, summary=f"{summary} {self._request.operation_id}", **options.INQUIRE
+            activity, self._request, summary=summary, **options.INQUIRE
         )
         return progress
+
+    def _wait_for(self, what: str) -> None:
+        self.waiting_for = what
+        self._changed()
+
+
+def _proves_nothing(error: FailureError) -> InquiryDue:
+    """An attempt that ended without saying how. A local activity fails with its own error, a regular one with
+    an `ActivityError` around it. Raises the error again if it is this workflow's cancellation."""
+    if is_cancelled_exception(error):
+        raise error
+    return InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, type(error.cause or error).__name__)
 
 
 class Shared:
     """One `Settling` for each operation of a workflow: an update and a resumed run wait for the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._running: dict[str, asyncio.Task[Settled]] = {}
         self._settling: dict[str, Settling] = {}
 
@@ -168,7 +189,7 @@ class Shared:
         """The operation's outcome; a second caller joins the first."""
         task = self._running.get(request.operation_id)
         if task is None:
-            settling = Settling(request)
+            settling = Settling(request, changed=self._changed)
             self._settling[request.operation_id] = settling
             task = asyncio.create_task(settling.outcome())
             self._running[request.operation_id] = task
@@ -178,6 +199,11 @@ class Shared:
             if task.done():
                 self._running.pop(request.operation_id, None)
                 self._settling.pop(request.operation_id, None)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the outcome of an operation under way is unknown."""
+        return any(settling.unknown for settling in self._settling.values())
 
     def waiting_for(self) -> str | None:
         """What the operations under way wait for, in words."""

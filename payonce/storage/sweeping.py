@@ -1,5 +1,6 @@
 """What the sweeper looks for: operations and payments that nobody may be working on."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
@@ -16,7 +17,16 @@ RELEASED_KEPT = timedelta(hours=24)  # then a create that was given back is clos
 _OPEN = [status.value for status in PaymentStatus if status.open]
 
 
-async def take_due(connection: AsyncConnection, *, limit: int) -> list[tuple[Operation, Payment]]:
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A pending operation whose time has come; `sweeps` counts how often it has been looked at."""
+
+    operation: Operation
+    payment: Payment
+    sweeps: int
+
+
+async def take_due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     """Pending operations whose time has come, at most `limit`; other sweepers do not see them for a while."""
     due = (
         select(operations.c.id)
@@ -25,19 +35,19 @@ async def take_due(connection: AsyncConnection, *, limit: int) -> list[tuple[Ope
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    pause_s = func.least(FIRST_PAUSE_S * func.power(2, operations.c.sweeps), LONGEST_PAUSE_S)
+    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(operations.c.sweeps, 16)), LONGEST_PAUSE_S)
     taken = (
         update(operations)
         .where(operations.c.id.in_(due.scalar_subquery()))
         .values(
             sweep_at=func.now() + pause_s * text("interval '1 second'"),
-            sweeps=func.least(operations.c.sweeps + 1, 16),
+            sweeps=operations.c.sweeps + 1,
         )
-        .returning(*OPERATION_COLUMNS)
+        .returning(*OPERATION_COLUMNS, operations.c.sweeps)
     )
-    found = [operation_from(row) for row in (await connection.execute(taken)).mappings()]
-    paid = await _payments(connection, [operation.payment_id for operation in found])
-    return [(operation, paid[operation.payment_id]) for operation in found]
+    found = [(operation_from(row), row["sweeps"]) for row in (await connection.execute(taken)).mappings()]
+    paid = await _payments(connection, [operation.payment_id for operation, _ in found])
+    return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
 
 
 async def is_released(connection: AsyncConnection, operation_id: str) -> bool:
