@@ -36,7 +36,7 @@ from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
 START_TIMEOUT = timedelta(seconds=2)
-UPDATE_TIMEOUT = timedelta(seconds=8)
+UPDATE_WITHIN = timedelta(seconds=8)
 
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
 _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -93,32 +93,32 @@ class Dispatcher:
         )
 
     async def update_payment(
-        self, payment: Payment, operation: Operation, *, timeout: timedelta = UPDATE_TIMEOUT, sweeps: int = 0
+        self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN, sweeps: int = 0
     ) -> None:
         """The capture or void has its outcome, or its workflow was started again, to find it in Postgres.
 
-        Raises `NotHandedOver` when it has none within `timeout`, or when Temporal cannot be reached: then it is
+        Raises `NotHandedOver` when it has none within that time, or when Temporal cannot be reached: then it is
         not known whether the workflow has it, and the sweeper sends it again under the same id. Only an update
         that failed itself, and would give the same answer for ever, goes on under a new one.
         """
         try:
-            await self._update(payment, operation, update_id=operation.id, timeout=timeout)
+            await self._update(payment, operation, update_id=operation.id, within=within)
         except WorkflowUpdateFailedError as error:
             if not sweeps:
                 raise NotHandedOver("the update failed") from error
             with suppress(WorkflowUpdateFailedError):
-                await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", timeout=timeout)
+                await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", within=within)
 
     async def _update(
-        self, payment: Payment, operation: Operation, *, update_id: str, timeout: timedelta
+        self, payment: Payment, operation: Operation, *, update_id: str, within: timedelta
     ) -> None:
         update: Any = PaymentWorkflow.void
         if operation.kind is OperationKind.CAPTURE:
             update = PaymentWorkflow.capture
         handle = self._client.get_workflow_handle(payment.id)
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                await handle.execute_update(update, _request(operation), id=update_id, rpc_timeout=timeout)
+            async with asyncio.timeout(within.total_seconds()):
+                await handle.execute_update(update, _request(operation), id=update_id, rpc_within=within)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise NotHandedOver("no worker took the update in time, or it is not done yet") from error
         except RPCError as error:

@@ -78,7 +78,7 @@ class Sweeper:
                     await self._dispatcher.start_payment(payment, resume=True, eager=False)
                 case OperationKind.CAPTURE | OperationKind.VOID:
                     await self._dispatcher.update_payment(
-                        payment, operation, timeout=UPDATE_WAIT, sweeps=due.sweeps
+                        payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
                     )
         except NotHandedOver as error:
             log.warning("sweep_deferred", operation_id=operation.id, error=error.message)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import ssl
+from functools import partial
 
 import pytest
 from wire_server import (
@@ -82,10 +83,10 @@ async def test_a_connection_is_used_again(serve: Serve, open_http: OpenHttp) -> 
 async def test_refused_is_not_sent_and_the_right_is_not_asked_for(
     refusing_url: str, open_http: OpenHttp
 ) -> None:
-    asked: list[bool] = []
+    rights = [True]
     with pytest.raises(NotSent):
-        await open_http(refusing_url).post("/orders", Order(), may_send=lambda: bool(asked.append(True)))
-    assert not asked
+        await open_http(refusing_url).post("/orders", Order(), may_send=rights.pop)
+    assert rights
 
 
 async def test_a_name_without_an_address_is_not_sent(open_http: OpenHttp) -> None:
@@ -129,15 +130,17 @@ async def test_cancelled_in_the_tls_handshake_it_closes_the_connection(
     await eventually(server.idle)
 
 
-async def test_waiting_for_a_connection_past_the_deadline_is_not_sent(
-    serve: Serve, open_http: OpenHttp
-) -> None:
+async def test_a_call_that_gets_no_connection_is_not_sent(serve: Serve, open_http: OpenHttp) -> None:
     server = await serve(hang)
-    http = open_http(server.url, call_deadline_s=DEADLINE_S, connections_max=1)
-    calls = [http.post("/orders", Order(), may_send=yes) for _ in range(2)]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert sorted(type(result).__name__ for result in results) == ["NotSent", "OutcomeUnknown"]
+    http = open_http(server.url, connections_max=1)
+    holder = asyncio.create_task(http.post("/orders", Order(), may_send=yes))
+    await eventually(lambda: server.has_received(b"money", 1))
+    with pytest.raises(NotSent):
+        await http.post("/orders", Order(), may_send=yes)
     assert server.received.count(b"POST") == 1
+    holder.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holder
 
 
 async def test_without_the_right_no_byte_is_sent_and_the_pool_stays_sound(
@@ -202,6 +205,16 @@ async def test_a_connection_closed_while_idle_is_replaced(serve: Serve, open_htt
     await eventually(server.idle)
     await http.post("/orders", Order(), may_send=yes)
     assert server.connections == 2
+
+
+async def test_many_calls_at_once_share_the_connections_that_there_are(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    server = await serve(answering_for_ever())
+    http = open_http(server.url, connections_max=8)
+    await asyncio.gather(*[http.post("/orders", Order(), may_send=yes) for _ in range(200)])
+    assert server.connections <= 8
+    assert server.received.count(b"POST") == 200
 
 
 @pytest.mark.parametrize("handler", [hang, drip])
@@ -292,7 +305,7 @@ async def test_cancellation_passes_through_and_the_pool_stays_sound(
     http = open_http(server.url, connections_max=1)
     for count in (1, 2, 3):
         sending = asyncio.create_task(http.post("/orders", Order(), may_send=yes))
-        await eventually(lambda count=count: server.has_received(b'{"text":"money"}', count))
+        await eventually(partial(server.has_received, b'{"text":"money"}', count))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -322,5 +335,6 @@ async def test_a_process_stopped_after_the_headers_does_not_send_the_body(
 
 def test_certificates_are_checked(open_http: OpenHttp) -> None:
     http = open_http("https://acquirer.invalid")
-    pool = http._client._transport._pool  # type: ignore[attr-defined]  # nothing public shows it
-    assert pool._ssl_context.verify_mode is ssl.CERT_REQUIRED
+    context = http._connections._ssl_context  # nothing public shows it
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname

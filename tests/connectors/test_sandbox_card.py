@@ -119,7 +119,8 @@ class SandboxHarness:
     async def _listed(self, path: str, **query: str) -> list[dict[str, str]]:
         response = await self._witness.get(path, params=query)
         response.raise_for_status()
-        return response.json()["entries"]
+        entries: list[dict[str, str]] = response.json()["entries"]
+        return entries
 
 
 @pytest.fixture
