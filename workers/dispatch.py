@@ -118,7 +118,7 @@ class Dispatcher:
         handle = self._client.get_workflow_handle(payment.id)
         try:
             async with asyncio.timeout(within.total_seconds()):
-                await handle.execute_update(update, _request(operation), id=update_id, rpc_within=within)
+                await handle.execute_update(update, _request(operation), id=update_id, rpc_timeout=within)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise NotHandedOver("no worker took the update in time, or it is not done yet") from error
         except RPCError as error:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from rows import NOW, attempt, operation, under_way
-
 from payonce.domain.answers import Answer
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.outcomes import Approved, Fact
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft, Settlement, settle
+from tests.unit.rows import NOW, attempt, operation, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 

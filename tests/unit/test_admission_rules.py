@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from rows import CAPTURE_BEFORE, NOW, operation, payment, under_way
 
 from payonce.domain.errors import OperationInProgress, Refused
 from payonce.domain.operations import OperationKind, admit_capture, admit_refund, admit_void
 from payonce.domain.payment import Payment, PaymentStatus
+from tests.unit.rows import CAPTURE_BEFORE, NOW, operation, payment, under_way
 
 CAPTURABLE = [status for status in PaymentStatus if status.capturable]
 UNDECIDED = [PaymentStatus.INIT, PaymentStatus.PROCESSING]

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from rows import NOW, operation, payment, under_way
 
 from payonce.domain.answers import (
     AnswerKind,
@@ -22,10 +21,52 @@ from payonce.domain.answers import (
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.outcomes import DeclineCode, FailureCode
 from payonce.domain.payment import PaymentStatus
+from tests.unit.rows import NOW, operation, payment, under_way
 
 # Source: api.md, "Payment" and "Refund", member by member and in that order.
-PAYMENT_MEMBERS = ["id", "object", "status", "amount", "currency", "capture_method", "amount_authorized", "amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "payment_method", "merchant_reference", "description", "metadata", "return_url", "customer", "connector", "connector_reference", "capture_before", "next_action", "pending_operation", "review", "last_error", "created_at", "updated_at", "sequence"]
-REFUND_MEMBERS = ["id", "object", "payment", "status", "amount", "currency", "reason", "metadata", "connector_reference", "last_error", "created_at", "updated_at"]
+PAYMENT_MEMBERS = [
+    "id",
+    "object",
+    "status",
+    "amount",
+    "currency",
+    "capture_method",
+    "amount_authorized",
+    "amount_capturable",
+    "amount_captured",
+    "amount_refundable",
+    "amount_refunded",
+    "payment_method",
+    "merchant_reference",
+    "description",
+    "metadata",
+    "return_url",
+    "customer",
+    "connector",
+    "connector_reference",
+    "capture_before",
+    "next_action",
+    "pending_operation",
+    "review",
+    "last_error",
+    "created_at",
+    "updated_at",
+    "sequence",
+]
+REFUND_MEMBERS = [
+    "id",
+    "object",
+    "payment",
+    "status",
+    "amount",
+    "currency",
+    "reason",
+    "metadata",
+    "connector_reference",
+    "last_error",
+    "created_at",
+    "updated_at",
+]
 PROBLEM_MEMBERS = ["type", "title", "detail", "code", "request_id"]
 
 
@@ -61,17 +102,20 @@ def test_a_pending_operation_shows_its_type_and_amount_only() -> None:
 
 def test_the_bytes_of_an_answer_are_stable() -> None:
     body = encode(payment_view(payment(PaymentStatus.AUTHORIZED, description="Größe 7 ₹")))
-    assert body == (
-        '{"id":"pay_1","object":"payment","status":"authorized","amount":1000,"currency":"INR",'
-        '"capture_method":"manual","amount_authorized":1000,"amount_capturable":1000,"amount_captured":0,'
-        '"amount_refundable":0,"amount_refunded":0,"payment_method":{"type":"card","card":{"brand":"visa",'
-        '"last4":"4242","exp_month":12,"exp_year":2030}},"merchant_reference":null,'
-        '"description":"Größe 7 ₹","metadata":{},"return_url":null,"customer":null,'
-        '"connector":"sandbox_card","connector_reference":"acq-authorization",'
-        '"capture_before":"2026-11-29T05:46:00.000Z","next_action":null,"pending_operation":null,'
-        '"review":null,"last_error":null,"created_at":"2026-11-22T05:46:00.000Z",'
-        '"updated_at":"2026-11-22T05:46:00.000Z","sequence":1}'
-    ).encode()
+    assert (
+        body
+        == (
+            '{"id":"pay_1","object":"payment","status":"authorized","amount":1000,"currency":"INR",'
+            '"capture_method":"manual","amount_authorized":1000,"amount_capturable":1000,"amount_captured":0,'
+            '"amount_refundable":0,"amount_refunded":0,"payment_method":{"type":"card","card":{"brand":"visa",'
+            '"last4":"4242","exp_month":12,"exp_year":2030}},"merchant_reference":null,'
+            '"description":"Größe 7 ₹","metadata":{},"return_url":null,"customer":null,'
+            '"connector":"sandbox_card","connector_reference":"acq-authorization",'
+            '"capture_before":"2026-11-29T05:46:00.000Z","next_action":null,"pending_operation":null,'
+            '"review":null,"last_error":null,"created_at":"2026-11-22T05:46:00.000Z",'
+            '"updated_at":"2026-11-22T05:46:00.000Z","sequence":1}'
+        ).encode()
+    )
 
 
 def test_a_time_is_utc_with_milliseconds() -> None:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from rows import NOW, attempt, operation, payment, under_way
 
 from activities.messages import InquiryDue, NothingSent, NotOwner, OperationRequest, ReversalDue, Settled
 from activities.progress import after_recording, as_found, settled
@@ -12,6 +11,7 @@ from payonce.domain.operations import AttemptState, OperationKind, OperationStat
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
+from tests.unit.rows import NOW, attempt, operation, payment, under_way
 
 SCHEDULE = UNKNOWN_ACCOUNT_INQUIRIES
 A, K = AttemptState, OperationKind

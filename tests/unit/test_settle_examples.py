@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rows import CAPTURE_BEFORE, NOW, approval, attempt, operation, payment, under_way
 
 from payonce.domain.answers import AnswerKind, refund_view
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
@@ -23,6 +22,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, give_up, review, settle, succeed
+from tests.unit.rows import CAPTURE_BEFORE, NOW, approval, attempt, operation, payment, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 LATER = NOW + timedelta(seconds=1)
@@ -328,9 +328,7 @@ def test_a_void_that_turns_out_to_be_the_second_success_is_late() -> None:
 
 @pytest.mark.parametrize("latest", [None, attempt(CAPTURE.operation, A.NOT_SENT)])
 def test_giving_up_fails_what_was_never_sent(latest: Attempt | None) -> None:
-    given_up = give_up(
-        CAPTURE.payment, CAPTURE.operation, latest, code=FailureCode.NOT_PROCESSED, now=LATER
-    )
+    given_up = give_up(CAPTURE.payment, CAPTURE.operation, latest, code=FailureCode.NOT_PROCESSED, now=LATER)
     assert given_up.operation.status is O.FAILED
     assert given_up.payment.pending_operation is None
     assert given_up.answer is not None

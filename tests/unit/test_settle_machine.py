@@ -1,10 +1,8 @@
 """Random operations and random facts in random order: what holds of a payment holds at every step."""
 
 import hypothesis.strategies as st
-from bookkeeping import Books
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from rows import payment
 
 from payonce.domain.errors import OperationInProgress, Refused
 from payonce.domain.operations import (
@@ -29,6 +27,8 @@ from payonce.domain.outcomes import (
     Unsent,
 )
 from payonce.domain.settlement import defer, give_up, review, succeed
+from tests.unit.bookkeeping import Books
+from tests.unit.rows import payment
 
 FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(

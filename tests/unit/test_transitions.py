@@ -3,10 +3,10 @@
 from itertools import product
 
 import pytest
-from rows import payment
 
 from payonce.domain.errors import IllegalTransition
 from payonce.domain.payment import TRANSITIONS, Change, PaymentStatus, next_status
+from tests.unit.rows import payment
 
 PAIRS = list(product(PaymentStatus, Change))
 ENDS = (PaymentStatus.VOIDED, PaymentStatus.EXPIRED, PaymentStatus.FAILED, PaymentStatus.REFUNDED)
