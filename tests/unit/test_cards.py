@@ -2,6 +2,7 @@
 
 import traceback
 from datetime import date
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -140,4 +141,23 @@ def test_any_text_is_judged(text: str) -> None:
     ],
 )
 def test_digits_beside_a_card_number_do_not_hide_it(text: str) -> None:
+    assert looks_like_card_number(text)
+
+
+@given(st.uuids(version=4), st.binary(min_size=10, max_size=32))
+def test_an_id_that_was_drawn_at_random_is_no_card_number(uuid: UUID, drawn: bytes) -> None:
+    named = (str(uuid), uuid.hex, f"order_{drawn.hex()}")
+    assert not [text for text in named if looks_like_card_number(text) and set(text) & set("abcdef")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4242424242424242aa",
+        "deadbeefdeadbeefdead 4242424242424242",
+        "00000000-0000-4000-8000-00000000000a 4242-4242-4242-4242",
+        "42424242-4242-4242-9424-242424242424",  # not one letter
+    ],
+)
+def test_an_id_beside_a_card_number_does_not_hide_it(text: str) -> None:
     assert looks_like_card_number(text)

@@ -1,0 +1,140 @@
+"""What operators see of a payment in Temporal: its id, a summary, search attributes, details in words, no card."""
+
+import json
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from devstack.stack import DevStack
+from tests.e2e.merchant import Body, Merchant, answered, card
+from tests.replay.histories import CARD, card_data
+from tests.support.eventually import eventually
+
+NAMES = {
+    *("MerchantId", "PaymentId", "PaymentStatus", "Connector", "PaymentMethod", "Currency", "AmountMinor"),
+}
+
+
+@pytest.fixture(scope="module")
+async def temporal(stack: DevStack) -> Client:
+    return await Client.connect(stack.temporal_address)
+
+
+async def attributes(temporal: Client, workflow_id: str) -> Body:
+    """Our search attributes of the workflow."""
+    described = await temporal.get_workflow_handle(workflow_id).describe()
+    pairs = {pair.key.name: pair.value for pair in described.typed_search_attributes}
+    return {name: value for name, value in pairs.items() if name in NAMES}
+
+
+async def details(temporal: Client, workflow_id: str) -> str:
+    """The current details, as the Web UI asks for them."""
+    handle = temporal.get_workflow_handle(workflow_id)
+    metadata: WorkflowMetadata = await handle.query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    return metadata.current_details
+
+
+async def found(temporal: Client, query: str) -> set[str]:
+    """The ids of the workflows that the query lists."""
+    return {execution.id async for execution in temporal.list_workflows(query)}
+
+
+async def test_a_payments_workflow_has_its_id_and_says_what_it_is(shop: Merchant, temporal: Client) -> None:
+    payment = await shop.paid()
+
+    async def ended() -> bool:
+        described = await temporal.get_workflow_handle(payment["id"]).describe()
+        return described.status is WorkflowExecutionStatus.COMPLETED
+
+    await eventually(ended)
+    described = await temporal.get_workflow_handle(payment["id"]).describe()
+    assert described.workflow_type == "PaymentWorkflow"
+    assert await described.static_summary() == "10.99 INR by card, automatic capture"
+    assert await details(temporal, payment["id"]) == "**captured**"
+
+
+async def test_a_payment_is_found_by_every_search_attribute(shop: Merchant, temporal: Client) -> None:
+    payment = await shop.authorized(amount=2_500)
+
+    async def shown() -> Body:
+        now = await attributes(temporal, payment["id"])
+        assert now["PaymentStatus"] == "authorized"
+        return now
+
+    now = await eventually(shown)
+    assert now.keys() == NAMES
+    assert now["PaymentId"] == payment["id"]
+    assert (now["Connector"], now["PaymentMethod"]) == ("sandbox_card", "card")
+    assert (now["Currency"], now["AmountMinor"]) == ("INR", 2_500)
+    query = " AND ".join(
+        f"{name} = {json.dumps(value).replace(chr(34), chr(39))}" for name, value in now.items()
+    )
+
+    async def listed() -> bool:
+        return await found(temporal, query) == {payment["id"]}
+
+    await eventually(listed)
+
+
+async def test_an_open_authorization_says_until_when_it_waits(shop: Merchant, temporal: Client) -> None:
+    payment = await shop.authorized()
+    await shop.captured(payment, amount=500, final=False)
+
+    async def waits() -> str:
+        text = await details(temporal, payment["id"])
+        assert text.startswith("**partially_captured**")
+        return text
+
+    text = await eventually(waits)
+    assert f"Waiting for a capture or a void until {payment['capture_before'][:10]}" in text
+
+
+async def test_an_unknown_outcome_is_found_as_processing_and_says_what_is_done(
+    shop: Merchant, temporal: Client
+) -> None:
+    fault = {"sandbox_fault": "error_after_charge,inquire:error_after_charge"}
+    payment = answered(await shop.pay(metadata=fault), 202)
+    query = f"PaymentStatus = 'processing' AND PaymentId = '{payment['id']}'"
+
+    async def listed() -> bool:
+        return payment["id"] in await found(temporal, query)
+
+    await eventually(listed)
+    text = await details(temporal, payment["id"])
+    assert text.startswith("**processing**\n\nWaiting for inquiry ")
+    assert " about the authorization: " in text
+    await shop.settled(payment)
+
+    async def captured() -> bool:
+        return bool((await attributes(temporal, payment["id"]))["PaymentStatus"] == "captured")
+
+    await eventually(captured)
+
+
+async def test_a_refunds_workflow_has_its_id_and_names_its_payment(shop: Merchant, temporal: Client) -> None:
+    payment = await shop.paid()
+    refund = await shop.refunded(payment, amount=99)
+    described = await temporal.get_workflow_handle(refund["id"]).describe()
+    assert described.workflow_type == "RefundWorkflow"
+    assert await described.static_summary() == f"Refund of 0.99 INR, {payment['id']}"
+    assert (await attributes(temporal, refund["id"]))["PaymentId"] == payment["id"]
+
+
+@pytest.mark.parametrize("capture_method", ["automatic", "manual"])
+async def test_no_history_and_no_description_holds_card_data(
+    shop: Merchant, temporal: Client, capture_method: str
+) -> None:
+    method = {"type": "card", "card": CARD}
+    payment = await shop.paid(payment_method=method, capture_method=capture_method)
+    failed = (await shop.pay(payment_method=card("4000000000000002", cvc=CARD["cvc"]))).json()["payment"]
+    for workflow_id in (payment["id"], failed["id"]):
+        handle = temporal.get_workflow_handle(workflow_id)
+        history = await handle.fetch_history()
+        assert list(card_data(json.loads(history.to_json()))) == []
+        described = await handle.describe()
+        assert list(card_data(MessageToDict(described.raw_description))) == []
+        assert "4000000000000002" not in history.to_json()

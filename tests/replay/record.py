@@ -1,0 +1,287 @@
+"""`python -m tests.replay.record`: records the histories that are replayed in CI, from real servers.
+
+Run it after a change to a workflow that is meant to change histories; before a release, keep the old files of
+every branch behind `workflow.patched` under names of their own.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.attempting import Attempting
+from activities.options import owner_queue
+from api.admission import Admission
+from api.commands import NewPayment, Post
+from devstack.seed import NAMES as NAMES_OF_MERCHANTS
+from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
+from payonce.claims import Claimant
+from payonce.domain.cards import Card
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import Subject
+from payonce.domain.outcomes import Approved
+from payonce.runtime import Runtime, open_runtime
+from payonce.settings import Settings
+from payonce.storage.merchants import Caller, list_merchants
+from tests.acquirer.acquirer_process import Acquirer
+from tests.e2e.merchant import Body, Merchant, answered, fresh_key, merchant_with
+from tests.replay.histories import CARD, FOLDER, NAMES, path_of, write
+from tests.support.eventually import eventually
+from tests.support.servers import running
+from workers.temporal import connect
+
+UNTIL_DONE_S = 120.0
+VALIDITY_S = 4
+CARD_METHOD = {"type": "card", "card": CARD}
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """A stack on which payments are made, and the way to their histories."""
+
+    stack: DevStack
+    shop: Merchant
+    temporal: Client
+
+    async def keep(self, name: str, workflow_id: str) -> None:
+        """The history of the workflow's latest run is in its file, once that run has ended."""
+        async with asyncio.timeout(UNTIL_DONE_S):
+            await self.temporal.get_workflow_handle(workflow_id).result()
+        write(name, await self.temporal.get_workflow_handle(workflow_id).fetch_history())
+        print(f"recorded {path_of(name).relative_to(FOLDER.parent)}")
+
+    async def pay(
+        self, *, fault: str | None = None, method: Body = CARD_METHOD, capture_method: str = "automatic"
+    ) -> Body:
+        """A payment with the recorded card, whatever became of it."""
+        metadata = {} if fault is None else {"sandbox_fault": fault}
+        answer = await self.shop.pay(payment_method=method, metadata=metadata, capture_method=capture_method)
+        body = answer.json()
+        payment: Body = body.get("payment", body)
+        return payment
+
+    async def settled(self, payment: Body, status: str) -> Body:
+        """The payment, once nothing about it is unknown; it has this status then."""
+        now = await self.shop.settled(payment)
+        assert now["status"] == status, now
+        return now
+
+
+async def automatic(recorder: Recorder) -> None:
+    await recorder.keep("automatic", (await recorder.pay())["id"])
+
+
+async def declined(recorder: Recorder) -> None:
+    method = {"type": "card", "card": {**CARD, "number": "4000000000009995"}}
+    await recorder.keep("declined", (await recorder.pay(method=method))["id"])
+
+
+async def manual_with_two_captures(recorder: Recorder) -> None:
+    payment = await recorder.pay(capture_method="manual")
+    await recorder.shop.captured(payment, amount=500, final=False)
+    await recorder.shop.captured(payment)
+    await recorder.keep("manual_with_two_captures", payment["id"])
+
+
+async def void(recorder: Recorder) -> None:
+    payment = await recorder.pay(capture_method="manual")
+    await recorder.shop.voided(payment)
+    await recorder.keep("void", payment["id"])
+
+
+async def refund(recorder: Recorder) -> None:
+    refund = await recorder.shop.refunded(await recorder.pay(), amount=99)
+    await recorder.keep("refund", refund["id"])
+
+
+async def unknown_outcome_found(recorder: Recorder) -> None:
+    payment = await recorder.pay(fault="error_after_charge")
+    await recorder.settled(payment, "captured")
+    await recorder.keep("unknown_outcome_found", payment["id"])
+
+
+async def unknown_outcome_not_found(recorder: Recorder) -> None:
+    payment = await recorder.pay(fault="timeout_before_charge")
+    await recorder.settled(payment, "failed")
+    await recorder.keep("unknown_outcome_not_found", payment["id"])
+
+
+async def unknown_capture_found(recorder: Recorder) -> None:
+    payment = await recorder.pay(fault="capture:error_after_charge", capture_method="manual")
+    answered(await recorder.shop.capture(payment), 202)
+    await recorder.settled(payment, "captured")
+    await recorder.keep("unknown_capture_found", payment["id"])
+
+
+async def amount_mismatch_reversed(recorder: Recorder) -> None:
+    payment = await recorder.pay(fault="amount_mismatch")
+    await recorder.settled(payment, "failed")
+    await recorder.keep("amount_mismatch_reversed", payment["id"])
+
+
+async def resumed_after_terminate(recorder: Recorder) -> None:
+    """The second run, which loads everything from Postgres and carries the capture on."""
+    payment = await recorder.pay(capture_method="manual")
+    await recorder.temporal.get_workflow_handle(payment["id"]).terminate("recorded")
+    answered(await recorder.shop.capture(payment), 200)
+    await recorder.keep("resumed_after_terminate", payment["id"])
+
+
+async def takeover_sent_by_the_owner(recorder: Recorder) -> None:
+    """Another process ran the task; the one that holds the card was asked through its own queue, and sent."""
+    async with process_without_workflows(recorder.stack, answers=True) as process:
+        payment_id = await process.create()
+        await recorder.settled({"id": payment_id}, "captured")
+    await recorder.keep("takeover_sent_by_the_owner", payment_id)
+
+
+async def takeover_without_the_owner(recorder: Recorder) -> None:
+    """The process that holds the card never answered: inquired about, reversed, failed with `card_data_lost`."""
+    async with process_without_workflows(recorder.stack, answers=False) as process:
+        payment_id = await process.create()
+        payment = await recorder.settled({"id": payment_id}, "failed")
+    assert payment["last_error"]["code"] == "card_data_lost", payment
+    await recorder.keep("takeover_without_the_owner", payment_id)
+
+
+async def late_success_reversed(recorder: Recorder) -> None:
+    payment = await recorder.pay(fault="timeout_before_charge")
+    await recorder.settled(payment, "failed")
+    async with open_runtime(settings_of(recorder.stack)) as runtime:
+        late = Approved("late-1", payment["amount"], payment["currency"])
+        await runtime.recorder.record(Subject(payment["id"], payment["id"]), attempt=1, fact=late)
+        reversal_id = runtime.ids.reversal(reference=attempt_reference(payment["id"], 1))
+    await eventually(lambda: started(recorder.temporal, reversal_id))
+    await recorder.keep("late_success_reversed", reversal_id)
+
+
+async def expiry(recorder: Recorder) -> None:
+    payment = await recorder.pay(capture_method="manual")
+    await recorder.settled(payment, "authorized")
+    await recorder.keep("expiry", payment["id"])
+
+
+@dataclass(frozen=True)
+class Process:
+    """An API process as far as it admits payments and, perhaps, answers on its own task queue."""
+
+    runtime: Runtime
+    admission: Admission
+
+    async def create(self) -> str:
+        """The id of a payment that was admitted here and is carried out elsewhere."""
+        async with self.runtime.database.transaction() as connection:
+            ids = {merchant.name: merchant.id for merchant in await list_merchants(connection)}
+        key = fresh_key()
+        caller = Caller(ids[NAMES_OF_MERCHANTS[0]], "test")
+        number, cvc = str(CARD["number"]), str(CARD["cvc"])
+        await self.admission.create_payment(
+            Post(caller=caller, key=key, fingerprint=key.encode(), request_id=key),
+            NewPayment(
+                amount_minor=1099,
+                currency="INR",
+                capture_method="automatic",
+                card=Card(number, 12, 2030, cvc),
+                payment_method={"type": "card", "card": {"brand": "visa", "last4": number[-4:]}},
+            ),
+        )
+        return self.runtime.ids.payment(merchant_id=caller.merchant_id, mode=caller.mode, key=key)
+
+
+@asynccontextmanager
+async def process_without_workflows(stack: DevStack, *, answers: bool) -> AsyncIterator[Process]:
+    """Its starts are never eager, since its client has no workflow worker."""
+    async with open_runtime(settings_of(stack)) as runtime, AsyncExitStack() as open_until_done:
+        client = await connect(runtime)
+        attempting = Attempting(
+            rights=runtime.rights,
+            claimant=Claimant(runtime.database, runtime.rights),
+            recorder=runtime.recorder,
+            connectors=runtime.connectors,
+        )
+        if answers:
+            queue = owner_queue(runtime.rights.owner)
+            worker = Worker(client, task_queue=queue, activities=[attempting.authorize])
+            await open_until_done.enter_async_context(worker)
+        yield Process(runtime, Admission(runtime, client))
+
+
+def settings_of(stack: DevStack) -> Settings:
+    """What the product's processes are told."""
+    prefix = "PAYONCE_"
+    given = {name: value for name, value in stack.product_environ().items() if name.startswith(prefix)}
+    known = {name.removeprefix(prefix).lower(): value for name, value in given.items()}
+    return Settings(**{name: value for name, value in known.items() if name in Settings.model_fields})  # type: ignore[arg-type]  # pydantic reads the texts
+
+
+async def started(temporal: Client, workflow_id: str) -> bool:
+    """Whether the workflow is there."""
+    found = [one.id async for one in temporal.list_workflows(f"WorkflowId = '{workflow_id}'")]
+    return bool(found)
+
+
+Scenario = Callable[[Recorder], Coroutine[Any, Any, None]]
+SCENARIOS: tuple[Scenario, ...] = (
+    automatic,
+    declined,
+    manual_with_two_captures,
+    void,
+    refund,
+    unknown_outcome_found,
+    unknown_outcome_not_found,
+    unknown_capture_found,
+    amount_mismatch_reversed,
+    resumed_after_terminate,
+    takeover_sent_by_the_owner,
+    takeover_without_the_owner,
+    late_success_reversed,
+)
+
+
+async def record_all() -> None:
+    """Every history is new."""
+    FOLDER.mkdir(exist_ok=True)
+    async with running() as stack:
+        await record(stack, *SCENARIOS)
+    with tempfile.TemporaryDirectory() as directory:
+        acquirer = Acquirer(
+            Path(directory) / "ledger.sqlite", ("--authorization-validity-s", str(VALIDITY_S))
+        )
+        try:
+            await acquirer.start()
+            parts = [part for part in (*INFRASTRUCTURE, *PRODUCT) if part != "acquirer"]
+            url = {"PAYONCE_SANDBOX_ACQUIRER_URL": str(acquirer.client.base_url)}
+            async with running(*parts, environ=url) as stack:
+                await record(stack, expiry)
+        finally:
+            await acquirer.close()
+
+
+async def record(stack: DevStack, *scenarios: Scenario) -> None:
+    """The scenarios' histories are recorded, all at once."""
+    temporal = await Client.connect(stack.temporal_address)
+    async with merchant_with(stack.api_url, stack.api_key) as shop:
+        recorder = Recorder(stack, shop, temporal)
+        async with asyncio.TaskGroup() as group:
+            for scenario in scenarios:
+                group.create_task(scenario(recorder))
+
+
+def main() -> None:
+    before = {name: path_of(name).stat().st_mtime_ns for name in NAMES if path_of(name).exists()}
+    asyncio.run(record_all())
+    missing = [name for name in NAMES if not path_of(name).exists()]
+    stale = [name for name, at in before.items() if path_of(name).stat().st_mtime_ns == at]
+    if missing or stale:
+        sys.exit(f"not recorded: {', '.join(missing + stale)}")
+
+
+if __name__ == "__main__":
+    main()
