@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from temporalio import activity
@@ -13,13 +13,16 @@ from activities.messages import OperationRequest, Progress
 from activities.options import HEARTBEAT_EVERY_S
 from activities.progress import after_recording, as_found
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Fact, Unknown, Unsent
+from payonce.domain.operations import AttemptState, OperationKind
+from payonce.domain.outcomes import Approved, Fact, Unknown, Unsent
 
 if TYPE_CHECKING:
     from payonce.claims import Claimant, Right, Rights, Standing
     from payonce.connectors.base import Connector
+    from payonce.domain.settlement import Settlement
     from payonce.storage.recording import Recorder
+
+LATE_INQUIRIES_MAX = 20  # the schedule reaches every acquirer's finality long before
 
 
 class Attempting:
@@ -32,6 +35,7 @@ class Attempting:
         self._claimant = claimant
         self._recorder = recorder
         self._connectors = connectors
+        self._sending: set[asyncio.Task[Progress]] = set()
 
     @activity.defn
     async def authorize(self, request: OperationRequest) -> Progress:
@@ -62,9 +66,20 @@ class Attempting:
             if claimed.kind == "standing":
                 return await self._found(request, claimed)
             right = claimed
+        task = asyncio.create_task(self._send_and_record(request, right))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
         async with _heartbeats():
-            fact = await self._send(right)
-            return await self._record(request, right, fact)
+            return await asyncio.shield(task)
+
+    async def _send_and_record(self, request: OperationRequest, right: Right) -> Progress:
+        """What was begun is ended and recorded, whatever becomes of the run.
+
+        The SDK cancels a local activity whose workflow task has timed out: a process that was stopped wakes up to
+        that, and would forget what it is just sending.
+        """
+        fact = await self._send(right)
+        return await self._record(request, right, fact)
 
     async def _send(self, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""
@@ -86,15 +101,52 @@ class Attempting:
         )
         if isinstance(fact, Unsent) and request.kind is OperationKind.AUTHORIZE:
             self._rights.keep_unsent(request.operation_id, right)
+        if isinstance(fact, Unknown) and _overtaken(settlement):
+            await self._ask_late(request, right)
         return after_recording(settlement, connector.capabilities.inquiry, may_retry=True)
 
+    async def _ask_late(self, request: OperationRequest, right: Right) -> None:
+        """What this process sent after others had proven the attempt unsent is recorded, if it was approved.
+
+        It was stopped between its last check and the socket, for longer than its call may take: nobody else asks
+        any more, and an acquirer may accept what it was told to block (`design.md` §2 rule 9).
+        """
+        connector = self._connectors[right.connector_account]
+        schedule, finality_s = connector.capabilities.inquiry, connector.capabilities.finality_s
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for inquiries in range(LATE_INQUIRIES_MAX):
+            delay_s = schedule.delay_s(inquiries=inquiries, since_s=clock() - began)
+            if delay_s is None:
+                return
+            await asyncio.sleep(delay_s)
+            final = clock() - began >= finality_s
+            with suppress(ConnectorError):
+                found = await connector.inquire(right.call)
+                if isinstance(found, Approved):
+                    await self._record(request, right, found)
+                    return
+                if final:
+                    return
+
     async def _found(self, request: OperationRequest, standing: Standing) -> Progress:
-        """A run that may not send leaves the claim alone; from now on the operation is answered with 202."""
+        """A run that may not send leaves the claim alone; from now on the operation is answered with 202.
+
+        A local run at the owner itself sends to the owner's queue, too: between its look for the right and its
+        look at the row, a request of this process may have claimed anew and not granted the right yet.
+        """
         schedule = self._connectors[standing.payment.connector_account].capabilities.inquiry
-        progress = as_found(standing, schedule, here=self._rights.owner)
+        here = "" if activity.info().is_local else self._rights.owner
+        progress = as_found(standing, schedule, here=here)
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
         return progress
+
+
+def _overtaken(settlement: Settlement) -> bool:
+    """Whether others have settled the attempt as not processed while it was under way here."""
+    attempt = settlement.attempt
+    return attempt is not None and attempt.state is AttemptState.NOT_PROCESSED
 
 
 @asynccontextmanager

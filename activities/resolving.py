@@ -37,8 +37,8 @@ class Resolving:
         schedule = connector.capabilities.inquiry
         progress = as_found(standing, schedule, here="")
         attempt = standing.attempt
-        if attempt is None or progress.kind not in ("inquiry_due", "not_owner"):
-            return progress
+        if attempt is None or progress.kind != "inquiry_due":
+            return progress  # while its owner may still send, that one is asked again
         await self._recorder.defer(request.subject)
         try:
             found = await connector.inquire(self._cases.call(standing, attempt))

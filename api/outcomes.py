@@ -110,6 +110,7 @@ class Outcomes:
             found = await self._look(operation, waiter, right)
             if found is not None and (found.answer is not None or preferred.over):
                 return found
+            await self._give_back_lapsed(operation, right)
         await self._give_back(operation, right)
         deferred = await self._defer(payment, operation)
         if deferred.answer is not None or preferred.over:
@@ -179,6 +180,15 @@ class Outcomes:
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took is given back. Raises `Unavailable` then."""
         if right is not None and self._runtime.rights.withdraw(operation.id):
+            await self._release(operation, right)
+            raise Unavailable
+
+    async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
+        """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
+
+        Such a run would inquire, and a create that was never sent would end as failed. Raises `Unavailable` then.
+        """
+        if right is not None and self._runtime.rights.lapse(operation.id):
             await self._release(operation, right)
             raise Unavailable
 

@@ -24,7 +24,7 @@ from payonce.storage import attempts, payments
 from payonce.storage.database import CommitUnknown, Database, database_now
 
 SEND_WITHIN_S = attempts.SEND_WITHIN.total_seconds()  # on the owner's own clock
-UNSENT_KEPT_S = 60.0  # longer than a workflow tries again
+KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
 RIGHTS_MAX = 10_000  # beyond this a process admits nothing more
 
 log = get_logger(__name__)
@@ -58,6 +58,7 @@ class Rights:
         self.owner = random_id("boot")
         self._rights: dict[str, Right] = {}
         self._unsent: dict[str, Right] = {}
+        self._forgetting: asyncio.TimerHandle | None = None
 
     @property
     def full(self) -> bool:
@@ -66,6 +67,7 @@ class Rights:
     def grant(self, operation_id: str, right: Right) -> None:
         """The claim is committed: whoever takes the right may send."""
         self._rights[operation_id] = right
+        self._forget_later()
 
     def take(self, operation_id: str) -> Right | None:
         """The right, which nobody else can take any more; None when it was taken, withdrawn or never here."""
@@ -74,7 +76,7 @@ class Rights:
     def keep_unsent(self, operation_id: str, right: Right) -> None:
         """The attempt is recorded as not sent: its card may serve a further attempt, which needs a new claim."""
         self._unsent[operation_id] = right
-        asyncio.get_running_loop().call_later(UNSENT_KEPT_S, self._forget, operation_id, right)
+        self._forget_later()
 
     def take_unsent(self, operation_id: str) -> Right | None:
         """What a further attempt needs of an unsent one; taken before that attempt is claimed."""
@@ -86,10 +88,28 @@ class Rights:
         unsent = self._unsent.pop(operation_id, None)
         return right is not None or unsent is not None
 
-    def _forget(self, operation_id: str, right: Right) -> None:
-        """A card that nobody came for leaves the memory."""
-        if self._unsent.get(operation_id) is right:
-            del self._unsent[operation_id]
+    def lapse(self, operation_id: str) -> bool:
+        """A right that nobody took in time is withdrawn: no run can use it any more. False: there is none."""
+        right = self._rights.get(operation_id)
+        if right is None or right.holds():
+            return False
+        del self._rights[operation_id]
+        return True
+
+    def _forget_later(self) -> None:
+        """One timer for all: a card that nobody came for leaves the memory."""
+        if self._forgetting is None:
+            loop = asyncio.get_running_loop()
+            self._forgetting = loop.call_later(KEPT_S, self._forget)
+
+    def _forget(self) -> None:
+        self._forgetting = None
+        for kept in (self._rights, self._unsent):
+            for operation_id, right in list(kept.items()):
+                if right.clock() > right.deadline + KEPT_S:
+                    del kept[operation_id]
+        if self._rights or self._unsent:
+            self._forget_later()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,244 @@
+"""A migrated Postgres with one merchant, and the rows that a test needs in it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain.ids import IdFactory, random_id
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage import attempts, idempotency, payments
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.idempotency import Key
+from payonce.storage.merchants import create_merchant
+from payonce.storage.recording import Recorder
+from payonce.wakeups import WakeUps
+from tests.support.eventually import eventually
+from tests.unit import rows
+
+IDS = IdFactory(b"s" * 32, cell="t")
+
+
+class FakeRedis:
+    """Remembers what was published."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str]] = []
+
+    async def publish(self, channel: str, message: str) -> int:
+        self.published.append((channel, message))
+        return 0
+
+
+class FlakyDatabase(Database):
+    """A database whose next transactions end as `ends` says, one after the other; then all is well again.
+
+    `"lost answer"`: the commit holds, and nobody hears of it. `"lost commit"`: it does not hold, and nobody can
+    tell. `"down"`: it does not hold, and everybody knows.
+    """
+
+    ends: list[str]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        end = self.ends.pop(0) if self.ends else ""
+        async with super().transaction() as connection:
+            yield connection
+            if end == "lost commit":
+                raise CommitUnknown
+            if end == "down":
+                raise StorageUnavailable
+        if end == "lost answer":
+            raise CommitUnknown
+
+
+@dataclass
+class Ledger:
+    """One merchant's payments, written as admission writes them."""
+
+    url: str
+    database: Database
+    merchant_id: str
+    redis: FakeRedis = field(default_factory=FakeRedis)
+
+    def recorder(self, database: Database | None = None) -> Recorder:
+        wakeups = WakeUps(self.redis)  # type: ignore[arg-type]  # all that it calls is `publish`
+        return Recorder(database or self.database, IDS, wakeups)
+
+    @asynccontextmanager
+    async def flaky(self, *ends: str) -> AsyncIterator[FlakyDatabase]:
+        """A second pool on the same database, whose transactions end so."""
+        database = FlakyDatabase(self.url, pool_size=2)
+        database.ends = list(ends)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    async def add_payment(self, status: PaymentStatus = PaymentStatus.INIT, **changes: Any) -> Payment:
+        """A payment in this status; `sequence` 0, since none of its events are here."""
+        values = {
+            "id": random_id("pay"),
+            "merchant_id": self.merchant_id,
+            "idempotency_key": random_id("key"),
+            "sequence": 0,
+            "capture_before": datetime.now(UTC) + timedelta(days=7) if status.capturable else None,
+        }
+        added = rows.payment(status, **{**values, **changes})
+        async with self.database.transaction() as connection:
+            await payments.insert_payment(connection, added)
+        return added
+
+    async def add_operation(
+        self,
+        of: Payment,
+        kind: OperationKind,
+        *,
+        claimed: bool = True,
+        state: AttemptState = AttemptState.CLAIMED,
+        sweep_in_s: float = 10.0,
+        **changes: Any,
+    ) -> Operation:
+        """The operation, admitted: its key, its reservation and, when `claimed`, its first attempt."""
+        id_ = of.id if kind is OperationKind.AUTHORIZE else random_id("op")
+        values = {"id": id_, "payment_id": of.id, "merchant_id": of.merchant_id, **changes}
+        added = rows.operation(kind, **values)
+        now = datetime.now(UTC)
+        async with self.database.transaction() as connection:
+            locked = await payments.lock_payment(connection, of.id)
+            assert locked is not None
+            await payments.save_payment(connection, locked, _reserved(locked, added))
+            await payments.insert_operation(connection, added, sweep_at=now + timedelta(seconds=sweep_in_s))
+            await idempotency.claim_key(connection, self.key(added))
+            if claimed:
+                await _claim(connection, added, state)
+        return added
+
+    def key(self, of: Operation, **changes: Any) -> Key:
+        """The key whose request the operation is."""
+        values: dict[str, Any] = {
+            "merchant_id": of.merchant_id,
+            "mode": of.mode,
+            "key": f"key of {of.id}",
+            "fingerprint": b"f",
+            "operation_id": of.id,
+            "location": f"/v1/payments/{of.payment_id}",
+            "request_id": "req_1",
+            "created_at": datetime.now(UTC),
+        }
+        return Key(**{**values, **changes})
+
+    async def add_endpoint(self, *events: str, enabled: bool = True) -> Endpoint:
+        endpoint = Endpoint(
+            id=random_id("we"),
+            merchant_id=self.merchant_id,
+            mode="test",
+            url="https://merchant.example/hook",
+            events=events or ("*",),
+            description=None,
+            ordered=False,
+            enabled=enabled,
+            secret="whsec_test",
+            created_at=datetime.now(UTC),
+        )
+        async with self.database.transaction() as connection:
+            await insert_endpoint(connection, endpoint)
+        return endpoint
+
+    async def payment(self, id_: str) -> Payment:
+        async with self.database.transaction() as connection:
+            found = await payments.get_payment(connection, id_)
+        assert found is not None
+        return found
+
+    async def operation(self, id_: str) -> Operation:
+        async with self.database.transaction() as connection:
+            found = await payments.find_operation(connection, id_)
+        assert found is not None
+        return found
+
+    async def latest(self, operation_id: str) -> Attempt:
+        async with self.database.transaction() as connection:
+            found = await attempts.latest_attempt(connection, operation_id)
+        assert found is not None
+        return found
+
+    async def stored_key(self, of: Operation) -> Key:
+        async with self.database.transaction() as connection:
+            found = await idempotency.find_key(
+                connection, merchant_id=of.merchant_id, mode=of.mode, key=self.key(of).key
+            )
+        assert found is not None
+        return found
+
+    async def events(self, payment_id: str) -> list[tuple[int, str]]:
+        """The payment's events, oldest first."""
+        query = "SELECT sequence, type FROM events WHERE payment_id = :id ORDER BY sequence"
+        return [(row.sequence, row.type) for row in await self.rows(query, id=payment_id)]
+
+    async def rows(self, query: str, **values: Any) -> list[Any]:
+        async with self.database.transaction() as connection:
+            result = await connection.execute(text(query), values)
+            return list(result) if result.returns_rows else []
+
+    async def count(self, table: str) -> int:
+        found = await self.rows(f"SELECT count(*) AS n FROM {table}")
+        return int(found[0].n)
+
+    async def waits_for_a_lock(self, task: "asyncio.Task[Any]") -> None:
+        """Returns once some connection waits for a row that another holds; the task is not done by then."""
+
+        async def waiting() -> bool:
+            assert not task.done(), "nothing held it up"
+            query = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            return bool((await self.rows(query))[0].n)
+
+        await eventually(waiting)
+
+
+def subject(of: Operation) -> Subject:
+    return Subject(of.payment_id, of.id)
+
+
+@asynccontextmanager
+async def open_ledger(url: str) -> AsyncIterator[Ledger]:
+    """A ledger with a merchant in an empty, migrated database."""
+    database = Database(url, pool_size=20)
+    try:
+        async with database.transaction() as connection:
+            merchant = await create_merchant(connection, name="Shop")
+        yield Ledger(url, database, merchant.id)
+    finally:
+        await database.close()
+
+
+def _reserved(payment: Payment, of: Operation) -> Payment:
+    """The payment with what the operation holds of it."""
+    if of.kind.exclusive:
+        return replace(payment, pending_operation=rows.under_way(of))
+    if of.kind is OperationKind.REFUND:
+        held = payment.amount_refund_pending_minor + of.amount_minor
+        return replace(payment, amount_refund_pending_minor=held)
+    return payment
+
+
+async def _claim(connection: AsyncConnection, of: Operation, state: AttemptState) -> None:
+    await attempts.insert_claim(
+        connection,
+        of,
+        number=1,
+        connector="sandbox_card",
+        connector_account="account_1",
+        owner="boot_1",
+        token="run_1",
+    )
+    before = await attempts.find_attempt(connection, of.id, 1)
+    assert before is not None
+    await attempts.save_attempt(connection, before, replace(before, state=state))

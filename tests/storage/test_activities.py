@@ -1,0 +1,384 @@
+"""The activities over a real Postgres and a connector that says what a test says."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.attempting import Attempting
+from activities.messages import (
+    InquiryDue,
+    NothingSent,
+    NotOwner,
+    OperationRequest,
+    Progress,
+    ReversalDue,
+    Settled,
+)
+from activities.resolving import Resolving
+from payonce.cases import Cases
+from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, call_of, suspend_aware_clock
+from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.outcomes import (
+    DeclineCode,
+    Declined,
+    FailureCode,
+    Inquiry,
+    NotFound,
+    NotProcessed,
+    Pending,
+    Reply,
+    Reversed,
+)
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from tests.storage.ledger import IDS, Ledger, subject
+from tests.unit.rows import approval
+
+K, S, A = OperationKind, PaymentStatus, AttemptState
+CAPABILITIES = Capabilities(
+    methods=frozenset({"card"}),
+    call_deadline_s=10,
+    finality_s=10,
+    inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
+    reversal_by_reference=True,
+)
+LONG_AGO = timedelta(minutes=1)  # longer than claim, call and finality take
+
+
+@dataclass
+class FakeConnector:
+    """One acquirer that answers as told, and remembers what it was asked."""
+
+    answers: dict[str, Reply | Inquiry | Exception] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    capabilities: Capabilities = CAPABILITIES
+    before: Callable[[], Any] | None = None
+
+    async def send(self, call: Call, *, may_send: MaySend) -> Any:
+        if not may_send():
+            raise NotSent
+        return await self._answer("send", call)
+
+    async def inquire(self, call: Call) -> Any:
+        return await self._answer("inquire", call)
+
+    async def reverse(self, call: Call) -> Any:
+        return await self._answer("reverse", call)
+
+    async def _answer(self, name: str, call: Call) -> Any:
+        self.calls.append((name, call.reference))
+        if self.before is not None:
+            await self.before()
+        answer = self.answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Process:
+    """The activities of one process, and its rights."""
+
+    ledger: Ledger
+    connector: Any
+    rights: Rights = field(default_factory=Rights)
+
+    async def attempt(self, of: Operation, *, local: bool = True) -> Progress:
+        attempting = Attempting(
+            rights=self.rights,
+            claimant=Claimant(self.ledger.database, self.rights),
+            recorder=self.ledger.recorder(),
+            connectors={"account_1": self.connector},
+        )
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, is_local=local)
+        run = getattr(attempting, of.kind)
+        progress: Progress = await environment.run(run, request(of))
+        return progress
+
+    async def resolve(self, name: str, of: Operation) -> Any:
+        resolving = Resolving(
+            cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
+            recorder=self.ledger.recorder(),
+            connectors={"account_1": self.connector},
+        )
+        return await ActivityEnvironment().run(getattr(resolving, name), request(of))
+
+
+def request(of: Operation) -> OperationRequest:
+    return OperationRequest(of.payment_id, of.id, of.kind)
+
+
+async def capture_of(ledger: Ledger, **changes: Any) -> Operation:
+    return await ledger.add_operation(await ledger.add_payment(S.AUTHORIZED), K.CAPTURE, **changes)
+
+
+async def age(ledger: Ledger, of: Operation) -> None:
+    """The claim is so old that NOT_FOUND proves something."""
+    query = "UPDATE attempts SET send_before = send_before - :age WHERE operation_id = :id"
+    await ledger.rows(query, age=LONG_AGO, id=of.id)
+
+
+@pytest.fixture
+def connector() -> FakeConnector:
+    return FakeConnector()
+
+
+@pytest.fixture
+def process(shared_ledger: Ledger, connector: FakeConnector) -> Process:
+    return Process(shared_ledger, connector)
+
+
+async def test_an_attempt_is_claimed_sent_and_recorded(process: Process, connector: FakeConnector) -> None:
+    capture = await capture_of(process.ledger, claimed=False)
+    connector.answers["send"] = approval(capture)
+    progress = await process.attempt(capture)
+    assert isinstance(progress, Settled)
+    assert (progress.status, progress.open) == ("captured", False)
+    assert connector.calls == [("send", f"{capture.id}-1")]
+
+
+async def test_the_claim_is_committed_before_the_first_byte(
+    process: Process, connector: FakeConnector
+) -> None:
+    capture = await capture_of(process.ledger, claimed=False)
+    found: list[AttemptState] = []
+
+    async def look() -> None:
+        found.append((await process.ledger.latest(capture.id)).state)
+
+    connector.before = look
+    connector.answers["send"] = approval(capture)
+    await process.attempt(capture)
+    assert found == [A.CLAIMED]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "progress"),
+    [
+        (OutcomeUnknown("reset"), A.UNKNOWN, InquiryDue),
+        (NotSent(), A.NOT_SENT, NothingSent),
+        (Rejected(), A.NOT_SENT, NothingSent),
+        (RateLimited(retry_after_s=1), A.NOT_SENT, NothingSent),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+async def test_an_error_is_unknown_unless_nothing_was_provably_sent(
+    process: Process, connector: FakeConnector, error: Exception, state: AttemptState, progress: type
+) -> None:
+    capture = await capture_of(process.ledger, claimed=False)
+    connector.answers["send"] = error
+    assert isinstance(await process.attempt(capture), progress)
+    assert (await process.ledger.latest(capture.id)).state is state
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_a_second_run_of_an_attempt_never_sends(
+    process: Process, connector: FakeConnector, local: bool
+) -> None:
+    """Whether in the same process or in another one."""
+    capture = await capture_of(process.ledger, claimed=False)
+    connector.answers["send"] = OutcomeUnknown("timeout")
+    for again in (process, process, Process(process.ledger, connector)):
+        assert isinstance(await again.attempt(capture, local=local), InquiryDue)
+    assert connector.calls == [("send", f"{capture.id}-1")]
+
+
+async def test_a_right_whose_time_is_over_is_not_used(process: Process, connector: FakeConnector) -> None:
+    paid = await process.ledger.add_payment()
+    authorization = await process.ledger.add_operation(paid, K.AUTHORIZE)
+    call = call_of(paid, authorization, reference=f"{authorization.id}-1")
+    late = Right(call, 1, "account_1", deadline=suspend_aware_clock() - 0.001)
+    process.rights.grant(authorization.id, late)
+    progress = await process.attempt(authorization)
+    assert isinstance(progress, NothingSent)
+    assert connector.calls == []
+    assert (await process.ledger.latest(authorization.id)).state is A.NOT_SENT
+
+
+async def test_a_create_is_sent_by_the_process_that_holds_the_right(
+    process: Process, connector: FakeConnector
+) -> None:
+    paid = await process.ledger.add_payment()
+    authorization = await process.ledger.add_operation(paid, K.AUTHORIZE)
+    connector.answers["send"] = approval(authorization)
+    other = Process(process.ledger, connector)
+    assert await other.attempt(authorization) == NotOwner("boot_1")
+    call = call_of(paid, authorization, reference=f"{authorization.id}-1")
+    process.rights.grant(authorization.id, Right(call, 1, "account_1", suspend_aware_clock() + SEND_WITHIN_S))
+    assert isinstance(await process.attempt(authorization, local=False), Settled)
+    assert isinstance(await other.attempt(authorization), Settled)
+    assert connector.calls == [("send", f"{authorization.id}-1")]
+
+
+async def test_an_unsent_capture_is_sent_again_under_a_reference_of_its_own(
+    process: Process, connector: FakeConnector
+) -> None:
+    capture = await capture_of(process.ledger, claimed=False)
+    connector.answers["send"] = NotSent()
+    await process.attempt(capture)
+    connector.answers["send"] = approval(capture)
+    assert isinstance(await process.attempt(capture), Settled)
+    assert connector.calls == [("send", f"{capture.id}-1"), ("send", f"{capture.id}-2")]
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [(None, "captured"), (Declined(DeclineCode.DO_NOT_HONOR), "authorized"), (Reversed(), "authorized")],
+    ids=str,
+)
+async def test_what_an_inquiry_finds_counts_at_once(
+    process: Process, connector: FakeConnector, found: Inquiry | None, status: str
+) -> None:
+    capture = await capture_of(process.ledger, state=A.UNKNOWN)
+    connector.answers["inquire"] = found or approval(capture)
+    progress = await process.resolve("inquire", capture)
+    assert isinstance(progress, Settled)
+    assert progress.status == status
+    assert connector.calls == [("inquire", f"{capture.id}-1")]
+
+
+@pytest.mark.parametrize("state", [A.CLAIMED, A.UNKNOWN])
+async def test_not_found_proves_nothing_before_finality(
+    process: Process, connector: FakeConnector, state: AttemptState
+) -> None:
+    capture = await capture_of(process.ledger, state=state)
+    connector.answers["inquire"] = NotFound()
+    assert isinstance(await process.resolve("inquire", capture), InquiryDue)
+    assert isinstance(await process.resolve("reverse", capture), InquiryDue)
+    assert [name for name, _ in connector.calls] == ["inquire"]
+    assert (await process.ledger.operation(capture.id)).status is OperationStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    "answer", [Pending("acq-1"), OutcomeUnknown("timeout"), RateLimited(retry_after_s=1)]
+)
+async def test_a_doubtful_inquiry_is_repeated(
+    process: Process, connector: FakeConnector, answer: Inquiry | Exception
+) -> None:
+    capture = await capture_of(process.ledger, state=A.UNKNOWN)
+    await age(process.ledger, capture)
+    connector.answers["inquire"] = answer
+    assert isinstance(await process.resolve("inquire", capture), InquiryDue)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "code"),
+    [
+        (K.AUTHORIZE, A.CLAIMED, "card_data_lost"),
+        (K.AUTHORIZE, A.UNKNOWN, "not_processed"),
+        (K.CAPTURE, A.CLAIMED, "not_processed"),
+    ],
+)
+async def test_not_found_after_finality_is_reversed_first_and_then_failed(
+    process: Process, connector: FakeConnector, kind: OperationKind, state: AttemptState, code: str
+) -> None:
+    paid = await process.ledger.add_payment(S.INIT if kind is K.AUTHORIZE else S.AUTHORIZED)
+    of = await process.ledger.add_operation(paid, kind, state=state)
+    await age(process.ledger, of)
+    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    assert isinstance(await process.resolve("inquire", of), ReversalDue)
+    assert isinstance(await process.resolve("reverse", of), Settled)
+    assert connector.calls == [("inquire", f"{of.id}-1"), ("reverse", f"{of.id}-1")]
+    error = (await process.ledger.payment(paid.id)).last_error
+    assert error is not None
+    assert error["code"] == code
+
+
+async def test_a_success_that_comes_during_the_reversal_does_not_count(
+    process: Process, connector: FakeConnector
+) -> None:
+    """The reversal is marked in Postgres before it is sent: a success that it undoes is never recorded."""
+    capture = await capture_of(process.ledger, state=A.UNKNOWN)
+    await age(process.ledger, capture)
+
+    async def zombie() -> None:
+        await process.ledger.recorder().record(subject(capture), attempt=1, fact=approval(capture))
+
+    connector.before = zombie
+    connector.answers["reverse"] = Reversed()
+    assert isinstance(await process.resolve("reverse", capture), Settled)
+    after = await process.ledger.payment(capture.payment_id)
+    assert (after.status, after.amount_captured_minor) == (S.AUTHORIZED, 0)
+
+
+async def test_what_has_an_outcome_by_then_is_not_reversed(
+    process: Process, connector: FakeConnector
+) -> None:
+    capture = await capture_of(process.ledger, state=A.UNKNOWN)
+    await age(process.ledger, capture)
+    await process.ledger.recorder().record(subject(capture), attempt=1, fact=approval(capture))
+    assert isinstance(await process.resolve("reverse", capture), Settled)
+    assert connector.calls == []
+
+
+async def test_a_reversal_that_is_not_confirmed_is_repeated(
+    process: Process, connector: FakeConnector
+) -> None:
+    capture = await capture_of(process.ledger, state=A.UNKNOWN)
+    await age(process.ledger, capture)
+    connector.answers["reverse"] = OutcomeUnknown("timeout")
+    for _ in range(2):
+        assert isinstance(await process.resolve("reverse", capture), ReversalDue)
+    assert isinstance(await process.resolve("inquire", capture), ReversalDue)
+    connector.answers["reverse"] = Reversed()
+    assert isinstance(await process.resolve("reverse", capture), Settled)
+
+
+async def test_where_nothing_can_be_reversed_not_found_after_finality_is_proof_enough(
+    shared_ledger: Ledger,
+) -> None:
+    connector = FakeConnector(capabilities=replace(CAPABILITIES, reversal_by_reference=False))
+    connector.answers["inquire"] = NotFound()
+    capture = await capture_of(shared_ledger, state=A.UNKNOWN)
+    await age(shared_ledger, capture)
+    assert isinstance(await Process(shared_ledger, connector).resolve("inquire", capture), Settled)
+    assert (await shared_ledger.operation(capture.id)).status is OperationStatus.FAILED
+
+
+async def test_another_amount_that_cannot_be_reversed_calls_an_operator(shared_ledger: Ledger) -> None:
+    connector = FakeConnector(capabilities=replace(CAPABILITIES, reversal_by_reference=False))
+    capture = await capture_of(shared_ledger, claimed=False)
+    connector.answers["send"] = approval(capture, amount_minor=1)
+    process = Process(shared_ledger, connector)
+    assert isinstance(await process.attempt(capture), ReversalDue)
+    assert isinstance(await process.resolve("reverse", capture), ReversalDue)
+    after = await shared_ledger.payment(capture.payment_id)
+    assert after.review is not None
+    assert after.review["reason"] == "not_reversible"
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_create_that_was_never_sent_fails_only_if_somebody_was_told_to_wait(
+    process: Process, told: bool
+) -> None:
+    paid = await process.ledger.add_payment()
+    authorization = await process.ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
+    if told:
+        await process.ledger.recorder().defer(subject(authorization))
+    progress = await process.resolve("give_up", authorization)
+    assert isinstance(progress, Settled if told else NothingSent)
+    assert (await process.ledger.payment(paid.id)).status is (S.FAILED if told else S.INIT)
+
+
+async def test_a_late_success_is_undone_at_its_own_account(
+    process: Process, connector: FakeConnector
+) -> None:
+    capture = await capture_of(process.ledger)
+    recorder = process.ledger.recorder()
+    await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    await recorder.record(subject(capture), attempt=1, fact=approval(capture))
+    reversal = await process.ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
+    connector.answers["reverse"] = OutcomeUnknown("timeout")
+    assert isinstance(await process.resolve("reverse_late", reversal), ReversalDue)
+    connector.answers["reverse"] = Reversed()
+    for _ in range(2):
+        assert isinstance(await process.resolve("reverse_late", reversal), Settled)
+    assert connector.calls == [("reverse", f"{capture.id}-1")] * 2
+    assert (await process.ledger.operation(reversal.id)).status is OperationStatus.SUCCEEDED

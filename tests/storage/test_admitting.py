@@ -1,0 +1,112 @@
+"""Admission under the payment's row lock, with Temporal away: every limit holds, whatever runs in parallel."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.admission import Admission
+from api.commands import Post
+from api.outcomes import Result
+from payonce.claims import Rights
+from payonce.domain.errors import OperationInProgress
+from payonce.domain.payment import PaymentStatus
+from payonce.runtime import Runtime
+from payonce.settings import Settings
+from payonce.storage.merchants import Caller
+from payonce.wakeups import WakeUps
+from tests.storage.ledger import IDS, FakeRedis, Ledger
+
+
+class NoTemporal:
+    """A Temporal that nobody can reach."""
+
+    def get_workflow_handle(self, _id: str) -> "NoTemporal":
+        return self
+
+    async def start_workflow(self, *_args: Any, **_options: Any) -> None:
+        raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+
+    start_update = execute_update = start_workflow
+
+
+@pytest.fixture
+async def admission(ledger: Ledger) -> AsyncIterator[Admission]:
+    settings = Settings(
+        database_url=ledger.url,
+        redis_url="redis://nowhere",
+        temporal_address="nowhere",
+        derivation_key="d" * 32,  # type: ignore[arg-type]
+    )
+    redis: Any = FakeRedis()
+    recorder = ledger.recorder()
+    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
+    temporal: Any = NoTemporal()
+    yield Admission(runtime, temporal)
+    await recorder.drain()
+
+
+def post(ledger: Ledger, key: str) -> Post:
+    return Post(
+        caller=Caller(ledger.merchant_id, "test"), key=key, fingerprint=key.encode(), request_id=f"req_{key}"
+    )
+
+
+async def test_forty_refunds_at_once_never_exceed_what_was_captured(
+    ledger: Ledger, admission: Admission
+) -> None:
+    """Fails without `with_for_update`: each would see all of it refundable."""
+    paid = await ledger.add_payment(PaymentStatus.CAPTURED)
+
+    async def refund(number: int) -> Result:
+        return await admission.refund(
+            post(ledger, f"k{number}"), paid.id, amount_minor=70, reason=None, metadata={}
+        )
+
+    results = await asyncio.gather(*(refund(number) for number in range(40)))
+    kinds = Counter(result.answer.kind if result.answer else "202" for result in results)
+    assert kinds == {"202": 14, "amount_too_large": 26}
+    admitted = await ledger.rows("SELECT coalesce(sum(amount_minor), 0) AS held FROM operations")
+    assert admitted[0].held == 14 * 70
+    after = await ledger.payment(paid.id)
+    assert (after.amount_refund_pending_minor, after.refundable_minor) == (980, 20)
+
+
+async def test_of_a_capture_and_a_void_at_once_one_is_admitted(ledger: Ledger, admission: Admission) -> None:
+    paid = await ledger.add_payment(PaymentStatus.AUTHORIZED)
+    asked = [
+        admission.capture(post(ledger, f"c{n}"), paid.id, amount_minor=None, final=True) for n in range(5)
+    ] + [admission.void(post(ledger, f"v{n}"), paid.id, reason=None) for n in range(5)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, OperationInProgress)]
+    assert len(refused) == 9
+    assert await ledger.count("operations") == 1
+    assert await ledger.count("idempotency_keys") == 1  # what is refused as in progress uses no key up
+
+
+async def test_one_key_at_once_is_one_refund(ledger: Ledger, admission: Admission) -> None:
+    paid = await ledger.add_payment(PaymentStatus.CAPTURED)
+    asked = [
+        admission.refund(post(ledger, "same"), paid.id, amount_minor=100, reason=None, metadata={})
+        for _ in range(10)
+    ]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [result for result in results if isinstance(result, Result)]
+    assert await ledger.count("operations") == 1
+    assert (await ledger.payment(paid.id)).amount_refund_pending_minor == 100
+
+
+async def test_a_refund_that_nobody_carries_out_yet_is_pending_and_is_not_lost(
+    ledger: Ledger, admission: Admission
+) -> None:
+    paid = await ledger.add_payment(PaymentStatus.CAPTURED)
+    result = await admission.refund(post(ledger, "k"), paid.id, amount_minor=100, reason=None, metadata={})
+    assert result.answer is None
+    assert result.current is not None
+    assert json.loads(result.current)["status"] == "pending"
+    assert [type_ for _, type_ in await ledger.events(paid.id)] == ["refund.pending"]
+    assert len(await ledger.rows("SELECT id FROM operations WHERE sweep_at < now() + interval '15 s'")) == 1

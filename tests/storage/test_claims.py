@@ -1,0 +1,213 @@
+"""Who may send: one owner, once, by a claim that is committed before the first byte."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, Standing, call_of, suspend_aware_clock
+from payonce.domain.cards import Card
+from payonce.domain.errors import NotFound
+from payonce.domain.operations import AttemptState, Operation, OperationKind
+from payonce.domain.outcomes import FailureCode, Unsent
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage import attempts
+from payonce.storage.database import Database, StorageUnavailable
+from tests.storage.ledger import Ledger, subject
+
+K, S, A = OperationKind, PaymentStatus, AttemptState
+
+
+async def claim(database: Database, of: Operation, rights: Rights | None = None) -> Right | Standing:
+    return await Claimant(database, rights or Rights()).claim(payment_id=of.payment_id, operation_id=of.id)
+
+
+async def refund_of(shared_ledger: Ledger) -> Operation:
+    """A refund that nobody has claimed."""
+    paid = await shared_ledger.add_payment(S.CAPTURED)
+    return await shared_ledger.add_operation(paid, K.REFUND, claimed=False)
+
+
+def right_with_card(paid: Payment, of: Operation) -> Right:
+    call = replace(call_of(paid, of, reference=f"{of.id}-1"), card=Card("4242424242424242", 12, 2030))
+    return Right(call, 1, "account_1", suspend_aware_clock() + SEND_WITHIN_S)
+
+
+async def test_two_runs_race_and_one_of_them_may_send(shared_ledger: Ledger) -> None:
+    refund = await refund_of(shared_ledger)
+    found = await asyncio.gather(*(claim(shared_ledger.database, refund) for _ in range(6)))
+    rights = [one for one in found if isinstance(one, Right)]
+    assert len(rights) == 1
+    assert rights[0].call.reference == f"{refund.id}-1"
+    others = [one for one in found if isinstance(one, Standing)]
+    assert [one.attempt and one.attempt.state for one in others] == [A.CLAIMED] * 5
+
+
+async def test_the_claim_names_its_owner_and_how_long_it_may_send(shared_ledger: Ledger) -> None:
+    refund, rights = await refund_of(shared_ledger), Rights()
+    before = suspend_aware_clock()
+    right = await claim(shared_ledger.database, refund, rights)
+    assert isinstance(right, Right)
+    claimed = await shared_ledger.latest(refund.id)
+    assert claimed.owner == rights.owner
+    assert claimed.send_before - claimed.claimed_at == timedelta(seconds=SEND_WITHIN_S)
+    assert before + SEND_WITHIN_S <= right.deadline <= suspend_aware_clock() + SEND_WITHIN_S
+
+
+async def test_a_commit_that_held_unheard_gives_the_right_to_whoever_made_it(shared_ledger: Ledger) -> None:
+    refund = await refund_of(shared_ledger)
+    async with shared_ledger.flaky("lost answer") as flaky:
+        right = await claim(flaky, refund)
+    assert isinstance(right, Right)
+    assert right.attempt == (await shared_ledger.latest(refund.id)).number
+
+
+async def test_a_commit_that_did_not_hold_gives_nobody_the_right(shared_ledger: Ledger) -> None:
+    refund = await refund_of(shared_ledger)
+    async with shared_ledger.flaky("lost commit") as flaky:
+        found = await claim(flaky, refund)
+    assert isinstance(found, Standing)
+    assert found.attempt is None
+
+
+async def test_a_claim_made_meanwhile_by_another_is_not_taken_for_ours(shared_ledger: Ledger) -> None:
+    """Our commit was lost, and another run's claim is what is read back."""
+    refund = await refund_of(shared_ledger)
+
+    async with shared_ledger.flaky("lost commit") as flaky:
+        claimant = Claimant(flaky, Rights())
+        read_back = claimant._read_back
+
+        async def after_another(*args: object, **kwargs: object) -> Right | Standing:
+            await claim(shared_ledger.database, refund)
+            return await read_back(*args, **kwargs)  # type: ignore[arg-type]
+
+        claimant._read_back = after_another  # type: ignore[method-assign]
+        found = await claimant.claim(payment_id=refund.payment_id, operation_id=refund.id)
+    assert isinstance(found, Standing)
+    assert found.attempt is not None
+
+
+async def test_without_a_word_from_postgres_nobody_sends(shared_ledger: Ledger) -> None:
+    refund = await refund_of(shared_ledger)
+    async with shared_ledger.flaky("lost answer", "down") as flaky:
+        with pytest.raises(StorageUnavailable):
+            await claim(flaky, refund)
+
+
+@pytest.mark.parametrize("state", [state for state in A if state is not A.NOT_SENT])
+async def test_an_attempt_that_may_have_been_sent_is_never_claimed_again(
+    shared_ledger: Ledger, state: AttemptState
+) -> None:
+    paid = await shared_ledger.add_payment(S.CAPTURED)
+    refund = await shared_ledger.add_operation(paid, K.REFUND, state=state)
+    found = await claim(shared_ledger.database, refund)
+    assert isinstance(found, Standing)
+    assert (await shared_ledger.latest(refund.id)).number == 1
+
+
+async def test_an_unsent_attempt_is_followed_by_the_next(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment(S.CAPTURED)
+    refund = await shared_ledger.add_operation(paid, K.REFUND, state=A.NOT_SENT)
+    right = await claim(shared_ledger.database, refund)
+    assert isinstance(right, Right)
+    assert (right.attempt, right.call.reference) == (2, f"{refund.id}-2")
+
+
+async def test_a_create_is_claimed_only_where_its_card_is(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment()
+    authorization = await shared_ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
+    assert isinstance(await claim(shared_ledger.database, authorization), Standing)
+    rights = Rights()
+    rights.keep_unsent(authorization.id, right_with_card(paid, authorization))
+    right = await claim(shared_ledger.database, authorization, rights)
+    assert isinstance(right, Right)
+    assert right.call.card is not None
+    assert right.call.reference == f"{authorization.id}-2"
+    assert isinstance(await claim(shared_ledger.database, authorization, rights), Standing)
+
+
+async def test_an_operation_with_an_outcome_is_not_claimed(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment(S.CAPTURED)
+    refund = await shared_ledger.add_operation(paid, K.REFUND)
+    recorder = shared_ledger.recorder()
+    await recorder.record(subject(refund), attempt=1, fact=Unsent())
+    await recorder.give_up(subject(refund), code=FailureCode.NOT_PROCESSED)
+    assert isinstance(await claim(shared_ledger.database, refund), Standing)
+
+
+async def test_what_is_not_there_is_not_claimed(shared_ledger: Ledger) -> None:
+    refund = replace(await refund_of(shared_ledger), id="op_none")
+    with pytest.raises(NotFound):
+        await claim(shared_ledger.database, refund)
+
+
+async def test_a_claim_is_given_back_by_its_owner_only_and_only_once(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment()
+    authorization = await shared_ledger.add_operation(paid, K.AUTHORIZE)
+
+    async def release(owner: str) -> bool:
+        async with shared_ledger.database.transaction() as connection:
+            return await attempts.release(connection, operation_id=authorization.id, number=1, owner=owner)
+
+    assert not await release("boot_2")
+    assert (await shared_ledger.latest(authorization.id)).state is A.CLAIMED
+    assert await release("boot_1")
+    assert (await shared_ledger.latest(authorization.id)).state is A.NOT_SENT
+    assert not await release("boot_1")
+
+
+@pytest.mark.parametrize("state", [state for state in A if state is not A.CLAIMED])
+async def test_what_is_no_longer_claimed_is_not_given_back(
+    shared_ledger: Ledger, state: AttemptState
+) -> None:
+    paid = await shared_ledger.add_payment()
+    authorization = await shared_ledger.add_operation(paid, K.AUTHORIZE, state=state)
+    async with shared_ledger.database.transaction() as connection:
+        assert not await attempts.release(connection, operation_id=authorization.id, number=1, owner="boot_1")
+    assert (await shared_ledger.latest(authorization.id)).state is state
+
+
+async def test_a_right_is_taken_once(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment()
+    right = right_with_card(paid, await shared_ledger.add_operation(paid, K.AUTHORIZE))
+    rights = Rights()
+    rights.grant(paid.id, right)
+    assert rights.take(paid.id) is right
+    assert rights.take(paid.id) is None
+    assert not rights.withdraw(paid.id)
+
+
+async def test_a_withdrawn_right_is_gone_for_good(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment()
+    right = right_with_card(paid, await shared_ledger.add_operation(paid, K.AUTHORIZE))
+    rights = Rights()
+    rights.grant(paid.id, right)
+    assert rights.withdraw(paid.id)
+    assert rights.take(paid.id) is None
+    rights.keep_unsent(paid.id, right)
+    assert rights.withdraw(paid.id)
+    assert rights.take_unsent(paid.id) is None
+
+
+def test_a_right_ends_at_its_deadline() -> None:
+    now = [100.0]
+    right = Right(call=None, attempt=1, connector_account="a", deadline=105.0, clock=lambda: now[0])  # type: ignore[arg-type]
+    assert right.holds()
+    now[0] = 105.0
+    assert not right.holds()
+
+
+def test_each_boot_is_another_owner() -> None:
+    assert Rights().owner != Rights().owner
+
+
+async def test_not_found_proves_nothing_until_the_owner_the_call_and_finality_are_over(
+    shared_ledger: Ledger,
+) -> None:
+    paid = await shared_ledger.add_payment()
+    claimed = await shared_ledger.latest((await shared_ledger.add_operation(paid, K.AUTHORIZE)).id)
+    until = attempts.unanswered_until(claimed, call_deadline_s=10, finality_s=30)
+    assert until == claimed.send_before + timedelta(seconds=2 + 10 + 30)
+    assert until > datetime.now(UTC)

@@ -1,0 +1,142 @@
+"""The unique row that decides, for ever."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from payonce.domain.answers import Answer, AnswerKind
+from payonce.domain.errors import NotFound
+from payonce.storage import idempotency
+from payonce.storage.idempotency import ANSWER_KEPT, Key
+from tests.storage.ledger import Ledger
+
+NOW = datetime.now(UTC)
+ANSWER = Answer(AnswerKind.PAYMENT, b'{"id":"pay_1"}')
+
+
+def key_of(ledger: Ledger, name: str = "k", **changes: object) -> Key:
+    values: dict[str, object] = {
+        "merchant_id": ledger.merchant_id,
+        "mode": "test",
+        "key": name,
+        "fingerprint": b"f",
+        "operation_id": f"op_{name}",
+        "location": "/v1/payments/pay_1",
+        "request_id": "req_1",
+        "created_at": NOW,
+    }
+    return Key(**{**values, **changes})  # type: ignore[arg-type]
+
+
+async def claim(ledger: Ledger, key: Key) -> bool:
+    async with ledger.database.transaction() as connection:
+        return await idempotency.claim_key(connection, key)
+
+
+async def stored(ledger: Ledger, key: Key) -> Key | None:
+    async with ledger.database.transaction() as connection:
+        return await idempotency.find_key(connection, merchant_id=key.merchant_id, mode=key.mode, key=key.key)
+
+
+async def test_a_key_is_claimed_once_however_many_try(ledger: Ledger) -> None:
+    tries = [key_of(ledger, request_id=f"req_{n}") for n in range(10)]
+    claimed = await asyncio.gather(*(claim(ledger, key) for key in tries))
+    assert claimed.count(True) == 1
+    found = await stored(ledger, tries[0])
+    assert found is not None
+    assert found.request_id == tries[claimed.index(True)].request_id
+
+
+async def test_a_key_belongs_to_one_merchant_in_one_mode(ledger: Ledger) -> None:
+    assert await claim(ledger, key_of(ledger))
+    assert await claim(ledger, key_of(ledger, mode="live"))
+    assert await stored(ledger, key_of(ledger, merchant_id="mer_other")) is None
+
+
+async def test_a_key_whose_transaction_was_rolled_back_is_free(ledger: Ledger) -> None:
+    key = key_of(ledger)
+
+    async def claim_and_fail() -> None:
+        async with ledger.database.transaction() as connection:
+            assert await idempotency.claim_key(connection, key)
+            raise NotFound
+
+    with pytest.raises(NotFound):
+        await claim_and_fail()
+    assert await claim(ledger, key)
+
+
+async def test_the_first_answer_is_stored_byte_for_byte_and_stays(ledger: Ledger) -> None:
+    key = key_of(ledger)
+    await claim(ledger, key)
+    for answer in (ANSWER, Answer(AnswerKind.PAYMENT_FAILED, b"{}")):
+        async with ledger.database.transaction() as connection:
+            await idempotency.store_answer(
+                connection,
+                operation_id="op_k",
+                merchant_id=ledger.merchant_id,
+                mode="test",
+                answer=answer,
+                now=NOW,
+            )
+    found = await stored(ledger, key)
+    assert found is not None
+    assert found.answer == ANSWER
+
+
+async def test_an_answer_is_not_stored_under_another_merchants_key(ledger: Ledger) -> None:
+    key = key_of(ledger)
+    await claim(ledger, key)
+    async with ledger.database.transaction() as connection:
+        await idempotency.store_answer(
+            connection, operation_id="op_k", merchant_id="mer_other", mode="test", answer=ANSWER, now=NOW
+        )
+    found = await stored(ledger, key)
+    assert found is not None
+    assert found.answer is None
+
+
+async def test_a_refusal_is_an_answer_with_no_operation_behind_it(ledger: Ledger) -> None:
+    key, refusal = key_of(ledger), Answer(AnswerKind.AMOUNT_TOO_LARGE, b"{}")
+    await claim(ledger, key)
+    async with ledger.database.transaction() as connection:
+        await idempotency.answer_key(connection, key, answer=refusal, location="/v1/payments/pay_1")
+    found = await stored(ledger, key)
+    assert found is not None
+    assert (found.operation_id, found.answer) == (None, refusal)
+
+
+async def test_old_answers_are_forgotten_and_their_keys_stay(ledger: Ledger) -> None:
+    old, young = [key_of(ledger, f"old{n}") for n in range(5)], key_of(ledger, "young")
+    for key, age in [*((key, ANSWER_KEPT + timedelta(hours=1)) for key in old), (young, ANSWER_KEPT / 2)]:
+        await claim(ledger, key)
+        async with ledger.database.transaction() as connection:
+            await idempotency.store_answer(
+                connection,
+                operation_id=key.operation_id or "",
+                merchant_id=key.merchant_id,
+                mode=key.mode,
+                answer=ANSWER,
+                now=NOW - age,
+            )
+
+    async def forget(limit: int) -> int:
+        async with ledger.database.transaction() as connection:
+            return await idempotency.forget_answers(connection, now=NOW, limit=limit)
+
+    assert [await forget(3), await forget(3), await forget(3)] == [3, 2, 0]
+    for key in old:
+        found = await stored(ledger, key)
+        assert found is not None
+        assert found.answer is None
+        assert found.expired(NOW)
+        assert not await claim(ledger, key)
+    kept = await stored(ledger, young)
+    assert kept is not None
+    assert kept.answer == ANSWER
+    assert not kept.expired(NOW)
+
+
+def test_an_unanswered_key_never_expires(ledger: Ledger) -> None:
+    assert not key_of(ledger).expired(NOW + timedelta(days=1000))

@@ -1,0 +1,82 @@
+"""The tables are what the migrations build, and migrating is safe at any time."""
+
+import asyncio
+import os
+import sys
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, text
+
+from payonce.storage.database import Database, upgrade
+from payonce.storage.tables import metadata
+from tests.support.databases import PostgresServer
+
+_CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND contype <> 'n'
+"""
+_INDEXES = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+
+
+def described(connection: Connection) -> set[tuple[str, str, str]]:
+    """Every constraint and index by its definition: CHECKs and partial indexes too, which Alembic skips."""
+    found = {tuple(row) for query in (_CONSTRAINTS, _INDEXES) for row in connection.execute(text(query))}
+    return {(table, name, definition) for table, name, definition in found if table != "alembic_version"}
+
+
+async def test_the_model_is_what_the_migrations_build(database_url: str) -> None:
+    def drift() -> list[object]:
+        engine = create_engine(database_url)
+        with engine.connect() as connection:
+            options = {"compare_type": True, "compare_server_default": True}
+            found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        engine.dispose()
+        return list(found)
+
+    assert await asyncio.to_thread(drift) == []
+
+
+async def test_every_check_and_index_of_the_model_is_in_the_database(
+    postgres_server: PostgresServer, database_url: str
+) -> None:
+    def describe(url: str, *, create: bool) -> set[tuple[str, str, str]]:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            if create:
+                metadata.create_all(connection)
+            found = described(connection)
+        engine.dispose()
+        return found
+
+    async with postgres_server.empty_database() as empty_url:
+        modelled = await asyncio.to_thread(describe, empty_url, create=True)
+    assert await asyncio.to_thread(describe, database_url, create=False) == modelled
+
+
+async def test_migrating_again_changes_nothing(database_url: str) -> None:
+    await asyncio.to_thread(upgrade, database_url)
+    database = Database(database_url, pool_size=2)
+    await database.ping()
+    await database.close()
+
+
+async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer) -> None:
+    program = "import sys; from payonce.storage.database import upgrade; upgrade(sys.argv[1])"
+
+    async def migrate(url: str) -> tuple[int | None, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            program,
+            url,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+        return process.returncode, errors.decode()
+
+    async with postgres_server.empty_database() as url:
+        ended = await asyncio.gather(migrate(url), migrate(url))
+    assert [code for code, _ in ended] == [0, 0], ended

@@ -1,0 +1,322 @@
+"""The one recording function: every fact once, in one transaction, whatever happens around it."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.domain.answers import AnswerKind
+from payonce.domain.errors import NotFound
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Subject
+from payonce.domain.outcomes import (
+    DeclineCode,
+    Declined,
+    Fact,
+    FailureCode,
+    NotProcessed,
+    Unknown,
+    Unsent,
+)
+from payonce.domain.payment import PaymentStatus
+from payonce.storage import payments
+from payonce.storage.database import CommitUnknown, StorageUnavailable
+from tests.storage.ledger import IDS, Ledger, subject
+from tests.unit.rows import approval
+
+K, S, A = OperationKind, PaymentStatus, AttemptState
+
+
+async def test_an_outcome_is_state_attempt_event_and_answer(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(capture_method="automatic")
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.sequence, after.amount_captured_minor) == (S.CAPTURED, 2, 1000)
+    assert await ledger.events(paid.id) == [(1, "payment.authorized"), (2, "payment.captured")]
+    assert (await ledger.latest(authorization.id)).state is A.APPROVED
+    answer = (await ledger.stored_key(authorization)).answer
+    assert answer is not None
+    assert answer.kind is AnswerKind.PAYMENT
+    assert json.loads(answer.body)["sequence"] == 2
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [Declined(DeclineCode.LOST_CARD), Unknown("timeout"), Unsent(), NotProcessed(FailureCode.NOT_PROCESSED)],
+    ids=lambda fact: fact.kind,
+)
+async def test_recording_the_same_fact_again_changes_nothing(ledger: Ledger, fact: Fact) -> None:
+    refunded = await ledger.add_payment(S.CAPTURED)
+    refund = await ledger.add_operation(refunded, K.REFUND)
+    recorder = ledger.recorder()
+    await recorder.record(subject(refund), attempt=1, fact=fact)
+    first = await snapshot(ledger, refunded.id, refund.id)
+    for _ in range(3):
+        await recorder.record(subject(refund), attempt=1, fact=fact)
+    assert await snapshot(ledger, refunded.id, refund.id) == first
+
+
+async def test_ten_at_once_record_one_outcome(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    facts: list[Fact] = [*[approval(authorization)] * 5, *[Unknown("timeout")] * 5]
+    recorder = ledger.recorder()
+    await asyncio.gather(*(recorder.record(subject(authorization), attempt=1, fact=fact) for fact in facts))
+    types = [type_ for _, type_ in await ledger.events(paid.id)]
+    assert types in (["payment.authorized"], ["payment.processing", "payment.authorized"])
+    assert (await ledger.payment(paid.id)).status is S.AUTHORIZED
+
+
+async def test_the_sequence_has_no_gaps_when_refunds_end_side_by_side(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(S.CAPTURED)
+    refunds = [await ledger.add_operation(paid, K.REFUND, amount_minor=50) for _ in range(20)]
+    recorder = ledger.recorder()
+    await asyncio.gather(*(recorder.record(subject(one), attempt=1, fact=approval(one)) for one in refunds))
+    events = await ledger.events(paid.id)
+    assert [sequence for sequence, _ in events] == list(range(1, 41))
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.sequence, after.amount_refunded_minor) == (S.REFUNDED, 40, 1000)
+    assert [type_ for _, type_ in events].count("refund.succeeded") == 20
+
+
+async def test_an_event_is_delivered_to_each_endpoint_that_wants_it(ledger: Ledger) -> None:
+    wanted = [await ledger.add_endpoint("*"), await ledger.add_endpoint("payment.captured", "refund.failed")]
+    await ledger.add_endpoint("refund.failed")
+    await ledger.add_endpoint("*", enabled=False)
+    paid = await ledger.add_payment(capture_method="automatic")
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    query = "SELECT endpoint_id, type FROM webhook_deliveries JOIN events ON events.id = event_id"
+    delivered = {(row.endpoint_id, row.type) for row in await ledger.rows(query)}
+    assert delivered == {
+        (wanted[0].id, "payment.authorized"),
+        (wanted[0].id, "payment.captured"),
+        (wanted[1].id, "payment.captured"),
+    }
+
+
+@pytest.mark.parametrize("table", ["events", "webhook_deliveries", "idempotency_keys", "attempts"])
+async def test_when_one_part_cannot_be_written_nothing_is_there(ledger: Ledger, table: str) -> None:
+    await ledger.add_endpoint()
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    before = await snapshot(ledger, paid.id, authorization.id)
+    await ledger.rows(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+    with pytest.raises(IntegrityError, match="broken"):
+        await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert await snapshot(ledger, paid.id, authorization.id) == before
+    await ledger.rows(f"ALTER TABLE {table} DROP CONSTRAINT broken")
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert await ledger.count("webhook_deliveries") == 1
+
+
+async def test_a_recording_goes_on_when_its_caller_is_cancelled(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    async with ledger.database.transaction() as connection:
+        await payments.lock_payment(connection, paid.id)
+        caller = asyncio.create_task(
+            recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+        )
+        await ledger.waits_for_a_lock(caller)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+    await recorder.drain()
+    assert (await ledger.payment(paid.id)).status is S.AUTHORIZED
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [["lost answer"], ["lost commit"], ["down"], ["down", "lost answer", "lost answer", "lost commit"]],
+    ids=str,
+)
+async def test_an_unknown_commit_is_recorded_once(ledger: Ledger, ends: list[str]) -> None:
+    await ledger.add_endpoint()
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    async with ledger.flaky(*ends) as flaky:
+        await ledger.recorder(flaky).record(subject(authorization), attempt=1, fact=approval(authorization))
+        assert not flaky.ends
+    assert await ledger.events(paid.id) == [(1, "payment.authorized")]
+    assert await ledger.count("webhook_deliveries") == 1
+    assert (await ledger.stored_key(authorization)).answer is not None
+
+
+async def test_the_connection_lost_at_commit_leaves_the_commit_unknown(ledger: Ledger) -> None:
+    async def lose_the_connection() -> None:
+        async with ledger.database.transaction() as connection:
+            pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+            await ledger.rows("SELECT pg_terminate_backend(:pid)", pid=pid)
+
+    with pytest.raises(CommitUnknown):
+        await lose_the_connection()
+    await ledger.database.ping()
+
+
+async def test_defect_what_fails_after_the_commit_does_not_say_that_nothing_holds(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time-out of a whole transaction may strike between its commit and the return of its connection."""
+    close = AsyncConnection.close
+
+    async def close_too_late(connection: AsyncConnection) -> None:
+        await close(connection)
+        raise TimeoutError
+
+    async def commit() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.exec_driver_sql("CREATE TABLE there ()")
+            monkeypatch.setattr(AsyncConnection, "close", close_too_late)
+
+    with pytest.raises((CommitUnknown, StorageUnavailable)) as failed:
+        await commit()
+    monkeypatch.undo()
+    assert await ledger.count("there") == 0  # it can be read, so the commit held
+    assert failed.type is CommitUnknown
+
+
+async def test_whoever_changes_a_payment_waits_for_whoever_holds_it(ledger: Ledger) -> None:
+    """Fails without `with_for_update`: the recording would not see the refund that was admitted before it."""
+    paid = await ledger.add_payment(S.CAPTURED)
+    refund = await ledger.add_operation(paid, K.REFUND, amount_minor=400)
+    async with ledger.database.transaction() as connection:
+        locked = await payments.lock_payment(connection, paid.id)
+        assert locked is not None
+        recording = asyncio.create_task(
+            ledger.recorder().record(subject(refund), attempt=1, fact=approval(refund))
+        )
+        await ledger.waits_for_a_lock(recording)
+        held = locked.amount_refund_pending_minor + 600
+        changed = {**{"id": paid.id}, "held": held}
+        await connection.exec_driver_sql(
+            "UPDATE payments SET amount_refund_pending_minor = %(held)s WHERE id = %(id)s", changed
+        )
+    await recording
+    after = await ledger.payment(paid.id)
+    assert (after.amount_refunded_minor, after.amount_refund_pending_minor) == (400, 600)
+
+
+async def test_the_first_answer_is_kept(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    await recorder.record(subject(authorization), attempt=1, fact=Declined(DeclineCode.LOST_CARD))
+    first = await ledger.stored_key(authorization)
+    await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert await ledger.stored_key(authorization) == first
+    assert (await ledger.payment(paid.id)).status is S.FAILED
+
+
+@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
+async def test_a_late_success_opens_exactly_one_reversal(ledger: Ledger, kind: OperationKind) -> None:
+    paid = await ledger.add_payment(S.INIT if kind is K.AUTHORIZE else S.AUTHORIZED)
+    late = await ledger.add_operation(paid, kind)
+    recorder = ledger.recorder()
+    await recorder.record(subject(late), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    await asyncio.gather(*(recorder.record(subject(late), attempt=1, fact=approval(late)) for _ in range(5)))
+    found = await ledger.rows("SELECT id, status, target_reference FROM operations WHERE kind = 'reverse'")
+    reference = (await ledger.latest(late.id)).reference
+    assert [tuple(row) for row in found] == [(IDS.reversal(reference=reference), "pending", reference)]
+    types = [type_ for _, type_ in await ledger.events(paid.id)]
+    assert types.count("payment.late_success") == 1
+    reversal = Subject(paid.id, found[0].id)
+    for _ in range(2):
+        await recorder.complete(reversal)
+    assert (await ledger.operation(reversal.operation_id)).status is OperationStatus.SUCCEEDED
+    assert [type_ for _, type_ in await ledger.events(paid.id)] == types
+
+
+@pytest.mark.parametrize("kind", [K.VOID, K.REFUND])
+async def test_a_late_success_that_cannot_be_taken_back_calls_an_operator(
+    ledger: Ledger, kind: OperationKind
+) -> None:
+    paid = await ledger.add_payment(S.AUTHORIZED if kind is K.VOID else S.CAPTURED)
+    late = await ledger.add_operation(paid, kind)
+    recorder = ledger.recorder()
+    await recorder.record(subject(late), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    for _ in range(2):
+        await recorder.record(subject(late), attempt=1, fact=approval(late))
+    after = await ledger.payment(paid.id)
+    assert after.review is not None
+    assert after.review["reason"] == f"late_{kind}"
+    types = [type_ for _, type_ in await ledger.events(paid.id)]
+    assert types[-2:] == ["payment.late_success", "payment.needs_review"]
+    assert [sequence for sequence, _ in await ledger.events(paid.id)] == list(range(1, len(types) + 1))
+
+
+async def test_what_is_deferred_twice_is_processing_once(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    await asyncio.gather(*(recorder.defer(subject(authorization)) for _ in range(5)))
+    assert await ledger.events(paid.id) == [(1, "payment.processing")]
+
+
+async def test_nothing_is_given_up_while_its_attempt_may_be_sent(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(S.AUTHORIZED)
+    capture = await ledger.add_operation(paid, K.CAPTURE)
+    recorder = ledger.recorder()
+    await recorder.give_up(subject(capture), code=FailureCode.NOT_PROCESSED)
+    assert (await ledger.operation(capture.id)).status is OperationStatus.PENDING
+    await recorder.record(subject(capture), attempt=1, fact=Unsent())
+    await recorder.give_up(subject(capture), code=FailureCode.NOT_PROCESSED)
+    assert (await ledger.operation(capture.id)).status is OperationStatus.FAILED
+    assert (await ledger.payment(paid.id)).pending_operation is None
+
+
+async def test_what_is_being_reversed_succeeds_no_more(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    assert await recorder.begin_reversal(subject(authorization), code=FailureCode.CARD_DATA_LOST)
+    await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert (await ledger.payment(paid.id)).status is S.INIT
+
+
+async def test_what_has_an_outcome_is_not_reversed(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert not await recorder.begin_reversal(subject(authorization), code=FailureCode.NOT_PROCESSED)
+    assert (await ledger.latest(authorization.id)).state is A.APPROVED
+
+
+async def test_a_fact_about_nothing_is_not_recorded(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    with pytest.raises(NotFound):
+        await ledger.recorder().record(subject(authorization), attempt=7, fact=Unsent())
+    with pytest.raises(NotFound):
+        await ledger.recorder().defer(Subject("pay_none", authorization.id))
+
+
+async def test_whoever_waits_in_this_process_gets_the_answer_itself(ledger: Ledger) -> None:
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    with recorder._wakeups.waiting(authorization.id) as waiter:
+        await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+        await waiter.wait(timeout_s=1)
+    stored = await ledger.stored_key(authorization)
+    assert waiter.answer == stored.answer
+    assert stored.answered_at is not None
+    assert stored.answered_at <= datetime.now(UTC)
+
+
+async def snapshot(ledger: Ledger, payment_id: str, operation_id: str) -> tuple[object, ...]:
+    """Everything that is stored of one operation."""
+    operation = await ledger.operation(operation_id)
+    return (
+        await ledger.payment(payment_id),
+        operation,
+        await ledger.latest(operation_id),
+        await ledger.events(payment_id),
+        await ledger.stored_key(operation),
+        await ledger.count("webhook_deliveries"),
+    )
