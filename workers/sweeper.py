@@ -87,10 +87,10 @@ class Sweeper:
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
 
     async def _hand_over_create(self, operation: Operation, payment: Payment) -> None:
-        """One that was given back waits for its merchant; after a day it is closed, never processed."""
+        """One that was given back waits for its merchant, for a day; one that was answered with 202 does not."""
         async with self._runtime.database.transaction() as connection:
             released = await sweeping.is_released(connection, operation.id)
-        if not released:
+        if not released or operation.deferred_at is not None:
             await self._dispatcher.start_payment(payment, resume=True, eager=False)
         elif datetime.now(UTC) - operation.created_at > sweeping.RELEASED_KEPT:
             subject = Subject(payment.id, operation.id)

@@ -73,9 +73,8 @@ class Database:
                         with suppress(SQLAlchemyError, OSError):
                             await transaction.rollback()
                         raise
-                    committing = True
+                    committing = True  # from here on an error, even of closing, leaves the outcome unknown
                     await transaction.commit()
-                    committing = False
         except (DBAPIError, OSError, TimeoutError) as error:
             raise _storage_error(error, committing=committing) from error
         except SQLAlchemyError as error:  # the pool's own: no connection was free in time

@@ -22,7 +22,10 @@ ASK_AGAIN_S = 0.25
 WITHIN_S = 90.0  # an unknown outcome is resolved within 60 s
 REQUEST_S = 15.0  # every request is answered within 10 s
 AMOUNT = 1099
-CARD = {"type": "card", "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"}}
+CARD = {
+    "type": "card",
+    "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ class Shop:
         """The id of the payment that a create with this key makes."""
         return self.ids.payment(merchant_id=self.merchant_id, mode="test", key=key)
 
-    async def post(self, path: str, body: Json, *, key: str, prefer: str | None = None) -> httpx.Response | None:
+    async def post(
+        self, path: str, body: Json, *, key: str, prefer: str | None = None
+    ) -> httpx.Response | None:
         """One request; None when no answer came."""
         headers = {"Idempotency-Key": key} | ({"Prefer": prefer} if prefer else {})
         try:
@@ -55,7 +60,9 @@ class Shop:
         except httpx.TransportError:
             return None
 
-    async def answered(self, path: str, body: Json, *, key: str, within_s: float = WITHIN_S) -> httpx.Response:
+    async def answered(
+        self, path: str, body: Json, *, key: str, within_s: float = WITHIN_S
+    ) -> httpx.Response:
         """The definite answer, after as many requests with the same key as it takes."""
 
         async def ask() -> httpx.Response | None:
@@ -112,7 +119,9 @@ class Shop:
 async def open_shop(stack: DevStack) -> AsyncIterator[Shop]:
     """The first merchant of the stack, with connections that are not kept: processes come and go."""
     state = State.load(stack.options.directory / "state.json")
-    environ = {key[8:].lower(): value for key, value in stack.product_environ().items() if key[:8] == "PAYONCE_"}
+    environ = {
+        key[8:].lower(): value for key, value in stack.product_environ().items() if key[:8] == "PAYONCE_"
+    }
     secret = Settings.model_validate(
         {name: environ[name] for name in ("database_url", "redis_url", "temporal_address", "derivation_key")}
     ).secret_for("ids")

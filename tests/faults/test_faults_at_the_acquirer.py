@@ -45,8 +45,7 @@ async def endings(patient: DevStack) -> AsyncIterator[Endings]:
     """What became of each kind of request under each fault; all at once, since most of it is waiting."""
     async with open_shop(patient) as shop, witness_of(patient.acquirer_url) as ledger:
         tasks = {
-            (fault, deed.name): asyncio.create_task(end(shop, ledger, deed, fault))
-            for fault, deed in cases()
+            (fault, deed.name): asyncio.create_task(end(shop, ledger, deed, fault)) for fault, deed in cases()
         }
         yield tasks
         for task in tasks.values():

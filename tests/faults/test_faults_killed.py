@@ -18,7 +18,7 @@ from tests.support.witness import Witness
 Ended = tuple[Asked, httpx.Response, Books]
 Killed = dict[tuple[str, str], "asyncio.Task[Ended]"]
 
-POINTS = ("admitted", "before_claim", "before_send", "after_send", "after_record")
+POINTS: tuple[Point, ...] = ("admitted", "before_claim", "before_send", "after_send", "after_record")
 SENT = ("after_send", "after_record")
 BY_NAME = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.name)
 

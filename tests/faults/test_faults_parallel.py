@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -115,7 +116,7 @@ async def capture_against_void(shop: Shop, payment_id: str) -> tuple[httpx.Respo
     return await asyncio.gather(capture, void)
 
 
-def codes_of(responses: list[httpx.Response | None]) -> dict[str, int]:
+def codes_of(responses: Sequence[httpx.Response | None]) -> dict[str, int]:
     """How often each kind of answer came."""
     words = {200: "changed", 201: "created"}
     found = Counter(

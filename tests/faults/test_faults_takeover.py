@@ -1,7 +1,7 @@
 """A workflow's start that is not eager goes through the owner's own queue; a terminated workflow is resumed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ ENDS = pytest.mark.parametrize("end", [terminate, cancel], ids=["terminated", "c
 
 
 @pytest.fixture(scope="module")
-async def temporal(city: DevStack) -> AsyncIterator[Client]:
+async def temporal(city: DevStack) -> Client:
     return await Client.connect(city.temporal_address)
 
 
@@ -115,9 +115,7 @@ async def test_a_workflow_that_was_ended_is_resumed_by_itself_and_captures(
 
 
 @pytest.mark.parametrize("deed", [MANUAL, REFUND], ids=lambda deed: deed.name)
-async def test_a_replay_needs_no_workflow(
-    shop: Shop, temporal: Client, deed: Deed
-) -> None:
+async def test_a_replay_needs_no_workflow(shop: Shop, temporal: Client, deed: Deed) -> None:
     asked = await deed.prepare(shop)
     first = await asked.answered(shop)
     if deed is MANUAL:

@@ -74,10 +74,9 @@ async def test_where_the_acquirer_must_be_told_the_expiry_is_left_to_be_sent(sha
     assert pending == {"id": IDS.expiry(payment_id=paid.id), "type": "void", "amount": 1000}
 
 
-async def test_defect_an_expiry_that_failed_at_the_acquirer_can_be_admitted_again(
+async def test_an_expiry_that_failed_at_the_acquirer_expires_the_payment_and_calls_an_operator(
     shared_ledger: Ledger,
 ) -> None:
-    """Its id is derived from the payment alone, so a second one is refused by the primary key for ever."""
     paid = await shared_ledger.add_payment(S.AUTHORIZED, capture_before=OVER)
     told = cases(shared_ledger, expiry_is_sent=True)
     await told.admit_expiry(paid.id)
@@ -91,8 +90,11 @@ async def test_defect_an_expiry_that_failed_at_the_acquirer_can_be_admitted_agai
     await shared_ledger.recorder().record(
         subject(expiry), attempt=1, fact=Declined(DeclineCode.PROCESSING_ERROR)
     )
-    await told.admit_expiry(paid.id)
-    assert (await shared_ledger.payment(paid.id)).pending_operation is not None
+    assert await told.admit_expiry(paid.id) is None
+    after = await shared_ledger.payment(paid.id)
+    assert (after.status, after.pending_operation) == (S.EXPIRED, None)
+    assert after.review is not None
+    assert after.review["reason"] == "expiry_not_confirmed"
 
 
 async def test_what_is_not_there_does_not_expire(shared_ledger: Ledger) -> None:

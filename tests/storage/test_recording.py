@@ -158,7 +158,7 @@ async def test_the_connection_lost_at_commit_leaves_the_commit_unknown(ledger: L
     await ledger.database.ping()
 
 
-async def test_defect_what_fails_after_the_commit_does_not_say_that_nothing_holds(
+async def test_what_fails_after_the_commit_does_not_say_that_nothing_holds(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time-out of a whole transaction may strike between its commit and the return of its connection."""

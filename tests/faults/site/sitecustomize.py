@@ -143,7 +143,7 @@ def _install_at_the_wire(faults: _Faults) -> None:
 
     Attempting._attempt = _attempt  # type: ignore[method-assign]
     SandboxCard.send = _send  # type: ignore[method-assign]
-    recording._until_stored = _store  # type: ignore[assignment]
+    recording._until_stored = _store
     http._Sending.trace = _trace  # type: ignore[method-assign]
 
 

@@ -1,0 +1,119 @@
+"""Faults that the other modules have found, each at the smallest place where it can be held."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.attempting import Attempting
+from activities.messages import NotOwner, OperationRequest
+from payonce.claims import Right, Rights, Standing, call_of
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+CLAIMED_FOR = timedelta(seconds=5)
+PAYMENT = Payment(
+    id="pay_1",
+    merchant_id="mer_1",
+    mode="test",
+    status=PaymentStatus.INIT,
+    amount_minor=1099,
+    currency="INR",
+    capture_method="automatic",
+    payment_method={"type": "card"},
+    idempotency_key="k",
+    connector="sandbox_card",
+    connector_account="account",
+    created_at=NOW,
+    updated_at=NOW,
+)
+CREATE = Operation(
+    id="pay_1",
+    payment_id="pay_1",
+    merchant_id="mer_1",
+    mode="test",
+    kind=OperationKind.AUTHORIZE,
+    amount_minor=1099,
+    currency="INR",
+    created_at=NOW,
+    updated_at=NOW,
+)
+
+
+class Clock:
+    """Seconds since boot, as the test says."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ClaimedHere:
+    """A claimant that finds the create claimed by this process just now."""
+
+    def __init__(self, owner: str) -> None:
+        self._attempt = Attempt(
+            operation_id="pay_1",
+            number=2,
+            payment_id="pay_1",
+            kind=OperationKind.AUTHORIZE,
+            connector="sandbox_card",
+            connector_account="account",
+            reference="pay_1-2",
+            state=AttemptState.CLAIMED,
+            owner=owner,
+            token="run_1",
+            send_before=NOW + CLAIMED_FOR,
+            claimed_at=NOW,
+        )
+
+    async def claim(self, *, payment_id: str, operation_id: str) -> Standing:
+        assert (payment_id, operation_id) == ("pay_1", "pay_1")
+        return Standing(PAYMENT, CREATE, self._attempt, NOW)
+
+
+class Account:
+    """A connector that only says how it is asked again."""
+
+    class capabilities:  # an attribute of connectors
+        inquiry = UNKNOWN_ACCOUNT_INQUIRIES
+
+
+async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_asks_its_owner() -> None:
+    """Temporal came back with the run of a first request while a second one claimed: the card is not lost."""
+    rights = Rights()
+    missing: Any = None  # a recorder: nothing may be recorded
+    attempting = Attempting(
+        rights=rights,
+        claimant=ClaimedHere(rights.owner),  # type: ignore[arg-type]  # all that is used of a claimant
+        recorder=missing,
+        connectors={"account": Account()},  # type: ignore[dict-item]  # all that is used of a connector
+    )
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, is_local=True)
+    request = OperationRequest("pay_1", "pay_1", OperationKind.AUTHORIZE)
+    assert await environment.run(attempting.authorize, request) == NotOwner(rights.owner)
+
+
+async def test_a_right_lapses_once_and_only_if_nobody_took_it_in_time() -> None:
+    """A create that waited on after its right was over was found claimed, inquired about and failed."""
+    clock, rights = Clock(), Rights()
+    call = call_of(PAYMENT, CREATE, reference="pay_1-1")
+    rights.grant("pay_1", Right(call, 1, "account", 5.0, clock))
+    assert not rights.lapse("pay_1")
+    clock.now = 5.0
+    assert rights.lapse("pay_1")
+    assert not rights.lapse("pay_1")
+    assert rights.take("pay_1") is None
+
+
+async def test_a_right_that_was_taken_does_not_lapse() -> None:
+    clock, rights = Clock(), Rights()
+    rights.grant("pay_1", Right(call_of(PAYMENT, CREATE, reference="pay_1-1"), 1, "account", 5.0, clock))
+    assert rights.take("pay_1") is not None
+    clock.now = 5.0
+    assert not rights.lapse("pay_1")
