@@ -292,7 +292,9 @@ def _fail(
             story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
             answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
-        case OperationKind.EXPIRE:  # its time is over whatever the acquirer says; whether it was released is not
+        case (
+            OperationKind.EXPIRE
+        ):  # its time is over whatever the acquirer says; whether it was released is not
             story.change(Change.EXPIRED, pending_operation=None, last_error=error)
             _refunds_show(story)
             story.set(review={"reason": "expiry_not_confirmed", "since": timestamp(now)})
