@@ -48,6 +48,10 @@ class NotHandedOver(PaymentError):
     code = "not_handed_over"
     retryable = True
 
+    def __init__(self, message: str, *, reached: bool = False) -> None:
+        super().__init__(message)
+        self.reached = reached  # Temporal answers, but nobody has done it yet
+
 
 class Dispatcher:
     """Starts workflows and sends updates, by the operation's own ids."""
@@ -105,7 +109,7 @@ class Dispatcher:
             await self._update(payment, operation, update_id=operation.id, within=within)
         except WorkflowUpdateFailedError as error:
             if not sweeps:
-                raise NotHandedOver("the update failed") from error
+                raise NotHandedOver("the update failed", reached=True) from error
             with suppress(WorkflowUpdateFailedError):
                 await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", within=within)
 
@@ -120,7 +124,7 @@ class Dispatcher:
             async with asyncio.timeout(within.total_seconds()):
                 await handle.execute_update(update, _request(operation), id=update_id, rpc_timeout=within)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
-            raise NotHandedOver("no worker took the update in time, or it is not done yet") from error
+            raise NotHandedOver("not taken by a worker, or not done yet", reached=True) from error
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise NotHandedOver(error.status.name) from error

@@ -82,6 +82,9 @@ class Sweeper:
                     )
         except NotHandedOver as error:
             log.warning("sweep_deferred", operation_id=operation.id, error=error.message)
+            if not error.reached:
+                async with self._runtime.database.transaction() as connection:
+                    await sweeping.take_back(connection, operation.id)
             return
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)

@@ -50,6 +50,15 @@ async def take_due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
 
 
+async def take_back(connection: AsyncConnection, operation_id: str) -> None:
+    """A look that could not be followed up does not count: the next one comes after the first pause."""
+    await connection.execute(
+        update(operations)
+        .where(operations.c.id == operation_id)
+        .values(sweeps=0, sweep_at=func.now() + text(f"interval '{FIRST_PAUSE_S} seconds'"))
+    )
+
+
 async def is_released(connection: AsyncConnection, operation_id: str) -> bool:
     """Whether the operation's latest attempt was given back, provably unsent."""
     latest = (

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from bench.measure import Reading, cores, cost
-from bench.processes import cpu_s, group_of, ticks_of
+from bench.processes import busy_ticks, cpu_s, group_of, ticks_of
 from bench.saturation import RATE_MAX, highest_held
 
 
@@ -55,7 +55,7 @@ async def test_the_search_ends_at_its_own_limit() -> None:
 
 
 def reading(at_s: float, api_s: float, written: int, wal: int) -> Reading:
-    return Reading(at_s, {"api": api_s}, {"postgres": written}, {"postgres": wal})
+    return Reading(at_s, at_s / 5, {"api": api_s}, {"postgres": written}, {"postgres": wal})
 
 
 def test_costs_are_per_payment() -> None:
@@ -65,17 +65,21 @@ def test_costs_are_per_payment() -> None:
         "commits": {"postgres": 2.0},
         "wal_bytes": {"postgres": 8000.0},
     }
-    assert cores(before, after) == {"api": 0.05}
+    assert cores(before, after) == {"api": 0.05, "others": 0.15}
 
 
 def test_a_process_that_began_meanwhile_counts_from_its_beginning() -> None:
-    before, after = Reading(0, {}, {}, {}), Reading(1, {"api": 0.25}, {}, {})
+    before, after = Reading(0, 0, {}, {}, {}), Reading(1, 1, {"api": 0.25}, {}, {})
     assert cost(before, after, 10)["cpu_ms"] == {"api": 25.0}
 
 
 def test_ticks_are_those_of_the_process_and_of_its_ended_children_whatever_its_name() -> None:
     line = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 11 22 33 44 20 0 1 0 5 6 7"
     assert ticks_of(line) == 11 + 22 + 33 + 44
+
+
+def test_a_machine_is_busy_with_all_but_idling_and_waiting_for_disks() -> None:
+    assert busy_ticks("cpu  1 2 4 8000 16000 32 64 128 9000 9000") == 1 + 2 + 4 + 32 + 64 + 128
 
 
 def test_cpu_of_this_process_grows_and_of_none_is_zero() -> None:

@@ -96,3 +96,16 @@ async def test_open_payments_are_walked_page_by_page(ledger: Ledger) -> None:
         while page := await sweeping.open_payments(connection, after=walked[-1] if walked else "", limit=2):
             walked += [payment.id for payment in page]
     assert walked == expected
+
+
+async def test_a_look_that_temporal_could_not_be_told_of_does_not_count(ledger: Ledger) -> None:
+    (due,) = await add_refunds(ledger, 1)
+    for _ in range(5):
+        await ledger.rows("UPDATE operations SET sweep_at = now() WHERE id = :id", id=due)
+        assert await take(ledger) == [due]
+    async with ledger.database.transaction() as connection:
+        await sweeping.take_back(connection, due)
+    ((pause_s,),) = await ledger.rows(
+        "SELECT extract(epoch FROM sweep_at - now()) FROM operations WHERE id = :id", id=due
+    )
+    assert float(pause_s) <= sweeping.FIRST_PAUSE_S
