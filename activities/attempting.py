@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
-from activities.options import HEARTBEAT_EVERY_S
 from activities.progress import after_recording, as_found
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
 from payonce.domain.operations import AttemptState, OperationKind
@@ -69,7 +69,7 @@ class Attempting:
         task = asyncio.create_task(self._send_and_record(request, right))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
-        async with _heartbeats():
+        async with heartbeats():
             return await asyncio.shield(task)
 
     async def _send_and_record(self, request: OperationRequest, right: Right) -> Progress:
@@ -93,12 +93,7 @@ class Attempting:
 
     async def _record(self, request: OperationRequest, right: Right, fact: Fact) -> Progress:
         connector = self._connectors[right.connector_account]
-        settlement = await self._recorder.record(
-            request.subject,
-            attempt=right.attempt,
-            fact=fact,
-            reversible=connector.capabilities.reversal_by_reference,
-        )
+        settlement = await self._store(request, right, fact)
         if isinstance(fact, Unsent) and request.kind is OperationKind.AUTHORIZE:
             self._rights.keep_unsent(request.operation_id, right)
         if isinstance(fact, Unknown) and _overtaken(settlement):
@@ -123,11 +118,19 @@ class Attempting:
             final = clock() - began >= finality_s
             with suppress(ConnectorError):
                 found = await connector.inquire(right.call)
-                if isinstance(found, Approved):
-                    await self._record(request, right, found)
+                if isinstance(found, Approved) and (await self._store(request, right, found)).late:
                     return
                 if final:
                     return
+
+    async def _store(self, request: OperationRequest, right: Right, fact: Fact) -> Settlement:
+        capabilities = self._connectors[right.connector_account].capabilities
+        return await self._recorder.record(
+            request.subject,
+            attempt=right.attempt,
+            fact=fact,
+            reversible=capabilities.reversal_by_reference,
+        )
 
     async def _found(self, request: OperationRequest, standing: Standing) -> Progress:
         """A run that may not send leaves the claim alone; from now on the operation is answered with 202.
@@ -144,25 +147,6 @@ class Attempting:
 
 
 def _overtaken(settlement: Settlement) -> bool:
-    """Whether others have settled the attempt as not processed while it was under way here."""
+    """Whether others have settled the attempt as not processed, or are about to, while it was under way here."""
     attempt = settlement.attempt
-    return attempt is not None and attempt.state is AttemptState.NOT_PROCESSED
-
-
-@asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
-    """A regular activity heartbeats while the block runs; a local one has no heartbeat."""
-    if activity.info().is_local:
-        yield
-        return
-    task = asyncio.create_task(_heartbeat())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-async def _heartbeat() -> None:
-    while True:
-        activity.heartbeat()
-        await asyncio.sleep(HEARTBEAT_EVERY_S)
+    return attempt is not None and attempt.state in (AttemptState.NOT_PROCESSED, AttemptState.REVERSING)

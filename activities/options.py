@@ -30,6 +30,8 @@ ATTEMPT_AT_OWNER: dict[str, Any] = {
 }
 INQUIRE: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=45),
+    # A worker that is stopped, not dead, is still given activities: each cost 45 s without a heartbeat.
+    "heartbeat_timeout": timedelta(seconds=5),
     "schedule_to_start_timeout": None,
     "retry_policy": _UNTIL_STORED,
 }

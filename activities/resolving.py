@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
 from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError
@@ -30,6 +31,7 @@ class Resolving:
         self._connectors = connectors
 
     @activity.defn
+    @heartbeating
     async def inquire(self, request: OperationRequest) -> Progress:
         """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
         standing = await self._cases.standing(request.subject)
@@ -53,6 +55,7 @@ class Resolving:
         return await self._record(request, standing, attempt, NotProcessed(_unprocessed(standing)))
 
     @activity.defn
+    @heartbeating
     async def reverse(self, request: OperationRequest) -> Progress:
         """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
         standing = await self._cases.standing(request.subject)
@@ -73,6 +76,7 @@ class Resolving:
         return await self._record(request, standing, attempt, reversed_)
 
     @activity.defn
+    @heartbeating
     async def reverse_late(self, request: OperationRequest) -> Progress:
         """A success that came after its failure was proven is undone, by the operation opened for it."""
         late = await self._cases.late_success(request.subject)

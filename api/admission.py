@@ -7,18 +7,26 @@ answer. Then the operation is handed to Temporal and the first outcome is awaite
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
-from api.commands import KeyExpired, KeyInUse, NewPayment, Post, key_row, operation_row, payment_row
+from api.commands import (
+    KeyExpired,
+    KeyInUse,
+    NewPayment,
+    Post,
+    check_current,
+    key_row,
+    operation_row,
+    payment_row,
+)
+from api.deciding import Admitted, Decide, Decider, Decision
 from api.outcomes import (
-    ADMIT_WITHIN_S,
     ANSWER_WITHIN_S,
-    LOOK_WITHIN_S,
     SWEEP_AFTER,
     Deadline,
     Outcomes,
@@ -39,22 +47,9 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.metrics import IN_FLIGHT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.database import CommitUnknown, StorageUnavailable, within
 from payonce.storage.idempotency import Key
 from workers.dispatch import Dispatcher
 
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """What this request may carry on."""
-
-    payment: Payment
-    operation: Operation
-    right: Right | None = None  # to send a create
-    retried: bool = False  # the key was given back before: its failed run is resumed
-
-
-Decision = Admitted | Result | Pending
 Admit = Callable[[AsyncConnection, Payment], Awaitable[Operation]]
 Dispatch = Callable[[Admitted], Coroutine[Any, Any, None]]
 
@@ -64,20 +59,14 @@ class Admission:
 
     def __init__(self, runtime: Runtime, temporal: Client) -> None:
         self._runtime = runtime
-        self._database = runtime.database
         self._outcomes = Outcomes(runtime)
+        self._decider = Decider(runtime.database, self._outcomes)
         self._dispatcher = Dispatcher(temporal)
         self._in_flight = 0
+        self._waiting = 0  # for another request's operation
 
     async def create_payment(self, post: Post, new: NewPayment) -> Result:
         """Authorizes, and captures when automatic. Raises what the module's errors and `InvalidRequest` say."""
-        route = routing.choose(
-            self._runtime.accounts,
-            self._runtime.capabilities,
-            mode=post.caller.mode,
-            method=new.method,
-            currency=new.currency,
-        )
         payment_id = self._runtime.ids.payment(
             merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
         )
@@ -86,7 +75,8 @@ class Admission:
         async def admit(connection: AsyncConnection) -> Decision:
             key = key_row(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
             if await idempotency.claim_key(connection, key):
-                payment = payment_row(post, new, route, payment_id=payment_id)
+                check_current(new.card)  # after the key: a replay comes even when the card is over by now
+                payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
                 return await self._insert_create(connection, post, payment, new.card, deadline)
             known = await self._known(connection, post)
             if isinstance(known, Pending):
@@ -97,6 +87,15 @@ class Admission:
             await self._dispatcher.start_payment(admitted.payment, resume=admitted.retried, eager=True)
 
         return await self._execute(post, admit, dispatch)
+
+    def _route(self, post: Post, new: NewPayment) -> routing.Route:
+        return routing.choose(
+            self._runtime.accounts,
+            self._runtime.capabilities,
+            mode=post.caller.mode,
+            method=new.method,
+            currency=new.currency,
+        )
 
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
         """Captures all that is capturable, or part of it; `final` releases the rest."""
@@ -171,7 +170,7 @@ class Admission:
             await idempotency.answer_key(connection, key, answer=answer, location=location)
             return Result(answer=answer, current=None, location=location, replayed=False)
 
-        decision = await self._decide(post, admit)
+        decision = await self._decider.decide(post, admit)
         if isinstance(decision, Result):
             return decision
         raise KeyInUse  # only while the first request's transaction is open
@@ -192,60 +191,39 @@ class Admission:
     async def _execute(
         self,
         post: Post,
-        admit: Callable[[AsyncConnection], Awaitable[Decision]],
+        admit: Decide,
         dispatch: Dispatch,
     ) -> Result:
         """Admits under the process's limit, hands over, and answers with the first outcome."""
         if self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full:
-            raise Unavailable("This process has as many payments under way as it can take.")
+            return await self._when_full(post)
         patience = Deadline(ANSWER_WITHIN_S)
         self._in_flight += 1
         IN_FLIGHT.set(self._in_flight)
         try:
-            decision = await self._decide(post, admit)
-            if isinstance(decision, Result):
-                return decision
-            if isinstance(decision, Pending):
-                return await self._of_another(post, decision)
-            return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
+            decision = await self._decider.decide(post, admit)
+            if isinstance(decision, Admitted):
+                return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
         finally:
             self._in_flight -= 1
             IN_FLIGHT.set(self._in_flight)
+        return decision if isinstance(decision, Result) else await self._of_another(post, decision)
 
-    async def _decide(self, post: Post, admit: Callable[[AsyncConnection], Awaitable[Decision]]) -> Decision:
-        """One transaction. If its COMMIT is unknown, the row says whether it held: it names our request."""
-        admitted: Decision | None = None
+    async def _when_full(self, post: Post) -> Result:
+        """A process with no room admits nothing, but still says what became of a key that was used before."""
 
-        async def transact() -> Decision:
-            nonlocal admitted
-            async with self._database.transaction() as connection:
-                admitted = await admit(connection)
-            return admitted
+        async def read(connection: AsyncConnection) -> Decision:
+            return await self._known(connection, post)
 
         try:
-            return await within(ADMIT_WITHIN_S, transact())
-        except CommitUnknown:
-            if isinstance(admitted, Result | Pending):
-                return admitted  # nothing was written that anyone relies on
-            if await self._holds(post):
-                assert admitted is not None
-                return admitted
-            raise Unavailable from None
-        except StorageUnavailable as error:
-            raise Unavailable from error
-
-    async def _holds(self, post: Post) -> bool:
-        async def read() -> Key | None:
-            async with self._database.transaction() as connection:
-                return await idempotency.find_key(
-                    connection, merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
-                )
-
-        try:
-            key = await within(LOOK_WITHIN_S, read())
-        except (StorageUnavailable, CommitUnknown):
-            return False
-        return key is not None and key.request_id == post.request_id
+            known = await self._decider.decide(post, read)
+        except KeyInUse:
+            raise Unavailable from None  # not a known key, or not one with an answer
+        if isinstance(known, Pending) and known.current is not None:
+            return known.as_result()
+        if isinstance(known, Result):
+            return known
+        raise KeyInUse
 
     async def _carry_out(
         self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float, patience: Deadline
@@ -273,7 +251,14 @@ class Admission:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""
         if pending.current is not None and not post.wait_s:
             return pending.as_result()
-        answered = await self._outcomes.wait_for_other(pending, wait_s=post.wait_s)
+        wait_s = post.wait_s if self._waiting < self._runtime.settings.in_flight_max else 0.0
+        self._waiting += 1
+        try:
+            answered = await self._outcomes.wait_for_other(pending, wait_s=wait_s)
+        finally:
+            self._waiting -= 1
+        if answered is None and pending.current is not None:
+            return pending.as_result()
         if answered is None:
             raise KeyInUse
         return answered
@@ -378,10 +363,11 @@ class Admission:
             raise KeyInUse  # the first request's transaction was rolled back meanwhile: ask again
         if key.fingerprint != post.fingerprint:
             raise IdempotencyMismatch
-        if key.expired(datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if key.expired(now):
             raise KeyExpired(location=key.location)
-        if key.answer is not None:
-            return Result(answer=key.answer, current=None, location=key.location, replayed=True)
+        if (answer := key.answer(now)) is not None:
+            return Result(answer=answer, current=None, location=key.location, replayed=True)
         assert key.operation_id is not None
         operation = await payments.find_operation(connection, key.operation_id)
         if operation is None:

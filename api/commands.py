@@ -7,7 +7,7 @@ from typing import Any
 
 from payonce.domain import routing
 from payonce.domain.cards import Card
-from payonce.domain.errors import PaymentError
+from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.idempotency import Key
@@ -115,3 +115,11 @@ def operation_row(
         created_at=now,
         updated_at=now,
     )
+
+
+def check_current(card: Card) -> None:
+    """Raises `InvalidRequest` for a card whose month is over; nothing is sent then."""
+    if card.expired(datetime.now(UTC).date()):
+        raise InvalidRequest(
+            "The card's month is over.", pointer="/payment_method/card/exp_year", code="card_expired"
+        )

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import Post
-from api.front import Front, path_id
+from api.front import READ_S, Front, path_id
 from api.lists import Listing, fetch, list_response, read_query
 from api.problems import NO_CONTENT
 from api.replies import NO_STORE, reply, shown
@@ -17,6 +17,7 @@ from api.schemas import CreateEndpoint, UpdateEndpoint
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.errors import NotFound
 from payonce.storage import idempotency
+from payonce.storage.database import within
 from payonce.storage.endpoints import (
     ENDPOINT_COLUMNS,
     Endpoint,
@@ -27,6 +28,7 @@ from payonce.storage.endpoints import (
     insert_endpoint,
     update_endpoint,
 )
+from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import webhook_endpoints as table
 from payonce.webhooks.addresses import check_url
@@ -107,12 +109,15 @@ class Endpoints:
 
     async def _known(self, post: Post) -> bool:
         """Whether the key was used before; admission decides what that means."""
-        async with self._runtime.database.transaction() as connection:
-            caller = post.caller
-            key = await idempotency.find_key(
-                connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
-            )
-        return key is not None
+        caller = post.caller
+
+        async def read() -> Key | None:
+            async with self._runtime.database.transaction() as connection:
+                return await idempotency.find_key(
+                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                )
+
+        return await within(READ_S, read()) is not None
 
     async def _check(self, url: str, *, mode: str) -> None:
         await check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)

@@ -107,10 +107,10 @@ class Outcomes:
         preferred = Deadline(wait_s)
         while not patience.over and not _refused(handing_over):
             await waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
-            found = await self._look(operation, waiter, right)
+            await self._give_back_lapsed(operation, right)
+            found = await self._look(operation, waiter, right, within_s=min(LOOK_WITHIN_S, patience.left_s))
             if found is not None and (found.answer is not None or preferred.over):
                 return found
-            await self._give_back_lapsed(operation, right)
         await self._give_back(operation, right)
         deferred = await self._defer(payment, operation)
         if deferred.answer is not None or preferred.over:
@@ -141,26 +141,28 @@ class Outcomes:
         return None if found is None else replace(found, replayed=found.answer is not None)
 
     def leave(self, handing_over: asyncio.Task[None]) -> None:
-        """The hand-over goes on without its request; its failure is the sweeper's to mend."""
+        """The hand-over, or a release, goes on without its request; the sweeper and inquiries mend a failure."""
         self._left.add(handing_over)
         handing_over.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._left.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("hand_over_failed", error=getattr(error, "code", type(error).__name__))
+            log.warning("left_behind_failed", error=getattr(error, "code", type(error).__name__))
 
-    async def _look(self, operation: Operation, waiter: Waiter, right: Right | None) -> Result | None:
+    async def _look(
+        self, operation: Operation, waiter: Waiter, right: Right | None, *, within_s: float
+    ) -> Result | None:
         """What there is to answer with. Raises `Unavailable` when a create's attempts all ended unsent."""
         if waiter.answer is not None:
             return _definite(waiter.answer, operation)
         try:
-            found, latest = await within(LOOK_WITHIN_S, self._read(operation))
+            found, latest = await within(within_s, self._read(operation))
         except (StorageUnavailable, CommitUnknown):
             return None
         if right and latest and latest.state is AttemptState.NOT_SENT:
             tried = latest.number - right.attempt + 1
-            if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id):
+            if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
                 raise Unavailable
         return found
 
@@ -179,8 +181,8 @@ class Outcomes:
 
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took is given back. Raises `Unavailable` then."""
-        if right is not None and self._runtime.rights.withdraw(operation.id):
-            await self._release(operation, right)
+        if right is not None and self._runtime.rights.withdraw(operation.id, right):
+            await self.release(operation, right)
             raise Unavailable
 
     async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
@@ -188,11 +190,11 @@ class Outcomes:
 
         Such a run would inquire, and a create that was never sent would end as failed. Raises `Unavailable` then.
         """
-        if right is not None and self._runtime.rights.lapse(operation.id):
-            await self._release(operation, right)
+        if right is not None and self._runtime.rights.lapse(operation.id, right):
+            await self.release(operation, right)
             raise Unavailable
 
-    async def _release(self, operation: Operation, right: Right) -> None:
+    async def release(self, operation: Operation, right: Right) -> None:
         """The claim goes back, provably unsent; where that cannot be committed it goes through inquiry."""
 
         async def release() -> None:
@@ -204,8 +206,9 @@ class Outcomes:
                     owner=self._runtime.rights.owner,
                 )
 
-        with suppress(StorageUnavailable, CommitUnknown):
-            await within(DEFER_WITHIN_S, release())
+        releasing = asyncio.create_task(release())
+        self.leave(releasing)  # true whenever it is committed: it goes on when we wait no longer
+        await asyncio.wait({releasing}, timeout=DEFER_WITHIN_S)
 
     async def _defer(self, payment: Payment, operation: Operation) -> Result:
         """From now on 202; if the outcome came at the same moment, that is the answer.
@@ -219,8 +222,7 @@ class Outcomes:
             answer = await self._stored(operation)
         except (StorageUnavailable, CommitUnknown):
             log.warning("deferral_not_recorded", operation_id=operation.id)
-            operation, answer = replace(operation, deferred_at=datetime.now(UTC)), None
-            payment = _as_deferred(payment, operation)
+            return as_far_as_known(payment, operation)
         if answer is not None:
             return _definite(answer, operation)
         current = current_view(payment, operation)
@@ -253,6 +255,13 @@ def location_of(operation: Operation) -> str:
     if operation.kind is OperationKind.REFUND:
         return f"/v1/refunds/{operation.id}"
     return f"/v1/payments/{operation.payment_id}"
+
+
+def as_far_as_known(payment: Payment, operation: Operation) -> Result:
+    """The 202 that shows what this request knows without Postgres."""
+    operation = replace(operation, deferred_at=datetime.now(UTC))
+    current = current_view(_as_deferred(payment, operation), operation)
+    return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
 
 def _as_deferred(payment: Payment, operation: Operation) -> Payment:

@@ -97,7 +97,7 @@ TITLES: Final[Mapping[str, str]] = {
 _FIXED_DETAILS: Final[Mapping[str, str]] = {
     # whatever the reason was: another merchant's object is not there, and how we work inside is not told
     "not_found": "There is no such object for this API key.",
-    UNAVAILABLE: "Nothing was sent; the same request with the same key goes on.",
+    UNAVAILABLE: "Not admitted now, or given back unsent; the same request with the same key goes on.",
 }
 
 _RETRY_AFTER_S: Final[Mapping[str, int]] = {

@@ -123,7 +123,7 @@ class Body(BaseModel):
 
 
 class Card(Body):
-    """A card. Its number must pass Luhn and its month must not be over."""
+    """A card. Its number must pass Luhn; that its month is not over is checked when a new key is admitted."""
 
     number: str = Field(repr=False, json_schema_extra={"pattern": f"^{_NUMBER.pattern}$"})
     exp_month: int = Field(ge=1, le=12)
@@ -136,12 +136,6 @@ class Card(Body):
         if not _NUMBER.fullmatch(number) or not cards.passes_luhn(number):
             raise _mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
         return number
-
-    @model_validator(mode="after")
-    def _is_current(self, info: ValidationInfo) -> "Card":
-        if self.card().expired(cast("Context", info.context).today):
-            raise _mistake("is over, with its month", code="card_expired", at="exp_year")
-        return self
 
     @field_serializer("number")
     def _masked(self, number: str, info: SerializationInfo) -> str:

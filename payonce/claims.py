@@ -21,7 +21,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.storage import attempts, payments
-from payonce.storage.database import CommitUnknown, Database, database_now
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable, database_now
 
 SEND_WITHIN_S = attempts.SEND_WITHIN.total_seconds()  # on the owner's own clock
 KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
@@ -65,8 +65,9 @@ class Rights:
         return len(self._rights) + len(self._unsent) >= RIGHTS_MAX
 
     def grant(self, operation_id: str, right: Right) -> None:
-        """The claim is committed: whoever takes the right may send."""
+        """The claim is committed: whoever takes the right may send. An earlier attempt's card serves no more."""
         self._rights[operation_id] = right
+        self._unsent.pop(operation_id, None)
         self._forget_later()
 
     def take(self, operation_id: str) -> Right | None:
@@ -75,23 +76,28 @@ class Rights:
 
     def keep_unsent(self, operation_id: str, right: Right) -> None:
         """The attempt is recorded as not sent: its card may serve a further attempt, which needs a new claim."""
-        self._unsent[operation_id] = right
-        self._forget_later()
+        if operation_id not in self._rights:
+            self._unsent[operation_id] = right
+            self._forget_later()
 
     def take_unsent(self, operation_id: str) -> Right | None:
         """What a further attempt needs of an unsent one; taken before that attempt is claimed."""
         return self._unsent.pop(operation_id, None)
 
-    def withdraw(self, operation_id: str) -> bool:
-        """Nothing more is sent from this memory. False: somebody holds the right already, or nobody ever did."""
-        right = self._rights.pop(operation_id, None)
-        unsent = self._unsent.pop(operation_id, None)
-        return right is not None or unsent is not None
+    def withdraw(self, operation_id: str, right: Right) -> bool:
+        """This right, or what its attempts left, is used no more. False: somebody holds it, or a later claim's."""
+        if self._rights.get(operation_id) is right:
+            del self._rights[operation_id]
+            return True
+        unsent = self._unsent.get(operation_id)
+        if unsent is None or unsent.attempt < right.attempt:
+            return False
+        del self._unsent[operation_id]
+        return True
 
-    def lapse(self, operation_id: str) -> bool:
-        """A right that nobody took in time is withdrawn: no run can use it any more. False: there is none."""
-        right = self._rights.get(operation_id)
-        if right is None or right.holds():
+    def lapse(self, operation_id: str, right: Right) -> bool:
+        """A right that nobody took in time is withdrawn: no run can use it any more. False: it is not there."""
+        if self._rights.get(operation_id) is not right or right.holds():
             return False
         del self._rights[operation_id]
         return True
@@ -157,6 +163,10 @@ class Claimant:
                 right = await self._insert(connection, standing, unsent, token=token, deadline=deadline)
         except CommitUnknown:
             return await self._read_back(payment_id, operation_id, unsent, token=token, deadline=deadline)
+        except StorageUnavailable:  # nothing was claimed: the card may still serve, or be withdrawn
+            if unsent is not None:
+                self._rights.keep_unsent(operation_id, unsent)
+            raise
         return right
 
     async def _insert(

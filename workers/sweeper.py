@@ -15,7 +15,7 @@ from temporalio.service import RPCStatusCode
 from payonce.domain.errors import PaymentError
 from payonce.domain.operations import Operation, OperationKind, Subject
 from payonce.domain.outcomes import FailureCode
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import RESUMED, SWEPT
 from payonce.runtime import Runtime
@@ -63,6 +63,7 @@ class Sweeper:
         await self._walk_open()
         async with self._runtime.database.transaction() as connection:
             await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
+            await idempotency.forget_secrets(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
 
     async def _hand_over(self, due: sweeping.Due) -> None:
         operation, payment = due.operation, due.payment
@@ -108,7 +109,7 @@ class Sweeper:
             stranded = await sweeping.still_open(connection, ids, older_than=datetime.now(UTC) - _SETTLED_FOR)
             waiting = [await sweeping.is_released(connection, payment.id) for payment in stranded]
         for payment, released in zip(stranded, waiting, strict=True):
-            if not (payment.status.undecided and released):
+            if not (payment.status is PaymentStatus.INIT and released):
                 await self._resume(payment)
 
     async def _walk_open(self) -> None:

@@ -85,6 +85,8 @@ def settle(
     if operation.status is not OperationStatus.PENDING or _closed(attempt):
         return _contradict(payment, operation, attempt, fact, now=now)
     if attempt.state is AttemptState.REVERSING and not isinstance(fact, Reversed | NotProcessed):
+        if isinstance(fact, Approved) and fact.connector_reference != attempt.connector_reference:
+            return _contradict(payment, operation, attempt, fact, now=now)  # perhaps after its reversal
         return Settlement(payment, operation, attempt)  # whatever it did is being undone
     match fact:
         case Unsent():
@@ -165,13 +167,13 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
     if operation.review_at is not None or operation.status is not OperationStatus.PENDING:
         return Settlement(payment, operation)
     story = _Story(payment, now)
-    story.set(review={"reason": reason, "since": timestamp(now)})
+    story.set(review=payment.review or {"reason": reason, "since": timestamp(now)})
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
 
 
 def _review_left(payment: Payment, operation: Operation) -> Any:
-    """What is left of the payment's review when this operation has its outcome: another's stays."""
+    """What is left of the payment's review when this operation has its outcome: an earlier one's stays."""
     since = operation.review_at and timestamp(operation.review_at)
     return None if payment.review is None or payment.review["since"] == since else payment.review
 

@@ -1,16 +1,18 @@
 """Idempotency keys: the unique row that decides, for ever."""
 
+import json
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payonce.domain.answers import Answer, AnswerKind
+from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
+SECRET_SHOWN = timedelta(hours=24)  # of a webhook endpoint, in the replay of its creation
 FINGERPRINT_VERSION = 1  # raised when the canonical form changes; a row is compared under its own version
 
 
@@ -31,12 +33,13 @@ class Key:
     answer_kind: str | None = None
     answer_body: bytes | None = None
 
-    @property
-    def answer(self) -> Answer | None:
-        """The stored answer; None while there is none or when it is no longer kept."""
-        if self.answer_kind is None or self.answer_body is None:
+    def answer(self, now: datetime) -> Answer | None:
+        """The stored answer, without a secret that is no longer shown; None when there is none any more."""
+        if self.answer_kind is None or self.answer_body is None or self.answered_at is None:
             return None
-        return Answer(AnswerKind(self.answer_kind), self.answer_body)
+        kind = AnswerKind(self.answer_kind)
+        shown = kind is not AnswerKind.ENDPOINT or now - self.answered_at <= SECRET_SHOWN
+        return Answer(kind, self.answer_body if shown else without_secret(self.answer_body))
 
     def expired(self, now: datetime) -> bool:
         """Whether the answer need not be kept any more; the key itself never executes again."""
@@ -126,6 +129,39 @@ async def store_answer(
         )
         .values(answered_at=now, answer_kind=answer.kind, answer_body=answer.body)
     )
+
+
+def without_secret(body: bytes) -> bytes:
+    """The body of an endpoint's creation without its secret; the other members as they were."""
+    members = json.loads(body)
+    members.pop("secret", None)
+    return encode(members)
+
+
+async def forget_secrets(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+    """At most `limit` answers lose the secret that is no longer shown."""
+    query = (
+        select(*_COLUMNS)
+        .where(
+            idempotency_keys.c.answer_kind == AnswerKind.ENDPOINT,
+            idempotency_keys.c.answered_at < now - SECRET_SHOWN,
+            text("position(CAST('\"secret\":' AS bytea) IN answer_body) > 0"),
+        )
+        .limit(limit)
+    )
+    old = [Key(**row) for row in (await connection.execute(query)).mappings()]
+    for key in old:
+        assert key.answer_body is not None
+        await connection.execute(
+            update(idempotency_keys)
+            .where(
+                idempotency_keys.c.merchant_id == key.merchant_id,
+                idempotency_keys.c.mode == key.mode,
+                idempotency_keys.c.key == key.key,
+            )
+            .values(answer_body=without_secret(key.answer_body))
+        )
+    return len(old)
 
 
 async def forget_answers(connection: AsyncConnection, *, now: datetime, limit: int) -> int:

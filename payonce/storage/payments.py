@@ -58,6 +58,23 @@ async def find_operation(connection: AsyncConnection, operation_id: str) -> Oper
     return None if row is None else operation_from(row)
 
 
+async def oldest_in_review(connection: AsyncConnection, payment_id: str, *, but_not: str) -> Operation | None:
+    """The payment's pending operation that an operator has had to decide for longest."""
+    query = (
+        select(*OPERATION_COLUMNS)
+        .where(
+            operations.c.payment_id == payment_id,
+            operations.c.id != but_not,
+            operations.c.status == OperationStatus.PENDING,
+            operations.c.review_at.is_not(None),
+        )
+        .order_by(operations.c.review_at)
+        .limit(1)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else operation_from(row)
+
+
 async def save_payment(connection: AsyncConnection, before: Payment, after: Payment) -> None:
     """Writes what changed; the caller holds the row's lock."""
     changes = _changes(before, after, _PAYMENT_FIELDS)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payonce.domain import settlement
+from payonce.domain import answers, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -158,6 +158,7 @@ class Recorder:
         settled = decide(rows, now)
         if settled.late:
             settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+        settled = await self._with_other_review(connection, rows, settled)
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
         if rows.attempt is not None and settled.attempt is not None:
@@ -173,6 +174,18 @@ class Recorder:
                 now=now,
             )
         return settled
+
+    async def _with_other_review(
+        self, connection: AsyncConnection, rows: Rows, settled: Settlement
+    ) -> Settlement:
+        """A review that ends gives way to that of another operation which an operator must still decide."""
+        if rows.payment.review is None or settled.payment.review is not None:
+            return settled
+        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=settled.operation.id)
+        if other is None or other.review_at is None:
+            return settled
+        review = {"reason": f"{other.kind}_undecided", "since": answers.timestamp(other.review_at)}
+        return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
         self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool

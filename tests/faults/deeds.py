@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 
 from tests.faults.books import Books
-from tests.faults.shop import Json, Shop, new_payment
+from tests.faults.shop import WITHIN_S, Json, Shop, new_payment, patiently
 
+UNAVAILABLE = 503
 AUTHORIZED, CAPTURED = ["authorize"], ["authorize", "capture"]
 
 
@@ -52,6 +53,15 @@ class Asked:
     async def send(self, shop: Shop) -> httpx.Response | None:
         """The request is sent once."""
         return await shop.post(self.path, self.body, key=self.key)
+
+    async def admitted(self, shop: Shop) -> httpx.Response:
+        """The first answer that is not "not now"."""
+
+        async def ask() -> httpx.Response | None:
+            response = await self.send(shop)
+            return response if response is not None and response.status_code != UNAVAILABLE else None
+
+        return await patiently(ask, within_s=WITHIN_S)
 
     async def answered(self, shop: Shop) -> httpx.Response:
         """The definite answer to the request."""

@@ -16,12 +16,13 @@ from tests.support.witness import Witness, witness_of
 
 DONE_FAULTS = ("timeout_after_charge", "error_after_charge", "reset_after_charge", "garbage", "slow:9000")
 BLIND_FAULTS = ("timeout_before_charge", "error_after_charge", "reset_after_charge", "garbage")
+PREPARED_AT_ONCE = 8
 MISMATCHED = (AUTOMATIC, MANUAL, CAPTURE, REFUND)  # a void has no amount of its own
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The first answer, the definite one, and the books."""
+    """The first answer after admission, the definite one, and the books."""
 
     asked: Asked
     first: httpx.Response
@@ -44,8 +45,10 @@ async def patient() -> AsyncIterator[DevStack]:
 async def endings(patient: DevStack) -> AsyncIterator[Endings]:
     """What became of each kind of request under each fault; all at once, since most of it is waiting."""
     async with open_shop(patient) as shop, witness_of(patient.acquirer_url) as ledger:
+        gate = asyncio.Semaphore(PREPARED_AT_ONCE)
         tasks = {
-            (fault, deed.name): asyncio.create_task(end(shop, ledger, deed, fault)) for fault, deed in cases()
+            (fault, deed.name): asyncio.create_task(end(gate, shop, ledger, deed, fault))
+            for fault, deed in cases()
         }
         yield tasks
         for task in tasks.values():
@@ -66,12 +69,13 @@ def blinded(fault: str) -> str:
     return f"timeout_after_charge,inquire:{fault}"
 
 
-async def end(shop: Shop, ledger: Witness, deed: Deed, fault: str) -> Ended:
+async def end(gate: asyncio.Semaphore, shop: Shop, ledger: Witness, deed: Deed, fault: str) -> Ended:
     """The request was sent under the fault, and asked for until it had its outcome."""
     own, *others = fault.split(",")
-    asked = await deed.prepare(shop, metadata={"sandbox_fault": ",".join([f"{deed.kind}:{own}", *others])})
-    first = await asked.send(shop)
-    assert first is not None
+    metadata = {"sandbox_fault": ",".join([f"{deed.kind}:{own}", *others])}
+    async with gate:
+        asked = await deed.prepare(shop, metadata=metadata)
+    first = await asked.admitted(shop)
     last = await asked.answered(shop)
     return Ended(asked, first, last, await at_rest(shop, ledger, asked.payment_id))
 

@@ -1,7 +1,7 @@
 """A workflow's start that is not eager goes through the owner's own queue; a terminated workflow is resumed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from devstack.stack import DevStack
 from tests.faults.arming import doomed_api
 from tests.faults.books import at_rest
-from tests.faults.deeds import AUTOMATIC, CAPTURE, DEEDS, MANUAL, REFUND, VOID, Deed
+from tests.faults.deeds import AUTOMATIC, CAPTURE, DEEDS, MANUAL, REFUND, VOID, Asked, Deed
 from tests.faults.shop import Shop, patiently
 from tests.support.witness import Witness
 
@@ -34,6 +34,30 @@ ENDS = pytest.mark.parametrize("end", [terminate, cancel], ids=["terminated", "c
 @pytest.fixture(scope="module")
 async def temporal(city: DevStack) -> Client:
     return await Client.connect(city.temporal_address)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def resumed(shop: Shop, temporal: Client) -> AsyncIterator["asyncio.Task[list[Asked]]"]:
+    """Captures of payments whose workflows were ended and run again; the other tests use the minute it takes."""
+    asked = [await CAPTURE.prepare(shop) for _ in (terminate, cancel)]
+    handles = [temporal.get_workflow_handle(one.payment_id) for one in asked]
+    for handle, end in zip(handles, (terminate, cancel), strict=True):
+        await ended(handle, end)
+    task = asyncio.create_task(all_run(asked, handles))
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def all_run(asked: list[Asked], handles: list["WorkflowHandle[Any, Any]"]) -> list[Asked]:
+    """The requests, once every workflow runs."""
+
+    async def running() -> bool:
+        descriptions = [await handle.describe() for handle in handles]
+        return all(one.status is WorkflowExecutionStatus.RUNNING for one in descriptions)
+
+    await patiently(running, within_s=RESUMED_WITHIN_S)
+    return asked
 
 
 async def test_starts_that_are_not_eager_are_sent_once_by_who_holds_the_card(
@@ -97,23 +121,6 @@ async def test_every_outcome_is_found_though_its_workflow_was_ended_while_it_was
     await asyncio.gather(*(check(deed, end) for deed in DEEDS for end in (terminate, cancel)))
 
 
-async def test_a_workflow_that_was_ended_is_resumed_by_itself_and_captures(
-    shop: Shop, ledger: Witness, temporal: Client
-) -> None:
-    asked = [await CAPTURE.prepare(shop) for _ in (terminate, cancel)]
-    handles = [temporal.get_workflow_handle(one.payment_id) for one in asked]
-    for handle, end in zip(handles, (terminate, cancel), strict=True):
-        await ended(handle, end)
-
-    async def all_run() -> bool:
-        descriptions = [await handle.describe() for handle in handles]
-        return all(one.status is WorkflowExecutionStatus.RUNNING for one in descriptions)
-
-    await patiently(all_run, within_s=RESUMED_WITHIN_S)
-    for one in asked:
-        one.check_done(await one.answered(shop), await at_rest(shop, ledger, one.payment_id))
-
-
 @pytest.mark.parametrize("deed", [MANUAL, REFUND], ids=lambda deed: deed.name)
 async def test_a_replay_needs_no_workflow(shop: Shop, temporal: Client, deed: Deed) -> None:
     asked = await deed.prepare(shop)
@@ -123,6 +130,13 @@ async def test_a_replay_needs_no_workflow(shop: Shop, temporal: Client, deed: De
     again = await asked.send(shop)
     assert again is not None
     assert (again.status_code, again.content) == (first.status_code, first.content)
+
+
+async def test_a_workflow_that_was_ended_is_resumed_by_itself_and_captures(
+    shop: Shop, ledger: Witness, resumed: "asyncio.Task[list[Asked]]"
+) -> None:
+    for one in await resumed:
+        one.check_done(await one.answered(shop), await at_rest(shop, ledger, one.payment_id))
 
 
 async def ended(handle: "WorkflowHandle[Any, Any]", end: End) -> None:

@@ -8,7 +8,7 @@ import pytest
 from payonce.domain.answers import Answer, AnswerKind
 from payonce.domain.errors import NotFound
 from payonce.storage import idempotency
-from payonce.storage.idempotency import ANSWER_KEPT, Key
+from payonce.storage.idempotency import ANSWER_KEPT, SECRET_SHOWN, Key
 from tests.storage.ledger import Ledger
 
 NOW = datetime.now(UTC)
@@ -82,7 +82,7 @@ async def test_the_first_answer_is_stored_byte_for_byte_and_stays(ledger: Ledger
             )
     found = await stored(ledger, key)
     assert found is not None
-    assert found.answer == ANSWER
+    assert found.answer(NOW) == ANSWER
 
 
 async def test_an_answer_is_not_stored_under_another_merchants_key(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ async def test_an_answer_is_not_stored_under_another_merchants_key(ledger: Ledge
         )
     found = await stored(ledger, key)
     assert found is not None
-    assert found.answer is None
+    assert found.answer(NOW) is None
 
 
 async def test_a_refusal_is_an_answer_with_no_operation_behind_it(ledger: Ledger) -> None:
@@ -104,7 +104,7 @@ async def test_a_refusal_is_an_answer_with_no_operation_behind_it(ledger: Ledger
         await idempotency.answer_key(connection, key, answer=refusal, location="/v1/payments/pay_1")
     found = await stored(ledger, key)
     assert found is not None
-    assert (found.operation_id, found.answer) == (None, refusal)
+    assert (found.operation_id, found.answer(NOW)) == (None, refusal)
 
 
 async def test_old_answers_are_forgotten_and_their_keys_stay(ledger: Ledger) -> None:
@@ -129,14 +129,33 @@ async def test_old_answers_are_forgotten_and_their_keys_stay(ledger: Ledger) -> 
     for key in old:
         found = await stored(ledger, key)
         assert found is not None
-        assert found.answer is None
+        assert found.answer(NOW) is None
         assert found.expired(NOW)
         assert not await claim(ledger, key)
     kept = await stored(ledger, young)
     assert kept is not None
-    assert kept.answer == ANSWER
+    assert kept.answer(NOW) == ANSWER
     assert not kept.expired(NOW)
 
 
 def test_an_unanswered_key_never_expires(ledger: Ledger) -> None:
     assert not key_of(ledger).expired(NOW + timedelta(days=1000))
+
+
+async def test_a_secret_leaves_the_answer_after_a_day_on_reading_and_at_rest(ledger: Ledger) -> None:
+    key = key_of(ledger, "we", created_at=NOW - SECRET_SHOWN + timedelta(minutes=1))
+    await claim(ledger, key)
+    created = Answer(AnswerKind.ENDPOINT, b'{"id":"we_1","secret":"whsec_x","enabled":true}')
+    async with ledger.database.transaction() as connection:
+        await idempotency.answer_key(connection, key, answer=created, location="/v1/webhook_endpoints/we_1")
+    found = await stored(ledger, key)
+    assert found is not None
+    later = NOW + timedelta(minutes=2)
+    without = Answer(AnswerKind.ENDPOINT, b'{"id":"we_1","enabled":true}')
+    assert (found.answer(NOW), found.answer(later)) == (created, without)
+    for at, forgotten in ((NOW, 0), (later, 1), (later, 0)):
+        async with ledger.database.transaction() as connection:
+            assert await idempotency.forget_secrets(connection, now=at, limit=10) == forgotten
+    found = await stored(ledger, key)
+    assert found is not None
+    assert found.answer_body == without.body
