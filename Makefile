@@ -10,6 +10,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 # More arguments for pytest: make test PYTEST="-k refund"
 PYTEST ?=
+# Arguments for the bench: make bench BENCH="--api-processes 2"; see bench/README.md
+BENCH ?=
 # Tests start servers of their own per pytest process; two fit two cores.
 TEST_PROCESSES ?= 2
 COMPILE = pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
@@ -46,6 +48,10 @@ format: setup ## Formats the code
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
+.PHONY: bench
+bench: setup $(VENV)/.bench ## Measures cost and latency beside the baselines (BENCH="--quick" for seconds only)
+	$(RUN)/python -m bench $(BENCH)
+
 .PHONY: record-histories
 record-histories: setup ## Records tests/replay/histories anew from a real server
 	$(RUN)/python -m tests.replay.record
@@ -57,6 +63,7 @@ lock: ## Resolves pyproject.toml into the hash-locked requirements files
 	export PATH="$$directory/venv/bin:$$PATH" && \
 	$(COMPILE) -o requirements.txt pyproject.toml && \
 	$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml && \
+	$(COMPILE) --extra bench -c requirements-dev.txt -o requirements-bench.txt pyproject.toml && \
 	$(COMPILE) --only-build-deps --build-deps-for wheel -c requirements-dev.txt \
 		-o requirements-build.txt pyproject.toml
 
@@ -68,6 +75,11 @@ clean: ## Removes the environment and every cache; keeps .payonce
 $(VENV)/.ready: $(VENV)/.locked pyproject.toml
 	@echo "installing payonce into $(VENV)"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.locked requirements-bench.txt
+	@echo "installing what the bench draws with into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
 	@touch $@
 
 $(VENV)/.locked: requirements-dev.txt
