@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.admission import Admission
-from api.commands import NewPayment, Post
+from api.commands import NewPayment, Post, check_current
 from api.outcomes import Result
 from payonce.domain.answers import Answer, AnswerKind, encode, payment_view
 from payonce.domain.errors import IdempotencyMismatch
@@ -66,6 +66,7 @@ class FakeAdmission:
     _answered: dict[tuple[str, str, str], tuple[bytes, Result]] = field(default_factory=dict)
 
     async def create_payment(self, post: Post, payment: NewPayment) -> Result:
+        check_current(payment.card)
         return self._decide(post, "create", payment)
 
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:

@@ -103,17 +103,19 @@ async def test_a_right_lapses_once_and_only_if_nobody_took_it_in_time() -> None:
     """A create that waited on after its right was over was found claimed, inquired about and failed."""
     clock, rights = Clock(), Rights()
     call = call_of(PAYMENT, CREATE, reference="pay_1-1")
-    rights.grant("pay_1", Right(call, 1, "account", 5.0, clock))
-    assert not rights.lapse("pay_1")
+    right = Right(call, 1, "account", 5.0, clock)
+    rights.grant("pay_1", right)
+    assert not rights.lapse("pay_1", right)
     clock.now = 5.0
-    assert rights.lapse("pay_1")
-    assert not rights.lapse("pay_1")
+    assert rights.lapse("pay_1", right)
+    assert not rights.lapse("pay_1", right)
     assert rights.take("pay_1") is None
 
 
 async def test_a_right_that_was_taken_does_not_lapse() -> None:
     clock, rights = Clock(), Rights()
-    rights.grant("pay_1", Right(call_of(PAYMENT, CREATE, reference="pay_1-1"), 1, "account", 5.0, clock))
-    assert rights.take("pay_1") is not None
+    right = Right(call_of(PAYMENT, CREATE, reference="pay_1-1"), 1, "account", 5.0, clock)
+    rights.grant("pay_1", right)
+    assert rights.take("pay_1") is right
     clock.now = 5.0
-    assert not rights.lapse("pay_1")
+    assert not rights.lapse("pay_1", right)

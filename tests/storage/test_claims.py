@@ -176,7 +176,7 @@ async def test_a_right_is_taken_once(shared_ledger: Ledger) -> None:
     rights.grant(paid.id, right)
     assert rights.take(paid.id) is right
     assert rights.take(paid.id) is None
-    assert not rights.withdraw(paid.id)
+    assert not rights.withdraw(paid.id, right)
 
 
 async def test_a_withdrawn_right_is_gone_for_good(shared_ledger: Ledger) -> None:
@@ -184,10 +184,10 @@ async def test_a_withdrawn_right_is_gone_for_good(shared_ledger: Ledger) -> None
     right = right_with_card(paid, await shared_ledger.add_operation(paid, K.AUTHORIZE))
     rights = Rights()
     rights.grant(paid.id, right)
-    assert rights.withdraw(paid.id)
+    assert rights.withdraw(paid.id, right)
     assert rights.take(paid.id) is None
     rights.keep_unsent(paid.id, right)
-    assert rights.withdraw(paid.id)
+    assert rights.withdraw(paid.id, right)
     assert rights.take_unsent(paid.id) is None
 
 

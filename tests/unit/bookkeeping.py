@@ -117,10 +117,13 @@ class Books:
             assert (fact.amount_minor, fact.currency) == (of.amount_minor, of.currency)
 
     def _check_late(self, of: Operation, before: Attempt, fact: Fact, settled: Settlement) -> None:
-        """A success counts as late exactly when something definite was known before that contradicts it."""
+        """A success is late exactly when it contradicts what is definite, or is not the one being reversed."""
+        if not isinstance(fact, Approved):
+            assert not settled.late
+            return
         against = before.state.definite or before.state is A.NOT_SENT or of.status is not O.PENDING
-        contradicts = isinstance(fact, Approved) and before.state is not A.APPROVED
-        assert settled.late == (against and contradicts)
+        another = before.state is A.REVERSING and fact.connector_reference != before.connector_reference
+        assert settled.late == ((against or another) and before.state is not A.APPROVED)
 
     def _check_operation(self, before: Operation, settled: Settlement) -> None:
         """The first outcome stands; an answer comes with the outcome and with nothing else."""

@@ -275,9 +275,14 @@ def test_what_is_being_reversed_is_decided_by_the_reversal(of: Case, fact: Fact)
 
 
 @EVERY
-def test_a_success_of_what_is_being_reversed_does_not_count(of: Case) -> None:
-    settled = of.settled(approval(of.operation), A.REVERSING)
-    assert (settled.operation, settled.payment, settled.late) == (of.operation, of.payment, False)
+def test_a_success_of_what_is_being_reversed_is_late_and_changes_nothing_again(of: Case) -> None:
+    """Perhaps it came after its reversal: it is undone by an operation of its own."""
+    late = of.settled(approval(of.operation), A.REVERSING)
+    assert (late.late, types(late), late.operation) == (True, ["payment.late_success"], of.operation)
+    assert late.attempt is not None
+    assert late.attempt.state is A.REVERSING
+    again = settle(late.payment, late.operation, late.attempt, approval(of.operation), now=LATER)
+    assert again == Settlement(late.payment, late.operation, late.attempt)
 
 
 @EVERY
