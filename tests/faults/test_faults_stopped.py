@@ -113,11 +113,15 @@ class Scene:
     async def _arrives(self, one: Asked) -> None:
         """The acquirer has received the request itself, not an inquiry about it."""
 
-        async def received() -> bool:
-            requests = await self.ledger.requests(payment_reference=one.payment_id)
-            return any(request["operation"] == one.deed.kind for request in requests)
+        async def arrived() -> bool:
+            return one.deed.kind in await self.received(one)
 
-        await patiently(received, within_s=30.0)
+        await patiently(arrived, within_s=30.0)
+
+    async def received(self, one: Asked) -> set[str]:
+        """What the acquirer was asked for about the payment, whatever it answered."""
+        requests = await self.ledger.requests(payment_reference=one.payment_id)
+        return {request["operation"] for request in requests}
 
     async def _settled_by_others(self, doomed: Doomed, asked: list[Asked]) -> Endings:
         """Answered by others, then the process goes on and works again."""
@@ -177,6 +181,7 @@ async def test_who_was_stopped_before_it_sent_does_not_send_when_it_goes_on(
 ) -> None:
     ended = (await stops["before_send"])[deed.name]
     ended.check_undone(await scene.books(ended))
+    assert deed.kind not in await scene.received(ended.asked)
 
 
 @BY_NAME

@@ -37,7 +37,7 @@ async def test_an_outcome_is_state_attempt_event_and_answer(ledger: Ledger) -> N
     assert (after.status, after.sequence, after.amount_captured_minor) == (S.CAPTURED, 2, 1000)
     assert await ledger.events(paid.id) == [(1, "payment.authorized"), (2, "payment.captured")]
     assert (await ledger.latest(authorization.id)).state is A.APPROVED
-    answer = (await ledger.stored_key(authorization)).answer
+    answer = (await ledger.stored_key(authorization)).answer(datetime.now(UTC))
     assert answer is not None
     assert answer.kind is AnswerKind.PAYMENT
     assert json.loads(answer.body)["sequence"] == 2
@@ -144,7 +144,7 @@ async def test_an_unknown_commit_is_recorded_once(ledger: Ledger, ends: list[str
         assert not flaky.ends
     assert await ledger.events(paid.id) == [(1, "payment.authorized")]
     assert await ledger.count("webhook_deliveries") == 1
-    assert (await ledger.stored_key(authorization)).answer is not None
+    assert (await ledger.stored_key(authorization)).answer(datetime.now(UTC)) is not None
 
 
 async def test_the_connection_lost_at_commit_leaves_the_commit_unknown(ledger: Ledger) -> None:
@@ -304,7 +304,7 @@ async def test_whoever_waits_in_this_process_gets_the_answer_itself(ledger: Ledg
         await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
         await waiter.wait(timeout_s=1)
     stored = await ledger.stored_key(authorization)
-    assert waiter.answer == stored.answer
+    assert waiter.answer == stored.answer(datetime.now(UTC))
     assert stored.answered_at is not None
     assert stored.answered_at <= datetime.now(UTC)
 
