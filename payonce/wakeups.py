@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from payonce.domain.answers import Answer
@@ -131,6 +132,6 @@ class WakeUps:
                 await asyncio.sleep(_RECONNECT_S)
 
 
-async def _next(channel: "object") -> str | None:
-    message = await channel.get_message(ignore_subscribe_messages=True, timeout=5.0)  # type: ignore[attr-defined]
-    return None if message is None else message["data"].decode()
+async def _next(channel: PubSub) -> str | None:
+    message = await channel.get_message(ignore_subscribe_messages=True, timeout=5.0)
+    return None if message is None else str(message["data"], "utf-8")
