@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 from tests.faults.books import at_rest
 from tests.faults.deeds import AUTOMATIC, CAPTURE, MANUAL, REFUND, VOID
-from tests.faults.shop import Shop, patiently
+from tests.faults.shop import NEVER_SENT, Shop, patiently
 from tests.support.witness import Witness
 from tests.webhooks.receiver import Receiver
 
 MERCHANTS = 6
 ROUNDS_MAX = 200
-NEVER_SENT = ("card_data_lost", "not_processed")  # what a break may make of a create
 ENOUGH = 6  # rounds before the break, and again after it
 
 
