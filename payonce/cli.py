@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.errors import PaymentError
-from payonce.settings import Settings
+from payonce.settings import settings_from_environment
 from payonce.storage import merchants as store
 from payonce.storage.database import Database, upgrade
 
@@ -42,7 +42,7 @@ def main() -> None:
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Apply every migration. Safe to repeat."""
-    upgrade(Settings().database_url)  # type: ignore[call-arg]  # the environment fills it
+    upgrade(settings_from_environment().database_url)
     print("The database is up to date.")
 
 
@@ -69,7 +69,7 @@ def create_key(
     as_json: Json = False,
 ) -> None:
     """Add an API key and show it, this once."""
-    secret = Settings().secret_for("api_keys")  # type: ignore[call-arg]
+    secret = settings_from_environment().secret_for("api_keys")
     record, key = _in_transaction(
         lambda connection: store.create_key(connection, merchant_id=merchant, mode=mode, secret=secret)
     )
@@ -97,7 +97,7 @@ def revoke_key(key_id: str) -> None:
 
 def _in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
     async def run() -> T:
-        database = Database(Settings().database_url, pool_size=2)  # type: ignore[call-arg]
+        database = Database(settings_from_environment().database_url, pool_size=2)
         try:
             async with database.transaction() as connection:
                 return await work(connection)

@@ -89,3 +89,8 @@ class Settings(BaseSettings):
                 key=self.sandbox_acquirer_key.get_secret_value(),
             ),
         )
+
+
+def settings_from_environment() -> Settings:
+    """What the `PAYONCE_*` variables say. Raises `ValidationError` for what is missing or wrong."""
+    return Settings.model_validate({})

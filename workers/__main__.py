@@ -10,7 +10,7 @@ from prometheus_client import start_http_server
 
 from payonce import logging
 from payonce.runtime import Runtime, open_runtime
-from payonce.settings import Settings
+from payonce.settings import settings_from_environment
 from workers.relay import run_relay
 from workers.sweeper import Sweeper
 from workers.temporal import serving_worker
@@ -29,7 +29,7 @@ PROCESSES: dict[str, Process] = {"worker": worker, "relay": run_relay}
 
 async def run(name: str) -> None:
     """The process runs until it is told to end, and ends what it began."""
-    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    settings = settings_from_environment()
     logging.configure(level=settings.log_level, process=name)
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port)

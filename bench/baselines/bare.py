@@ -14,7 +14,7 @@ from temporalio.common import RetryPolicy, WorkflowIDConflictPolicy, WorkflowIDR
 
 from bench.baselines.engine import connected, worker_for
 from bench.baselines.front import serve
-from payonce.settings import Settings
+from payonce.settings import settings_from_environment
 
 TASK_QUEUE = "bench-bare"
 
@@ -66,7 +66,7 @@ class Engine:
 
 
 async def main(port: int) -> None:
-    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    settings = settings_from_environment()
     client = await connected(settings)
     engine = Engine(client)
     async with worker_for(client, settings, TASK_QUEUE, workflows=[Bare], activities=[engine.nothing]):

@@ -20,7 +20,7 @@ from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind, Subject
 from payonce.domain.payment import Payment
 from payonce.runtime import Runtime, open_runtime
-from payonce.settings import Settings
+from payonce.settings import settings_from_environment
 from payonce.storage import attempts, idempotency, payments
 
 
@@ -73,7 +73,7 @@ class NoEngine:
 
 
 async def main() -> None:
-    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    settings = settings_from_environment()
     with listening_socket(settings.api_host, settings.api_port) as listener:
         async with open_runtime(settings) as runtime:
             app = FastAPI(openapi_url=None)

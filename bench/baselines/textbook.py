@@ -28,7 +28,7 @@ from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import Approved
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime, open_runtime
-from payonce.settings import Settings
+from payonce.settings import Settings, settings_from_environment
 from payonce.storage import payments
 
 TASK_QUEUE = "bench-textbook"
@@ -192,7 +192,7 @@ async def serve_worker(settings: Settings, steps: str) -> None:
 
 def main() -> None:
     role, steps = sys.argv[1:]
-    settings = Settings()  # type: ignore[call-arg]  # the environment fills it
+    settings = settings_from_environment()
     uvloop.run({"api": serve_api, "worker": serve_worker}[role](settings, steps))
 
 
