@@ -48,6 +48,7 @@ from payonce.metrics import IN_FLIGHT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.idempotency import Key
+from payonce.storage.statements import together
 from workers.dispatch import Dispatcher
 
 Admit = Callable[[AsyncConnection, Payment], Awaitable[Operation]]
@@ -140,10 +141,11 @@ class Admission:
             )
             refund = replace(refund, reason=reason, metadata=metadata)
             held = payment.amount_refund_pending_minor + amount
-            await payments.save_payment(
-                connection, payment, replace(payment, amount_refund_pending_minor=held)
-            )
-            await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
+            async with together(connection):
+                await payments.save_payment(
+                    connection, payment, replace(payment, amount_refund_pending_minor=held)
+                )
+                await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
             return refund
 
         async def admit(connection: AsyncConnection) -> Decision:
@@ -269,9 +271,12 @@ class Admission:
         operation = operation_row(
             post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
         )
-        await payments.insert_payment(connection, payment)
-        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
-        right = await self._claim(connection, payment, operation, card, number=1, deadline=deadline)
+        async with together(connection):
+            await payments.insert_payment(connection, payment)
+            await payments.insert_operation(
+                connection, operation, sweep_at=operation.created_at + SWEEP_AFTER
+            )
+            right = await self._claim(connection, payment, operation, card, number=1, deadline=deadline)
         return Admitted(payment, operation, right)
 
     async def _retry_create(
@@ -349,8 +354,11 @@ class Admission:
         )
         operation = replace(operation, final=final, reason=reason)
         pending = {"id": operation.id, "type": kind, "amount": amount_minor}
-        await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
-        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        async with together(connection):
+            await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+            await payments.insert_operation(
+                connection, operation, sweep_at=operation.created_at + SWEEP_AFTER
+            )
         return operation
 
     async def _known(self, connection: AsyncConnection, post: Post) -> Result | Pending:

@@ -1,6 +1,8 @@
 """Who is calling: one merchant in one mode, by a Bearer key (RFC 6750)."""
 
 import re
+import time
+from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.datastructures import Headers
@@ -13,12 +15,22 @@ from payonce.storage.merchants import Caller
 _BEARER = re.compile(r"bearer +(sk_(?:test|live)_[A-Za-z0-9]{16,128})", re.IGNORECASE)
 
 
-class Keys:
-    """Recognizes API keys. Nothing is remembered, so that a revoked key opens nothing from its commit on."""
+REMEMBERED_S = 5.0  # a look at Postgres takes as long as a tenth of a payment (docs/performance.md)
+_REMEMBERED_MAX = 10_000
 
-    def __init__(self, settings: Settings) -> None:
+
+class Keys:
+    """Recognizes API keys.
+
+    A valid one is remembered for `REMEMBERED_S`: from so long after its revocation it opens nothing, anywhere. An
+    unknown one is not remembered, so that a new key opens at once.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._secret = settings.secret_for("api_keys")
         self._live = settings.live
+        self._clock = clock
+        self._remembered: dict[bytes, tuple[Caller, float]] = {}  # oldest first
 
     def presented(self, headers: Headers) -> bytes:
         """The hash of the key in the request. Raises `Problem` when there is none, or not in our form."""
@@ -28,12 +40,27 @@ class Keys:
             raise _unauthenticated('Bearer realm="payonce"')
         return merchants.hash_key(found[1], secret=self._secret)
 
+    def remembered(self, key_hash: bytes) -> Caller | None:
+        """Who presented it a moment ago."""
+        caller, until = self._remembered.get(key_hash, (None, 0.0))
+        return caller if self._clock() < until else None
+
     async def caller(self, connection: AsyncConnection, key_hash: bytes) -> Caller:
         """Who presents it. Raises `Problem` for an unknown or revoked key, or a live one not served."""
+        if (known := self.remembered(key_hash)) is not None:
+            return known
         caller = await merchants.authenticate(connection, key_hash=key_hash)
         if caller is None or (caller.mode == "live" and not self._live):
+            self._remembered.pop(key_hash, None)
             raise _unauthenticated('Bearer realm="payonce", error="invalid_token"')
+        self._remember(key_hash, caller)
         return caller
+
+    def _remember(self, key_hash: bytes, caller: Caller) -> None:
+        self._remembered.pop(key_hash, None)
+        if len(self._remembered) >= _REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[key_hash] = (caller, self._clock() + REMEMBERED_S)
 
 
 def _unauthenticated(challenge: str) -> Problem:

@@ -78,6 +78,9 @@ class Front:
 
     async def caller(self, request: Request) -> Caller:
         """Who is calling. Raises `Problem`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
+        known = self._keys.remembered(self._keys.presented(request.headers))
+        if known is not None:
+            return known
         return await self._within(AUTHENTICATION_S, request, _only_caller)
 
     async def read(self, request: Request, work: Work[T]) -> T:

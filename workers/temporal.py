@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client, GrpcCompression
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -18,6 +17,7 @@ from payonce.cases import Cases
 from payonce.claims import Claimant
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
+from workers.converter import data_converter
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
@@ -43,7 +43,7 @@ async def connect(runtime: Runtime) -> Client:
             return await Client.connect(
                 settings.temporal_address,
                 namespace=settings.temporal_namespace,
-                data_converter=pydantic_data_converter,
+                data_converter=data_converter,
                 grpc_compression=GrpcCompression.NONE,  # costs more than it saves beside the server
             )
         except (RPCError, RuntimeError) as error:

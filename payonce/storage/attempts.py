@@ -4,15 +4,17 @@ A claim is a row, unique by (operation, number), committed before the first byte
 alone may say that nothing was sent; everyone else who finds it without an outcome inquires.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
+from payonce.storage.statements import Query, Statement, fetch, run, single, update_row
 from payonce.storage.tables import attempts
 
 SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction
@@ -20,7 +22,18 @@ CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's 
 
 _FIELDS = tuple(field.name for field in fields(Attempt))
 COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
-_SEND_BEFORE = func.now() + text(f"interval '{int(SEND_WITHIN.total_seconds())} seconds'")
+_CLAIMED_AS = ("operation_id", "number", "payment_id", "kind", "connector", "connector_account", "reference")
+_CLAIM = Statement(
+    insert(attempts).values(
+        **{name: bindparam(name) for name in (*_CLAIMED_AS, "state", "owner", "token")},
+        claimed_at=func.now(),
+        send_before=func.now() + text(f"interval '{int(SEND_WITHIN.total_seconds())} seconds'"),
+    )
+)
+_OF_OPERATION = select(*COLUMNS).where(attempts.c.operation_id == bindparam("operation_id"))
+_LATEST = Statement(_OF_OPERATION.order_by(attempts.c.number.desc()).limit(1))
+_NUMBERED = Statement(_OF_OPERATION.where(attempts.c.number == bindparam("number")))
+_WITH_REFERENCE = Statement(select(*COLUMNS).where(attempts.c.reference == bindparam("reference")))
 
 
 async def insert_claim(
@@ -50,39 +63,34 @@ async def insert_claim(
         "state": AttemptState.CLAIMED,
         "owner": owner,
         "token": token,
-        "send_before": _SEND_BEFORE,
-        "claimed_at": func.now(),
     }
-    await connection.execute(insert(attempts).values(values))
+    await run(connection, _CLAIM, values)
     return reference
 
 
-async def latest_attempt(connection: AsyncConnection, operation_id: str) -> Attempt | None:
+def latest(operation_id: str) -> Query[Attempt | None]:
     """The operation's attempt with the highest number."""
-    query = (
-        select(*COLUMNS)
-        .where(attempts.c.operation_id == operation_id)
-        .order_by(attempts.c.number.desc())
-        .limit(1)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else attempt_from(row)
+    return single(_LATEST, {"operation_id": operation_id}, attempt_from)
+
+
+def numbered(operation_id: str, number: int) -> Query[Attempt | None]:
+    """The operation's attempt with this number."""
+    return single(_NUMBERED, {"operation_id": operation_id, "number": number}, attempt_from)
+
+
+async def latest_attempt(connection: AsyncConnection, operation_id: str) -> Attempt | None:
+    """As `latest`, alone."""
+    return await fetch(connection, latest(operation_id))
 
 
 async def find_attempt(connection: AsyncConnection, operation_id: str, number: int) -> Attempt | None:
-    query = select(*COLUMNS).where(attempts.c.operation_id == operation_id, attempts.c.number == number)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else attempt_from(row)
+    """As `numbered`, alone."""
+    return await fetch(connection, numbered(operation_id, number))
 
 
 async def find_by_reference(connection: AsyncConnection, reference: str) -> Attempt | None:
     """The attempt with this reference of ours."""
-    row = (
-        (await connection.execute(select(*COLUMNS).where(attempts.c.reference == reference)))
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else attempt_from(row)
+    return await fetch(connection, single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
 
 
 async def release(connection: AsyncConnection, *, operation_id: str, number: int, owner: str) -> bool:
@@ -105,12 +113,8 @@ async def save_attempt(connection: AsyncConnection, before: Attempt, after: Atte
     changes: dict[str, Any] = {
         name: getattr(after, name) for name in _FIELDS if getattr(after, name) != getattr(before, name)
     }
-    if changes:
-        await connection.execute(
-            update(attempts)
-            .where(attempts.c.operation_id == after.operation_id, attempts.c.number == after.number)
-            .values(changes)
-        )
+    where = {"operation_id": after.operation_id, "number": after.number}
+    await update_row(connection, attempts, changes, where=where)
 
 
 def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:
@@ -118,7 +122,7 @@ def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: fl
     return attempt.send_before + CLOCK_SKEW + timedelta(seconds=call_deadline_s + finality_s)
 
 
-def attempt_from(row: RowMapping) -> Attempt:
+def attempt_from(row: Mapping[str, Any]) -> Attempt:
     values = {name: row[name] for name in _FIELDS}
     kind, state = OperationKind(row["kind"]), AttemptState(row["state"])
     return Attempt(**{**values, "kind": kind, "state": state})

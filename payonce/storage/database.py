@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from psycopg import Error as DriverError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -52,6 +53,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_S,
+            pool_use_lifo=True,  # few connections, so that their prepared statements are warm
             hide_parameters=True,
             connect_args={"connect_timeout": CONNECT_S, "options": options},
         )
@@ -75,7 +77,7 @@ class Database:
                         raise
                     committing = True  # from here on an error, even of closing, leaves the outcome unknown
                     await transaction.commit()
-        except (DBAPIError, OSError, TimeoutError) as error:
+        except (DBAPIError, DriverError, OSError, TimeoutError) as error:
             raise _storage_error(error, committing=committing) from error
         except SQLAlchemyError as error:  # the pool's own: no connection was free in time
             raise StorageUnavailable(type(error).__name__) from error
@@ -93,15 +95,15 @@ def _storage_error(error: Exception, *, committing: bool) -> Exception:
     """What a foreign error means; one that Postgres raised about the statement itself is ours to fix."""
     if committing:
         return CommitUnknown()
-    if isinstance(error, DBAPIError) and not _transient(error):
-        return error
-    return StorageUnavailable(type(getattr(error, "orig", error)).__name__)
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error  # the driver's, either way
+    if isinstance(cause, DriverError) and not _transient(cause):
+        return cause
+    return StorageUnavailable(type(cause).__name__)
 
 
-def _transient(error: DBAPIError) -> bool:
+def _transient(error: DriverError) -> bool:
     """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40)."""
-    state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or state[:2] in {"08", "57", "53", "55", "40"}
+    return error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53", "55", "40"}
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

@@ -1,14 +1,17 @@
 """Idempotency keys: the unique row that decides, for ever."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import Answer, AnswerKind, encode
+from payonce.storage.statements import Query, Statement, fetch, run, single
 from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
@@ -50,6 +53,29 @@ class Key:
 
 _FIELDS = tuple(field.name for field in fields(Key))
 _COLUMNS = tuple(idempotency_keys.c[name] for name in _FIELDS)
+_OF_MERCHANT = (
+    idempotency_keys.c.merchant_id == bindparam("merchant_id"),
+    idempotency_keys.c.mode == bindparam("mode"),
+)
+_OF_OPERATION = (*_OF_MERCHANT, idempotency_keys.c.operation_id == bindparam("operation_id"))
+
+_CLAIM = Statement(
+    insert(idempotency_keys)
+    .values({name: bindparam(name) for name in _FIELDS})
+    .on_conflict_do_nothing()
+    .returning(idempotency_keys.c.key)
+)
+_KEY = Statement(select(*_COLUMNS).where(*_OF_MERCHANT, idempotency_keys.c.key == bindparam("key")))
+_ANSWER = Statement(
+    select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body).where(
+        *_OF_OPERATION, idempotency_keys.c.answer_body.is_not(None)
+    )
+)
+_STORE_ANSWER = Statement(
+    update(idempotency_keys)
+    .where(*_OF_OPERATION, idempotency_keys.c.answered_at.is_(None))
+    .values({name: bindparam(name) for name in ("answered_at", "answer_kind", "answer_body")})
+)
 
 
 async def claim_key(connection: AsyncConnection, key: Key) -> bool:
@@ -57,37 +83,20 @@ async def claim_key(connection: AsyncConnection, key: Key) -> bool:
 
     A concurrent claim of the same key waits here for the other transaction to end.
     """
-    statement = (
-        insert(idempotency_keys)
-        .values({name: getattr(key, name) for name in _FIELDS})
-        .on_conflict_do_nothing()
-        .returning(idempotency_keys.c.key)
-    )
-    return (await connection.execute(statement)).first() is not None
+    return await fetch(connection, Query(_CLAIM, {name: getattr(key, name) for name in _FIELDS}, bool))
 
 
 async def find_key(connection: AsyncConnection, *, merchant_id: str, mode: str, key: str) -> Key | None:
-    query = select(*_COLUMNS).where(
-        idempotency_keys.c.merchant_id == merchant_id,
-        idempotency_keys.c.mode == mode,
-        idempotency_keys.c.key == key,
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else Key(**row)
+    values = {"merchant_id": merchant_id, "mode": mode, "key": key}
+    return await fetch(connection, single(_KEY, values, lambda row: Key(**row)))
 
 
 async def find_answer(
     connection: AsyncConnection, *, operation_id: str, merchant_id: str, mode: str
 ) -> Answer | None:
     """The stored answer of an operation; None while there is none or when it is no longer kept."""
-    query = select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body).where(
-        idempotency_keys.c.operation_id == operation_id,
-        idempotency_keys.c.merchant_id == merchant_id,
-        idempotency_keys.c.mode == mode,
-        idempotency_keys.c.answer_body.is_not(None),
-    )
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else Answer(AnswerKind(row.answer_kind), row.answer_body)
+    values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
+    return await fetch(connection, single(_ANSWER, values, _answer_from))
 
 
 async def answer_key(connection: AsyncConnection, key: Key, *, answer: Answer, location: str) -> None:
@@ -119,16 +128,13 @@ async def store_answer(
     now: datetime,
 ) -> None:
     """The operation's first definite answer is kept; a second one changes nothing."""
-    await connection.execute(
-        update(idempotency_keys)
-        .where(
-            idempotency_keys.c.operation_id == operation_id,
-            idempotency_keys.c.merchant_id == merchant_id,
-            idempotency_keys.c.mode == mode,
-            idempotency_keys.c.answered_at.is_(None),
-        )
-        .values(answered_at=now, answer_kind=answer.kind, answer_body=answer.body)
-    )
+    values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
+    given = {"answered_at": now, "answer_kind": answer.kind, "answer_body": answer.body}
+    await run(connection, _STORE_ANSWER, {**values, **given})
+
+
+def _answer_from(row: Mapping[str, Any]) -> Answer:
+    return Answer(AnswerKind(row["answer_kind"]), row["answer_body"])
 
 
 def without_secret(body: bytes) -> bytes:

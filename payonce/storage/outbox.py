@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import event_body
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
+from payonce.storage.statements import Statement, insert_row, run
 from payonce.storage.tables import events
 
 # One row for each enabled endpoint of the merchant that wants the type, as of this transaction.
-_ADD_DELIVERIES = text(
-    """
+_ADD_DELIVERIES = Statement(
+    text(
+        """
     INSERT INTO webhook_deliveries (id, event_id, endpoint_id, next_attempt_at, created_at)
     SELECT 'dlv_' || substr(md5(event.id || endpoint.id), 1, 24), event.id, endpoint.id, :now, :now
     FROM unnest(CAST(:ids AS text[]), CAST(:types AS text[])) AS event (id, type)
@@ -22,6 +24,7 @@ _ADD_DELIVERIES = text(
       ON endpoint.merchant_id = :merchant_id AND endpoint.mode = :mode AND endpoint.enabled
      AND (endpoint.events ? '*' OR endpoint.events ? event.type)
     """
+    )
 )
 
 
@@ -32,8 +35,10 @@ async def add_events(
     if not drafts:
         return
     rows = [_row(payment, draft, ids=ids, now=now) for draft in drafts]
-    await connection.execute(insert(events), rows)
-    await connection.execute(
+    for row in rows:
+        await insert_row(connection, events, row)
+    await run(
+        connection,
         _ADD_DELIVERIES,
         {
             "ids": [row["id"] for row in rows],

@@ -5,11 +5,12 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.statements import Query, Statement, fetch, insert_row, single, update_row
 from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
@@ -17,76 +18,88 @@ _OPERATION_FIELDS = tuple(field.name for field in fields(Operation))
 PAYMENT_COLUMNS = tuple(payments.c[name] for name in _PAYMENT_FIELDS)
 OPERATION_COLUMNS = tuple(operations.c[name] for name in _OPERATION_FIELDS)
 
+_PAYMENT = select(*PAYMENT_COLUMNS).where(payments.c.id == bindparam("id"))
+_BY_ID = Statement(_PAYMENT)
+_LOCKED = Statement(_PAYMENT.with_for_update())
+_OF_MERCHANT = Statement(
+    _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
+)
+_OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
+_OLDEST_IN_REVIEW = Statement(
+    select(*OPERATION_COLUMNS)
+    .where(
+        operations.c.payment_id == bindparam("payment_id"),
+        operations.c.id != bindparam("but_not"),
+        operations.c.status == OperationStatus.PENDING,
+        operations.c.review_at.is_not(None),
+    )
+    .order_by(operations.c.review_at)
+    .limit(1)
+)
+
 
 async def insert_payment(connection: AsyncConnection, payment: Payment) -> None:
-    await connection.execute(insert(payments), _row(payment, _PAYMENT_FIELDS))
+    await insert_row(connection, payments, _row(payment, _PAYMENT_FIELDS))
 
 
 async def insert_operation(connection: AsyncConnection, operation: Operation, *, sweep_at: datetime) -> None:
     """The operation is pending and the sweeper looks at it from `sweep_at` on."""
-    await connection.execute(insert(operations), {**_row(operation, _OPERATION_FIELDS), "sweep_at": sweep_at})
+    await insert_row(connection, operations, {**_row(operation, _OPERATION_FIELDS), "sweep_at": sweep_at})
+
+
+def locked(payment_id: str) -> Query[Payment | None]:
+    """The payment, its row locked to the end of the transaction: whoever changes money holds this lock."""
+    return single(_LOCKED, {"id": payment_id}, payment_from)
+
+
+def payment_by_id(payment_id: str) -> Query[Payment | None]:
+    """The payment, whoever's it is: for ourselves, not for a merchant's request."""
+    return single(_BY_ID, {"id": payment_id}, payment_from)
+
+
+def operation_by_id(operation_id: str) -> Query[Operation | None]:
+    return single(_OPERATION, {"id": operation_id}, operation_from)
 
 
 async def lock_payment(connection: AsyncConnection, payment_id: str) -> Payment | None:
-    """The payment, its row locked to the end of the transaction: whoever changes money holds this lock."""
-    query = select(*PAYMENT_COLUMNS).where(payments.c.id == payment_id).with_for_update()
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else payment_from(row)
+    """As `locked`, alone."""
+    return await fetch(connection, locked(payment_id))
 
 
 async def get_payment(connection: AsyncConnection, payment_id: str) -> Payment | None:
-    """The payment, whoever's it is: for ourselves, not for a merchant's request."""
-    query = select(*PAYMENT_COLUMNS).where(payments.c.id == payment_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else payment_from(row)
+    """As `payment_by_id`, alone."""
+    return await fetch(connection, payment_by_id(payment_id))
 
 
 async def find_payment(
     connection: AsyncConnection, payment_id: str, *, merchant_id: str, mode: str
 ) -> Payment | None:
     """The merchant's payment; another merchant's is not there."""
-    query = select(*PAYMENT_COLUMNS).where(
-        payments.c.id == payment_id, payments.c.merchant_id == merchant_id, payments.c.mode == mode
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else payment_from(row)
+    values = {"id": payment_id, "merchant_id": merchant_id, "mode": mode}
+    return await fetch(connection, single(_OF_MERCHANT, values, payment_from))
 
 
 async def find_operation(connection: AsyncConnection, operation_id: str) -> Operation | None:
-    query = select(*OPERATION_COLUMNS).where(operations.c.id == operation_id)
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else operation_from(row)
+    """As `operation_by_id`, alone."""
+    return await fetch(connection, operation_by_id(operation_id))
 
 
 async def oldest_in_review(connection: AsyncConnection, payment_id: str, *, but_not: str) -> Operation | None:
     """The payment's pending operation that an operator has had to decide for longest."""
-    query = (
-        select(*OPERATION_COLUMNS)
-        .where(
-            operations.c.payment_id == payment_id,
-            operations.c.id != but_not,
-            operations.c.status == OperationStatus.PENDING,
-            operations.c.review_at.is_not(None),
-        )
-        .order_by(operations.c.review_at)
-        .limit(1)
-    )
-    row = (await connection.execute(query)).mappings().one_or_none()
-    return None if row is None else operation_from(row)
+    values = {"payment_id": payment_id, "but_not": but_not}
+    return await fetch(connection, single(_OLDEST_IN_REVIEW, values, operation_from))
 
 
 async def save_payment(connection: AsyncConnection, before: Payment, after: Payment) -> None:
     """Writes what changed; the caller holds the row's lock."""
     changes = _changes(before, after, _PAYMENT_FIELDS)
-    if changes:
-        await connection.execute(update(payments).where(payments.c.id == after.id).values(changes))
+    await update_row(connection, payments, changes, where={"id": after.id})
 
 
 async def save_operation(connection: AsyncConnection, before: Operation, after: Operation) -> None:
     """Writes what changed; the caller holds the payment's lock."""
     changes = _changes(before, after, _OPERATION_FIELDS)
-    if changes:
-        await connection.execute(update(operations).where(operations.c.id == after.id).values(changes))
+    await update_row(connection, operations, changes, where={"id": after.id})
 
 
 def payment_from(row: RowMapping | Mapping[str, Any]) -> Payment:

@@ -29,6 +29,7 @@ from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
 from payonce.storage import attempts, idempotency, outbox, payments
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.statements import fetch_together, together
 from payonce.wakeups import WakeUps
 
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
@@ -159,6 +160,14 @@ class Recorder:
         if settled.late:
             settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
         settled = await self._with_other_review(connection, rows, settled)
+        async with together(connection):
+            await self._write(connection, rows, settled, now=now)
+        return settled
+
+    async def _write(
+        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, now: datetime
+    ) -> None:
+        """The state, the fact, the events with their deliveries, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
         if rows.attempt is not None and settled.attempt is not None:
@@ -173,7 +182,6 @@ class Recorder:
                 answer=settled.answer,
                 now=now,
             )
-        return settled
 
     async def _with_other_review(
         self, connection: AsyncConnection, rows: Rows, settled: Settlement
@@ -220,14 +228,17 @@ class Recorder:
 
 async def _read(connection: AsyncConnection, subject: Subject, number: int | None) -> Rows:
     """The payment first, for its lock; the others in statements of their own, so that they are not stale."""
-    payment = await payments.lock_payment(connection, subject.payment_id)
-    operation = await payments.find_operation(connection, subject.operation_id)
+    of_attempt = attempts.latest(subject.operation_id)
+    if number is not None:
+        of_attempt = attempts.numbered(subject.operation_id, number)
+    payment, operation, attempt = await fetch_together(
+        connection,
+        payments.locked(subject.payment_id),
+        payments.operation_by_id(subject.operation_id),
+        of_attempt,
+    )
     if payment is None or operation is None:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
-    if number is None:
-        attempt = await attempts.latest_attempt(connection, subject.operation_id)
-    else:
-        attempt = await attempts.find_attempt(connection, subject.operation_id, number)
     return Rows(payment, operation, attempt)
 
 

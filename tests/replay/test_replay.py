@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from tests.replay.histories import CARD, FOLDER, NAMES, card_data, load, read, texts
 from tests.replay.mutants import Impatient, Reading
+from workers.converter import data_converter
 from workers.temporal import WORKFLOWS
 
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -21,7 +21,7 @@ FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
 def replayer(*workflows: type) -> Replayer:
     """Runs workflows in the sandbox, as production does not: what it forbids fails here."""
     return Replayer(
-        workflows=workflows, workflow_runner=SandboxedWorkflowRunner(), data_converter=pydantic_data_converter
+        workflows=workflows, workflow_runner=SandboxedWorkflowRunner(), data_converter=data_converter
     )
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from psycopg import IntegrityError
 from sqlalchemy import update
-from sqlalchemy.exc import IntegrityError
 
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus

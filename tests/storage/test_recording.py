@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from psycopg import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import AnswerKind

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from tests.workflows.bench import Bench
+from workers.converter import data_converter
 from workflows.attributes import PAYMENT_STATUS
 
 SERVER = Path(sys.executable).parent / "temporal-test-server"
@@ -19,7 +19,7 @@ SERVER = Path(sys.executable).parent / "temporal-test-server"
 @pytest.fixture(scope="module")
 async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter, test_server_existing_path=str(SERVER)
+        data_converter=data_converter, test_server_existing_path=str(SERVER)
     ) as environment:
         attributes = {PAYMENT_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
         await environment.client.operator_service.add_search_attributes(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import messages
 from activities.attempting import Attempting
@@ -25,6 +24,7 @@ from activities.resolving import Resolving
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import Fact, Inquiry, Reply
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES, InquirySchedule
+from workers.converter import data_converter
 
 SCHEDULE = InquirySchedule(
     first_s=(0.5, 2.0), then_every_s=8, review_after_s=600, slow_every_s=3600, give_up_after_s=1e6
@@ -45,8 +45,8 @@ MEMBERS: tuple[type, ...] = typing.get_args(Progress)
 
 async def crossed(value: Any, as_type: Any) -> Any:
     """The value as the other side gets it."""
-    payloads = await pydantic_data_converter.encode([value])
-    return (await pydantic_data_converter.decode(payloads, [as_type]))[0]
+    payloads = await data_converter.encode([value])
+    return (await data_converter.decode(payloads, [as_type]))[0]
 
 
 def test_every_member_has_an_example() -> None:

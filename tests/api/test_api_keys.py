@@ -1,0 +1,91 @@
+"""API keys: remembered for seconds, and for no longer than that after they were revoked."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from api import auth
+from api.auth import REMEMBERED_S, Keys
+from api.problems import Problem
+from payonce.runtime import Runtime
+from payonce.storage import merchants
+from payonce.storage.merchants import Caller
+from tests.api.conftest import Merchant
+
+
+@dataclass
+class Clock:
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Door:
+    """The keys of one process, with a clock of their own."""
+
+    keys: Keys
+    clock: Clock
+    runtime: Runtime
+
+    async def opened_by(self, key: str) -> Caller:
+        async with self.runtime.database.transaction() as connection:
+            return await self.keys.caller(connection, self.hash(key))
+
+    def hash(self, key: str) -> bytes:
+        return merchants.hash_key(key, secret=self.runtime.settings.secret_for("api_keys"))
+
+
+@pytest.fixture
+def door(runtime: Runtime) -> Door:
+    clock = Clock()
+    return Door(Keys(runtime.settings, clock=clock), clock, runtime)
+
+
+async def _new_key(runtime: Runtime, merchant: Merchant) -> tuple[str, str]:
+    async with runtime.database.transaction() as connection:
+        record, key = await merchants.create_key(
+            connection,
+            merchant_id=merchant.id,
+            mode="test",
+            secret=runtime.settings.secret_for("api_keys"),
+        )
+    return record.id, key
+
+
+async def test_a_key_is_remembered_for_its_time_and_then_looked_up_again(
+    door: Door, merchant: Merchant
+) -> None:
+    caller = await door.opened_by(merchant.key)
+    door.clock.now += REMEMBERED_S - 0.001
+    assert door.keys.remembered(door.hash(merchant.key)) == caller == Caller(merchant.id, "test")
+    door.clock.now += 0.001
+    assert door.keys.remembered(door.hash(merchant.key)) is None
+
+
+async def test_a_revoked_key_opens_nothing_once_its_time_is_over(door: Door, merchant: Merchant) -> None:
+    key_id, key = await _new_key(door.runtime, merchant)
+    await door.opened_by(key)
+    async with door.runtime.database.transaction() as connection:
+        await merchants.revoke_key(connection, key_id=key_id)
+    door.clock.now += REMEMBERED_S
+    with pytest.raises(Problem, match="valid API key"):
+        await door.opened_by(key)
+    assert door.keys.remembered(door.hash(key)) is None
+
+
+async def test_an_unknown_key_is_not_remembered(door: Door) -> None:
+    with pytest.raises(Problem):
+        await door.opened_by("sk_test_" + "0" * 48)
+    assert door.keys.remembered(door.hash("sk_test_" + "0" * 48)) is None
+
+
+async def test_no_more_than_so_many_keys_are_remembered_and_the_newest_are(
+    door: Door, merchant: Merchant, other_merchant: Merchant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "_REMEMBERED_MAX", 1)
+    await door.opened_by(merchant.key)
+    await door.opened_by(other_merchant.key)
+    assert door.keys.remembered(door.hash(merchant.key)) is None
+    assert door.keys.remembered(door.hash(other_merchant.key)) is not None
