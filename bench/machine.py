@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from devstack.parts import TEMPORAL_GOGC
+
 PROBES, PROBE_BYTES = 100, 8192
 GIT_WITHIN_S = 5.0
 
@@ -23,7 +25,7 @@ def described() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "fsync_ms": fsync_ms(),
-        "gogc": os.environ.get("GOGC", "100"),
+        "gogc": os.environ.get("GOGC", TEMPORAL_GOGC),
     }
 
 

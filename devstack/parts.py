@@ -21,6 +21,9 @@ from devstack.processes import Command
 CHECKOUT = Path(__file__).parent.parent
 NAMESPACE = "default"
 PROBE_TIMEOUT_S = 2.0
+TEMPORAL_GOGC = (
+    "400"  # its collector otherwise takes a tenth of its CPU (docs/performance.md); also in compose
+)
 SEARCH_ATTRIBUTES = {
     "MerchantId": "Keyword",
     "PaymentId": "Keyword",
@@ -79,7 +82,7 @@ def temporal(
                 *("--log-level", "warn", "--color", "never", "--disable-config-file", "--disable-config-env"),
                 *(*ui, *storage, *attributes),
             ),
-            environ={**environ, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
+            environ={"GOGC": TEMPORAL_GOGC, **environ, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
             directory=CHECKOUT,
         ),
         is_ready=lambda: knows_search_attributes(f"{LOOPBACK}:{port}"),

@@ -21,7 +21,8 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.storage import attempts, payments
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable, database_now
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.statements import fetch_together
 
 SEND_WITHIN_S = attempts.SEND_WITHIN.total_seconds()  # on the owner's own clock
 KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
@@ -208,14 +209,16 @@ async def read_standing(
     connection: AsyncConnection, payment_id: str, operation_id: str, *, lock: bool
 ) -> Standing:
     """How the operation stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
-    if lock:
-        await payments.lock_payment(connection, payment_id)
-    payment = await payments.get_payment(connection, payment_id)
-    operation = await payments.find_operation(connection, operation_id)
+    payment, operation, attempt, now = await fetch_together(
+        connection,
+        payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
+        payments.operation_by_id(operation_id),
+        attempts.latest(operation_id),
+        attempts.database_now(),
+    )
     if payment is None or operation is None:
         raise NotFound(f"{operation_id} of {payment_id}")
-    attempt = await attempts.latest_attempt(connection, operation_id)
-    return Standing(payment, operation, attempt, await database_now(connection))
+    return Standing(payment, operation, attempt, now)
 
 
 def call_of(payment: Payment, operation: Operation, *, reference: str) -> Call:

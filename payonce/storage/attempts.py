@@ -7,7 +7,7 @@ alone may say that nothing was sent; everyone else who finds it without an outco
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +33,7 @@ _CLAIM = Statement(
 _OF_OPERATION = select(*COLUMNS).where(attempts.c.operation_id == bindparam("operation_id"))
 _LATEST = Statement(_OF_OPERATION.order_by(attempts.c.number.desc()).limit(1))
 _NUMBERED = Statement(_OF_OPERATION.where(attempts.c.number == bindparam("number")))
+_NOW = Statement(select(func.clock_timestamp().label("now")))
 _WITH_REFERENCE = Statement(select(*COLUMNS).where(attempts.c.reference == bindparam("reference")))
 
 
@@ -76,6 +77,11 @@ def latest(operation_id: str) -> Query[Attempt | None]:
 def numbered(operation_id: str, number: int) -> Query[Attempt | None]:
     """The operation's attempt with this number."""
     return single(_NUMBERED, {"operation_id": operation_id, "number": number}, attempt_from)
+
+
+def database_now() -> Query[datetime]:
+    """The database's clock at this moment, by which others judge a claim."""
+    return Query(_NOW, {}, lambda rows: cast("datetime", rows[0]["now"]))
 
 
 async def latest_attempt(connection: AsyncConnection, operation_id: str) -> Attempt | None:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,13 +136,6 @@ def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()  # looked at: nobody waits for it any more
-
-
-async def database_now(connection: AsyncConnection) -> datetime:
-    """The database's clock at this moment, by which others judge a claim."""
-    moment = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
-    assert isinstance(moment, datetime)
-    return moment
 
 
 async def check_durability(database: Database, *, live: bool) -> None:

@@ -27,6 +27,7 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
+T4 = TypeVar("T4")
 
 
 class Statement:
@@ -73,14 +74,14 @@ async def fetch(connection: AsyncConnection, query: Query[T]) -> T:
 
 @overload
 async def fetch_together(
-    connection: AsyncConnection, first: Query[T], second: Query[T2], /
-) -> tuple[T, T2]: ...
+    connection: AsyncConnection, first: Query[T], second: Query[T2], third: Query[T3], /
+) -> tuple[T, T2, T3]: ...
 
 
 @overload
 async def fetch_together(
-    connection: AsyncConnection, first: Query[T], second: Query[T2], third: Query[T3], /
-) -> tuple[T, T2, T3]: ...
+    connection: AsyncConnection, first: Query[T], second: Query[T2], third: Query[T3], fourth: Query[T4], /
+) -> tuple[T, T2, T3, T4]: ...
 
 
 async def fetch_together(connection: AsyncConnection, *queries: Query[Any]) -> tuple[Any, ...]:

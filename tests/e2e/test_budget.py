@@ -1,14 +1,20 @@
-"""What a payment costs: state transitions, history events and commits, which no machine makes faster or slower.
+"""What a payment costs, in counts, which no machine makes faster or slower.
+
+State transitions and history events of Temporal, commits and statements of Postgres, commands of Redis.
 
 Measured on a stack of its own, without the dedicated worker, the sweeper and the relay: all that happens between
 two readings was done for the one request in between.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from httpx import Response
 from psycopg import AsyncConnection
+from redis.asyncio import Redis
 from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
@@ -22,6 +28,21 @@ from tests.support.servers import running
 
 TRANSITIONS, EVENTS_MAX = 2, 7
 COMMITS_OF_AUTOMATIC, COMMITS_OF_OTHERS_MAX = 2, 3
+STATEMENTS = {  # with BEGIN and COMMIT; the writes of a transaction share a round trip
+    "automatic": 18,
+    "declined": 17,
+    "capture": 24,
+    "void": 24,
+    "refund": 25,
+    "replay": 4,
+    "show": 3,
+    "refused": 0,
+}
+REDIS_COMMANDS_OF_AN_OUTCOME = 1  # the relay is told that there are events
+TRIES = 5
+
+
+_EXECUTED = re.compile(rb"LOG:  (?:execute|statement)")
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,30 @@ class Meter:
     shop: Merchant
     temporal: Client
     postgres: AsyncConnection
+    postgres_log: Path
+    redis: Redis
 
     async def commits(self, work: Callable[[], Awaitable[Body]]) -> tuple[Body, int]:
         """What `work` returned, and the transactions that wrote meanwhile."""
         before = await self._written()
         done = await work()
         return done, await self._written() - before
+
+    async def statements(self, work: Callable[[], Awaitable[Body]]) -> int:
+        """The fewest that Postgres executed for `work` in some tries: a slow one is looked after in between."""
+        counts = []
+        for _ in range(TRIES):
+            begin = self.postgres_log.stat().st_size
+            await work()
+            with self.postgres_log.open("rb") as log:
+                log.seek(begin)
+                counts.append(len(_EXECUTED.findall(log.read())))
+        return min(counts)
+
+    async def redis_commands(self) -> int:
+        """Commands that Redis has processed so far, without this one."""
+        stats = await self.redis.info("commandstats")
+        return sum(stat["calls"] for command, stat in stats.items() if command != "cmdstat_info")
 
     async def history(self, workflow_id: str) -> tuple[int, list[str]]:
         """State transitions, and the types of the history's events."""
@@ -69,9 +108,11 @@ async def meter(quiet_stack: DevStack) -> AsyncIterator[Meter]:
         merchant_with(stack.api_url, stack.api_key) as shop,
     ):
         await postgres.execute("ALTER SYSTEM SET autovacuum = off")
+        await postgres.execute("ALTER SYSTEM SET log_statement = 'all'")
         await postgres.execute("SELECT pg_reload_conf()")
         await shop.paid()  # the first request of a process opens connections
-        yield Meter(shop, temporal, postgres)
+        async with Redis(port=stack.port("redis")) as redis:
+            yield Meter(shop, temporal, postgres, stack.log_dir / "postgres.log", redis)
 
 
 async def test_an_automatic_payment_takes_two_transitions_seven_events_and_two_commits(meter: Meter) -> None:
@@ -136,6 +177,50 @@ async def test_a_replay_and_a_refusal_before_admission_commit_nothing(meter: Met
 
     _, commits = await meter.commits(refused)
     assert commits == 0
+
+
+@pytest.mark.parametrize("operation", STATEMENTS)
+async def test_an_operation_takes_its_statements_and_no_more(meter: Meter, operation: str) -> None:
+    assert await meter.statements(await _prepared(meter.shop, operation)) == STATEMENTS[operation]
+
+
+async def _prepared(shop: Merchant, operation: str) -> Callable[[], Awaitable[Body]]:
+    """What does the operation, again and again, with all that it needs already there."""
+    authorized = iter([await shop.authorized() for _ in range(TRIES)])
+    paid = iter([await shop.paid() for _ in range(TRIES)])
+    key = fresh_key()
+    known = await shop.paid(key=key)
+
+    async def answered(response: Awaitable[Response]) -> Body:
+        body: Body = (await response).json()
+        return body
+
+    operations: dict[str, Callable[[], Awaitable[Body]]] = {
+        "automatic": shop.paid,
+        "declined": lambda: answered(shop.pay(payment_method=card("4000000000000002"))),
+        "capture": lambda: shop.captured(next(authorized)),
+        "void": lambda: shop.voided(next(authorized)),
+        "refund": lambda: shop.refunded(next(paid)),
+        "replay": lambda: shop.paid(key=key),
+        "show": lambda: answered(shop.get(f"/v1/payments/{known['id']}")),
+        "refused": lambda: answered(shop.pay(amount=0)),
+    }
+    return operations[operation]
+
+
+async def test_an_outcome_takes_one_command_of_redis_and_a_replay_none(meter: Meter) -> None:
+    await meter.shop.paid()
+    key, before = fresh_key(), await meter.redis_commands()
+    for _ in range(TRIES):
+        await meter.shop.paid()
+    await meter.shop.paid(key=key)
+    await meter.shop.paid(key=key)
+    outcomes = TRIES + 1
+
+    async def told() -> bool:
+        return await meter.redis_commands() - before == outcomes * REDIS_COMMANDS_OF_AN_OUTCOME
+
+    await eventually(told)
 
 
 async def test_the_server_took_the_start_as_an_eager_one(meter: Meter) -> None:
