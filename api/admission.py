@@ -25,6 +25,7 @@ from api.commands import (
     payment_row,
 )
 from api.deciding import Admitted, Decide, Decider, Decision
+from api.limits import away, carrying_out
 from api.outcomes import (
     ANSWER_WITHIN_S,
     SWEEP_AFTER,
@@ -35,6 +36,7 @@ from api.outcomes import (
     Unavailable,
     current_view,
 )
+from api.rates import RateLimited
 from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
 from payonce.domain import operations as rules
 from payonce.domain import routing
@@ -197,25 +199,34 @@ class Admission:
         dispatch: Dispatch,
     ) -> Result:
         """Admits under the process's limit, hands over, and answers with the first outcome."""
-        if self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full:
+        place, calls = post.place, self._runtime.calls
+        full = self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full
+        if full or (place is not None and place.only_known):
             return await self._when_full(post)
-        patience = Deadline(ANSWER_WITHIN_S)
+        patience = Deadline(ANSWER_WITHIN_S - (0.0 if place is None else place.waited_s))
         self._in_flight += 1
         IN_FLIGHT.set(self._in_flight)
         try:
             decision = await self._decider.decide(post, admit)
             if isinstance(decision, Admitted):
-                return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
+                with carrying_out(place, calls, decision.operation.id, counts=not post.wait_s):
+                    return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
         finally:
             self._in_flight -= 1
             IN_FLIGHT.set(self._in_flight)
-        return decision if isinstance(decision, Result) else await self._of_another(post, decision)
+        if isinstance(decision, Result):
+            return decision
+        with away(place):
+            return await self._of_another(post, decision)
 
     async def _when_full(self, post: Post) -> Result:
         """A process with no room admits nothing, but still says what became of a key that was used before."""
 
         async def read(connection: AsyncConnection) -> Decision:
-            return await self._known(connection, post)
+            known = await self._known(connection, post)
+            if isinstance(known, Pending) and await _is_given_back(connection, known.operation):
+                raise RateLimited(retry_after_s=1.0)  # free for a further attempt, and no room for it here
+            return known
 
         try:
             known = await self._decider.decide(post, read)
@@ -387,6 +398,14 @@ class Admission:
     def _operation_id(self, post: Post) -> str:
         caller = post.caller
         return self._runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key)
+
+
+async def _is_given_back(connection: AsyncConnection, operation: Operation) -> bool:
+    """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
+    if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
+        return False
+    latest = await attempts.latest_attempt(connection, operation.id)
+    return latest is not None and latest.state is AttemptState.NOT_SENT
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

@@ -16,11 +16,13 @@ from api.docs import page
 from api.endpoints import Endpoints
 from api.events import Events
 from api.front import Front
+from api.gate import Gate
 from api.health import Health, Probe
 from api.middleware import Envelope
 from api.openapi import document
 from api.payments import Payments
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
+from api.rates import Rates
 from api.refunds import Refunds
 from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
@@ -35,12 +37,14 @@ log = get_logger(__name__)
 def build_app(runtime: Runtime, admission: Admission, probes: Mapping[str, Probe]) -> FastAPI:
     """The API over these collaborators; `probes` ask each dependency whether it is there."""
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    for method, path, handler, description in _routes(Front(runtime, admission), Health(probes)):
+    rates = Rates(runtime.redis, runtime.settings)
+    for method, path, handler, description in _routes(Front(runtime, admission, rates), Health(probes)):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Envelope)
+    app.add_middleware(Gate, runtime=runtime, rates=rates)
+    app.add_middleware(Envelope)  # around the gate: a refusal has its id, too
     return app
 
 

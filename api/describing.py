@@ -23,7 +23,7 @@ IDEMPOTENCY_KEY: Final[Schema] = {
     "description": "Makes the request safe to repeat: the same key and the same request get the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-+\--~]+$"},
 }
-READ_CODES: Final = ("unauthenticated", "unavailable")
+READ_CODES: Final = ("unauthenticated", "rate_limited", "unavailable")
 
 
 def model_ref(model: type[BaseModel]) -> Schema:

@@ -13,7 +13,9 @@ from api.admission import Admission
 from api.auth import Keys
 from api.bodies import read_json
 from api.commands import Post
+from api.limits import Place, away
 from api.problems import Mistake, Problem
+from api.rates import Rates
 from api.schemas import Body, Context
 from api.validation import understand
 from payonce.domain.errors import NotFound
@@ -34,9 +36,10 @@ Work = Callable[[AsyncConnection, Caller], Awaitable[T]]
 class Front:
     """Authenticates and understands requests for the handlers."""
 
-    def __init__(self, runtime: Runtime, admission: Admission) -> None:
+    def __init__(self, runtime: Runtime, admission: Admission, rates: Rates) -> None:
         self.runtime = runtime
         self.admission = admission
+        self._rates = rates
         self._keys = Keys(runtime.settings)
         self._secret = runtime.settings.secret_for("fingerprints")
 
@@ -52,6 +55,7 @@ class Front:
             ),
             request_id=request.state.request_id,
             wait_s=idempotency.wait_s(request.headers),
+            place=_place_of(request),
         )
         return post, body
 
@@ -68,7 +72,8 @@ class Front:
             )
         if key is not None:
             key(request.headers)
-        members = await read_json(request)
+        with away(_place_of(request)):  # a client that sends slowly holds nobody up
+            members = await read_json(request)
         context = Context(
             mode=caller.mode,
             today=datetime.now(UTC).date(),
@@ -100,7 +105,9 @@ class Front:
         for left in reversed(range(tries)):
             try:
                 async with self.runtime.database.transaction() as connection:
-                    return await work(connection, await self._keys.caller(connection, key_hash))
+                    caller = await self._keys.caller(connection, key_hash)
+                    self._rates.learn(key_hash, caller)
+                    return await work(connection, caller)
             except StorageUnavailable:
                 if not left:
                     raise
@@ -117,6 +124,11 @@ def path_id(request: Request) -> str:
     if not ID_PATTERN.match(value):
         raise NotFound
     return value
+
+
+def _place_of(request: Request) -> Place | None:
+    """The place that the gate gave it."""
+    return getattr(request.state, "place", None)
 
 
 async def _only_caller(_connection: AsyncConnection, caller: Caller) -> Caller:

@@ -45,6 +45,10 @@ days at least; a key is never executed twice, however old. A 202 and everything 
 compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
 matter, and neither does `cvc`.
 
+**Too many requests.** Above a merchant's rate: 429. 503 means that nothing was admitted under the key, or that
+it was given back unsent. Where a busy process cannot tell, it answers 429, which says nothing of the key. Both
+carry `Retry-After`, and the same request with the same key goes on.
+
 **Errors** are problem documents (RFC 9457). Decide by `code`. `errors[].pointer` is a JSON Pointer into the
 body, or `/` and the name of a query parameter. A `code` is the general `invalid_request` when several
 things are wrong for different reasons. `retryable` says whether the same data may be accepted later, under

@@ -84,7 +84,7 @@ CREATE_PAYMENT = Description(
         *_KEY_CODES,
         *("invalid_card_number", "invalid_vpa", "card_expired", "payment_declined", "payment_failed"),
         *("currency_not_supported", "payment_method_not_supported", "capture_method_not_supported"),
-        *("test_mode_only", "rate_limited"),
+        "test_mode_only",
     ),
     body=schemas.CreatePayment,
     example={

@@ -26,6 +26,11 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10),
 )
 IN_FLIGHT = Gauge("payonce_admitted_in_flight", "Operations that a request of this process waits for")
+ADMISSION_LIMIT = Gauge("payonce_admission_limit", "Payments that may work at once: it follows our own time")
+WORKING = Gauge("payonce_admission_working", "Payments that work now, those at an acquirer apart")
+REFUSED = Counter(
+    "payonce_admission_refused", "Requests refused before anything was done for them", ["reason"]
+)
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
 RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
 DELIVERIES = Counter("payonce_webhook_attempts", "Webhook delivery attempts", ["result"])

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
 from payonce.claims import Rights
 from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
-from payonce.connectors.measured import Measured
+from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.ids import IdFactory
 from payonce.settings import Settings
@@ -33,6 +33,7 @@ class Runtime:
     recorder: Recorder
     accounts: tuple[ConnectorAccount, ...]
     connectors: Mapping[str, Connector]  # by account id
+    calls: Calls = field(default_factory=Calls)
 
     @property
     def capabilities(self) -> dict[str, Capabilities]:
@@ -61,8 +62,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
-        connectors = {id_: Measured(id_, connector) for id_, connector in open_connectors(accounts).items()}
-        yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors)
+        calls, opened = Calls(), open_connectors(accounts)
+        connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
+        yield Runtime(
+            settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors, calls
+        )
     finally:
         if recorder is not None:
             await recorder.drain()

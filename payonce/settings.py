@@ -43,7 +43,16 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     in_flight_max: int = Field(default=100, ge=1, le=1000)
-    """Creates under way in one API process; also its workflow task slots, local activity slots and cache."""
+    """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
+    own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
+    """Of our own time for a payment: while more than a tenth take longer, fewer are let in at once."""
+    merchant_writes_per_s: float = Field(default=500, gt=0)
+    merchant_writes_burst: int = Field(default=1_000, ge=1)
+    """In one mode, over all API processes; replays count."""
+    merchant_reads_per_s: float = Field(default=1_000, gt=0)
+    merchant_reads_burst: int = Field(default=2_000, ge=1)
+    rate_share: float = Field(default=1.0, gt=0, le=1)
+    """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
     sandbox_acquirer_url: str | None = None

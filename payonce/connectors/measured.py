@@ -1,8 +1,10 @@
-"""Counts and times every call to an acquirer, whatever the connector."""
+"""Counts and times every call to an acquirer, whatever the connector, and tells those who wait for it."""
 
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 from payonce.connectors.base import Call, Connector, MaySend
 from payonce.domain.errors import ConnectorError
@@ -12,17 +14,60 @@ from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 T = TypeVar("T", bound=Reply | Inquiry | Reversed)
 
 
+class Watcher(Protocol):
+    """Who waits for an operation, and wants to know when it is the acquirer's turn."""
+
+    def call_begun(self) -> None: ...
+
+    def call_ended(self) -> None: ...
+
+
+class Calls:
+    """The watchers of this process, by operation id."""
+
+    def __init__(self) -> None:
+        self._watchers: defaultdict[str, list[Watcher]] = defaultdict(list)
+
+    @contextmanager
+    def watched(self, operation_id: str, watcher: Watcher | None) -> Iterator[None]:
+        """The watcher hears of every call of the operation that begins while the block runs, and of its end."""
+        if watcher is None:
+            yield
+            return
+        self._watchers[operation_id].append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers[operation_id].remove(watcher)
+            if not self._watchers[operation_id]:
+                del self._watchers[operation_id]
+
+    @contextmanager
+    def under_way(self, operation_id: str) -> Iterator[None]:
+        """A call of the operation is under way while the block runs."""
+        watchers = tuple(self._watchers.get(operation_id, ()))
+        for watcher in watchers:
+            watcher.call_begun()
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.call_ended()
+
+
 class Measured:
     """A connector around a connector."""
 
-    def __init__(self, account_id: str, connector: Connector) -> None:
+    def __init__(self, account_id: str, connector: Connector, calls: Calls) -> None:
         self._account_id = account_id
+        self._calls = calls
         self._connector = connector
         self.name = connector.name
         self.capabilities = connector.capabilities
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        return await self._measured(call.kind, self._connector.send(call, may_send=may_send))
+        with self._calls.under_way(call.operation_id):
+            return await self._measured(call.kind, self._connector.send(call, may_send=may_send))
 
     async def inquire(self, call: Call) -> Inquiry:
         return await self._measured("inquire", self._connector.inquire(call))

@@ -114,7 +114,7 @@ async def test_the_document_describes_every_operation(client: httpx.AsyncClient,
             assert ("{id}" in path) == ("id" in [each["name"] for each in operation["parameters"]])
             if path.startswith("/v1/"):
                 assert operation["security"] == [{SECURITY_SCHEME: []}]
-                assert {"401", "500", "503"} <= operation["responses"].keys()
+                assert {"401", "429", "500", "503"} <= operation["responses"].keys()
             if method == "post":
                 assert "Idempotency-Key" in [each["name"] for each in operation["parameters"]]
                 assert {"400", "409", "413", "415", "422"} <= operation["responses"].keys()

@@ -14,7 +14,9 @@ from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from api.admission import Admission
 from api.commands import KeyInUse, NewPayment
+from api.limits import ONLY_KNOWN
 from api.outcomes import Result, Unavailable
+from api.rates import RateLimited
 from payonce.claims import Claimant, Right, Rights
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.answers import Answer, AnswerKind
@@ -311,3 +313,27 @@ async def test_a_further_claim_of_unknown_outcome_is_given_back(ledger: Ledger) 
     with pytest.raises(Unavailable):
         await shop.create("req_3")
     assert await shop.latest() == (3, A.NOT_SENT)
+
+
+async def test_without_a_place_a_key_gets_its_answer_and_nothing_is_admitted(ledger: Ledger) -> None:
+    shop = Shop(ledger)
+    paid = await ledger.add_payment(S.PROCESSING)
+    known = post(ledger, "known")
+    refused = await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
+    again = await shop.admission.refund(
+        replace(known, place=ONLY_KNOWN), paid.id, amount_minor=1, reason=None, metadata={}
+    )
+    assert (again.answer, again.replayed) == (refused.answer, True)
+    with pytest.raises(Unavailable):
+        await shop.admission.void(replace(post(ledger, "new"), place=ONLY_KNOWN), paid.id, reason=None)
+    assert await ledger.count("idempotency_keys") == 1
+
+
+async def test_without_a_place_a_create_that_was_given_back_is_left_for_later(ledger: Ledger) -> None:
+    """A further attempt may be claimed for it any moment: neither in use nor refused for good."""
+    shop = Shop(ledger, temporal=NoTemporal())
+    with pytest.raises(Unavailable):
+        await shop.create("req_1")
+    with pytest.raises(RateLimited):
+        await shop.admission.create_payment(replace(post(ledger, "k"), place=ONLY_KNOWN), NEW)
+    assert await shop.latest() == (1, A.NOT_SENT)
