@@ -24,7 +24,7 @@ class Post:
     fingerprint: bytes
     request_id: str
     wait_s: float = 0.0  # `Prefer: wait`
-    place: Place | None = None  # in this process; None where nobody counts
+    place: Place | None = field(default=None, repr=False)  # in this process; None where nobody counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
