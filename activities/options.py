@@ -39,6 +39,15 @@ BOOKKEEPING: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=30),
     "retry_policy": _UNTIL_STORED,
 }
+DELIVER: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=40),  # the attempt (15 s at most) and the time to record it
+    "heartbeat_timeout": timedelta(seconds=5),
+    "retry_policy": _UNTIL_STORED,  # one that was sent and not recorded waits for its lease to end
+}
+REDELIVER: dict[str, Any] = {
+    "start_to_close_timeout": timedelta(seconds=30),
+    "retry_policy": _UNTIL_STORED,  # a page is one transaction
+}
 HEARTBEAT_EVERY_S = 1.0
 
 

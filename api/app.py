@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from api import operations
+from api import operations, webhook_operations
 from api.admission import Admission
+from api.deliveries import Deliveries, StartJob
 from api.describing import Description
 from api.docs import page
 from api.endpoints import Endpoints
 from api.events import Events
+from api.feed import Feed
 from api.front import Front
 from api.gate import Gate
 from api.health import Health, Probe
@@ -24,21 +26,31 @@ from api.payments import Payments
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
 from api.rates import Rates
 from api.refunds import Refunds
+from api.stream import STREAM_EVENTS, Streams
 from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 
+_ENDPOINT = "/v1/webhook_endpoints/{id}"
 Handler = Callable[[Request], Awaitable[Response]]
 
 log = get_logger(__name__)
 
 
-def build_app(runtime: Runtime, admission: Admission, probes: Mapping[str, Probe]) -> FastAPI:
-    """The API over these collaborators; `probes` ask each dependency whether it is there."""
+def build_app(
+    runtime: Runtime, admission: Admission, probes: Mapping[str, Probe], start_job: StartJob | None = None
+) -> FastAPI:
+    """The API over these collaborators; `probes` ask each dependency whether it is there.
+
+    `start_job` hands a job with deliveries over; without it the relay's sweep starts them.
+    """
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.state.feed = feed = Feed(runtime)
     rates = Rates(runtime.redis, runtime.settings)
-    for method, path, handler, description in _routes(Front(runtime, admission, rates), Health(probes)):
+    front = Front(runtime, admission, rates)
+    deliveries = Deliveries(front, start_job)
+    for method, path, handler, description in _routes(front, deliveries, Health(probes), feed):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
@@ -48,7 +60,9 @@ def build_app(runtime: Runtime, admission: Admission, probes: Mapping[str, Probe
     return app
 
 
-def _routes(front: Front, health: Health) -> list[tuple[str, str, Handler, Description]]:
+def _routes(
+    front: Front, deliveries: Deliveries, health: Health, feed: Feed
+) -> list[tuple[str, str, Handler, Description]]:
     payments, refunds, events, endpoints = Payments(front), Refunds(front), Events(front), Endpoints(front)
     return [
         ("POST", "/v1/payments", payments.create, operations.CREATE_PAYMENT),
@@ -62,12 +76,20 @@ def _routes(front: Front, health: Health) -> list[tuple[str, str, Handler, Descr
         ("GET", "/v1/refunds", refunds.list, operations.LIST_REFUNDS),
         ("GET", "/v1/refunds/{id}", refunds.show, operations.GET_REFUND),
         ("GET", "/v1/events", events.list, operations.LIST_EVENTS),
+        ("GET", "/v1/events/stream", Streams(front, feed).open, STREAM_EVENTS),
         ("GET", "/v1/events/{id}", events.show, operations.GET_EVENT),
-        ("POST", "/v1/webhook_endpoints", endpoints.create, operations.CREATE_ENDPOINT),
-        ("GET", "/v1/webhook_endpoints", endpoints.list, operations.LIST_ENDPOINTS),
-        ("GET", "/v1/webhook_endpoints/{id}", endpoints.show, operations.GET_ENDPOINT),
-        ("PATCH", "/v1/webhook_endpoints/{id}", endpoints.update, operations.UPDATE_ENDPOINT),
-        ("DELETE", "/v1/webhook_endpoints/{id}", endpoints.delete, operations.DELETE_ENDPOINT),
+        ("POST", "/v1/events/{id}/redeliver", deliveries.redeliver, operations.REDELIVER_EVENT),
+        ("POST", "/v1/webhook_endpoints", endpoints.create, webhook_operations.CREATE_ENDPOINT),
+        ("GET", "/v1/webhook_endpoints", endpoints.list, webhook_operations.LIST_ENDPOINTS),
+        ("GET", "/v1/webhook_endpoints/{id}", endpoints.show, webhook_operations.GET_ENDPOINT),
+        ("PATCH", "/v1/webhook_endpoints/{id}", endpoints.update, webhook_operations.UPDATE_ENDPOINT),
+        ("DELETE", "/v1/webhook_endpoints/{id}", endpoints.delete, webhook_operations.DELETE_ENDPOINT),
+        ("POST", f"{_ENDPOINT}/rotate_secret", endpoints.rotate_secret, webhook_operations.ROTATE_SECRET),
+        ("POST", f"{_ENDPOINT}/ping", deliveries.ping, webhook_operations.PING_ENDPOINT),
+        ("GET", f"{_ENDPOINT}/deliveries", deliveries.list, webhook_operations.LIST_DELIVERIES),
+        ("POST", f"{_ENDPOINT}/recover", deliveries.recover, webhook_operations.RECOVER_ENDPOINT),
+        ("POST", f"{_ENDPOINT}/replay", deliveries.replay, webhook_operations.REPLAY_ENDPOINT),
+        ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhook_operations.GET_JOB),
         ("GET", "/livez", health.livez, operations.LIVEZ),
         ("GET", "/readyz", health.readyz, operations.READYZ),
         ("GET", "/metrics", health.metrics, operations.METRICS),

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from api import views
-from api.idempotency import KEY_MAX_LENGTH
-from api.lists import LIMIT_MAX
+from api.idempotency import KEY_MAX_LENGTH, WAIT_S_MAX
+from api.lists import LIMIT_DEFAULT, LIMIT_MAX
 from api.problems import ACCEPTED, CREATED, JSON, PROBLEM_JSON, STATUS, TITLES
 
 Schema = dict[str, Any]
@@ -23,7 +23,59 @@ IDEMPOTENCY_KEY: Final[Schema] = {
     "description": "Makes the request safe to repeat: the same key and the same request get the same answer.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-+\--~]+$"},
 }
+OPTIONAL_KEY: Final[Schema] = {**IDEMPOTENCY_KEY, "required": False}
 READ_CODES: Final = ("unauthenticated", "rate_limited", "unavailable")
+
+
+def query(name: str, schema: Schema, text: str) -> Schema:
+    """An optional parameter in the query string."""
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+
+
+BODY_CODES: Final = (
+    *("invalid_request", "invalid_json", "request_timeout", "body_too_large", "unsupported_media_type"),
+    *READ_CODES,
+)
+OPTIONAL_KEY_CODES: Final = (
+    *BODY_CODES,
+    *("idempotency_key_invalid", "idempotency_key_reused"),
+    *("idempotency_key_in_use", "idempotency_key_expired"),
+)
+KEY_CODES: Final = (*OPTIONAL_KEY_CODES, "idempotency_key_missing")
+ID_IN_PATH: Final[Schema] = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+}
+_PREFER: Final[Schema] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "description": f"`wait=N`: wait up to N (at most {WAIT_S_MAX}) seconds for the answer to an earlier"
+    " request with the same key, instead of 409.",
+    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
+    "example": "wait=10",
+}
+POST: Final = (IDEMPOTENCY_KEY, _PREFER)
+POST_ONCE: Final = (OPTIONAL_KEY, _PREFER)
+_ID: Final[Schema] = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
+_TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+PAGE: Final = (
+    query(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+        "How many objects at most",
+    ),
+    query("starting_after", _ID, "The objects that follow the one with this id in the list's order"),
+    query("ending_before", _ID, "The objects right before the one with this id; not with `starting_after`"),
+)
+CREATED_BETWEEN: Final = (
+    query("created_after", _TIME, "Inclusive, RFC 3339"),
+    query("created_before", _TIME, "Exclusive, RFC 3339"),
+)
+LIST_CODES: Final = ("invalid_request", *READ_CODES)
+OBJECT_CODES: Final = ("not_found", *READ_CODES)
 
 
 def model_ref(model: type[BaseModel]) -> Schema:
@@ -60,6 +112,7 @@ class Description:
     body_required: bool = True
     parameters: tuple[Schema, ...] = ()
     public: bool = False
+    media_type: str = JSON
 
     def for_fastapi(self) -> dict[str, Any]:
         """The keywords of a FastAPI route."""
@@ -79,11 +132,17 @@ class Description:
         return {
             status: {
                 "description": text,
-                "headers": _headers(status, key=IDEMPOTENCY_KEY in self.parameters),
-                **({} if schema is None else {"content": {JSON: {"schema": schema}}}),
+                "headers": _headers(status, key=self._replayed(status)),
+                **({} if schema is None else {"content": {self.media_type: {"schema": schema}}}),
             }
             for status, (text, schema) in self.answers.items()
         }
+
+    def _replayed(self, status: int) -> bool:
+        """A required key's 202 comes before the answer; an optional key's 202 is the answer."""
+        if OPTIONAL_KEY in self.parameters:
+            return True
+        return IDEMPOTENCY_KEY in self.parameters and status != ACCEPTED
 
     def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
         codes = sorted(set(self.codes) | (set() if self.public else {"internal_error"}), key=_by_status)
@@ -131,7 +190,7 @@ def _headers(status: int, *, key: bool) -> Schema:
     named = {"Request-Id": "Names this request in our logs"}
     if status in (CREATED, ACCEPTED):
         named["Location"] = "The path of the object"
-    if key and status != ACCEPTED:
+    if key:
         named["Idempotent-Replayed"] = "`true` when this is the stored answer to an earlier request"
     if status == STATUS["unauthenticated"]:
         named["WWW-Authenticate"] = "RFC 6750"

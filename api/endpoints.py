@@ -1,5 +1,6 @@
-"""Webhook endpoints over HTTP. Rotating a secret, pings, deliveries and recovery come with a later issue."""
+"""Webhook endpoints over HTTP: registered, shown, changed, deleted, given a new secret."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import Post
+from api.concealing import conceal, reveal
 from api.front import READ_S, Front, path_id
 from api.lists import Listing, fetch, list_response, read_query
 from api.problems import NO_CONTENT
 from api.replies import NO_STORE, reply, shown
-from api.schemas import CreateEndpoint, UpdateEndpoint
+from api.schemas import CreateEndpoint, Nothing, UpdateEndpoint
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.errors import NotFound
 from payonce.storage import idempotency
@@ -30,40 +32,71 @@ from payonce.storage.endpoints import (
 )
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
+from payonce.storage.secrets import active_secrets, insert_secret, rotate_secret, seal_plain_secrets
 from payonce.storage.tables import webhook_endpoints as table
 from payonce.webhooks.addresses import check_url
-from payonce.webhooks.signing import new_secret
+from payonce.webhooks.secrets import make_secret, public_key_of
+from payonce.webhooks.signing import Signing
 
 
 class Endpoints:
-    """The handlers under `/v1/webhook_endpoints`."""
+    """The handlers under `/v1/webhook_endpoints`, but those about deliveries."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._runtime = front.runtime
+        self._sealer = front.runtime.sealer
 
     async def create(self, request: Request) -> Response:
         post, body = await self._front.post(request, CreateEndpoint)
         if not await self._known(post):  # a replay is answered even if the URL would be refused by now
             await self._check(body.url, mode=post.caller.mode)
         endpoint = self._new(post, body)
+        new = make_secret(
+            self._sealer,
+            endpoint_id=endpoint.id,
+            signing=Signing(endpoint.signing),
+            at=endpoint.created_at,
+        )
 
         async def work(connection: AsyncConnection) -> tuple[Answer, str]:
             await insert_endpoint(connection, endpoint)
-            answer = Answer(AnswerKind.ENDPOINT, encode(endpoint_view(endpoint, with_secret=True)))
-            return answer, f"/v1/webhook_endpoints/{endpoint.id}"
+            await insert_secret(connection, new.stored)
+            view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
+            return conceal(AnswerKind.ENDPOINT, view, self._sealer), _path(endpoint)
 
-        return reply(await self._front.admission.execute_once(post, work))
+        result = await self._front.admission.execute_once(post, work)
+        return reply(reveal(result, self._sealer))
+
+    async def rotate_secret(self, request: Request) -> Response:
+        endpoint_id = path_id(request)
+
+        async def work(connection: AsyncConnection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
+            endpoint = await find_endpoint(
+                connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
+            )
+            if endpoint is None:
+                raise NotFound
+            signing, now = Signing(endpoint.signing), datetime.now(UTC)
+            await seal_plain_secrets(connection, self._sealer, endpoint_id=endpoint_id)
+            new = make_secret(self._sealer, endpoint_id=endpoint_id, signing=signing, at=now)
+            if not await rotate_secret(connection, new.stored):
+                raise NotFound
+            view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
+            return conceal(AnswerKind.ENDPOINT_CHANGED, view, self._sealer), _path(endpoint)
+
+        return reply(reveal(await self._front.once(request, Nothing, work), self._sealer))
 
     async def show(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Endpoint | None:
-            return await find_endpoint(
+        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+            endpoint = await find_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
             )
+            return await self._shown(connection, endpoint)
 
-        return _shown(await self._front.read(request, read))
+        return await self._front.read(request, read)
 
     async def list(self, request: Request) -> Response:
         page, _ = read_query(request)
@@ -76,7 +109,7 @@ class Endpoints:
             query = select(*ENDPOINT_COLUMNS).where(*mine)
             listing = Listing(query, mine, table.c.id, (table.c.created_at, table.c.id))
             rows, has_more = await fetch(connection, listing, page)
-            views = [endpoint_view(endpoint_from(row), with_secret=False) for row in rows]
+            views = await self._views(connection, [endpoint_from(row) for row in rows])
             return list_response([encode(view) for view in views], has_more=has_more)
 
         return await self._front.read(request, read)
@@ -88,12 +121,13 @@ class Endpoints:
         if body.url is not None:
             await self._check(body.url, mode=caller.mode)
 
-        async def write(connection: AsyncConnection, caller: Caller) -> Endpoint | None:
-            return await update_endpoint(
+        async def write(connection: AsyncConnection, caller: Caller) -> Response:
+            endpoint = await update_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode, changes=changes
             )
+            return await self._shown(connection, endpoint)
 
-        return _shown(await self._front.write(request, write))
+        return await self._front.write(request, write)
 
     async def delete(self, request: Request) -> Response:
         endpoint_id = path_id(request)
@@ -106,6 +140,22 @@ class Endpoints:
         if not await self._front.write(request, write):
             raise NotFound
         return Response(status_code=NO_CONTENT, headers=NO_STORE)
+
+    async def _shown(self, connection: AsyncConnection, endpoint: Endpoint | None) -> Response:
+        """The endpoint without its secret. Raises `NotFound`."""
+        if endpoint is None:
+            raise NotFound
+        (view,) = await self._views(connection, [endpoint])
+        return shown(encode(view))
+
+    async def _views(
+        self, connection: AsyncConnection, endpoints: Sequence[Endpoint]
+    ) -> Sequence[dict[str, Any]]:
+        """The endpoints without their secrets; with the current public key where there is one."""
+        asymmetric = [each.id for each in endpoints if each.signing == Signing.ED25519]
+        stored = await active_secrets(connection, asymmetric) if asymmetric else {}
+        keys = {id_: public_key_of(self._sealer, secrets[0]) for id_, secrets in stored.items()}
+        return [endpoint_view(each, public_key=keys.get(each.id)) for each in endpoints]
 
     async def _known(self, post: Post) -> bool:
         """Whether the key was used before; admission decides what that means."""
@@ -133,13 +183,10 @@ class Endpoints:
             description=body.description,
             ordered=body.ordered,
             enabled=True,
-            secret=new_secret(),
+            signing=body.signing,
             created_at=datetime.now(UTC),
         )
 
 
-def _shown(endpoint: Endpoint | None) -> Response:
-    """The endpoint without its secret. Raises `NotFound`."""
-    if endpoint is None:
-        raise NotFound
-    return shown(encode(endpoint_view(endpoint, with_secret=False)))
+def _path(endpoint: Endpoint) -> str:
+    return f"/v1/webhook_endpoints/{endpoint.id}"

@@ -14,6 +14,7 @@ from api.lists import Listing, created_between, fetch, invalid, list_response, r
 from api.replies import shown
 from api.schemas import EVENT_TYPES
 from payonce.domain.errors import NotFound
+from payonce.storage.feed import PING
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import events
 from payonce.storage.tables import webhook_deliveries as deliveries
@@ -22,7 +23,7 @@ FILTERS = ("type", "delivered", "created_after", "created_before")
 
 
 class Undelivered(StrEnum):
-    """The statuses of a delivery whose endpoint has not got the event yet."""
+    """The statuses of a delivery whose endpoint has not got the event, unless by another delivery."""
 
     PENDING = "pending"
     EXHAUSTED = "exhausted"
@@ -38,7 +39,7 @@ class Events:
         event_id = path_id(request)
 
         async def read(connection: AsyncConnection, caller: Caller) -> bytes:
-            query = select(events.c.body).where(*_events_of(caller), events.c.id == event_id)
+            query = select(events.c.body).where(*_mine(caller), events.c.id == event_id)
             body: bytes | None = (await connection.execute(query)).scalar_one_or_none()
             if body is None:
                 raise NotFound
@@ -51,7 +52,7 @@ class Events:
         conditions = _conditions(filters)
 
         async def read(connection: AsyncConnection, caller: Caller) -> Response:
-            mine = _events_of(caller)
+            mine = (*_mine(caller), events.c.type != PING)
             # One transaction may record several events at one time: the sequence puts them in order.
             position = (events.c.created_at, events.c.sequence, events.c.id)
             listing = Listing(select(events.c.body).where(*mine, *conditions), mine, events.c.id, position)
@@ -61,13 +62,8 @@ class Events:
         return await self._front.read(request, read)
 
 
-def _events_of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
-    """The caller's events of payments: pings are not listed."""
-    return (
-        events.c.merchant_id == caller.merchant_id,
-        events.c.mode == caller.mode,
-        events.c.payment_id.is_not(None),
-    )
+def _mine(caller: Caller) -> tuple[ColumnElement[bool], ...]:
+    return (events.c.merchant_id == caller.merchant_id, events.c.mode == caller.mode)
 
 
 def _conditions(filters: Mapping[str, str]) -> "list[Any]":
@@ -79,8 +75,16 @@ def _conditions(filters: Mapping[str, str]) -> "list[Any]":
     if "delivered" in filters:
         if filters["delivered"] not in ("true", "false"):
             raise invalid("delivered", "must be true or false")
-        waiting = exists().where(
-            deliveries.c.event_id == events.c.id, deliveries.c.status.in_(list(Undelivered))
-        )
+        waiting = _waiting()
         conditions.append(~waiting if filters["delivered"] == "true" else waiting)
     return conditions
+
+
+def _waiting() -> ColumnElement[bool]:
+    """Some endpoint has not got the event: none of its deliveries of it succeeded."""
+    other = deliveries.alias()
+    same = (other.c.event_id == deliveries.c.event_id, other.c.endpoint_id == deliveries.c.endpoint_id)
+    got = exists().where(*same, other.c.status == "succeeded")
+    return exists().where(
+        deliveries.c.event_id == events.c.id, deliveries.c.status.in_(list(Undelivered)), ~got
+    )

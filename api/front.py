@@ -14,10 +14,12 @@ from api.auth import Keys
 from api.bodies import read_json
 from api.commands import Post
 from api.limits import Place, away
+from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
 from api.schemas import Body, Context
 from api.validation import understand
+from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
@@ -31,6 +33,7 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
 Work = Callable[[AsyncConnection, Caller], Awaitable[T]]
+Execute = Callable[[AsyncConnection, Caller, B], Awaitable[tuple[Answer, str]]]
 
 
 class Front:
@@ -46,10 +49,31 @@ class Front:
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`."""
         caller, body = await self.body(request, model, key=idempotency.required_key)
+        key = idempotency.required_key(request.headers)
+        return self._understood(request, caller, body, key=key), body
+
+    async def once(self, request: Request, model: type[B], work: Execute[B]) -> Result:
+        """The answer of a POST whose key is optional: executed once under a key, each time without one.
+
+        `work` writes in one transaction and returns the answer with the path of the object. Raises `Problem`.
+        """
+        caller, body = await self.body(request, model, key=idempotency.optional_key)
+        key = idempotency.optional_key(request.headers)
+
+        async def execute(connection: AsyncConnection, caller: Caller) -> tuple[Answer, str]:
+            return await work(connection, caller, body)
+
+        if key is None:
+            answer, location = await self.write(request, execute)
+            return Result(answer=answer, current=None, location=location, replayed=False)
+        post = self._understood(request, caller, body, key=key)
+        return await self.admission.execute_once(post, partial(execute, caller=caller))
+
+    def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
         understood = body.model_dump(mode="json", context=self._hash_number)
-        post = Post(
+        return Post(
             caller=caller,
-            key=idempotency.required_key(request.headers),
+            key=key,
             fingerprint=idempotency.fingerprint(
                 understood, method=request.method, path=request.scope["path"], secret=self._secret
             ),
@@ -57,7 +81,6 @@ class Front:
             wait_s=idempotency.wait_s(request.headers),
             place=_place_of(request),
         )
-        return post, body
 
     async def body(
         self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.problems import JSON, Mistake, Problem, pointer_of
+from api.times import read_time
 from payonce.domain.ids import ID_PATTERN
 
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
@@ -21,10 +22,7 @@ FILTER_MAX_LENGTH = 300
 PAGE_PARAMETERS: Final = ("limit", "starting_after", "ending_before")
 
 _LIMIT = re.compile(r"[0-9]{1,3}")
-_MICROSECOND_DIGITS = 6
-_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:([Zz])|([+\- ])(\d{2}:\d{2}))", re.ASCII
-)
+_LOST_PLUS = re.compile(r" (?=\d{2}:\d{2}$)")
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -89,16 +87,10 @@ def moment(filters: Mapping[str, str], name: str) -> datetime | None:
     """The filter's value as a time (RFC 3339; a `+` that became a space counts as one). Raises `Problem`."""
     if name not in filters:
         return None
-    found = _TIME.fullmatch(filters[name])
-    if found is None:
-        raise invalid(name, "must be a time such as 2026-01-31T12:00:00Z")
-    day, clock, fraction, _, sign, offset = found.groups()
-    digits = (fraction or "0")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0")
-    zone = f"{'+' if sign == ' ' else sign}{offset}" if offset else "+00:00"
     try:
-        return datetime.fromisoformat(f"{day}T{clock}.{digits}{zone}")
-    except ValueError:
-        raise invalid(name, "must be a time that exists") from None
+        return read_time(_LOST_PLUS.sub("+", filters[name]))
+    except ValueError as error:
+        raise invalid(name, str(error)) from None
 
 
 def created_between(column: ColumnElement[datetime], filters: Mapping[str, str]) -> list[ColumnElement[bool]]:

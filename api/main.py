@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -19,6 +19,7 @@ from payonce import logging
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from workers.temporal import serving_api
+from workers.webhook_dispatch import WebhookDispatcher
 
 GRACEFUL_SHUTDOWN_S = 12  # every request is answered within 10 s; who asked to wait longer asks again
 KEEP_ALIVE_S = 65  # longer than the usual proxy's, so that the proxy closes first
@@ -36,7 +37,8 @@ async def serve(settings: Settings) -> None:
             runtime.wakeups.listening(),
             serving_api(runtime) as temporal,
         ):
-            app = build_app(runtime, Admission(runtime, temporal), probes_of(runtime, temporal))
+            start_job = WebhookDispatcher(temporal).start_job
+            app = build_app(runtime, Admission(runtime, temporal), probes_of(runtime, temporal), start_job)
             server = server_for(app)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
@@ -59,15 +61,21 @@ def server_for(app: FastAPI) -> "Server":
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
-        )
+        ),
+        on_stop=app.state.feed.close,
     )
 
 
 class Server(uvicorn.Server):
     """Ends when told; uvicorn's own handler would raise the signal again before anything else is closed."""
 
+    def __init__(self, config: uvicorn.Config, *, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
     def stop(self) -> None:
-        """Accepts no more; a second time, requests under way are not waited for."""
+        """Accepts no more and ends event streams; a second time, requests under way are not waited for."""
+        self._on_stop()
         self.force_exit = self.should_exit
         self.should_exit = True
 

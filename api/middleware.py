@@ -34,7 +34,7 @@ class Envelope:
         began = time.perf_counter()
         method = scope["method"]
         request_id = random_id("req")
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, without_content=method == "HEAD")
         if method == "HEAD":  # a GET without its content (RFC 9110 §9.3.2)
             scope = {**scope, "method": "GET"}
         response = _Response(send, request_id, without_content=method == "HEAD")

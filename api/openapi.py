@@ -20,6 +20,10 @@ _BODIES: Final = (
     schemas.CreateRefund,
     schemas.CreateEndpoint,
     schemas.UpdateEndpoint,
+    schemas.Nothing,
+    schemas.Recover,
+    schemas.Replay,
+    schemas.Redeliver,
 )
 _VIEWS: Final = (
     views.PaymentView,
@@ -27,6 +31,9 @@ _VIEWS: Final = (
     views.EventView,
     views.EndpointView,
     views.NewEndpointView,
+    views.DeliveryView,
+    views.RecoveryView,
+    views.JobView,
     views.ProblemView,
     views.StateView,
     views.ReadinessView,
@@ -38,12 +45,13 @@ payonce moves money once.
 same as absent, and an empty body is `{}`. Unknown members, duplicate members, floats or strings for amounts
 and a query string on a POST are 400. HEAD works where GET does, OPTIONS answers with `Allow`.
 
-**Idempotency.** Every POST needs an `Idempotency-Key`, bare or in quotes; the two forms are the same key.
+**Idempotency.** A POST needs an `Idempotency-Key`, or takes one where it says so, bare or in quotes; the two
+forms are the same key.
 The same key with the same request gets the same status and the same bytes, with `Idempotent-Replayed:
 true`; with another request it is 422. 201, 200, 402 and refusals for state or amount are stored, for 30
 days at least; a key is never executed twice, however old. A 202 and everything else use no key up. What is
 compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
-matter, and neither does `cvc`.
+matter, and neither does `cvc`. Where the key is optional, a 202 is the definite answer and is stored too.
 
 **Too many requests.** Above a merchant's rate: 429. 503 means that nothing was admitted under the key, or that
 it was given back unsent. Where a busy process cannot tell, it answers 429, which says nothing of the key. Both

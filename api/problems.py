@@ -198,8 +198,10 @@ def status_of(kind: AnswerKind) -> int:
     match kind:
         case AnswerKind.PAYMENT | AnswerKind.REFUND | AnswerKind.ENDPOINT:
             return CREATED
-        case AnswerKind.PAYMENT_CHANGED:
+        case AnswerKind.PAYMENT_CHANGED | AnswerKind.ENDPOINT_CHANGED:
             return 200
+        case AnswerKind.ACCEPTED:
+            return ACCEPTED
         case (
             AnswerKind.PAYMENT_DECLINED
             | AnswerKind.PAYMENT_FAILED

@@ -17,7 +17,7 @@ def reply(result: Result) -> Response:
     kind = result.answer.kind
     status = status_of(kind)
     headers = dict(NO_STORE)
-    if status == CREATED:
+    if status in (CREATED, ACCEPTED):
         headers["Location"] = result.location
     if result.replayed:
         headers["Idempotent-Replayed"] = "true"

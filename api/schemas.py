@@ -7,7 +7,7 @@ the day) finds it in the validation context.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializationInfo,
@@ -26,6 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from api.currencies import CURRENCIES
+from api.times import read_time
 from payonce.connectors.sandbox_card import parse_faults
 from payonce.domain import cards
 from payonce.domain.money import AMOUNT_MINOR_MAX
@@ -50,6 +52,10 @@ EventType = Literal[
     "refund.pending",
     "refund.succeeded",
     "refund.failed",
+    "webhook_endpoint.failing",
+    "webhook_endpoint.exhausted",
+    "webhook_endpoint.disabled",
+    "webhook_endpoint.recovered",
 ]
 
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
@@ -282,7 +288,13 @@ class CreateEndpoint(Body):
     url: EndpointUrl
     events: EndpointEvents = ["*"]
     description: Text500 | None = None
-    ordered: bool = False
+    ordered: bool = Field(
+        default=False, description="Whether a payment's events wait for those before them to be delivered"
+    )
+    signing: Literal["hmac", "ed25519"] = Field(
+        default="hmac",
+        description="`ed25519` signs with a private key (`v1a`), and the endpoint shows its `public_key`",
+    )
 
 
 class UpdateEndpoint(Body):
@@ -291,7 +303,52 @@ class UpdateEndpoint(Body):
     url: EndpointUrl | None = None
     events: EndpointEvents | None = None
     description: Text500 | None = None
-    enabled: bool | None = None
+    enabled: bool | None = Field(default=None, description="Enabled again, it starts with a clean record")
+
+
+class Nothing(Body):
+    """The body of a POST that takes none: `{}`, or nothing at all."""
+
+
+def _read_moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise _mistake("must be a string")
+    try:
+        return read_time(value)
+    except ValueError as error:
+        raise _mistake(str(error)) from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_read_moment), Field(examples=["2026-11-29T05:46:00Z"])]
+
+
+class Recover(Body):
+    """The body of `POST /v1/webhook_endpoints/{id}/recover`."""
+
+    since: Moment = Field(description="In the past, at most 30 days ago")
+
+
+class Replay(Body):
+    """The body of `POST /v1/webhook_endpoints/{id}/replay`."""
+
+    since: Moment = Field(description="Inclusive, at most 30 days ago")
+    until: Moment | None = Field(default=None, description="Exclusive; now, when it is left out")
+    types: list[EventType] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=ENDPOINT_EVENTS_MAX,
+        description="What the endpoint wants, when it is left out",
+    )
+
+
+class Redeliver(Body):
+    """The body of `POST /v1/events/{id}/redeliver`."""
+
+    endpoint: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Its id; every enabled endpoint that wants the type, when it is left out",
+    )
 
 
 def _is_return_url(url: str, *, allow_loopback: bool) -> bool:

@@ -20,6 +20,11 @@ class View(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
 
+def _sometimes(**options: Any) -> Any:
+    """A member that some of the objects lack; none is made from these models, so its default is never seen."""
+    return Field(default_factory=str, **options)
+
+
 class CardView(View):
     """What is shown of a card."""
 
@@ -124,22 +129,10 @@ class RefundView(View):
     updated_at: datetime
 
 
-class EventView(View):
-    """Something that happened; the same bytes are delivered to webhook endpoints."""
-
-    model_config = ConfigDict(title="Event")
-
-    id: str = Field(examples=["evt_a3dinbqwy3dpovxhi5dpmfzxg"])
-    type: EventType
-    timestamp: datetime
-    sequence: int
-    data: PaymentView | RefundView
-
-
 class EndpointView(View):
     """Where webhooks go."""
 
-    model_config = ConfigDict(title="WebhookEndpoint")
+    model_config = ConfigDict(title="WebhookEndpoint", json_schema_serialization_defaults_required=False)
 
     id: str = Field(examples=["we_a3dinbqwy3dpovxhi5dpmfzxg"])
     object: Literal["webhook_endpoint"]
@@ -148,15 +141,94 @@ class EndpointView(View):
     description: str | None
     ordered: bool
     enabled: bool
+    signing: Literal["ed25519"] = _sometimes(description="Only where it is not hmac")
+    public_key: str = _sometimes(
+        examples=["whpk_…"],
+        description="Verifies the signatures of an ed25519 endpoint (Standard Webhooks, `v1a`)",
+    )
     created_at: datetime
 
 
 class NewEndpointView(EndpointView):
-    """A new endpoint with its secret, which is shown in this answer only."""
+    """A new endpoint, or one with a new secret, which is shown in this answer only."""
 
-    model_config = ConfigDict(title="NewWebhookEndpoint")
+    model_config = ConfigDict(title="NewWebhookEndpoint", json_schema_serialization_defaults_required=False)
 
-    secret: str = Field(examples=["whsec_…"], description="Verifies the signatures (Standard Webhooks)")
+    secret: str = _sometimes(
+        examples=["whsec_…"],
+        description="Verifies the signatures of an hmac endpoint (Standard Webhooks, `v1`)",
+    )
+
+
+class EndpointNoticeView(EndpointView):
+    """An endpoint of which something is told to the merchant's others."""
+
+    model_config = ConfigDict(title="WebhookEndpointNotice")
+
+    delivery: str = _sometimes(description="The delivery that it is about, where it is about one")
+    event: str = _sometimes(description="The event of that delivery")
+
+
+class EventView(View):
+    """Something that happened; the same bytes are delivered to webhook endpoints."""
+
+    model_config = ConfigDict(title="Event")
+
+    id: str = Field(examples=["evt_a3dinbqwy3dpovxhi5dpmfzxg"])
+    type: EventType | Literal["webhook_endpoint.ping"]
+    timestamp: datetime
+    sequence: int = Field(description="Among the events of its payment; 0 where there is none")
+    data: PaymentView | RefundView | EndpointNoticeView
+
+
+class AttemptView(View):
+    """One attempt at a delivery."""
+
+    at: datetime
+    status_code: int | None
+    duration_ms: int
+    error: str | None = Field(examples=["timed_out"])
+
+
+class DeliveryView(View):
+    """An event on its way to an endpoint. Delivered again, an event has several."""
+
+    model_config = ConfigDict(title="Delivery")
+
+    id: str = Field(examples=["dlv_0b41f4a2c9d37e6a81c05f22"])
+    event: str
+    status: Literal["pending", "succeeded", "exhausted", "dropped"] = Field(
+        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled"
+    )
+    attempts: list[AttemptView]
+    next_attempt_at: datetime | None
+
+
+class RecoveryView(View):
+    """What is delivered in the background; `Location` says how far it is."""
+
+    model_config = ConfigDict(title="Recovery")
+
+    count: int
+
+
+class JobView(View):
+    """Events that are delivered again in the background."""
+
+    model_config = ConfigDict(title="WebhookJob")
+
+    id: str = Field(examples=["whj_a3dinbqwy3dpovxhi5dpmfzx"])
+    object: Literal["webhook_job"]
+    kind: Literal["recover", "replay"]
+    endpoint: str
+    since: datetime
+    until: datetime
+    types: list[str]
+    status: Literal["pending", "running", "finished", "failed"]
+    total: int
+    done: int
+    created_at: datetime
+    finished_at: datetime | None
 
 
 class MistakeView(View):

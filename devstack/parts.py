@@ -32,6 +32,7 @@ SEARCH_ATTRIBUTES = {
     "PaymentMethod": "Keyword",
     "Currency": "Keyword",
     "AmountMinor": "Int",
+    "EndpointId": "Keyword",
 }
 
 

@@ -39,3 +39,21 @@ DELIVERY_LAG_SECONDS = Histogram(
     "Time from the event's commit to its first delivery attempt",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+DELIVERIES_ENDED = Counter(
+    "payonce_webhook_deliveries_ended", "Deliveries by how an attempt ended them", ["status"]
+)
+DELIVERIES_PENDING = Gauge(
+    "payonce_webhook_deliveries_pending",
+    "Deliveries that wait: for a first attempt, for the relay's retry, for their workflow",
+    ["lane"],
+)
+DELIVERY_OLDEST_DUE_SECONDS = Gauge(
+    "payonce_webhook_oldest_due_seconds",
+    "How long the oldest due first attempt at an endpoint that does not fail has waited",
+)
+ENDPOINTS_FAILING = Gauge(
+    "payonce_webhook_endpoints_failing", "Enabled endpoints whose latest attempts failed"
+)
+DELIVERIES_HANDED_OVER = Counter(
+    "payonce_webhook_deliveries_handed_over", "Failed deliveries that went to a workflow", ["result"]
+)

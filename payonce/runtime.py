@@ -11,6 +11,7 @@ from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.ids import IdFactory
+from payonce.sealing import Sealer
 from payonce.settings import Settings
 from payonce.storage.database import Database, check_durability
 from payonce.storage.recording import Recorder
@@ -39,6 +40,11 @@ class Runtime:
     def capabilities(self) -> dict[str, Capabilities]:
         """By account id, in the order of the settings."""
         return {account_id: connector.capabilities for account_id, connector in self.connectors.items()}
+
+    @property
+    def sealer(self) -> Sealer:
+        """Seals and opens the secrets of webhook endpoints."""
+        return Sealer(self.settings.webhook_keys())
 
 
 @asynccontextmanager

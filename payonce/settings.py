@@ -1,15 +1,19 @@
 """What a process is told about its surroundings: `PAYONCE_*` variables, read once and passed on."""
 
+import base64
+import binascii
 import hashlib
 import hmac
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from payonce.domain.routing import ConnectorAccount
+from payonce.sealing import KEY_BYTES, SealingKey
 
 DERIVATION_KEY_MIN_LENGTH = 32
+DERIVED_KEY_ID = "derived"
 
 
 class AccountSettings(BaseModel):
@@ -23,6 +27,31 @@ class AccountSettings(BaseModel):
     base_url: str
     key: SecretStr
     options: dict[str, str] = Field(default_factory=dict)
+
+
+def _is_key(value: SecretStr) -> SecretStr:
+    try:
+        key = base64.b64decode(value.get_secret_value(), validate=True)
+    except binascii.Error:
+        raise ValueError("must be base64") from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"must be the base64 of {KEY_BYTES} bytes")
+    return value
+
+
+class SealingKeySettings(BaseModel):
+    """A key that seals secrets at rest, and the id under which they name it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,32}$")
+    key: Annotated[SecretStr, AfterValidator(_is_key)]
+
+
+def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
+    if len({key.id for key in keys} | {DERIVED_KEY_ID}) < len(keys) + 1:
+        raise ValueError(f"must have an id each, and none may be called {DERIVED_KEY_ID}")
+    return keys
 
 
 class Settings(BaseSettings):
@@ -59,6 +88,11 @@ class Settings(BaseSettings):
     sandbox_acquirer_key: SecretStr = SecretStr("sandbox-acquirer-key")
     connector_accounts: tuple[AccountSettings, ...] = ()
 
+    webhook_sealing_keys: Annotated[tuple[SealingKeySettings, ...], AfterValidator(_differ)] = ()
+    """Seal the secrets of webhook endpoints: the first seals, all of them open. JSON, such as
+    `[{"id": "2027-01", "key": "<base64 of 32 bytes>"}]`. The key derived from `derivation_key` comes last,
+    and is the one in use where nothing is set. A key may go when no row of `webhook_secrets` names it."""
+
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
@@ -70,6 +104,14 @@ class Settings(BaseSettings):
         """A 256-bit key for one purpose (HKDF-Expand with one block, RFC 5869 §2.3)."""
         key = self.derivation_key.get_secret_value().encode()
         return hmac.new(key, purpose.encode() + b"\x01", hashlib.sha256).digest()
+
+    def webhook_keys(self) -> tuple[SealingKey, ...]:
+        """What seals the secrets of webhook endpoints, and what may have sealed them."""
+        configured = (
+            SealingKey(each.id, base64.b64decode(each.key.get_secret_value()))
+            for each in self.webhook_sealing_keys
+        )
+        return (*configured, SealingKey(DERIVED_KEY_ID, self.secret_for("webhook_secrets")))
 
     def accounts(self) -> tuple[ConnectorAccount, ...]:
         """The connector accounts in order of preference, the sandbox last."""

@@ -73,6 +73,10 @@ class WakeUps:
         if events:
             self._publish(CHANNEL_EVENTS, "")
 
+    def wake_relay(self) -> None:
+        """The relay looks for deliveries; nobody waits for an operation."""
+        self._publish(CHANNEL_EVENTS, "")
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Wake-ups from other processes arrive while the block runs."""

@@ -6,12 +6,13 @@ again by any relay when the lease ends, so that every event is delivered at leas
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce import metrics
 from payonce.connectors.http import boot_clock_s
@@ -19,15 +20,23 @@ from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.deliveries import Completion, Lease, Taken, complete, release, take_due
-from payonce.webhooks.delivery import DEADLINE_S, Attempt, Delivered, Failed, Reason, Sender, conclude
+from payonce.storage.deliveries import Completion, Lease, Recorded, complete, release
+from payonce.storage.holding import Held
+from payonce.storage.taking import Lane, Taken, take_due
+from payonce.webhooks.delivery import DEADLINE_S, Sender, conclude
+from payonce.webhooks.held import STOPPED_CLOCK_S
+from payonce.webhooks.observing import observe
+from payonce.webhooks.rooms import Rooms
+from payonce.webhooks.secrets import SigningSecrets
+from workers.handover import HandOver, handing_over
+from workers.waiting import first
 
 POLL_S: Final = 1.0  # without a wake-up: retries that fell due, and hints that got lost
+RETRIES_EVERY_S: Final = 0.5  # first attempts are looked at whenever there is a hint
 PACE_S: Final = 0.02  # between two transactions: what happens meanwhile shares one
 BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # while Postgres does not answer
 STOP_GRACE_S: Final = 8.0  # supervisors kill after 10 s; an attempt that is cut off is made again
 RELEASE_S: Final = 1.0
-STOPPED_CLOCK_S: Final = 2.0  # of a lease that no attempt may use: clocks of two machines, and the completion
 
 log = get_logger(__name__)
 _jitter: Final = random.SystemRandom()
@@ -35,31 +44,45 @@ _jitter: Final = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much one relay does at a time. An endpoint that let an attempt time out has one slot."""
+    """How much one relay does at a time. First attempts and retries never take each other's slots."""
 
     slots: int = 256
+    retry_slots: int = 64
     slots_per_endpoint: int = 32
-    slow_endpoints: int = 1_000
     lease_s: float = 30.0
 
 
 async def run_relay(runtime: Runtime, stop: asyncio.Event) -> None:
     """Due deliveries are attempted until `stop` is set; what was under way then is finished or given back."""
-    sender = Sender(allow_loopback=runtime.settings.allow_loopback_webhooks)
-    async with runtime.wakeups.hearing_events() as heard:
-        await Relay(runtime.database, sender).run(stop, heard=heard)
+    secrets = SigningSecrets(runtime.sealer)
+    sender = Sender(allow_loopback=runtime.settings.allow_loopback_webhooks, secrets=secrets)
+    async with (
+        runtime.wakeups.hearing_events() as heard,
+        handing_over(runtime, sender, stop) as hand_over,
+    ):
+        await Relay(runtime.database, sender, hand_over=hand_over).run(stop, heard=heard)
 
 
 class Relay:
     """What one relay has under way: leases it attempts, and attempts it has not recorded yet."""
 
-    def __init__(self, database: Database, sender: Sender, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        *,
+        limits: Limits | None = None,
+        hand_over: HandOver | None = None,
+    ) -> None:
         self._database = database
         self._sender = sender
         self._limits = limits or Limits()
+        self._hand_over = hand_over or HandOver(database)  # to nobody: it retries everything itself
         self._attempts: dict[asyncio.Task[None], Lease] = {}
         self._unrecorded: dict[str, tuple[Lease, Completion]] = {}  # by token and delivery
-        self._slow: dict[str, None] = {}
+        self._rooms = Rooms(self._limits.slots_per_endpoint)
+        self._retries_at_s = 0.0  # when the relay's own retries are looked at again
+        self._looked_at_retries = False  # last time
         self._look = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, *, heard: asyncio.Event) -> None:
@@ -88,11 +111,15 @@ class Relay:
                 delay_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
                 log.warning("relay_storage_unavailable", error=error.message, retry_in_s=delay_s)
-                await _first(stop, timeout_s=delay_s)
+                await first(stop, timeout_s=delay_s)
                 continue
             if not more:
-                await _first(self._look, timeout_s=POLL_S)
-            await _first(stop, timeout_s=PACE_S)
+                await first(self._look, timeout_s=self._pause_s())
+            await first(stop, timeout_s=PACE_S)
+
+    def _pause_s(self) -> float:
+        """To the next look without a wake-up: a short one if the last was at first attempts only."""
+        return POLL_S if self._looked_at_retries else RETRIES_EVERY_S
 
     async def _finish(self) -> None:
         """Attempts that are under way had time to end and were recorded, as far as Postgres answers."""
@@ -126,44 +153,65 @@ class Relay:
         If its outcome is unknown, the completions are repeated and the leases end by themselves.
         """
         ended = list(self._unrecorded.items())
-        room = self._limits.slots - len(self._attempts) if take else 0
-        if not ended and room == 0:
+        lanes = self._lanes_with_room() if take else {}
+        if not ended and not lanes:
             return False
         token, began_s = random_id("lease"), boot_clock_s()
-        taken = Taken((), more=False)
         async with self._database.transaction() as connection:
-            held = await complete(connection, [completion for _, (_, completion) in ended])
-            if room:
-                taken = await take_due(
-                    connection,
-                    token=token,
-                    lease_s=self._limits.lease_s,
-                    limit=room,
-                    room_each=self._limits.slots_per_endpoint,
-                    rooms=self._rooms(),
-                )
+            recorded = await complete(
+                connection,
+                [completion for _, (_, completion) in ended],
+                hand_over=self._hand_over.ready,
+            )
+            taken = await self._take(connection, lanes, token=token)
         for key, (lease, _) in ended:
             del self._unrecorded[key]
-            if lease.delivery_id not in held:
+            if lease.delivery_id not in recorded:
                 log.warning("webhook_lease_lost", delivery_id=lease.delivery_id, event_id=lease.event_id)
+        self._hand_over.carry_on(_held([done for _, done in ended], recorded))
         for lease in taken.leases:
             self._start(lease, send_before_s=began_s + self._limits.lease_s - DEADLINE_S - STOPPED_CLOCK_S)
         return taken.more
 
-    def _rooms(self) -> Mapping[str, int]:
-        """For the endpoints that do not have all their slots free: how many more deliveries they may have."""
-        busy = Counter(lease.endpoint_id for lease in self._attempts.values())
-        each = self._limits.slots_per_endpoint
-        slots = dict.fromkeys(busy, each) | dict.fromkeys(self._slow, 1)
-        return {endpoint_id: allowed - busy[endpoint_id] for endpoint_id, allowed in slots.items()}
+    def _lanes_with_room(self) -> dict[Lane, int]:
+        """How many more deliveries of each lane may be taken; retries are looked at now and then."""
+        retries = sum(lease.attempts > 0 for lease in self._attempts.values())
+        rooms = {Lane.FIRST: self._limits.slots - (len(self._attempts) - retries)}
+        self._looked_at_retries = boot_clock_s() >= self._retries_at_s
+        if self._looked_at_retries:
+            self._retries_at_s = boot_clock_s() + RETRIES_EVERY_S
+            rooms[Lane.AGAIN] = self._limits.retry_slots - retries
+        return {lane: room for lane, room in rooms.items() if room > 0}
+
+    async def _take(self, connection: AsyncConnection, lanes: Mapping[Lane, int], *, token: str) -> Taken:
+        """Both lanes share an endpoint's room."""
+        leases: list[Lease] = []
+        more = False
+        free = dict(self._rooms.free())
+        for lane, limit in lanes.items():
+            taken = await take_due(
+                connection,
+                lane,
+                token=token,
+                lease_s=self._limits.lease_s,
+                limit=limit,
+                room_each=self._limits.slots_per_endpoint,
+                rooms=free,
+            )
+            leases += taken.leases
+            more = more or taken.more
+            for lease in taken.leases:
+                free[lease.endpoint_id] = free.get(lease.endpoint_id, self._limits.slots_per_endpoint) - 1
+        return Taken(tuple(leases), more)
 
     def _start(self, lease: Lease, *, send_before_s: float) -> None:
         task = asyncio.create_task(self._attempt(lease, send_before_s=send_before_s))
         self._attempts[task] = lease
+        self._rooms.take(lease.endpoint_id)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._attempts.pop(task, None)
+        self._rooms.leave(self._attempts.pop(task).endpoint_id)
         self._look.set()
 
     async def _attempt(self, lease: Lease, *, send_before_s: float) -> None:
@@ -171,43 +219,33 @@ class Relay:
         if boot_clock_s() >= send_before_s:
             log.warning("webhook_lease_ended_unused", delivery_id=lease.delivery_id)
             return
-        if lease.attempts == 0:
-            lag = datetime.now(UTC) - lease.event_at
+        if lease.attempts == 0 and lease.lag_from is not None:
+            lag = datetime.now(UTC) - lease.lag_from
             metrics.DELIVERY_LAG_SECONDS.observe(max(lag.total_seconds(), 0.0))
         attempt = await self._sender.attempt(lease)
-        self._judge_speed(lease.endpoint_id, attempt)
+        self._rooms.judge(lease.endpoint_id, attempt)
         completion = conclude(lease, attempt, jitter=_jitter.uniform(-1, 1))
         self._unrecorded[f"{lease.token}/{lease.delivery_id}"] = (lease, completion)
-        _observe(lease, attempt, completion)
-
-    def _judge_speed(self, endpoint_id: str, attempt: Attempt) -> None:
-        if isinstance(attempt.result, Failed) and attempt.result.error is Reason.TIMED_OUT:
-            if len(self._slow) < self._limits.slow_endpoints:
-                self._slow[endpoint_id] = None
-        else:
-            self._slow.pop(endpoint_id, None)
+        observe(lease, attempt, completion)
 
 
-def _observe(lease: Lease, attempt: Attempt, completion: Completion) -> None:
-    result = attempt.result
-    metrics.DELIVERIES.labels(
-        result="delivered" if isinstance(result, Delivered) else result.error.value
-    ).inc()
-    log.info(
-        "webhook_attempted",
-        delivery_id=lease.delivery_id,
-        event_id=lease.event_id,
-        endpoint_id=lease.endpoint_id,
-        attempt=lease.attempts + 1,
-        status_code=result.status,
-        error=None if isinstance(result, Delivered) else result.error.value,
-        delivery=completion.status,
-        duration_ms=attempt.duration_ms,
-    )
-
-
-async def _first(event: asyncio.Event, *, timeout_s: float) -> None:
-    """Returns when the event is set, or after the time-out."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
+def _held(ended: Sequence[tuple[Lease, Completion]], recorded: Mapping[str, Recorded]) -> list[Held]:
+    """Those that are recorded as held by a workflow, which is to be started."""
+    held = []
+    for lease, completion in ended:
+        now = recorded.get(lease.delivery_id)
+        if now is None or now.holder != "workflow" or now.next_attempt_at is None:
+            continue
+        held.append(
+            Held(
+                delivery_id=lease.delivery_id,
+                endpoint_id=lease.endpoint_id,
+                event_type=lease.event_type,
+                merchant_id=lease.merchant_id,
+                payment_id=lease.payment_id,
+                attempts=now.attempts,
+                next_attempt_at=now.next_attempt_at,
+                error=completion.attempt["error"],
+            )
+        )
+    return held

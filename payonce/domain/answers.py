@@ -23,6 +23,8 @@ class AnswerKind(StrEnum):
     PAYMENT_CHANGED = "payment_changed"  # a capture or void succeeded
     REFUND = "refund"
     ENDPOINT = "endpoint"  # a webhook endpoint was created
+    ENDPOINT_CHANGED = "endpoint_changed"  # a webhook endpoint has a new secret
+    ACCEPTED = "accepted"  # it is on record, and carried out by others
     PAYMENT_DECLINED = "payment_declined"
     PAYMENT_FAILED = "payment_failed"
     PAYMENT_NOT_CAPTURABLE = "payment_not_capturable"

@@ -159,7 +159,12 @@ async def check_durability(database: Database, *, live: bool) -> None:
 
 def upgrade(url: str) -> None:
     """Every migration is applied. Safe to repeat."""
+    command.upgrade(migration_config(url), "head")
+
+
+def migration_config(url: str) -> Config:
+    """What Alembic needs to know to migrate the database."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    return config

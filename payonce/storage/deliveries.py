@@ -1,73 +1,44 @@
-"""Deliveries as the relay works on them: taken with a lease, attempted outside any transaction, completed.
+"""Deliveries as they are worked on: taken with a lease (`taking`), attempted outside any transaction, completed.
 
 A lease is a token that no other taking has, and an end. Until the end nobody else takes the delivery; after
 it anyone may, so that a relay which died between sending and completing costs a second sending and no event.
 A completion counts only while its token is on the row, however late it comes.
 
-A delivery that failed stays in this table with its `next_attempt_at`, and the relay takes it again when that
-is due. (Handing it to a `WebhookDeliveryWorkflow`, as design.md §1 has it, is issue 5.)
+A delivery that failed is held by the relay or by a `WebhookDeliveryWorkflow`: the row's `holder` says by whom,
+and nobody else looks for it. Whoever attempts it takes the lease first, so two of them cannot both send it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payonce.storage.endpoints import drop_pending
+from payonce.domain.endpoint_health import OPERATIONAL_PREFIX, EndpointEvent
+from payonce.storage import endpoint_health
+from payonce.storage.secrets import StoredSecret
 
-# Rows that another relay is just taking are skipped, not waited for; an endpoint gets no more than its room.
-_TAKE = text(
-    """
-    WITH due AS MATERIALIZED (
-        SELECT id, endpoint_id, next_attempt_at
-          FROM webhook_deliveries
-         WHERE status = 'pending' AND next_attempt_at <= now()
-           AND (lease_until IS NULL OR lease_until <= now())
-           AND endpoint_id <> ALL (CAST(:full AS text[]))
-         ORDER BY next_attempt_at
-         LIMIT :limit
-           FOR UPDATE SKIP LOCKED
-    ), placed AS (
-        SELECT id, coalesce(room.room, :room_each) AS room,
-               row_number() OVER (PARTITION BY endpoint_id ORDER BY next_attempt_at, id) AS place
-          FROM due
-          LEFT JOIN unnest(CAST(:endpoints AS text[]), CAST(:rooms AS int[])) AS room (endpoint_id, room)
-         USING (endpoint_id)
-    ), leased AS (
-        UPDATE webhook_deliveries AS delivery
-           SET lease_owner = :token, lease_until = now() + make_interval(secs => :lease_s)
-          FROM placed
-         WHERE delivery.id = placed.id AND placed.place <= placed.room
-     RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, jsonb_array_length(attempts) AS attempts
-    )
-    SELECT leased.id, leased.event_id, leased.endpoint_id, leased.attempts,
-           event.created_at AS event_at, event.body,
-           endpoint.mode, endpoint.url, endpoint.secret, coalesce(endpoint.enabled, false) AS wanted,
-           (SELECT count(*) FROM due) AS due
-      FROM leased
-      JOIN events AS event ON event.id = leased.event_id
-      LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = leased.endpoint_id
-     ORDER BY event.created_at, event.payment_id, event.sequence
-    """
-)
-_DROP = text(
-    """
-    UPDATE webhook_deliveries
-       SET status = 'dropped', next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL
-     WHERE id = ANY (CAST(:ids AS text[]))
-    """
-)
+HELD_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
+
+Status = Literal["pending", "succeeded", "exhausted", "dropped"]
+Holder = Literal["relay", "workflow"]
+
 # A delivery that would be tried again is dropped instead if nobody wants it any more.
 _COMPLETE = text(
     """
     WITH completion AS (
         SELECT done.id, done.token, done.attempt, done.delay_s,
                CASE WHEN done.status = 'pending' AND endpoint.id IS NULL THEN 'dropped'
-                    ELSE done.status END AS status
+                    ELSE done.status END AS status,
+               done.status = 'pending' AND CAST(:hand_over AS boolean) AND (
+                   SELECT count(*) FROM (
+                       SELECT FROM webhook_deliveries AS held
+                        WHERE held.endpoint_id = taken.endpoint_id
+                          AND held.status = 'pending' AND held.holder = 'workflow'
+                        LIMIT CAST(:held_max AS bigint)) AS counted) < CAST(:held_max AS bigint) AS hand_over
           FROM unnest(CAST(:ids AS text[]), CAST(:tokens AS text[]), CAST(:attempts AS text[]),
                       CAST(:statuses AS text[]), CAST(:delays_s AS float8[]))
                AS done (id, token, attempt, status, delay_s)
@@ -79,13 +50,26 @@ _COMPLETE = text(
            attempts = delivery.attempts || CAST(completion.attempt AS jsonb),
            next_attempt_at = CASE WHEN completion.status = 'pending'
                                   THEN now() + make_interval(secs => completion.delay_s) END,
+           holder = CASE WHEN completion.hand_over THEN 'workflow' ELSE delivery.holder END,
            lease_owner = NULL, lease_until = NULL
       FROM completion
      WHERE delivery.id = completion.id AND delivery.lease_owner = completion.token
- RETURNING delivery.id
+ RETURNING delivery.id, delivery.status, delivery.holder, delivery.next_attempt_at, delivery.ordered,
+           jsonb_array_length(delivery.attempts) AS attempts
     """
 )
-_DISABLE = text("UPDATE webhook_endpoints SET enabled = false WHERE id = :id AND url = :url RETURNING id")
+# What waited for an earlier event of its payment; it is looked at again, and waits on if there is another.
+_WAKE_LATER = text(
+    """
+    UPDATE webhook_deliveries AS later
+       SET next_attempt_at = now()
+      FROM webhook_deliveries AS done
+     WHERE done.id = ANY (CAST(:ids AS text[]))
+       AND later.status = 'pending' AND later.ordered AND later.attempts = '[]'::jsonb
+       AND later.endpoint_id = done.endpoint_id AND later.payment_id = done.payment_id
+       AND later.sequence > done.sequence AND later.next_attempt_at > now()
+    """
+)
 _RELEASE = text(
     """
     UPDATE webhook_deliveries AS delivery
@@ -103,21 +87,19 @@ class Lease:
     delivery_id: str
     token: str
     event_id: str
+    event_type: str
     event_at: datetime
+    lag_from: datetime | None = None  # since when it waits for us, where its first attempt is due at once
+    payment_id: str | None
+    merchant_id: str
     body: bytes = field(repr=False)
     attempts: int  # completed ones
     endpoint_id: str
     mode: str
     url: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What was taken, and whether there was more than that to look at."""
-
-    leases: tuple[Lease, ...]
-    more: bool
+    secrets: tuple[StoredSecret, ...] = field(repr=False)
+    plain_secret: str | None = field(default=None, repr=False)  # of the first release, until it is sealed
+    troubled: bool = False  # whether a success has to be noted on the endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,57 +111,50 @@ class Completion:
 
     delivery_id: str
     token: str
+    event_id: str
+    event_type: str
     endpoint_id: str
     attempt: Mapping[str, Any]
-    status: Literal["pending", "succeeded", "exhausted", "dropped"]
+    status: Status
     delay_s: float | None = None
     gone_url: str | None = None
+    troubled: bool = False
 
 
-async def take_due(
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The delivery as a completion left it."""
+
+    status: Status
+    holder: Holder
+    attempts: int
+    next_attempt_at: datetime | None
+
+
+async def complete(
     connection: AsyncConnection,
+    completions: Sequence[Completion],
     *,
-    token: str,
-    lease_s: float,
-    limit: int,
-    room_each: int,
-    rooms: Mapping[str, int],
-) -> Taken:
-    """At most `limit` due deliveries are leased, of one endpoint `room_each` or what `rooms` says.
+    hand_over: bool = False,
+    now: datetime | None = None,
+) -> dict[str, Recorded]:
+    """The deliveries whose lease still held, by id: their attempt is on record. Safe to repeat.
 
-    Deliveries whose endpoint was deleted or disabled are dropped.
+    With `hand_over`, those to be tried again are held by a workflow from the commit on, unless their endpoint
+    has `HELD_MAX` already. The health of endpoints is judged by `now`, the database's clock where it is None.
     """
-    parameters = {
-        "token": token,
-        "lease_s": lease_s,
-        "limit": limit,
-        "room_each": room_each,
-        "full": [endpoint_id for endpoint_id, room in rooms.items() if room <= 0],
-        "endpoints": list(rooms),
-        "rooms": list(rooms.values()),
-    }
-    rows = (await connection.execute(_TAKE, parameters)).mappings().all()
-    unwanted = [row["id"] for row in rows if not row["wanted"]]
-    if unwanted:
-        await connection.execute(_DROP, {"ids": unwanted})
-    leases = tuple(_lease(row, token) for row in rows if row["wanted"])
-    return Taken(leases, more=bool(rows) and (rows[0]["due"] == limit or rows[0]["due"] > len(rows)))
-
-
-async def complete(connection: AsyncConnection, completions: Sequence[Completion]) -> frozenset[str]:
-    """The ids of the deliveries whose lease still held: their attempt is on record. Safe to repeat."""
     if not completions:
-        return frozenset()
-    await _disable_gone(connection, completions)
-    parameters = {
-        "ids": [completion.delivery_id for completion in completions],
-        "tokens": [completion.token for completion in completions],
-        "attempts": [json.dumps(dict(completion.attempt)) for completion in completions],
-        "statuses": [completion.status for completion in completions],
-        "delays_s": [completion.delay_s for completion in completions],
+        return {}
+    concerned = {item.endpoint_id for item in completions if item.troubled or item.status != "succeeded"}
+    patients = await endpoint_health.lock(connection, concerned, now=now)
+    await endpoint_health.disable_gone(connection, patients, _gone(completions))
+    recorded = await _complete(connection, completions, hand_over=hand_over)
+    disabled = await _note_health(connection, completions, recorded, patients)
+    return {
+        item.delivery_id: _unless_dropped(recorded[item.delivery_id], dropped=item.endpoint_id in disabled)
+        for item in completions
+        if item.delivery_id in recorded
     }
-    held = await connection.execute(_COMPLETE, parameters)
-    return frozenset(held.scalars())
 
 
 async def release(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
@@ -191,25 +166,52 @@ async def release(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
     await connection.execute(_RELEASE, parameters)
 
 
-async def _disable_gone(connection: AsyncConnection, completions: Sequence[Completion]) -> None:
-    """Endpoints that said 410 are disabled, unless they got another URL in the meantime."""
-    gone = {(item.endpoint_id, item.gone_url) for item in completions if item.gone_url is not None}
-    for endpoint_id, url in sorted(gone, key=str):  # in one order, so that two relays cannot deadlock
-        disabled = await connection.execute(_DISABLE, {"id": endpoint_id, "url": url})
-        if disabled.first() is not None:
-            await drop_pending(connection, endpoint_id)
+def _gone(completions: Sequence[Completion]) -> set[tuple[str, str]]:
+    return {(item.endpoint_id, item.gone_url) for item in completions if item.gone_url is not None}
 
 
-def _lease(row: RowMapping, token: str) -> Lease:
-    return Lease(
-        delivery_id=row["id"],
-        token=token,
-        event_id=row["event_id"],
-        event_at=row["event_at"],
-        body=bytes(row["body"]),
-        attempts=row["attempts"],
-        endpoint_id=row["endpoint_id"],
-        mode=row["mode"],
-        url=row["url"],
-        secret=row["secret"],
-    )
+async def _complete(
+    connection: AsyncConnection, completions: Sequence[Completion], *, hand_over: bool
+) -> dict[str, Recorded]:
+    parameters = {
+        "ids": [completion.delivery_id for completion in completions],
+        "tokens": [completion.token for completion in completions],
+        "attempts": [json.dumps(dict(completion.attempt)) for completion in completions],
+        "statuses": [completion.status for completion in completions],
+        "delays_s": [completion.delay_s for completion in completions],
+        "hand_over": hand_over,
+        "held_max": HELD_MAX,
+    }
+    rows = (await connection.execute(_COMPLETE, parameters)).mappings().all()
+    ended = [row["id"] for row in rows if row["ordered"] and row["status"] != "pending"]
+    if ended:
+        await connection.execute(_WAKE_LATER, {"ids": ended})
+    return {
+        row["id"]: Recorded(row["status"], row["holder"], row["attempts"], row["next_attempt_at"])
+        for row in rows
+    }
+
+
+async def _note_health(
+    connection: AsyncConnection,
+    completions: Sequence[Completion],
+    recorded: Mapping[str, Recorded],
+    patients: Mapping[str, endpoint_health.Patient],
+) -> Collection[str]:
+    """The ids of the endpoints that were disabled. A completion that did not hold says nothing."""
+    held = [item for item in completions if item.delivery_id in recorded and item.endpoint_id in patients]
+    for item in held:
+        if item.status == "exhausted" and not item.event_type.startswith(OPERATIONAL_PREFIX):
+            about = {"delivery": item.delivery_id, "event": item.event_id}
+            patient = patients[item.endpoint_id]
+            await endpoint_health.tell(connection, patient, EndpointEvent.EXHAUSTED, about=about)
+    results: dict[str, list[bool]] = {}
+    for item in held:
+        results.setdefault(item.endpoint_id, []).append(item.status == "succeeded")
+    return await endpoint_health.note(connection, patients, results)
+
+
+def _unless_dropped(recorded: Recorded, *, dropped: bool) -> Recorded:
+    if dropped and recorded.status == "pending":
+        return replace(recorded, status="dropped", next_attempt_at=None)
+    return recorded

@@ -1,11 +1,11 @@
 """Webhook endpoints: where a merchant wants which events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select, text, tuple_, update
+from sqlalchemy import RowMapping, case, delete, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import timestamp
@@ -26,8 +26,13 @@ class Endpoint:
     description: str | None
     ordered: bool
     enabled: bool
-    secret: str = field(repr=False)
     created_at: datetime
+    signing: str = "hmac"
+    failures: int = 0  # attempts that failed since the last success
+    failing_since: datetime | None = None  # the first of them
+    last_success_at: datetime | None = None
+    warned: int = 0  # how often the merchant was told that it fails
+    disabled_reason: str | None = None  # merchant, gone or failing
 
 
 _FIELDS = tuple(item.name for item in fields(Endpoint))
@@ -87,7 +92,7 @@ async def update_endpoint(
 ) -> Endpoint | None:
     """The endpoint as changed, None if there is none. Disabled: what was waiting for it is dropped.
 
-    `changes` may name `url`, `events`, `enabled` and `description`.
+    `changes` may name `url`, `events`, `enabled` and `description`. Enabled again, it starts with a clean record.
     """
     assert changes.keys() <= _CHANGEABLE
     if not changes:
@@ -95,7 +100,7 @@ async def update_endpoint(
     query = (
         update(webhook_endpoints)
         .where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
-        .values({**changes, **({"events": list(changes["events"])} if "events" in changes else {})})
+        .values(_values(changes))
         .returning(*ENDPOINT_COLUMNS)
     )
     row = (await connection.execute(query)).mappings().one_or_none()
@@ -122,8 +127,11 @@ async def drop_pending(connection: AsyncConnection, endpoint_id: str) -> None:
     await connection.execute(_DROP_PENDING, {"endpoint_id": endpoint_id})
 
 
-def endpoint_view(endpoint: Endpoint, *, with_secret: bool) -> dict[str, Any]:
-    """The endpoint object of the API; the secret is in it only where the API says so."""
+def endpoint_view(
+    endpoint: Endpoint, *, secret: str | None = None, public_key: str | None = None
+) -> dict[str, Any]:
+    """The endpoint object of the API: with its secret where the API says so, or its public key."""
+    asymmetric = {"signing": endpoint.signing} if endpoint.signing != "hmac" else {}
     return {
         "id": endpoint.id,
         "object": "webhook_endpoint",
@@ -132,7 +140,9 @@ def endpoint_view(endpoint: Endpoint, *, with_secret: bool) -> dict[str, Any]:
         "description": endpoint.description,
         "ordered": endpoint.ordered,
         "enabled": endpoint.enabled,
-        **({"secret": endpoint.secret} if with_secret else {}),
+        **asymmetric,
+        **({} if public_key is None else {"public_key": public_key}),
+        **({} if secret is None else {"secret": secret}),
         "created_at": timestamp(endpoint.created_at),
     }
 
@@ -140,6 +150,21 @@ def endpoint_view(endpoint: Endpoint, *, with_secret: bool) -> dict[str, Any]:
 def endpoint_from(row: RowMapping | Mapping[str, Any]) -> Endpoint:
     values = {name: row[name] for name in _FIELDS}
     return Endpoint(**{**values, "events": tuple(row["events"])})
+
+
+def _values(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that change; the right sides of an UPDATE still see the old row."""
+    values = dict(changes)
+    if "events" in changes:
+        values["events"] = list(changes["events"])
+    was_enabled, columns = webhook_endpoints.c.enabled, webhook_endpoints.c
+    if changes.get("enabled") is False:
+        values["disabled_reason"] = case((was_enabled, "merchant"), else_=columns.disabled_reason)
+    if changes.get("enabled") is True:
+        for name, clean in (("failures", 0), ("failing_since", None), ("warned", 0)):
+            values[name] = case((was_enabled, columns[name]), else_=clean)
+        values["disabled_reason"] = None
+    return values
 
 
 def _owned(endpoint_id: str, *, merchant_id: str, mode: str) -> tuple[Any, ...]:

@@ -15,7 +15,8 @@ from payonce.storage.statements import Query, Statement, fetch, run, single
 from payonce.storage.tables import api_keys, idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
-SECRET_SHOWN = timedelta(hours=24)  # of a webhook endpoint, in the replay of its creation
+SECRET_SHOWN = timedelta(hours=24)  # of a webhook endpoint, in the replay of its creation or rotation
+_WITH_SECRET = frozenset({AnswerKind.ENDPOINT, AnswerKind.ENDPOINT_CHANGED})
 FINGERPRINT_VERSION = 1  # raised when the canonical form changes; a row is compared under its own version
 
 
@@ -41,7 +42,7 @@ class Key:
         if self.answer_kind is None or self.answer_body is None or self.answered_at is None:
             return None
         kind = AnswerKind(self.answer_kind)
-        shown = kind is not AnswerKind.ENDPOINT or now - self.answered_at <= SECRET_SHOWN
+        shown = kind not in _WITH_SECRET or now - self.answered_at <= SECRET_SHOWN
         return Answer(kind, self.answer_body if shown else without_secret(self.answer_body))
 
     def expired(self, now: datetime) -> bool:
@@ -156,7 +157,7 @@ def _answer_from(row: Mapping[str, Any]) -> Answer:
 
 
 def without_secret(body: bytes) -> bytes:
-    """The body of an endpoint's creation without its secret; the other members as they were."""
+    """The body that shows an endpoint, without its secret; the other members as they were."""
     members = json.loads(body)
     members.pop("secret", None)
     return encode(members)
@@ -167,7 +168,7 @@ async def forget_secrets(connection: AsyncConnection, *, now: datetime, limit: i
     query = (
         select(*_COLUMNS)
         .where(
-            idempotency_keys.c.answer_kind == AnswerKind.ENDPOINT,
+            idempotency_keys.c.answer_kind.in_(_WITH_SECRET),
             idempotency_keys.c.answered_at < now - SECRET_SHOWN,
             text("position(CAST('\"secret\":' AS bytea) IN answer_body) > 0"),
         )

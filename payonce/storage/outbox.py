@@ -17,12 +17,15 @@ from payonce.storage.tables import events
 _ADD_DELIVERIES = Statement(
     text(
         """
-    INSERT INTO webhook_deliveries (id, event_id, endpoint_id, next_attempt_at, created_at)
-    SELECT 'dlv_' || substr(md5(event.id || endpoint.id), 1, 24), event.id, endpoint.id, :now, :now
-    FROM unnest(CAST(:ids AS text[]), CAST(:types AS text[])) AS event (id, type)
+    INSERT INTO webhook_deliveries
+           (id, event_id, endpoint_id, payment_id, sequence, ordered, next_attempt_at, created_at)
+    SELECT 'dlv_' || substr(md5(event.id || endpoint.id), 1, 24), event.id, endpoint.id,
+           event.payment_id, event.sequence, endpoint.ordered, :now, :now
+    FROM unnest(CAST(:ids AS text[]), CAST(:types AS text[])) AS wanted (id, type)
+    JOIN events AS event ON event.id = wanted.id
     JOIN webhook_endpoints AS endpoint
       ON endpoint.merchant_id = :merchant_id AND endpoint.mode = :mode AND endpoint.enabled
-     AND (endpoint.events ? '*' OR endpoint.events ? event.type)
+     AND (endpoint.events ? '*' OR endpoint.events ? wanted.type)
     """
     )
 )

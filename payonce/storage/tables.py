@@ -229,9 +229,31 @@ webhook_endpoints = Table(
     Column("description", Text),
     Column("ordered", Boolean, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    Column("secret", Text, nullable=False),
+    Column("secret", Text),  # as the first release kept it, in the clear; no longer written, dropped later
     Column("created_at", _Time, nullable=False),
+    Column("signing", Text, nullable=False, server_default="hmac"),
+    Column("failures", Integer, nullable=False, server_default="0"),  # attempts since the last success
+    Column("failing_since", _Time),  # the first of them
+    Column("last_success_at", _Time),
+    Column("warned", SmallInteger, nullable=False, server_default="0"),  # 1 after a day, 2 after three
+    Column("disabled_reason", Text),
+    CheckConstraint("signing IN ('hmac', 'ed25519')", name="signing"),
+    CheckConstraint("disabled_reason IN ('merchant', 'gone', 'failing')", name="disabled_reason"),
     Index("webhook_endpoints_list_idx", "merchant_id", "mode", "created_at", "id"),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("endpoint_id", Text, ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("key_id", Text, nullable=False),  # of the key that sealed it
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("expires_at", _Time),  # none: the current one
+    CheckConstraint("algorithm IN ('hmac', 'ed25519')", name="algorithm"),
+    Index("webhook_secrets_endpoint_idx", "endpoint_id"),
 )
 
 webhook_deliveries = Table(
@@ -246,8 +268,66 @@ webhook_deliveries = Table(
     Column("lease_owner", Text),
     Column("lease_until", _Time),
     Column("created_at", _Time, nullable=False),
+    Column("payment_id", Text),  # the event's, as is the sequence
+    Column("sequence", Integer, nullable=False, server_default="0"),
+    Column(
+        "ordered", Boolean, nullable=False, server_default=text("false")
+    ),  # the endpoint's, as of creation
+    Column("cause", Text, nullable=False, server_default="event"),
+    Column("holder", Text, nullable=False, server_default="relay"),
     CheckConstraint("status IN ('pending', 'succeeded', 'exhausted', 'dropped')", name="status"),
+    CheckConstraint("cause IN ('event', 'redelivery', 'recovery', 'replay', 'ping')", name="cause"),
+    CheckConstraint("holder IN ('relay', 'workflow')", name="holder"),
     Index("webhook_deliveries_due_idx", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     Index("webhook_deliveries_endpoint_idx", "endpoint_id", "created_at", "id"),
     Index("webhook_deliveries_event_idx", "event_id"),
+    Index(
+        "webhook_deliveries_order_idx",
+        "endpoint_id",
+        "payment_id",
+        "sequence",
+        postgresql_where=text("status = 'pending' AND ordered"),
+    ),
+    # The relay's two lanes and what workflows hold: by endpoint, so that a backlog costs the others nothing.
+    Index(
+        "webhook_deliveries_first_idx",
+        "endpoint_id",
+        "next_attempt_at",
+        postgresql_where=text("status = 'pending' AND attempts = '[]'::jsonb"),
+    ),
+    Index(
+        "webhook_deliveries_again_idx",
+        "endpoint_id",
+        "next_attempt_at",
+        postgresql_where=text("status = 'pending' AND holder = 'relay' AND attempts <> '[]'::jsonb"),
+    ),
+    Index(
+        "webhook_deliveries_held_idx",
+        "endpoint_id",
+        "next_attempt_at",
+        postgresql_where=text("status = 'pending' AND holder = 'workflow'"),
+    ),
+)
+
+webhook_jobs = Table(
+    "webhook_jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("endpoint_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("since", _Time, nullable=False),
+    Column("until", _Time, nullable=False),
+    Column("types", _JsonB, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("position_at", _Time),  # with the id: the last event that was taken
+    Column("position_id", Text),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("request_id", Text),
+    Column("created_at", _Time, nullable=False),
+    Column("finished_at", _Time),
+    CheckConstraint("kind IN ('recover', 'replay')", name="kind"),
+    CheckConstraint("state IN ('pending', 'running', 'finished', 'failed')", name="state"),
 )

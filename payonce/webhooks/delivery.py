@@ -8,6 +8,7 @@ does.
 import asyncio
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +21,9 @@ import httpcore
 import httpx
 
 from payonce.domain.answers import timestamp
+from payonce.domain.cards import looks_like_card_number
 from payonce.logging import get_logger
+from payonce.sealing import CannotUnseal
 from payonce.storage.deliveries import Completion, Lease
 from payonce.webhooks.addresses import (
     CONNECT_S,
@@ -33,10 +36,12 @@ from payonce.webhooks.addresses import (
     parse_url,
     resolve,
 )
+from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
 DEADLINE_S: Final = 15.0  # over name, connection, TLS, request, answer and its body
 RESPONSE_BYTES_MAX: Final = 64 * 1024
+RESPONSE_BYTES_KEPT: Final = 4 * 1024  # of the body, for those who look into a failed delivery
 
 _SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3_600.0
 DELAYS_S: Final = (  # before each attempt; 75 h 35 min 5 s in all. Source: Standard Webhooks 1.0.0, api.md
@@ -45,6 +50,7 @@ DELAYS_S: Final = (  # before each attempt; 75 h 35 min 5 s in all. Source: Stan
 )
 JITTER: Final = 0.1
 RETRY_AFTER_FACTOR_MAX: Final = 2.0
+REDACTED: Final = "[redacted]"
 
 log = get_logger(__name__)
 
@@ -95,22 +101,34 @@ class Failed:
         return self.status == HTTPStatus.GONE
 
 
+@dataclass(slots=True)
+class Seen:
+    """What an attempt saw of the receiver, however it ended."""
+
+    ip: str | None = None
+    body: bytes = field(default=b"", repr=False)  # its beginning
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt: when it began, how long it took, and what came of it."""
+    """One attempt: when it began, how long it took, what came of it, and what the receiver said."""
 
     at: datetime
     duration_ms: int
     result: Delivered | Failed
+    ip: str | None = None
+    body: str | None = field(default=None, repr=False)
 
     def record(self) -> dict[str, Any]:
-        """The attempt as the API shows it."""
+        """The attempt as it is kept: the API shows the first four members, `body` and `ip` are for operators."""
         error = self.result.error.value if isinstance(self.result, Failed) else None
         return {
             "at": timestamp(self.at),
             "status_code": self.result.status,
             "duration_ms": self.duration_ms,
             "error": error,
+            "ip": self.ip,
+            "body": self.body,
         }
 
 
@@ -119,32 +137,35 @@ class Sender:
     """Makes attempts. One per process: the trust store takes tens of milliseconds to read."""
 
     allow_loopback: bool
+    secrets: SigningSecrets
     look_up: LookUp = look_up
     deadline_s: float = DEADLINE_S
     tls: ssl.SSLContext = field(default_factory=lambda: httpx.create_ssl_context(trust_env=False), repr=False)
 
     async def attempt(self, lease: Lease) -> Attempt:
         """What one attempt came to; never raises but when cancelled."""
-        at, began = datetime.now(UTC), time.monotonic()
-        result = await self._result(lease, at)
-        return Attempt(at, round((time.monotonic() - began) * 1_000), result)
+        at, began, seen = datetime.now(UTC), time.monotonic(), Seen()
+        result = await self._result(lease, at, seen)
+        duration_ms = round((time.monotonic() - began) * 1_000)
+        return Attempt(at, duration_ms, result, seen.ip, self._kept(lease, seen.body))
 
-    async def _result(self, lease: Lease, at: datetime) -> Delivered | Failed:
+    async def _result(self, lease: Lease, at: datetime, seen: Seen) -> Delivered | Failed:
         try:
             async with asyncio.timeout(self.deadline_s):
-                return await self._exchange(lease, at)
+                return await self._exchange(lease, at, seen)
         except Exception as error:
             reason = _reason(error)
             if reason is Reason.INTERNAL_ERROR:
                 log.error("webhook_attempt_broken", delivery_id=lease.delivery_id, error=type(error).__name__)
             return Failed(None, reason)
 
-    async def _exchange(self, lease: Lease, at: datetime) -> Delivered | Failed:
+    async def _exchange(self, lease: Lease, at: datetime, seen: Seen) -> Delivered | Failed:
         target = parse_url(lease.url, mode=lease.mode, allow_loopback=self.allow_loopback)
         addresses = await resolve(target, look_up=self.look_up)
+        seen.ip = str(addresses[0])  # the first that is dialled, until one answers
         url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         signed = signed_headers(
-            event_id=lease.event_id, at=at, body=lease.body, signing_secrets=(lease.secret,)
+            event_id=lease.event_id, at=at, body=lease.body, signing_secrets=self._secrets(lease)
         )
         connection = httpcore.AsyncHTTPConnection(
             url.origin, ssl_context=self.tls, network_backend=PinnedBackend(addresses)
@@ -159,8 +180,30 @@ class Sender:
                 extensions={"timeout": {"connect": CONNECT_S}},
             ) as response,
         ):
-            await _read_enough(response)
+            seen.ip = _peer(response) or seen.ip
+            await _read_enough(response, seen)
             return _judged(response, at)
+
+    def _secrets(self, lease: Lease) -> tuple[str, ...]:
+        """What signs; never nothing. Raises `CannotUnseal`."""
+        signing = self.secrets.of(lease.secrets)
+        if not signing and lease.plain_secret is not None:  # written by the first release, not sealed yet
+            signing = (lease.plain_secret,)
+        if not signing:
+            raise CannotUnseal("The endpoint has no secret.")
+        return signing
+
+    def _kept(self, lease: Lease, body: bytes) -> str | None:
+        """The beginning of the receiver's answer without secrets and card numbers; Postgres stores no NUL."""
+        text = body[:RESPONSE_BYTES_KEPT].decode(errors="replace").replace("\x00", "\ufffd")
+        if not text:
+            return None
+        if looks_like_card_number(text):
+            return REDACTED
+        with suppress(CannotUnseal):
+            for secret in self._secrets(lease):
+                text = text.replace(secret, REDACTED)
+        return text
 
 
 def next_delay_s(*, attempts: int, retry_after_s: float | None, jitter: float) -> float | None:
@@ -181,8 +224,11 @@ def conclude(lease: Lease, attempt: Attempt, *, jitter: float) -> Completion:
         Completion,
         delivery_id=lease.delivery_id,
         token=lease.token,
+        event_id=lease.event_id,
+        event_type=lease.event_type,
         endpoint_id=lease.endpoint_id,
         attempt=attempt.record(),
+        troubled=lease.troubled,
     )
     result = attempt.result
     if isinstance(result, Delivered):
@@ -220,16 +266,24 @@ def _headers(target: Target, body: bytes) -> dict[str, str]:
     }
 
 
-async def _read_enough(response: httpcore.Response) -> None:
-    """The body was read to its end or to the limit, and forgotten.
+async def _read_enough(response: httpcore.Response, seen: Seen) -> None:
+    """The body was read to its end or to the limit; its beginning is kept.
 
     A body that breaks off or hangs fails the attempt: a receiver may die after its status line went out.
     """
     read = 0
     async for chunk in response.aiter_stream():
+        seen.body += chunk[: max(RESPONSE_BYTES_KEPT - read, 0)]
         read += len(chunk)
         if read >= RESPONSE_BYTES_MAX:
             return
+
+
+def _peer(response: httpcore.Response) -> str | None:
+    """The address that answered."""
+    stream = response.extensions.get("network_stream")
+    address = stream.get_extra_info("server_addr") if stream is not None else None
+    return str(address[0]) if address else None
 
 
 def _judged(response: httpcore.Response, at: datetime) -> Delivered | Failed:

@@ -1,6 +1,7 @@
 """The app over a real Postgres, with an admission that decides as the test says."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,10 +13,12 @@ from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import build_app
+from api.main import listening_socket, server_for
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.merchants import create_key, create_merchant
 from tests.api.fakes import FakeAdmission
+from tests.support.eventually import eventually
 
 
 @dataclass
@@ -46,15 +49,16 @@ async def runtime(module_database_url: str) -> AsyncIterator[Runtime]:
 
 @pytest.fixture(scope="module")
 async def merchant(runtime: Runtime) -> Merchant:
-    return await _a_merchant(runtime, "Shop")
+    return await a_merchant(runtime, "Shop")
 
 
 @pytest.fixture(scope="module")
 async def other_merchant(runtime: Runtime) -> Merchant:
-    return await _a_merchant(runtime, "Other")
+    return await a_merchant(runtime, "Other")
 
 
-async def _a_merchant(runtime: Runtime, name: str) -> Merchant:
+async def a_merchant(runtime: Runtime, name: str) -> Merchant:
+    """A new merchant with its keys."""
     secret = runtime.settings.secret_for("api_keys")
     async with runtime.database.transaction() as connection:
         merchant = await create_merchant(connection, name=name)
@@ -81,3 +85,27 @@ async def client(app: FastAPI, merchant: Merchant) -> AsyncIterator[httpx.AsyncC
         transport=transport, base_url="http://api.test", headers=merchant.headers
     ) as opened:
         yield opened
+
+
+@dataclass
+class Serving:
+    """The app on a real socket of loopback."""
+
+    url: str
+    stop: Callable[[], None]
+    ended: "asyncio.Task[None]"
+
+
+@pytest.fixture
+async def serving(app: FastAPI) -> AsyncIterator[Serving]:
+    with listening_socket("127.0.0.1", 0) as listener:
+        server = server_for(app)
+        ended = asyncio.create_task(server.serve([listener]))
+
+        async def started() -> bool:
+            return server.started
+
+        await eventually(started)
+        yield Serving(f"http://127.0.0.1:{listener.getsockname()[1]}", server.stop, ended)
+        server.stop()
+        await ended

@@ -48,7 +48,6 @@ async def shop(runtime: Runtime, merchant: Merchant, other_merchant: Merchant) -
             description=None,
             ordered=False,
             enabled=True,
-            secret="whsec_x",
             created_at=NOW,
         )
         await insert_endpoint(connection, endpoint)

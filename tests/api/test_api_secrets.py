@@ -1,4 +1,4 @@
-"""A card goes in; nothing that is answered or logged shows it."""
+"""A card goes in, a webhook secret goes out once; nothing else that is answered or logged shows them."""
 
 import io
 import json
@@ -67,3 +67,19 @@ async def test_an_admitted_card_hides_its_number(client: httpx.AsyncClient, admi
     await client.post(CREATE, json=body, headers={"Idempotency-Key": "k"})
     assert NUMBER not in repr(admission.last)
     assert CVC not in repr(admission.last)
+
+
+@pytest.mark.parametrize("signing", ["hmac", "ed25519"])
+async def test_a_webhook_secret_shows_in_no_log(
+    client: httpx.AsyncClient, logged: io.StringIO, signing: str
+) -> None:
+    body = {"url": "https://93.184.215.14/", "signing": signing}
+    headers = {"Idempotency-Key": f"endpoint-{signing}"}
+    created = await client.post("/v1/webhook_endpoints", json=body, headers=headers)
+    path = created.headers["location"]
+    answers = [created, await client.post(f"{path}/rotate_secret"), await client.post(f"{path}/ping")]
+    assert [answer.status_code for answer in answers] == [201, 200, 202]
+    later = [await client.get(path), await client.get("/v1/webhook_endpoints"), answers[-1]]
+    for shown in ("whsec_", "whsk_"):
+        assert shown not in logged.getvalue()
+        assert not any(shown in answer.text for answer in later)

@@ -1,5 +1,6 @@
 """The API against its own OpenAPI document: generated requests, no 5xx, every answer as described."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import hypothesis
@@ -16,12 +17,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from api import operations
+from api import operations, webhook_operations
 from api.describing import Description
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant, answered, card
 
-CASES = 20  # of each operation and mode; about 700 in all
+CASES = 20  # of each operation and mode; about 1,000 in all
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -31,7 +32,12 @@ CHECKS = [
     allow_header_conformance,
 ]
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-DESCRIPTIONS = [found for found in vars(operations).values() if isinstance(found, Description)]
+DESCRIPTIONS = [
+    found
+    for module in (operations, webhook_operations)
+    for found in vars(module).values()
+    if isinstance(found, Description)
+]
 TAKING_INPUT = [found for found in DESCRIPTIONS if found.parameters or found.body]
 RUNS = [(found.id, POSITIVE) for found in DESCRIPTIONS] + [(found.id, NEGATIVE) for found in TAKING_INPUT]
 
@@ -50,12 +56,16 @@ async def made(shop: Merchant) -> dict[str, str]:
     await shop.captured(payment, amount=500_000, final=False)
     refund = await shop.refunded(payment, amount=1)
     endpoint = answered(await shop.post("/v1/webhook_endpoints", {"url": "https://shop.example/hooks"}), 201)
+    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    recovery = await shop.post(f"/v1/webhook_endpoints/{endpoint['id']}/recover", {"since": hour_ago})
+    assert recovery.status_code == 202
     [event, *_] = await shop.events(payment)
     return {
         "/v1/payments/": payment["id"],
         "/v1/refunds/": refund["id"],
         "/v1/events/": event["id"],
         "/v1/webhook_endpoints/": endpoint["id"],
+        "/v1/webhook_jobs/": recovery.headers["location"].rpartition("/")[2],
     }
 
 

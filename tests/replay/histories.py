@@ -26,6 +26,9 @@ NAMES = (
     "takeover_without_the_owner",
     "resumed_after_terminate",
     "late_success_reversed",
+    "webhook_delivered",
+    "webhook_dropped",
+    "webhook_recovered",
 )
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 

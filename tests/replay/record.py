@@ -1,4 +1,4 @@
-"""`python -m tests.replay.record`: records the histories that are replayed in CI, from real servers.
+"""`python -m tests.replay.record [NAME…]`: records the histories that are replayed in CI, from real servers.
 
 Run it after a change to a workflow that is meant to change histories; before a release, keep the old files of
 every branch behind `workflow.patched` under names of their own.
@@ -35,6 +35,7 @@ from tests.e2e.merchant import Body, Merchant, answered, fresh_key, merchant_wit
 from tests.replay.histories import CARD, FOLDER, NAMES, path_of, write
 from tests.support.eventually import eventually
 from tests.support.servers import running
+from tests.webhooks.receiver import receiving, status
 from workers.temporal import connect
 
 UNTIL_DONE_S = 120.0
@@ -66,6 +67,20 @@ class Recorder:
         body = answer.json()
         payment: Body = body.get("payment", body)
         return payment
+
+    async def endpoint(self, url: str, *types: str) -> str:
+        """The id of a new endpoint that wants these events."""
+        made = await self.shop.post("/v1/webhook_endpoints", {"url": url, "events": list(types)})
+        return str(answered(made, 201)["id"])
+
+    async def failed_delivery(self, endpoint_id: str) -> str:
+        """The id of the endpoint's only delivery, once its workflow has been started."""
+        query = f"EndpointId = '{endpoint_id}'"
+
+        async def one() -> str | None:
+            return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
+
+        return str(await eventually(one, timeout_s=30))
 
     async def settled(self, payment: Body, status: str) -> Body:
         """The payment, once nothing about it is unknown; it has this status then."""
@@ -168,6 +183,41 @@ async def expiry(recorder: Recorder) -> None:
     await recorder.keep("expiry", payment["id"])
 
 
+async def webhook_delivered(recorder: Recorder) -> None:
+    """A delivery whose first two attempts fail: the second one is the workflow's."""
+    async with receiving(answers=[status(500)]) as receiver:
+        endpoint = await recorder.endpoint(receiver.url, "payment.captured")
+        await recorder.pay()
+        delivery = await recorder.failed_delivery(endpoint)
+        await recorder.keep("webhook_delivered", delivery)
+        await recorder.shop.client.delete(f"/v1/webhook_endpoints/{endpoint}")
+
+
+async def webhook_dropped(recorder: Recorder) -> None:
+    """A delivery whose endpoint was disabled before the retry."""
+    async with receiving(otherwise=status(500)) as receiver:
+        endpoint = await recorder.endpoint(receiver.url, "payment.captured")
+        await recorder.pay()
+        delivery = await recorder.failed_delivery(endpoint)
+        path = f"/v1/webhook_endpoints/{endpoint}"
+        (await recorder.shop.client.patch(path, json={"enabled": False})).raise_for_status()
+        await recorder.keep("webhook_dropped", delivery)
+
+
+async def webhook_recovered(recorder: Recorder) -> None:
+    """A job that first waits for the newest events to settle."""
+    async with receiving() as receiver:
+        endpoint = await recorder.endpoint(receiver.url, "payment.voided")
+        payment = await recorder.pay(capture_method="manual")
+        path = f"/v1/webhook_endpoints/{endpoint}"
+        (await recorder.shop.client.patch(path, json={"events": ["payment.authorized"]})).raise_for_status()
+        answer = await recorder.shop.post(f"{path}/recover", {"since": payment["created_at"]})
+        job = answered(answer, 202)
+        assert job["count"] >= 1, job
+        await recorder.keep("webhook_recovered", answer.headers["location"].rpartition("/")[2])
+        await recorder.shop.client.delete(path)
+
+
 @dataclass(frozen=True)
 class Process:
     """An API process as far as it admits payments and, perhaps, answers on its own task queue."""
@@ -242,6 +292,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     takeover_sent_by_the_owner,
     takeover_without_the_owner,
     late_success_reversed,
+    webhook_delivered,
+    webhook_dropped,
+    webhook_recovered,
 )
 
 
@@ -274,7 +327,17 @@ async def record(stack: DevStack, *scenarios: Scenario) -> None:
                 group.create_task(scenario(recorder))
 
 
+async def record_some(names: set[str]) -> None:
+    """The histories of the scenarios with these names are new."""
+    chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
+    async with running() as stack:
+        await record(stack, *chosen)
+
+
 def main() -> None:
+    if names := set(sys.argv[1:]):
+        asyncio.run(record_some(names))
+        return
     before = {name: path_of(name).stat().st_mtime_ns for name in NAMES if path_of(name).exists()}
     asyncio.run(record_all())
     missing = [name for name in NAMES if not path_of(name).exists()]

@@ -14,7 +14,9 @@ from tests.replay.histories import CARD, FOLDER, NAMES, card_data, load, read, t
 from tests.replay.mutants import Impatient, Reading
 from workers.converter import data_converter
 from workers.temporal import WORKFLOWS
+from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
 
+EVERY_WORKFLOW = (*WORKFLOWS, *WEBHOOK_WORKFLOWS)
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -27,7 +29,7 @@ def replayer(*workflows: type) -> Replayer:
 
 @pytest.mark.parametrize("name", FILES)
 async def test_a_recorded_history_replays(name: str) -> None:
-    await replayer(*WORKFLOWS).replay_workflow(load(name))
+    await replayer(*EVERY_WORKFLOW).replay_workflow(load(name))
 
 
 def test_every_named_history_is_recorded() -> None:
@@ -55,9 +57,10 @@ def test_card_data_is_found_wherever_it_is(text: str) -> None:
 
 def test_the_histories_cover_what_workflows_do() -> None:
     recorded = {workflow_type(load(name)) for name in NAMES}
-    assert recorded == {defined.__name__ for defined in WORKFLOWS}
+    assert recorded == {defined.__name__ for defined in EVERY_WORKFLOW}
     done = {name for document in map(read, FILES) for name in activity_types(document)}
     assert {"authorize", "capture", "void", "refund", "inquire", "reverse", "reverse_late", "expire"} <= done
+    assert {"deliver", "redeliver_page"} <= done
 
 
 @pytest.mark.parametrize("name", ["automatic", "manual_with_two_captures", "expiry"])

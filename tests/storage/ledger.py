@@ -145,7 +145,6 @@ class Ledger:
             description=None,
             ordered=False,
             enabled=enabled,
-            secret="whsec_test",
             created_at=datetime.now(UTC),
         )
         async with self.database.transaction() as connection:

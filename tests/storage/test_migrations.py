@@ -4,11 +4,14 @@ import asyncio
 import os
 import sys
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
-from payonce.storage.database import Database, upgrade
+from payonce.sealing import Sealer, SealingKey
+from payonce.storage.database import Database, migration_config, upgrade
+from payonce.storage.secrets import active_secrets, seal_plain_secrets
 from payonce.storage.tables import metadata
 from tests.support.databases import PostgresServer
 
@@ -59,6 +62,52 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
     database = Database(database_url, pool_size=2)
     await database.ping()
     await database.close()
+
+
+async def test_the_second_migration_keeps_deliveries_and_secrets_that_are_there(
+    postgres_server: PostgresServer,
+) -> None:
+    """As the first release left them; afterwards its deliveries know their place, and its secrets are sealed."""
+
+    def migrate(url: str) -> None:
+        config = migration_config(url)
+        command.upgrade(config, "0001")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text(_FIRST_RELEASE))
+        engine.dispose()
+        upgrade(url)
+
+    sealer = Sealer([SealingKey("test", b"s" * 32)])
+    async with postgres_server.empty_database() as url:
+        await asyncio.to_thread(migrate, url)
+        database = Database(url, pool_size=2)
+        async with database.transaction() as connection:
+            delivery = (await connection.execute(text("SELECT * FROM webhook_deliveries"))).mappings().one()
+            endpoint = (await connection.execute(text("SELECT * FROM webhook_endpoints"))).mappings().one()
+            assert await seal_plain_secrets(connection, sealer) == 1
+            ((stored,),) = (await active_secrets(connection, ["we_1"])).values()
+        await database.close()
+
+    assert (delivery["payment_id"], delivery["sequence"]) == ("pay_1", 3)
+    assert (delivery["ordered"], delivery["cause"], delivery["holder"]) == (False, "event", "relay")
+    assert (endpoint["signing"], endpoint["failures"], endpoint["warned"]) == ("hmac", 0, 0)
+    assert sealer.unseal(stored.sealed, about=stored.about) == "whsec_first"
+
+
+_FIRST_RELEASE = """
+    INSERT INTO merchants VALUES ('mer_1', 'Shop', now());
+    INSERT INTO payments (id, merchant_id, mode, status, amount_minor, currency, capture_method, payment_method,
+                          idempotency_key, connector, connector_account, created_at, updated_at, metadata, sequence,
+                          amount_authorized_minor, amount_captured_minor, amount_refunded_minor,
+                          amount_refund_pending_minor)
+         VALUES ('pay_1', 'mer_1', 'test', 'failed', 1, 'INR', 'manual', '{}', 'k', 'c', 'c', now(), now(), '{}', 3,
+                 0, 0, 0, 0);
+    INSERT INTO events VALUES ('evt_1', 'mer_1', 'test', 'pay_1', 3, 'payment.failed', '', now());
+    INSERT INTO webhook_endpoints (id, merchant_id, mode, url, events, ordered, enabled, secret, created_at)
+         VALUES ('we_1', 'mer_1', 'test', 'https://a.example/', '["*"]', false, true, 'whsec_first', now());
+    INSERT INTO webhook_deliveries (id, event_id, endpoint_id, created_at) VALUES ('dlv_1', 'evt_1', 'we_1', now());
+"""
 
 
 async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer) -> None:

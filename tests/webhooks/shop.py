@@ -1,6 +1,7 @@
 """A merchant with endpoints, whose events are recorded as the product records them."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,14 +14,18 @@ from sqlalchemy import text
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
+from payonce.sealing import Sealer, SealingKey
 from payonce.storage.database import Database
 from payonce.storage.endpoints import Endpoint, insert_endpoint
 from payonce.storage.merchants import Merchant, create_merchant
 from payonce.storage.outbox import add_events
 from payonce.storage.payments import insert_payment
+from payonce.storage.secrets import insert_secret, seal_secret
 from payonce.webhooks.signing import new_secret
 
 IDS = IdFactory(b"w" * 32, cell="t")
+SEALER = Sealer([SealingKey("test", b"s" * 32)])
+SEALING_KEYS = ({"id": "test", "key": base64.b64encode(b"s" * 32).decode()},)  # the same, as a setting
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Shop:
     database_url: str
     merchant: Merchant
     numbers: "count[int]" = field(default_factory=count)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # by endpoint, as the merchant has them
 
     async def endpoint(self, url: str, **changes: Any) -> Endpoint:
         """A new endpoint that wants everything."""
@@ -43,12 +49,14 @@ class Shop:
             "description": None,
             "ordered": False,
             "enabled": True,
-            "secret": new_secret(),
             "created_at": datetime.now(UTC),
         }
         endpoint = Endpoint(**{**values, **changes})
+        plain = self.secrets[endpoint.id] = new_secret()
+        stored = seal_secret(SEALER, plain, endpoint_id=endpoint.id, algorithm="hmac", at=endpoint.created_at)
         async with self.database.transaction() as connection:
             await insert_endpoint(connection, endpoint)
+            await insert_secret(connection, stored)
         return endpoint
 
     async def record(self, *types: str) -> str:

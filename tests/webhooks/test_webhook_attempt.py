@@ -1,4 +1,4 @@
-"""One attempt against receivers that behave and receivers that do not."""
+"""One attempt against receivers that behave and receivers that do not (§2.4, 3)."""
 
 import asyncio
 import ssl
@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payonce.storage.deliveries import Lease
+from payonce.storage.secrets import seal_secret
 from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
 from payonce.webhooks.delivery import Attempt, Delivered, Failed, Reason, Sender, conclude
+from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret
 from tests.webhooks.receiver import (
     Answer,
@@ -27,10 +29,13 @@ from tests.webhooks.receiver import (
     receiving,
     status,
 )
+from tests.webhooks.shop import SEALER
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 ENDLESS_BODY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-SENDER = Sender(allow_loopback=True, deadline_s=10)
+SECRETS = SigningSecrets(SEALER)
+SENDER = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=10)
+SECRET = new_secret()
 IMPATIENT = replace(SENDER, deadline_s=0.3)
 
 
@@ -39,13 +44,16 @@ def lease_for(url: str, *, attempts: int = 0) -> Lease:
         delivery_id="dlv_1",
         token="lease_1",
         event_id="evt_1",
+        event_type="payment.captured",
         event_at=datetime.now(UTC),
+        payment_id="pay_1",
+        merchant_id="mer_1",
         body='{"type":"payment.captured","data":{"note":"₹"}}'.encode(),
         attempts=attempts,
         endpoint_id="we_1",
         mode="test",
         url=url,
-        secret=new_secret(),
+        secrets=(seal_secret(SEALER, SECRET, endpoint_id="we_1", algorithm="hmac", at=datetime.now(UTC)),),
     )
 
 
@@ -66,7 +74,7 @@ async def test_the_receiver_gets_the_event_signed() -> None:
     assert request.headers["host"] == receiver.url.split("/")[2]
     assert request.headers["content-type"] == "application/json"
     assert request.headers["webhook-id"] == "evt_1"
-    assert request.verified(lease.secret)["data"]["note"] == "₹"
+    assert request.verified(SECRET)["data"]["note"] == "₹"
 
 
 async def test_a_second_attempt_has_the_same_id_and_bytes_and_verifies() -> None:
@@ -77,7 +85,7 @@ async def test_a_second_attempt_has_the_same_id_and_bytes_and_verifies() -> None
     first, second = receiver.received
     assert results == [Failed(500, Reason.UNSUCCESSFUL_STATUS), Delivered(204)]
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
-    assert second.verified(lease.secret) == first.verified(lease.secret)
+    assert second.verified(SECRET) == first.verified(SECRET)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
@@ -172,7 +180,7 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPat
     async with receiving() as proxy, receiving() as receiver:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        attempt = await Sender(allow_loopback=True).attempt(lease_for(receiver.url))
+        attempt = await Sender(allow_loopback=True, secrets=SECRETS).attempt(lease_for(receiver.url))
 
     assert attempt.result == Delivered(204)
     assert proxy.connections == 0
@@ -252,14 +260,17 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
     assert [request.headers["host"] for request in seen] == [f"a.localhost:{port}"]
 
 
-def test_an_attempt_is_recorded_as_the_api_shows_it() -> None:
-    attempt = Attempt(datetime(2026, 11, 22, 5, 46, tzinfo=UTC), 12, Failed(None, Reason.TIMED_OUT))
+def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:
+    at = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
+    attempt = Attempt(at, 12, Failed(None, Reason.TIMED_OUT), "203.0.113.7", "busy")
 
     assert attempt.record() == {
         "at": "2026-11-22T05:46:00.000Z",
         "status_code": None,
         "duration_ms": 12,
         "error": "timed_out",
+        "ip": "203.0.113.7",
+        "body": "busy",
     }
 
 
@@ -283,11 +294,43 @@ def test_what_an_attempt_means_for_its_delivery(
     assert (completion.status, completion.delay_s, completion.gone_url) == expected
 
 
-def test_secrets_are_not_in_a_lease_s_text() -> None:
-    lease = lease_for("https://merchant.example/")
+async def test_the_beginning_of_the_receivers_answer_is_kept_without_secrets_and_card_numbers() -> None:
+    number = "4242424242424242"
+    said = [b"it\x00s " + SECRET.encode() + b" \xff", b"card " + number.encode(), b"x" * 9_000, b""]
+    answers = [status(500, body=body) for body in said]
+    async with receiving(answers=answers) as receiver:
+        attempts = [await SENDER.attempt(lease_for(receiver.url)) for _ in said]
 
-    assert lease.secret not in repr(lease)
-    assert "payment.captured" not in repr(lease)
+    assert [attempt.body for attempt in attempts] == [
+        "it\ufffds [redacted] \ufffd",
+        "[redacted]",
+        "x" * 4_096,
+        None,
+    ]
+    assert {attempt.ip for attempt in attempts} == {"127.0.0.1"}
+
+
+async def test_a_secret_of_the_first_release_signs_until_it_is_sealed() -> None:
+    async with receiving() as receiver:
+        lease = replace(lease_for(receiver.url), secrets=(), plain_secret=SECRET)
+        await SENDER.attempt(lease)
+
+    assert receiver.received[0].verified(SECRET)
+
+
+async def test_nothing_is_sent_unsigned() -> None:
+    async with receiving() as receiver:
+        attempt = await SENDER.attempt(replace(lease_for(receiver.url), secrets=()))
+
+    assert attempt.result == Failed(None, Reason.INTERNAL_ERROR)
+    assert receiver.received == []
+
+
+def test_secrets_are_not_in_a_lease_s_text() -> None:
+    lease = replace(lease_for("https://merchant.example/"), plain_secret=SECRET)
+
+    assert SECRET not in repr(lease)
+    assert "₹" not in repr(lease)
 
 
 def _answers(*answers: list[str]) -> LookUp:

@@ -5,10 +5,13 @@ from collections import Counter
 from typing import Any
 
 from payonce.domain.ids import random_id
-from payonce.storage.deliveries import Completion, Lease, Taken, complete, release, take_due
+from payonce.storage.deliveries import Completion, Lease, complete, release
 from payonce.storage.endpoints import delete_endpoint, update_endpoint
-from tests.webhooks.shop import Shop
+from payonce.storage.taking import Lane, Taken, take_due
+from payonce.webhooks.secrets import SigningSecrets
+from tests.webhooks.shop import SEALER, Shop
 
+SECRETS = SigningSecrets(SEALER)
 URL = "https://merchant.example/"
 ATTEMPT = {
     "at": "2026-11-22T05:46:00.000Z",
@@ -19,10 +22,13 @@ ATTEMPT = {
 
 
 async def take(shop: Shop, *, limit: int = 100, room_each: int = 100, **rooms: int) -> Taken:
+    """What is due in both lanes."""
+    limits = {"lease_s": 30.0, "room_each": room_each, "rooms": rooms}
     async with shop.database.transaction() as connection:
-        return await take_due(
-            connection, token=random_id("lease"), lease_s=30, limit=limit, room_each=room_each, rooms=rooms
-        )
+        first, again = [
+            await take_due(connection, lane, token=random_id("lease"), limit=limit, **limits) for lane in Lane
+        ]
+    return Taken(first.leases + again.leases, first.more or again.more)
 
 
 async def finish(shop: Shop, lease: Lease, status: Any, **more: Any) -> bool:
@@ -30,6 +36,8 @@ async def finish(shop: Shop, lease: Lease, status: Any, **more: Any) -> bool:
     completion = Completion(
         delivery_id=lease.delivery_id,
         token=lease.token,
+        event_id=lease.event_id,
+        event_type=lease.event_type,
         endpoint_id=lease.endpoint_id,
         attempt=ATTEMPT,
         status=status,
@@ -49,8 +57,8 @@ async def test_a_lease_has_all_that_an_attempt_needs(shop: Shop) -> None:
     assert [(lease.event_id, lease.body) for lease in leases] == [
         (row["event_id"], row["body"]) for row in rows
     ]
-    assert {(lease.url, lease.secret, lease.mode, lease.attempts) for lease in leases} == {
-        (URL, endpoint.secret, "test", 0)
+    assert {(lease.url, SECRETS.of(lease.secrets), lease.mode, lease.attempts) for lease in leases} == {
+        (URL, (shop.secrets[endpoint.id],), "test", 0)
     }
 
 
@@ -143,10 +151,8 @@ async def test_one_endpoint_s_backlog_leaves_room_for_the_others(shop: Shop) -> 
     first = await take(shop, limit=8, room_each=3)
     second = await take(shop, limit=8, room_each=3, **{crowded.id: 0})
 
-    assert Counter(lease.endpoint_id for lease in first.leases) == {crowded.id: 3}
-    assert first.more
-    assert Counter(lease.endpoint_id for lease in second.leases) == {quiet.id: 1}
-    assert not second.more
+    assert Counter(lease.endpoint_id for lease in first.leases) == {crowded.id: 3, quiet.id: 1}
+    assert not second.leases
 
 
 async def test_the_room_of_a_busy_endpoint_is_kept(shop: Shop) -> None:
@@ -207,3 +213,20 @@ async def test_a_410_from_a_url_that_was_replaced_disables_nothing(shop: Shop) -
     await shop.record("payment.authorized")
 
     assert await shop.statuses() == ["dropped", "pending"]
+
+
+async def test_the_lag_is_measured_where_the_first_attempt_is_due_at_once(shop: Shop) -> None:
+    await shop.endpoint(URL)
+    await shop.endpoint(URL, ordered=True)
+    await shop.record("payment.captured")
+    await shop.record("payment.authorized")
+    await shop.execute(
+        "UPDATE webhook_deliveries SET cause = 'recovery'"
+        " WHERE event_id = (SELECT id FROM events WHERE type = 'payment.authorized')"
+    )
+
+    leases = (await take(shop)).leases
+
+    (measured,) = [lease for lease in leases if lease.lag_from is not None]
+    assert len(leases) == 4
+    assert (measured.event_type, measured.lag_from) == ("payment.captured", measured.event_at)

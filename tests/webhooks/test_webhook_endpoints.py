@@ -89,9 +89,41 @@ async def test_a_disabled_endpoint_drops_what_waits_for_it(shop: Shop) -> None:
     assert (row["status"], row["next_attempt_at"]) == ("dropped", None)
 
 
-async def test_the_secret_is_shown_only_on_request(shop: Shop) -> None:
+async def test_an_hmac_endpoint_is_shown_with_its_secret_only_where_that_is_asked_for(shop: Shop) -> None:
     endpoint = await shop.endpoint(URL)
 
-    assert endpoint_view(endpoint, with_secret=True)["secret"] == endpoint.secret
-    assert "secret" not in endpoint_view(endpoint, with_secret=False)
-    assert endpoint.secret not in repr(endpoint)
+    assert endpoint_view(endpoint, secret="whsec_x")["secret"] == "whsec_x"
+    members = {"id", "object", "url", "events", "description", "ordered", "enabled", "created_at"}
+    assert set(endpoint_view(endpoint)) == members
+
+
+async def test_enabled_again_an_endpoint_starts_with_a_clean_record(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    await shop.execute(
+        "UPDATE webhook_endpoints SET enabled = false, failures = 30, failing_since = now(), warned = 2,"
+        " disabled_reason = 'failing'"
+    )
+
+    async with shop.database.transaction() as connection:
+        owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+        assert await update_endpoint(connection, endpoint.id, **owner, changes={"enabled": True}) == endpoint
+
+
+async def test_an_endpoint_that_is_enabled_already_keeps_its_record(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL, failures=3, warned=1, failing_since=datetime.now(UTC))
+
+    async with shop.database.transaction() as connection:
+        owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+        assert await update_endpoint(connection, endpoint.id, **owner, changes={"enabled": True}) == endpoint
+
+
+async def test_who_disabled_an_endpoint_first_is_on_record(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    gone = await shop.endpoint(URL, enabled=False, disabled_reason="gone")
+
+    async with shop.database.transaction() as connection:
+        owner = {"merchant_id": shop.merchant.id, "mode": "test"}
+        for one, reason in ((endpoint, "merchant"), (gone, "gone")):
+            changed = await update_endpoint(connection, one.id, **owner, changes={"enabled": False})
+            assert changed is not None
+            assert changed.disabled_reason == reason

@@ -12,7 +12,7 @@ from payonce.runtime import open_runtime
 from payonce.settings import Settings
 from payonce.wakeups import WakeUps
 from tests.webhooks.receiver import receiving
-from tests.webhooks.shop import Shop
+from tests.webhooks.shop import SEALING_KEYS, Shop
 from workers import relay as relay_module
 from workers.relay import run_relay
 
@@ -24,6 +24,7 @@ def settings_for(shop: Shop, redis_url: str) -> Settings:
         temporal_address="127.0.0.1:1",  # the relay needs no Temporal
         derivation_key=SecretStr("k" * 32),
         allow_loopback_webhooks=True,
+        webhook_sealing_keys=SEALING_KEYS,
     )
 
 
@@ -41,6 +42,18 @@ async def test_a_hint_of_another_process_wakes_the_relay(
         await relay
 
     assert await shop.statuses() == ["succeeded"]
+
+
+async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str) -> None:
+    redis = Redis.from_url(valkey_url)
+    wakeups = WakeUps(redis)
+    try:
+        async with wakeups.hearing_events() as heard, asyncio.timeout(20):
+            while not heard.is_set():
+                wakeups.wake_relay()
+                await asyncio.sleep(0.05)
+    finally:
+        await redis.aclose()
 
 
 async def test_events_are_delivered_while_redis_is_away(shop: Shop, mortal_valkey: DevStack) -> None:

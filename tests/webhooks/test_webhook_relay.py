@@ -14,12 +14,14 @@ from payonce.storage.database import Database
 from payonce.storage.deliveries import Lease
 from payonce.storage.endpoints import update_endpoint
 from payonce.webhooks.delivery import Attempt, Sender
+from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.receiver import hang, receiving, status, until
-from tests.webhooks.shop import Shop
+from tests.webhooks.shop import SEALER, Shop
 from workers import relay as relay_module
 from workers.relay import Limits, Relay
 
-SENDER = Sender(allow_loopback=True)
+SECRETS = SigningSecrets(SEALER)
+SENDER = Sender(allow_loopback=True, secrets=SECRETS)
 
 
 @dataclass
@@ -76,13 +78,13 @@ async def test_an_event_is_delivered_signed_and_the_attempt_recorded(shop: Shop)
 
     rows = await shop.deliveries()
     assert sorted(receiver.ids) == sorted(row["event_id"] for row in rows)
-    assert {request.verified(endpoint.secret)["type"] for request in receiver.received} == {
+    assert {request.verified(shop.secrets[endpoint.id])["type"] for request in receiver.received} == {
         "payment.authorized",
         "payment.captured",
     }
     assert {request.body for request in receiver.received} == {row["body"] for row in rows}
     (attempt,) = rows[0]["attempts"]
-    assert set(attempt) == {"at", "status_code", "duration_ms", "error"}
+    assert set(attempt) == {"at", "status_code", "duration_ms", "error", "body", "ip"}
     assert (attempt["status_code"], attempt["error"]) == (204, None)
 
 
@@ -99,7 +101,7 @@ async def test_a_failed_delivery_is_repeated_with_identical_bytes(shop: Shop) ->
     assert len(receiver.received) == 3
     assert len({(request.body, request.headers["webhook-id"]) for request in receiver.received}) == 1
     for request in receiver.received:
-        request.verified(endpoint.secret)
+        request.verified(shop.secrets[endpoint.id])
     (row,) = await shop.deliveries()
     assert [attempt["status_code"] for attempt in row["attempts"]] == [500, 302, 204]
 
@@ -122,7 +124,9 @@ async def test_a_crash_between_sending_and_recording_delivers_again(shop: Shop) 
     async with receiving() as receiver:
         endpoint = await shop.endpoint(receiver.url)
         await shop.record("payment.authorized")
-        async with relaying(shop.database, sender=CrashingSender(allow_loopback=True)) as crashed:
+        async with relaying(
+            shop.database, sender=CrashingSender(allow_loopback=True, secrets=SECRETS)
+        ) as crashed:
             await receiver.has(1)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(Relay, "_give_back", _nothing)
@@ -137,7 +141,7 @@ async def test_a_crash_between_sending_and_recording_delivers_again(shop: Shop) 
 
     first, second = receiver.received
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
-    second.verified(endpoint.secret)
+    second.verified(shop.secrets[endpoint.id])
 
 
 async def test_several_relays_share_without_delivering_twice(shop: Shop) -> None:
@@ -161,7 +165,9 @@ async def test_a_hung_endpoint_does_not_hold_the_others_up(shop: Shop) -> None:
     async with (
         receiving(otherwise=hang) as hung,
         receiving() as healthy,
-        relaying(shop.database, sender=Sender(allow_loopback=True, deadline_s=1), limits=limits),
+        relaying(
+            shop.database, sender=Sender(allow_loopback=True, secrets=SECRETS, deadline_s=1), limits=limits
+        ),
     ):
         await shop.endpoint(hung.url, events=("payment.authorized",))
         await shop.endpoint(healthy.url, events=("payment.captured",))
@@ -176,7 +182,7 @@ async def test_a_hung_endpoint_does_not_hold_the_others_up(shop: Shop) -> None:
 
 async def test_an_endpoint_that_timed_out_gets_one_slot_until_it_answers(shop: Shop) -> None:
     limits = Limits(slots_per_endpoint=3)
-    sender = Sender(allow_loopback=True, deadline_s=0.5)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=0.5)
     async with (
         receiving(otherwise=hang) as receiver,
         relaying(shop.database, sender=sender, limits=limits),
@@ -201,7 +207,10 @@ async def test_a_410_disables_the_endpoint(shop: Shop) -> None:
 
 
 async def test_a_url_that_may_not_be_reached_is_recorded_and_not_dialled(shop: Shop) -> None:
-    async with receiving() as receiver, relaying(shop.database, sender=Sender(allow_loopback=False)):
+    async with (
+        receiving() as receiver,
+        relaying(shop.database, sender=Sender(allow_loopback=False, secrets=SECRETS)),
+    ):
         await shop.endpoint(receiver.url)
         await shop.record("payment.authorized")
         (attempt,) = await shop.attempted(1)

@@ -1,4 +1,4 @@
-"""When a delivery is tried again."""
+"""When a delivery is tried again, by a clock that the tests hold (§2.4, 2)."""
 
 from datetime import UTC, datetime, timedelta
 

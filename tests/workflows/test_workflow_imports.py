@@ -12,7 +12,16 @@ FORBIDDEN = {"httpx", "sqlalchemy", "psycopg", "redis", "fastapi", "uvicorn", "a
 PROGRAM = "import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
 
 
-@pytest.mark.parametrize("module", ["workflows.payment", "workflows.refund", "activities.options"])
+MODULES = (
+    "workflows.payment",
+    "workflows.refund",
+    "workflows.delivery",
+    "workflows.webhook_job",
+    "activities.options",
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
 async def test_importing_a_workflow_imports_no_library_that_does_io(module: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PROGRAM.format(module=module), cwd=ROOT, stdout=asyncio.subprocess.PIPE

@@ -1,0 +1,28 @@
+"""`payonce`: what operators and developers run by hand; one file for each group of commands."""
+
+import sys
+
+import typer
+from pydantic import ValidationError
+
+from payonce.cli import listen, operators, trigger, webhooks
+from payonce.domain.errors import PaymentError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="The payonce payment gateway.")
+app.add_typer(operators.merchants, name="merchants")
+app.add_typer(operators.keys, name="keys")
+app.add_typer(operators.db, name="db")
+app.add_typer(webhooks.app, name="webhooks")
+app.command("listen")(listen.listen)
+app.command("trigger")(trigger.trigger)
+
+
+def main() -> None:
+    """Runs one command; an error we know is one line and exit status 1."""
+    try:
+        app()
+    except PaymentError as error:
+        sys.exit(f"payonce: {error.message}")
+    except ValidationError as error:
+        missing = ", ".join("PAYONCE_" + str(part["loc"][0]).upper() for part in error.errors())
+        sys.exit(f"payonce: set or correct {missing}")

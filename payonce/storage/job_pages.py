@@ -1,0 +1,169 @@
+"""A job's deliveries, page by page: each page and the job's new place are one transaction.
+
+A page is a stretch of the merchant's events, not a number of matches, so that a job that finds little to do
+never reads long in one statement. Only payments' events are delivered again: those about endpoints (pings,
+troubles) were meant for others, or for a moment.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.storage.feed import LOOK_BACK
+from payonce.storage.redelivery import JOB_EVENTS_MAX
+
+PAGE_EVENTS: Final = 500
+BACKLOG_MAX: Final = 1_000  # pending deliveries of the endpoint; live events must not wait behind a job
+UNSTARTED_AFTER_S: Final = 10.0
+
+_JOB: Final = text(
+    """
+    SELECT job.*, endpoint.id IS NOT NULL AS wanted, coalesce(endpoint.ordered, false) AS ordered,
+           (SELECT count(*) FROM (SELECT FROM webhook_deliveries AS delivery
+                                   WHERE delivery.endpoint_id = job.endpoint_id AND delivery.status = 'pending'
+                                   LIMIT :backlog_max + 1) AS counted) AS backlog
+      FROM webhook_jobs AS job
+      LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = job.endpoint_id AND endpoint.enabled
+     WHERE job.id = :id
+       FOR UPDATE OF job
+    """
+)
+# Events of one moment stay together: a page ends between moments, and its place is a moment.
+_TAKE: Final = text(
+    """
+    WITH page AS MATERIALIZED (
+        SELECT id, type, payment_id, sequence, created_at
+          FROM events
+         WHERE merchant_id = :merchant_id AND mode = :mode
+           AND created_at >= :since AND created_at < :until AND created_at > :position_at
+           AND created_at < now() - CAST(:unsettled AS interval)
+         ORDER BY created_at
+         FETCH FIRST :page ROWS WITH TIES
+    ), wanted AS (
+        SELECT page.* FROM page
+         WHERE page.payment_id IS NOT NULL
+           AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
+           AND (:kind = 'replay' OR NOT EXISTS (
+               SELECT FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = page.id AND delivery.endpoint_id = :endpoint_id
+                  AND delivery.status IN ('pending', 'succeeded')))
+         ORDER BY created_at, sequence LIMIT :left
+    ), inserted AS (
+        INSERT INTO webhook_deliveries
+               (id, event_id, endpoint_id, payment_id, sequence, ordered, cause, next_attempt_at, created_at)
+        SELECT 'dlv_' || substr(md5(CAST(:id AS text) || wanted.id), 1, 24), wanted.id, :endpoint_id,
+               wanted.payment_id, wanted.sequence, CAST(:ordered AS boolean), :cause, now(), now()
+          FROM wanted
+            ON CONFLICT (id) DO NOTHING
+     RETURNING id
+    )
+    SELECT (SELECT count(*) FROM page) AS seen, (SELECT max(created_at) FROM page) AS position_at,
+           (SELECT max(id) FROM page WHERE created_at = (SELECT max(created_at) FROM page)) AS position_id,
+           (SELECT count(*) FROM inserted) AS made,
+           now() - CAST(:unsettled AS interval) >= :until AS settled
+    """
+)
+_MOVE: Final = text(
+    """
+    UPDATE webhook_jobs
+       SET done = :done, position_at = :position_at, position_id = :position_id, state = :state,
+           finished_at = CASE WHEN :ended THEN now() END
+     WHERE id = :id
+    """
+)
+_UNSTARTED: Final = text(
+    """
+    SELECT id FROM webhook_jobs
+     WHERE state IN ('pending', 'running') AND created_at < now() - make_interval(secs => :age_s)
+     ORDER BY random() LIMIT :limit
+    """
+)
+_CAUSES: Final = {"recover": "recovery", "replay": "replay"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the job is. `obstacle`: why nothing was taken this time."""
+
+    done: int
+    total: int
+    state: str
+    obstacle: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("finished", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class JobPages:
+    """`unsettled`: events younger than that are left, since a transaction may still add older ones."""
+
+    unsettled: timedelta = LOOK_BACK
+
+    async def take_page(self, connection: AsyncConnection, job_id: str) -> Page | None:
+        """The next events have a delivery each and the job's place is behind them; None: there is no such job.
+
+        The job ends as `finished` at its last event or at the cap, and as `failed` without an enabled endpoint.
+        """
+        found = await connection.execute(_JOB, {"id": job_id, "backlog_max": BACKLOG_MAX})
+        job = found.mappings().one_or_none()
+        if job is None:
+            return None
+        if job["state"] in ("finished", "failed"):
+            return Page(job["done"], job["total"], job["state"])
+        if not job["wanted"]:
+            return await _move(connection, job, state="failed")
+        if job["backlog"] > BACKLOG_MAX:
+            page = await _move(connection, job, state="running")
+            return Page(page.done, page.total, page.state, f"{BACKLOG_MAX} deliveries wait for the endpoint")
+        return await self._take(connection, job)
+
+    async def _take(self, connection: AsyncConnection, job: RowMapping) -> Page:
+        taken = (await connection.execute(_TAKE, self._parameters(job))).mappings().one()
+        made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
+        if made >= JOB_EVENTS_MAX or (last and taken["settled"]):
+            return await _move(connection, job, taken, state="finished")
+        page = await _move(connection, job, taken, state="running")
+        return Page(
+            page.done, page.total, page.state, "the newest events are being written" if last else None
+        )
+
+    def _parameters(self, job: RowMapping) -> dict[str, Any]:
+        return {
+            **{name: job[name] for name in ("id", "merchant_id", "mode", "endpoint_id", "kind", "ordered")},
+            **{name: job[name] for name in ("since", "until", "types")},
+            "position_at": job["position_at"] or job["since"] - timedelta(microseconds=1),
+            "cause": _CAUSES[job["kind"]],
+            "unsettled": self.unsettled,
+            "page": PAGE_EVENTS,
+            "left": JOB_EVENTS_MAX - job["done"],
+        }
+
+
+async def unstarted(
+    connection: AsyncConnection, *, limit: int, age_s: float = UNSTARTED_AFTER_S
+) -> list[str]:
+    """Some jobs that did not end and are older than that: they may have no workflow."""
+    return list((await connection.execute(_UNSTARTED, {"limit": limit, "age_s": age_s})).scalars())
+
+
+async def _move(
+    connection: AsyncConnection, job: RowMapping, taken: RowMapping | None = None, *, state: str
+) -> Page:
+    """The job is behind what was taken."""
+    done = job["done"] + (taken["made"] if taken is not None else 0)
+    place = taken if taken is not None and taken["position_at"] is not None else job
+    parameters = {
+        "id": job["id"],
+        "done": done,
+        "state": state,
+        "ended": state in ("finished", "failed"),
+        "position_at": place["position_at"],
+        "position_id": place["position_id"],
+    }
+    await connection.execute(_MOVE, parameters)
+    return Page(done, job["total"], state)

@@ -1,0 +1,116 @@
+"""Nobody's backlog moves another's first attempts (§2.4, 5)."""
+
+from sqlalchemy import text
+
+from payonce.storage import taking
+from payonce.storage.taking import Lane
+from payonce.webhooks.delivery import Sender
+from payonce.webhooks.secrets import SigningSecrets
+from tests.webhooks.attempting import ended, record, take
+from tests.webhooks.receiver import hang, receiving
+from tests.webhooks.shop import SEALER, Shop
+from tests.webhooks.test_webhook_relay import relaying
+from workers.relay import Limits
+
+URL = "https://merchant.example/"
+SECRETS = SigningSecrets(SEALER)
+ADD_BACKLOG = """
+    INSERT INTO webhook_deliveries (id, event_id, endpoint_id, attempts, next_attempt_at, created_at)
+    SELECT 'dlv_' || :lane || number, (SELECT min(id) FROM events), :endpoint_id, CAST(:attempts AS jsonb),
+           now() - interval '1 hour', now()
+      FROM generate_series(1, :count) AS number
+"""
+
+
+async def add_backlog(shop: Shop, endpoint_id: str, *, lane: Lane, count: int) -> None:
+    """So many deliveries have been due for an hour."""
+    attempts = "[]" if lane is Lane.FIRST else "[{}]"
+    await shop.execute(ADD_BACKLOG, lane=lane.name, endpoint_id=endpoint_id, attempts=attempts, count=count)
+
+
+async def test_retries_and_first_attempts_are_lanes_of_their_own(shop: Shop) -> None:
+    await shop.endpoint(URL)
+    await shop.record("payment.authorized", "payment.captured")
+    first = await take(shop, limit=1)
+    await record(shop, ended(first[0], "pending"))
+
+    assert [lease.attempts for lease in await take(shop)] == [0]
+    assert [lease.attempts for lease in await take(shop, Lane.AGAIN)] == [1]
+
+
+async def test_retries_that_hang_leave_first_attempts_their_slots(shop: Shop) -> None:
+    limits = Limits(slots=2, retry_slots=2, slots_per_endpoint=2)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=3)
+    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+        dead = await shop.endpoint(hung.url, events=("payment.voided",))
+        await shop.record("payment.voided")
+        await add_backlog(shop, dead.id, lane=Lane.AGAIN, count=6)
+        await shop.execute("DELETE FROM webhook_deliveries WHERE attempts = '[]'::jsonb")
+        async with relaying(shop.database, sender=sender, limits=limits):
+            await hung.has(2)  # every slot for retries
+            await shop.endpoint(healthy.url, events=("payment.captured",))
+            await shop.record("payment.captured")
+            await healthy.has(1)
+
+            assert len(hung.received) == 2
+
+
+async def test_a_backlog_of_ten_thousand_does_not_hold_up_a_healthy_endpoint(shop: Shop) -> None:
+    limits = Limits(slots=8, slots_per_endpoint=4)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=3)
+    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+        dead = await shop.endpoint(hung.url, events=("payment.voided",))
+        await shop.record("payment.voided")
+        for lane in Lane:
+            await add_backlog(shop, dead.id, lane=lane, count=10_000)
+        async with relaying(shop.database, sender=sender, limits=limits):
+            await hung.has(1)
+            await shop.endpoint(healthy.url, events=("payment.captured",))
+            for _ in range(20):
+                await shop.record("payment.captured")
+            await healthy.has(20)
+
+        assert len(hung.received) <= 4
+
+
+async def test_what_is_waiting_is_looked_at_without_reading_it_all(shop: Shop) -> None:
+    """The plan of the relay's look: it reads a few rows for each endpoint, whatever its backlog is."""
+    dead = await shop.endpoint(URL, events=("payment.voided",))
+    await shop.record("payment.voided")
+    await add_backlog(shop, dead.id, lane=Lane.AGAIN, count=20_000)
+    await shop.execute("ANALYZE webhook_deliveries")
+
+    leases = await take(shop, Lane.AGAIN, limit=5)
+
+    assert len(leases) == 5
+    assert await read_by_a_look(shop) < 200
+
+
+async def read_by_a_look(shop: Shop) -> int:
+    """Rows and index entries that one look at the retries reads, with every endpoint's room full."""
+    statement = str(taking._TAKE[Lane.AGAIN])
+    for name, value in (
+        (":room_each", "0"),
+        (":limit", "5"),
+        (":endpoints", "'{}'"),
+        (":rooms", "'{}'"),
+        (":token", "'lease_x'"),
+        (":lease_s", "30"),
+        (":blocked_wait", "'0.5 s'"),
+        (":noted_every", "'1 minute'"),
+    ):
+        statement = statement.replace(name, value)
+    async with shop.database.transaction() as connection:
+        rows = await connection.execute(
+            text("EXPLAIN (ANALYZE, FORMAT JSON) " + statement.replace("::jsonb", "\\:\\:jsonb"))
+        )
+        (plan,) = rows.scalar_one()
+    return _rows_read(plan["Plan"])
+
+
+def _rows_read(node: dict[str, object]) -> int:
+    children = node.get("Plans", [])
+    assert isinstance(children, list)
+    own = float(str(node["Actual Rows"])) * float(str(node["Actual Loops"]))
+    removed = float(str(node.get("Rows Removed by Filter", 0)))
+    return round(own + removed) + sum(_rows_read(child) for child in children)
