@@ -37,12 +37,13 @@ def judged(
         (signed(SECRET, at=NOW - timedelta(seconds=300)), SECRET),
         (signed(SECRET, at=NOW + timedelta(seconds=300)), SECRET),
     ],
+    ids=["hmac", "one of two secrets", "ed25519", "one of two ways", "other spelling", "old", "early"],
 )
 def test_a_request_that_was_signed_with_the_key_is_valid(headers: Headers, key: str) -> None:
     assert judged(headers, key=key) is None
 
 
-@pytest.mark.parametrize("key", [SECRET, public_key(SIGNING_KEY)])
+@pytest.mark.parametrize("key", [SECRET, public_key(SIGNING_KEY)], ids=["hmac", "ed25519"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -104,7 +105,14 @@ def test_a_strange_timestamp_is_a_fault_and_no_crash() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "secret", "whsec_", "whsec_???", "whpk_" + base64.b64encode(b"short").decode(), SIGNING_KEY],
+    [
+        "",
+        "secret",
+        "whsec_",
+        "whsec_???",
+        "whpk_" + base64.b64encode(b"short").decode(),
+        pytest.param(SIGNING_KEY, id="whsk"),
+    ],
 )
 def test_what_is_no_key_is_said(key: str) -> None:
     with pytest.raises(InvalidKey):

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.testing import WorkflowEnvironment
 
-from tests.workflows.bench import Bench
+from tests.workflows.rig import Bench
 from workers.converter import data_converter
 from workflows.attributes import PAYMENT_STATUS
 

@@ -17,7 +17,7 @@ from activities.messages import InquiryDue, NothingSent, NotOwner, Progress, Rev
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import NOT_SENT_RETRIES_S, UNKNOWN_ACCOUNT_INQUIRIES, InquirySchedule
 from tests.support.eventually import eventually
-from tests.workflows.bench import CAPTURE, OWNER, VOID, Bench, event_types, failure_type, replay, timers_s
+from tests.workflows.rig import CAPTURE, OWNER, VOID, Bench, event_types, failure_type, replay, timers_s
 
 K = OperationKind
 DAY_S = 24 * 3600.0

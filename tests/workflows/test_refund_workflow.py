@@ -5,7 +5,7 @@ from temporalio.exceptions import ApplicationError
 from activities.messages import InquiryDue, NothingSent, ReversalDue
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import InquirySchedule
-from tests.workflows.bench import Bench, failure_type, replay, timers_s
+from tests.workflows.rig import Bench, failure_type, replay, timers_s
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 K = OperationKind

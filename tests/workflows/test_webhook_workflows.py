@@ -28,7 +28,7 @@ from activities.webhook_messages import (
     Waiting,
 )
 from payonce.domain.ids import random_id
-from tests.workflows.bench import timers_s
+from tests.workflows.rig import timers_s
 from workflows.delivery import STEPS_MAX, WebhookDeliveryWorkflow
 from workflows.webhook_job import WebhookJobWorkflow
 
