@@ -2,11 +2,14 @@
 
 More at once than the machine can take makes every payment slow and none faster. So the number follows our own
 time: it grows by one while payments are fast and shrinks by a part when they are not (`AdaptiveLimit`). A request
-that finds no place waits in a room: a burst may drain through it, a queue that does not drain may not stand in
-it (`Trend`). Time that the acquirer or the client takes is not ours, and whoever waits for them needs no place.
+that finds no place waits in a room: a burst may drain through it, a queue that does not drain may not stand in it
+(`Trend`). The newest goes first, so that who is let in has waited little while it is not yet clear which of the
+two it is, and who has to be refused is the one that waited longest. Time that the acquirer or the client takes is
+not ours, and whoever waits for them needs no place.
 
 Sources: TCP Vegas (Brakmo and Peterson, 1995: delay, not loss, as the signal), AIMD (Chiu and Jain, 1989), CoDel
-(Nichols and Jacobson, 2012: good and bad queues) and its use for requests (Maurer, "Fail at Scale", 2015).
+(Nichols and Jacobson, 2012: good and bad queues), and its use for requests with the newest first (Maurer, "Fail
+at Scale", 2015).
 """
 
 import asyncio
@@ -27,11 +30,11 @@ WINDOW_S, WINDOW_SAMPLES = 0.25, 8  # the limit changes once in a window that is
 SLOW_SHARE = 0.1  # of a window: with more than that over the target, the limit shrinks
 BACK_OFF = 0.8
 
-WAITING_MAX = 100
-CALM_WAIT_S = 2.0  # in a burst that drains
+WAITING_MAX = 500
+CALM_WAIT_S = 5.0  # in a burst that drains; what is left of 8 s is for the payment itself
 BUSY_WAIT_S = 0.02  # in overload: long enough for a place that is just getting free
 TICK_S = 0.02
-TREND_S, TREND_ADMITTED = 0.2, 5
+TREND_S, TREND_ADMITTED = 1.0, 5
 RESERVE = 4  # of so many places one more is there for captures, voids and refunds only
 SLOTS_RESERVE = 10
 WORKING_S_MAX = 8.0  # by then a request only waits
@@ -235,10 +238,10 @@ class Places:
         return sum(len(queue) for queue in self._room.values())
 
     def _admit(self) -> None:
-        """Whoever waits and fits has a place: changes first, then in the order of arrival."""
+        """Whoever waits and fits has a place: changes before creates, and the newest first."""
         for work, queue in self._room.items():
             while queue and self._fits(work):
-                waiting = queue.popleft()
+                waiting = queue.pop()
                 if not waiting.place.done():  # else its request is gone
                     self._open, self._working = self._open + 1, self._working + 1
                     self._admitted += 1
@@ -263,10 +266,11 @@ class Places:
             asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
-        """Who has waited for too long is refused; how long that is, the trend says."""
+        """Who has waited for too long is refused; how long that is for a create, the trend says."""
         now, refused = self.now, False
-        patience_s = BUSY_WAIT_S if self._trend.overloaded else CALM_WAIT_S
-        for queue in self._room.values():
+        for work, queue in self._room.items():
+            hurried = self._trend.overloaded and work is Work.CREATE
+            patience_s = BUSY_WAIT_S if hurried else CALM_WAIT_S
             while queue and now - queue[0].since >= patience_s:
                 waiting = queue.popleft()
                 if not waiting.place.done():

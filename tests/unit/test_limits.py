@@ -119,7 +119,7 @@ def test_a_queue_of_which_nobody_was_admitted_says_nothing() -> None:
 def test_overload_ends_when_nobody_was_refused_for_a_while() -> None:
     trend = Trend(0.0)
     assert looks(trend, [24, 24])
-    for at, refused, overloaded in ((2.0, True, True), (3.0, False, False)):
+    for at, refused, overloaded in ((3 * TREND_S, True, True), (4 * TREND_S, False, False)):
         trend.look(waiting=0, admitted=50, refused=refused, now=at)
         assert trend.overloaded is overloaded
 
@@ -161,6 +161,19 @@ async def test_whoever_leaves_makes_room_for_a_change_first() -> None:
         for place in (change, *creates):
             place.leave()
     assert order == ["change", "create"]
+
+
+async def test_the_newest_of_those_who_wait_goes_first() -> None:
+    places = few_places(Clock())
+    held = await taken(places, Work.CREATE, 4)
+    oldest = asyncio.create_task(places.enter(Work.CREATE))
+    await asyncio.sleep(0)
+    newest = asyncio.create_task(places.enter(Work.CREATE))
+    await asyncio.sleep(0)
+    held[0].leave()
+    assert await newest
+    assert not oldest.done()
+    oldest.cancel()
 
 
 async def test_who_waits_for_an_acquirer_needs_no_place_but_a_slot() -> None:
@@ -234,6 +247,26 @@ async def test_who_waits_for_too_long_is_refused() -> None:
 
     await eventually(refused)
     assert waiting.result() is None
+
+
+async def test_in_overload_a_create_is_refused_soon_and_a_change_may_wait() -> None:
+    clock = Clock()
+    places = few_places(clock)
+    await taken(places, Work.CREATE, 4)
+    await taken(places, Work.CHANGE, 1)
+    change = asyncio.create_task(places.enter(Work.CHANGE))
+    create = asyncio.create_task(places.enter(Work.CREATE))
+    await asyncio.sleep(0)
+    places._trend.overloaded = True
+    clock.now += CALM_WAIT_S / 2
+
+    async def refused() -> bool:
+        return create.done()
+
+    await eventually(refused)
+    assert create.result() is None
+    assert not change.done()
+    change.cancel()
 
 
 async def test_a_full_room_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
