@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +26,7 @@ from api.commands import (
     payment_row,
 )
 from api.deciding import Admitted, Decide, Decider, Decision
-from api.limits import away, carrying_out
+from api.limits import AdaptiveLimit, Places, Work, carrying_out
 from api.outcomes import (
     ANSWER_WITHIN_S,
     SWEEP_AFTER,
@@ -33,7 +34,6 @@ from api.outcomes import (
     Outcomes,
     Pending,
     Result,
-    Unavailable,
     current_view,
 )
 from api.rates import RateLimited
@@ -46,12 +46,14 @@ from payonce.domain.errors import IdempotencyMismatch, NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.metrics import IN_FLIGHT
+from payonce.metrics import REFUSED
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.idempotency import Key
 from payonce.storage.statements import together
 from workers.dispatch import Dispatcher
+
+LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place
 
 Admit = Callable[[AsyncConnection, Payment], Awaitable[Operation]]
 Dispatch = Callable[[Admitted], Coroutine[Any, Any, None]]
@@ -65,7 +67,10 @@ class Admission:
         self._outcomes = Outcomes(runtime)
         self._decider = Decider(runtime.database, self._outcomes)
         self._dispatcher = Dispatcher(temporal)
-        self._in_flight = 0
+        settings = runtime.settings
+        limit = AdaptiveLimit(ceiling=settings.in_flight_max, target_s=settings.own_time_target_ms / 1000)
+        self._places = Places(limit, open_max=settings.in_flight_max)
+        self._looking_up = 0  # without a place
         self._waiting = 0  # for another request's operation
 
     async def create_payment(self, post: Post, new: NewPayment) -> Result:
@@ -89,7 +94,7 @@ class Admission:
         async def dispatch(admitted: Admitted) -> None:
             await self._dispatcher.start_payment(admitted.payment, resume=admitted.retried, eager=True)
 
-        return await self._execute(post, admit, dispatch)
+        return await self._execute(post, Work.CREATE, admit, dispatch)
 
     def _route(self, post: Post, new: NewPayment) -> routing.Route:
         return routing.choose(
@@ -159,7 +164,7 @@ class Admission:
                 admitted.payment, admitted.operation, resume=False, eager=True
             )
 
-        return await self._execute(post, admit, dispatch)
+        return await self._execute(post, Work.CHANGE, admit, dispatch)
 
     async def execute_once(
         self, post: Post, work: Callable[[AsyncConnection], Awaitable[tuple[Answer, str]]]
@@ -190,53 +195,49 @@ class Admission:
             await self._dispatcher.update_payment(admitted.payment, admitted.operation)
             self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
-        return await self._execute(post, admit, dispatch)
+        return await self._execute(post, Work.CHANGE, admit, dispatch)
 
-    async def _execute(
-        self,
-        post: Post,
-        admit: Decide,
-        dispatch: Dispatch,
-    ) -> Result:
-        """Admits under the process's limit, hands over, and answers with the first outcome."""
-        place, calls = post.place, self._runtime.calls
-        full = self._in_flight >= self._runtime.settings.in_flight_max or self._runtime.rights.full
-        if full or (place is not None and place.only_known):
-            return await self._when_full(post)
-        patience = Deadline(ANSWER_WITHIN_S - (0.0 if place is None else place.waited_s))
-        self._in_flight += 1
-        IN_FLIGHT.set(self._in_flight)
+    async def _execute(self, post: Post, work: Work, admit: Decide, dispatch: Dispatch) -> Result:
+        """Admits where there is a place, hands over, and answers with the first outcome."""
+        place = None if self._runtime.rights.full else await self._places.enter(work)
+        if place is None:
+            return await self._without_place(post)
+        patience = Deadline(ANSWER_WITHIN_S - place.waited_s)
         try:
             decision = await self._decider.decide(post, admit)
             if isinstance(decision, Admitted):
-                with carrying_out(place, calls, decision.operation.id, counts=not post.wait_s):
+                with carrying_out(place, self._runtime.calls, decision.operation.id):
                     return await self._carry_out(decision, dispatch, wait_s=post.wait_s, patience=patience)
         finally:
-            self._in_flight -= 1
-            IN_FLIGHT.set(self._in_flight)
-        if isinstance(decision, Result):
-            return decision
-        with away(place):
-            return await self._of_another(post, decision)
+            place.leave()
+        return decision if isinstance(decision, Result) else await self._of_another(post, decision)
 
-    async def _when_full(self, post: Post) -> Result:
-        """A process with no room admits nothing, but still says what became of a key that was used before."""
+    async def _without_place(self, post: Post) -> Result:
+        """Nothing is admitted, but what became of a key that was used before is still said, to a few at a time.
 
-        async def read(connection: AsyncConnection) -> Decision:
-            known = await self._known(connection, post)
-            if isinstance(known, Pending) and await _is_given_back(connection, known.operation):
-                raise RateLimited(retry_after_s=1.0)  # free for a further attempt, and no room for it here
-            return known
-
+        Raises `RateLimited` otherwise, and not `Unavailable`: that would promise that the key is not admitted, and
+        another process may be about to.
+        """
+        if self._looking_up >= LOOKING_UP_MAX:
+            raise _no_place()
+        self._looking_up += 1
         try:
-            known = await self._decider.decide(post, read)
+            known = await self._decider.decide(post, partial(self._known_or_free, post=post))
         except KeyInUse:
-            raise Unavailable from None  # not a known key, or not one with an answer
+            raise _no_place() from None  # not a known key, or one whose first request was rolled back
+        finally:
+            self._looking_up -= 1
         if isinstance(known, Pending) and known.current is not None:
             return known.as_result()
         if isinstance(known, Result):
             return known
         raise KeyInUse
+
+    async def _known_or_free(self, connection: AsyncConnection, *, post: Post) -> Decision:
+        known = await self._known(connection, post)
+        if isinstance(known, Pending) and await _is_given_back(connection, known.operation):
+            raise _no_place()  # free for a further attempt, and no room for it here
+        return known
 
     async def _carry_out(
         self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float, patience: Deadline
@@ -406,6 +407,11 @@ async def _is_given_back(connection: AsyncConnection, operation: Operation) -> b
         return False
     latest = await attempts.latest_attempt(connection, operation.id)
     return latest is not None and latest.state is AttemptState.NOT_SENT
+
+
+def _no_place() -> RateLimited:
+    REFUSED.labels("busy").inc()
+    return RateLimited(retry_after_s=1.0)
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

@@ -18,7 +18,6 @@ from api.endpoints import Endpoints
 from api.events import Events
 from api.feed import Feed
 from api.front import Front
-from api.gate import Gate
 from api.health import Health, Probe
 from api.middleware import Envelope
 from api.openapi import document
@@ -47,16 +46,14 @@ def build_app(
     """
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.feed = feed = Feed(runtime)
-    rates = Rates(runtime.redis, runtime.settings)
-    front = Front(runtime, admission, rates)
+    front = Front(runtime, admission, Rates(runtime.redis, runtime.settings))
     deliveries = Deliveries(front, start_job)
     for method, path, handler, description in _routes(front, deliveries, Health(probes), feed):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Gate, runtime=runtime, rates=rates)
-    app.add_middleware(Envelope)  # around the gate: a refusal has its id, too
+    app.add_middleware(Envelope)
     return app
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from api.limits import Place
 from payonce.domain import routing
 from payonce.domain.cards import Card
 from payonce.domain.errors import InvalidRequest, PaymentError
@@ -24,7 +23,6 @@ class Post:
     fingerprint: bytes
     request_id: str
     wait_s: float = 0.0  # `Prefer: wait`
-    place: Place | None = field(default=None, repr=False)  # in this process; None where nobody counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from api.admission import Admission
 from api.auth import Keys
 from api.bodies import read_json
 from api.commands import Post
-from api.limits import Place, away
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
@@ -79,14 +78,13 @@ class Front:
             ),
             request_id=request.state.request_id,
             wait_s=idempotency.wait_s(request.headers),
-            place=_place_of(request),
         )
 
     async def body(
         self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
     ) -> tuple[Caller, B]:
         """Who sent it, and its body. Raises `Problem`; `key` looks at the header before the body is read."""
-        caller = await self.caller(request)
+        caller = await self._charged(request)
         if request.scope["query_string"]:
             raise Problem(
                 "invalid_request",
@@ -95,8 +93,7 @@ class Front:
             )
         if key is not None:
             key(request.headers)
-        with away(_place_of(request)):  # a client that sends slowly holds nobody up
-            members = await read_json(request)
+        members = await read_json(request)
         context = Context(
             mode=caller.mode,
             today=datetime.now(UTC).date(),
@@ -113,11 +110,21 @@ class Front:
 
     async def read(self, request: Request, work: Work[T]) -> T:
         """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`."""
+        await self._charged(request)
         return await self._within(READ_S, request, work)
 
     async def write(self, request: Request, work: Work[T]) -> T:
         """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
+        await self._charged(request)
         return await self._within(READ_S, request, work, tries=1)
+
+    async def _charged(self, request: Request) -> Caller:
+        """Who is calling, with one token less for this request. Raises as `caller` does, and `RateLimited`."""
+        caller = await self.caller(request)
+        if not getattr(request.state, "charged", False):
+            request.state.charged = True
+            await self._rates.charge(caller, reads=request.method in ("GET", "HEAD"))
+        return caller
 
     async def _within(self, seconds: float, request: Request, work: Work[T], *, tries: int = _TRIES) -> T:
         """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
@@ -128,9 +135,7 @@ class Front:
         for left in reversed(range(tries)):
             try:
                 async with self.runtime.database.transaction() as connection:
-                    caller = await self._keys.caller(connection, key_hash)
-                    self._rates.learn(key_hash, caller)
-                    return await work(connection, caller)
+                    return await work(connection, await self._keys.caller(connection, key_hash))
             except StorageUnavailable:
                 if not left:
                     raise
@@ -147,11 +152,6 @@ def path_id(request: Request) -> str:
     if not ID_PATTERN.match(value):
         raise NotFound
     return value
-
-
-def _place_of(request: Request) -> Place | None:
-    """The place that the gate gave it."""
-    return getattr(request.state, "place", None)
 
 
 async def _only_caller(_connection: AsyncConnection, caller: Caller) -> Caller:

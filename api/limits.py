@@ -3,9 +3,9 @@
 More at once than the machine can take makes every payment slow and none faster. So the number follows our own
 time: it grows by one while payments are fast and shrinks by a part when they are not (`AdaptiveLimit`). A request
 that finds no place waits in a room: a burst may drain through it, a queue that does not drain may not stand in it
-(`Trend`). The newest goes first, so that who is let in has waited little while it is not yet clear which of the
-two it is, and who has to be refused is the one that waited longest. Time that the acquirer or the client takes is
-not ours, and whoever waits for them needs no place.
+(`Trend`). In a queue that stands the newest goes first, so that who is let in has waited little while it is not
+yet clear which of the two it is, and who has to be refused is the one that waited longest. Time that the acquirer
+takes is not ours, and whoever waits for it needs no place.
 
 Sources: TCP Vegas (Brakmo and Peterson, 1995: delay, not loss, as the signal), AIMD (Chiu and Jain, 1989), CoDel
 (Nichols and Jacobson, 2012: good and bad queues), and its use for requests with the newest first (Maurer, "Fail
@@ -16,13 +16,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from payonce.connectors.measured import Calls
-from payonce.metrics import ADMISSION_LIMIT, WORKING
+from payonce.metrics import ADMISSION_LIMIT, IN_FLIGHT, WORKING
 
 LIMIT_FLOOR = 4  # a process on its knees still tries so many, and so finds out when it can do more
 LIMIT_START = 6  # a process that has just started is slow
@@ -33,11 +32,14 @@ BACK_OFF = 0.8
 WAITING_MAX = 500
 CALM_WAIT_S = 5.0  # in a burst that drains; what is left of 8 s is for the payment itself
 BUSY_WAIT_S = 0.02  # in overload: long enough for a place that is just getting free
+STANDING_S = 0.25  # who has waited for longer stands in a queue that others may pass
 TICK_S = 0.02
 TREND_S, TREND_ADMITTED = 1.0, 5
 RESERVE = 4  # of so many places one more is there for captures, voids and refunds only
 SLOTS_RESERVE = 10
-WORKING_S_MAX = 8.0  # by then a request only waits
+WORKING_S_MAX = (
+    1.0  # by then a request only waits: for a slow acquirer that another process calls, most likely
+)
 
 Clock = Callable[[], float]
 
@@ -83,48 +85,38 @@ class Trend:
         self.overloaded = False
         self._at, self._waiting, self._admitted, self._refused = now, 0, 0, False
 
-    def look(self, *, waiting: int, admitted: int, refused: bool, now: float) -> None:
-        """Overload begins when as many wait as at the last look, and ends when nobody had to wait for long.
+    def look(self, *, waiting: int, oldest_s: float, admitted: int, refused: bool, now: float) -> None:
+        """Overload begins when a standing queue is no shorter than at the last look, or nobody gets in at all.
 
-        `admitted` counts from the beginning: where nobody was admitted a queue cannot have got shorter.
+        It ends when nobody was refused for a while. `oldest_s` is the longest that anybody has waited: many who
+        each wait a moment are no overload. `admitted` counts from the beginning.
         """
         self._refused |= refused
-        enough = self.overloaded or admitted - self._admitted >= TREND_ADMITTED
-        if now - self._at < TREND_S or not enough:
+        passed_s, moved = now - self._at, admitted - self._admitted
+        stalled = moved == 0 and passed_s >= 2 * TREND_S
+        if passed_s < TREND_S or not (self.overloaded or stalled or moved >= TREND_ADMITTED):
             return
-        self.overloaded = self._refused if self.overloaded else waiting >= self._waiting > 0
+        standing = oldest_s >= STANDING_S and (stalled or waiting >= self._waiting > 0)
+        self.overloaded = self._refused if self.overloaded else standing
         self._at, self._waiting, self._admitted, self._refused = now, waiting, admitted, False
 
 
 class Place:
-    """A request's place. It counts as working unless it is away: waiting for an acquirer or a client."""
+    """A request's place. It counts as working unless it is away: waiting for an acquirer."""
 
-    __slots__ = (
-        "_away",
-        "_away_s",
-        "_away_since",
-        "_places",
-        "_timer",
-        "entered_at",
-        "only_known",
-        "waited_s",
-    )
+    __slots__ = ("_asked", "_away", "_away_s", "_away_since", "_places", "_timer", "entered_at", "waited_s")
 
-    def __init__(self, places: "Places | None", *, entered_at: float, waited_s: float) -> None:
+    def __init__(self, places: "Places", *, entered_at: float, waited_s: float) -> None:
         self.entered_at, self.waited_s = entered_at, waited_s
-        self.only_known = places is None  # may ask what became of its key, and is not admitted
-        self._places = places
+        self._places: Places | None = places
+        self._asked = False  # an acquirer was called in this process
         self._away, self._away_s, self._away_since = 0, 0.0, 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        if places is not None:
-            self._timer = asyncio.get_running_loop().call_later(WORKING_S_MAX, self.call_begun)
+        self._timer = asyncio.get_running_loop().call_later(WORKING_S_MAX, self._step_away)
 
     def call_begun(self) -> None:
-        """From now on it waits for somebody else."""
-        self._away += 1
-        if self._away == 1 and self._places is not None:
-            self._away_since = self._places.now
-            self._places.step_out()
+        """From now on it waits for an acquirer."""
+        self._asked = True
+        self._step_away()
 
     def call_ended(self) -> None:
         """It is back at work."""
@@ -134,50 +126,38 @@ class Place:
             self._places.step_in()
 
     def observed(self) -> None:
-        """The payment was carried out: its own time is what the limit follows."""
-        if self._places is not None:
+        """The payment was carried out: its own time is what the limit follows.
+
+        Not where another process called the acquirer: how long that took nobody knows here.
+        """
+        if self._places is not None and self._asked:
             now = self._places.now
             away_s = self._away_s + (now - self._away_since if self._away else 0.0)
             own_s = now - self.entered_at - away_s
             self._places.limit.observe(own_s, entered_at=self.entered_at, now=now)
 
     def leave(self) -> None:
-        """The place is free. An acquirer's call may go on."""
+        """The place is free; safe to repeat. An acquirer's call may go on."""
         places, self._places = self._places, None
-        if places is not None and self._timer is not None:
+        if places is not None:
             self._timer.cancel()
             places.release(working=not self._away)
 
-
-ONLY_KNOWN: Final = Place(None, entered_at=0.0, waited_s=0.0)
-
-
-def away(place: Place | None) -> AbstractContextManager[None]:
-    """The place waits for somebody else while the block runs."""
-    return nullcontext() if place is None else _away(place)
+    def _step_away(self) -> None:
+        self._away += 1
+        if self._away == 1 and self._places is not None:
+            self._away_since = self._places.now
+            self._places.step_out()
 
 
 @contextmanager
-def carrying_out(place: Place | None, calls: Calls, operation_id: str, *, counts: bool) -> Iterator[None]:
-    """The operation is carried out while the block runs: away while an acquirer is asked, else in our own time.
-
-    It does not count where the client asked to wait: that says nothing of us.
-    """
+def carrying_out(place: Place, calls: Calls, operation_id: str) -> Iterator[None]:
+    """The operation is carried out while the block runs: away while an acquirer is asked, else in our own time."""
     with calls.watched(operation_id, place):
         try:
             yield
         finally:
-            if place is not None and counts:
-                place.observed()
-
-
-@contextmanager
-def _away(place: Place) -> Iterator[None]:
-    place.call_begun()
-    try:
-        yield
-    finally:
-        place.call_ended()
+            place.observed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +202,16 @@ class Places:
             raise
 
     def step_out(self) -> None:
+        """One of those who work waits for an acquirer."""
         self._working -= 1
         self._admit()
 
     def step_in(self) -> None:
+        """One is back, limit or not: what an acquirer said must be recorded."""
         self._working += 1
 
     def release(self, *, working: bool) -> None:
+        """One is gone."""
         self._open -= 1
         self._working -= working
         self._admit()
@@ -238,10 +221,11 @@ class Places:
         return sum(len(queue) for queue in self._room.values())
 
     def _admit(self) -> None:
-        """Whoever waits and fits has a place: changes before creates, and the newest first."""
+        """Whoever waits and fits has a place: changes before creates, in order while the wait is short."""
         for work, queue in self._room.items():
             while queue and self._fits(work):
-                waiting = queue.pop()
+                standing = self.now - queue[0].since >= STANDING_S
+                waiting = queue.pop() if standing else queue.popleft()
                 if not waiting.place.done():  # else its request is gone
                     self._open, self._working = self._open + 1, self._working + 1
                     self._admitted += 1
@@ -249,6 +233,7 @@ class Places:
                     waiting.place.set_result(place)
         ADMISSION_LIMIT.set(self.limit.value)
         WORKING.set(self._working)
+        IN_FLIGHT.set(self._open)
 
     def _fits(self, work: Work) -> bool:
         limit, slots = self.limit.value, self._open_max
@@ -276,7 +261,10 @@ class Places:
                 if not waiting.place.done():
                     waiting.place.set_result(None)
                     refused = True
-        self._trend.look(waiting=self._waiting, admitted=self._admitted, refused=refused, now=now)
+        oldest_s = max((now - queue[0].since for queue in self._room.values() if queue), default=0.0)
+        self._trend.look(
+            waiting=self._waiting, oldest_s=oldest_s, admitted=self._admitted, refused=refused, now=now
+        )
         self._ticking = self._trend.overloaded or self._waiting > 0
         if self._ticking:
             asyncio.get_running_loop().call_later(TICK_S, self._tick)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final, assert_never
 
 from starlette.responses import Response
@@ -246,5 +247,5 @@ def _timed(problem: Problem, *, retry_after_s: float | None = None) -> Problem:
     """The problem with `Retry-After` (RFC 9110 §10.2.3), in whole seconds, where trying again makes sense."""
     seconds = retry_after_s or _RETRY_AFTER_S.get(problem.problem_code)
     if seconds:
-        problem.headers["Retry-After"] = str(max(1, round(seconds)))
+        problem.headers["Retry-After"] = str(max(1, ceil(seconds)))
     return problem

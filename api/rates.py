@@ -14,13 +14,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
+from payonce.metrics import REFUSED
 from payonce.settings import Settings
 from payonce.storage.merchants import Caller
 
@@ -47,7 +48,6 @@ return {given, math.ceil(math.max(0, 1 - tokens) / rate * 1000)}
 
 log = get_logger(__name__)
 
-V = TypeVar("V")
 Clock = Callable[[], float]
 Lease = Callable[[int], Awaitable[tuple[int, float]]]
 """So many tokens at most -> the tokens given, and in how many seconds there is one more."""
@@ -140,7 +140,7 @@ class Purse:
 
 
 class Rates:
-    """The purses of one process. Who presents an API key is known here once it was accepted."""
+    """The purses of one process."""
 
     def __init__(self, redis: Redis, settings: Settings, *, clock: Clock = time.monotonic) -> None:
         self._script: Callable[..., Awaitable[Any]] = redis.register_script(_LEASE)
@@ -149,22 +149,17 @@ class Rates:
             "write": Rate(settings.merchant_writes_per_s, settings.merchant_writes_burst),
             "read": Rate(settings.merchant_reads_per_s, settings.merchant_reads_burst),
         }
-        self._callers: dict[bytes, Caller] = {}
         self._purses: dict[tuple[Caller, str], Purse] = {}
 
-    def learn(self, key_hash: bytes, caller: Caller) -> None:
-        """From now on requests with this API key are charged to the caller, before they are authenticated."""
-        _remember(self._callers, key_hash, caller)
-
-    async def charge(self, key_hash: bytes, *, reads: bool) -> None:
-        """One token was spent. Raises `RateLimited`. The first request of an API key is not charged."""
-        caller = self._callers.get(key_hash)
-        if caller is None:
-            return
+    async def charge(self, caller: Caller, *, reads: bool) -> None:
+        """One token was spent. Raises `RateLimited`."""
         kind = "read" if reads else "write"
-        purse = self._purses.get((caller, kind)) or self._new_purse(caller, kind)
-        _remember(self._purses, (caller, kind), purse)
+        purse = self._purses.pop((caller, kind), None) or self._new_purse(caller, kind)
+        self._purses[caller, kind] = purse  # as the latest
+        if len(self._purses) > MERCHANTS_MAX:
+            del self._purses[next(iter(self._purses))]
         if wait_s := await purse.take():
+            REFUSED.labels("rate").inc()
             raise RateLimited(retry_after_s=wait_s)
 
     def _new_purse(self, caller: Caller, kind: str) -> Purse:
@@ -176,11 +171,3 @@ class Rates:
             return int(given), int(more_after_ms) / 1000
 
         return Purse(rate, self._share, lease, self._clock)
-
-
-def _remember(known: dict[Any, V], key: object, value: V) -> None:
-    """As the latest; the oldest is forgotten when there are too many."""
-    known.pop(key, None)
-    known[key] = value
-    if len(known) > MERCHANTS_MAX:
-        del known[next(iter(known))]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from psycopg import Error as DriverError
+from psycopg import InterfaceError, OperationalError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -101,8 +102,13 @@ def _storage_error(error: Exception, *, committing: bool) -> Exception:
 
 
 def _transient(error: DriverError) -> bool:
-    """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40)."""
-    return error.sqlstate is None or error.sqlstate[:2] in {"08", "57", "53", "55", "40"}
+    """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40).
+
+    Without a state it is the driver's own: of the connection, or of a value that it refuses to send.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, OperationalError | InterfaceError)
+    return error.sqlstate[:2] in {"08", "57", "53", "55", "40"}
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

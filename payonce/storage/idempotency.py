@@ -1,18 +1,18 @@
 """Idempotency keys: the unique row that decides, for ever."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, text, tuple_, update
+from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.storage.statements import Query, Statement, fetch, run, single
-from payonce.storage.tables import api_keys, idempotency_keys
+from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
 SECRET_SHOWN = timedelta(hours=24)  # of a webhook endpoint, in the replay of its creation or rotation
@@ -90,24 +90,6 @@ async def claim_key(connection: AsyncConnection, key: Key) -> bool:
 async def find_key(connection: AsyncConnection, *, merchant_id: str, mode: str, key: str) -> Key | None:
     values = {"merchant_id": merchant_id, "mode": mode, "key": key}
     return await fetch(connection, single(_KEY, values, lambda row: Key(**row)))
-
-
-async def known_keys(
-    connection: AsyncConnection, asked: Collection[tuple[bytes, str]]
-) -> set[tuple[bytes, str]]:
-    """Those of the (API key's hash, idempotency key) that were used before, whatever became of them."""
-    pair = (api_keys.c.key_hash, idempotency_keys.c.key)
-    query = (
-        select(*pair)
-        .join_from(
-            api_keys,
-            idempotency_keys,
-            (idempotency_keys.c.merchant_id == api_keys.c.merchant_id)
-            & (idempotency_keys.c.mode == api_keys.c.mode),
-        )
-        .where(tuple_(*pair).in_(list(asked)))
-    )
-    return {(row[0], row[1]) for row in await connection.execute(query)}
 
 
 async def find_answer(

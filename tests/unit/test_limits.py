@@ -10,6 +10,7 @@ from api.limits import (
     CALM_WAIT_S,
     LIMIT_FLOOR,
     LIMIT_START,
+    STANDING_S,
     TREND_ADMITTED,
     TREND_S,
     WINDOW_S,
@@ -19,7 +20,6 @@ from api.limits import (
     Places,
     Trend,
     Work,
-    away,
 )
 from tests.support.eventually import eventually
 
@@ -95,11 +95,13 @@ def test_the_floor_does_not_exceed_a_small_ceiling() -> None:
     assert limit.value == 2
 
 
-def looks(trend: Trend, lengths: list[int], *, admitted_each: int = TREND_ADMITTED) -> bool:
+def looks(
+    trend: Trend, lengths: list[int], *, admitted_each: int = TREND_ADMITTED, oldest_s: float = STANDING_S
+) -> bool:
     now, admitted = 0.0, 0
     for length in lengths:
         now, admitted = now + TREND_S, admitted + admitted_each
-        trend.look(waiting=length, admitted=admitted, refused=False, now=now)
+        trend.look(waiting=length, oldest_s=oldest_s, admitted=admitted, refused=False, now=now)
     return trend.overloaded
 
 
@@ -112,15 +114,20 @@ def test_a_queue_that_does_not_get_shorter_is_overload() -> None:
     assert looks(Trend(0.0), [10, 40])
 
 
-def test_a_queue_of_which_nobody_was_admitted_says_nothing() -> None:
-    assert not looks(Trend(0.0), [24, 24, 24], admitted_each=0)
+def test_a_queue_in_which_each_waits_a_moment_is_no_overload() -> None:
+    assert not looks(Trend(0.0), [24, 24, 30], oldest_s=STANDING_S / 2)
+
+
+def test_a_queue_of_which_nobody_was_admitted_is_overload_only_after_a_while() -> None:
+    assert not looks(Trend(0.0), [24], admitted_each=0)
+    assert looks(Trend(0.0), [24, 24], admitted_each=0)
 
 
 def test_overload_ends_when_nobody_was_refused_for_a_while() -> None:
     trend = Trend(0.0)
     assert looks(trend, [24, 24])
     for at, refused, overloaded in ((3 * TREND_S, True, True), (4 * TREND_S, False, False)):
-        trend.look(waiting=0, admitted=50, refused=refused, now=at)
+        trend.look(waiting=0, oldest_s=0.0, admitted=50, refused=refused, now=at)
         assert trend.overloaded is overloaded
 
 
@@ -163,17 +170,35 @@ async def test_whoever_leaves_makes_room_for_a_change_first() -> None:
     assert order == ["change", "create"]
 
 
-async def test_the_newest_of_those_who_wait_goes_first() -> None:
-    places = few_places(Clock())
+@pytest.mark.parametrize("standing", [False, True])
+async def test_the_newest_goes_first_where_the_queue_stands(standing: bool) -> None:
+    clock = Clock()
+    places = few_places(clock)
     held = await taken(places, Work.CREATE, 4)
     oldest = asyncio.create_task(places.enter(Work.CREATE))
     await asyncio.sleep(0)
     newest = asyncio.create_task(places.enter(Work.CREATE))
     await asyncio.sleep(0)
+    clock.now += STANDING_S if standing else 0.0
     held[0].leave()
-    assert await newest
-    assert not oldest.done()
-    oldest.cancel()
+    assert await (newest if standing else oldest)
+    assert not (oldest if standing else newest).done()
+    (oldest if standing else newest).cancel()
+
+
+async def test_steady_clients_whose_wait_is_short_are_all_served() -> None:
+    places = Places(AdaptiveLimit(ceiling=4, target_s=0.2), open_max=100)
+
+    async def client() -> int:
+        served = 0
+        for _ in range(40):
+            if (place := await places.enter(Work.CREATE)) is not None:
+                await asyncio.sleep(0.005)
+                place.leave()
+                served += 1
+        return served
+
+    assert await asyncio.gather(*(client() for _ in range(12))) == [40] * 12
 
 
 async def test_who_waits_for_an_acquirer_needs_no_place_but_a_slot() -> None:
@@ -204,9 +229,21 @@ async def test_the_acquirers_time_is_not_ours() -> None:
     places = few_places(clock, limit=20)
     for _ in range(2 * WINDOW_SAMPLES):
         [place] = await taken(places, Work.CREATE, 1)
-        with away(place):
-            clock.now += 5.0
+        place.call_begun()
+        clock.now += 5.0
+        place.call_ended()
         clock.now += 0.01
+        place.observed()
+        place.leave()
+    assert places.limit.value == LIMIT_START
+
+
+async def test_a_place_for_which_no_acquirer_was_asked_here_is_not_observed() -> None:
+    clock = Clock()
+    places = few_places(clock, limit=20)
+    for _ in range(2 * WINDOW_SAMPLES):
+        [place] = await taken(places, Work.CREATE, 1)
+        clock.now += 5.0
         place.observed()
         place.leave()
     assert places.limit.value == LIMIT_START
