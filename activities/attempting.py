@@ -98,7 +98,7 @@ class Attempting:
             self._rights.keep_unsent(request.operation_id, right)
         if isinstance(fact, Unknown) and _overtaken(settlement):
             await self._ask_late(request, right)
-        return after_recording(settlement, connector.capabilities.inquiry, may_retry=True)
+        return after_recording(settlement, connector.capabilities, may_retry=True)
 
     async def _ask_late(self, request: OperationRequest, right: Right) -> None:
         """What this process sent after others had proven the attempt unsent is recorded, if it was approved.
@@ -138,9 +138,9 @@ class Attempting:
         A local run at the owner itself sends to the owner's queue, too: between its look for the right and its
         look at the row, a request of this process may have claimed anew and not granted the right yet.
         """
-        schedule = self._connectors[standing.payment.connector_account].capabilities.inquiry
+        capabilities = self._connectors[standing.payment.connector_account].capabilities
         here = "" if activity.info().is_local else self._rights.owner
-        progress = as_found(standing, schedule, here=here)
+        progress = as_found(standing, capabilities, here=here)
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
         return progress

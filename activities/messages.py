@@ -39,6 +39,8 @@ class Settled:
     sequence: int
     capture_before: datetime | None = None
     pending: OperationRequest | None = None  # a capture or void that is under way
+    watched: str | None = None  # the attempt that the rail may still approve although it said that it expired
+    watch: InquirySchedule | None = None  # when to ask about that
     kind: Literal["settled"] = "settled"
 
 
@@ -49,6 +51,16 @@ class InquiryDue:
     schedule: InquirySchedule
     reason: str
     kind: Literal["inquiry_due"] = "inquiry_due"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionDue:
+    """The customer is to act until then: ask when the acquirer spoke, on this schedule, and when the time is over."""
+
+    until: datetime
+    schedule: InquirySchedule
+    action: str  # `next_action.type`, for the eyes of operators
+    kind: Literal["action_due"] = "action_due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,7 @@ class NothingSent:
 
     reason: str
     may_retry: bool
+    patient: bool = False  # of a create: it needs nothing that lives in memory, so that there is time
     kind: Literal["nothing_sent"] = "nothing_sent"
 
 
@@ -77,5 +90,5 @@ class NotOwner:
     kind: Literal["not_owner"] = "not_owner"
 
 
-Progress = Settled | InquiryDue | ReversalDue | NothingSent | NotOwner
+Progress = Settled | InquiryDue | ActionDue | ReversalDue | NothingSent | NotOwner
 """Where an operation stands after one step."""

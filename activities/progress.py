@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activities.messages import (
+    ActionDue,
     InquiryDue,
     NothingSent,
     NotOwner,
@@ -14,11 +16,13 @@ from activities.messages import (
     Settled,
 )
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
-from payonce.domain.schedules import InquirySchedule
 
 if TYPE_CHECKING:
     from payonce.claims import Standing
+    from payonce.connectors.base import Capabilities
+    from payonce.domain.operations import Attempt
     from payonce.domain.settlement import Settlement
 
 
@@ -38,30 +42,51 @@ def settled(payment: Payment) -> Settled:
     )
 
 
-def after_recording(settlement: Settlement, schedule: InquirySchedule, *, may_retry: bool) -> Progress:
+def after_recording(settlement: Settlement, capabilities: Capabilities, *, may_retry: bool) -> Progress:
     """What follows from what was recorded."""
     attempt = settlement.attempt
     if settlement.operation.status is not OperationStatus.PENDING or attempt is None:
-        return settled(settlement.payment)
-    match attempt.state:
-        case AttemptState.NOT_SENT:
-            return NothingSent("not_sent", may_retry)
-        case AttemptState.REVERSING:
-            return ReversalDue(schedule, "amount_mismatch")
-        case _:
-            return InquiryDue(schedule, attempt.state)
+        return _done(settlement.payment, attempt, capabilities)
+    return _standing_at(attempt, settlement.payment, capabilities, may_retry=may_retry)
 
 
-def as_found(standing: Standing, schedule: InquirySchedule, *, here: str) -> Progress:
+def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Progress:
     """What a run that may not send makes of what it found; `here` is this process's owner id."""
     operation, attempt = standing.operation, standing.attempt
     if operation.status is not OperationStatus.PENDING:
-        return settled(standing.payment)
-    if attempt is None or attempt.state is AttemptState.NOT_SENT:
-        return NothingSent("not_sent", may_retry=operation.kind is not OperationKind.AUTHORIZE)
-    if attempt.state is AttemptState.REVERSING:
-        return ReversalDue(schedule, "amount_mismatch")
-    holds_card = operation.kind is OperationKind.AUTHORIZE
-    if holds_card and attempt.owner != here and standing.owner_may_send:
+        return _done(standing.payment, attempt, capabilities)
+    if standing.abandons:
+        return ReversalDue(capabilities.inquiry, "abandoned")
+    create = operation.kind is OperationKind.AUTHORIZE
+    may_retry = not (create and capabilities.data_in_memory)
+    if attempt is None:
+        return NothingSent("not_sent", may_retry, patient=create and may_retry)
+    if create and attempt.owner != here and standing.owner_may_send:
         return NotOwner(attempt.owner)
-    return InquiryDue(schedule, attempt.state)
+    return _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)
+
+
+def _done(payment: Payment, attempt: Attempt | None, capabilities: Capabilities) -> Settled:
+    """The outcome; what the rail let expire is watched for a success that comes late."""
+    done = settled(payment)
+    if attempt is None or attempt.failure_code != FailureCode.PAYMENT_TIMED_OUT:
+        return done
+    return replace(done, watched=attempt.reference, watch=capabilities.late_inquiry)
+
+
+def _standing_at(
+    attempt: Attempt, payment: Payment, capabilities: Capabilities, *, may_retry: bool
+) -> Progress:
+    """What follows for a pending operation from the state of its latest attempt."""
+    match attempt.state:
+        case AttemptState.NOT_SENT:
+            create = attempt.kind is OperationKind.AUTHORIZE
+            patient = create and may_retry and not capabilities.data_in_memory
+            return NothingSent("not_sent", may_retry, patient)
+        case AttemptState.REVERSING:
+            return ReversalDue(capabilities.inquiry, "abandoned" if attempt.abandoned else "amount_mismatch")
+        case AttemptState.WAITING if attempt.act_before is not None:
+            action = str((payment.next_action or {}).get("type"))
+            return ActionDue(attempt.act_before, capabilities.action_inquiry, action)
+        case _:
+            return InquiryDue(capabilities.inquiry, attempt.state)

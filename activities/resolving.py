@@ -12,13 +12,14 @@ from activities.messages import InquiryDue, OperationRequest, Progress, Reversal
 from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Fact, FailureCode, NotProcessed
+from payonce.domain.outcomes import Fact, FailureCode, NotProcessed, Unknown
 
 if TYPE_CHECKING:
     from payonce.cases import Cases
     from payonce.claims import Standing
     from payonce.connectors.base import Connector
     from payonce.domain.operations import Attempt
+    from payonce.domain.schedules import InquirySchedule
     from payonce.storage.recording import Recorder
 
 
@@ -37,38 +38,79 @@ class Resolving:
         standing = await self._cases.standing(request.subject)
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
-        progress = as_found(standing, schedule, here="")
+        progress = as_found(standing, connector.capabilities, here="")
         attempt = standing.attempt
-        if attempt is None or progress.kind != "inquiry_due":
+        if attempt is None or progress.kind not in ("inquiry_due", "action_due"):
             return progress  # while its owner may still send, that one is asked again
-        await self._recorder.defer(request.subject)
+        if progress.kind == "inquiry_due":
+            await self._recorder.defer(request.subject)
+        return await self._ask(request, standing, attempt, schedule)
+
+    async def _ask(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, schedule: InquirySchedule
+    ) -> Progress:
+        """What the acquirer says about the attempt is recorded, and what follows from that."""
+        connector = self._connector(standing)
         try:
             found = await connector.inquire(self._cases.call(standing, attempt))
         except ConnectorError as error:
-            return InquiryDue(schedule, error.code)
+            return await self._unanswered(request, standing, attempt, error.code)
         if found.kind != "not_found":
             return await self._record(request, standing, attempt, found)
+        if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
+            return await self._unanswered(request, standing, attempt, "not_found")
         if standing.now < self._cases.unanswered_until(attempt, connector.capabilities):
             return InquiryDue(schedule, "not_found_yet")
         if connector.capabilities.reversal_by_reference:
             return ReversalDue(schedule, "not_found")
-        return await self._record(request, standing, attempt, NotProcessed(_unprocessed(standing)))
+        return await self._record(request, standing, attempt, NotProcessed(self._unprocessed(standing)))
+
+    async def _unanswered(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, reason: str
+    ) -> Progress:
+        """The acquirer did not say anything; where a customer's time to act went by meanwhile, that counts."""
+        if attempt.state is AttemptState.WAITING:
+            return await self._record(request, standing, attempt, Unknown(reason))
+        return InquiryDue(self._connector(standing).capabilities.inquiry, reason)
+
+    @activity.defn
+    @heartbeating
+    async def hear(self, request: OperationRequest, reference: str) -> Progress:
+        """The acquirer, which spoke of the attempt with this reference, was asked, and its word is recorded.
+
+        Whatever is known of the operation: this is how a success after its failure is noticed. Safe to repeat.
+        """
+        standing, attempt = await self._cases.of_reference(request.subject, reference)
+        connector = self._connectors[attempt.connector_account]
+        try:
+            found = await connector.inquire(self._cases.call(standing, attempt))
+        except ConnectorError as error:
+            return InquiryDue(connector.capabilities.inquiry, error.code)
+        if found.kind == "not_found" or found.kind in ("pending", "action_required"):
+            return settled(standing.payment)  # nothing definite: whoever waits for an outcome asks again
+        return await self._record(request, standing, attempt, found)
 
     @activity.defn
     @heartbeating
     async def reverse(self, request: OperationRequest) -> Progress:
         """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
         standing = await self._cases.standing(request.subject)
+        if standing.abandons:  # what was to be paid is undone by the reference it was asked for with
+            asked = OperationRequest(request.payment_id, request.payment_id, OperationKind.AUTHORIZE)
+            return await self._reverse(asked, await self._cases.standing(asked.subject))
+        return await self._reverse(request, standing)
+
+    async def _reverse(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
-        schedule = connector.capabilities.inquiry
+        capabilities, schedule = connector.capabilities, connector.capabilities.inquiry
         attempt = standing.attempt
         if attempt is None or standing.operation.status is not OperationStatus.PENDING:
-            return as_found(standing, schedule, here="")
-        if not connector.capabilities.reversal_by_reference:
+            return as_found(standing, capabilities, here="")
+        if not capabilities.reversal_by_reference:
             await self._recorder.review(request.subject, reason="not_reversible")
             return ReversalDue(schedule, "not_reversible")
         if attempt.state is not AttemptState.REVERSING and not await self._begin_reversal(request, standing):
-            return as_found(await self._cases.standing(request.subject), schedule, here="")
+            return as_found(await self._cases.standing(request.subject), capabilities, here="")
         try:
             reversed_ = await connector.reverse(self._cases.call(standing, attempt))
         except ConnectorError as error:
@@ -106,8 +148,7 @@ class Resolving:
         A create that nobody was told about with 202 is left as it is instead: its key may go on.
         """
         standing = await self._cases.standing(request.subject)
-        schedule = self._connector(standing).capabilities.inquiry
-        progress = as_found(standing, schedule, here="")
+        progress = as_found(standing, self._connector(standing).capabilities, here="")
         told = standing.operation.deferred_at is not None
         if progress.kind != "nothing_sent" or (request.kind is OperationKind.AUTHORIZE and not told):
             return progress
@@ -124,7 +165,7 @@ class Resolving:
         attempt, capabilities = standing.attempt, self._connector(standing).capabilities
         if attempt is None or standing.now < self._cases.unanswered_until(attempt, capabilities):
             return False
-        return await self._recorder.begin_reversal(request.subject, code=_unprocessed(standing))
+        return await self._recorder.begin_reversal(request.subject, code=self._unprocessed(standing))
 
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
@@ -136,16 +177,16 @@ class Resolving:
             fact=fact,
             reversible=capabilities.reversal_by_reference,
         )
-        return after_recording(settlement, capabilities.inquiry, may_retry=False)
+        return after_recording(settlement, capabilities, may_retry=False)
+
+    def _unprocessed(self, standing: Standing) -> FailureCode:
+        """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
+        attempt, kind = standing.attempt, standing.operation.kind
+        secret = kind is OperationKind.AUTHORIZE and self._connector(standing).capabilities.data_in_memory
+        lost = secret and attempt is not None and attempt.state is AttemptState.CLAIMED
+        return FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED
 
     def _connector(self, standing: Standing) -> Connector:
         """Always the account on the attempt's row."""
         attempt, payment = standing.attempt, standing.payment
         return self._connectors[attempt.connector_account if attempt else payment.connector_account]
-
-
-def _unprocessed(standing: Standing) -> FailureCode:
-    """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
-    attempt, kind = standing.attempt, standing.operation.kind
-    lost = kind is OperationKind.AUTHORIZE and attempt is not None and attempt.state is AttemptState.CLAIMED
-    return FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED

@@ -21,6 +21,7 @@ from api.commands import (
     NewPayment,
     Post,
     check_current,
+    check_split,
     key_row,
     operation_row,
     payment_row,
@@ -41,7 +42,6 @@ from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
 from payonce.domain import operations as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
-from payonce.domain.cards import Card
 from payonce.domain.errors import IdempotencyMismatch, NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
@@ -85,10 +85,10 @@ class Admission:
             if await idempotency.claim_key(connection, key):
                 check_current(new.card)  # after the key: a replay comes even when the card is over by now
                 payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
-                return await self._insert_create(connection, post, payment, new.card, deadline)
+                return await self._insert_create(connection, post, payment, new, deadline)
             known = await self._known(connection, post)
             if isinstance(known, Pending):
-                return await self._retry_create(connection, known, new.card, deadline)
+                return await self._retry_create(connection, known, new, deadline)
             return known
 
         async def dispatch(admitted: Admitted) -> None:
@@ -103,12 +103,14 @@ class Admission:
             mode=post.caller.mode,
             method=new.method,
             currency=new.currency,
+            capture_method=new.capture_method,
         )
 
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
         """Captures all that is capturable, or part of it; `final` releases the rest."""
 
         async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
+            check_split(self._runtime.capabilities.get(payment.connector_account), final=final)
             amount = rules.admit_capture(payment, amount_minor=amount_minor, now=datetime.now(UTC))
             return await self._reserve(
                 connection, post, payment, kind=OperationKind.CAPTURE, amount_minor=amount, final=final
@@ -121,6 +123,8 @@ class Admission:
 
         async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
             amount = rules.admit_void(payment)
+            if payment.status is PaymentStatus.REQUIRES_ACTION:
+                await attempts.abandon(connection, payment)
             return await self._reserve(
                 connection, post, payment, kind=OperationKind.VOID, amount_minor=amount, reason=reason
             )
@@ -278,7 +282,7 @@ class Admission:
         return answered
 
     async def _insert_create(
-        self, connection: AsyncConnection, post: Post, payment: Payment, card: Card, deadline: float
+        self, connection: AsyncConnection, post: Post, payment: Payment, new: NewPayment, deadline: float
     ) -> Admitted:
         operation = operation_row(
             post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
@@ -288,11 +292,11 @@ class Admission:
             await payments.insert_operation(
                 connection, operation, sweep_at=operation.created_at + SWEEP_AFTER
             )
-            right = await self._claim(connection, payment, operation, card, number=1, deadline=deadline)
+            right = await self._claim(connection, payment, operation, new, number=1, deadline=deadline)
         return Admitted(payment, operation, right)
 
     async def _retry_create(
-        self, connection: AsyncConnection, known: Pending, card: Card, deadline: float
+        self, connection: AsyncConnection, known: Pending, new: NewPayment, deadline: float
     ) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
         payment = await payments.lock_payment(connection, known.operation.payment_id)
@@ -304,7 +308,7 @@ class Admission:
         if not given_back or operation.status is not OperationStatus.PENDING:
             return replace(known, current=current_view(payment, operation))
         right = await self._claim(
-            connection, payment, operation, card, number=latest.number + 1, deadline=deadline
+            connection, payment, operation, new, number=latest.number + 1, deadline=deadline
         )
         return Admitted(payment, operation, right, retried=True)
 
@@ -313,7 +317,7 @@ class Admission:
         connection: AsyncConnection,
         payment: Payment,
         operation: Operation,
-        card: Card,
+        new: NewPayment,
         *,
         number: int,
         deadline: float,
@@ -328,7 +332,8 @@ class Admission:
             token=random_id("run"),
         )
         call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
-        return Right(replace(call, card=card), number, payment.connector_account, deadline)
+        call = replace(call, card=new.card, network_token=new.network_token)
+        return Right(call, number, payment.connector_account, deadline)
 
     async def _admit_change(
         self, connection: AsyncConnection, post: Post, key: Key, payment_id: str, admit: Admit

@@ -11,6 +11,8 @@ from starlette.routing import Match
 
 from api import operations, webhook_operations
 from api.admission import Admission
+from api.callbacks import Callbacks
+from api.codes import Codes
 from api.deliveries import Deliveries, StartJob
 from api.describing import Description
 from api.docs import page
@@ -30,6 +32,7 @@ from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
+from workers.callbacks import Inbox
 
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -38,7 +41,11 @@ log = get_logger(__name__)
 
 
 def build_app(
-    runtime: Runtime, admission: Admission, probes: Mapping[str, Probe], start_job: StartJob | None = None
+    runtime: Runtime,
+    admission: Admission,
+    probes: Mapping[str, Probe],
+    inbox: Inbox,
+    start_job: StartJob | None = None,
 ) -> FastAPI:
     """The API over these collaborators; `probes` ask each dependency whether it is there.
 
@@ -47,8 +54,8 @@ def build_app(
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.feed = feed = Feed(runtime)
     front = Front(runtime, admission, Rates(runtime.redis, runtime.settings))
-    deliveries = Deliveries(front, start_job)
-    for method, path, handler, description in _routes(front, deliveries, Health(probes), feed):
+    routes = _routes(front, Deliveries(front, start_job), Health(probes), feed)
+    for method, path, handler, description in routes + _routes_without_key(runtime, inbox):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
@@ -90,6 +97,19 @@ def _routes(
         ("GET", "/livez", health.livez, operations.LIVEZ),
         ("GET", "/readyz", health.readyz, operations.READYZ),
         ("GET", "/metrics", health.metrics, operations.METRICS),
+    ]
+
+
+def _routes_without_key(runtime: Runtime, inbox: Inbox) -> list[tuple[str, str, Handler, Description]]:
+    """For acquirers, whose signature says who they are, and for customers, who know the payment's id."""
+    return [
+        (
+            "POST",
+            "/v1/connectors/{name}/callbacks",
+            Callbacks(runtime, inbox).receive,
+            operations.RECEIVE_CALLBACK,
+        ),
+        ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),
     ]
 
 

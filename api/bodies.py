@@ -26,7 +26,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     if "content-encoding" in request.headers:
         raise Problem("unsupported_media_type", "A body with a Content-Encoding is not accepted.")
     declared = _check_media_type(request.headers.getlist("content-type"))
-    raw = await _read(request)
+    raw = await read_bytes(request)
     if not raw:
         return {}
     if not declared:
@@ -65,7 +65,7 @@ def _check_media_type(values: list[str]) -> bool:
     return True
 
 
-async def _read(request: Request) -> bytes:
+async def read_bytes(request: Request) -> bytes:
     """The whole body, counted as it arrives: a chunked one has no Content-Length to look at."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > BODY_BYTES_MAX:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from payonce.connectors.base import Capabilities
 from payonce.domain import routing
-from payonce.domain.cards import Card
+from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
@@ -26,15 +27,26 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PaidWith:
+    """A payment method as understood: what it is for routing, what the API shows, what only memory may hold."""
+
+    method: str  # "card", "upi.qr", "wallet.paytm", …
+    shown: Mapping[str, Any]
+    card: Card | None = field(default=None, repr=False)
+    network_token: NetworkToken | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewPayment:
     """A create as validated; the card exists here and in the right to send, nowhere else."""
 
     amount_minor: int
     currency: str
     capture_method: str
-    card: Card = field(repr=False)
+    card: Card | None = field(default=None, repr=False)
+    network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any]  # as the API shows it
-    method: str = "card"
+    method: str = "card"  # for routing: "card", "upi.qr", "wallet.paytm", …
     merchant_reference: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -117,9 +129,17 @@ def operation_row(
     )
 
 
-def check_current(card: Card) -> None:
+def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
+    """Raises `InvalidRequest` for a capture that others are to follow, where the rail takes only one."""
+    if not final and capabilities is not None and not capabilities.split_capture:
+        raise InvalidRequest(
+            "This payment can be captured once only.", pointer="/final", code="capture_method_not_supported"
+        )
+
+
+def check_current(card: Card | None) -> None:
     """Raises `InvalidRequest` for a card whose month is over; nothing is sent then."""
-    if card.expired(datetime.now(UTC).date()):
+    if card is not None and card.expired(datetime.now(UTC).date()):
         raise InvalidRequest(
             "The card's month is over.", pointer="/payment_method/card/exp_year", code="card_expired"
         )

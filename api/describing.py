@@ -112,7 +112,8 @@ class Description:
     body_required: bool = True
     parameters: tuple[Schema, ...] = ()
     public: bool = False
-    media_type: str = JSON
+    any_body: bool = False  # JSON whose members somebody else defines
+    media_types: tuple[str, ...] = ()  # of the good answers, where they are not JSON
 
     def for_fastapi(self) -> dict[str, Any]:
         """The keywords of a FastAPI route."""
@@ -133,7 +134,7 @@ class Description:
             status: {
                 "description": text,
                 "headers": _headers(status, key=self._replayed(status)),
-                **({} if schema is None else {"content": {self.media_type: {"schema": schema}}}),
+                **self._content(schema),
             }
             for status, (text, schema) in self.answers.items()
         }
@@ -143,6 +144,12 @@ class Description:
         if OPTIONAL_KEY in self.parameters:
             return True
         return IDEMPOTENCY_KEY in self.parameters and status != ACCEPTED
+    def _content(self, schema: Schema | None) -> dict[str, Any]:
+        if self.media_types:
+            return {
+                "content": {media_type: {"schema": {"type": "string"}} for media_type in self.media_types}
+            }
+        return {} if schema is None else {"content": {JSON: {"schema": schema}}}
 
     def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
         codes = sorted(set(self.codes) | (set() if self.public else {"internal_error"}), key=_by_status)
@@ -155,6 +162,8 @@ class Description:
             if self.example:
                 content["example"] = dict(self.example)
             extra["requestBody"] = {"required": self.body_required, "content": {JSON: content}}
+        if self.any_body:
+            extra["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
         extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}]
         return extra
 

@@ -18,6 +18,7 @@ from api.protocol import LimitedProtocol
 from payonce import logging
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
+from workers.callbacks import Inbox
 from workers.temporal import serving_api
 from workers.webhook_dispatch import WebhookDispatcher
 
@@ -38,12 +39,15 @@ async def serve(settings: Settings) -> None:
             serving_api(runtime) as temporal,
         ):
             start_job = WebhookDispatcher(temporal).start_job
-            app = build_app(runtime, Admission(runtime, temporal), probes_of(runtime, temporal), start_job)
+            inbox = Inbox(runtime, temporal)
+            probes = probes_of(runtime, temporal)
+            app = build_app(runtime, Admission(runtime, temporal), probes, inbox, start_job)
             server = server_for(app)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
             log.info("api_listening", host=settings.api_host, port=listener.getsockname()[1])
             await server.serve([listener])
+            await inbox.drain()
 
 
 def server_for(app: FastAPI) -> "Server":

@@ -91,11 +91,12 @@ CAPTURE_PAYMENT = Description(
     id="capturePayment",
     tag="Payments",
     summary="Capture all that is capturable, or part of it",
-    text="`final: false` keeps the rest capturable. One capture or void runs at a time.",
+    text="`final: false` keeps the rest capturable; not every rail does. One capture or void runs at a time.",
     answers=_CHANGED,
     codes=(
         *KEY_CODES,
         *("not_found", "payment_not_capturable", "operation_in_progress", "amount_too_large"),
+        "capture_method_not_supported",
         *("payment_declined", "payment_failed"),
     ),
     body=schemas.CreateCapture,
@@ -106,7 +107,8 @@ CAPTURE_PAYMENT = Description(
 VOID_PAYMENT = Description(
     id="voidPayment",
     tag="Payments",
-    summary="Release what is authorized and not captured",
+    summary="Release what is authorized and not captured, or abandon what the customer has not paid yet",
+    text="A payment that `requires_action` becomes `voided`; a success that comes later is reversed.",
     answers=_CHANGED,
     codes=(
         *KEY_CODES,
@@ -204,6 +206,44 @@ REDELIVER_EVENT = Description(
     body_required=False,
     example={"endpoint": "we_a3dinbqwy3dpovxhi5dpmfzxg"},
     parameters=(ID_IN_PATH, *POST_ONCE),
+)
+SHOW_QR_CODE = Description(
+    id="showPaymentQrCode",
+    tag="Payments",
+    summary="The QR code of a `upi_qr` payment, as an image",
+    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more.",
+    answers={OK: ("The image", None)},
+    codes=("not_found", "unavailable", "internal_error"),
+    parameters=(_ID_IN_PATH,),
+    public=True,
+    media_types=("image/svg+xml", "image/png"),
+)
+RECEIVE_CALLBACK = Description(
+    id="receiveCallback",
+    tag="Connectors",
+    summary="An acquirer tells what happened to a payment",
+    text="Signed by the acquirer over the raw bytes. It moves no money: it makes payonce ask the acquirer. One that"
+    " is known already changes nothing.",
+    answers={OK: ("It is in the inbox", None)},
+    codes=(
+        "callback_invalid",
+        "not_found",
+        "body_too_large",
+        "request_timeout",
+        "unavailable",
+        "internal_error",
+    ),
+    any_body=True,
+    parameters=(
+        {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "description": "The connector's name",
+        },
+    ),
+    public=True,
 )
 LIVEZ = Description(
     id="livez",

@@ -160,7 +160,7 @@ class Outcomes:
             found, latest = await within(within_s, self._read(operation))
         except (StorageUnavailable, CommitUnknown):
             return None
-        if right and latest and latest.state is AttemptState.NOT_SENT:
+        if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(right):
             tried = latest.number - right.attempt + 1
             if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
                 raise Unavailable
@@ -180,10 +180,14 @@ class Outcomes:
         return Result(answer=None, current=current, location=location, replayed=False), latest
 
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
-        """A create whose right nobody took is given back. Raises `Unavailable` then."""
+        """A create whose right nobody took is given back. Raises `Unavailable` then.
+
+        Where all that its attempt needs is in Postgres it goes on by itself: any run may claim the next one.
+        """
         if right is not None and self._runtime.rights.withdraw(operation.id, right):
             await self.release(operation, right)
-            raise Unavailable
+            if self._in_memory(right):
+                raise Unavailable
 
     async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
@@ -192,7 +196,12 @@ class Outcomes:
         """
         if right is not None and self._runtime.rights.lapse(operation.id, right):
             await self.release(operation, right)
-            raise Unavailable
+            if self._in_memory(right):
+                raise Unavailable
+
+    def _in_memory(self, right: Right) -> bool:
+        """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
+        return self._runtime.capabilities[right.connector_account].data_in_memory
 
     async def release(self, operation: Operation, right: Right) -> None:
         """The claim goes back, provably unsent; where that cannot be committed it goes through inquiry."""

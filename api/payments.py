@@ -12,9 +12,9 @@ from api.commands import NewPayment
 from api.front import Front, path_id
 from api.lists import Listing, Page, created_between, fetch, list_response, one_of, read_query
 from api.replies import reply, shown
-from api.schemas import CardMethod, CreateCapture, CreatePayment, CreateVoid
+from api.schemas import CreateCapture, CreatePayment, CreateVoid
 from payonce.domain.answers import encode, payment_view
-from payonce.domain.errors import InvalidRequest, NotFound
+from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.merchants import Caller
 from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
@@ -31,7 +31,9 @@ class Payments:
 
     async def create(self, request: Request) -> Response:
         post, body = await self._front.post(request, CreatePayment)
-        return reply(await self._front.admission.create_payment(post, new_payment(body)))
+        return reply(
+            await self._front.admission.create_payment(post, new_payment(body, mode=post.caller.mode))
+        )
 
     async def capture(self, request: Request) -> Response:
         payment_id = path_id(request)
@@ -87,30 +89,17 @@ async def payment_of(connection: AsyncConnection, caller: Caller, payment_id: st
     return payment
 
 
-def new_payment(body: CreatePayment) -> NewPayment:
+def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
     """The body as admission takes it. Raises `InvalidRequest` for what cannot be paid with here."""
-    method = body.payment_method
-    if not isinstance(method, CardMethod):
-        raise InvalidRequest(
-            f"Payments by {method.type} are not possible here.",
-            pointer="/payment_method/type",
-            code="payment_method_not_supported",
-        )
-    if method.card is None:
-        raise InvalidRequest("There is no such payment method.", pointer="/payment_method/token")
-    card = method.card.card()
-    visible = {
-        "brand": card.brand,
-        "last4": card.last4,
-        "exp_month": card.exp_month,
-        "exp_year": card.exp_year,
-    }
+    paid_with = body.payment_method.paid_with(mode)
     return NewPayment(
         amount_minor=body.amount,
         currency=body.currency,
         capture_method=body.capture_method,
-        card=card,
-        payment_method={"type": "card", "card": visible},
+        method=paid_with.method,
+        card=paid_with.card,
+        network_token=paid_with.network_token,
+        payment_method=paid_with.shown,
         merchant_reference=body.merchant_reference,
         description=body.description,
         metadata=body.metadata,

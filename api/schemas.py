@@ -26,10 +26,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from api.commands import PaidWith
 from api.currencies import CURRENCIES
 from api.times import read_time
 from payonce.connectors.sandbox_card import parse_faults
+from payonce import device_tokens
+from payonce.connectors.sandbox import VPAS, parse_faults
 from payonce.domain import cards
+from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
@@ -61,7 +65,7 @@ EventType = Literal[
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
-_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9.-]{1,63}")
+_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}")
 _URL_CHARACTERS: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -96,6 +100,8 @@ def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str,
             parse_faults(metadata[SANDBOX_FAULT])
         except ValueError:
             raise _mistake("must name faults that exist", at=SANDBOX_FAULT) from None
+    if metadata.get(SANDBOX_VPA, VPAS[0]) not in VPAS:
+        raise _mistake(f"must be one of {', '.join(VPAS)}", at=SANDBOX_VPA)
     return metadata
 
 
@@ -173,6 +179,19 @@ class CardMethod(Body):
             raise _mistake("belongs into the card", at="cvc")
         return self
 
+    def paid_with(self, _mode: str) -> PaidWith:
+        """The card, which lives in memory only. Raises `InvalidRequest`."""
+        if self.card is None:
+            raise InvalidRequest("There is no such payment method.", pointer="/payment_method/token")
+        card = self.card.card()
+        shown = {
+            "brand": card.brand,
+            "last4": card.last4,
+            "exp_month": card.exp_month,
+            "exp_year": card.exp_year,
+        }
+        return PaidWith(method="card", shown={"type": "card", "card": shown}, card=card)
+
 
 class Upi(Body):
     """How the customer pays with UPI."""
@@ -195,8 +214,15 @@ class Upi(Body):
 
 
 class UpiMethod(Body):
+    """The customer pays in a UPI app; it takes INR and captures at once."""
+
     type: Literal["upi"]
     upi: Upi
+
+    def paid_with(self, _mode: str) -> PaidWith:
+        """All of it may be kept; `rrn` comes with the approval, and so does the payer's address."""
+        shown = {"flow": self.upi.flow, "vpa": self.upi.vpa, "rrn": None}
+        return PaidWith(method=f"upi.{self.upi.flow}", shown={"type": "upi", "upi": shown})
 
 
 class Wallet(Body):
@@ -207,14 +233,30 @@ class Wallet(Body):
 
     @model_validator(mode="after")
     def _device_wallets_have_tokens(self) -> "Wallet":
-        if self.provider in ("apple_pay", "google_pay") and not self.token:
+        device = self.provider in device_tokens.PROVIDERS
+        if device and not self.token:
             raise _mistake("is required for this provider", at="token")
+        if not device and self.token is not None:
+            raise _mistake("is not for this provider", at="token")
         return self
 
 
 class WalletMethod(Body):
+    """Apple Pay and Google Pay give a token on the device; the others have a page of their own."""
+
     type: Literal["wallet"]
     wallet: Wallet
+
+    def paid_with(self, mode: str) -> PaidWith:
+        """A device's token stands for a card, and lives in memory only. Raises `InvalidRequest`."""
+        provider = self.wallet.provider
+        method = f"wallet.{provider}"
+        shown: dict[str, str] = {"provider": provider}
+        if provider not in device_tokens.PROVIDERS or self.wallet.token is None:
+            return PaidWith(method=method, shown={"type": "wallet", "wallet": shown})
+        token = device_tokens.read(self.wallet.token, provider=provider, mode=mode)
+        shown |= {"brand": token.brand, "last4": token.last4}
+        return PaidWith(method=method, shown={"type": "wallet", "wallet": shown}, network_token=token)
 
 
 class Customer(Body):

@@ -55,7 +55,7 @@ STREAM_EVENTS: Final = Description(
     f" the last id. A merchant has {FOLLOWERS_PER_MERCHANT_MAX} streams in each mode and process, and all"
     f" merchants together {FOLLOWERS_MAX}.",
     answers={OK: ("Events, as they come", {"type": "string"})},
-    media_type=MEDIA_TYPE,
+    media_types=(MEDIA_TYPE,),
     codes=("invalid_request", "rate_limited", *READ_CODES),
     parameters=(
         {

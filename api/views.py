@@ -4,7 +4,7 @@ The bytes come from `payonce.domain.answers`; a test holds the two together.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,9 +34,53 @@ class CardView(View):
     exp_year: int = Field(examples=[2030])
 
 
-class PaymentMethodView(View):
+class CardMethodView(View):
     type: Literal["card"]
     card: CardView
+
+
+class UpiView(View):
+    """What is shown of a UPI payment; `rrn` and the payer's `vpa` come with the approval."""
+
+    flow: Literal["intent", "qr", "collect"]
+    vpa: str | None = Field(examples=["success@upi"])
+    rrn: str | None = Field(examples=["633112345678"], description="The rail's own reference")
+
+
+class UpiMethodView(View):
+    type: Literal["upi"]
+    upi: UpiView
+
+
+class WalletView(View):
+    """What is shown of a wallet; a device wallet shows the card behind its token."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    provider: Literal["apple_pay", "google_pay", "paytm", "phonepe"]
+    brand: str | None = None
+    last4: str | None = None
+
+
+class WalletMethodView(View):
+    type: Literal["wallet"]
+    wallet: WalletView
+
+
+PaymentMethodView = Annotated[CardMethodView | UpiMethodView | WalletMethodView, Field(discriminator="type")]
+
+
+class NextActionView(View):
+    """What the customer has to do. `url` opens the app or the page; a QR code holds it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    type: Literal["redirect", "upi_intent", "upi_qr", "upi_collect"]
+    url: str | None = Field(default=None, description="Not with `upi_collect`")
+    image_url: str | None = Field(default=None, description="The code as an image, with `upi_qr`")
+    vpa: str | None = Field(default=None, description="Who was asked, with `upi_collect`")
+    expires_at: datetime
+    sandbox_url: str | None = Field(default=None, description="In test mode: where to play the customer")
 
 
 class CustomerView(View):
@@ -101,7 +145,7 @@ class PaymentView(View):
     connector: str = Field(examples=["sandbox_card"])
     connector_reference: str | None
     capture_before: datetime | None = Field(description="Until 5 minutes before this time captures are taken")
-    next_action: dict[str, Any] | None
+    next_action: NextActionView | None
     pending_operation: PendingOperationView | None
     review: ReviewView | None
     last_error: LastErrorView | None
@@ -110,10 +154,18 @@ class PaymentView(View):
     sequence: int = Field(description="Of the payment's latest event; its refunds' events count in it")
 
 
+class RailView(View):
+    """The rail's own reference, which banks trace a refund by."""
+
+    rrn: str = Field(examples=["633112345678"])
+
+
 class RefundView(View):
     """A refund. A pending one holds its amount; a failed one gives it back."""
 
-    model_config = ConfigDict(title="Refund")
+    model_config = ConfigDict(
+        title="Refund", extra="forbid", json_schema_serialization_defaults_required=False
+    )
 
     id: str = Field(examples=["re_a3dinbqwy3dpovxhi5dpmfzxg"])
     object: Literal["refund"]
@@ -127,6 +179,7 @@ class RefundView(View):
     last_error: LastErrorView | None
     created_at: datetime
     updated_at: datetime
+    upi: RailView | None = Field(default=None, description="Of a UPI refund, once it succeeded")
 
 
 class EndpointView(View):

@@ -33,6 +33,7 @@ SEARCH_ATTRIBUTES = {
     "Currency": "Keyword",
     "AmountMinor": "Int",
     "EndpointId": "Keyword",
+    "WaitingUntil": "Datetime",
 }
 
 

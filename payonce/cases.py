@@ -36,6 +36,15 @@ class Cases:
         async with self._database.transaction() as connection:
             return await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
 
+    async def of_reference(self, subject: Subject, reference: str) -> tuple[Standing, Attempt]:
+        """How the operation stands now, and its attempt with this reference of ours. Raises `NotFound`."""
+        async with self._database.transaction() as connection:
+            standing = await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
+            attempt = await attempts.find_by_reference(connection, reference)
+        if attempt is None or attempt.operation_id != subject.operation_id:
+            raise NotFound(f"the attempt {reference}")
+        return standing, attempt
+
     async def payment(self, payment_id: str) -> Payment:
         async with self._database.transaction() as connection:
             payment = await payments.get_payment(connection, payment_id)

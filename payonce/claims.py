@@ -7,18 +7,18 @@ byte and used once, so a second run in the same process is "anyone else" too: it
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payonce.connectors.base import Call
+from payonce.connectors.base import Call, Capabilities
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.storage import attempts, payments
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
@@ -139,19 +139,32 @@ class Standing:
             and self.now < attempt.send_before + attempts.CLOCK_SKEW
         )
 
+    @property
+    def abandons(self) -> bool:
+        """Whether the operation gives up what a customer was to act on: nothing is sent, the attempt is reversed."""
+        undecided = self.payment.status is PaymentStatus.REQUIRES_ACTION
+        return undecided and self.operation.kind is OperationKind.VOID
+
 
 class Claimant:
-    """Claims attempts for this process: never one that is claimed already."""
+    """Claims attempts for this process: never one that is claimed already.
 
-    def __init__(self, database: Database, rights: Rights) -> None:
+    `capabilities`, by account id, say for which authorizations it needs to hold nothing in memory.
+    """
+
+    def __init__(
+        self, database: Database, rights: Rights, capabilities: Mapping[str, Capabilities] | None = None
+    ) -> None:
         self._database = database
         self._rights = rights
+        self._capabilities = capabilities or {}
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
         """The right to a new attempt, where a run may make one; else how the operation stands.
 
         A new attempt is possible while the operation is pending and its latest attempt was provably not sent (or
-        there is none), and, for an authorization, while this process holds the card. Raises `StorageUnavailable`.
+        there is none), and, for an authorization with a card, while this process holds that. Raises
+        `StorageUnavailable`.
         """
         token = random_id("run")
         deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
@@ -159,7 +172,7 @@ class Claimant:
         try:
             async with self._database.transaction() as connection:
                 standing = await read_standing(connection, payment_id, operation_id, lock=True)
-                if not _claimable(standing, has_card=unsent is not None):
+                if not _claimable(standing, has_data=unsent is not None or self._needs_none(standing)):
                     return standing
                 right = await self._insert(connection, standing, unsent, token=token, deadline=deadline)
         except CommitUnknown:
@@ -169,6 +182,13 @@ class Claimant:
                 self._rights.keep_unsent(operation_id, unsent)
             raise
         return right
+
+    def _needs_none(self, standing: Standing) -> bool:
+        """Whether all that the acquirer needs is in Postgres."""
+        capabilities = self._capabilities.get(standing.payment.connector_account)
+        return standing.operation.kind is not OperationKind.AUTHORIZE or (
+            capabilities is not None and not capabilities.data_in_memory
+        )
 
     async def _insert(
         self,
@@ -236,16 +256,18 @@ def call_of(payment: Payment, operation: Operation, *, reference: str) -> Call:
         metadata=payment.metadata,
         operation_metadata=operation.metadata,
         operation_id=operation.id,
+        payment_method=payment.payment_method,
+        return_url=payment.return_url,
     )
 
 
-def _claimable(standing: Standing, *, has_card: bool) -> bool:
+def _claimable(standing: Standing, *, has_data: bool) -> bool:
     attempt, operation = standing.attempt, standing.operation
-    if operation.status is not OperationStatus.PENDING:
+    if operation.status is not OperationStatus.PENDING or standing.abandons:
         return False
     if attempt is not None and attempt.state is not AttemptState.NOT_SENT:
         return False
-    return has_card or operation.kind is not OperationKind.AUTHORIZE
+    return has_data
 
 
 def _right(

@@ -33,6 +33,9 @@ REFUSED = Counter(
 )
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
 RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
+CALLBACKS = Counter(
+    "payonce_callbacks", "Callbacks of acquirers by what became of them", ["connector", "result"]
+)
 DELIVERIES = Counter("payonce_webhook_attempts", "Webhook delivery attempts", ["result"])
 DELIVERY_LAG_SECONDS = Histogram(
     "payonce_webhook_first_attempt_lag_seconds",

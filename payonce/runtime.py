@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from redis.asyncio import Redis
 
 from payonce.claims import Rights
-from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
+from payonce.connectors.base import Capabilities, ConnectorAccount
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.ids import IdFactory
@@ -33,7 +33,7 @@ class Runtime:
     rights: Rights
     recorder: Recorder
     accounts: tuple[ConnectorAccount, ...]
-    connectors: Mapping[str, Connector]  # by account id
+    connectors: Mapping[str, Measured]  # by account id
     calls: Calls = field(default_factory=Calls)
 
     @property
@@ -60,7 +60,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         socket_connect_timeout=REDIS_TIMEOUT_S,
         max_connections=REDIS_CONNECTIONS_MAX,
     )
-    connectors: Mapping[str, Connector] = {}
+    connectors: Mapping[str, Measured] = {}
     recorder: Recorder | None = None
     try:
         await check_durability(database, live=settings.live)

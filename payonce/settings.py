@@ -71,6 +71,10 @@ class Settings(BaseSettings):
 
     api_host: str = "127.0.0.1"
     api_port: int = 8080
+    public_url: str | None = None
+    """The API as customers and acquirers reach it; where it listens, when it is not set."""
+    callbacks_url: str | None = None
+    """The same as acquirers reach it, where that is another address."""
     in_flight_max: int = Field(default=100, ge=1, le=1000)
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
@@ -122,7 +126,8 @@ class Settings(BaseSettings):
                 mode=account.mode,
                 base_url=account.base_url,
                 key=account.key.get_secret_value(),
-                options=account.options,
+                options={**self._callback_option(account.connector), **account.options},
+                public_url=self._public_url,
             )
             for account in self.connector_accounts
         )
@@ -131,15 +136,32 @@ class Settings(BaseSettings):
     def _sandbox_accounts(self) -> tuple[ConnectorAccount, ...]:
         if self.sandbox_acquirer_url is None:
             return ()
-        return (
+        options: dict[str, dict[str, str]] = {
+            "sandbox_card": {},
+            "sandbox_upi": {"collect": "on"},
+            "sandbox_wallet": {},
+        }
+        return tuple(
             ConnectorAccount(
-                id="sandbox_card",
-                connector="sandbox_card",
+                id=name,
+                connector=name,
                 mode="test",
                 base_url=self.sandbox_acquirer_url,
                 key=self.sandbox_acquirer_key.get_secret_value(),
-            ),
+                options={**self._callback_option(name), **of_account},
+                public_url=self._public_url,
+            )
+            for name, of_account in options.items()
         )
+
+    def _callback_option(self, connector: str) -> dict[str, str]:
+        if self.callbacks_url is None:
+            return {}
+        return {"callback_url": f"{self.callbacks_url.rstrip('/')}/v1/connectors/{connector}/callbacks"}
+
+    @property
+    def _public_url(self) -> str:
+        return (self.public_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
 
 
 def settings_from_environment() -> Settings:

@@ -31,6 +31,7 @@ from payonce.domain.payment import Payment
 from payonce.metrics import RESUMED
 from workers.temporal import TASK_QUEUE
 from workflows import attributes
+from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
@@ -84,6 +85,35 @@ class Dispatcher:
             eager=eager,
         )
 
+    async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
+        """The operation's workflow asks the acquirer at once. False: none is running. Raises `NotHandedOver`."""
+        refund = operation.kind is OperationKind.REFUND
+        run: Any = RefundWorkflow if refund else PaymentWorkflow
+        handle = self._client.get_workflow_handle(operation.id if refund else operation.payment_id)
+        try:
+            await handle.signal(
+                run.acquirer_spoke, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise NotHandedOver(error.status.name) from error
+            return False
+        return True
+
+    async def start_callback(
+        self, payment: Payment, operation: Operation, reference: str, *, workflow_id: str
+    ) -> None:
+        """A workflow of its own asks the acquirer and records what it says. Raises `NotHandedOver`."""
+        await self._start(
+            CallbackWorkflow.run,
+            [_request(operation), reference],
+            payment,
+            workflow_id=workflow_id,
+            summary=f"The acquirer spoke of {reference}",
+            resume=True,
+            eager=False,
+        )
+
     async def start_reversal(self, payment: Payment, reversal: Operation) -> None:
         """The reversal's workflow runs. Raises `NotHandedOver`."""
         await self._start(
@@ -134,7 +164,7 @@ class Dispatcher:
     async def _start(
         self,
         run: Any,
-        request: PaymentRequest | OperationRequest,
+        request: PaymentRequest | OperationRequest | list[Any],
         payment: Payment,
         *,
         workflow_id: str,
@@ -145,7 +175,7 @@ class Dispatcher:
         try:
             await self._client.start_workflow(
                 run,
-                request,
+                args=request if isinstance(request, list) else [request],
                 id=workflow_id,
                 task_queue=TASK_QUEUE,
                 id_reuse_policy=_RESUME if resume else _FIRST,

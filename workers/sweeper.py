@@ -1,6 +1,7 @@
 """The sweeper: whatever was admitted is carried out, whoever died. Every process may run it.
 
-(a) Every second: operations without outcome whose time has come are handed to Temporal again, by their own ids.
+(a) Every second: operations without outcome whose time has come are handed to Temporal again, by their own ids,
+and callbacks that nobody has handed over.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
 out are resumed; and a slow walk over all open payments resumes those that Temporal does not know at all.
 """
@@ -19,12 +20,14 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import idempotency, sweeping
+from payonce.storage import callbacks, idempotency, sweeping
+from workers.callbacks import Inbox
 from workers.dispatch import Dispatcher, NotHandedOver
 
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0
 OPERATIONS_AT_ONCE, PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 100, 200, 1_000
 ANSWERS_AT_ONCE = 1_000
+CALLBACKS_AT_ONCE = 100
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
 _CLOSED_BADLY = (
@@ -42,12 +45,14 @@ class Sweeper:
         self._runtime = runtime
         self._client = client
         self._dispatcher = Dispatcher(client)
+        self._inbox = Inbox(runtime, client)
         self._walked_to = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop`; an error is logged and the next round tries again."""
         await asyncio.gather(
             _every(OPERATIONS_EVERY_S, self.sweep_operations, stop),
+            _every(OPERATIONS_EVERY_S, self.sweep_callbacks, stop),
             _every(PAYMENTS_EVERY_S, self.sweep_payments, stop),
         )
 
@@ -57,6 +62,10 @@ class Sweeper:
             due = await sweeping.take_due(connection, limit=OPERATIONS_AT_ONCE)
         await asyncio.gather(*(self._hand_over(one) for one in due))
 
+    async def sweep_callbacks(self) -> None:
+        """Every callback that was received and not handed over is handed over."""
+        await self._inbox.sweep(limit=CALLBACKS_AT_ONCE)
+
     async def sweep_payments(self) -> None:
         """Workflows that ended although their payment is open run again; old answers are forgotten."""
         await self._resume_closed()
@@ -64,6 +73,7 @@ class Sweeper:
         async with self._runtime.database.transaction() as connection:
             await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
             await idempotency.forget_secrets(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
+            await callbacks.forget(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
 
     async def _hand_over(self, due: sweeping.Due) -> None:
         operation, payment = due.operation, due.payment

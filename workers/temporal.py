@@ -18,11 +18,12 @@ from payonce.claims import Claimant
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from workers.converter import data_converter
+from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 TASK_QUEUE = "payments"
-WORKFLOWS: Sequence[type] = (PaymentWorkflow, RefundWorkflow, ReversalWorkflow)
+WORKFLOWS: Sequence[type] = (PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow)
 GRACEFUL_SHUTDOWN = timedelta(seconds=25)  # a call takes 20 s at most
 STICKY_TIMEOUT = timedelta(
     seconds=1
@@ -113,6 +114,7 @@ def _activities(runtime: Runtime) -> list[Any]:
         attempting.void,
         attempting.refund,
         resolving.inquire,
+        resolving.hear,
         resolving.reverse,
         resolving.reverse_late,
         resolving.expire,
@@ -124,7 +126,7 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(runtime.database, runtime.rights),
+        claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities),
         recorder=runtime.recorder,
         connectors=runtime.connectors,
     )

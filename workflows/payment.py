@@ -1,11 +1,13 @@
 """`PaymentWorkflow`: one payment from its authorization to capture, void or expiry."""
 
 import asyncio
+from datetime import datetime
 
 from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
 
-from workflows.attributes import PAYMENT_STATUS
-from workflows.settling import Shared, expiry_delay
+from workflows.attributes import PAYMENT_STATUS, WAITING_UNTIL
+from workflows.settling import Shared, expiry_delay, hear
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
@@ -13,6 +15,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.resolving import Resolving
     from payonce.domain.operations import OperationKind
     from payonce.domain.payment import PaymentStatus
+    from payonce.domain.schedules import InquirySchedule
+
+LATE_INQUIRIES_MAX = 100  # the schedules end long before
 
 
 @workflow.defn
@@ -29,6 +34,7 @@ class PaymentWorkflow:
         self._operations = Shared(changed=self._show)
         self._state: Settled | None = None
         self._searchable: str | None = None
+        self._waiting_until: datetime | None = None
 
     @workflow.run
     async def run(self, request: PaymentRequest) -> str:
@@ -40,6 +46,8 @@ class PaymentWorkflow:
                 await self._settle(state.pending)
             elif state.pending is not None or await self._authorization_ends(state):
                 await self._expire()
+        if state is not None and state.watched is not None and state.watch is not None:
+            await self._watch(state.watched, state.watch)
         await workflow.wait_condition(workflow.all_handlers_finished)
         assert self._state is not None
         return self._state.status
@@ -54,8 +62,17 @@ class PaymentWorkflow:
         """The void has its outcome; returns the payment's status. Admitted in Postgres before."""
         return await self._settle(operation)
 
+    @workflow.signal(description="The acquirer spoke of one of the payment's operations: ask it now")
+    async def acquirer_spoke(self, operation: OperationRequest, reference: str) -> None:
+        """The operation is inquired about at once; one that is not under way, whatever is known of it."""
+        if not self._operations.hear(operation, reference):
+            heard = await hear(operation, reference)
+            if isinstance(heard, Settled):
+                self._follow(heard)
+
     async def _settle(self, operation: OperationRequest) -> str:
         settled = await self._operations.outcome(operation)
+        self._operations.wake()
         self._follow(settled)
         return settled.status
 
@@ -80,6 +97,17 @@ class PaymentWorkflow:
         )
         self._follow(settled)
 
+    async def _watch(self, reference: str, schedule: InquirySchedule) -> None:
+        """A success that comes although the rail said that the payment expired is noticed without a callback."""
+        create = OperationRequest(self._request.payment_id, self._request.payment_id, OperationKind.AUTHORIZE)
+        started = workflow.time()
+        for inquiries in range(LATE_INQUIRIES_MAX):
+            delay_s = schedule.delay_s(inquiries=inquiries, since_s=workflow.time() - started)
+            if delay_s is None:
+                return
+            await workflow.sleep(delay_s, summary="whether the rail approves it after all")
+            await hear(create, reference)
+
     def _follow(self, settled: Settled) -> None:
         """Takes over what Postgres said, unless something newer is known."""
         if self._state is None or settled.sequence >= self._state.sequence:
@@ -91,13 +119,23 @@ class PaymentWorkflow:
         status = self._status()
         if status not in (self._searchable, PaymentStatus.INIT):
             self._searchable = status
-            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(status)])
+            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(status), *self._until(status)])
         workflow.set_current_details(self._details(status))
+
+    def _until(self, status: str) -> list[SearchAttributeUpdate[datetime]]:
+        """Until when the customer may act, where that has changed."""
+        now = self._operations.acts_until if status == PaymentStatus.REQUIRES_ACTION else None
+        if now == self._waiting_until:
+            return []
+        self._waiting_until = now
+        return [WAITING_UNTIL.value_unset() if now is None else WAITING_UNTIL.value_set(now)]
 
     def _status(self) -> str:
         """As Postgres has it; before the first outcome, what follows from the workflow's own steps."""
         if self._state is not None:
             return self._state.status
+        if self._operations.acts_until is not None:
+            return PaymentStatus.REQUIRES_ACTION
         return PaymentStatus.PROCESSING if self._operations.unknown else PaymentStatus.INIT
 
     def _details(self, status: str) -> str:
@@ -105,6 +143,8 @@ class PaymentWorkflow:
         lines = [f"**{status}**"]
         if waiting_for := self._operations.waiting_for():
             lines.append(f"Waiting for {waiting_for}.")
+        elif self._state is not None and self._state.watched is not None:
+            lines.append("The rail said that it expired; it is asked again in case it approves it after all.")
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")

@@ -15,15 +15,24 @@ with workflow.unsafe.imports_passed_through():
 class RefundWorkflow:
     """One refund, from its first attempt to its outcome; its id is the refund's. Needs no payment workflow."""
 
+    @workflow.init
+    def __init__(self, request: OperationRequest) -> None:
+        self._settling = Settling(request, changed=self._show)
+
     @workflow.run
     async def run(self, request: OperationRequest) -> str:
         """Ends with the refund's outcome; returns the payment's status then."""
-        settling = Settling(
-            request, changed=lambda: workflow.set_current_details(f"Waiting for {settling.waiting_for}.")
-        )
-        settled = await settling.outcome()
+        settled = await self._settling.outcome()
         workflow.set_current_details(f"Done; the payment is **{settled.status}**.")
         return settled.status
+
+    @workflow.signal(description="The acquirer spoke of the refund: ask it now")
+    def acquirer_spoke(self, request: OperationRequest, reference: str) -> None:
+        """The refund is inquired about at once."""
+        self._settling.hear(reference)
+
+    def _show(self) -> None:
+        workflow.set_current_details(f"Waiting for {self._settling.waiting_for}.")
 
 
 @workflow.defn

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -12,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.attempting import Attempting
     from activities.messages import (
+        ActionDue,
         InquiryDue,
         NothingSent,
         NotOwner,
@@ -23,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.resolving import Resolving
     from payonce.domain.operations import OperationKind
     from payonce.domain.schedules import (
+        CREATE_RETRIES_MAX,
         NOT_SENT_RETRIES_S,
         UNKNOWN_ACCOUNT_INQUIRIES,
         InquirySchedule,
@@ -51,6 +54,10 @@ class Settling:
         self._inquiries = 0
         self._unknown_since: float | None = None
         self._operator_called = False
+        self._acting_since: float | None = None
+        self._woken = False  # whether there may be news before the schedule says so
+        self._spoken: str | None = None  # the reference that the acquirer spoke of, until it is asked
+        self.acts_until: datetime | None = None  # while the customer is to act
         self.waiting_for = f"the acquirer to answer the {self._what}"
         self.unknown = False  # whether the acquirer may have done it without our knowing
 
@@ -65,7 +72,7 @@ class Settling:
         for _ in range(STEPS_MAX):
             match progress:
                 case Settled():
-                    return progress
+                    return progress if self._spoken is None else await self._listen(progress, self._spoken)
                 case NotOwner():
                     progress = await self._attempt_at(progress.owner)
                 case NothingSent():
@@ -73,9 +80,21 @@ class Settling:
                 case InquiryDue():
                     await self._wait_to_ask(progress.schedule, progress.reason)
                     progress = await self._resolve(Resolving.inquire, f"what became of the {self._what}")
+                case ActionDue():
+                    await self._wait_for_customer(progress)
+                    progress = await self._resolve(Resolving.inquire, "whether the customer has acted")
                 case ReversalDue():
                     progress = await self._reverse(progress)
         raise ApplicationError("too many steps", type="unresolved", non_retryable=True)
+
+    def hear(self, reference: str) -> None:
+        """The acquirer spoke of this operation: it is asked now, not when the schedule says so."""
+        self._spoken = reference
+        self.wake()
+
+    def wake(self) -> None:
+        """Another operation changed the payment: how this one stands is looked at now."""
+        self._woken = True
 
     async def _attempt(self) -> Progress:
         """One attempt in this process. If it cannot be told how it ended, the claim is inquired about."""
@@ -113,6 +132,8 @@ class Settling:
     def _retry_delay_s(self, nothing: NothingSent) -> float | None:
         if not nothing.may_retry:
             return None
+        if nothing.patient:
+            return retry_delay_s(self._attempts - 1) if self._attempts <= CREATE_RETRIES_MAX else None
         if self._request.kind is OperationKind.AUTHORIZE:
             done = self._attempts - 1
             return NOT_SENT_RETRIES_S[done] if done < len(NOT_SENT_RETRIES_S) else None
@@ -126,7 +147,7 @@ class Settling:
         return progress
 
     async def _reverse(self, due: ReversalDue) -> Progress:
-        self.unknown = True
+        self.unknown, self.acts_until = True, None
         self._wait_for(f"the reversal of the {self._what} ({due.reason})")
         progress = await self._resolve(Resolving.reverse, f"undo the {self._what}")
         if isinstance(progress, ReversalDue):
@@ -145,9 +166,36 @@ class Settling:
         if since_s >= schedule.review_after_s and not self._operator_called:
             await self._call_operator(reason)
         self._inquiries += 1
-        self.unknown = True
+        self.unknown, self.acts_until = True, None
         self._wait_for(f"inquiry {self._inquiries} about the {self._what}: {reason}")
-        await workflow.sleep(delay_s, summary=f"before inquiry {self._inquiries}")
+        await self._sleep(delay_s, summary=f"before inquiry {self._inquiries}")
+
+    async def _wait_for_customer(self, due: ActionDue) -> None:
+        """Waits until the acquirer spoke, the rail's next inquiry is due, or the time to act is over."""
+        now = workflow.time()
+        if self._acting_since is None:
+            self._acting_since = now
+        left_s = max(1.0, due.until.timestamp() - now)  # at least a second, since clocks differ
+        delay_s = due.schedule.delay_s(inquiries=self._inquiries, since_s=now - self._acting_since)
+        until = due.until.isoformat(timespec="seconds")
+        self.acts_until = due.until
+        self._wait_for(f"the customer until {until} ({due.action})")
+        summary = f"before inquiry {self._inquiries + 1}; the customer may act until {until}"
+        if not await self._sleep(left_s if delay_s is None else min(delay_s, left_s), summary=summary):
+            self._inquiries += 1
+
+    async def _sleep(self, delay_s: float, *, summary: str) -> bool:
+        """Whether there may be news before the time is over."""
+        with suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(lambda: self._woken, timeout=delay_s, timeout_summary=summary)
+        woken, self._woken, self._spoken = self._woken, False, None
+        return woken
+
+    async def _listen(self, settled: Settled, reference: str) -> Settled:
+        """What the acquirer said while its last answer was being recorded may be news."""
+        self._woken, self._spoken = False, None
+        heard = await hear(self._request, reference)
+        return heard if isinstance(heard, Settled) else settled
 
     async def _call_operator(self, reason: str) -> None:
         self._operator_called = True
@@ -167,6 +215,25 @@ class Settling:
     def _wait_for(self, what: str) -> None:
         self.waiting_for = what
         self._changed()
+
+
+async def hear(request: OperationRequest, reference: str) -> Progress:
+    """What the acquirer says of this attempt of ours is recorded, whatever was known of it before.
+
+    Raises `ApplicationError` (`unresolved`) when it never answers.
+    """
+    started = workflow.time()
+    for inquiries in range(STEPS_MAX):
+        progress: Progress = await workflow.execute_activity_method(
+            Resolving.hear, args=[request, reference], summary="the acquirer spoke", **options.INQUIRE
+        )
+        if not isinstance(progress, InquiryDue):
+            return progress
+        delay_s = progress.schedule.delay_s(inquiries=inquiries, since_s=workflow.time() - started)
+        if delay_s is None:
+            break
+        await workflow.sleep(delay_s, summary=f"the acquirer did not answer: {progress.reason}")
+    raise ApplicationError("the inquiries are used up", type="unresolved", non_retryable=True)
 
 
 def _proves_nothing(error: FailureError) -> InquiryDue:
@@ -199,6 +266,23 @@ class Shared:
             if task.done():
                 self._running.pop(request.operation_id, None)
                 self._settling.pop(request.operation_id, None)
+
+    def hear(self, request: OperationRequest, reference: str) -> bool:
+        """Whether the operation is under way: then the acquirer is asked about it at once."""
+        settling = self._settling.get(request.operation_id)
+        if settling is not None:
+            settling.hear(reference)
+        return settling is not None
+
+    def wake(self) -> None:
+        """Whatever is under way looks at how it stands now."""
+        for settling in self._settling.values():
+            settling.wake()
+
+    @property
+    def acts_until(self) -> datetime | None:
+        """Until when the customer may act, while anybody waits for that."""
+        return next((one.acts_until for one in self._settling.values() if one.acts_until), None)
 
     @property
     def unknown(self) -> bool:

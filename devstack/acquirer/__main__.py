@@ -14,6 +14,7 @@ def main() -> None:
     settings = Settings(
         data=Path(arguments.data),
         key=arguments.key,
+        public_url=arguments.public_url,
         authorization_validity_s=arguments.authorization_validity_s,
         hold_s=arguments.hold_s,
     )
@@ -26,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=int(os.environ.get("ACQUIRER_PORT", "0")))
     parser.add_argument("--data", default=os.environ.get("ACQUIRER_DATA", "acquirer.sqlite"))
     parser.add_argument("--key", default=os.environ.get("ACQUIRER_KEY", DEFAULT_KEY))
+    parser.add_argument("--public-url", default=os.environ.get("ACQUIRER_PUBLIC_URL"))
     parser.add_argument("--authorization-validity-s", type=_seconds, default=604_800)
     parser.add_argument("--hold-s", type=_seconds, default=60, help="how long a timeout fault holds")
     return parser

@@ -1,6 +1,7 @@
 """The acquirer over HTTP. Operations need the key; the witness's own pages do not."""
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,14 +15,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from devstack.acquirer import bodies, delivery, pages
-from devstack.acquirer.bodies import Order
+from devstack.acquirer import bodies, delivery, pages, witness
+from devstack.acquirer.bodies import CustomerOrder, Order
+from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
 
 DEFAULT_KEY = "sandbox-acquirer-key"  # a sandbox's, known to everyone
 
 _ORDERS: dict[str, type[Order]] = {
     "/authorizations": bodies.Authorize,
+    "/upi/payments": bodies.PayByUpi,
+    "/wallets/payments": bodies.PayByWallet,
     "/captures": bodies.Capture,
     "/voids": bodies.Void,
     "/refunds": bodies.Refund,
@@ -32,10 +36,11 @@ _ORDERS: dict[str, type[Order]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the process was started with."""
+    """What the process was started with. `public_url`: where people reach it, if not where senders do."""
 
     data: Path
     key: str = DEFAULT_KEY
+    public_url: str | None = None
     authorization_validity_s: int = 604_800
     hold_s: float = 60
 
@@ -43,38 +48,68 @@ class Settings:
 def create_app(settings: Settings) -> Starlette:
     """The application, with its file open."""
     desk = Desk(settings.data, authorization_validity_s=settings.authorization_validity_s)
+    courier = Courier(desk, key=settings.key)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        at_work = asyncio.create_task(courier.run())
         yield
+        at_work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await at_work
         desk.close()
 
-    orders = [
-        Route(path, _order_endpoint(desk, settings, model), methods=["POST"])
-        for path, model in _ORDERS.items()
-    ]
+    counter = Counter(desk, courier, settings)
+    orders = [Route(path, counter.endpoint(model), methods=["POST"]) for path, model in _ORDERS.items()]
     return Starlette(
-        routes=[*orders, *pages.routes(desk)],
+        routes=[*orders, *pages.routes(desk, courier), *witness.routes(desk)],
         lifespan=lifespan,
         exception_handlers={404: _no_such_path, 405: _method_not_allowed},
     )
 
 
-def _order_endpoint(
-    desk: Desk, settings: Settings, model: type[Order]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        received_at = datetime.now(UTC)
-        body = await bodies.read(request.stream())
-        understood = _understood(request, body, key=settings.key, model=model)
-        if isinstance(understood, Reply):
-            reply, seen = understood, bodies.glimpse(body or b"")
-            await desk.run(desk.log_refusal, model.operation, seen, received_at, reply)
-        else:
-            reply = await _executed(desk, understood, received_at)
-        return delivery.response(reply, hold_s=settings.hold_s)
+class Counter:
+    """Takes orders over HTTP."""
 
-    return endpoint
+    def __init__(self, desk: Desk, courier: Courier, settings: Settings) -> None:
+        self._desk = desk
+        self._courier = courier
+        self._settings = settings
+
+    def endpoint(self, model: type[Order]) -> Callable[[Request], Awaitable[Response]]:
+        """What answers requests whose body is a `model`."""
+
+        async def endpoint(request: Request) -> Response:
+            received_at = datetime.now(UTC)
+            body = await bodies.read(request.stream())
+            understood = _understood(request, body, key=self._settings.key, model=model)
+            if isinstance(understood, Reply):
+                reply, seen = understood, bodies.glimpse(body or b"")
+                await self._desk.run(self._desk.log_refusal, model.operation, seen, received_at, reply)
+            else:
+                page_base = self._settings.public_url or str(request.base_url)
+                reply = await self._executed(understood, received_at, page_base=page_base.rstrip("/"))
+            return delivery.response(reply, hold_s=self._settings.hold_s)
+
+        return endpoint
+
+    async def _executed(self, order: Order, received_at: datetime, *, page_base: str) -> Reply:
+        """The reply, after every wait. Money moves after a `slow` fault and before `delay_ms`.
+
+        So a sender that dies during `delay_ms` has moved money and does not know it.
+        """
+        desk = self._desk
+        arrival = await desk.run(desk.receive, order, received_at)
+        if arrival.plan.slow_ms:
+            await asyncio.sleep(arrival.plan.slow_ms / 1000)
+        reply = await desk.run(desk.execute, arrival, page_base=page_base)
+        if isinstance(order, CustomerOrder):
+            self._courier.wake()
+            if desk.config.callbacks == "before_response":
+                await self._courier.tried(order.reference)
+        if desk.config.delay_ms:
+            await asyncio.sleep(desk.config.delay_ms / 1000)
+        return reply
 
 
 def _understood(request: Request, body: bytes | None, *, key: str, model: type[Order]) -> Order | Reply:
@@ -87,20 +122,6 @@ def _understood(request: Request, body: bytes | None, *, key: str, model: type[O
         return model.model_validate_json(body)
     except ValidationError as error:
         return invalid(bodies.describe(error))
-
-
-async def _executed(desk: Desk, order: Order, received_at: datetime) -> Reply:
-    """The reply, after every wait. Money moves after a `slow` fault and before `delay_ms`.
-
-    So a sender that dies during `delay_ms` has moved money and does not know it.
-    """
-    arrival = await desk.run(desk.receive, order, received_at)
-    if arrival.plan.slow_ms:
-        await asyncio.sleep(arrival.plan.slow_ms / 1000)
-    reply = await desk.run(desk.execute, arrival)
-    if desk.config.delay_ms:
-        await asyncio.sleep(desk.config.delay_ms / 1000)
-    return reply
 
 
 async def _no_such_path(_: Request, __: Exception) -> Response:

@@ -1,16 +1,20 @@
 """Request bodies, validated strictly at the edge. A refusal never repeats the value it refuses."""
 
 from collections.abc import AsyncIterable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from devstack.acquirer import cards, faults
 from devstack.acquirer.config import Config
+from devstack.acquirer.scripts import Rail, SandboxVpa
 
 BODY_BYTES_MAX = 65_536
 AMOUNT_MAX = 2**53 - 1
 FAULTS_MAX = 16
+URL_MAX = 2048
+WINDOW_S_MAX = 86_400
 
 
 def _not_a_card_number(text: str) -> str:
@@ -31,6 +35,12 @@ def _known_fault(entry: str) -> str:
     return entry
 
 
+def _absolute_http(url: str) -> str:
+    if urlsplit(url).hostname is None:  # it raises ValueError, too
+        raise ValueError("is not an absolute URL")
+    return url
+
+
 Reference = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9_.:\-]+$", min_length=1, max_length=128),
@@ -39,6 +49,10 @@ Reference = Annotated[
 Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Fault = Annotated[str, Field(max_length=64), AfterValidator(_known_fault)]
+Url = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=URL_MAX), AfterValidator(_absolute_http)]
+# Source: NPCI, UPI address: a name and a handle.
+Vpa = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}$")]
+Rrn = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 
 
 class Card(BaseModel):
@@ -50,6 +64,27 @@ class Card(BaseModel):
     exp_month: int = Field(ge=1, le=12)
     exp_year: int = Field(ge=2000, le=2099)
     cvc: str | None = Field(default=None, pattern=r"^[0-9]{3,4}$", repr=False)
+
+
+class NetworkToken(BaseModel):
+    """What a wallet's decrypted token holds in place of a card. Neither number nor cryptogram is kept."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    number: Annotated[str, Field(pattern=r"^[0-9]{12,19}$", repr=False), AfterValidator(_luhn)]
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=2000, le=2099)
+    cryptogram: str = Field(pattern=r"^[A-Za-z0-9+/_\-]{16,64}={0,2}$", repr=False)
+    eci: str = Field(pattern=r"^0?[0-7]$")
+
+
+class Payee(BaseModel):
+    """Whom the customer pays, as the page shows it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    vpa: Vpa
+    name: str = Field(min_length=1, max_length=99)
 
 
 class Order(BaseModel):
@@ -83,13 +118,71 @@ class MoneyOrder(Order):
 
 
 class Authorize(MoneyOrder):
-    """Reserve, and with `capture` also take, an amount on a card."""
+    """Reserve, and with `capture` also take, an amount on a card or a network token."""
 
     operation = "authorize"
     fault_prefix = "authorize"
 
     capture: bool
-    card: Card
+    card: Card | None = None
+    network_token: NetworkToken | None = None
+
+    @model_validator(mode="after")
+    def _has_one_of_them(self) -> Self:
+        if (self.card is None) == (self.network_token is None):
+            raise ValueError("needs either card or network_token")
+        return self
+
+    def number(self) -> str:
+        """The number that decides, whichever kind it is."""
+        instrument = self.card or self.network_token
+        assert instrument is not None  # by the validator
+        return instrument.number
+
+
+class CustomerOrder(MoneyOrder):
+    """An order that the customer decides later. It takes what it authorizes."""
+
+    operation = "authorize"
+    fault_prefix = "authorize"
+    rail: ClassVar[Rail]
+
+    currency: Literal["INR"]
+    window_s: int = Field(default=30, ge=1, le=WINDOW_S_MAX)
+    note: str | None = Field(default=None, max_length=500)
+    callback_url: Url | None = None
+
+
+class PayByUpi(CustomerOrder):
+    """Ask a customer for money over UPI: `intent` and `qr` start in their app, `collect` with the bank."""
+
+    rail = Rail.UPI
+
+    flow: Literal["intent", "qr", "collect"]
+    vpa: Vpa | None = None
+    sandbox_vpa: SandboxVpa = "pending@upi"
+    payee: Payee
+
+    @model_validator(mode="after")
+    def _has_an_address_if_it_collects(self) -> Self:
+        if (self.flow == "collect") == (self.vpa is None):
+            raise ValueError("vpa is for collect, and needed there")
+        return self
+
+    def payer_vpa(self) -> str:
+        """The address that pays. One that the sandbox gives no meaning waits for the page."""
+        return self.vpa or self.sandbox_vpa
+
+
+class PayByWallet(CustomerOrder):
+    """Ask a customer for money from a wallet, on the wallet's own page."""
+
+    rail = Rail.WALLET
+
+    provider: Literal["paytm", "phonepe"]
+    window_s: int = Field(default=120, ge=1, le=WINDOW_S_MAX)
+    payee: Payee | None = None
+    return_url: Url | None = None
 
 
 class Modify(MoneyOrder):
@@ -114,11 +207,20 @@ class Void(Modify):
     fault_prefix = "void"
 
 
-class Refund(Modify):
-    """Give back an amount that was captured."""
+class Refund(MoneyOrder):
+    """Give back an amount that was captured, of the authorization that has this id or this `rrn`."""
 
     operation = "refund"
     fault_prefix = "refund"
+
+    authorization: Reference | None = None
+    rrn: Rrn | None = None
+
+    @model_validator(mode="after")
+    def _names_what_it_refunds(self) -> Self:
+        if self.authorization is None and self.rrn is None:
+            raise ValueError("needs authorization or rrn")
+        return self
 
 
 class Reverse(Order):
@@ -187,6 +289,9 @@ def _said(kind: str, message: str) -> str:
 
 _MEMBERS = frozenset(
     name
-    for model in (Config, Card, Authorize, Capture, Void, Refund, Reverse, Inquire)
+    for model in (
+        *(Config, Card, NetworkToken, Payee, Authorize, PayByUpi, PayByWallet),
+        *(Capture, Void, Refund, Reverse, Inquire),
+    )
     for name in model.model_fields
 )

@@ -10,6 +10,7 @@ FINALITY_S_MAX = 86_400
 
 Idempotency = Annotated[str, Field(pattern=r"^(honoured|ignored|[1-9][0-9]{0,6}s)$")]
 LateAfterReversal = Literal["refused", "accepted"]
+Callbacks = Literal["on", "off", "duplicate", "reordered", "before_response"]
 
 
 class Config(BaseModel):
@@ -21,6 +22,7 @@ class Config(BaseModel):
     delay_ms: int = Field(default=0, ge=0, le=DELAY_MS_MAX)
     finality_s: int = Field(default=10, ge=0, le=FINALITY_S_MAX)
     late_after_reversal: LateAfterReversal = "refused"
+    callbacks: Callbacks = "on"
 
     def honoured_since(self, now: datetime) -> datetime | None:
         """A reference answered after this moment gets that answer again; None: no reference does."""

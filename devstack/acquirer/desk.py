@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from devstack.acquirer import cards, store
+from devstack.acquirer import callbacks, cards, store, waiting
 from devstack.acquirer.bodies import Authorize, Glimpse, MoneyOrder, Order, Reverse
+from devstack.acquirer.callbacks import Callback
 from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
-from devstack.acquirer.operations import ReferenceReused, Terms, executed
+from devstack.acquirer.movements import Terms
+from devstack.acquirer.operations import executed
+from devstack.acquirer.scripts import Rail
+from devstack.acquirer.waiting import Decision, ReferenceReused, Shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,13 +81,13 @@ class Desk:
             position = self._log(order, received_at)
         return Arrival(order, received_at, plan_for(fired), position)
 
-    def execute(self, arrival: Arrival) -> Reply:
+    def execute(self, arrival: Arrival, *, page_base: str) -> Reply:
         """The order is executed, and logged with its answer, durably."""
         with store.transaction(self._db):
             position = arrival.position
             if position is None:
                 position = self._log(arrival.order, arrival.received_at)
-            reply = self._answered(arrival)
+            reply = self._answered(arrival, page_base)
             self._db.execute("UPDATE requests SET answer = ? WHERE position = ?", (reply.summary(), position))
         return reply
 
@@ -109,8 +113,59 @@ class Desk:
         self.config = config
         return config
 
+    def show(self, rail: Rail, payment_reference: str) -> Shown | None:
+        """The payment that a customer's page is about, as of now."""
+        self.settle()
+        return waiting.shown(self._db, rail, payment_reference, self._terms())
+
+    def decide(self, rail: Rail, payment_reference: str, decision: Decision) -> tuple[Shown | None, bool]:
+        """The payment as it is afterwards, and whether the customer's decision holds (perhaps since before)."""
+        with store.transaction(self._db):
+            terms = self._terms()
+            waiting.settled(self._db, terms)
+            payment = waiting.shown(self._db, rail, payment_reference, terms)
+            if payment is None:
+                return None, False
+            if payment.answer_by is None:
+                return payment, payment.result["status"] == decision.state
+            return waiting.decided(self._db, payment, decision, terms), True
+
+    def settle(self) -> None:
+        """What happens by itself has happened up to now, durably."""
+        terms = self._terms()
+        if waiting.is_due(self._db, terms.now):
+            with store.transaction(self._db):
+                waiting.settled(self._db, terms)
+
+    def due_callbacks(self, *, limit: int) -> tuple[list[Callback], datetime | None]:
+        """Callbacks to be sent now, and when there is something to do next, if ever."""
+        self.settle()
+        now = datetime.now(UTC)
+        due = callbacks.due(self._db, now, limit=limit)
+        if due and self.config.callbacks == "off":
+            with store.transaction(self._db):
+                callbacks.silenced(self._db, now)
+            due = []
+        return due, self._next_moment(now)
+
+    def callback_tried(self, callback: Callback, *, answer: str, delivered: bool) -> None:
+        """The attempt is recorded, durably."""
+        with store.transaction(self._db):
+            callbacks.tried(
+                self._db, callback.position, answer=answer, delivered=delivered, now=datetime.now(UTC)
+            )
+
+    def callbacks(
+        self, *, filters: dict[str, str], after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """A page of callbacks, sent or not, oldest first, and whether more follow."""
+        self.settle()
+        rows, has_more = store.page(self._db, "callbacks", filters=filters, after=after, limit=limit)
+        return [{"callback": row.pop("id"), **row, "body": json.loads(row["body"])} for row in rows], has_more
+
     def ledger(self, *, filters: dict[str, str], after: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
         """A page of money that moved, and whether more follows."""
+        self.settle()
         return store.page(self._db, "ledger", filters=filters, after=after, limit=limit)
 
     def requests(
@@ -128,15 +183,28 @@ class Desk:
         cursor = self._db.execute("INSERT OR IGNORE INTO fired_faults VALUES (?, ?)", (scope, entry))
         return cursor.rowcount == 1
 
-    def _answered(self, arrival: Arrival) -> Reply:
-        if not arrival.plan.executes:
-            return Reply(504, {"error": "timeout"}, arrival.plan.ending)
-        terms = Terms(
+    def _next_moment(self, now: datetime) -> datetime | None:
+        row = self._db.execute(
+            "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
+            " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
+            (store.timestamp(now),),
+        ).fetchone()
+        return None if row["moment"] is None else datetime.fromisoformat(row["moment"])
+
+    def _terms(self, *, amount_added: int = 0, page_base: str = "") -> Terms:
+        return Terms(
             now=datetime.now(UTC),
             config=self.config,
             authorization_validity_s=self._authorization_validity_s,
-            amount_added=arrival.plan.amount_added,
+            amount_added=amount_added,
+            page_base=page_base,
         )
+
+    def _answered(self, arrival: Arrival, page_base: str) -> Reply:
+        if not arrival.plan.executes:
+            return Reply(504, {"error": "timeout"}, arrival.plan.ending)
+        terms = self._terms(amount_added=arrival.plan.amount_added, page_base=page_base)
+        waiting.settled(self._db, terms)
         try:
             result = executed(self._db, arrival.order, terms)
         except ReferenceReused:
@@ -156,7 +224,7 @@ class Desk:
             payment_reference=order.payment_reference or self._payment_reference(order.reference),
             amount=money.amount if money else None,
             currency=money.currency if money else None,
-            card=cards.masked(order.card.number) if isinstance(order, Authorize) else None,
+            card=cards.masked(order.number()) if isinstance(order, Authorize) else None,
             faults=json.dumps(order.faults),
             received_at=store.timestamp(received_at),
         )

@@ -1,33 +1,21 @@
 """Decides what an order does, and moves the money. Every function runs inside the caller's transaction."""
 
-import secrets
 import sqlite3
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from devstack.acquirer import cards, store
-from devstack.acquirer.bodies import Authorize, Capture, Inquire, Modify, MoneyOrder, Order, Reverse, Void
-from devstack.acquirer.config import Config
-
-_ID_PREFIX = {"authorize": "auth", "capture": "cap", "void": "void", "refund": "ref", "reversal": "rev"}
-
-
-class ReferenceReused(Exception):
-    """The reference was used before, for another operation, amount or currency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What holds for one order: when it is executed, and how."""
-
-    now: datetime
-    config: Config
-    authorization_validity_s: int
-    amount_added: int = 0
-
-
-Result = dict[str, Any]
+from devstack.acquirer import cards, movements, store, waiting
+from devstack.acquirer.bodies import (
+    Authorize,
+    CustomerOrder,
+    Inquire,
+    Modify,
+    MoneyOrder,
+    Order,
+    Refund,
+    Reverse,
+)
+from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.waiting import ReferenceReused
 
 
 def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | None:
@@ -48,14 +36,19 @@ def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | Non
 
 def _money_moved(db: sqlite3.Connection, order: MoneyOrder, terms: Terms) -> Result:
     if _is_blocked(db, order.reference) and terms.config.late_after_reversal == "refused":
-        return _recorded(db, order, terms, decline_code="reference_reversed")
+        return _recorded(db, order, terms, authorization=None, decline_code="reference_reversed")
     first = _first_answer(db, order, terms)
     if first is not None:
         return first
-    code = _decline_code(db, order, terms.now)
-    result = _recorded(db, order, terms, decline_code=code)
+    if isinstance(order, CustomerOrder):
+        return waiting.opened(db, order, terms)
+    authorization = _authorization(db, order)
+    code = _decline_code(db, order, authorization, terms.now)
+    result = _recorded(db, order, terms, authorization=authorization, decline_code=code)
     if code is None:
         _enter_movements(db, order, result)
+    if code is None and isinstance(order, Refund) and movements.rrn_of(db, str(authorization)) is not None:
+        return {**result, "rrn": movements.given_rrn(db, result["id"], terms.now)}
     return result
 
 
@@ -71,76 +64,86 @@ def _first_answer(db: sqlite3.Connection, order: MoneyOrder, terms: Terms) -> Re
     since = terms.config.honoured_since(terms.now)
     if since is None:
         return None
+    waited_for = waiting.first_answer(db, order, since=since)
+    if waited_for is not None:
+        return waited_for
     row = db.execute(
         "SELECT * FROM operations WHERE reference = ? AND reversed_by IS NULL AND created_at > ?"
-        " AND decline_code IS NOT 'reference_reversed' ORDER BY position DESC LIMIT 1",
+        " AND decline_code IS NOT 'reference_reversed' AND id NOT IN (SELECT id FROM customer_payments)"
+        " ORDER BY position DESC LIMIT 1",
         (order.reference, store.timestamp(since)),
     ).fetchone()
     if row is None:
         return None
-    if (row["operation"], row["amount_asked"], row["currency"]) != (
-        order.operation,
-        order.amount,
-        order.currency,
-    ):
+    asked = (order.operation, order.amount, order.currency)
+    if isinstance(order, CustomerOrder) or asked != (row["operation"], row["amount_asked"], row["currency"]):
         raise ReferenceReused
-    return _result(row)
+    return movements.answer(db, row)
 
 
-def _decline_code(db: sqlite3.Connection, order: MoneyOrder, now: datetime) -> str | None:
+def _authorization(db: sqlite3.Connection, order: MoneyOrder) -> str | None:
+    """The id of the authorization that the order refers to, if any; by `rrn`, None if there is none."""
     match order:
-        case Authorize():
-            return cards.decline_code(order.card.number)
-        case Modify():
-            return None if _is_modifiable(db, order, now) else "processing_error"
+        case Modify() | Refund(rrn=None):
+            return order.authorization
+        case Refund():
+            row = db.execute("SELECT operation_id FROM rrns WHERE rrn = ?", (order.rrn,)).fetchone()
+            own = None if row is None else str(row["operation_id"])
+            return own if order.authorization in (None, own) else None
         case _:
-            raise AssertionError(order.operation)
+            return None
 
 
-def _is_modifiable(db: sqlite3.Connection, order: Modify, now: datetime) -> bool:
+def _decline_code(
+    db: sqlite3.Connection, order: MoneyOrder, authorization: str | None, now: datetime
+) -> str | None:
+    if isinstance(order, Authorize):
+        return cards.decline_code(order.number())
+    return None if _is_modifiable(db, order, authorization, now) else "processing_error"
+
+
+def _is_modifiable(
+    db: sqlite3.Connection, order: MoneyOrder, authorization: str | None, now: datetime
+) -> bool:
     """Whether the authorization exists, stands and, for a capture or void, has not expired."""
     row = db.execute(
         "SELECT currency, expires_at FROM operations WHERE id = ? AND operation = 'authorize'"
         " AND status = 'approved' AND reversed_by IS NULL",
-        (order.authorization,),
+        (authorization,),
     ).fetchone()
     if row is None or row["currency"] != order.currency:
         return False
-    return not isinstance(order, Capture | Void) or store.timestamp(now) < str(row["expires_at"])
+    return isinstance(order, Refund) or store.timestamp(now) < str(row["expires_at"])
 
 
-def _recorded(db: sqlite3.Connection, order: MoneyOrder, terms: Terms, *, decline_code: str | None) -> Result:
-    own_id = _new_id(order.operation)
-    authorization: str | None = None
-    expires_at: str | None = None
-    if isinstance(order, Modify):
-        authorization = order.authorization
-    elif decline_code is None:
-        authorization = own_id
-        expires_at = store.timestamp(terms.now + timedelta(seconds=terms.authorization_validity_s))
-    position = store.inserted(
+def _recorded(
+    db: sqlite3.Connection,
+    order: MoneyOrder,
+    terms: Terms,
+    *,
+    authorization: str | None,
+    decline_code: str | None,
+) -> Result:
+    return movements.recorded(
         db,
-        "operations",
-        id=own_id,
+        id=movements.new_id(order.operation),
         reference=order.reference,
         operation=order.operation,
-        status="approved" if decline_code is None else "declined",
-        amount_asked=order.amount,
-        amount=order.amount + (terms.amount_added if decline_code is None else 0),
-        currency=order.currency,
-        decline_code=decline_code,
-        authorization=authorization,
         payment_reference=order.payment_reference,
-        expires_at=expires_at,
-        created_at=store.timestamp(terms.now),
+        amount_asked=order.amount,
+        amount_added=terms.amount_added,
+        currency=order.currency,
+        authorization=authorization,
+        decline_code=decline_code,
+        at=terms.now,
+        validity_s=terms.authorization_validity_s,
     )
-    return _at(db, position)
 
 
 def _enter_movements(db: sqlite3.Connection, order: MoneyOrder, result: Result) -> None:
     takes_at_once = isinstance(order, Authorize) and order.capture
-    for operation in (order.operation, "capture") if takes_at_once else (order.operation,):
-        _enter(db, result, operation=operation, payment_reference=order.payment_reference)
+    operations = (order.operation, "capture") if takes_at_once else (order.operation,)
+    movements.entered(db, result, *operations, payment_reference=order.payment_reference)
 
 
 def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
@@ -152,6 +155,7 @@ def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
         "INSERT OR IGNORE INTO blocked_references VALUES (?, ?)",
         (order.original_reference, store.timestamp(terms.now)),
     )
+    waiting.withdrawn(db, order.original_reference, terms.now)
     approved = db.execute(
         "SELECT * FROM operations WHERE reference = ? AND operation <> 'reversal' AND status = 'approved'",
         (order.original_reference,),
@@ -165,7 +169,7 @@ def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
         " AND status = 'approved' AND reversed_by IS NULL",
         (result["id"], order.original_reference),
     )
-    _enter(db, result, operation="reversal", payment_reference=order.payment_reference)
+    movements.entered(db, result, "reversal", payment_reference=order.payment_reference)
     return result
 
 
@@ -177,7 +181,7 @@ def _reversal_recorded(
     position = store.inserted(
         db,
         "operations",
-        id=_new_id("reversal"),
+        id=movements.new_id("reversal"),
         reference=order.reference,
         operation="reversal",
         status="reversed" if undone else "already_reversed" if rows else "nothing_to_reverse",
@@ -189,65 +193,28 @@ def _reversal_recorded(
         payment_reference=order.payment_reference,
         created_at=store.timestamp(terms.now),
     )
-    return _at(db, position)
+    return movements.answer_at(db, position)
 
 
 def _found(db: sqlite3.Connection, order: Inquire, terms: Terms) -> Result | None:
     """What stands under the reference; else what was reversed; else the latest refusal; else None."""
+    result = waiting.found(db, order.reference) or _found_decided(db, order.reference)
+    if result is not None and result["status"] == "approved":
+        result["amount"] += terms.amount_added
+    return result
+
+
+def _found_decided(db: sqlite3.Connection, reference: str) -> Result | None:
     row = db.execute(
         "SELECT * FROM operations WHERE reference = ? ORDER BY"
         " CASE WHEN status IN ('approved', 'reversed') AND reversed_by IS NULL THEN 0"
         " WHEN reversed_by IS NOT NULL THEN 1 ELSE 2 END,"
         " CASE WHEN status IN ('approved', 'reversed') THEN position ELSE -position END LIMIT 1",
-        (order.reference,),
+        (reference,),
     ).fetchone()
     if row is None:
         return None
-    result = _result(row)
+    result = movements.answer(db, row)
     if row["reversed_by"] is not None:
         result["status"] = "reversed"
-    if result["status"] == "approved":
-        result["amount"] += terms.amount_added
     return result
-
-
-def _enter(db: sqlite3.Connection, result: Result, *, operation: str, payment_reference: str) -> None:
-    store.inserted(
-        db,
-        "ledger",
-        reference=result["reference"],
-        operation=operation,
-        amount=result["amount"],
-        currency=result["currency"],
-        payment_reference=payment_reference,
-        created_at=result["created_at"],
-    )
-
-
-def _at(db: sqlite3.Connection, position: int) -> Result:
-    return _result(db.execute("SELECT * FROM operations WHERE position = ?", (position,)).fetchone())
-
-
-_ANSWERED = (
-    "id",
-    "reference",
-    "operation",
-    "status",
-    "amount",
-    "currency",
-    "decline_code",
-    "authorization",
-    "expires_at",
-    "created_at",
-)
-
-
-def _result(row: sqlite3.Row) -> Result:
-    result = {name: row[name] for name in _ANSWERED}
-    if row["operation"] == "reversal":
-        result["original_reference"] = row["original_reference"]
-    return result
-
-
-def _new_id(operation: str) -> str:
-    return f"{_ID_PREFIX[operation]}_{secrets.token_hex(12)}"

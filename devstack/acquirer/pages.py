@@ -1,92 +1,105 @@
-"""What anyone may read without the key: the ledger, the requests, the configuration, liveness."""
+"""The pages on which people, or programs, play the customer."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from devstack.acquirer import bodies
-from devstack.acquirer.desk import Desk, invalid
-from devstack.acquirer.store import PAGE_MAX
+from devstack.acquirer import bodies, page_html
+from devstack.acquirer.courier import Courier
+from devstack.acquirer.desk import Desk
+from devstack.acquirer.scripts import Rail
+from devstack.acquirer.waiting import Decision, Shown
 
-_FILTERS = ("reference", "payment_reference")
-_QUERY_NAMES = {*_FILTERS, "after", "limit"}
-
-ReadPage = Callable[..., tuple[list[dict[str, Any]], bool]]
-
-
-class BadQuery(Exception):
-    """The query string asks for something that does not exist."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(desk: Desk) -> list[Route]:
-    """The open routes."""
-
-    async def livez(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    async def show_config(_: Request) -> Response:
-        return JSONResponse(desk.config.model_dump())
-
-    async def change_config(request: Request) -> Response:
-        body = await bodies.read(request.stream())
-        if body is None:
-            return JSONResponse({"error": "body_too_large"}, 413)
-        try:
-            config = await desk.run(desk.configure, body)
-        except ValidationError as error:
-            return JSONResponse(invalid(bodies.describe(error)).body, 400)
-        return JSONResponse(config.model_dump())
-
+def routes(desk: Desk, courier: Courier) -> list[Route]:
+    """A page for each rail: GET shows the payment, POST with `decision` answers it."""
     return [
-        Route("/livez", livez),
-        Route("/config", show_config),
-        Route("/config", change_config, methods=["PATCH"]),
-        Route("/ledger", _page_endpoint(desk, desk.ledger, id_prefix="led")),
-        Route("/requests", _page_endpoint(desk, desk.requests, id_prefix="req")),
+        route
+        for rail in Rail
+        for route in (
+            Route(f"/{rail}/{{payment_reference}}", _show(desk, rail)),
+            Route(f"/{rail}/{{payment_reference}}", _decide(desk, courier, rail), methods=["POST"]),
+        )
     ]
 
 
-def _page_endpoint(desk: Desk, read: ReadPage, *, id_prefix: str) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        try:
-            query = _query(request)
-            after = _position(query.get("after"), id_prefix)
-            limit = _limit(query.get("limit"))
-        except BadQuery as error:
-            return JSONResponse(invalid(str(error)).body, 400)
-        filters = {name: query[name] for name in _FILTERS if name in query}
-        rows, has_more = await desk.run(read, filters=filters, after=after, limit=limit)
-        entries = [{"id": f"{id_prefix}_{row.pop('position')}", **row} for row in rows]
-        return JSONResponse({"entries": entries, "has_more": has_more})
+def _show(desk: Desk, rail: Rail) -> Endpoint:
+    async def show(request: Request) -> Response:
+        payment = await desk.run(desk.show, rail, request.path_params["payment_reference"])
+        return _answer(request, payment)
 
-    return endpoint
+    return show
 
 
-def _query(request: Request) -> dict[str, str]:
-    pairs = request.query_params.multi_items()
-    names = [name for name, _ in pairs]
-    if not _QUERY_NAMES.issuperset(names) or len(set(names)) < len(names):
-        raise BadQuery("the query takes reference, payment_reference, after and limit, each once")
-    return dict(pairs)
+def _decide(desk: Desk, courier: Courier, rail: Rail) -> Endpoint:
+    async def decide(request: Request) -> Response:
+        decision = await _decision(request)
+        if decision is None:
+            return JSONResponse({"error": "invalid_request", "detail": "decision: approve or decline"}, 400)
+        reference = request.path_params["payment_reference"]
+        payment, holds = await desk.run(desk.decide, rail, reference, decision)
+        courier.wake()
+        if payment is None or _wants_json(request):
+            return _answer(request, payment, status_code=200 if holds else 409)
+        back_url = _back_url(payment)
+        # After a POST the browser is sent on, so that a reload asks for the page and not for the decision.
+        return RedirectResponse(back_url if holds and back_url else request.url.path, 303)
+
+    return decide
 
 
-def _position(after: str | None, id_prefix: str) -> int:
-    if after is None:
-        return 0
-    found = re.fullmatch(rf"{id_prefix}_([0-9]{{1,18}})", after)
-    if found is None:
-        raise BadQuery("after: is not the id of an entry")
-    return int(found[1])
+async def _decision(request: Request) -> Decision | None:
+    body = await bodies.read(request.stream())
+    fields = parse_qs((body or b"").decode(errors="replace"), max_num_fields=8)
+    try:
+        return Decision(fields.get("decision", [""])[-1])
+    except ValueError:
+        return None
 
 
-def _limit(limit: str | None) -> int:
-    if limit is None:
-        return PAGE_MAX
-    if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= PAGE_MAX:
-        raise BadQuery(f"limit: must be 1 to {PAGE_MAX}")
-    return int(limit)
+def _answer(request: Request, payment: Shown | None, *, status_code: int = 200) -> Response:
+    if _wants_json(request):
+        if payment is None:
+            return JSONResponse({"error": "not_found"}, 404)
+        return JSONResponse(_as_json(payment, refused=status_code == 409), status_code)
+    if payment is None:
+        return HTMLResponse(page_html.missing_page(), 404, headers=_headers())
+    page = page_html.payment_page(payment, back_url=_back_url(payment))
+    return HTMLResponse(page, status_code, headers=_headers(payment.return_url))
+
+
+def _as_json(payment: Shown, *, refused: bool) -> dict[str, Any]:
+    shown = {**payment.result, "payment_reference": payment.payment_reference}
+    shown |= {"answerable": payment.answer_by is not None, "return_url": _back_url(payment)}
+    return {"error": "not_answerable", **shown} if refused else shown
+
+
+def _wants_json(request: Request) -> bool:
+    return "application/json" in request.headers.get("accept", "")
+
+
+def _back_url(payment: Shown) -> str | None:
+    """Where the browser goes afterwards: `return_url` with the payment's id added."""
+    if payment.return_url is None:
+        return None
+    url = urlsplit(payment.return_url)
+    added = urlencode({"payment": payment.payment_reference})
+    return urlunsplit(url._replace(query=f"{url.query}&{added}" if url.query else added))
+
+
+def _headers(return_url: str | None = None) -> dict[str, str]:
+    # Browsers hold the redirects after a form to form-action, and a merchant may redirect again.
+    targets = "'self'" if return_url is None else "'self' http: https:"
+    policy = f"default-src 'none'; style-src '{page_html.STYLE_HASH}'; form-action {targets}; base-uri 'none'"
+    return {
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }

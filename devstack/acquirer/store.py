@@ -58,6 +58,51 @@ CREATE TABLE IF NOT EXISTS requests (
 CREATE INDEX IF NOT EXISTS requests_reference ON requests (reference);
 CREATE INDEX IF NOT EXISTS requests_payment_reference ON requests (payment_reference);
 
+CREATE TABLE IF NOT EXISTS customer_payments (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    rail TEXT NOT NULL CHECK (rail IN ('upi', 'wallet')),
+    reference TEXT NOT NULL,
+    payment_reference TEXT NOT NULL,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    amount_added INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    payer TEXT NOT NULL,
+    details TEXT NOT NULL,
+    page TEXT NOT NULL,
+    callback_url TEXT,
+    return_url TEXT,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'declined', 'expired')),
+    due_at TEXT,
+    expires_at TEXT NOT NULL,
+    decided_at TEXT,
+    withdrawn_at TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS customer_payments_reference ON customer_payments (reference);
+CREATE INDEX IF NOT EXISTS customer_payments_payment_reference ON customer_payments (payment_reference);
+CREATE INDEX IF NOT EXISTS customer_payments_due ON customer_payments (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS rrns (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, operation_id TEXT NOT NULL UNIQUE, rrn TEXT UNIQUE
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS callbacks (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    reference TEXT NOT NULL,
+    payment_reference TEXT NOT NULL,
+    url TEXT NOT NULL,
+    body TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at TEXT,
+    outcome TEXT CHECK (outcome IN ('delivered', 'dropped', 'off')),
+    last_answer TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS callbacks_payment_reference ON callbacks (payment_reference);
+CREATE INDEX IF NOT EXISTS callbacks_due ON callbacks (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS blocked_references (reference TEXT PRIMARY KEY, blocked_at TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS fired_faults (
     scope TEXT NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (scope, entry)

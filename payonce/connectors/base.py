@@ -7,20 +7,21 @@ acquirers is data in `Capabilities`, so that workflows and activities never ask 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
-from payonce.domain.cards import Card
+from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import Inquiry, Reply, Reversed
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
-from payonce.domain.schedules import InquirySchedule
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What an acquirer can do, as data."""
 
-    methods: frozenset[str]  # "card", "upi", "wallet"
+    methods: frozenset[str]  # "card", "upi.intent", "upi.qr", "upi.collect", "wallet.paytm", …
     call_deadline_s: float  # over connect, write and read of one call; at most 20
     finality_s: float  # how long after a call's deadline NOT_FOUND may still turn into FOUND
     inquiry: InquirySchedule
@@ -28,6 +29,15 @@ class Capabilities:
     idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
+    capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    split_capture: bool = True  # whether an authorization may be captured in several parts
+    needs_action: bool = False  # whether an authorization may answer `ActionRequired`
+    action_inquiry: InquirySchedule = CUSTOMER_INQUIRIES  # while the customer may act
+    late_inquiry: InquirySchedule | None = (
+        None  # after the rail's `Expired`, which it may take back; None: never
+    )
+    callbacks: bool = False  # whether it tells us what happened: see `Calling`
+    data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +53,9 @@ class Call:
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
     card: Card | None = field(default=None, repr=False)
+    network_token: NetworkToken | None = field(default=None, repr=False)
+    payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
+    return_url: str | None = None  # where the customer's browser goes afterwards
     metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
     operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
     operation_id: str = ""
@@ -50,6 +63,14 @@ class Call:
 
 MaySend = Callable[[], bool]
 """Asked right before the first byte: whether the right to send still holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What an acquirer told us, verified. Only its reference counts: we ask before we believe."""
+
+    event_id: str  # the acquirer's, the same whenever it tells this again
+    reference: str  # ours
 
 
 class Connector(Protocol):
@@ -83,4 +104,15 @@ class Connector(Protocol):
 
     async def close(self) -> None:
         """Closes the connections."""
+        ...
+
+
+class Calling(Protocol):
+    """What a connector with `capabilities.callbacks` has besides."""
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
+        """The callback, signed by this account's acquirer not long before `now`. Names of headers are lower-case.
+
+        Checks the signature over the raw bytes in constant time before it looks into them. Raises `CallbackInvalid`.
+        """
         ...

@@ -2,12 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Protocol, TypeVar, cast
 
-from payonce.connectors.base import Call, Connector, MaySend
-from payonce.domain.errors import ConnectorError
+from payonce.connectors.base import Call, Callback, Calling, Connector, MaySend
+from payonce.domain.errors import CallbackInvalid, ConnectorError
 from payonce.domain.outcomes import Inquiry, Reply, Reversed
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 
@@ -74,6 +75,11 @@ class Measured:
 
     async def reverse(self, call: Call) -> Reversed:
         return await self._measured("reverse", self._connector.reverse(call))
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
+        if not self.capabilities.callbacks:
+            raise CallbackInvalid
+        return cast("Calling", self._connector).read_callback(headers, body, now=now)
 
     async def close(self) -> None:
         await self._connector.close()

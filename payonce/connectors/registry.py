@@ -6,6 +6,8 @@ from typing import Final, cast
 
 from payonce.connectors.base import Connector, ConnectorAccount
 from payonce.connectors.sandbox_card import SandboxCard
+from payonce.connectors.sandbox_upi import SandboxUpi
+from payonce.connectors.sandbox_wallet import SandboxWallet
 from payonce.domain.errors import Rejected
 
 GROUP: Final = "payonce.connectors"
@@ -14,7 +16,11 @@ Factory = Callable[[ConnectorAccount], Connector]
 Registry = Mapping[str, Callable[[], Factory]]
 """What loads each connector's class; only those that an account names are loaded."""
 
-_BUILT_IN: Final[dict[str, Factory]] = {SandboxCard.name: SandboxCard}
+_BUILT_IN: Final[dict[str, Factory]] = {
+    SandboxCard.name: SandboxCard,
+    SandboxUpi.name: SandboxUpi,
+    SandboxWallet.name: SandboxWallet,
+}
 
 
 def installed() -> Registry:

@@ -110,6 +110,7 @@ def refund_view(refund: Operation) -> dict[str, Any]:
         "last_error": refund.last_error,
         "created_at": timestamp(refund.created_at),
         "updated_at": timestamp(refund.updated_at),
+        **(refund.rail or {}),
     }
 
 

@@ -51,6 +51,26 @@ class Card:
         return (self.exp_year, self.exp_month) < (today.year, today.month)
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkToken:
+    """What a device wallet gives in place of a card: a number of its own, and the proof of this one payment."""
+
+    number: str = field(repr=False)
+    exp_month: int
+    exp_year: int
+    cryptogram: str = field(repr=False)
+    eci: str | None = None  # electronic commerce indicator: how the customer was authenticated
+
+    @property
+    def last4(self) -> str:
+        return self.number[-4:]
+
+    @property
+    def brand(self) -> str:
+        """The network by the number's first digits, or `unknown`."""
+        return Card(self.number, self.exp_month, self.exp_year).brand
+
+
 def passes_luhn(digits: str) -> bool:
     """Whether the check digit holds. Source: ISO/IEC 7812-1 annex B."""
     total = 0

@@ -7,6 +7,7 @@
      │   ├─ IllegalTransition     the transition table has no such step
      │   ├─ IdempotencyMismatch   same key, another request
      │   └─ OperationInProgress   another capture or void is pending
+     ├─ CallbackInvalid           a callback that its acquirer did not sign, or not now
      ├─ Refused                   a refusal for state or amount: itself the stored answer
      └─ ConnectorError
          ├─ NotSent               provably not processed: retry or fail over
@@ -85,6 +86,12 @@ class Refused(PaymentError):
     def __init__(self, refusal: "str", message: str) -> None:
         super().__init__(message)
         self.refusal = refusal
+
+
+class CallbackInvalid(PaymentError):
+    """The callback is not signed by its acquirer, is too old, or cannot be read."""
+
+    code = "callback_invalid"
 
 
 class ConnectorError(PaymentError):

@@ -45,6 +45,10 @@ class IdFactory:
         """The id of the operation that undoes the attempt with this reference of ours."""
         return self._derive("op", reference, "reversal")
 
+    def callback(self, *, connector: str, event_id: str) -> str:
+        """The id of the workflow that follows up an acquirer's message."""
+        return self._derive("cb", connector, event_id)
+
     def _derive(self, prefix: str, *parts: str) -> str:
         message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (prefix, *parts))
         digest = hmac.new(self._secret, message, hashlib.sha256).digest()[:_DIGEST_BYTES]

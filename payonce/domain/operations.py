@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
 
 
@@ -44,6 +45,7 @@ class OperationStatus(StrEnum):
 class AttemptState(StrEnum):
     CLAIMED = "claimed"  # its owner may send, until `send_before`
     NOT_SENT = "not_sent"  # its owner says that nothing was sent, and never will be
+    WAITING = "waiting"  # the acquirer has it, and waits for the customer until `act_before`
     UNKNOWN = "unknown"  # it may have been processed: only an inquiry can tell
     REVERSING = "reversing"  # it did what was not asked for, and is being reversed
     APPROVED = "approved"
@@ -56,7 +58,13 @@ class AttemptState(StrEnum):
         match self:
             case AttemptState.APPROVED | AttemptState.DECLINED | AttemptState.NOT_PROCESSED:
                 return True
-            case AttemptState.CLAIMED | AttemptState.NOT_SENT | AttemptState.UNKNOWN | AttemptState.REVERSING:
+            case (
+                AttemptState.CLAIMED
+                | AttemptState.NOT_SENT
+                | AttemptState.WAITING
+                | AttemptState.UNKNOWN
+                | AttemptState.REVERSING
+            ):
                 return False
             case _:
                 assert_never(self)
@@ -85,6 +93,7 @@ class Operation:
     deferred_at: datetime | None = None  # since when its outcome is answered with 202
     review_at: datetime | None = None  # since when an operator must decide
     target_reference: str | None = None  # of the attempt that a reversal undoes
+    rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,12 @@ class Attempt:
     claimed_at: datetime
     connector_reference: str | None = None
     failure_code: str | None = None
+    act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the merchant gave it up while the customer could act: it is reversed, and then voided."""
+        return self.failure_code == FailureCode.ABANDONED
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +140,10 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
 
 
 def admit_void(payment: Payment) -> int:
-    """The amount that the void releases. Raises `Refused` or `OperationInProgress`."""
+    """The amount that the void releases, or abandons. Raises `Refused` or `OperationInProgress`."""
     _idle(payment)
+    if payment.status is PaymentStatus.REQUIRES_ACTION:
+        return payment.amount_minor
     if not payment.status.capturable:
         raise Refused("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
     return payment.capturable_minor

@@ -3,10 +3,11 @@
 Every member carries `kind`, since a union without it is decoded as its first member (see `design.md` §4).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 
 class Advice(StrEnum):
@@ -100,7 +101,7 @@ _FAILURE_MESSAGES = {
     FailureCode.NOT_PROCESSED: "The acquirer provably did not process the request; no money moved.",
     FailureCode.AMOUNT_MISMATCH: "The acquirer approved another amount or currency; it was reversed.",
     FailureCode.CARD_DATA_LOST: "The process that held the card ended before anything was processed.",
-    FailureCode.ABANDONED: "The payment was abandoned before it was authorized.",
+    FailureCode.ABANDONED: "The payment was abandoned before the customer completed it.",
 }
 
 
@@ -112,6 +113,7 @@ class Approved:
     amount_minor: int
     currency: str
     capture_before: datetime | None = None
+    rail: Mapping[str, str] = field(default_factory=dict)  # what the API shows of the rail: `rrn`, `vpa`
     kind: Literal["approved"] = "approved"
 
 
@@ -131,6 +133,24 @@ class Pending:
     connector_reference: str | None = None
     reason: str = "pending"
     kind: Literal["pending"] = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRequired:
+    """The acquirer waits for the customer, who may act until `expires_at`; nothing has moved yet."""
+
+    connector_reference: str
+    action: Mapping[str, Any]  # `next_action` as the API shows it, without `expires_at`
+    expires_at: datetime
+    kind: Literal["action_required"] = "action_required"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The rail says itself that the customer did not act in time: nothing moved."""
+
+    connector_reference: str | None = None
+    kind: Literal["expired"] = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +191,11 @@ class NotProcessed:
     kind: Literal["not_processed"] = "not_processed"
 
 
-Reply = Approved | Declined | Pending
+Reply = Approved | Declined | Pending | ActionRequired | Expired
 """What a connector's authorize, capture, void or refund returns."""
 
-Inquiry = Approved | Declined | Pending | NotFound | Reversed
+Inquiry = Approved | Declined | Pending | ActionRequired | Expired | NotFound | Reversed
 """What a connector's inquire returns."""
 
-Fact = Approved | Declined | Pending | Unsent | Unknown | Reversed | NotProcessed
+Fact = Approved | Declined | Pending | ActionRequired | Expired | Unsent | Unknown | Reversed | NotProcessed
 """What can be recorded of an attempt."""

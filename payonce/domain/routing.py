@@ -17,6 +17,17 @@ class ConnectorAccount:
     base_url: str
     key: str = field(repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
+    public_url: str = ""  # of our API, as customers and acquirers reach it
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where the acquirer tells us what happened; the option `callback_url` replaces it. None: nowhere."""
+        ours = self.public_url and f"{self.public_url}/v1/connectors/{self.connector}/callbacks"
+        return self.options.get("callback_url", ours) or None
+
+    def code_url(self, payment_id: str) -> str:
+        """Where a customer's app finds the payment's QR code as an image."""
+        return f"{self.public_url}/v1/payments/{payment_id}/qr"
 
 
 class Reach(Protocol):
@@ -26,6 +37,8 @@ class Reach(Protocol):
     def methods(self) -> frozenset[str]: ...
     @property
     def currencies(self) -> frozenset[str] | None: ...
+    @property
+    def capture_methods(self) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,12 @@ def choose(
     mode: str,
     method: str,
     currency: str,
+    capture_method: str = "automatic",
 ) -> Route:
-    """The first account, in the order of the settings, that serves the mode, method and currency.
+    """The first account, in the order of the settings, that serves all of these.
 
-    Raises `InvalidRequest` with the code `payment_method_not_supported` or `currency_not_supported`.
+    Raises `InvalidRequest` with the code `payment_method_not_supported`, `currency_not_supported` or
+    `capture_method_not_supported`.
     """
     serving = [a for a in accounts if a.mode == mode and method in reaches[a.id].methods]
     if not serving:
@@ -53,12 +68,22 @@ def choose(
             pointer="/payment_method/type",
             code="payment_method_not_supported",
         )
-    for account in serving:
-        currencies = reaches[account.id].currencies
-        if currencies is None or currency in currencies:
+    paying = [a for a in serving if _takes(reaches[a.id].currencies, currency)]
+    if not paying:
+        raise InvalidRequest(
+            f"No connector account takes {currency} for {method} payments.",
+            pointer="/currency",
+            code="currency_not_supported",
+        )
+    for account in paying:
+        if capture_method in reaches[account.id].capture_methods:
             return Route(account.connector, account.id)
     raise InvalidRequest(
-        f"No connector account takes {currency} for {method} payments.",
-        pointer="/currency",
-        code="currency_not_supported",
+        f"No connector account captures {method} payments in a {capture_method} way.",
+        pointer="/capture_method",
+        code="capture_method_not_supported",
     )
+
+
+def _takes(currencies: frozenset[str] | None, currency: str) -> bool:
+    return currencies is None or currency in currencies

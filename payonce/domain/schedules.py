@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
+CREATE_RETRIES_MAX = (
+    10  # of one whose data is in Postgres: about 10 minutes, while the customer may still wait
+)
 _RETRY_FIRST_S, _RETRY_LONGEST_S, _RETRY_GIVE_UP = 0.5, 600.0, 150  # about a day
 
 
@@ -35,6 +38,27 @@ def retry_delay_s(retries: int) -> float | None:
         return None
     return float(min(_RETRY_FIRST_S * 2.0 ** min(retries, 16), _RETRY_LONGEST_S))
 
+
+CUSTOMER_INQUIRIES = InquirySchedule(
+    first_s=(90, 900, 3600),
+    then_every_s=24 * 3600,
+    review_after_s=3 * 24 * 3600,
+    slow_every_s=24 * 3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+"""While a customer may act, and after: not before 90 s, three times within 2 h, then daily.
+
+Source: NPCI's limits of 2025 on the check-transaction API of UPI.
+"""
+
+LATE_INQUIRIES = InquirySchedule(
+    first_s=(3600,),
+    then_every_s=24 * 3600,
+    review_after_s=5 * 24 * 3600,
+    slow_every_s=24 * 3600,
+    give_up_after_s=5 * 24 * 3600,
+)
+"""After the rail said that a payment expired: a success that its banks settle late is noticed within a day."""
 
 UNKNOWN_ACCOUNT_INQUIRIES = InquirySchedule(
     first_s=(1, 2, 4, 8),

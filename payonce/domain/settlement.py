@@ -4,7 +4,8 @@ Pure: the recording function reads the rows under the payment's lock, calls `set
 The first definite fact wins; a success that contradicts it never overwrites but is compensated (`late`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -21,8 +22,10 @@ from payonce.domain.answers import (
 )
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
+    ActionRequired,
     Approved,
     Declined,
+    Expired,
     Fact,
     FailureCode,
     NotProcessed,
@@ -31,51 +34,10 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
-from payonce.domain.payment import Change, Payment
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An event to be: its type, its place in the payment's sequence and its data as of then."""
-
-    type: str
-    sequence: int
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The rows as they are to be, and what goes with them in the same transaction."""
-
-    payment: Payment
-    operation: Operation
-    attempt: Attempt | None = None
-    events: tuple[Draft, ...] = ()
-    answer: Answer | None = None
-    late: bool = False  # the attempt succeeded against an earlier fact: undo it
-
-
-@dataclass(slots=True)
-class _Story:
-    """Collects what happens to one payment, step by step, with an event for each."""
-
-    payment: Payment
-    now: datetime
-    events: tuple[Draft, ...] = ()
-
-    def change(self, change: Change, **fields: Any) -> None:
-        """The status moves by the table; the event carries the new status's name."""
-        self.payment = self.payment.changed(change, **fields)
-        self.tell(f"payment.{self.payment.status}")
-
-    def tell(self, type_: str, *, refund: Operation | None = None) -> None:
-        sequence = self.payment.sequence + 1
-        self.payment = replace(self.payment, sequence=sequence, updated_at=self.now)
-        data = payment_view(self.payment) if refund is None else refund_view(refund)
-        self.events += (Draft(type_, sequence, data),)
-
-    def set(self, **fields: Any) -> None:
-        self.payment = replace(self.payment, updated_at=self.now, **fields)
+from payonce.domain.payment import Change, Payment, PaymentStatus
+from payonce.domain.story import Draft as Draft  # part of what is said here
+from payonce.domain.story import Settlement as Settlement
+from payonce.domain.story import Story
 
 
 def settle(
@@ -88,14 +50,24 @@ def settle(
         if isinstance(fact, Approved) and fact.connector_reference != attempt.connector_reference:
             return _contradict(payment, operation, attempt, fact, now=now)  # perhaps after its reversal
         return Settlement(payment, operation, attempt)  # whatever it did is being undone
+    return _take(payment, operation, attempt, fact, now=now)
+
+
+def _take(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+) -> Settlement:
+    """What a fact makes of an operation that has no outcome."""
     match fact:
         case Unsent():
             sent = attempt.state is not AttemptState.CLAIMED
-            return Settlement(
-                payment, operation, attempt if sent else replace(attempt, state=AttemptState.NOT_SENT)
-            )
+            unsent = attempt if sent else replace(attempt, state=AttemptState.NOT_SENT)
+            return Settlement(payment, operation, unsent)
+        case Unknown() | Pending() if _customer_may_act(attempt, now):
+            return Settlement(payment, operation, attempt)
         case Unknown() | Pending():
-            return defer(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
+            return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
+        case ActionRequired():
+            return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():
             return _approve(payment, operation, attempt, fact, now=now)
         case Declined():
@@ -103,8 +75,10 @@ def settle(
                 attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference
             )
             return _fail(payment, operation, declined, decline_error(fact.code), now=now)
-        case Reversed() | NotProcessed():
-            code = fact.code if isinstance(fact, NotProcessed) else _undone_because(attempt)
+        case Reversed() if attempt.abandoned:
+            return _abandon(payment, operation, attempt, now=now)
+        case Reversed() | NotProcessed() | Expired():
+            code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
             return _fail(payment, operation, undone, failure_error(code), now=now)
         case _:
@@ -112,16 +86,29 @@ def settle(
 
 
 def defer(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:
-    """From now on the operation is answered with 202 until it has an outcome: `processing`, with its event."""
-    if operation.deferred_at is not None or operation.status is not OperationStatus.PENDING:
+    """From now on the operation is answered with 202 until it has an outcome: `processing`, with its event.
+
+    Not while the customer is asked to act: that is an answer.
+    """
+    asked = operation.kind is OperationKind.AUTHORIZE and payment.status is PaymentStatus.REQUIRES_ACTION
+    if operation.status is not OperationStatus.PENDING or operation.deferred_at is not None or asked:
         return Settlement(payment, operation, attempt)
-    operation = replace(operation, deferred_at=now, updated_at=now)
-    story = _Story(payment, now)
+    return _doubt(payment, operation, attempt, now=now)
+
+
+def _doubt(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:
+    """Whether the operation did anything is not known, also where the customer's time to act went by."""
+    first = operation.deferred_at is None
+    if first:
+        operation = replace(operation, deferred_at=now, updated_at=now)
+    story = Story(payment, now)
     match operation.kind:
         case OperationKind.AUTHORIZE:
-            story.change(Change.DEFERRED)
+            if payment.status is not PaymentStatus.PROCESSING:
+                story.change(Change.DEFERRED, next_action=None)
         case OperationKind.REFUND:
-            story.tell("refund.pending", refund=operation)
+            if first:
+                story.tell("refund.pending", refund=operation)
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE | OperationKind.REVERSE:
             pass  # the payment keeps its status and shows the pending operation
         case _:
@@ -133,10 +120,13 @@ def succeed(
     payment: Payment, operation: Operation, attempt: Attempt | None, *, reply: Approved | None, now: datetime
 ) -> Settlement:
     """The operation did what was asked. `reply` and `attempt` are None where nothing had to be sent."""
-    story = _Story(payment, now)
-    reference = reply.connector_reference if reply else None
+    story = Story(payment, now)
     operation = replace(
-        operation, status=OperationStatus.SUCCEEDED, connector_reference=reference, updated_at=now
+        operation,
+        status=OperationStatus.SUCCEEDED,
+        connector_reference=reply.connector_reference if reply else None,
+        rail={payment.payment_method["type"]: reply.rail} if reply and reply.rail else None,
+        updated_at=now,
     )
     cleared: dict[str, Any] = {"last_error": None, "review": _review_left(payment, operation)}
     match operation.kind:
@@ -146,7 +136,7 @@ def succeed(
         case OperationKind.CAPTURE:
             _captured(story, operation, {**cleared, "pending_operation": None})
         case OperationKind.VOID:
-            story.change(Change.VOIDED, **cleared, pending_operation=None)
+            story.change(Change.VOIDED, **cleared, pending_operation=None, next_action=None)
             _refunds_show(story)
         case OperationKind.EXPIRE:
             story.change(Change.EXPIRED, **cleared, pending_operation=None)
@@ -157,16 +147,15 @@ def succeed(
             story.set(review=cleared["review"])
         case _:
             assert_never(operation.kind)
-    return Settlement(
-        story.payment, operation, attempt, story.events, _answer_of_success(story.payment, operation)
-    )
+    answer = None if _answered(attempt) else _answer_of_success(story.payment, operation)
+    return Settlement(story.payment, operation, attempt, story.events, answer)
 
 
 def review(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
     """An operator must decide: the payment says so, and an event does. Safe to repeat; not once it is decided."""
     if operation.review_at is not None or operation.status is not OperationStatus.PENDING:
         return Settlement(payment, operation)
-    story = _Story(payment, now)
+    story = Story(payment, now)
     story.set(review=payment.review or {"reason": reason, "since": timestamp(now)})
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
@@ -188,6 +177,50 @@ def compensable(operation: Operation) -> bool:
     return operation.kind in (OperationKind.AUTHORIZE, OperationKind.CAPTURE)
 
 
+def _require_action(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: ActionRequired, *, now: datetime
+) -> Settlement:
+    """The customer is asked to act, and the merchant gets that as the answer; an outcome follows by itself.
+
+    Where it is known already, or the time to act is over, or only an authorization could wait for anybody,
+    nothing is asked of the customer.
+    """
+    if _customer_may_act(attempt, now):
+        return Settlement(payment, operation, attempt)
+    reference = fact.connector_reference
+    if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or _answered(attempt):
+        unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
+        return _doubt(payment, operation, unknown, now=now)
+    attempt = replace(
+        attempt, state=AttemptState.WAITING, connector_reference=reference, act_before=fact.expires_at
+    )
+    story = Story(payment, now)
+    action = {**fact.action, "expires_at": timestamp(fact.expires_at)}
+    story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
+    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)))
+    return Settlement(story.payment, operation, attempt, story.events, answer)
+
+
+def _customer_may_act(attempt: Attempt, now: datetime) -> bool:
+    return (
+        attempt.state is AttemptState.WAITING and attempt.act_before is not None and now < attempt.act_before
+    )
+
+
+def _answered(attempt: Attempt | None) -> bool:
+    """Whether the merchant has an answer: that the customer must act. It stays the stored one."""
+    return attempt is not None and attempt.act_before is not None
+
+
+def _abandon(payment: Payment, operation: Operation, attempt: Attempt, *, now: datetime) -> Settlement:
+    """The authorization moved nothing and never will; what the payment becomes, the void says."""
+    undone = replace(attempt, state=AttemptState.NOT_PROCESSED)
+    error = failure_error(FailureCode.ABANDONED)
+    operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
+    assert payment.pending_operation is not None, "what is abandoned has a void that asked for it"
+    return Settlement(payment, operation, undone, abandoned=str(payment.pending_operation["id"]))
+
+
 def _closed(attempt: Attempt) -> bool:
     """A definite attempt stays as it is, and so does one that its owner gave back as never sent."""
     return attempt.state.definite or attempt.state is AttemptState.NOT_SENT
@@ -199,7 +232,7 @@ def _contradict(
     """The first definite fact stands; only a success that contradicts it has consequences."""
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
         return Settlement(payment, operation, attempt)
-    story = _Story(payment, now)
+    story = Story(payment, now)
     story.tell("payment.late_success")
     late = replace(attempt, connector_reference=fact.connector_reference)
     return Settlement(story.payment, operation, late, story.events, late=True)
@@ -213,12 +246,12 @@ def _approve(
     asked = (operation.amount_minor, operation.currency)
     if moves_money and (reply.amount_minor, reply.currency) != asked:
         reversing = begin_reversal(attempt, code=FailureCode.AMOUNT_MISMATCH)
-        return defer(payment, operation, reversing, now=now)
+        return _doubt(payment, operation, reversing, now=now)
     approved = replace(attempt, state=AttemptState.APPROVED)
     return succeed(payment, operation, approved, reply=reply, now=now)
 
 
-def _authorized(story: _Story, reply: Approved, cleared: dict[str, Any]) -> None:
+def _authorized(story: Story, reply: Approved, cleared: dict[str, Any]) -> None:
     story.change(
         Change.AUTHORIZED,
         **cleared,
@@ -226,12 +259,19 @@ def _authorized(story: _Story, reply: Approved, cleared: dict[str, Any]) -> None
         connector_reference=reply.connector_reference,
         capture_before=None if story.payment.automatic else reply.capture_before,
         next_action=None,
+        payment_method=_with_rail(story.payment.payment_method, reply),
     )
     if story.payment.automatic:
         story.change(Change.CAPTURED, amount_captured_minor=reply.amount_minor)
 
 
-def _captured(story: _Story, operation: Operation, cleared: dict[str, Any]) -> None:
+def _with_rail(method: Mapping[str, Any], reply: Approved) -> Mapping[str, Any]:
+    """The payment method with what the rail said of it."""
+    kind = method["type"]
+    return {**method, kind: {**method[kind], **reply.rail}} if reply.rail else method
+
+
+def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> None:
     captured = story.payment.amount_captured_minor + operation.amount_minor
     last = operation.final or captured == story.payment.amount_authorized_minor
     change = Change.CAPTURED if last else Change.CAPTURED_IN_PART
@@ -240,7 +280,7 @@ def _captured(story: _Story, operation: Operation, cleared: dict[str, Any]) -> N
         _refunds_show(story)
 
 
-def _refunded(story: _Story, refund: Operation) -> None:
+def _refunded(story: Story, refund: Operation) -> None:
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
@@ -250,7 +290,7 @@ def _refunded(story: _Story, refund: Operation) -> None:
     story.change(_refund_change(story.payment))
 
 
-def _refunds_show(story: _Story) -> None:
+def _refunds_show(story: Story) -> None:
     """Nothing is capturable any more: from here the status follows the refunds made before."""
     if story.payment.amount_refunded_minor and not story.payment.status.capturable:
         story.change(_refund_change(story.payment))
@@ -278,14 +318,15 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
 def _fail(
     payment: Payment, operation: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
 ) -> Settlement:
-    story = _Story(payment, now)
+    story = Story(payment, now)
     left = _review_left(payment, operation)
     operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
-    answer: Answer | None
+    answer: Answer | None = None
     match operation.kind:
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
-            answer = failed_answer(story.payment, error, request_id=operation.request_id)
+            if not _answered(attempt):
+                answer = failed_answer(story.payment, error, request_id=operation.request_id)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
             answer = failed_answer(story.payment, error, request_id=operation.request_id)
@@ -301,9 +342,8 @@ def _fail(
             _refunds_show(story)
             story.set(review={"reason": "expiry_not_confirmed", "since": timestamp(now)})
             story.tell("payment.needs_review")
-            answer = None
         case OperationKind.REVERSE:
-            answer = None
+            pass  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
     return Settlement(story.payment, operation, attempt, story.events, answer)
@@ -319,5 +359,11 @@ def give_up(
     return _fail(payment, operation, None, failure_error(code), now=now)
 
 
-def _undone_because(attempt: Attempt) -> FailureCode:
-    return FailureCode(attempt.failure_code) if attempt.failure_code else FailureCode.NOT_PROCESSED
+def _unprocessed_because(attempt: Attempt, fact: Reversed | NotProcessed | Expired) -> FailureCode:
+    match fact:
+        case NotProcessed():
+            return fact.code
+        case Expired():
+            return FailureCode.PAYMENT_TIMED_OUT
+        case Reversed():
+            return FailureCode(attempt.failure_code) if attempt.failure_code else FailureCode.NOT_PROCESSED

@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
+from payonce.domain.outcomes import FailureCode
+from payonce.domain.payment import Payment
+from payonce.domain.settlement import begin_reversal
 from payonce.storage.statements import Query, Statement, fetch, run, single, update_row
 from payonce.storage.tables import attempts
 
@@ -112,6 +115,17 @@ async def release(connection: AsyncConnection, *, operation_id: str, number: int
         .values(state=AttemptState.NOT_SENT)
     )
     return released.rowcount == 1
+
+
+async def abandon(connection: AsyncConnection, payment: Payment) -> None:
+    """The authorization for which the customer was to act is being reversed: a success does not count any more.
+
+    In the transaction that admits the void, under the payment's lock, so that the customer's act comes before it
+    or is undone.
+    """
+    attempt = await latest_attempt(connection, payment.id)
+    if attempt is not None and not attempt.state.definite:
+        await save_attempt(connection, attempt, begin_reversal(attempt, code=FailureCode.ABANDONED))
 
 
 async def save_attempt(connection: AsyncConnection, before: Attempt, after: Attempt) -> None:

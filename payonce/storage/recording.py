@@ -142,14 +142,20 @@ class Recorder:
     async def _persist(
         self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
     ) -> Settlement:
+        decided = False
+
         async def once() -> Settlement:
+            nonlocal decided
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
+                decided = rows.operation.status is OperationStatus.PENDING
                 return await self._apply(connection, rows, decide, reversible=reversible)
 
         settled = await _until_stored(once, subject)
         self._wakeups.wake(subject.operation_id, answer=settled.answer, events=bool(settled.events))
-        _observe(settled)
+        if settled.abandoned is not None:
+            self._wakeups.wake(settled.abandoned)
+        _observe(settled, decided=decided and settled.operation.status is not OperationStatus.PENDING)
         return settled
 
     async def _apply(
@@ -159,6 +165,8 @@ class Recorder:
         settled = decide(rows, now)
         if settled.late:
             settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+        if settled.abandoned is not None:
+            return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
         async with together(connection):
             await self._write(connection, rows, settled, now=now)
@@ -182,6 +190,19 @@ class Recorder:
                 answer=settled.answer,
                 now=now,
             )
+
+    async def _void(
+        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
+    ) -> Settlement:
+        """The void that abandoned the payment succeeded, in the transaction that records the reversal."""
+        void = await payments.find_operation(connection, void_id)
+        if void is None:
+            raise NotFound(void_id)
+        voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
+        async with together(connection):
+            await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
+            await self._write(connection, Rows(rows.payment, void, None), voided, now=now)
+        return replace(settled, payment=voided.payment, events=voided.events)
 
     async def _with_other_review(
         self, connection: AsyncConnection, rows: Rows, settled: Settlement
@@ -253,8 +274,8 @@ async def _until_stored(once: Callable[[], Awaitable[Settlement]], subject: Subj
     return await once()
 
 
-def _observe(settled: Settlement) -> None:
-    """Counts and logs what was recorded."""
+def _observe(settled: Settlement, *, decided: bool) -> None:
+    """Counts and logs what was recorded; `decided`: the operation has its outcome since then."""
     payment, operation = settled.payment, settled.operation
     for event in settled.events:
         log.info(event.type.replace(".", "_"), payment_id=payment.id, sequence=event.sequence)
@@ -264,5 +285,5 @@ def _observe(settled: Settlement) -> None:
         if event.type == "payment.needs_review":
             REVIEWS.labels(operation.kind).inc()
             log.error("needs_review", payment_id=payment.id, operation_id=operation.id)
-    if settled.answer is not None:
+    if decided:
         OUTCOMES.labels(operation.kind, operation.status, payment.connector).inc()

@@ -137,6 +137,7 @@ operations = Table(
     Column("deferred_at", _Time),
     Column("review_at", _Time),
     Column("target_reference", Text),
+    Column("rail", _Json),
     Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
     Column("sweeps", Integer, nullable=False, server_default="0"),
     CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
@@ -177,11 +178,27 @@ attempts = Table(
     Column("claimed_at", _Time, nullable=False),
     Column("connector_reference", Text),
     Column("failure_code", Text),
+    Column("act_before", _Time),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint(
-        "state IN ('claimed', 'not_sent', 'unknown', 'reversing', 'approved', 'declined', 'not_processed')",
+        "state IN ('claimed', 'not_sent', 'waiting', 'unknown', 'reversing', 'approved', 'declined',"
+        " 'not_processed')",
         name="state",
     ),
+)
+
+callbacks = Table(
+    "callbacks",
+    metadata,
+    Column("connector", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),  # the acquirer's
+    Column("reference", Text, nullable=False),  # of the attempt that it is about: ours
+    Column("received_at", _Time, nullable=False),
+    Column("handled_at", _Time),  # since when Temporal has it, or nobody needs it
+    Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
+    Column("sweeps", Integer, nullable=False, server_default="0"),
+    Index("callbacks_sweep_idx", "sweep_at", postgresql_where=text("handled_at IS NULL")),
+    Index("callbacks_received_idx", "received_at"),
 )
 
 idempotency_keys = Table(

@@ -16,6 +16,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 KEY = "sandbox-acquirer-key"
 APPROVED_CARD = "4242424242424242"
+GIVES_UP_S = 0.3
 START_S_MAX = 20
 STOP_S_MAX = 10
 
@@ -81,6 +82,32 @@ class Acquirer:
         own = {"reference": self.new_reference(), "payment_reference": "pay_1"}
         return {**own, "amount": 1099, "currency": "INR", **changes}
 
+    def upi_order(self, **changes: Any) -> Body:
+        payee = {"vpa": "acme@payonce", "name": "Acme Stores"}
+        return {**self.order(), "flow": "intent", "payee": payee, "note": "Order 7", **changes}
+
+    def wallet_order(self, **changes: Any) -> Body:
+        return {**self.order(), "provider": "paytm", **changes}
+
+    async def ask_by_upi(self, **changes: Any) -> Body:
+        return answered(await self.post("/upi/payments", self.upi_order(**changes)))
+
+    async def ask_by_wallet(self, **changes: Any) -> Body:
+        return answered(await self.post("/wallets/payments", self.wallet_order(**changes)))
+
+    async def decide(self, decision: str, *, payment: str = "pay_1", rail: str = "upi") -> httpx.Response:
+        """What the customer does on the page, done by a program."""
+        headers = {"Accept": "application/json"}
+        return await self.client.post(f"/{rail}/{payment}", data={"decision": decision}, headers=headers)
+
+    async def status(self, reference: str) -> str:
+        status: str = answered(await self.inquire(reference))["status"]
+        return status
+
+    async def callbacks(self, **query: Any) -> list[Body]:
+        entries: list[Body] = answered(await self.client.get("/callbacks", params=query))["entries"]
+        return entries
+
     def reversal(self, original_reference: str, **changes: Any) -> Body:
         own = {"reference": self.new_reference(), "payment_reference": "pay_1"}
         return {**own, "original_reference": original_reference, **changes}
@@ -110,6 +137,16 @@ def answered(response: httpx.Response) -> Body:
     assert response.status_code == 200, response.text
     body: Body = response.json()
     return body
+
+
+async def eventually_is(acquirer: Acquirer, reference: str, status: str, *, timeout_s: float = 10) -> Body:
+    """What an inquiry answers once its status is `status`."""
+
+    async def is_it() -> bool:
+        return await acquirer.status(reference) == status
+
+    await eventually(is_it, timeout_s=timeout_s)
+    return answered(await acquirer.inquire(reference))
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], *, timeout_s: float = 10) -> None:

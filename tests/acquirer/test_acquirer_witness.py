@@ -52,6 +52,7 @@ async def test_configuration_and_blocks_survive_a_restart(acquirer: Acquirer) ->
         "delay_ms": 1,
         "finality_s": 3,
         "late_after_reversal": "refused",
+        "callbacks": "on",
     }
     assert answered(await acquirer.post("/authorizations", blocked))["decline_code"] == "reference_reversed"
 
@@ -68,6 +69,7 @@ async def test_configuration_and_blocks_survive_a_restart(acquirer: Acquirer) ->
         {"delay_ms": "5"},
         {"finality_s": 1.5},
         {"late_after_reversal": "maybe"},
+        {"callbacks": "sometimes"},
         {"delay_ms": 5, "unknown": 1},
         [],
     ],
@@ -79,6 +81,7 @@ async def test_a_bad_configuration_is_refused_whole(unmoved_acquirer: Acquirer, 
         "delay_ms": 0,
         "finality_s": 10,
         "late_after_reversal": "refused",
+        "callbacks": "on",
     }
     response = await unmoved_acquirer.client.patch("/config", json=members)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")

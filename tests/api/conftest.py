@@ -19,6 +19,7 @@ from payonce.settings import Settings
 from payonce.storage.merchants import create_key, create_merchant
 from tests.api.fakes import FakeAdmission
 from tests.support.eventually import eventually
+from workers.callbacks import Inbox
 
 
 @dataclass
@@ -74,7 +75,8 @@ def admission(runtime: Runtime) -> FakeAdmission:
 
 @pytest.fixture
 def app(runtime: Runtime, admission: FakeAdmission) -> FastAPI:
-    return build_app(runtime, cast("Admission", admission), {"postgres": runtime.database.ping})
+    inbox = Inbox(runtime, cast("Client", None))
+    return build_app(runtime, cast("Admission", admission), {"postgres": runtime.database.ping}, inbox)
 
 
 @pytest.fixture

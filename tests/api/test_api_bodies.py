@@ -185,22 +185,22 @@ async def test_a_currency_is_a_country_s_money(client: httpx.AsyncClient, curren
             "/payment_method/upi/vpa",
         ),
         (
-            {"type": "upi", "upi": {"flow": "qr"}},
-            422,
-            "payment_method_not_supported",
-            "/payment_method/type",
-        ),
-        (
             {"type": "wallet", "wallet": {"provider": "apple_pay"}},
             400,
             "invalid_request",
             "/payment_method/wallet/token",
         ),
         (
-            {"type": "wallet", "wallet": {"provider": "paytm"}},
-            422,
-            "payment_method_not_supported",
-            "/payment_method/type",
+            {"type": "wallet", "wallet": {"provider": "paytm", "token": "tok_ok"}},
+            400,
+            "invalid_request",
+            "/payment_method/wallet/token",
+        ),
+        (
+            {"type": "wallet", "wallet": {"provider": "apple_pay", "token": "forged.token"}},
+            400,
+            "invalid_request",
+            "/payment_method/wallet/token",
         ),
     ],
 )

@@ -21,7 +21,8 @@ from payonce.connectors.conformance import (
     prepared,
     yes,
 )
-from payonce.connectors.sandbox_card import SandboxCard, parse_faults
+from payonce.connectors.sandbox import parse_faults
+from payonce.connectors.sandbox_card import SandboxCard
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind

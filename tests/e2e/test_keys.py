@@ -206,9 +206,11 @@ async def test_a_request_that_was_not_understood_uses_no_key_up(shop: Merchant) 
     assert pointers(refused(await shop.pay(key=key, amount=0), 400, "invalid_request")) == {"/amount"}
     refused(await shop.pay(key=key, payment_method=card("4242424242424241")), 400, "invalid_card_number")
     refused(
-        await shop.pay(key=key, payment_method={"type": "upi", "upi": {"flow": "qr"}}),
+        await shop.pay(
+            key=key, capture_method="manual", payment_method={"type": "upi", "upi": {"flow": "qr"}}
+        ),
         422,
-        "payment_method_not_supported",
+        "capture_method_not_supported",
     )
     assert answered(await shop.pay(key=key), 201)["status"] == "captured"
 

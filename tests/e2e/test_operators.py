@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 from temporalio.api.sdk.v1 import WorkflowMetadata
@@ -113,6 +114,55 @@ async def test_an_unknown_outcome_is_found_as_processing_and_says_what_is_done(
         return bool((await attributes(temporal, payment["id"]))["PaymentStatus"] == "captured")
 
     await eventually(captured)
+
+
+async def test_a_payment_that_waits_for_its_customer_says_so_and_until_when(
+    shop: Merchant, temporal: Client
+) -> None:
+    payment = await shop.paid(payment_method={"type": "upi", "upi": {"flow": "intent"}})
+    until = payment["next_action"]["expires_at"]
+    day = f"WaitingUntil > '{until[:10]}T00:00:00Z'"
+    query = f"PaymentStatus = 'requires_action' AND {day} AND PaymentId = '{payment['id']}'"
+
+    async def listed() -> bool:
+        return payment["id"] in await found(temporal, query)
+
+    await eventually(listed)
+    text = await details(temporal, payment["id"])
+    assert text.startswith(f"**requires_action**\n\nWaiting for the customer until {until[:19]}")
+    await shop.voided(payment)
+
+    async def left() -> bool:
+        described = await temporal.get_workflow_handle(payment["id"]).describe()
+        now = {pair.key.name: pair.value for pair in described.typed_search_attributes}
+        return now["PaymentStatus"] == "voided" and "WaitingUntil" not in now
+
+    await eventually(left)
+
+
+async def test_a_customer_who_pays_after_an_operator_terminated_the_workflow_has_paid(
+    shop: Merchant, temporal: Client
+) -> None:
+    """What the acquirer says is followed up by a workflow of its own."""
+    payment = await shop.paid(payment_method={"type": "upi", "upi": {"flow": "intent"}})
+    await temporal.get_workflow_handle(payment["id"]).terminate("by mistake")
+    async with httpx.AsyncClient(trust_env=False) as customer:
+        page = payment["next_action"]["sandbox_url"]
+        answer = await customer.post(
+            page, data={"decision": "approve"}, headers={"Accept": "application/json"}
+        )
+        answer.raise_for_status()
+
+    async def captured() -> bool:
+        return bool((await shop.payment(payment))["status"] == "captured")
+
+    await eventually(captured)
+    query = f"WorkflowType = 'CallbackWorkflow' AND PaymentId = '{payment['id']}'"
+
+    async def listed() -> bool:
+        return bool(await found(temporal, query))
+
+    await eventually(listed)
 
 
 async def test_a_refunds_workflow_has_its_id_and_names_its_payment(shop: Merchant, temporal: Client) -> None:

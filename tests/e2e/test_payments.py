@@ -139,13 +139,6 @@ async def test_an_unknown_outcome_is_processing_until_the_acquirer_tells_it(
     assert await witness.movements(payment["id"]) == [("authorize", 1099), ("capture", 1099)]
 
 
-async def test_unsupported_methods_are_refused_before_anything_is_admitted(shop: Merchant) -> None:
-    upi = {"type": "upi", "upi": {"flow": "collect", "vpa": "success@upi"}}
-    refused(await shop.pay(payment_method=upi), 422, "payment_method_not_supported")
-    wallet = {"type": "wallet", "wallet": {"provider": "paytm"}}
-    refused(await shop.pay(payment_method=wallet), 422, "payment_method_not_supported")
-
-
 async def test_a_saved_card_that_does_not_exist_is_refused_with_its_pointer(shop: Merchant) -> None:
     body = order(payment_method={"type": "card", "token": "pm_nothing"})
     problem = refused(await shop.post("/v1/payments", body), 400, "invalid_request")

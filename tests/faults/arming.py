@@ -19,6 +19,7 @@ FOLDER = "PAYONCE_TEST_FAULTS"
 Point = Literal[
     "admitted", "handed_over", "before_claim", "before_send", "after_check", "after_send", "after_record"
 ]
+CallbackPoint = Literal["before_inbox", "received", "spoken"]
 Action = Literal["kill", "stop", "lazily"]
 
 
@@ -35,13 +36,15 @@ class Doomed:
     url: str
     folder: Path
 
-    def arm(self, kind: str, point: Point, payment_id: str, *, action: Action, together: int = 1) -> None:
+    def arm(
+        self, kind: str, point: Point | CallbackPoint, payment_id: str, *, action: Action, together: int = 1
+    ) -> None:
         """This process acts at the point of that payment's attempt, once `together` points are reached."""
         assert self.service.pid is not None
         armed = self.folder / f"{kind}.{point}.{payment_id}"
         armed.write_text(f"{self.service.pid} {action} {together}")
 
-    async def reached(self, kind: str, point: Point, payment_id: str) -> None:
+    async def reached(self, kind: str, point: Point | CallbackPoint, payment_id: str) -> None:
         """Returns when the process is dead, or stopped, at the point."""
         path = self.folder / f"{kind}.{point}.{payment_id}.reached"
 

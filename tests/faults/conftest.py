@@ -37,11 +37,20 @@ async def city(bank: DevStack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         "key": "sandbox-acquirer-key",
         "options": options,
     }
+    patient = {  # asked so seldom that what happens in time was told, not found
+        **account,
+        "id": "sandbox_patient",
+        "connector": "sandbox_upi",
+        "options": {**options, "inquiry": "production", "window_s": "600", "callback_url": ""},
+    }
     async with running(
         *NOT_THE_ACQUIRER,
         api_processes=2,
         environ={"PAYONCE_SANDBOX_ACQUIRER_URL": bank.acquirer_url},
-        product_environ={"PAYONCE_CONNECTOR_ACCOUNTS": json.dumps([account]), **environ_with_faults(faults)},
+        product_environ={
+            "PAYONCE_CONNECTOR_ACCOUNTS": json.dumps([account, patient]),
+            **environ_with_faults(faults),
+        },
     ) as stack:
         yield stack
 

@@ -29,6 +29,12 @@ NAMES = (
     "webhook_delivered",
     "webhook_dropped",
     "webhook_recovered",
+    "customer_paid",
+    "customer_declined",
+    "customer_never_asked_again",
+    "customer_abandoned",
+    "customer_expired_and_paid",
+    "customer_heard_of_late",
 )
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 

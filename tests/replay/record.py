@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -81,6 +82,40 @@ class Recorder:
             return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
 
         return str(await eventually(one, timeout_s=30))
+    async def ask(self, vpa: str) -> Body:
+        """A payment whose customer is asked, and decides as this address does."""
+        method = {"type": "upi", "upi": {"flow": "intent"}}
+        answer = await self.shop.pay(payment_method=method, metadata={"sandbox_vpa": vpa})
+        return answered(answer, 201)
+
+    async def decide(self, payment: Body) -> None:
+        """The customer approves on the sandbox page."""
+        async with httpx.AsyncClient(trust_env=False) as customer:
+            page = payment["next_action"]["sandbox_url"]
+            answer = await customer.post(
+                page, data={"decision": "approve"}, headers={"Accept": "application/json"}
+            )
+            answer.raise_for_status()
+
+    async def becomes(self, payment: Body, status: str) -> None:
+        """Returns once the payment has this status."""
+
+        async def is_so() -> bool:
+            return bool((await self.shop.payment(payment))["status"] == status)
+
+        await eventually(is_so, UNTIL_DONE_S)
+
+    async def heard_of(self, payment: Body) -> str:
+        """The workflow that followed up what the acquirer said of the decided payment."""
+        query = f"WorkflowType = 'CallbackWorkflow' AND PaymentId = '{payment['id']}'"
+
+        async def found() -> str | None:
+            ids = [one.id async for one in self.temporal.list_workflows(query)]
+            return ids[0] if ids else None
+
+        started = await eventually(found, UNTIL_DONE_S)
+        assert started is not None
+        return started
 
     async def settled(self, payment: Body, status: str) -> Body:
         """The payment, once nothing about it is unknown; it has this status then."""
@@ -175,6 +210,42 @@ async def late_success_reversed(recorder: Recorder) -> None:
         reversal_id = runtime.ids.reversal(reference=attempt_reference(payment["id"], 1))
     await eventually(lambda: started(recorder.temporal, reversal_id))
     await recorder.keep("late_success_reversed", reversal_id)
+
+
+async def customer_paid(recorder: Recorder) -> None:
+    """The acquirer spoke, and was asked."""
+    payment = await recorder.ask("success@upi")
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("customer_paid", payment["id"])
+
+
+async def customer_declined(recorder: Recorder) -> None:
+    payment = await recorder.ask("failure@upi")
+    await recorder.becomes(payment, "failed")
+    await recorder.keep("customer_declined", payment["id"])
+
+
+async def customer_never_asked_again(recorder: Recorder) -> None:
+    """The window passed without a definite answer; the customer paid while it was `processing`."""
+    payment = await recorder.ask("pending@upi")
+    await recorder.becomes(payment, "processing")
+    await recorder.decide(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("customer_never_asked_again", payment["id"])
+
+
+async def customer_abandoned(recorder: Recorder) -> None:
+    payment = await recorder.ask("pending@upi")
+    await recorder.shop.voided(payment)
+    await recorder.keep("customer_abandoned", payment["id"])
+
+
+async def customer_expired_and_paid(recorder: Recorder) -> None:
+    """The rail said `expired`, was watched, and approved it after all."""
+    payment = await recorder.ask("late@upi")
+    await recorder.becomes(payment, "failed")
+    await recorder.keep("customer_expired_and_paid", payment["id"])
+    await recorder.keep("customer_heard_of_late", await recorder.heard_of(payment))
 
 
 async def expiry(recorder: Recorder) -> None:
@@ -295,6 +366,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     webhook_delivered,
     webhook_dropped,
     webhook_recovered,
+    customer_paid,
+    customer_declined,
+    customer_never_asked_again,
+    customer_abandoned,
+    customer_expired_and_paid,
 )
 
 

@@ -92,7 +92,7 @@ class Process:
     async def attempt(self, of: Operation, *, local: bool = True) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights),
+            claimant=Claimant(self.ledger.database, self.rights, {"account_1": self.connector.capabilities}),
             recorder=self.ledger.recorder(),
             connectors={"account_1": self.connector},
         )
@@ -102,13 +102,13 @@ class Process:
         progress: Progress = await environment.run(run, request(of))
         return progress
 
-    async def resolve(self, name: str, of: Operation) -> Any:
+    async def resolve(self, name: str, of: Operation, *more: Any) -> Any:
         resolving = Resolving(
             cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
             recorder=self.ledger.recorder(),
             connectors={"account_1": self.connector},
         )
-        return await ActivityEnvironment().run(getattr(resolving, name), request(of))
+        return await ActivityEnvironment().run(getattr(resolving, name), request(of), *more)
 
 
 def request(of: Operation) -> OperationRequest:

@@ -32,7 +32,7 @@ from payonce.storage import attempts
 from payonce.storage.database import Database
 from payonce.wakeups import WakeUps
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
-from tests.storage.test_activities import FakeConnector
+from tests.storage.test_activities import CAPABILITIES, FakeConnector, Process
 from tests.storage.test_admitting import NoTemporal, post
 from tests.support.eventually import eventually
 from tests.unit.rows import approval
@@ -296,6 +296,21 @@ async def test_a_further_claim_of_unknown_outcome_is_given_back(ledger: Ledger) 
     with pytest.raises(Unavailable):
         await shop.create("req_3")
     assert await shop.latest() == (3, A.NOT_SENT)
+
+
+async def test_what_needs_nothing_in_memory_is_answered_with_202_and_goes_on_anywhere(ledger: Ledger) -> None:
+    """Design rule 2a: Temporal was away, the claim went back, and any process makes the next attempt."""
+    connector = FakeConnector(capabilities=replace(CAPABILITIES, data_in_memory=False))
+    shop = Shop(ledger, connector, NoTemporal())
+    result = await shop.create("req_1")
+    assert result.current is not None
+    assert json.loads(result.current)["status"] == "processing"
+    assert await shop.latest() == (1, A.NOT_SENT)
+    create = await ledger.operation(shop.payment_id)
+    connector.answers["send"] = approval(create)
+    await Process(ledger, connector).attempt(create)
+    assert connector.calls == [("send", f"{create.id}-2")]
+    assert (await ledger.payment(create.payment_id)).status is S.CAPTURED
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from api.admission import Admission
 from api.commands import Post
 from api.outcomes import Result
 from payonce.claims import Rights
-from payonce.domain.errors import OperationInProgress
+from payonce.domain.errors import InvalidRequest, OperationInProgress
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage.merchants import Caller
 from payonce.wakeups import WakeUps
 from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.storage.test_activities import CAPABILITIES, FakeConnector
 
 
 class NoTemporal:
@@ -34,8 +36,8 @@ class NoTemporal:
     start_update = execute_update = start_workflow
 
 
-@pytest.fixture
-async def admission(ledger: Ledger) -> AsyncIterator[Admission]:
+def runtime_of(ledger: Ledger) -> Runtime:
+    """Without connector accounts."""
     settings = Settings(
         database_url=ledger.url,
         redis_url="redis://nowhere",
@@ -44,10 +46,15 @@ async def admission(ledger: Ledger) -> AsyncIterator[Admission]:
     )
     redis: Any = FakeRedis()
     recorder = ledger.recorder()
-    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
-    temporal: Any = NoTemporal()
-    yield Admission(runtime, temporal)
-    await recorder.drain()
+    return Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
+
+
+@pytest.fixture
+async def admission(ledger: Ledger) -> AsyncIterator[Admission]:
+    runtime, temporal = runtime_of(ledger), NoTemporal()
+    away: Any = temporal
+    yield Admission(runtime, away)
+    await runtime.recorder.drain()
 
 
 def post(ledger: Ledger, key: str) -> Post:
@@ -110,3 +117,17 @@ async def test_a_refund_that_nobody_carries_out_yet_is_pending_and_is_not_lost(
     assert json.loads(result.current)["status"] == "pending"
     assert [type_ for _, type_ in await ledger.events(paid.id)] == ["refund.pending"]
     assert len(await ledger.rows("SELECT id FROM operations WHERE sweep_at < now() + interval '15 s'")) == 1
+
+
+async def test_a_rail_that_captures_once_takes_no_capture_that_others_are_to_follow(ledger: Ledger) -> None:
+    once = FakeConnector(capabilities=replace(CAPABILITIES, split_capture=False))
+    runtime = replace(runtime_of(ledger), connectors={"account_1": once})  # type: ignore[dict-item]  # a fake
+    temporal: Any = NoTemporal()
+    admission = Admission(runtime, temporal)
+    paid = await ledger.add_payment(PaymentStatus.AUTHORIZED)
+    with pytest.raises(InvalidRequest) as refused:
+        await admission.capture(post(ledger, "k"), paid.id, amount_minor=1, final=False)
+    assert (refused.value.problem_code, refused.value.pointer) == ("capture_method_not_supported", "/final")
+    assert await ledger.count("operations") == 0
+    await admission.capture(post(ledger, "k"), paid.id, amount_minor=1, final=True)
+    assert await ledger.count("operations") == 1

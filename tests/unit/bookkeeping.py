@@ -7,9 +7,9 @@ from typing import assert_never
 
 from payonce.domain.answers import Answer
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import Approved, Fact
+from payonce.domain.outcomes import Approved, Fact, FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Draft, Settlement, settle
+from payonce.domain.settlement import Draft, Settlement, begin_reversal, settle, succeed
 from tests.unit.rows import NOW, attempt, operation, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -35,10 +35,18 @@ class Books:
         self.attempts[opened.id] = [attempt(opened)]
         if kind.exclusive:
             self.payment = replace(self.payment, pending_operation=under_way(opened))
+        if kind is K.VOID and self.payment.status is S.REQUIRES_ACTION:
+            self._abandon(opened)
         if kind is K.REFUND:
             held = self.payment.amount_refund_pending_minor + amount_minor
             self.payment = replace(self.payment, amount_refund_pending_minor=held)
         return opened
+
+    def _abandon(self, void: Operation) -> None:
+        """Nothing is sent for the void: the authorization's attempt is reversed."""
+        del self.attempts[void.id]
+        latest = self.attempts[self.payment.id][-1]
+        self.attempts[self.payment.id][-1] = begin_reversal(latest, code=FailureCode.ABANDONED)
 
     def further_attempt(self, operation_id: str) -> None:
         """A further attempt is claimed, the latest one being unsent."""
@@ -47,12 +55,17 @@ class Books:
         before.append(attempt(self.operations[operation_id], number=len(before) + 1))
 
     def record(self, operation_id: str, number: int, fact: Fact) -> Settlement:
-        """The fact is recorded, then recorded again an hour later: the second time changes nothing."""
+        """The fact is recorded, then recorded again an hour later: the second time changes nothing.
+
+        While a customer may act, an hour more does change something: then it is recorded again at once.
+        """
         settled = self._once(operation_id, number, fact)
         before = (self.payment, dict(self.operations), list(self.events), dict(self.answers))
-        self.now += timedelta(hours=1)
+        waits = settled.attempt is not None and settled.attempt.state is A.WAITING
+        self.now += timedelta() if waits else timedelta(hours=1)
         self._once(operation_id, number, fact)
         assert (self.payment, dict(self.operations), list(self.events), dict(self.answers)) == before
+        self.now += timedelta(hours=1) if waits else timedelta()
         return settled
 
     def apply(self, operation_id: str, decide: Callable[[Payment, Operation], Settlement]) -> Settlement:
@@ -67,6 +80,8 @@ class Books:
         if settled.answer is not None:
             assert operation_id not in self.answers, "an operation is answered once"
             self.answers[operation_id] = settled.answer
+        if settled.abandoned is not None:
+            self.apply(settled.abandoned, lambda paid, of: succeed(paid, of, None, reply=None, now=self.now))
         self.check()
         return settled
 
@@ -126,13 +141,17 @@ class Books:
         assert settled.late == ((against or another) and before.state is not A.APPROVED)
 
     def _check_operation(self, before: Operation, settled: Settlement) -> None:
-        """The first outcome stands; an answer comes with the outcome and with nothing else."""
+        """The first outcome stands; an answer comes with the outcome, or with what the customer is to do, once."""
         after = settled.operation
         decided_now = before.status is O.PENDING and after.status is not O.PENDING
         if before.status is not O.PENDING:
             assert after == before
         asked_over_http = after.kind not in (K.EXPIRE, K.REVERSE)
-        assert (settled.answer is not None) == (decided_now and asked_over_http)
+        asked = settled.payment.status is S.REQUIRES_ACTION and self.payment.status is not S.REQUIRES_ACTION
+        if before.id in self.answers:
+            assert settled.answer is None
+        else:
+            assert (settled.answer is not None) == ((decided_now and asked_over_http) or asked)
 
     def _check_events(self, settled: Settlement) -> None:
         """Every change of status has exactly one event of its name, which shows it."""

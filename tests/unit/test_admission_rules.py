@@ -35,9 +35,14 @@ def test_nothing_is_captured_or_voided_from_other_statuses(status: PaymentStatus
     with pytest.raises(Refused) as refused:
         admit_capture(payment(status), amount_minor=None, now=NOW)
     assert refused.value.refusal == "payment_not_capturable"
-    with pytest.raises(Refused) as refused:
-        admit_void(payment(status))
-    assert refused.value.refusal == "payment_not_voidable"
+    if status is not PaymentStatus.REQUIRES_ACTION:
+        with pytest.raises(Refused) as refused:
+            admit_void(payment(status))
+        assert refused.value.refusal == "payment_not_voidable"
+
+
+def test_a_void_abandons_what_the_customer_has_not_paid_yet() -> None:
+    assert admit_void(payment(PaymentStatus.REQUIRES_ACTION)) == 1000
 
 
 @pytest.mark.parametrize("status", UNDECIDED)

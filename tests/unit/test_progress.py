@@ -1,12 +1,22 @@
 """Where an operation stands, in the words that workflows decide on."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from activities.messages import InquiryDue, NothingSent, NotOwner, OperationRequest, ReversalDue, Settled
+from activities.messages import (
+    ActionDue,
+    InquiryDue,
+    NothingSent,
+    NotOwner,
+    OperationRequest,
+    ReversalDue,
+    Settled,
+)
 from activities.progress import after_recording, as_found, settled
 from payonce.claims import Standing
+from payonce.connectors.base import Capabilities
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
@@ -14,6 +24,9 @@ from payonce.domain.settlement import Settlement
 from tests.unit.rows import NOW, attempt, operation, payment, under_way
 
 SCHEDULE = UNKNOWN_ACCOUNT_INQUIRIES
+CARDS = Capabilities(
+    methods=frozenset({"card"}), call_deadline_s=1, finality_s=1, inquiry=SCHEDULE, reversal_by_reference=True
+)
 A, K = AttemptState, OperationKind
 
 
@@ -39,7 +52,7 @@ def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
 
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND])
 def test_another_process_may_still_send_a_claimed_create_and_nothing_else(kind: OperationKind) -> None:
-    found = as_found(standing(kind, A.CLAIMED), SCHEDULE, here="boot_2")
+    found = as_found(standing(kind, A.CLAIMED), CARDS, here="boot_2")
     if kind is K.AUTHORIZE:
         assert found == NotOwner("boot_1")
     else:
@@ -48,12 +61,12 @@ def test_another_process_may_still_send_a_claimed_create_and_nothing_else(kind: 
 
 @pytest.mark.parametrize(("age_s", "owner"), [(1.9, True), (2.0, False), (600.0, False)])
 def test_an_owner_is_asked_only_while_it_may_send(age_s: float, owner: bool) -> None:
-    found = as_found(standing(K.AUTHORIZE, A.CLAIMED, age_s=age_s), SCHEDULE, here="boot_2")
+    found = as_found(standing(K.AUTHORIZE, A.CLAIMED, age_s=age_s), CARDS, here="boot_2")
     assert isinstance(found, NotOwner) is owner
 
 
 def test_a_second_run_at_the_owner_is_anyone_else() -> None:
-    found = as_found(standing(K.AUTHORIZE, A.CLAIMED), SCHEDULE, here="boot_1")
+    found = as_found(standing(K.AUTHORIZE, A.CLAIMED), CARDS, here="boot_1")
     assert found == InquiryDue(SCHEDULE, "claimed")
 
 
@@ -62,19 +75,19 @@ def test_a_second_run_at_the_owner_is_anyone_else() -> None:
 def test_what_was_not_sent_may_be_tried_again_without_a_card(
     kind: OperationKind, state: AttemptState | None, may_retry: bool
 ) -> None:
-    found = as_found(standing(kind, state), SCHEDULE, here="boot_1")
+    found = as_found(standing(kind, state), CARDS, here="boot_1")
     assert found == NothingSent("not_sent", may_retry)
 
 
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
 def test_what_is_being_reversed_goes_on_being_reversed(kind: OperationKind) -> None:
-    found = as_found(standing(kind, A.REVERSING), SCHEDULE, here="boot_2")
+    found = as_found(standing(kind, A.REVERSING), CARDS, here="boot_2")
     assert isinstance(found, ReversalDue)
 
 
 def test_an_unknown_attempt_is_inquired_about_by_anyone() -> None:
     for here in ("boot_1", "boot_2"):
-        found = as_found(standing(K.AUTHORIZE, A.UNKNOWN), SCHEDULE, here=here)
+        found = as_found(standing(K.AUTHORIZE, A.UNKNOWN), CARDS, here=here)
         assert found == InquiryDue(SCHEDULE, "unknown")
 
 
@@ -85,11 +98,42 @@ def test_an_unknown_attempt_is_inquired_about_by_anyone() -> None:
 def test_the_recorded_attempt_says_what_follows(state: AttemptState, expected: type) -> None:
     of = operation()
     recorded = Settlement(payment(), of, attempt(of, state))
-    assert isinstance(after_recording(recorded, SCHEDULE, may_retry=True), expected)
+    assert isinstance(after_recording(recorded, CARDS, may_retry=True), expected)
 
 
 def test_an_outcome_ends_it() -> None:
     of = operation(status=OperationStatus.SUCCEEDED)
     done = payment(PaymentStatus.AUTHORIZED)
     recorded = Settlement(done, of, attempt(of, A.APPROVED))
-    assert after_recording(recorded, SCHEDULE, may_retry=True) == settled(done)
+    assert after_recording(recorded, CARDS, may_retry=True) == settled(done)
+
+
+UPI = replace(CARDS, data_in_memory=False, late_inquiry=SCHEDULE)
+
+
+def test_a_customer_who_was_asked_is_waited_for() -> None:
+    of = operation()
+    asked = attempt(of, A.WAITING, act_before=NOW)
+    paid = payment(PaymentStatus.REQUIRES_ACTION, next_action={"type": "upi_qr"})
+    expected = ActionDue(NOW, UPI.action_inquiry, "upi_qr")
+    assert after_recording(Settlement(paid, of, asked), UPI, may_retry=True) == expected
+    assert as_found(Standing(paid, of, asked, NOW), UPI, here="boot_2") == expected
+
+
+def test_what_needs_nothing_in_memory_may_be_tried_again_by_anyone() -> None:
+    found = as_found(standing(K.AUTHORIZE, A.NOT_SENT), UPI, here="boot_2")
+    assert found == NothingSent("not_sent", may_retry=True, patient=True)
+
+
+def test_the_void_of_what_the_customer_has_not_paid_is_a_reversal() -> None:
+    void, paid = operation(K.VOID), payment(PaymentStatus.REQUIRES_ACTION)
+    assert as_found(Standing(paid, void, None, NOW), UPI, here="") == ReversalDue(SCHEDULE, "abandoned")
+
+
+@pytest.mark.parametrize(("code", "watched"), [("payment_timed_out", True), ("not_processed", False)])
+def test_only_what_the_rail_let_expire_is_watched(code: str, watched: bool) -> None:
+    of = operation(status=OperationStatus.FAILED)
+    gone = attempt(of, A.NOT_PROCESSED, failure_code=code)
+    done = after_recording(Settlement(payment(PaymentStatus.FAILED), of, gone), UPI, may_retry=False)
+    assert isinstance(done, Settled)
+    assert (done.watched, done.watch) == ((gone.reference, SCHEDULE) if watched else (None, None))

@@ -1,6 +1,6 @@
 """Which connector account an attempt goes to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from payonce.domain.routing import ConnectorAccount, Route, choose
 class FakeReach:
     methods: frozenset[str] = frozenset({"card"})
     currencies: frozenset[str] | None = None
+    capture_methods: frozenset[str] = frozenset({"automatic"})
 
 
 def account(id_: str, mode: str = "test") -> ConnectorAccount:
@@ -53,6 +54,37 @@ def test_a_currency_that_nobody_takes_is_refused_with_its_pointer() -> None:
         choose([account("one")], {"one": RUPEES}, mode="test", method="card", currency="USD")
     assert refused.value.problem_code == "currency_not_supported"
     assert refused.value.pointer == "/currency"
+
+
+def test_a_way_to_capture_that_nobody_has_is_refused_with_its_pointer() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose(
+            [account("one")],
+            {"one": FakeReach()},
+            mode="test",
+            method="card",
+            currency="INR",
+            capture_method="manual",
+        )
+    assert refused.value.problem_code == "capture_method_not_supported"
+    assert refused.value.pointer == "/capture_method"
+
+
+def test_the_account_that_captures_as_asked_takes_the_payment() -> None:
+    manual = FakeReach(capture_methods=frozenset({"manual"}))
+    accounts, reaches = [account("one"), account("two")], {"one": FakeReach(), "two": manual}
+    taken = choose(accounts, reaches, mode="test", method="card", currency="INR", capture_method="manual")
+    assert taken.account_id == "two"
+
+
+def test_an_accounts_callback_url_is_that_of_its_connector_unless_it_has_one_of_its_own() -> None:
+    at_home = replace(account("one"), public_url="https://api.example")
+    assert at_home.callback_url == "https://api.example/v1/connectors/one_connector/callbacks"
+    assert at_home.code_url("pay_1") == "https://api.example/v1/payments/pay_1/qr"
+    assert replace(at_home, options={"callback_url": "https://tunnel.example/"}).callback_url == (
+        "https://tunnel.example/"
+    )
+    assert account("one").callback_url is None
 
 
 def test_no_account_is_refused_too() -> None:

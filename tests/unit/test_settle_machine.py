@@ -1,5 +1,7 @@
 """Random operations and random facts in random order: what holds of a payment holds at every step."""
 
+from datetime import timedelta
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -15,9 +17,11 @@ from payonce.domain.operations import (
     admit_void,
 )
 from payonce.domain.outcomes import (
+    ActionRequired,
     Approved,
     DeclineCode,
     Declined,
+    Expired,
     Fact,
     FailureCode,
     NotProcessed,
@@ -28,7 +32,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.settlement import defer, give_up, review, succeed
 from tests.unit.bookkeeping import Books
-from tests.unit.rows import payment
+from tests.unit.rows import NOW, payment
 
 FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(
@@ -36,6 +40,13 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
     ),
     st.builds(Declined, st.sampled_from(DeclineCode)),
     st.just(Pending()),
+    st.builds(
+        ActionRequired,
+        st.just("acq-1"),
+        st.just({"type": "redirect", "url": "https://bank.example"}),
+        st.sampled_from([NOW - timedelta(seconds=1), NOW + timedelta(hours=8)]),
+    ),
+    st.just(Expired()),
     st.just(Unsent()),
     st.just(Unknown("timeout")),
     st.just(Reversed()),
@@ -108,6 +119,14 @@ class PaymentMachine(RuleBasedStateMachine):
         operation_id = self._one(which)
         self.books.record(operation_id, attempt % len(self.books.attempts[operation_id]) + 1, fact)
 
+    @rule(expires_in_h=st.sampled_from([1, 8]))
+    def ask_the_customer(self, expires_in_h: int) -> None:
+        """What an asynchronous rail answers first; each fact that is recorded lets an hour go by."""
+        asked = {"type": "redirect", "url": "https://bank.example"}
+        until = self.books.now + timedelta(hours=expires_in_h, minutes=1)
+        number = len(self.books.attempts[self.books.payment.id])
+        self.books.record(self.books.payment.id, number, ActionRequired("acq-1", asked, until))
+
     @rule(which=ANY)
     def approve(self, which: int) -> None:
         self._approve(self.books.operations[self._one(which)], unless=False)
@@ -162,7 +181,7 @@ class PaymentMachine(RuleBasedStateMachine):
 
     def _one(self, which: int) -> str:
         """One of the operations: for even numbers one that is pending, if there is one."""
-        every = list(self.books.operations)
+        every = list(self.books.attempts)
         pending = [id_ for id_ in every if self.books.operations[id_].status is PENDING]
         among = every if which % 2 or not pending else pending
         return among[which // 2 % len(among)]

@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.workflows.rig import Bench
 from workers.converter import data_converter
-from workflows.attributes import PAYMENT_STATUS
+from workflows.attributes import PAYMENT_STATUS, WAITING_UNTIL
 
 SERVER = Path(sys.executable).parent / "temporal-test-server"
 
@@ -21,7 +21,10 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         data_converter=data_converter, test_server_existing_path=str(SERVER)
     ) as environment:
-        attributes = {PAYMENT_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+        attributes = {
+            PAYMENT_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+            WAITING_UNTIL.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+        }
         await environment.client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(search_attributes=attributes)
         )

@@ -20,13 +20,15 @@ from activities.options import owner_queue
 from payonce.domain.ids import random_id
 from payonce.domain.operations import OperationKind
 from tests.support.eventually import eventually
+from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
-WORKFLOWS = [PaymentWorkflow, RefundWorkflow, ReversalWorkflow]
+WORKFLOWS = [PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow]
 OWNER = "boot_of_the_api"
 CAPTURE: Any = PaymentWorkflow.capture  # the decorator's type says that an update returns a coroutine
 VOID: Any = PaymentWorkflow.void
+SPOKE: Any = PaymentWorkflow.acquirer_spoke
 
 Step = Progress | Exception | Callable[[], Awaitable[Progress]]
 
@@ -62,6 +64,7 @@ class FakeActivities:
     def all(self) -> list[Callable[..., Any]]:
         bookkeeping: list[Callable[..., Any]] = [
             self.inquire,
+            self.hear,
             self.reverse,
             self.reverse_late,
             self.expire,
@@ -92,6 +95,10 @@ class FakeActivities:
     @activity.defn(name="inquire")
     async def inquire(self, request: OperationRequest) -> Progress:
         return await self._step("inquire", request)
+
+    @activity.defn(name="hear")
+    async def hear(self, request: OperationRequest, reference: str) -> Progress:
+        return await self._step("hear", (request, reference))
 
     @activity.defn(name="reverse")
     async def reverse(self, request: OperationRequest) -> Progress:

@@ -11,6 +11,7 @@ import pytest
 from activities import messages
 from activities.attempting import Attempting
 from activities.messages import (
+    ActionDue,
     InquiryDue,
     NothingSent,
     NotOwner,
@@ -33,11 +34,17 @@ CAPTURE = OperationRequest("pay_1", "op_1", OperationKind.CAPTURE)
 EXAMPLES: dict[type, list[Any]] = {
     Settled: [
         Settled("captured", open=False, sequence=2),
+        Settled("failed", open=False, sequence=2, watched="pay_1-1", watch=SCHEDULE),
         Settled("authorized", True, 1, datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC), CAPTURE),
     ],
     InquiryDue: [InquiryDue(SCHEDULE, "timeout"), InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, "")],
+    ActionDue: [ActionDue(datetime(2026, 11, 22, 5, 46, 30, tzinfo=UTC), SCHEDULE, "upi_qr")],
     ReversalDue: [ReversalDue(SCHEDULE, "amount_mismatch")],
-    NothingSent: [NothingSent("not_sent", may_retry=True), NothingSent("not_sent", may_retry=False)],
+    NothingSent: [
+        NothingSent("not_sent", may_retry=True),
+        NothingSent("not_sent", may_retry=False),
+        NothingSent("not_sent", True, True),
+    ],
     NotOwner: [NotOwner("boot_1")],
 }
 MEMBERS: tuple[type, ...] = typing.get_args(Progress)

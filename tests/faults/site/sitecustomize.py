@@ -13,6 +13,10 @@ The points, in order:
   after_check   the last check was passed, the next statement writes to the socket (the residue of design rule 9)
   after_send    the acquirer answered, nothing is recorded
   after_record  the outcome is committed, nobody is woken
+Those of a callback, in order:
+  before_inbox  it is verified, nothing is committed
+  received      it is in the inbox, nobody is told
+  spoken        the workflow has the signal, the inbox does not know it
 """
 
 import asyncio
@@ -79,6 +83,31 @@ class _Faults:
 def _install(faults: _Faults) -> None:
     _install_at_the_wire(faults)
     _install_at_temporal(faults)
+    _install_at_the_inbox(faults)
+
+
+def _install_at_the_inbox(faults: _Faults) -> None:
+    from workers.callbacks import Inbox
+    from workers.dispatch import Dispatcher
+
+    receive, hand_over, spoke = Inbox.receive, Inbox.hand_over, Dispatcher.acquirer_spoke
+
+    async def _receive(self: Any, connector: str, callback: Any) -> None:
+        await faults.meet("callback", "before_inbox", callback.reference.rpartition("-")[0])
+        await receive(self, connector, callback)
+
+    async def _hand_over(self: Any, received: Any) -> None:
+        await faults.meet("callback", "received", received.reference.rpartition("-")[0])
+        await hand_over(self, received)
+
+    async def _spoke(self: Any, operation: Any, reference: str) -> bool:
+        running = await spoke(self, operation, reference)
+        await faults.meet("callback", "spoken", operation.payment_id)
+        return running
+
+    Inbox.receive = _receive  # type: ignore[method-assign]
+    Inbox.hand_over = _hand_over  # type: ignore[method-assign]
+    Dispatcher.acquirer_spoke = _spoke  # type: ignore[method-assign]
 
 
 def _install_at_temporal(faults: _Faults) -> None:

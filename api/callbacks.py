@@ -1,0 +1,48 @@
+"""Callbacks over HTTP: an acquirer tells us what happened. What it says is not believed, it makes us ask."""
+
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import read_bytes
+from api.front import READ_S
+from payonce.connectors.base import Callback
+from payonce.domain.errors import CallbackInvalid, NotFound
+from payonce.metrics import CALLBACKS
+from payonce.runtime import Runtime
+from payonce.storage.database import within
+from workers.callbacks import Inbox
+
+RECEIVED = 200
+
+
+class Callbacks:
+    """The handler of `/v1/connectors/{name}/callbacks`."""
+
+    def __init__(self, runtime: Runtime, inbox: Inbox) -> None:
+        self._runtime = runtime
+        self._inbox = inbox
+
+    async def receive(self, request: Request) -> Response:
+        """Answers once the message is in the inbox, whether it is new or was there already."""
+        name: str = request.path_params["name"]
+        body = await read_bytes(request)
+        callback = self._verified(name, {key.lower(): value for key, value in request.headers.items()}, body)
+        await within(READ_S, self._inbox.receive(name, callback))
+        return Response(status_code=RECEIVED)
+
+    def _verified(self, name: str, headers: dict[str, str], body: bytes) -> Callback:
+        """The callback as one of the connector's accounts reads it. Raises `CallbackInvalid` or `NotFound`."""
+        now = datetime.now(UTC)
+        ids = [account.id for account in self._runtime.accounts if account.connector == name]
+        calling = [self._runtime.connectors[id_] for id_ in ids]
+        if not any(connector.capabilities.callbacks for connector in calling):
+            raise NotFound
+        for connector in calling:
+            try:
+                return connector.read_callback(headers, body, now=now)
+            except CallbackInvalid:
+                continue
+        CALLBACKS.labels(name, "invalid").inc()
+        raise CallbackInvalid

@@ -1,0 +1,127 @@
+"""Money that moved and what was answered: rows of operations and of the ledger, inside the caller's transaction."""
+
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from devstack.acquirer import store
+from devstack.acquirer.config import Config
+
+_ID_PREFIX = {"authorize": "auth", "capture": "cap", "void": "void", "refund": "ref", "reversal": "rev"}
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for one order: when it is executed, and how. `page_base` is where people reach the pages."""
+
+    now: datetime
+    config: Config
+    authorization_validity_s: int
+    amount_added: int = 0
+    page_base: str = ""
+
+
+def recorded(  # the columns of one row
+    db: sqlite3.Connection,
+    *,
+    id: str,
+    reference: str,
+    operation: str,
+    payment_reference: str,
+    amount_asked: int,
+    amount_added: int,
+    currency: str,
+    authorization: str | None,
+    decline_code: str | None,
+    at: datetime,
+    validity_s: int,
+) -> Result:
+    """The answer to an operation, stored. An approved authorization is its own `authorization`."""
+    approved = decline_code is None
+    expires = operation == "authorize" and approved
+    position = store.inserted(
+        db,
+        "operations",
+        id=id,
+        reference=reference,
+        operation=operation,
+        status="approved" if approved else "declined",
+        amount_asked=amount_asked,
+        amount=amount_asked + (amount_added if approved else 0),
+        currency=currency,
+        decline_code=decline_code,
+        authorization=id if expires else authorization,
+        payment_reference=payment_reference,
+        expires_at=store.timestamp(at + timedelta(seconds=validity_s)) if expires else None,
+        created_at=store.timestamp(at),
+    )
+    return answer_at(db, position)
+
+
+def entered(db: sqlite3.Connection, result: Result, *operations: str, payment_reference: str) -> None:
+    """The ledger has an entry for each of the operations, of the result's amount."""
+    for operation in operations:
+        store.inserted(
+            db,
+            "ledger",
+            reference=result["reference"],
+            operation=operation,
+            amount=result["amount"],
+            currency=result["currency"],
+            payment_reference=payment_reference,
+            created_at=result["created_at"],
+        )
+
+
+def given_rrn(db: sqlite3.Connection, operation_id: str, at: datetime) -> str:
+    """The operation has a retrieval reference number of its own: 12 digits, which say the hour, too.
+
+    Source: ISO 8583, field 37, as UPI writes it: year, day of the year, hour, then a running number.
+    """
+    position = store.inserted(db, "rrns", operation_id=operation_id)
+    rrn = f"{at:%y%j%H}"[1:] + f"{position % 1_000_000:06d}"
+    db.execute("UPDATE rrns SET rrn = ? WHERE position = ?", (rrn, position))
+    return rrn
+
+
+def rrn_of(db: sqlite3.Connection, operation_id: str) -> str | None:
+    """The number that the rail gave the operation, if it is the rail's."""
+    row = db.execute("SELECT rrn FROM rrns WHERE operation_id = ?", (operation_id,)).fetchone()
+    return None if row is None else str(row["rrn"])
+
+
+def answer_at(db: sqlite3.Connection, position: int) -> Result:
+    """The answer of the operation at a position."""
+    return answer(db, db.execute("SELECT * FROM operations WHERE position = ?", (position,)).fetchone())
+
+
+_ANSWERED = (
+    "id",
+    "reference",
+    "operation",
+    "status",
+    "amount",
+    "currency",
+    "decline_code",
+    "authorization",
+    "expires_at",
+    "created_at",
+)
+
+
+def answer(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+    """What is said of an operation."""
+    result = {name: row[name] for name in _ANSWERED}
+    if row["operation"] == "reversal":
+        result["original_reference"] = row["original_reference"]
+    rrn = rrn_of(db, row["id"])
+    return result if rrn is None else {**result, "rrn": rrn}
+
+
+def new_id(operation: str) -> str:
+    """An id that stands for nothing but itself."""
+    return f"{_ID_PREFIX[operation]}_{secrets.token_hex(12)}"

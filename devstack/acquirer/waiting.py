@@ -1,0 +1,316 @@
+"""Payments that wait for a customer: asked for, decided, lapsed, withdrawn. Inside the caller's transaction.
+
+A decision becomes a row of operations under the payment's own id, and money in the ledger, so refunds and
+reversals find it as they find a card's. What happens by itself happens at its due time, whenever somebody looks.
+"""
+
+import json
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from devstack.acquirer import callbacks, movements, scripts, store
+from devstack.acquirer.bodies import CustomerOrder, MoneyOrder, PayByUpi, PayByWallet
+from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.scripts import Rail, State
+from devstack.acquirer.upi_uri import upi_uri
+
+_REORDERED_BY = timedelta(seconds=1)  # how long after its successor an overtaken callback leaves
+_RANK = {"approved": 0, "pending": 1, "expired": 2, "reversed": 3, "declined": 4}
+
+
+class ReferenceReused(Exception):
+    """The reference was used before, for another operation, amount or currency."""
+
+
+class Decision(StrEnum):
+    """What a customer does on the page."""
+
+    APPROVE = "approve"
+    DECLINE = "decline"
+
+    @property
+    def state(self) -> State:
+        """What the payment is in once this holds."""
+        return State.APPROVED if self is Decision.APPROVE else State.DECLINED
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A payment as its page shows it. `answer_by` is None when no answer of the customer's counts (any more)."""
+
+    result: Result
+    rail: Rail
+    payment_reference: str
+    details: dict[str, Any]
+    return_url: str | None
+    decided_at: str | None
+    decides_itself: bool
+    has_lapsed: bool
+    answer_by: datetime | None
+
+
+def opened(db: sqlite3.Connection, order: CustomerOrder, terms: Terms) -> Result:
+    """The customer was asked; the answer is `pending`, with where they go on."""
+    expires_at = terms.now + timedelta(seconds=order.window_s)
+    payer = order.payer_vpa() if isinstance(order, PayByUpi) else ""
+    step = scripts.next_step(payer, State.PENDING, created_at=terms.now, expires_at=expires_at)
+    own_id = f"{order.rail}{secrets.token_hex(12)}"  # letters and digits only: it is the link's `tr`
+    position = store.inserted(
+        db,
+        "customer_payments",
+        id=own_id,
+        rail=order.rail,
+        reference=order.reference,
+        payment_reference=order.payment_reference,
+        amount=order.amount,
+        amount_added=terms.amount_added,
+        currency=order.currency,
+        payer=payer,
+        details=json.dumps(_details(order, own_id)),
+        page=f"{terms.page_base}/{order.rail}/{order.payment_reference}",
+        callback_url=order.callback_url,
+        return_url=order.return_url if isinstance(order, PayByWallet) else None,
+        state=State.PENDING,
+        due_at=None if step is None else store.timestamp(_due_at(step, terms)),
+        expires_at=store.timestamp(expires_at),
+        created_at=store.timestamp(terms.now),
+    )
+    row = db.execute("SELECT * FROM customer_payments WHERE position = ?", (position,)).fetchone()
+    return _asked(row)
+
+
+def first_answer(db: sqlite3.Connection, order: MoneyOrder, *, since: datetime) -> Result | None:
+    """What was answered when the same was asked under this reference, if that still stands.
+
+    Raises `ReferenceReused`.
+    """
+    row = db.execute(
+        "SELECT * FROM customer_payments WHERE reference = ? AND created_at > ? AND withdrawn_at IS NULL"
+        " ORDER BY position DESC LIMIT 1",
+        (order.reference, store.timestamp(since)),
+    ).fetchone()
+    if row is None or _status(db, row) == "reversed":
+        return None
+    asked = (row["rail"], row["amount"], row["currency"])
+    if not isinstance(order, CustomerOrder) or asked != (order.rail, order.amount, order.currency):
+        raise ReferenceReused
+    return _asked(row)
+
+
+def found(db: sqlite3.Connection, reference: str) -> Result | None:
+    """Where the reference stands; of several payments under it, the one that could still move money, or has."""
+    rows = db.execute(
+        "SELECT * FROM customer_payments WHERE reference = ? ORDER BY position", (reference,)
+    ).fetchall()
+    results = [_result(db, row) for row in rows]
+    return min(results, key=lambda result: _RANK[result["status"]], default=None)
+
+
+def withdrawn(db: sqlite3.Connection, reference: str, now: datetime) -> None:
+    """Whatever still waits under the reference is dead, or late if late ones are accepted."""
+    db.execute(
+        "UPDATE customer_payments SET withdrawn_at = ? WHERE reference = ? AND withdrawn_at IS NULL"
+        " AND state IN ('pending', 'expired')",
+        (store.timestamp(now), reference),
+    )
+
+
+def shown(db: sqlite3.Connection, rail: Rail, payment_reference: str, terms: Terms) -> Shown | None:
+    """What the page is about: the latest that can be answered, else the latest; None if there is none."""
+    rows = db.execute(
+        "SELECT * FROM customer_payments WHERE rail = ? AND payment_reference = ? ORDER BY position DESC",
+        (rail, payment_reference),
+    ).fetchall()
+    found = [_shown(db, row, terms) for row in rows]
+    return next((each for each in found if each.answer_by is not None), found[0] if found else None)
+
+
+def decided(db: sqlite3.Connection, payment: Shown, decision: Decision, terms: Terms) -> Shown:
+    """The customer's answer holds; the payment as it is now. It must be one that can be answered."""
+    _moved_on(db, _row(db, payment.result["id"]), scripts.Step(decision.state, terms.now), terms)
+    return _shown(db, _row(db, payment.result["id"]), terms)
+
+
+def is_due(db: sqlite3.Connection, now: datetime) -> bool:
+    """Whether `settled` has something to do."""
+    return _next_due(db, now) is not None
+
+
+def settled(db: sqlite3.Connection, terms: Terms) -> None:
+    """Everything that happens by itself up to now has happened, in its order.
+
+    It ends: a payment has at most two such steps.
+    """
+    while (row := _next_due(db, terms.now)) is not None:
+        dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
+        step = None if dead else _own_step(row)
+        if step is None:
+            db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
+        else:
+            _moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
+
+
+def _row(db: sqlite3.Connection, own_id: str) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute("SELECT * FROM customer_payments WHERE id = ?", (own_id,)).fetchone()
+    return row
+
+
+def _next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute(
+        "SELECT * FROM customer_payments WHERE due_at <= ? ORDER BY due_at, position LIMIT 1",
+        (store.timestamp(now),),
+    ).fetchone()
+    return row
+
+
+def _moved_on(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> None:
+    """The payment is in the step's state, its money has moved, its next step is due, its callback queued."""
+    following = _own_step(row, state=step.state)
+    db.execute(
+        "UPDATE customer_payments SET state = ?, decided_at = ?, due_at = ? WHERE id = ?",
+        (
+            step.state,
+            None if step.state is State.EXPIRED else store.timestamp(step.at),
+            None if following is None else store.timestamp(following.at),
+            row["id"],
+        ),
+    )
+    rrn = None
+    amount = row["amount"]
+    if step.state is not State.EXPIRED:
+        result = _recorded(db, row, step, terms)
+        amount, rrn = result["amount"], movements.rrn_of(db, row["id"])
+    overtaken = following is not None and terms.config.callbacks == "reordered"
+    send_at = following.at + _REORDERED_BY if following is not None and overtaken else step.at
+    callbacks.queued(db, row, status=step.state, amount=amount, rrn=rrn, at=step.at, send_at=send_at)
+
+
+def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> Result:
+    approved = step.state is State.APPROVED
+    result = movements.recorded(
+        db,
+        id=row["id"],
+        reference=row["reference"],
+        operation="authorize",
+        payment_reference=row["payment_reference"],
+        amount_asked=row["amount"],
+        amount_added=row["amount_added"],
+        currency=row["currency"],
+        authorization=None,
+        decline_code=None if approved else "generic_decline",
+        at=step.at,
+        validity_s=terms.authorization_validity_s,
+    )
+    if approved:
+        movements.entered(db, result, "authorize", "capture", payment_reference=row["payment_reference"])
+        if row["rail"] == Rail.UPI:
+            movements.given_rrn(db, row["id"], step.at)
+    return result
+
+
+def _own_step(row: sqlite3.Row, *, state: State | None = None) -> scripts.Step | None:
+    return scripts.next_step(
+        row["payer"],
+        state or State(row["state"]),
+        created_at=datetime.fromisoformat(row["created_at"]),
+        expires_at=datetime.fromisoformat(row["expires_at"]),
+    )
+
+
+def _due_at(step: scripts.Step, terms: Terms) -> datetime:
+    at_once = terms.config.callbacks == "before_response" and step.state is not State.EXPIRED
+    return terms.now if at_once else step.at
+
+
+def _details(order: CustomerOrder, own_id: str) -> dict[str, Any]:
+    """What only some orders have, as answers and the page show it."""
+    common = {"note": order.note}
+    match order:
+        case PayByUpi():
+            payee = order.payee.model_dump()
+            own = {"flow": order.flow, "payer_vpa": order.payer_vpa(), "payee": payee, "provider": None}
+            return {
+                **common,
+                **own,
+                **({} if order.flow == "collect" else {"intent": _intent(order, own_id)}),
+            }
+        case PayByWallet():
+            recipient = None if order.payee is None else order.payee.model_dump()
+            return {**common, "provider": order.provider, "payee": recipient}
+        case _:
+            raise AssertionError(order.rail)
+
+
+def _intent(order: PayByUpi, own_id: str) -> str:
+    return upi_uri(
+        payee_vpa=order.payee.vpa,
+        payee_name=order.payee.name,
+        reference=own_id,
+        amount_minor=order.amount,
+        currency=order.currency,
+        note=order.note,
+    )
+
+
+def _asked(row: sqlite3.Row) -> Result:
+    """What was answered when it was asked for; the same bytes whatever has become of it."""
+    details = json.loads(row["details"])
+    more = {name: details[name] for name in ("intent", "provider") if details.get(name) is not None}
+    common = _common(row, status=State.PENDING, amount=row["amount"])
+    return {**common, "page": row["page"], **more}
+
+
+def _common(row: sqlite3.Row, *, status: str, amount: int) -> Result:
+    own = {name: row[name] for name in ("id", "reference", "currency", "expires_at", "created_at")}
+    return {**own, "operation": "authorize", "status": status, "amount": amount, "decline_code": None}
+
+
+def _result(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+    status = _status(db, row)
+    decided = _operation(db, row["id"])
+    amount = row["amount"] if decided is None else decided["amount"]
+    code = None if decided is None else decided["decline_code"]
+    result = {**_common(row, status=status, amount=amount), "decline_code": code}
+    result["authorization"] = None if decided is None else decided["authorization"]
+    result["decided_at"] = row["decided_at"]
+    if row["rail"] == Rail.UPI:
+        result |= {"rrn": movements.rrn_of(db, row["id"]), "payer_vpa": row["payer"]}
+    return result
+
+
+def _status(db: sqlite3.Connection, row: sqlite3.Row) -> str:
+    state = State(row["state"])
+    if state is State.DECLINED:
+        return state
+    if state is State.APPROVED:
+        operation = _operation(db, row["id"])
+        return state if operation is None or operation["reversed_by"] is None else "reversed"
+    return state if row["withdrawn_at"] is None else "reversed"
+
+
+def _operation(db: sqlite3.Connection, own_id: str) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM operations WHERE id = ?", (own_id,)).fetchone()
+    return row
+
+
+def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:
+    expires_at = datetime.fromisoformat(row["expires_at"])
+    answer_by = expires_at + scripts.ANSWERABLE_FOR
+    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
+    decides_itself = _own_step(row, state=State.PENDING) is not None
+    answerable = row["state"] == State.PENDING and not dead and not decides_itself and terms.now < answer_by
+    return Shown(
+        result=_result(db, row),
+        rail=Rail(row["rail"]),
+        payment_reference=row["payment_reference"],
+        details=json.loads(row["details"]),
+        return_url=row["return_url"],
+        decided_at=row["decided_at"],
+        decides_itself=decides_itself and row["due_at"] is not None,
+        has_lapsed=terms.now >= expires_at,
+        answer_by=answer_by if answerable else None,
+    )

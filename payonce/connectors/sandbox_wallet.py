@@ -1,0 +1,41 @@
+"""Wallets that pay on a page of their own, at the sandbox acquirer: paytm and phonepe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from payonce.connectors import sandbox
+from payonce.connectors.base import Call
+from payonce.connectors.sandbox import Answer, Money
+from payonce.connectors.sandbox_customer import CustomerRail
+
+
+class _Payment(Money):
+    provider: str
+    window_s: int
+    return_url: str | None = None
+    callback_url: str | None = None
+
+
+class _Refund(Money):
+    authorization: str
+
+
+class SandboxWallet(CustomerRail):
+    """The sandbox acquirer's wallet desk at one account; see `CustomerRail` for the account's options."""
+
+    name = "sandbox_wallet"
+    path, page, window_s = "/wallets/payments", "wallet", 120
+
+    def _methods(self, _options: Mapping[str, str]) -> frozenset[str]:
+        return frozenset({"wallet.paytm", "wallet.phonepe"})
+
+    def _order(self, call: Call) -> Money:
+        provider = call.payment_method["wallet"]["provider"]
+        return _Payment(**self._common(call), provider=provider, return_url=call.return_url)
+
+    def _refund(self, call: Call) -> Money:
+        return _Refund(**sandbox.money(call), authorization=sandbox.authorization_of(call))
+
+    def _action(self, answer: Answer, call: Call) -> dict[str, Any]:
+        page = self._page(answer, call)
+        return {"type": "redirect", "url": page, "sandbox_url": page}

@@ -1,0 +1,54 @@
+"""What becomes of a payment's rows, with the events that tell of it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from payonce.domain.answers import Answer, payment_view, refund_view
+from payonce.domain.operations import Attempt, Operation
+from payonce.domain.payment import Change, Payment
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be: its type, its place in the payment's sequence and its data as of then."""
+
+    type: str
+    sequence: int
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The rows as they are to be, and what goes with them in the same transaction."""
+
+    payment: Payment
+    operation: Operation
+    attempt: Attempt | None = None
+    events: tuple[Draft, ...] = ()
+    answer: Answer | None = None
+    late: bool = False  # the attempt succeeded against an earlier fact: undo it
+    abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
+
+
+@dataclass(slots=True)
+class Story:
+    """Collects what happens to one payment, step by step, with an event for each."""
+
+    payment: Payment
+    now: datetime
+    events: tuple[Draft, ...] = ()
+
+    def change(self, change: Change, **fields: Any) -> None:
+        """The status moves by the table; the event carries the new status's name."""
+        self.payment = self.payment.changed(change, **fields)
+        self.tell(f"payment.{self.payment.status}")
+
+    def tell(self, type_: str, *, refund: Operation | None = None) -> None:
+        sequence = self.payment.sequence + 1
+        self.payment = replace(self.payment, sequence=sequence, updated_at=self.now)
+        data = payment_view(self.payment) if refund is None else refund_view(refund)
+        self.events += (Draft(type_, sequence, data),)
+
+    def set(self, **fields: Any) -> None:
+        self.payment = replace(self.payment, updated_at=self.now, **fields)

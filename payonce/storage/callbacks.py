@@ -1,0 +1,89 @@
+"""The inbox of callbacks: what an acquirer told us, once, until somebody has followed it up.
+
+Of the message itself only our reference is kept: a callback is believed in nothing, it only makes us ask.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import CursorResult, delete, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.storage.tables import callbacks
+
+SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the same one
+KEPT = timedelta(days=30)  # a signature is good for minutes: what is older cannot come again
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A callback in the inbox."""
+
+    connector: str
+    event_id: str
+    reference: str
+
+
+async def put(connection: AsyncConnection, received: Received, *, now: datetime) -> bool:
+    """The callback is in the inbox. False: it was there already, and nothing happens."""
+    values = {
+        "connector": received.connector,
+        "event_id": received.event_id,
+        "reference": received.reference,
+        "received_at": now,
+        "sweep_at": now + SWEEP_AFTER,
+    }
+    added = await connection.execute(
+        insert(callbacks).values(values).on_conflict_do_nothing().returning(callbacks.c.event_id)
+    )
+    return added.scalar_one_or_none() is not None
+
+
+async def handled(connection: AsyncConnection, received: Received, *, now: datetime) -> None:
+    """Nobody needs to look at it any more."""
+    await connection.execute(
+        update(callbacks)
+        .where(callbacks.c.connector == received.connector, callbacks.c.event_id == received.event_id)
+        .values(handled_at=now)
+    )
+
+
+async def take_due(connection: AsyncConnection, *, limit: int) -> list[Received]:
+    """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
+    due = (
+        select(callbacks.c.connector, callbacks.c.event_id)
+        .where(callbacks.c.handled_at.is_(None), callbacks.c.sweep_at <= func.now())
+        .order_by(callbacks.c.sweep_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(callbacks.c.sweeps, 16)), LONGEST_PAUSE_S)
+    taken = (
+        update(callbacks)
+        .where(callbacks.c.connector == due.c.connector, callbacks.c.event_id == due.c.event_id)
+        .values(
+            sweep_at=func.now() + pause_s * text("interval '1 second'"),
+            sweeps=callbacks.c.sweeps + 1,
+        )
+        .returning(callbacks.c.connector, callbacks.c.event_id, callbacks.c.reference)
+    )
+    return [Received(**row) for row in (await connection.execute(taken)).mappings()]
+
+
+async def forget(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+    """At most `limit` callbacks that were followed up long ago are gone."""
+    old = (
+        select(callbacks.c.connector, callbacks.c.event_id)
+        .where(callbacks.c.received_at < now - KEPT, callbacks.c.handled_at.is_not(None))
+        .limit(limit)
+        .cte("old")
+    )
+    gone: CursorResult[None] = await connection.execute(
+        delete(callbacks).where(
+            callbacks.c.connector == old.c.connector, callbacks.c.event_id == old.c.event_id
+        )
+    )
+    return gone.rowcount

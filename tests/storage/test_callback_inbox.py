@@ -1,0 +1,209 @@
+"""The inbox of callbacks: received once, handed to whoever works on the operation, swept when nobody did."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from temporalio.client import RPCError
+from temporalio.service import RPCStatusCode
+
+from payonce.claims import Rights
+from payonce.connectors.base import Callback
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
+from payonce.runtime import Runtime
+from payonce.settings import Settings
+from payonce.storage import callbacks
+from payonce.storage.callbacks import KEPT, Received
+from payonce.wakeups import WakeUps
+from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.support.eventually import eventually
+from workers.callbacks import Inbox
+
+K, S = OperationKind, PaymentStatus
+UPI = "sandbox_card"  # the connector on the rows of `Ledger`
+
+
+@dataclass
+class Temporal:
+    """Has the workflows that it is told to have; remembers what they were told."""
+
+    running: set[str] = field(default_factory=set)
+    signals: list[tuple[str, str]] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    away: bool = False
+
+    def get_workflow_handle(self, id_: str) -> Any:
+        return Handle(self, id_)
+
+    async def start_workflow(self, *_args: Any, id: str, **_options: Any) -> None:  # its name
+        if self.away:
+            raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+        self.started.append(id)
+
+
+@dataclass
+class Handle:
+    temporal: Temporal
+    id: str
+
+    async def signal(self, _signal: Any, *, args: list[Any], rpc_timeout: timedelta) -> None:
+        if self.temporal.away:
+            raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+        if self.id not in self.temporal.running:
+            raise RPCError("no such workflow", RPCStatusCode.NOT_FOUND, b"")
+        self.temporal.signals.append((self.id, args[1]))
+
+
+@pytest.fixture
+def temporal() -> Temporal:
+    return Temporal()
+
+
+@pytest.fixture
+async def inbox(ledger: Ledger, temporal: Any) -> AsyncIterator[Inbox]:
+    settings = Settings(
+        database_url=ledger.url,
+        redis_url="redis://nowhere",
+        temporal_address="nowhere",
+        derivation_key="d" * 32,  # type: ignore[arg-type]
+    )
+    redis: Any = FakeRedis()
+    recorder = ledger.recorder()
+    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
+    opened = Inbox(runtime, temporal)
+    yield opened
+    await opened.drain()
+
+
+async def create_of(ledger: Ledger, **changes: Any) -> Operation:
+    return await ledger.add_operation(await ledger.add_payment(), K.AUTHORIZE, **changes)
+
+
+def told(of: Operation, event_id: str = "cb_1") -> Callback:
+    return Callback(event_id, attempt_reference(of.id, 1))
+
+
+async def handled(ledger: Ledger) -> int:
+    return len(await ledger.rows("SELECT 1 FROM callbacks WHERE handled_at IS NOT NULL"))
+
+
+async def until_handled(ledger: Ledger, count: int = 1) -> None:
+    async def all_are() -> bool:
+        return await handled(ledger) == count
+
+    await eventually(all_are)
+
+
+async def test_the_payments_workflow_is_told_once_however_often_the_acquirer_says_it(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    for _ in range(5):
+        await inbox.receive(UPI, told(create))
+    await until_handled(ledger)
+    await inbox.receive(UPI, told(create))
+    assert temporal.signals == [(create.payment_id, attempt_reference(create.id, 1))]
+    assert temporal.started == []
+    assert await ledger.count("callbacks") == 1
+
+
+async def test_two_messages_in_either_order_make_it_ask_twice(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    await inbox.receive(UPI, told(create, "cb_2"))
+    await inbox.receive(UPI, told(create, "cb_1"))
+    await until_handled(ledger, 2)
+    assert len(temporal.signals) == 2
+
+
+async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Also while the payment's workflow runs: that does not ask about what is decided."""
+    create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
+    temporal.running.add(create.payment_id)
+    await inbox.receive(UPI, told(create))
+    await until_handled(ledger)
+    assert temporal.signals == []
+    assert temporal.started == [IDS.callback(connector=UPI, event_id="cb_1")]
+
+
+async def test_a_message_about_what_no_workflow_works_on_gets_one(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    await inbox.receive(UPI, told(await create_of(ledger)))
+    await until_handled(ledger)
+    assert temporal.started == [IDS.callback(connector=UPI, event_id="cb_1")]
+
+
+async def test_a_refunds_own_workflow_is_told(ledger: Ledger, inbox: Inbox, temporal: Temporal) -> None:
+    refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
+    temporal.running.add(refund.id)
+    await inbox.receive(UPI, told(refund))
+    await until_handled(ledger)
+    assert temporal.signals == [(refund.id, attempt_reference(refund.id, 1))]
+
+
+@pytest.mark.parametrize(("connector", "reference"), [(UPI, "pay_unknown-1"), ("sandbox_other", None)])
+async def test_an_unknown_reference_or_another_connectors_makes_nobody_ask(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, connector: str, reference: str | None
+) -> None:
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    await inbox.receive(connector, Callback("cb_1", reference or attempt_reference(create.id, 1)))
+    await until_handled(ledger)
+    assert (temporal.signals, temporal.started) == ([], [])
+
+
+async def test_what_could_not_be_handed_over_is_swept(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Temporal is away, or the process was killed between its commit and its signal."""
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    temporal.away = True
+    await inbox.receive(UPI, told(create))
+    await inbox.drain()
+    temporal.away = False
+    await inbox.sweep(limit=10)
+    assert temporal.signals == []  # its time has not come: whoever received it may be at it
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert temporal.signals == [(create.payment_id, attempt_reference(create.id, 1))]
+    await inbox.sweep(limit=10)
+    assert await handled(ledger) == 1
+    assert len(temporal.signals) == 1
+
+
+async def test_what_stays_undeliverable_is_tried_ever_more_seldom(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    temporal.away = True
+    await inbox.receive(UPI, told(await create_of(ledger)))
+    await inbox.drain()
+    for sweeps in range(1, 4):
+        await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+        await inbox.sweep(limit=10)
+        found = await ledger.rows("SELECT sweeps, sweep_at - now() AS pause FROM callbacks")
+        assert found[0].sweeps == sweeps
+        assert found[0].pause > timedelta(seconds=2 ** (sweeps) - 1.5)
+
+
+async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    async with ledger.database.transaction() as connection:
+        for event_id, age in [("old", KEPT), ("young", timedelta()), ("open", KEPT)]:
+            received = Received(UPI, event_id, "pay_1-1")
+            await callbacks.put(connection, received, now=now - age - timedelta(seconds=1))
+            if event_id != "open":
+                await callbacks.handled(connection, received, now=now)
+        assert await callbacks.forget(connection, now=now, limit=10) == 1
+    left = await ledger.rows("SELECT event_id FROM callbacks ORDER BY event_id")
+    assert [row.event_id for row in left] == ["open", "young"]

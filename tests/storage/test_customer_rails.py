@@ -1,0 +1,279 @@
+"""Payments that a customer completes, over a real Postgres: asked, paid, lapsed, abandoned, heard of late."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
+from api.admission import Admission
+from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.outcomes import (
+    ActionRequired,
+    DeclineCode,
+    Declined,
+    Expired,
+    Inquiry,
+    NotFound,
+    Pending,
+    Reversed,
+)
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.schedules import CUSTOMER_INQUIRIES
+from tests.storage.ledger import IDS, Ledger, subject
+from tests.storage.test_activities import CAPABILITIES, FakeConnector, Process, age
+from tests.storage.test_admitting import NoTemporal, post, runtime_of
+from tests.unit.rows import approval
+
+K, S, A = OperationKind, PaymentStatus, AttemptState
+UPI = replace(
+    CAPABILITIES,
+    methods=frozenset({"upi.qr"}),
+    needs_action=True,
+    callbacks=True,
+    data_in_memory=False,
+    action_inquiry=CUSTOMER_INQUIRIES,
+)
+METHOD = {"type": "upi", "upi": {"flow": "qr", "vpa": None, "rrn": None}}
+
+
+@pytest.fixture
+def connector() -> FakeConnector:
+    return FakeConnector(capabilities=UPI)
+
+
+@pytest.fixture
+def process(shared_ledger: Ledger, connector: FakeConnector) -> Process:
+    return Process(shared_ledger, connector)
+
+
+async def create_of(ledger: Ledger, **changes: Any) -> Operation:
+    paid = await ledger.add_payment(capture_method="automatic", payment_method=METHOD)
+    return await ledger.add_operation(paid, K.AUTHORIZE, **changes)
+
+
+def asked(*, for_s: float = 600) -> ActionRequired:
+    until = datetime.now(UTC) + timedelta(seconds=for_s)
+    return ActionRequired("acq-authorize", {"type": "upi_qr", "url": "upi://pay?pa=a@b"}, until)
+
+
+async def waiting(process: Process) -> Operation:
+    """A payment whose customer was asked."""
+    create = await create_of(process.ledger, claimed=False)
+    process.connector.answers["send"] = asked()
+    progress = await process.attempt(create)
+    assert isinstance(progress, ActionDue)
+    return create
+
+
+async def lapsed(ledger: Ledger, of: Operation) -> None:
+    query = "UPDATE attempts SET act_before = now() - interval '1 second' WHERE operation_id = :id"
+    await ledger.rows(query, id=of.id)
+
+
+def types(events: list[tuple[int, str]]) -> list[str]:
+    return [type_.removeprefix("payment.") for _, type_ in events]
+
+
+async def test_the_customer_is_asked_and_the_merchant_answered(process: Process) -> None:
+    create = await waiting(process)
+    paid = await process.ledger.payment(create.payment_id)
+    assert paid.status is S.REQUIRES_ACTION
+    stored = (await process.ledger.stored_key(create)).answer(datetime.now(UTC))
+    assert stored is not None
+    shown = json.loads(stored.body)
+    assert (shown["status"], shown["next_action"]["type"]) == ("requires_action", "upi_qr")
+
+
+async def test_a_run_that_finds_the_customer_asked_waits_with_it(process: Process) -> None:
+    create = await waiting(process)
+    progress = await process.attempt(create)
+    assert isinstance(progress, ActionDue)
+    assert (progress.action, progress.schedule) == ("upi_qr", CUSTOMER_INQUIRIES)
+    assert [name for name, _ in process.connector.calls] == ["send"]
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "code"),
+    [
+        (None, "captured", None),
+        (Declined(DeclineCode.DO_NOT_HONOR), "failed", "payment_declined"),
+        (Expired(), "failed", "payment_timed_out"),
+    ],
+    ids=str,
+)
+async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
+    process: Process, found: Inquiry | None, status: str, code: str | None
+) -> None:
+    create = await waiting(process)
+    before = (await process.ledger.stored_key(create)).answer_body
+    process.connector.answers["inquire"] = found or approval(create)
+    progress = await process.resolve("inquire", create)
+    assert isinstance(progress, Settled)
+    assert progress.status == status
+    error = (await process.ledger.payment(create.payment_id)).last_error
+    assert (error and error["code"]) == code
+    assert (await process.ledger.stored_key(create)).answer_body == before
+
+
+@pytest.mark.parametrize(
+    "found",
+    [Pending("acq-authorize"), asked(), NotFound(), None],
+    ids=["pending", "asked", "not found", "error"],
+)
+async def test_a_window_that_ends_without_a_definite_answer_is_processing(
+    process: Process, found: Inquiry | None
+) -> None:
+    create = await waiting(process)
+    process.connector.answers["inquire"] = found or OutcomeUnknown("timeout")
+    assert isinstance(await process.resolve("inquire", create), ActionDue)
+    await lapsed(process.ledger, create)
+    assert isinstance(await process.resolve("inquire", create), InquiryDue)
+    assert (await process.ledger.payment(create.payment_id)).status is S.PROCESSING
+    process.connector.answers["inquire"] = approval(create)
+    await process.resolve("inquire", create)
+    events = await process.ledger.events(create.payment_id)
+    assert types(events) == ["requires_action", "processing", "authorized", "captured"]
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again(process: Process) -> None:
+    """The order timed out; the inquiry finds it waiting for the customer."""
+    create = await create_of(process.ledger, state=A.UNKNOWN)
+    process.connector.answers["inquire"] = asked()
+    assert isinstance(await process.resolve("inquire", create), ActionDue)
+    events = await process.ledger.events(create.payment_id)
+    assert types(events) == ["processing", "requires_action"]
+
+
+async def test_a_success_after_the_rails_expiry_opens_a_case(process: Process) -> None:
+    create = await waiting(process)
+    process.connector.answers["inquire"] = Expired()
+    await process.resolve("inquire", create)
+    process.connector.answers["inquire"] = approval(create)
+    reference = attempt_reference(create.id, 1)
+    for _ in range(2):
+        progress = await process.resolve("hear", create, reference)
+        assert isinstance(progress, Settled)
+        assert progress.status == "failed"
+    reversal = await process.ledger.operation(IDS.reversal(reference=reference))
+    assert (reversal.kind, reversal.status) == (K.REVERSE, OperationStatus.PENDING)
+    events = await process.ledger.events(create.payment_id)
+    assert types(events) == ["requires_action", "failed", "late_success"]
+
+
+@pytest.mark.parametrize("found", [Pending("acq-authorize"), NotFound(), asked()], ids=str)
+async def test_hearing_of_nothing_definite_changes_nothing(process: Process, found: Inquiry) -> None:
+    create = await create_of(process.ledger)  # claimed, and perhaps on the wire at this moment
+    process.connector.answers["inquire"] = found
+    progress = await process.resolve("hear", create, attempt_reference(create.id, 1))
+    assert isinstance(progress, Settled)
+    assert (await process.ledger.latest(create.id)).state is A.CLAIMED
+    assert await process.ledger.events(create.payment_id) == []
+
+
+async def test_a_success_that_is_heard_of_before_the_order_is_answered_stands(process: Process) -> None:
+    create = await create_of(process.ledger)
+    process.connector.answers["inquire"] = approval(create)
+    await process.resolve("hear", create, attempt_reference(create.id, 1))
+    recorder = process.ledger.recorder()
+    late = await recorder.record(subject(create), attempt=1, fact=asked())
+    assert late.payment.status is S.CAPTURED
+    assert late.events == ()
+
+
+async def test_another_amount_is_reversed_and_never_captured(process: Process) -> None:
+    create = await waiting(process)
+    process.connector.answers["inquire"] = approval(create, amount_minor=999)
+    assert isinstance(await process.resolve("inquire", create), ReversalDue)
+    process.connector.answers["reverse"] = Reversed()
+    await process.resolve("reverse", create)
+    paid = await process.ledger.payment(create.payment_id)
+    assert (paid.status, paid.amount_captured_minor) == (S.FAILED, 0)
+    assert paid.last_error is not None
+    assert paid.last_error["code"] == "amount_mismatch"
+
+
+def admission(ledger: Ledger, connector: Any) -> Admission:
+    temporal: Any = NoTemporal()
+    return Admission(replace(runtime_of(ledger), connectors={"account_1": connector}), temporal)
+
+
+async def abandoned(ledger: Ledger, connector: Any, create: Operation) -> Operation:
+    """The void that abandons the payment, admitted with Temporal away."""
+    result = await admission(ledger, connector).void(post(ledger, create.id), create.payment_id, reason=None)
+    assert result.current is not None
+    pending = (await ledger.payment(create.payment_id)).pending_operation
+    assert pending is not None
+    return await ledger.operation(str(pending["id"]))
+
+
+@pytest.mark.parametrize("by", ["void", "authorize"])
+async def test_an_abandoned_payment_is_reversed_by_our_reference_and_voided(
+    process: Process, by: str
+) -> None:
+    """Whichever of the two loops comes first; nothing is sent for the void itself."""
+    create = await waiting(process)
+    void = await abandoned(process.ledger, process.connector, create)
+    process.connector.answers["reverse"] = Reversed()
+    assert isinstance(await process.attempt(void), ReversalDue)
+    progress = await process.resolve("reverse", void if by == "void" else create)
+    assert isinstance(progress, Settled)
+    assert progress.status == "voided"
+    for of in (void, create):
+        assert isinstance(await process.resolve("inquire", of), Settled)
+    paid = await process.ledger.payment(create.payment_id)
+    assert (paid.status, paid.next_action, paid.pending_operation) == (S.VOIDED, None, None)
+    assert (await process.ledger.operation(void.id)).status is OperationStatus.SUCCEEDED
+    assert (await process.ledger.operation(create.id)).status is OperationStatus.FAILED
+    assert process.connector.calls[1:] == [("reverse", attempt_reference(create.id, 1))]
+    rows = await process.ledger.rows(
+        "SELECT answer_body FROM idempotency_keys WHERE operation_id = :id", id=void.id
+    )
+    assert json.loads(rows[0].answer_body)["status"] == "voided"
+
+
+async def test_a_customer_who_pays_after_the_void_was_admitted_pays_nothing(process: Process) -> None:
+    create = await waiting(process)
+    void = await abandoned(process.ledger, process.connector, create)
+    process.connector.answers |= {"inquire": approval(create), "reverse": Reversed()}
+    await process.resolve("hear", create, attempt_reference(create.id, 1))
+    assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
+    await process.resolve("reverse", void)
+    paid = await process.ledger.payment(create.payment_id)
+    assert (paid.status, paid.amount_captured_minor) == (S.VOIDED, 0)
+    await process.resolve("hear", create, attempt_reference(create.id, 1))
+    events = await process.ledger.events(create.payment_id)
+    assert types(events) == ["requires_action", "voided", "late_success"]
+
+
+async def test_any_run_may_claim_a_further_attempt_where_nothing_lives_in_memory(
+    process: Process, connector: FakeConnector
+) -> None:
+    create = await create_of(process.ledger, state=A.NOT_SENT)
+    connector.answers["send"] = asked()
+    assert isinstance(await process.attempt(create), ActionDue)
+    assert connector.calls == [("send", attempt_reference(create.id, 2))]
+
+
+async def test_a_card_is_not_claimed_without_its_data(shared_ledger: Ledger) -> None:
+    cards = Process(shared_ledger, FakeConnector())
+    paid = await shared_ledger.add_payment()
+    create = await shared_ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
+    assert await cards.attempt(create) == NothingSent("not_sent", may_retry=False)
+
+
+async def test_nothing_is_said_to_be_lost_where_nothing_lived_in_memory(
+    process: Process, connector: FakeConnector
+) -> None:
+    create = await create_of(process.ledger)
+    await age(process.ledger, create)
+    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    assert isinstance(await process.resolve("inquire", create), ReversalDue)
+    await process.resolve("reverse", create)
+    error = (await process.ledger.payment(create.payment_id)).last_error
+    assert error is not None
+    assert error["code"] == "not_processed"

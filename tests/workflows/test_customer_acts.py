@@ -1,0 +1,242 @@
+"""Payments that a customer completes: waiting, hearing from the acquirer, and asking it on the rail's schedule."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHandle
+
+from activities.messages import (
+    ActionDue,
+    InquiryDue,
+    NothingSent,
+    OperationRequest,
+    Progress,
+    ReversalDue,
+    Settled,
+)
+from payonce.domain.operations import OperationKind
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
+from tests.support.eventually import eventually
+from tests.workflows.bench import SPOKE, VOID, Bench, failure_type, replay
+from workflows.callback import CallbackWorkflow
+from workflows.refund import RefundWorkflow
+
+K = OperationKind
+HOUR_S, DAY_S = 3600.0, 24 * 3600.0
+SCHEDULE = InquirySchedule(
+    first_s=(5, 10), then_every_s=20, review_after_s=1000, slow_every_s=100, give_up_after_s=5000
+)
+CAPTURED = Settled("captured", open=False, sequence=3)
+FAILED = Settled("failed", open=False, sequence=2)
+
+
+async def asked(bench: Bench, *, for_s: float, schedule: InquirySchedule = SCHEDULE) -> ActionDue:
+    until = await bench.environment.get_current_time() + timedelta(seconds=for_s)
+    return ActionDue(until, schedule, "upi_qr")
+
+
+def create(bench: Bench) -> OperationRequest:
+    return OperationRequest(bench.payment_id, bench.payment_id, K.AUTHORIZE)
+
+
+async def speak(
+    bench: Bench, handle: WorkflowHandle[Any, str], operation: OperationRequest | None = None
+) -> None:
+    await handle.signal(SPOKE, args=[operation or create(bench), "pay_1-1"])
+
+
+def made_s(bench: Bench, begun_s: float) -> list[int]:
+    """When the acquirer was asked, in seconds from the beginning."""
+    return [round(call.at_s - begun_s) for call in bench.fakes.made("inquire")]
+
+
+async def waiting(bench: Bench, handle: WorkflowHandle[Any, str]) -> None:
+    await bench.authorized(handle)
+
+
+async def test_the_rail_is_asked_on_its_schedule_and_at_the_windows_end(bench: Bench) -> None:
+    due = await asked(bench, for_s=30)
+    begun_s = await bench.now_s()
+    bench.fakes.script("authorize", due)
+    bench.fakes.script("inquire", due, due, InquiryDue(SCHEDULE, "unknown"), CAPTURED)
+    handle = await bench.start_payment()
+    assert await handle.result() == "captured"
+    made = made_s(bench, begun_s)
+    assert made[:3] == pytest.approx([5, 15, 30], abs=2)
+    assert made[3] > made[2]
+    await replay(handle)
+
+
+async def test_what_the_acquirer_says_is_asked_about_at_once(bench: Bench) -> None:
+    bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+    bench.fakes.script("inquire", CAPTURED)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    begun_s = await bench.now_s()
+    await speak(bench, handle)
+    assert await handle.result() == "captured"
+    assert made_s(bench, begun_s) == pytest.approx([0], abs=3)
+    await replay(handle)
+
+
+async def test_what_is_said_in_processing_is_asked_about_at_once_too(bench: Bench) -> None:
+    """A window has passed without a definite answer, and the rail is asked once a day."""
+    daily = InquirySchedule(
+        first_s=(), then_every_s=DAY_S, review_after_s=1e9, slow_every_s=DAY_S, give_up_after_s=1e9
+    )
+    bench.fakes.script("authorize", InquiryDue(daily, "unknown"))
+    bench.fakes.script("inquire", CAPTURED)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    begun_s = await bench.now_s()
+    await speak(bench, handle)
+    assert await handle.result() == "captured"
+    assert made_s(bench, begun_s) == pytest.approx([0], abs=3)
+
+
+async def test_a_lie_costs_an_inquiry_and_nothing_else(bench: Bench) -> None:
+    due = await asked(bench, for_s=600)
+    bench.fakes.script("authorize", due)
+    bench.fakes.script("inquire", due, due, due, CAPTURED)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    for inquiries in range(3):
+        await speak(bench, handle)
+        await eventually(said(bench, inquiries + 1))
+    assert await handle.result() == "captured"
+    assert len(bench.fakes.made("inquire")) >= 4
+
+
+def said(bench: Bench, inquiries: int) -> Callable[[], Any]:
+    async def enough() -> bool:
+        return len(bench.fakes.made("inquire")) >= inquiries
+
+    return enough
+
+
+async def test_the_production_schedule_asks_seldom(bench: Bench) -> None:
+    """Not before 90 s, at most three times within two hours, then once a day."""
+    due = await asked(bench, for_s=15 * 60, schedule=CUSTOMER_INQUIRIES)
+    unknown = InquiryDue(CUSTOMER_INQUIRIES, "unknown")
+    begun_s = await bench.now_s()
+    bench.fakes.script("authorize", due)
+    bench.fakes.script("inquire", due, unknown, unknown, unknown, unknown, CAPTURED)
+    bench.fakes.script("call_operator")
+    assert await (await bench.start_payment()).result() == "captured"
+    made = made_s(bench, begun_s)
+    assert made[0] >= 90
+    assert len([at for at in made if at <= 2 * HOUR_S]) <= 3
+    later = made[3:]
+    assert all(after - before >= DAY_S - 60 for before, after in pairwise(later))
+
+
+async def test_a_definite_no_of_the_rail_ends_it(bench: Bench) -> None:
+    bench.fakes.script("authorize", await asked(bench, for_s=30))
+    bench.fakes.script("inquire", FAILED)
+    assert await (await bench.start_payment()).result() == "failed"
+
+
+async def test_a_message_while_the_last_answer_is_recorded_is_not_lost(bench: Bench) -> None:
+    """The rail said `expired`, and while that was recorded it changed its mind."""
+    bench.fakes.script("authorize", await asked(bench, for_s=30))
+    bench.fakes.script("hear", FAILED)
+    handle: list[WorkflowHandle[Any, str]] = []
+
+    async def expired() -> Progress:
+        await speak(bench, handle[0])
+        return FAILED
+
+    bench.fakes.script("inquire", expired)
+    handle.append(await bench.start_payment())
+    assert await handle[0].result() == "failed"
+    assert [call.request for call in bench.fakes.made("hear")] == [(create(bench), "pay_1-1")]
+    await replay(handle[0])
+
+
+async def test_an_abandoned_payment_ends_with_its_reversal(bench: Bench) -> None:
+    voided = Settled("voided", open=False, sequence=2)
+    bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+    bench.fakes.script("void", ReversalDue(SCHEDULE, "abandoned"))
+    bench.fakes.script("reverse", voided)
+    bench.fakes.script("inquire", voided)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    begun_s = await bench.now_s()
+    assert await handle.execute_update(VOID, bench.operation(K.VOID)) == "voided"
+    assert await handle.result() == "voided"
+    assert made_s(bench, begun_s) == pytest.approx([0], abs=3)  # not at the next inquiry, 90 s later
+    await replay(handle)
+
+
+async def test_a_message_about_what_is_not_under_way_is_heard(bench: Bench) -> None:
+    bench.fakes.script("authorize", await bench.settled("authorized", 1, ends_in_s=HOUR_S))
+    bench.fakes.script("hear", CAPTURED)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    await speak(bench, handle)
+    assert await handle.result() == "captured"
+
+
+async def test_a_refund_hears_too(bench: Bench) -> None:
+    slow = InquirySchedule(
+        first_s=(), then_every_s=DAY_S, review_after_s=1e9, slow_every_s=DAY_S, give_up_after_s=1e9
+    )
+    bench.fakes.script("refund", InquiryDue(slow, "pending"))
+    bench.fakes.script("inquire", Settled("refunded", open=False, sequence=4))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    await bench.authorized(handle)
+    begun_s = await bench.now_s()
+    spoke: Any = RefundWorkflow.acquirer_spoke
+    await handle.signal(spoke, args=[bench.operation(K.REFUND), "re_1-1"])
+    assert await handle.result() == "refunded"
+    assert made_s(bench, begun_s) == pytest.approx([0], abs=3)
+
+
+async def test_a_message_that_nobody_waits_for_is_followed_up_by_a_workflow_of_its_own(bench: Bench) -> None:
+    bench.fakes.script("hear", InquiryDue(SCHEDULE, "timeout"), InquiryDue(SCHEDULE, "timeout"), FAILED)
+    handle = await bench.environment.client.start_workflow(
+        CallbackWorkflow.run,
+        args=[create(bench), "pay_1-1"],
+        id=f"cb_{bench.payment_id}",
+        task_queue=bench.queue,
+    )
+    assert await handle.result() == "failed"
+    assert len(bench.fakes.made("hear")) == 3
+    await replay(handle)
+
+
+async def test_an_acquirer_that_never_answers_ends_unresolved(bench: Bench) -> None:
+    bench.fakes.script("hear", InquiryDue(SCHEDULE, "timeout"))
+    handle = await bench.environment.client.start_workflow(
+        CallbackWorkflow.run,
+        args=[create(bench), "pay_1-1"],
+        id=f"cb_{bench.payment_id}",
+        task_queue=bench.queue,
+    )
+    assert await failure_type(handle) == "unresolved"
+
+
+async def test_a_create_that_needs_nothing_in_memory_is_tried_again_for_minutes(bench: Bench) -> None:
+    unsent = NothingSent("not_sent", may_retry=True, patient=True)
+    bench.fakes.script("authorize", *([unsent] * 5), CAPTURED)
+    assert await (await bench.start_payment()).result() == "captured"
+    assert len(bench.fakes.made("authorize")) == 6
+
+
+async def test_what_the_rail_let_expire_is_watched_for_a_while(bench: Bench) -> None:
+    """Without any callback: the rail may approve it after all."""
+    watch = InquirySchedule(
+        first_s=(8,), then_every_s=20, review_after_s=60, slow_every_s=60, give_up_after_s=60
+    )
+    expired = Settled("failed", open=False, sequence=2, watched="pay_1-1", watch=watch)
+    bench.fakes.script("authorize", await asked(bench, for_s=30))
+    bench.fakes.script("inquire", expired)
+    bench.fakes.script("hear", FAILED)
+    handle = await bench.start_payment()
+    assert await handle.result() == "failed"
+    heard = bench.fakes.made("hear")
+    assert [call.request for call in heard] == [(create(bench), "pay_1-1")] * 4
+    await replay(handle)
