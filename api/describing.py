@@ -144,6 +144,7 @@ class Description:
         if OPTIONAL_KEY in self.parameters:
             return True
         return IDEMPOTENCY_KEY in self.parameters and status != ACCEPTED
+
     def _content(self, schema: Schema | None) -> dict[str, Any]:
         if self.media_types:
             return {

@@ -214,7 +214,7 @@ SHOW_QR_CODE = Description(
     text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more.",
     answers={OK: ("The image", None)},
     codes=("not_found", "unavailable", "internal_error"),
-    parameters=(_ID_IN_PATH,),
+    parameters=(ID_IN_PATH,),
     public=True,
     media_types=("image/svg+xml", "image/png"),
 )

@@ -29,7 +29,6 @@ from pydantic_core import PydanticCustomError
 from api.commands import PaidWith
 from api.currencies import CURRENCIES
 from api.times import read_time
-from payonce.connectors.sandbox_card import parse_faults
 from payonce import device_tokens
 from payonce.connectors.sandbox import VPAS, parse_faults
 from payonce.domain import cards

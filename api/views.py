@@ -4,7 +4,7 @@ The bytes come from `payonce.domain.answers`; a test holds the two together.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 

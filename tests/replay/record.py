@@ -82,6 +82,7 @@ class Recorder:
             return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
 
         return str(await eventually(one, timeout_s=30))
+
     async def ask(self, vpa: str) -> Body:
         """A payment whose customer is asked, and decides as this address does."""
         method = {"type": "upi", "upi": {"flow": "intent"}}
