@@ -22,6 +22,7 @@ from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import public_key
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, a_payment
+from workers.callbacks import Inbox
 from workers.dispatch import NotHandedOver
 
 ENDPOINTS = "/v1/webhook_endpoints"
@@ -487,7 +488,8 @@ async def handing_over(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that hands jobs over so."""
     real = Admission(runtime, cast("Any", None))
-    app = build_app(runtime, cast("Admission", FakeAdmission(real=real)), {}, start_job=start_job)
+    inbox = Inbox(runtime, cast("Client", None))
+    app = build_app(runtime, cast("Admission", FakeAdmission(real=real)), {}, inbox, start_job)
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://api", headers=merchant.headers

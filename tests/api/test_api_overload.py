@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from redis.asyncio import Redis
+from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import build_app
@@ -16,6 +17,7 @@ from payonce.runtime import Runtime
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, payment_body
 from tests.support.eventually import eventually
+from workers.callbacks import Inbox
 
 CREATE = "/v1/payments"
 NOBODY = "redis://127.0.0.1:1"
@@ -40,7 +42,11 @@ async def limited(runtime: Runtime, admission: FakeAdmission, merchant: Merchant
         settings = runtime.settings.model_copy(update=rates)
         redis = Redis.from_url(redis_url)
         opened.append(redis)
-        app = build_app(replace(runtime, settings=settings, redis=redis), cast("Admission", admission), {})
+        process, inbox = (
+            replace(runtime, settings=settings, redis=redis),
+            Inbox(runtime, cast("Client", None)),
+        )
+        app = build_app(process, cast("Admission", admission), {}, inbox)
         transport = httpx.ASGITransport(app=cast("Any", app))
         return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=merchant.headers)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from acme_pay import AcmePay
-from test_customer_rails import Harness
+from test_customer_connectors import Harness
 from wire_server import Serve
 
 from payonce.connectors.base import ConnectorAccount

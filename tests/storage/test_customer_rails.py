@@ -165,7 +165,9 @@ async def test_a_success_after_the_rails_expiry_opens_a_case(process: Process) -
     assert types(events) == ["requires_action", "failed", "late_success"]
 
 
-@pytest.mark.parametrize("found", [Pending("acq-authorize"), NotFound(), asked()], ids=str)
+@pytest.mark.parametrize(
+    "found", [Pending("acq-authorize"), NotFound(), asked()], ids=["pending", "not_found", "asked"]
+)
 async def test_hearing_of_nothing_definite_changes_nothing(process: Process, found: Inquiry) -> None:
     create = await create_of(process.ledger)  # claimed, and perhaps on the wire at this moment
     process.connector.answers["inquire"] = found

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
-from tests.workflows.bench import SPOKE, VOID, Bench, failure_type, replay
 
 from activities.messages import (
     ActionDue,
@@ -21,6 +20,7 @@ from activities.messages import (
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 from tests.support.eventually import eventually
+from tests.workflows.rig import SPOKE, VOID, Bench, failure_type, replay
 from workflows.callback import CallbackWorkflow
 from workflows.refund import RefundWorkflow
 
