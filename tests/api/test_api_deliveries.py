@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from sqlalchemy import text
+from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import build_app
