@@ -10,19 +10,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import Post
-from api.concealing import conceal, reveal
+from api.concealing import reveal
 from api.front import READ_S, Front, path_id
 from api.lists import Listing, fetch, list_response, read_query
 from api.problems import NO_CONTENT
 from api.replies import NO_STORE, reply, shown
 from api.schemas import CreateEndpoint, Nothing, UpdateEndpoint
 from payonce.domain.answers import Answer, AnswerKind, encode
-from payonce.domain.errors import NotFound
+from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.storage import idempotency
+from payonce.storage.concealing import conceal
 from payonce.storage.database import within
 from payonce.storage.endpoints import (
     ENDPOINT_COLUMNS,
+    ENDPOINTS_MAX,
     Endpoint,
+    count_endpoints,
     delete_endpoint,
     endpoint_from,
     endpoint_view,
@@ -60,6 +63,7 @@ class Endpoints:
         )
 
         async def work(connection: AsyncConnection) -> tuple[Answer, str]:
+            await self._check_room(connection, post.caller)
             await insert_endpoint(connection, endpoint)
             await insert_secret(connection, new.stored)
             view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
@@ -168,6 +172,14 @@ class Endpoints:
                 )
 
         return await within(READ_S, read()) is not None
+
+    async def _check_room(self, connection: AsyncConnection, caller: Caller) -> None:
+        """Returns if the merchant may have one more. Raises `InvalidRequest`."""
+        count = await count_endpoints(connection, merchant_id=caller.merchant_id, mode=caller.mode)
+        if count >= ENDPOINTS_MAX:
+            raise InvalidRequest(
+                f"There are {ENDPOINTS_MAX} webhook endpoints in {caller.mode} mode already; delete one first."
+            )
 
     async def _check(self, url: str, *, mode: str) -> None:
         await check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)

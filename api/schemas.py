@@ -19,9 +19,11 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializationInfo,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_serializer,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -336,6 +338,12 @@ class CreateEndpoint(Body):
         default="hmac",
         description="`ed25519` signs with a private key (`v1a`), and the endpoint shows its `public_key`",
     )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `signing` where it is the default: the first release had no such member in its fingerprints."""
+        dumped: dict[str, Any] = dump(self)
+        return {name: value for name, value in dumped.items() if (name, value) != ("signing", "hmac")}
 
 
 class UpdateEndpoint(Body):

@@ -22,6 +22,7 @@ from api.describing import (
     query,
 )
 from api.problems import ACCEPTED, CREATED, NO_CONTENT
+from payonce.storage.endpoints import ENDPOINTS_MAX
 from payonce.storage.redelivery import JOB_EVENTS_MAX
 from payonce.storage.secrets import ACTIVE_MAX, OVERLAP
 
@@ -34,7 +35,8 @@ CREATE_ENDPOINT = Description(
     summary="Register a webhook endpoint",
     text="The answer, and its replays for 24 h, are the only ones with the `secret`; an `ed25519` endpoint has"
     " a `public_key` instead, in every answer. URLs are https on port 443 or 8443 (in test mode also http, 80"
-    " and 8080) to public addresses.",
+    " and 8080) to public addresses."
+    f" A merchant has {ENDPOINTS_MAX} endpoints in each mode at most; one more is an `invalid_request`.",
     answers={CREATED: ("The endpoint with its secret", model_ref(views.NewEndpointView))},
     codes=(*KEY_CODES, "webhook_url_forbidden"),
     body=schemas.CreateEndpoint,
@@ -111,9 +113,10 @@ RECOVER_ENDPOINT = Description(
     id="recoverWebhookEndpoint",
     tag="Webhook endpoints",
     summary="Deliver all that a webhook endpoint missed",
-    text="Every event since then that the endpoint wants and never got, also from when it was disabled; what is"
-    f" on its way already is left alone. Oldest first, in the background, {JOB_EVENTS_MAX} at most: when"
-    " `count` says so many, recover again afterwards. `Location` tells the progress.",
+    text="Every event since then that the endpoint wants and never got, also from when it was disabled; what"
+    " failed and waits for its next attempt gets it now, and what is on its way is left alone. Oldest first, in the"
+    f" background, {JOB_EVENTS_MAX} at most: when `count` says so many, recover again afterwards. `Location` tells"
+    " the progress.",
     answers={ACCEPTED: ("How many events are delivered", _RECOVERY)},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
     body=schemas.Recover,

@@ -7,7 +7,7 @@ workflows should have attempted come back to it.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from temporalio.client import Client
@@ -36,10 +36,12 @@ STARTS_AT_ONCE: Final = 8
 STARTS_PENDING_MAX: Final = 2_000  # beyond them the relay keeps what fails
 UNREACHABLE_S: Final = 5.0  # after a start that failed, nothing is handed over for so long
 RECONNECT_S: Final = 5.0
+STUCK_AFTER: Final = timedelta(minutes=10)  # overdue: it leaves a workflow that runs and gets nowhere
 WORKFLOW_SLOTS, ACTIVITY_SLOTS, CACHED_WORKFLOWS_MAX = 10, 64, 200
 GRACEFUL_SHUTDOWN: Final = timedelta(
     seconds=8
 )  # supervisors kill after 10 s; the lease of what is cut off ends
+SHUTDOWN_S: Final = 9.0  # of the worker and of starts under way, if Temporal does not answer
 
 log = get_logger(__name__)
 
@@ -64,20 +66,26 @@ class HandOver:
         )
 
     def carry_on(self, held: Sequence[Held]) -> None:
-        """The deliveries, recorded as held, will have their workflows, or come back to the relay."""
+        """The deliveries, just recorded as failed and held, will have their workflows, or come back to the relay."""
         for one in held:
-            task = asyncio.create_task(self._carry_on(one))
+            task = asyncio.create_task(self._carry_on(one, just_failed=True))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
     async def drain(self) -> None:
-        """Nothing is being started any more."""
-        await asyncio.gather(*self._running)
+        """Nothing is being started any more; what took longer than `SHUTDOWN_S` is left to the sweeps."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=SHUTDOWN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def sweep(self) -> None:
         """What workflows should have attempted by now is started again, or taken back; so are jobs.
 
-        A start that is answered "already started" changes nothing. Raises `StorageUnavailable`.
+        A start that is answered "already started" changes nothing, for ten minutes: then the workflow is stuck,
+        or sleeps until a time that does not count any more, and the relay has the delivery.
+        Raises `StorageUnavailable`.
         """
         async with self._database.transaction() as connection:
             overdue = await holding.overdue(connection, limit=OVERDUE_AT_ONCE)
@@ -87,9 +95,9 @@ class HandOver:
             with suppress(NotHandedOver):
                 await self._start_job(job_id)
 
-    async def _carry_on(self, held: Held) -> None:
+    async def _carry_on(self, held: Held, *, just_failed: bool = False) -> None:
         async with self._starts:
-            handed = await self._started(held)
+            handed = await self._started(held, just_failed=just_failed)
             metrics.DELIVERIES_HANDED_OVER.labels(result="started" if handed else "kept").inc()
             if not handed:
                 await self._take_back(held)
@@ -101,20 +109,26 @@ class HandOver:
         except PaymentError as error:  # the sweep finds it again
             log.warning("webhook_not_taken_back", delivery_id=held.delivery_id, error=error.code)
 
-    async def _started(self, held: Held) -> bool:
+    async def _started(self, held: Held, *, just_failed: bool) -> bool:
+        """Whether a workflow carries it on. One that ran before it failed sleeps until a time that is not its."""
         if self.dispatcher is None or boot_clock_s() < self._unreachable_until_s:
             return False
         try:
-            await self.dispatcher.start_delivery(held)
+            began = await self.dispatcher.start_delivery(held)
         except NotHandedOver as error:
             self._unreachable_until_s = boot_clock_s() + UNREACHABLE_S
             log.warning("webhook_not_handed_over", delivery_id=held.delivery_id, error=error.message)
             return False
-        return True
+        return began or not (just_failed or _stuck(held))
 
     async def _start_job(self, job_id: str) -> None:
         assert self.dispatcher is not None
         await self.dispatcher.start_job(job_id)
+
+
+def _stuck(held: Held) -> bool:
+    """Whether a workflow that runs should have attempted the delivery long ago."""
+    return datetime.now(UTC) - held.next_attempt_at > STUCK_AFTER
 
 
 @asynccontextmanager
@@ -163,9 +177,10 @@ async def _serve(runtime: Runtime, sender: Sender, hand_over: HandOver, stop: as
             client = await _connected(runtime, stop)
             if client is None:
                 return
-            async with webhooks_worker(runtime, client, sender):
+            async with asyncio.timeout(None) as limit, webhooks_worker(runtime, client, sender):
                 hand_over.dispatcher = WebhookDispatcher(client)
                 await stop.wait()
+                limit.reschedule(asyncio.get_running_loop().time() + SHUTDOWN_S)
         except Exception as error:  # whatever it is, webhooks go on without
             log.warning("webhooks_without_temporal", error=type(error).__name__, retry_in_s=RECONNECT_S)
             await first(stop, timeout_s=RECONNECT_S)

@@ -6,9 +6,9 @@ again by any relay when the lease ends, so that every event is delivered at leas
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,17 +22,18 @@ from payonce.runtime import Runtime
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.deliveries import Completion, Lease, Recorded, complete, release
 from payonce.storage.holding import Held
-from payonce.storage.taking import Lane, Taken, take_due
+from payonce.storage.taking import Lane, take_due
 from payonce.webhooks.delivery import DEADLINE_S, Sender, conclude
 from payonce.webhooks.held import STOPPED_CLOCK_S
 from payonce.webhooks.observing import observe
-from payonce.webhooks.rooms import Rooms
 from payonce.webhooks.secrets import SigningSecrets
 from workers.handover import HandOver, handing_over
+from workers.slots import Limits, Slots
 from workers.waiting import first
 
 POLL_S: Final = 1.0  # without a wake-up: retries that fell due, and hints that got lost
 RETRIES_EVERY_S: Final = 0.5  # first attempts are looked at whenever there is a hint
+CROWDED_S: Final = 0.1  # every slot taken: those of attempts that last become free meanwhile
 PACE_S: Final = 0.02  # between two transactions: what happens meanwhile shares one
 BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # while Postgres does not answer
 STOP_GRACE_S: Final = 8.0  # supervisors kill after 10 s; an attempt that is cut off is made again
@@ -40,16 +41,6 @@ RELEASE_S: Final = 1.0
 
 log = get_logger(__name__)
 _jitter: Final = random.SystemRandom()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much one relay does at a time. First attempts and retries never take each other's slots."""
-
-    slots: int = 256
-    retry_slots: int = 64
-    slots_per_endpoint: int = 32
-    lease_s: float = 30.0
 
 
 async def run_relay(runtime: Runtime, stop: asyncio.Event) -> None:
@@ -78,9 +69,8 @@ class Relay:
         self._sender = sender
         self._limits = limits or Limits()
         self._hand_over = hand_over or HandOver(database)  # to nobody: it retries everything itself
-        self._attempts: dict[asyncio.Task[None], Lease] = {}
+        self._slots = Slots(self._limits)
         self._unrecorded: dict[str, tuple[Lease, Completion]] = {}  # by token and delivery
-        self._rooms = Rooms(self._limits.slots_per_endpoint)
         self._retries_at_s = 0.0  # when the relay's own retries are looked at again
         self._looked_at_retries = False  # last time
         self._look = asyncio.Event()
@@ -118,14 +108,16 @@ class Relay:
             await first(stop, timeout_s=PACE_S)
 
     def _pause_s(self) -> float:
-        """To the next look without a wake-up: a short one if the last was at first attempts only."""
+        """To the next look without a wake-up: a short one if the last was at first attempts only, or too early."""
+        if self._slots.crowded:
+            return CROWDED_S
         return POLL_S if self._looked_at_retries else RETRIES_EVERY_S
 
     async def _finish(self) -> None:
         """Attempts that are under way had time to end and were recorded, as far as Postgres answers."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
-                while self._attempts or self._unrecorded:
+                while len(self._slots) or self._unrecorded:
                     self._look.clear()
                     if not self._unrecorded:
                         await self._look.wait()
@@ -136,10 +128,11 @@ class Relay:
 
     async def _give_back(self) -> None:
         """No attempt goes on, and what was not recorded may be taken by others at once."""
-        leases = [*self._attempts.values(), *(lease for lease, _ in self._unrecorded.values())]
-        for task in self._attempts:
+        leases = [*self._slots.leases, *(lease for lease, _ in self._unrecorded.values())]
+        tasks = self._slots.tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if not leases:
             return
         with suppress(StorageUnavailable, CommitUnknown, TimeoutError):  # else the leases end by themselves
@@ -153,8 +146,8 @@ class Relay:
         If its outcome is unknown, the completions are repeated and the leases end by themselves.
         """
         ended = list(self._unrecorded.items())
-        lanes = self._lanes_with_room() if take else {}
-        if not ended and not lanes:
+        lanes = self._lanes() if take else []
+        if not ended and (not lanes or (self._slots.crowded and lanes == [Lane.FIRST])):
             return False
         token, began_s = random_id("lease"), boot_clock_s()
         async with self._database.transaction() as connection:
@@ -163,55 +156,54 @@ class Relay:
                 [completion for _, (_, completion) in ended],
                 hand_over=self._hand_over.ready,
             )
-            taken = await self._take(connection, lanes, token=token)
+            leases, more = await self._take(connection, lanes, token=token)
         for key, (lease, _) in ended:
             del self._unrecorded[key]
             if lease.delivery_id not in recorded:
                 log.warning("webhook_lease_lost", delivery_id=lease.delivery_id, event_id=lease.event_id)
         self._hand_over.carry_on(_held([done for _, done in ended], recorded))
-        for lease in taken.leases:
+        for lease in leases:
             self._start(lease, send_before_s=began_s + self._limits.lease_s - DEADLINE_S - STOPPED_CLOCK_S)
-        return taken.more
+        return more
 
-    def _lanes_with_room(self) -> dict[Lane, int]:
-        """How many more deliveries of each lane may be taken; retries are looked at now and then."""
-        retries = sum(lease.attempts > 0 for lease in self._attempts.values())
-        rooms = {Lane.FIRST: self._limits.slots - (len(self._attempts) - retries)}
+    def _lanes(self) -> list[Lane]:
+        """First attempts, and now and then retries."""
         self._looked_at_retries = boot_clock_s() >= self._retries_at_s
-        if self._looked_at_retries:
-            self._retries_at_s = boot_clock_s() + RETRIES_EVERY_S
-            rooms[Lane.AGAIN] = self._limits.retry_slots - retries
-        return {lane: room for lane, room in rooms.items() if room > 0}
+        if not self._looked_at_retries:
+            return [Lane.FIRST]
+        self._retries_at_s = boot_clock_s() + RETRIES_EVERY_S
+        return [Lane.FIRST, Lane.AGAIN]
 
-    async def _take(self, connection: AsyncConnection, lanes: Mapping[Lane, int], *, token: str) -> Taken:
-        """Both lanes share an endpoint's room."""
+    async def _take(
+        self, connection: AsyncConnection, lanes: Sequence[Lane], *, token: str
+    ) -> tuple[list[Lease], bool]:
+        """What the slots have room for, and whether there is more."""
         leases: list[Lease] = []
         more = False
-        free = dict(self._rooms.free())
-        for lane, limit in lanes.items():
-            taken = await take_due(
-                connection,
-                lane,
-                token=token,
-                lease_s=self._limits.lease_s,
-                limit=limit,
-                room_each=self._limits.slots_per_endpoint,
-                rooms=free,
-            )
-            leases += taken.leases
-            more = more or taken.more
-            for lease in taken.leases:
-                free[lease.endpoint_id] = free.get(lease.endpoint_id, self._limits.slots_per_endpoint) - 1
-        return Taken(tuple(leases), more)
+        counts: Counter[str] = Counter()
+        for lane in lanes:
+            for share in self._slots.shares(lane, counts):
+                taken = await take_due(
+                    connection,
+                    lane,
+                    token=token,
+                    lease_s=self._limits.lease_s,
+                    limit=share.limit,
+                    room_each=share.room_each,
+                    rooms=share.rooms,
+                )
+                leases += taken.leases
+                counts.update(lease.endpoint_id for lease in taken.leases)
+                more = more or taken.more
+        return leases, more
 
     def _start(self, lease: Lease, *, send_before_s: float) -> None:
         task = asyncio.create_task(self._attempt(lease, send_before_s=send_before_s))
-        self._attempts[task] = lease
-        self._rooms.take(lease.endpoint_id)
+        self._slots.add(task, lease)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._rooms.leave(self._attempts.pop(task).endpoint_id)
+        self._slots.remove(task)
         self._look.set()
 
     async def _attempt(self, lease: Lease, *, send_before_s: float) -> None:
@@ -223,7 +215,7 @@ class Relay:
             lag = datetime.now(UTC) - lease.lag_from
             metrics.DELIVERY_LAG_SECONDS.observe(max(lag.total_seconds(), 0.0))
         attempt = await self._sender.attempt(lease)
-        self._rooms.judge(lease.endpoint_id, attempt)
+        self._slots.judge(lease.endpoint_id, attempt)
         completion = conclude(lease, attempt, jitter=_jitter.uniform(-1, 1))
         self._unrecorded[f"{lease.token}/{lease.delivery_id}"] = (lease, completion)
         observe(lease, attempt, completion)

@@ -36,8 +36,8 @@ class WebhookDispatcher:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def start_delivery(self, held: Held) -> None:
-        """The delivery's workflow runs. Raises `NotHandedOver`."""
+    async def start_delivery(self, held: Held) -> bool:
+        """The delivery's workflow runs; whether it began now. Raises `NotHandedOver`."""
         request = DeliveryRequest(
             delivery_id=held.delivery_id,
             endpoint_id=held.endpoint_id,
@@ -46,7 +46,7 @@ class WebhookDispatcher:
             next_attempt_at=held.next_attempt_at,
             error=held.error,
         )
-        await self._start(
+        return await self._start(
             WebhookDeliveryWorkflow.run,
             request,
             workflow_id=held.delivery_id,
@@ -72,7 +72,8 @@ class WebhookDispatcher:
         workflow_id: str,
         summary: str,
         search_attributes: TypedSearchAttributes,
-    ) -> None:
+    ) -> bool:
+        """Whether it was not running already."""
         try:
             await self._client.start_workflow(
                 run,
@@ -87,9 +88,10 @@ class WebhookDispatcher:
                 rpc_timeout=START_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
-            return
+            return False
         except RPCError as error:
             raise NotHandedOver(error.status.name) from error
+        return True
 
 
 def _attributes_of(held: Held) -> TypedSearchAttributes:

@@ -1,6 +1,7 @@
 """Merchants, API keys and the database; every command is one transaction."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from payonce.cli.base import Json, in_transaction, show
 from payonce.sealing import Sealer
 from payonce.settings import settings_from_environment
 from payonce.storage import merchants as store
+from payonce.storage.concealing import seal_answers_again
 from payonce.storage.database import upgrade
 from payonce.storage.secrets import seal_again, seal_plain_secrets
 
@@ -31,10 +33,15 @@ def upgrade_database() -> None:
 
 @db.command("seal")
 def seal_with_the_first_key() -> None:
-    """Seal every webhook secret with the first sealing key, so that the others may go. Safe to repeat."""
+    """Seal every webhook secret, and stored answers that hold one, with the first sealing key: the others may go.
+
+    Safe to repeat.
+    """
     sealer = Sealer(settings_from_environment().webhook_keys())
     while in_transaction(partial(seal_again, sealer=sealer)):
         pass  # some hundred secrets at a time, until none is left
+    while in_transaction(partial(seal_answers_again, sealer=sealer, now=datetime.now(UTC))):
+        pass  # so that a replay of a creation or rotation is answered, for its 24 hours
     print(f"Every webhook secret is sealed with the key {sealer.key_id}.")
 
 

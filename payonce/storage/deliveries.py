@@ -70,6 +70,28 @@ _WAKE_LATER = text(
        AND later.sequence > done.sequence AND later.next_attempt_at > now()
     """
 )
+# Of an ordered endpoint: what later events waited for has arrived by another delivery of the same event.
+_SUPERSEDE = text(
+    """
+    UPDATE webhook_deliveries AS old
+       SET status = 'succeeded', next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL
+      FROM webhook_deliveries AS done
+     WHERE done.id = ANY (CAST(:ids AS text[]))
+       AND old.status = 'pending' AND old.ordered AND old.endpoint_id = done.endpoint_id
+       AND old.payment_id = done.payment_id AND old.sequence = done.sequence AND old.event_id = done.event_id
+       AND (old.lease_until IS NULL OR old.lease_until <= now())
+    """
+)
+_HOLDING = text(
+    """
+    SELECT delivery.id
+      FROM webhook_deliveries AS delivery
+      JOIN unnest(CAST(:ids AS text[]), CAST(:tokens AS text[])) AS lease (id, token)
+        ON delivery.id = lease.id AND delivery.lease_owner = lease.token
+     ORDER BY delivery.id
+       FOR UPDATE OF delivery
+    """
+)
 _RELEASE = text(
     """
     UPDATE webhook_deliveries AS delivery
@@ -147,7 +169,7 @@ async def complete(
         return {}
     concerned = {item.endpoint_id for item in completions if item.troubled or item.status != "succeeded"}
     patients = await endpoint_health.lock(connection, concerned, now=now)
-    await endpoint_health.disable_gone(connection, patients, _gone(completions))
+    await endpoint_health.disable_gone(connection, patients, await _gone(connection, completions))
     recorded = await _complete(connection, completions, hand_over=hand_over)
     disabled = await _note_health(connection, completions, recorded, patients)
     return {
@@ -166,8 +188,14 @@ async def release(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
     await connection.execute(_RELEASE, parameters)
 
 
-def _gone(completions: Sequence[Completion]) -> set[tuple[str, str]]:
-    return {(item.endpoint_id, item.gone_url) for item in completions if item.gone_url is not None}
+async def _gone(connection: AsyncConnection, completions: Sequence[Completion]) -> set[tuple[str, str]]:
+    """The endpoints, with their URLs, that want no more, by attempts whose lease still holds."""
+    gone = [item for item in completions if item.gone_url is not None]
+    if not gone:
+        return set()
+    leases = {"ids": [item.delivery_id for item in gone], "tokens": [item.token for item in gone]}
+    held = set((await connection.execute(_HOLDING, leases)).scalars())
+    return {(item.endpoint_id, item.gone_url) for item in gone if item.gone_url and item.delivery_id in held}
 
 
 async def _complete(
@@ -185,6 +213,8 @@ async def _complete(
     rows = (await connection.execute(_COMPLETE, parameters)).mappings().all()
     ended = [row["id"] for row in rows if row["ordered"] and row["status"] != "pending"]
     if ended:
+        succeeded = [row["id"] for row in rows if row["ordered"] and row["status"] == "succeeded"]
+        await connection.execute(_SUPERSEDE, {"ids": succeeded})
         await connection.execute(_WAKE_LATER, {"ids": ended})
     return {
         row["id"]: Recorded(row["status"], row["holder"], row["attempts"], row["next_attempt_at"])

@@ -5,11 +5,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, case, delete, insert, select, text, tuple_, update
+from sqlalchemy import RowMapping, case, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import timestamp
-from payonce.storage.tables import webhook_endpoints
+from payonce.storage.tables import merchants, webhook_endpoints
 
 Position = tuple[datetime, str]  # `created_at` and `id`: a place in the list, stable while rows are inserted
 
@@ -37,6 +37,7 @@ class Endpoint:
 
 _FIELDS = tuple(item.name for item in fields(Endpoint))
 ENDPOINT_COLUMNS = tuple(webhook_endpoints.c[name] for name in _FIELDS)
+ENDPOINTS_MAX = 50  # of a merchant in a mode; each takes slots and look-ups
 _CHANGEABLE = frozenset({"url", "events", "enabled", "description"})
 
 # Those that are being attempted are left to their relay, which finds the endpoint gone when it completes.
@@ -47,6 +48,15 @@ _DROP_PENDING = text(
      WHERE endpoint_id = :endpoint_id AND status = 'pending' AND (lease_until IS NULL OR lease_until <= now())
     """
 )
+
+
+async def count_endpoints(connection: AsyncConnection, *, merchant_id: str, mode: str) -> int:
+    """How many there are; nobody who counts adds one to them before the transaction ends."""
+    merchant = select(merchants.c.id).where(merchants.c.id == merchant_id)
+    await connection.execute(merchant.with_for_update(key_share=True))
+    columns = webhook_endpoints.c
+    mine = select(func.count()).where(columns.merchant_id == merchant_id, columns.mode == mode)
+    return int((await connection.execute(mine)).scalar_one())
 
 
 async def insert_endpoint(connection: AsyncConnection, endpoint: Endpoint) -> None:

@@ -16,21 +16,36 @@ from payonce.storage.feed import LOOK_BACK
 from payonce.storage.redelivery import JOB_EVENTS_MAX
 
 PAGE_EVENTS: Final = 500
-BACKLOG_MAX: Final = 1_000  # pending deliveries of the endpoint; live events must not wait behind a job
+BACKLOG_MAX: Final = 1_000  # due deliveries of the endpoint; live events must not wait behind a job
 UNSTARTED_AFTER_S: Final = 10.0
 
+# Jobs of one endpoint take turns, so that each sees what the others made.
+_LOCK_ENDPOINT: Final = text(
+    """
+    SELECT id FROM webhook_endpoints
+     WHERE id = (SELECT endpoint_id FROM webhook_jobs WHERE id = :id)
+       FOR NO KEY UPDATE
+    """
+)
 _JOB: Final = text(
     """
     SELECT job.*, endpoint.id IS NOT NULL AS wanted, coalesce(endpoint.ordered, false) AS ordered,
-           (SELECT count(*) FROM (SELECT FROM webhook_deliveries AS delivery
-                                   WHERE delivery.endpoint_id = job.endpoint_id AND delivery.status = 'pending'
-                                   LIMIT :backlog_max + 1) AS counted) AS backlog
+           (SELECT count(*) FROM (
+               SELECT FROM webhook_deliveries AS first
+                WHERE first.endpoint_id = job.endpoint_id AND first.status = 'pending'
+                  AND first.attempts = '[]'::jsonb AND first.next_attempt_at <= now()
+               UNION ALL
+               SELECT FROM webhook_deliveries AS again
+                WHERE again.endpoint_id = job.endpoint_id AND again.status = 'pending'
+                  AND again.holder = 'relay' AND again.attempts <> '[]'::jsonb AND again.next_attempt_at <= now()
+                LIMIT :backlog_max + 1) AS counted) AS backlog
       FROM webhook_jobs AS job
       LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = job.endpoint_id AND endpoint.enabled
      WHERE job.id = :id
        FOR UPDATE OF job
     """
 )
+# What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew.
 # Events of one moment stay together: a page ends between moments, and its place is a moment.
 _TAKE: Final = text(
     """
@@ -42,15 +57,29 @@ _TAKE: Final = text(
            AND created_at < now() - CAST(:unsettled AS interval)
          ORDER BY created_at
          FETCH FIRST :page ROWS WITH TIES
-    ), wanted AS (
+    ), missed AS MATERIALIZED (
         SELECT page.* FROM page
          WHERE page.payment_id IS NOT NULL
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery
                 WHERE delivery.event_id = page.id AND delivery.endpoint_id = :endpoint_id
-                  AND delivery.status IN ('pending', 'succeeded')))
+                  AND (delivery.status = 'succeeded'
+                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)))
          ORDER BY created_at, sequence LIMIT :left
+    ), hastened AS (
+        UPDATE webhook_deliveries AS delivery
+           SET next_attempt_at = least(delivery.next_attempt_at, now()), holder = 'relay'
+          FROM missed
+         WHERE :kind = 'recover' AND delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
+           AND delivery.status = 'pending' AND (delivery.lease_until IS NULL OR delivery.lease_until <= now())
+     RETURNING delivery.event_id
+    ), wanted AS (
+        SELECT missed.* FROM missed
+         WHERE :kind = 'replay' OR NOT EXISTS (
+               SELECT FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
+                  AND delivery.status = 'pending')
     ), inserted AS (
         INSERT INTO webhook_deliveries
                (id, event_id, endpoint_id, payment_id, sequence, ordered, cause, next_attempt_at, created_at)
@@ -62,7 +91,7 @@ _TAKE: Final = text(
     )
     SELECT (SELECT count(*) FROM page) AS seen, (SELECT max(created_at) FROM page) AS position_at,
            (SELECT max(id) FROM page WHERE created_at = (SELECT max(created_at) FROM page)) AS position_id,
-           (SELECT count(*) FROM inserted) AS made,
+           (SELECT count(*) FROM inserted) + (SELECT count(DISTINCT event_id) FROM hastened) AS made,
            now() - CAST(:unsettled AS interval) >= :until AS settled
     """
 )
@@ -107,8 +136,10 @@ class JobPages:
     async def take_page(self, connection: AsyncConnection, job_id: str) -> Page | None:
         """The next events have a delivery each and the job's place is behind them; None: there is no such job.
 
-        The job ends as `finished` at its last event or at the cap, and as `failed` without an enabled endpoint.
+        In a recovery, what failed and waits is due now instead. The job ends as `finished` at its last event or
+        at the cap, and as `failed` without an enabled endpoint.
         """
+        await connection.execute(_LOCK_ENDPOINT, {"id": job_id})
         found = await connection.execute(_JOB, {"id": job_id, "backlog_max": BACKLOG_MAX})
         job = found.mappings().one_or_none()
         if job is None:

@@ -33,7 +33,8 @@ JobKind = Literal["recover", "replay"]
 class Job:
     """Deliveries to one endpoint of the events in [since, until) that have one of the types, or any (`*`).
 
-    `recover`: only of those that the endpoint never got. `replay`: of all of them.
+    `recover`: only of those that the endpoint never got; what failed and waits is due now instead.
+    `replay`: of all of them.
     """
 
     id: str
@@ -61,7 +62,7 @@ _COUNT = text(
     WITH got AS MATERIALIZED (
         SELECT event_id FROM webhook_deliveries
          WHERE :kind = 'recover' AND endpoint_id = :endpoint_id AND created_at >= :since - interval '1 minute'
-           AND status IN ('pending', 'succeeded')
+           AND (status = 'succeeded' OR status = 'pending' AND attempts = '[]'::jsonb)
     )
     SELECT count(*) FROM (
         SELECT FROM events AS event

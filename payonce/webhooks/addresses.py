@@ -11,10 +11,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import httpcore
 
@@ -82,6 +81,8 @@ _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _FORBIDDEN_IPV6: Final = _networks("2001::/23 2001:db8::/32 2002::/16 3fff::/20")
 
 _LOOKUPS: Final = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="webhook-lookup")
+_Found = list[tuple[Any, ...]]
+_asked: dict[tuple[str, int], "Future[_Found]"] = {}  # names that are being looked up; one thread for each
 
 
 class ForbiddenAddress(PaymentError):
@@ -115,13 +116,37 @@ class Target:
 
 
 async def look_up(host: str, port: int) -> Sequence[IPAddress]:
-    """The name's addresses as the system's resolver knows them. Raises `NameNotResolved`."""
-    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    """The name's addresses as the system's resolver knows them. Raises `NameNotResolved`.
+
+    Whoever asks while the same name is being looked up gets that answer: a name whose resolver hangs holds one
+    thread, however many attempts want it.
+    """
     try:
-        found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, ask)
+        found = await asyncio.wrap_future(_asking(host, port))
     except (OSError, UnicodeError) as error:
         raise NameNotResolved() from error
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+
+
+def _asking(host: str, port: int) -> "Future[_Found]":
+    """The look-up of this name. Nobody who stops waiting for it can cancel it, since it counts as running."""
+    asked = _asked.get((host, port))
+    if asked is None:
+        asked = _asked[host, port] = Future()
+        asked.set_running_or_notify_cancel()
+        _LOOKUPS.submit(_ask, asked, host, port)
+    return asked
+
+
+def _ask(asked: "Future[_Found]", host: str, port: int) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except Exception as error:  # theirs to judge who asked
+        del _asked[host, port]
+        asked.set_exception(error)
+    else:
+        del _asked[host, port]
+        asked.set_result(found)
 
 
 async def check_url(url: str, *, mode: str, allow_loopback: bool, look_up: LookUp = look_up) -> None:

@@ -247,7 +247,7 @@ def retry_after_s(header: str | None, *, now: datetime) -> float | None:
         return float(header[:10])
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second one from a year or an offset beyond all bounds
         return None
     if moment.tzinfo is None:
         return None

@@ -1,7 +1,10 @@
-"""How many attempts one process makes at a time at each endpoint: one, if it let the last one time out."""
+"""How many attempts one process makes at a time at each endpoint: one, if it let the last one time out.
+
+An endpoint that takes long, or times out, is slow: what it costs is limited for all slow ones together.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +12,7 @@ from typing import Final
 from payonce.webhooks.delivery import Attempt, Failed, Reason
 
 SLOW_MAX: Final = 1_000  # endpoints that are remembered as slow
+SLOW_S: Final = 1.0  # an attempt that takes longer makes its endpoint slow
 
 
 @dataclass
@@ -17,7 +21,7 @@ class Rooms:
 
     each: int
     _busy: Counter[str] = field(default_factory=Counter)
-    _slow: set[str] = field(default_factory=set)
+    _slow: dict[str, bool] = field(default_factory=dict)  # whether the last attempt timed out
 
     @contextmanager
     def taken(self, endpoint_id: str) -> Iterator[None]:
@@ -36,18 +40,28 @@ class Rooms:
         if self._busy[endpoint_id] <= 0:
             del self._busy[endpoint_id]
 
+    @property
+    def slow(self) -> Set[str]:
+        """The endpoints whose last attempt took longer than `SLOW_S`, or timed out."""
+        return self._slow.keys()
+
     def free(self) -> Mapping[str, int]:
         """For the endpoints that do not have all their room free: how many more attempts they may have."""
-        slots = dict.fromkeys(self._busy, self.each) | dict.fromkeys(self._slow, 1)
+        slots = dict.fromkeys(self._busy, self.each) | dict.fromkeys(filter(self.hung, self._slow), 1)
         return {endpoint_id: allowed - self._busy[endpoint_id] for endpoint_id, allowed in slots.items()}
 
     def has(self, endpoint_id: str) -> bool:
         """Whether the endpoint may have one more attempt."""
-        return self._busy[endpoint_id] < (1 if endpoint_id in self._slow else self.each)
+        return self._busy[endpoint_id] < (1 if self.hung(endpoint_id) else self.each)
+
+    def hung(self, endpoint_id: str) -> bool:
+        """Whether the endpoint let its last attempt time out."""
+        return self._slow.get(endpoint_id, False)
 
     def judge(self, endpoint_id: str, attempt: Attempt) -> None:
-        """An endpoint is slow from an attempt that timed out to one that did not."""
-        if not isinstance(attempt.result, Failed) or attempt.result.error is not Reason.TIMED_OUT:
-            self._slow.discard(endpoint_id)
-        elif len(self._slow) < SLOW_MAX:
-            self._slow.add(endpoint_id)
+        """An endpoint is slow, or hung, from an attempt that was to one that was not."""
+        timed_out = isinstance(attempt.result, Failed) and attempt.result.error is Reason.TIMED_OUT
+        if not timed_out and attempt.duration_ms <= SLOW_S * 1_000:
+            self._slow.pop(endpoint_id, None)
+        elif endpoint_id in self._slow or len(self._slow) < SLOW_MAX:
+            self._slow[endpoint_id] = timed_out

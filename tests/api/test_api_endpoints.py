@@ -1,11 +1,14 @@
 """Webhook endpoints: created once, shown without their secret, changed, deleted."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.conftest import Merchant
+from api import endpoints
+from payonce.runtime import Runtime
+from tests.api.conftest import Merchant, a_merchant
 
 PATH = "/v1/webhook_endpoints"
 URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
@@ -26,6 +29,31 @@ async def test_an_endpoint_is_created_once_with_its_secret(client: httpx.AsyncCl
     shown = (await client.get(first.headers["location"])).json()
     assert shown == {name: value for name, value in endpoint.items() if name != "secret"}
     assert (shown["url"], shown["events"], shown["enabled"]) == (URL, ["*"], True)
+
+
+async def test_a_merchant_has_a_limited_number_and_may_delete_one_for_another(
+    client: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "ENDPOINTS_MAX", 2)
+    client.headers.update((await a_merchant(runtime, "Limited")).headers)
+    created = [await _create(client, f"limit-{number}") for number in range(2)]
+    refused = await _create(client, "limit-2")
+    replayed = await _create(client, "limit-1")
+    await client.delete(created[0].headers["location"])
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+    assert "delete one first" in refused.json()["detail"]
+    assert (replayed.status_code, replayed.content) == (201, created[1].content)
+    assert (await _create(client, "limit-2")).status_code == 201
+
+
+async def test_many_creations_at_once_stay_within_the_limit(
+    client: httpx.AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "ENDPOINTS_MAX", 3)
+    client.headers.update((await a_merchant(runtime, "Eager")).headers)
+    answers = await asyncio.gather(*(_create(client, f"many-{number}") for number in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [400] * 5
 
 
 async def test_another_request_under_the_key_creates_nothing(client: httpx.AsyncClient) -> None:

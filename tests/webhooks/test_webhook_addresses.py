@@ -1,12 +1,16 @@
 """Where webhooks may go (SSRF): every spelling of an address that is not public is refused."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
 from payonce.domain.errors import InvalidRequest
+from payonce.webhooks import addresses
 from payonce.webhooks.addresses import (
     ForbiddenAddress,
     IPAddress,
@@ -241,3 +245,46 @@ async def test_a_name_with_a_thousand_addresses_is_judged_whole() -> None:
     assert len(await resolve(target, look_up=answering(*many))) == 1000
     with pytest.raises(ForbiddenAddress):
         await resolve(target, look_up=answering(*many, "127.0.0.1"))
+
+
+async def test_names_whose_resolver_hangs_leave_the_others_their_look_ups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many attempts want them: each name has one thread, whoever stops waiting for it."""
+    answering, asked = threading.Event(), []
+
+    def tarpit(host: str, *rest: Any, **named: Any) -> list[Any]:
+        if host != "shop.example":
+            asked.append(host)
+            answering.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", tarpit)
+    names = ["one.tarpit.example", "two.tarpit.example"] * addresses.LOOKUP_THREADS
+    waiting = [asyncio.create_task(addresses.look_up(name, 443)) for name in names]
+    try:
+        await asyncio.wait(waiting, timeout=0.05)
+        waiting[0].cancel()  # its time was over
+        async with asyncio.timeout(5):
+            assert await addresses.look_up("shop.example", 443) == [ip_address("93.184.216.34")]
+    finally:
+        answering.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert sorted(asked) == sorted(set(names))
+    assert {type(result) for result in results[1:]} == {NameNotResolved}
+
+
+async def test_a_name_that_was_looked_up_is_looked_up_again_for_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = ["93.184.216.34", "1.1.1.1"]
+
+    def changing(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", changing)
+
+    assert await addresses.look_up("shop.example", 443) == [ip_address("93.184.216.34")]
+    assert await addresses.look_up("shop.example", 443) == [ip_address("1.1.1.1")]

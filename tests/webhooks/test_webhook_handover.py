@@ -4,7 +4,8 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -22,12 +23,13 @@ from payonce.webhooks.held import HeldAttempts
 from payonce.webhooks.rooms import Rooms
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.eventually import eventually
-from tests.webhooks.receiver import hang, receiving, status
+from tests.webhooks.receiver import Received, hang, receiving, status
 from tests.webhooks.shop import SEALER, Shop
 from workers import handover
 from workers.dispatch import NotHandedOver
 from workers.handover import HandOver, handing_over
 from workers.relay import Relay
+from workers.webhook_dispatch import WebhookDispatcher
 
 SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS)
@@ -45,13 +47,20 @@ class CrashingSender(Sender):
         raise AssertionError
 
 
+class WithOlderRuns:
+    """Temporal, where every delivery has a workflow that sleeps already."""
+
+    async def start_delivery(self, held: Held) -> bool:
+        return False
+
+
 class UnreachableTemporal:
     """Starts nothing."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    async def start_delivery(self, held: Held) -> None:
+    async def start_delivery(self, held: Held) -> bool:
         self.asked += 1
         raise NotHandedOver("UNAVAILABLE")
 
@@ -425,3 +434,67 @@ async def test_what_waits_is_measured_by_who_has_it(shop: Shop) -> None:
 
     assert (waiting.first, waiting.again, waiting.held, waiting.failing_endpoints) == (2, 1, 1, 1)
     assert waiting.oldest_due_s == pytest.approx(90, abs=20)  # not the hour at the endpoint that fails
+
+
+async def test_a_delivery_whose_workflow_stands_is_carried_on(
+    shop: Shop, valkey_url: str, temporal_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workflow that runs and never gets anywhere (here: on a queue nobody serves) is not the end."""
+    monkeypatch.setattr(handover, "SWEEP_EVERY_S", 0.2)
+    client = await Client.connect(temporal_server)
+    async with receiving() as receiver:
+        await shop.endpoint(receiver.url)
+        await shop.record("payment.captured")
+        await fail_first_attempts(shop, delay_s=-3_600)
+        (row,) = await shop.deliveries()
+        await client.start_workflow("WebhookDeliveryWorkflow", id=row["id"], task_queue="nobody-serves-this")
+        async with relay_process(shop, valkey_url, temporal_server) as hand_over:
+            await connected(hand_over)
+            await shop.shows("succeeded", within_s=10)
+
+
+async def test_a_short_outage_is_retried_when_the_schedule_says(
+    shop: Shop, valkey_url: str, temporal_server: str
+) -> None:
+    """A blip that failed 40 first attempts: each second attempt comes 5 s later, not half a minute or two."""
+    count = 40
+
+    async def unhurried(request: Received, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)  # as real receivers are
+        await status(204)(request, writer)
+
+    async with (
+        receiving(answers=[status(503)] * count, otherwise=unhurried) as receiver,
+        relay_process(shop, valkey_url, temporal_server) as hand_over,
+    ):
+        await connected(hand_over)
+        await shop.endpoint(receiver.url)
+        for _ in range(count):
+            await shop.record("payment.captured")
+        await receiver.has(2 * count)
+        await shop.shows(*["succeeded"] * count)
+        rows = await shop.deliveries()
+
+    waits_s = [_seconds_between(*row["attempts"]) for row in rows]
+    assert max(waits_s) < 15
+
+
+def _seconds_between(first: dict[str, str], second: dict[str, str]) -> float:
+    return (datetime.fromisoformat(second["at"]) - datetime.fromisoformat(first["at"])).total_seconds()
+
+
+async def test_a_delivery_whose_older_workflow_sleeps_on_stays_with_the_relay(shop: Shop) -> None:
+    """As after a recovery that was in vain: that workflow wakes when it would have been due."""
+    async with receiving(otherwise=status(500)) as receiver:
+        await shop.endpoint(receiver.url)
+        await shop.record("payment.captured")
+        hand_over = HandOver(shop.database, cast("WebhookDispatcher", WithOlderRuns()))
+        async with relaying(shop, hand_over):
+            await shop.attempted(1)
+
+            async def back() -> bool:
+                return await holders(shop) == ["relay"]
+
+            await eventually(back)
+            await shop.make_due()
+            await shop.attempted(2)

@@ -172,3 +172,21 @@ async def test_a_410_disables_at_once_and_says_so(shop: Shop) -> None:
     gone = await now_is(shop, endpoint)
     assert (gone.enabled, gone.disabled_reason) == (False, "gone")
     assert [(type_, to) for type_, to, _ in await told(shop)] == [("webhook_endpoint.disabled", other.id)]
+
+
+async def test_a_410_from_an_attempt_that_lost_its_lease_disables_nothing(shop: Shop) -> None:
+    """A relay stood still for an hour; meanwhile the merchant mended and enabled the endpoint."""
+    endpoint = await shop.endpoint(URL)
+    await shop.record("payment.captured")
+    (lease,) = await take(shop)
+    await shop.end_leases()
+    scope = {"merchant_id": shop.merchant.id, "mode": "test"}
+    for enabled in (False, True):
+        async with shop.database.transaction() as connection:
+            await update_endpoint(connection, endpoint.id, **scope, changes={"enabled": enabled})
+    recorded = await record(shop, ended(lease, "dropped", gone_url=URL))
+    async with shop.database.transaction() as connection:
+        found = await update_endpoint(connection, endpoint.id, **scope, changes={})
+    assert recorded == {}
+    assert found is not None
+    assert found.enabled

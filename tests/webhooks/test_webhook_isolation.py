@@ -1,16 +1,23 @@
 """Nobody's backlog moves another's first attempts (§2.4, 5)."""
 
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from typing import cast
+
 from sqlalchemy import text
 
 from payonce.storage import taking
+from payonce.storage.deliveries import Lease
 from payonce.storage.taking import Lane
 from payonce.webhooks.delivery import Sender
+from payonce.webhooks.rooms import SLOW_S
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import hang, receiving
 from tests.webhooks.shop import SEALER, Shop
 from tests.webhooks.test_webhook_relay import relaying
-from workers.relay import Limits
+from workers.slots import Limits, Share, Slots
 
 URL = "https://merchant.example/"
 SECRETS = SigningSecrets(SEALER)
@@ -114,3 +121,83 @@ def _rows_read(node: dict[str, object]) -> int:
     own = float(str(node["Actual Rows"])) * float(str(node["Actual Loops"]))
     removed = float(str(node.get("Rows Removed by Filter", 0)))
     return round(own + removed) + sum(_rows_read(child) for child in children)
+
+
+async def test_endpoints_that_begin_to_hang_in_every_slot_give_them_back_to_a_healthy_one(shop: Shop) -> None:
+    """8 x 32 = 256, as here 8 x 2 = 16."""
+    limits = Limits(slots=16, slots_per_endpoint=2)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=5)
+    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+        for _ in range(8):
+            await shop.endpoint(hung.url, events=("payment.voided",))
+        await shop.endpoint(healthy.url, events=("payment.captured",))
+        async with relaying(shop.database, sender=sender, limits=limits) as relay:
+            for _ in range(2):
+                await shop.record("payment.voided")
+            relay.heard.set()
+            await hung.has(16)
+            await shop.record("payment.captured")
+            relay.heard.set()
+            await healthy.has(1)
+
+            assert len(hung.received) == 16  # none of them had ended
+
+
+async def test_a_healthy_endpoint_comes_before_more_hung_ones_than_there_are_slots(shop: Shop) -> None:
+    """Freed slots do not go to who waits longest, who would be a hung one for ever."""
+    limits = Limits(slots=4, slots_per_endpoint=1)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=0.5)
+    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+        for _ in range(8):
+            await shop.endpoint(hung.url, events=("payment.voided",))
+        await shop.endpoint(healthy.url, events=("payment.captured",))
+        for _ in range(10):
+            await shop.record("payment.voided")
+        async with relaying(shop.database, sender=sender, limits=limits) as relay:
+            await hung.has(8)
+            before = len(hung.received)
+            await shop.record("payment.captured")
+            relay.heard.set()
+            await healthy.has(1)
+
+            assert len(hung.received) - before <= 8  # of 72 that were due before
+
+
+async def test_attempts_that_last_leave_the_slots_to_endpoints_that_answer() -> None:
+    now_s = [0.0]
+    slots = Slots(Limits(slots=16, slots_per_endpoint=8), clock_s=lambda: now_s[0])
+    ended = asyncio.Event()
+    tasks = [asyncio.create_task(ended.wait()) for _ in range(16)]
+    for number, task in enumerate(tasks):
+        slots.add(cast("asyncio.Task[None]", task), a_lease(f"we_{number % 2}"))
+
+    full = list(slots.shares(Lane.FIRST, Counter()))
+    now_s[0] = SLOW_S + 0.1
+    others = list(slots.shares(Lane.FIRST, Counter()))
+    for task in tasks[4:]:
+        slots.remove(cast("asyncio.Task[None]", task))
+    both = list(slots.shares(Lane.FIRST, Counter({"we_0": 1})))
+    ended.set()
+    await asyncio.gather(*tasks)
+
+    assert full == []
+    assert others == [Share(16, 1, {"we_0": 0, "we_1": 0})]  # and few of each, since as many last as may
+    assert both == [Share(16, 8, {"we_0": 0, "we_1": 0}), Share(4, 0, {"we_0": 5, "we_1": 6})]
+
+
+def a_lease(endpoint_id: str) -> Lease:
+    return Lease(
+        delivery_id="dlv_1",
+        token="lease_1",
+        event_id="evt_1",
+        event_type="payment.captured",
+        event_at=datetime.now(UTC),
+        payment_id=None,
+        merchant_id="mer_1",
+        body=b"{}",
+        attempts=0,
+        endpoint_id=endpoint_id,
+        mode="test",
+        url=URL,
+        secrets=(),
+    )

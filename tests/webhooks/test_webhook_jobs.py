@@ -290,3 +290,48 @@ async def test_ten_thousand_missed_events_are_recovered_a_backlog_at_a_time(shop
     assert (taken.state, taken.done, taken.total, len(rows)) == ("finished", 10_000, 10_000, 10_000)
     assert len({row["event_id"] for row in rows}) == 10_000
     assert most <= job_pages.BACKLOG_MAX + job_pages.PAGE_EVENTS
+
+
+async def test_two_recoveries_at_once_deliver_each_event_once(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=20)
+    one, two = await job_for(shop, endpoint), await job_for(shop, endpoint)
+    async with shop.database.transaction() as connection:
+        await PAGES.take_page(connection, one.id)
+        other = asyncio.create_task(page(shop, two))
+        await asyncio.wait({other}, timeout=0.5)  # it waits for us
+    await other
+    assert len(await made(shop)) == 20
+
+
+async def test_what_an_outage_left_waiting_for_hours_is_recovered_now(shop: Shop) -> None:
+    """What failed would be due in 20 h."""
+    endpoint = await shop.endpoint(URL)
+    for _ in range(3):
+        await shop.record("payment.captured")
+    await record(
+        shop, *(ended(lease, "pending", delay_s=72_000.0) for lease in await take(shop)), hand_over=True
+    )
+    job = await job_for(shop, endpoint)
+    done = await to_the_end(shop, job)
+    assert (job.total, done.done) == (3, 3)
+    rows = await shop.deliveries()
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    due = {row["event_id"] for row in rows if row["status"] == "pending" and row["next_attempt_at"] < soon}
+    assert len(due) == 3
+    assert {row["holder"] for row in rows} == {"relay"}
+
+
+async def test_a_recovery_is_not_stopped_by_retries_that_are_due_in_hours(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL)
+    await shop.record("payment.captured")
+    await shop.execute(
+        "INSERT INTO webhook_deliveries (id, event_id, endpoint_id, attempts, next_attempt_at, created_at)"
+        " SELECT 'dlv_' || n, (SELECT min(id) FROM events), :endpoint, '[{}]', now() + interval '20 h', now()"
+        " FROM generate_series(1, :count) AS n",
+        endpoint=endpoint.id,
+        count=job_pages.BACKLOG_MAX + 1,
+    )
+    await missed(shop, endpoint, "payment.captured", times=2)
+    taken = await page(shop, await job_for(shop, endpoint))
+    assert taken.done == 2, taken

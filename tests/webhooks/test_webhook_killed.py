@@ -10,23 +10,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from tests.conftest import MakeStack
 from tests.support.eventually import eventually
 from tests.webhooks.receiver import Receiver, hang, receiving, status
 from tests.webhooks.shop import Shop
 
 ROOT = Path(__file__).parents[2]
 KILLS = 5
+ENDS_WITHIN_S = 15  # supervisors give 10 s; the rest is for a slow machine
 
 
 @asynccontextmanager
-async def relay_process(shop: Shop, redis_url: str) -> AsyncIterator["asyncio.subprocess.Process"]:
-    """`python -m workers relay` on the shop's database, without Temporal; it is gone afterwards."""
+async def relay_process(
+    shop: Shop, redis_url: str, *, temporal_address: str = "127.0.0.1:1"
+) -> AsyncIterator["asyncio.subprocess.Process"]:
+    """`python -m workers relay` on the shop's database, by default without Temporal; it is gone afterwards."""
     sealing_keys = [{"id": "test", "key": base64.b64encode(b"s" * 32).decode()}]
     environ = {
         **os.environ,
         "PAYONCE_DATABASE_URL": shop.database_url,
         "PAYONCE_REDIS_URL": redis_url,
-        "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
+        "PAYONCE_TEMPORAL_ADDRESS": temporal_address,
         "PAYONCE_DERIVATION_KEY": "k" * 32,
         "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
         "PAYONCE_WEBHOOK_SEALING_KEYS": json.dumps(sealing_keys),
@@ -91,3 +95,27 @@ async def test_killed_again_and_again_under_load_every_event_arrives_in_its_own_
     assert len(rows) == KILLS * 12
     arrived = bodies(receiver)
     assert arrived == {row["event_id"]: {bytes(row["body"])} for row in rows}
+
+
+async def test_told_to_end_while_temporal_stands_still_it_ends_in_time(
+    shop: Shop, valkey_url: str, make_stack: MakeStack
+) -> None:
+    temporal = await make_stack("temporal")
+    async with (
+        receiving(otherwise=status(500)) as receiver,
+        relay_process(shop, valkey_url, temporal_address=temporal.temporal_address) as process,
+    ):
+        await shop.endpoint(receiver.url)
+        await shop.record("payment.captured")
+
+        async def handed_over() -> bool:
+            return [row["holder"] for row in await shop.deliveries()] == ["workflow"]
+
+        await eventually(handed_over, timeout_s=20)
+        temporal.pause("temporal")
+        try:
+            process.terminate()
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await process.wait()
+        finally:
+            temporal.resume("temporal")

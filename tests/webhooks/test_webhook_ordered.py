@@ -3,7 +3,12 @@
 import asyncio
 import json
 from collections import defaultdict
+from datetime import UTC, datetime
 
+from sqlalchemy import select
+
+from payonce.storage.redelivery import deliver_again
+from payonce.storage.tables import events
 from payonce.storage.taking import Lane, Standing, take_held
 from payonce.webhooks.delivery import Sender
 from payonce.webhooks.secrets import SigningSecrets
@@ -108,3 +113,21 @@ async def test_order_holds_through_failures_and_crashes(shop: Shop) -> None:
     for order in arrived.values():
         assert order == sorted(order), order  # repeated perhaps, and never behind a later one
         assert set(order) == {1, 2, 3}
+
+
+async def test_an_ordered_payment_goes_on_when_its_held_up_event_was_redelivered(shop: Shop) -> None:
+    endpoint = await shop.endpoint(URL, ordered=True)
+    await shop.record("payment.authorized", "payment.captured")
+    (first,) = await take(shop)
+    await record(shop, ended(first, "pending", delay_s=72_000.0))
+    async with shop.database.transaction() as connection:
+        event = (
+            (await connection.execute(select(events).where(events.c.id == first.event_id))).mappings().one()
+        )
+        await deliver_again(connection, event, [endpoint], cause="redelivery", now=datetime.now(UTC))
+    (again,) = [lease for lease in await take(shop) if lease.event_id == first.event_id]
+    await record(shop, ended(again, "succeeded"))
+    await shop.execute(
+        "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE attempts = '[]'::jsonb AND status = 'pending'"
+    )
+    assert [lease.event_type for lease in await take(shop)] == ["payment.captured"]

@@ -18,7 +18,8 @@ from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.receiver import hang, receiving, status, until
 from tests.webhooks.shop import SEALER, Shop
 from workers import relay as relay_module
-from workers.relay import Limits, Relay
+from workers.relay import Relay
+from workers.slots import Limits
 
 SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS)

@@ -47,6 +47,8 @@ def test_retry_after_prolongs_up_to_twice_the_delay_and_never_shortens(asked_s: 
         ("Sun, 22 Nov 2026 05:48:00 GMT", 120),
         ("Sun, 22 Nov 2026 05:00:00 GMT", None),
         ("-1", None),
+        ("Wed, 1 Jan 2020 00:00:00 +99999999999999999999", None),
+        ("Wed, 1 Jan 99999999999999999999 00:00:00 GMT", None),
         ("1.5", None),
         ("soon", None),
         ("", None),
