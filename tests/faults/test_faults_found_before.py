@@ -80,6 +80,7 @@ class Account:
     """A connector that only says how it is asked again."""
 
     class capabilities:  # an attribute of connectors
+        data_in_memory = True
         inquiry = UNKNOWN_ACCOUNT_INQUIRIES
 
 
