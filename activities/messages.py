@@ -39,8 +39,9 @@ class Settled:
     sequence: int
     capture_before: datetime | None = None
     pending: OperationRequest | None = None  # a capture or void that is under way
-    watched: str | None = None  # the attempt that the rail may still approve although it said that it expired
+    watched: str | None = None  # the attempt that the rail may still approve: it expired, or was abandoned
     watch: InquirySchedule | None = None  # when to ask about that
+    asked: bool = True  # False: it was found settled, and the acquirer was not asked
     kind: Literal["settled"] = "settled"
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from payonce.domain.settlement import Settlement
 
 
+_APPROVED_LATE = (FailureCode.PAYMENT_TIMED_OUT, FailureCode.ABANDONED)  # by a customer who was asked
+
+
 def settled(payment: Payment) -> Settled:
     """The payment's state for its workflow; a pending capture or void is there to be carried out."""
     pending = payment.pending_operation
@@ -54,7 +57,7 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     """What a run that may not send makes of what it found; `here` is this process's owner id."""
     operation, attempt = standing.operation, standing.attempt
     if operation.status is not OperationStatus.PENDING:
-        return _done(standing.payment, attempt, capabilities)
+        return replace(_done(standing.payment, attempt, capabilities), asked=False)
     if standing.abandons:
         return ReversalDue(capabilities.inquiry, "abandoned")
     create = operation.kind is OperationKind.AUTHORIZE
@@ -67,9 +70,9 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
 
 
 def _done(payment: Payment, attempt: Attempt | None, capabilities: Capabilities) -> Settled:
-    """The outcome; what the rail let expire is watched for a success that comes late."""
+    """The outcome; what a customer may still approve is watched for a success that comes late."""
     done = settled(payment)
-    if attempt is None or attempt.failure_code != FailureCode.PAYMENT_TIMED_OUT:
+    if attempt is None or attempt.failure_code not in _APPROVED_LATE:
         return done
     return replace(done, watched=attempt.reference, watch=capabilities.late_inquiry)
 

@@ -54,6 +54,8 @@ def _prefers_png(accept: str) -> bool:
 def _image(text: str, media_type: str) -> bytes:
     drawn = io.BytesIO()
     code = segno.make_qr(text, error="m")
-    kind = "png" if media_type == PNG else "svg"
-    code.save(drawn, kind=kind, scale=PIXELS_PER_MODULE, border=QUIET_ZONE, light="white")
+    if media_type == PNG:
+        code.save(drawn, kind="png", scale=PIXELS_PER_MODULE, border=QUIET_ZONE, light="white")
+    else:
+        code.save(drawn, kind="svg", border=QUIET_ZONE, light="white", omitsize=True)  # as large as its frame
     return drawn.getvalue()

@@ -42,7 +42,7 @@ async def serve(settings: Settings) -> None:
             inbox = Inbox(runtime, temporal)
             probes = probes_of(runtime, temporal)
             app = build_app(runtime, Admission(runtime, temporal), probes, inbox, start_job)
-            server = server_for(app)
+            server = server_for(app, on_stop=app.state.feed.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
             log.info("api_listening", host=settings.api_host, port=listener.getsockname()[1])
@@ -50,8 +50,8 @@ async def serve(settings: Settings) -> None:
             await inbox.drain()
 
 
-def server_for(app: FastAPI) -> "Server":
-    """An HTTP server with our limits; `serve([socket])` runs until `stop`."""
+def server_for(app: FastAPI, *, on_stop: Callable[[], None] = lambda: None) -> "Server":
+    """An HTTP server with our limits; `serve([socket])` runs until `stop`, which calls `on_stop` first."""
     return Server(
         uvicorn.Config(
             app,
@@ -66,7 +66,7 @@ def server_for(app: FastAPI) -> "Server":
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         ),
-        on_stop=app.state.feed.close,
+        on_stop=on_stop,
     )
 
 

@@ -20,7 +20,8 @@ from payonce.storage import attempts, callbacks, payments
 from payonce.storage.callbacks import Received
 from workers.dispatch import Dispatcher
 
-HANDING_OVER_MAX = 1_000  # at once in one process; what is more, the sweeper takes
+HANDING_OVER_MAX = 1_000  # waiting or under way in one process; what is more, the sweeper takes
+AT_ONCE = 4  # of the process' connections to Postgres, so that a flood of callbacks leaves payments theirs
 
 log = get_logger(__name__)
 
@@ -32,6 +33,7 @@ class Inbox:
         self._runtime = runtime
         self._dispatcher = Dispatcher(temporal)
         self._handing_over: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def receive(self, connector: str, callback: Callback) -> None:
         """The callback is in the inbox for good, and on its way; one that was there before changes nothing.
@@ -39,7 +41,7 @@ class Inbox:
         Raises `StorageUnavailable` or `CommitUnknown`: the acquirer then tells it again.
         """
         received = Received(connector, callback.event_id, callback.reference)
-        async with self._runtime.database.transaction() as connection:
+        async with self._turns, self._runtime.database.transaction() as connection:
             new = await callbacks.put(connection, received, now=datetime.now(UTC))
         CALLBACKS.labels(connector, "received" if new else "known").inc()
         if new and len(self._handing_over) < HANDING_OVER_MAX:
@@ -60,7 +62,8 @@ class Inbox:
 
     async def _try_to_hand_over(self, received: Received) -> None:
         try:
-            await self.hand_over(received)
+            async with self._turns:
+                await self.hand_over(received)
         except PaymentError as error:
             log.warning("callback_not_handed_over", connector=received.connector, error=error.code)
 

@@ -79,10 +79,10 @@ class Settling:
                     progress = await self._after_nothing_sent(progress)
                 case InquiryDue():
                     await self._wait_to_ask(progress.schedule, progress.reason)
-                    progress = await self._resolve(Resolving.inquire, f"what became of the {self._what}")
+                    progress = await self._inquire(f"what became of the {self._what}")
                 case ActionDue():
                     await self._wait_for_customer(progress)
-                    progress = await self._resolve(Resolving.inquire, "whether the customer has acted")
+                    progress = await self._inquire("whether the customer has acted")
                 case ReversalDue():
                     progress = await self._reverse(progress)
         raise ApplicationError("too many steps", type="unresolved", non_retryable=True)
@@ -188,8 +188,16 @@ class Settling:
         """Whether there may be news before the time is over."""
         with suppress(asyncio.TimeoutError):
             await workflow.wait_condition(lambda: self._woken, timeout=delay_s, timeout_summary=summary)
-        woken, self._woken, self._spoken = self._woken, False, None
+        woken, self._woken = self._woken, False
         return woken
+
+    async def _inquire(self, summary: str) -> Progress:
+        """How the operation stands, the acquirer asked where it is open. What it spoke of is then answered."""
+        spoken, self._spoken = self._spoken, None
+        progress = await self._resolve(Resolving.inquire, summary)
+        if isinstance(progress, Settled) and not progress.asked and self._spoken is None:
+            self._spoken = spoken  # another operation settled it meanwhile, and nobody was asked
+        return progress
 
     async def _listen(self, settled: Settled, reference: str) -> Settled:
         """What the acquirer said while its last answer was being recorded may be news."""

@@ -67,8 +67,8 @@ def post_of(key: str) -> Post:
 
 
 def route_of(runtime: Runtime) -> tuple[Route, Connector]:
-    """The one account, the sandbox's."""
-    account = runtime.accounts[-1]
+    """The sandbox's account for cards."""
+    account = next(account for account in runtime.accounts if account.connector == "sandbox_card")
     return Route(account.connector, account.id), runtime.connectors[account.id]
 
 

@@ -125,13 +125,16 @@ class _Problem(BaseModel):
     error: str
 
 
+_VISIBLE = r"^[\x21-\x7e]{1,128}$"
+
+
 class _Told(BaseModel):
     """A callback's body."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
-    id: Annotated[str, Field(min_length=1, max_length=128)]
-    reference: Annotated[str, Field(min_length=1, max_length=128)]
+    id: Annotated[str, Field(pattern=_VISIBLE)]
+    reference: Annotated[str, Field(pattern=_VISIBLE)]
 
 
 class Desk:

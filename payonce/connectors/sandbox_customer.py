@@ -11,7 +11,7 @@ from payonce.connectors.sandbox import Answer, Desk, Money
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import ActionRequired, Expired, Inquiry, NotFound, Pending, Reply, Reversed
-from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES, InquirySchedule
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES
 
 
 class CustomerRail(ABC):
@@ -36,7 +36,7 @@ class CustomerRail(ABC):
             finality_s=self._desk.finality_s,
             inquiry=CUSTOMER_INQUIRIES if seldom else sandbox.INQUIRY,
             action_inquiry=CUSTOMER_INQUIRIES if seldom else sandbox.ACTION_INQUIRY,
-            late_inquiry=self._late_inquiry(seldom=seldom),
+            late_inquiry=LATE_INQUIRIES if seldom else sandbox.LATE_INQUIRY,
             reversal_by_reference=True,
             currencies=frozenset({"INR"}),
             capture_methods=frozenset({"automatic"}),
@@ -99,11 +99,6 @@ class CustomerRail(ABC):
     def _page(self, answer: Answer, call: Call) -> str:
         """Where to play the customer."""
         return answer.page or f"{self._account.base_url}/{self.page}/{call.payment_id}"
-
-    def _late_inquiry(self, *, seldom: bool) -> InquirySchedule | None:
-        if not self.expires:
-            return None
-        return LATE_INQUIRIES if seldom else sandbox.LATE_INQUIRY
 
     def _outcome(self, answer: Answer, call: Call) -> Reply | Reversed:
         match answer.status:

@@ -101,7 +101,7 @@ class Serving:
 @pytest.fixture
 async def serving(app: FastAPI) -> AsyncIterator[Serving]:
     with listening_socket("127.0.0.1", 0) as listener:
-        server = server_for(app)
+        server = server_for(app, on_stop=app.state.feed.close)
         ended = asyncio.create_task(server.serve([listener]))
 
         async def started() -> bool:

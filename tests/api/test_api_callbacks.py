@@ -152,3 +152,11 @@ async def test_each_connectors_inbox_is_its_own(acquirer: httpx.AsyncClient, cal
         path = f"/v1/connectors/{name}/callbacks"
         assert (await acquirer.post(path, content=_RAW, headers=signed(_RAW))).status_code == 200
     assert await received(calling) == ["cb_1", "cb_1"]
+
+
+@pytest.mark.parametrize("name", ["id", "reference"])
+async def test_a_signed_message_whose_words_postgres_cannot_keep_is_invalid(
+    acquirer: httpx.AsyncClient, name: str
+) -> None:
+    body = json.dumps({**BODY, name: "cb\0x"}).encode()
+    assert (await acquirer.post(PATH, content=body, headers=signed(body))).status_code == 401

@@ -66,3 +66,10 @@ async def test_there_is_no_code_where_nobody_is_to_scan_one(
     response = await client.get(f"/v1/payments/{id_}/qr")
     assert response.status_code == 404
     assert response.json()["code"] == "not_found"
+
+
+async def test_the_drawing_is_as_large_as_its_frame(client: httpx.AsyncClient, asked: Payment) -> None:
+    """On a phone too: with a size of its own it was cropped at 360 pixels."""
+    drawn = (await client.get(f"/v1/payments/{asked.id}/qr")).text
+    assert "viewBox" in drawn
+    assert ' width="' not in drawn

@@ -39,7 +39,7 @@ class Served:
 @pytest.fixture
 async def served(app: FastAPI) -> AsyncIterator[Served]:
     with listening_socket("127.0.0.1", 0) as listener:
-        server = server_for(app)
+        server = server_for(app, on_stop=app.state.feed.close)
         task = asyncio.create_task(server.serve([listener]))
 
         async def started() -> bool:

@@ -281,6 +281,26 @@ async def test_a_late_success_without_any_callback_is_noticed(
     assert (await shop.timeline(payment))[-1] == "payment.late_success"
 
 
+@pytest.mark.parametrize("rail", ["upi", "wallet"])
+async def test_a_success_after_a_void_is_undone_without_any_callback(
+    shop: Merchant, customer: httpx.AsyncClient, witness: Witness, callbacks: Any, rail: str
+) -> None:
+    """The acquirer accepted what it was told to block; nobody asked again, and the money was kept."""
+    await callbacks("off")
+    await witness.configure(late_after_reversal="accepted")
+    try:
+        payment = await ask(shop, method=None if rail == "upi" else wallet("phonepe"))
+        await shop.voided(payment)
+        (await decide(customer, payment, "approve")).raise_for_status()
+
+        async def undone() -> bool:
+            return await witness.movements(payment["id"]) == [*PAID, ("reversal", 1099)]
+
+        await eventually(undone, 90)
+    finally:
+        await witness.configure(late_after_reversal="refused")
+
+
 async def test_an_unsigned_callback_moves_nothing(
     stack: DevStack, shop: Merchant, customer: httpx.AsyncClient, witness: Witness
 ) -> None:

@@ -1,6 +1,7 @@
 """Payments that a customer completes: waiting, hearing from the acquirer, and asking it on the rail's schedule."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -240,3 +241,25 @@ async def test_what_the_rail_let_expire_is_watched_for_a_while(bench: Bench) -> 
     heard = bench.fakes.made("hear")
     assert [call.request for call in heard] == [(create(bench), "pay_1-1")] * 4
     await replay(handle)
+
+
+async def test_a_message_that_comes_while_the_void_is_recorded_is_answered(bench: Bench) -> None:
+    """The reversal was on record, so that the inquiry found the payment settled and asked nobody."""
+    voided = Settled("voided", open=False, sequence=2)
+    bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+    bench.fakes.script("void", ReversalDue(SCHEDULE, "abandoned"))
+    bench.fakes.script("inquire", replace(voided, asked=False))
+    bench.fakes.script("hear", voided)
+    handle: list[WorkflowHandle[Any, str]] = []
+
+    async def reversed_() -> Progress:
+        await speak(bench, handle[0])
+        return voided
+
+    bench.fakes.script("reverse", reversed_)
+    handle.append(await bench.start_payment())
+    await waiting(bench, handle[0])
+    assert await handle[0].execute_update(VOID, bench.operation(OperationKind.VOID)) == "voided"
+    assert await handle[0].result() == "voided"
+    assert [call.request for call in bench.fakes.made("hear")] == [(create(bench), "pay_1-1")]
+    await replay(handle[0])
