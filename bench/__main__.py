@@ -10,7 +10,7 @@ import uvloop
 
 from bench import plot, ratios
 from bench.everything import Everything
-from bench.plan import QUICK, Pace
+from bench.plan import QUICK, SHORT, Pace
 from bench.report import rendered
 from bench.surroundings import Server, Setup, environ_from
 from bench.traffic import Kind
@@ -70,7 +70,7 @@ def _everything(arguments: argparse.Namespace) -> Everything:
             server=server,
             product_environ=environ_from(arguments.product_environ),
         ),
-        pace=QUICK if arguments.quick else Pace(),
+        pace=QUICK if arguments.quick else SHORT if arguments.short else Pace(),
         mix=mix_from(arguments.mix),
         api_processes=arguments.api_processes,
         seed=arguments.seed,
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="every phase for seconds only: shows that it works"
     )
+    parser.add_argument("--short", action="store_true", help="half the time: a little noisier")
     parser.add_argument("--out", type=Path, help=f"the JSON; default {OUT}, with --quick {QUICK_OUT}")
     parser.add_argument("--temporal-address", help="a Temporal server that runs already, as host:port")
     parser.add_argument(

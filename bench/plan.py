@@ -44,6 +44,9 @@ class Pace:
     shares: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
 
 
+SHORT = Pace(
+    step_s=4, load_s=8, kind_s=5, overload_s=8, idle_s=4, growth=1.6, refinements=2, shares=(0.5, 0.7, 0.9)
+)
 QUICK = Pace(
     step_s=2,
     load_s=3,
