@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import httpx
 from pydantic import SecretStr
+from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import build_app
@@ -17,6 +18,7 @@ from payonce.storage.concealing import seal_answers_again
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission
 from tests.api.test_api_deliveries import ENDPOINTS, URL, execute
+from workers.callbacks import Inbox
 
 KEY = "upgrade-key"
 OLD = SealingKeySettings(id="old", key=SecretStr(b64encode(b"o" * 32).decode()))
@@ -68,7 +70,8 @@ async def create_with(runtime: Runtime, merchant: Merchant, key: SealingKeySetti
     settings = runtime.settings.model_copy(update={"webhook_sealing_keys": (key,)})
     async with open_runtime(settings) as opened:
         admission = FakeAdmission(real=Admission(opened, cast("Any", None)))
-        app = build_app(opened, cast("Admission", admission), {"postgres": opened.database.ping})
+        inbox = Inbox(opened, cast("Client", None))
+        app = build_app(opened, cast("Admission", admission), {"postgres": opened.database.ping}, inbox)
         transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://api.test", headers=merchant.headers
