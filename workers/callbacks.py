@@ -33,7 +33,8 @@ class Inbox:
         self._runtime = runtime
         self._dispatcher = Dispatcher(temporal)
         self._handing_over: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._receiving = asyncio.Semaphore(AT_ONCE)
+        self._telling = asyncio.Semaphore(AT_ONCE)  # apart: while Temporal is away it takes seconds
 
     async def receive(self, connector: str, callback: Callback) -> None:
         """The callback is in the inbox for good, and on its way; one that was there before changes nothing.
@@ -41,7 +42,7 @@ class Inbox:
         Raises `StorageUnavailable` or `CommitUnknown`: the acquirer then tells it again.
         """
         received = Received(connector, callback.event_id, callback.reference)
-        async with self._turns, self._runtime.database.transaction() as connection:
+        async with self._receiving, self._runtime.database.transaction() as connection:
             new = await callbacks.put(connection, received, now=datetime.now(UTC))
         CALLBACKS.labels(connector, "received" if new else "known").inc()
         if new and len(self._handing_over) < HANDING_OVER_MAX:
@@ -62,7 +63,7 @@ class Inbox:
 
     async def _try_to_hand_over(self, received: Received) -> None:
         try:
-            async with self._turns:
+            async with self._telling:
                 await self.hand_over(received)
         except PaymentError as error:
             log.warning("callback_not_handed_over", connector=received.connector, error=error.code)

@@ -1,5 +1,6 @@
 """Callbacks over HTTP: only what the acquirer signed, not long ago, gets into the inbox, and once."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -16,10 +17,12 @@ from temporalio.service import RPCStatusCode
 
 from api.admission import Admission
 from api.app import build_app
+from payonce.connectors.base import Callback
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
+from payonce.storage.callbacks import Received
 from tests.api.fakes import FakeAdmission
-from workers.callbacks import Inbox
+from workers.callbacks import AT_ONCE, Inbox
 
 KEY = "an acquirer's key"
 PATH = "/v1/connectors/sandbox_upi/callbacks"
@@ -160,3 +163,24 @@ async def test_a_signed_message_whose_words_postgres_cannot_keep_is_invalid(
 ) -> None:
     body = json.dumps({**BODY, name: "cb\0x"}).encode()
     assert (await acquirer.post(PATH, content=body, headers=signed(body))).status_code == 401
+
+
+async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
+    calling: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Temporal that does not answer holds each hand-over up for seconds: the acquirer must not notice."""
+    stuck, entered = asyncio.Event(), 0
+
+    async def hang(_self: Inbox, _received: Received) -> None:
+        nonlocal entered
+        entered += 1
+        await stuck.wait()
+
+    monkeypatch.setattr(Inbox, "hand_over", hang)
+    inbox = Inbox(calling, cast("Client", NoTemporal()))
+    async with asyncio.timeout(5):
+        for number in range(AT_ONCE + 2):
+            await inbox.receive("sandbox_upi", Callback(f"cb_stuck_{number}", "pay_1-1"))
+    assert entered == AT_ONCE
+    stuck.set()
+    await inbox.drain()
