@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
+from api import known
 from api.commands import (
-    KeyExpired,
     KeyInUse,
     NewPayment,
     Post,
@@ -37,16 +37,14 @@ from api.outcomes import (
     Result,
     current_view,
 )
-from api.rates import RateLimited
 from payonce.claims import SEND_WITHIN_S, Right, call_of, suspend_aware_clock
 from payonce.domain import operations as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
-from payonce.domain.errors import IdempotencyMismatch, NotFound, Refused
+from payonce.domain.errors import NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.metrics import REFUSED
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.idempotency import Key
@@ -86,10 +84,10 @@ class Admission:
                 check_current(new.card)  # after the key: a replay comes even when the card is over by now
                 payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
                 return await self._insert_create(connection, post, payment, new, deadline)
-            known = await self._known(connection, post)
-            if isinstance(known, Pending):
-                return await self._retry_create(connection, known, new, deadline)
-            return known
+            found = await known.meaning(connection, post)
+            if isinstance(found, Pending):
+                return await self._retry_create(connection, found, new, deadline)
+            return found
 
         async def dispatch(admitted: Admitted) -> None:
             await self._dispatcher.start_payment(admitted.payment, resume=admitted.retried, eager=True)
@@ -178,7 +176,7 @@ class Admission:
         async def admit(connection: AsyncConnection) -> Decision:
             key = key_row(post, operation_id=None, location="")
             if not await idempotency.claim_key(connection, key):
-                return await self._known(connection, post)
+                return await known.meaning(connection, post)
             answer, location = await work(connection)
             await idempotency.answer_key(connection, key, answer=answer, location=location)
             return Result(answer=answer, current=None, location=location, replayed=False)
@@ -223,25 +221,19 @@ class Admission:
         another process may be about to.
         """
         if self._looking_up >= LOOKING_UP_MAX:
-            raise _no_place()
+            raise known.no_place()
         self._looking_up += 1
         try:
-            known = await self._decider.decide(post, partial(self._known_or_free, post=post))
+            found = await self._decider.decide(post, partial(known.meaning_without_place, post=post))
         except KeyInUse:
-            raise _no_place() from None  # not a known key, or one whose first request was rolled back
+            raise known.no_place() from None  # not a known key, or one whose first request was rolled back
         finally:
             self._looking_up -= 1
-        if isinstance(known, Pending) and known.current is not None:
-            return known.as_result()
-        if isinstance(known, Result):
-            return known
+        if isinstance(found, Pending) and found.current is not None:
+            return found.as_result()
+        if isinstance(found, Result):
+            return found
         raise KeyInUse
-
-    async def _known_or_free(self, connection: AsyncConnection, *, post: Post) -> Decision:
-        known = await self._known(connection, post)
-        if isinstance(known, Pending) and await _is_given_back(connection, known.operation):
-            raise _no_place()  # free for a further attempt, and no room for it here
-        return known
 
     async def _carry_out(
         self, admitted: Admitted, dispatch: Dispatch, *, wait_s: float, patience: Deadline
@@ -296,17 +288,17 @@ class Admission:
         return Admitted(payment, operation, right)
 
     async def _retry_create(
-        self, connection: AsyncConnection, known: Pending, new: NewPayment, deadline: float
+        self, connection: AsyncConnection, pending: Pending, new: NewPayment, deadline: float
     ) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
-        payment = await payments.lock_payment(connection, known.operation.payment_id)
-        operation = await payments.find_operation(connection, known.operation.id)
-        latest = await attempts.latest_attempt(connection, known.operation.id)
+        payment = await payments.lock_payment(connection, pending.operation.payment_id)
+        operation = await payments.find_operation(connection, pending.operation.id)
+        latest = await attempts.latest_attempt(connection, pending.operation.id)
         if payment is None or operation is None or latest is None:
-            raise NotFound(known.operation.id)
+            raise NotFound(pending.operation.id)
         given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
         if not given_back or operation.status is not OperationStatus.PENDING:
-            return replace(known, current=current_view(payment, operation))
+            return replace(pending, current=current_view(payment, operation))
         right = await self._claim(
             connection, payment, operation, new, number=latest.number + 1, deadline=deadline
         )
@@ -339,7 +331,7 @@ class Admission:
         self, connection: AsyncConnection, post: Post, key: Key, payment_id: str, admit: Admit
     ) -> Decision:
         if not await idempotency.claim_key(connection, key):
-            return await self._known(connection, post)
+            return await known.meaning(connection, post)
         payment = await payments.lock_payment(connection, payment_id)
         caller = post.caller
         if payment is None or (payment.merchant_id, payment.mode) != (caller.merchant_id, caller.mode):
@@ -378,45 +370,9 @@ class Admission:
             )
         return operation
 
-    async def _known(self, connection: AsyncConnection, post: Post) -> Result | Pending:
-        """What a key that was used before means for this request."""
-        caller = post.caller
-        key = await idempotency.find_key(
-            connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
-        )
-        if key is None or (key.operation_id is None and key.answer_kind is None):
-            raise KeyInUse  # the first request's transaction was rolled back meanwhile: ask again
-        if key.fingerprint != post.fingerprint:
-            raise IdempotencyMismatch
-        now = datetime.now(UTC)
-        if key.expired(now):
-            raise KeyExpired(location=key.location)
-        if (answer := key.answer(now)) is not None:
-            return Result(answer=answer, current=None, location=key.location, replayed=True)
-        assert key.operation_id is not None
-        operation = await payments.find_operation(connection, key.operation_id)
-        if operation is None:
-            raise NotFound(key.operation_id)
-        payment = await payments.get_payment(connection, operation.payment_id)
-        current = None if payment is None else current_view(payment, operation)
-        return Pending(operation=operation, location=key.location, current=current)
-
     def _operation_id(self, post: Post) -> str:
         caller = post.caller
         return self._runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key)
-
-
-async def _is_given_back(connection: AsyncConnection, operation: Operation) -> bool:
-    """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
-    if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
-        return False
-    latest = await attempts.latest_attempt(connection, operation.id)
-    return latest is not None and latest.state is AttemptState.NOT_SENT
-
-
-def _no_place() -> RateLimited:
-    REFUSED.labels("busy").inc()
-    return RateLimited(retry_after_s=1.0)
 
 
 def _failed(task: asyncio.Task[None]) -> bool:
