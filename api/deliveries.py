@@ -17,7 +17,7 @@ from api.lists import Listing, fetch, list_response, one_of, read_query
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.replies import reply, shown
-from api.schemas import Nothing, Recover, Redeliver, Replay
+from api.webhook_schemas import Nothing, Recover, Redeliver, Replay
 from payonce.domain.answers import Answer, AnswerKind, encode, timestamp
 from payonce.domain.errors import NotFound
 from payonce.storage.endpoints import Endpoint, find_endpoint

@@ -15,7 +15,7 @@ from api.front import READ_S, Front, path_id
 from api.lists import Listing, fetch, list_response, read_query
 from api.problems import NO_CONTENT
 from api.replies import NO_STORE, reply, shown
-from api.schemas import CreateEndpoint, Nothing, UpdateEndpoint
+from api.webhook_schemas import CreateEndpoint, Nothing, UpdateEndpoint
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.storage import idempotency

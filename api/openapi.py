@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from api import schemas, views
+from api import schemas, views, webhook_schemas
 from api.describing import SECURITY_SCHEME
 
 _REF_TEMPLATE = "#/components/schemas/{model}"
@@ -18,12 +18,12 @@ _BODIES: Final = (
     schemas.CreateCapture,
     schemas.CreateVoid,
     schemas.CreateRefund,
-    schemas.CreateEndpoint,
-    schemas.UpdateEndpoint,
-    schemas.Nothing,
-    schemas.Recover,
-    schemas.Replay,
-    schemas.Redeliver,
+    webhook_schemas.CreateEndpoint,
+    webhook_schemas.UpdateEndpoint,
+    webhook_schemas.Nothing,
+    webhook_schemas.Recover,
+    webhook_schemas.Replay,
+    webhook_schemas.Redeliver,
 )
 _VIEWS: Final = (
     views.PaymentView,

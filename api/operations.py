@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from api import schemas, views
+from api import schemas, views, webhook_schemas
 from api.describing import (
     CREATED_BETWEEN,
     ID_IN_PATH,
@@ -202,7 +202,7 @@ REDELIVER_EVENT = Description(
     " every enabled endpoint that wants the type.",
     answers={ACCEPTED: ("The new deliveries", list_of(views.DeliveryView))},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
-    body=schemas.Redeliver,
+    body=webhook_schemas.Redeliver,
     body_required=False,
     example={"endpoint": "we_a3dinbqwy3dpovxhi5dpmfzxg"},
     parameters=(ID_IN_PATH, *POST_ONCE),

@@ -7,7 +7,7 @@ the day) finds it in the validation context.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -15,22 +15,18 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SerializationInfo,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_serializer,
     field_validator,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from api.commands import PaidWith
 from api.currencies import CURRENCIES
-from api.times import read_time
 from payonce import device_tokens
 from payonce.connectors.sandbox import VPAS, parse_faults
 from payonce.domain import cards
@@ -38,7 +34,6 @@ from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
-ENDPOINT_EVENTS_MAX = 50
 SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
 
 EventType = Literal[
@@ -79,14 +74,14 @@ class Context:
     allow_loopback: bool
 
 
-def _mistake(detail: str, *, code: str = "invalid_request", at: str | None = None) -> PydanticCustomError:
+def mistake(detail: str, *, code: str = "invalid_request", at: str | None = None) -> PydanticCustomError:
     """A mistake with its own code; `at` names the member when it is not the one being checked."""
     return PydanticCustomError(code, detail, {"at": at} if at else None)
 
 
 def _no_card_number(text: str) -> str:
     if cards.looks_like_card_number(text):
-        raise _mistake("must not hold anything that looks like a card number")
+        raise mistake("must not hold anything that looks like a card number")
     return text
 
 
@@ -95,20 +90,20 @@ def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str,
     context = cast("Context", info.context)
     for name in (SANDBOX_FAULT, SANDBOX_VPA):
         if name in metadata and context.mode != "test":
-            raise _mistake("works in test mode only", code="test_mode_only", at=name)
+            raise mistake("works in test mode only", code="test_mode_only", at=name)
     if SANDBOX_FAULT in metadata:
         try:
             parse_faults(metadata[SANDBOX_FAULT])
         except ValueError:
-            raise _mistake("must name faults that exist", at=SANDBOX_FAULT) from None
+            raise mistake("must name faults that exist", at=SANDBOX_FAULT) from None
     if metadata.get(SANDBOX_VPA, VPAS[0]) not in VPAS:
-        raise _mistake(f"must be one of {', '.join(VPAS)}", at=SANDBOX_VPA)
+        raise mistake(f"must be one of {', '.join(VPAS)}", at=SANDBOX_VPA)
     return metadata
 
 
 def _check_currency(code: str) -> str:
     if code not in CURRENCIES:
-        raise _mistake("must be the upper-case ISO 4217 code of a country's money")
+        raise mistake("must be the upper-case ISO 4217 code of a country's money")
     return code
 
 
@@ -147,7 +142,7 @@ class Card(Body):
     @classmethod
     def _passes_luhn(cls, number: str) -> str:
         if not _NUMBER.fullmatch(number) or not cards.passes_luhn(number):
-            raise _mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
+            raise mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
         return number
 
     @field_serializer("number")
@@ -173,11 +168,11 @@ class CardMethod(Body):
     @model_validator(mode="after")
     def _one_of_two(self) -> "CardMethod":
         if self.card is None and self.token is None:
-            raise _mistake("is required, or a token", at="card")
+            raise mistake("is required, or a token", at="card")
         if self.card is not None and self.token is not None:
-            raise _mistake("must not come with a card", at="token")
+            raise mistake("must not come with a card", at="token")
         if self.card is not None and self.cvc is not None:
-            raise _mistake("belongs into the card", at="cvc")
+            raise mistake("belongs into the card", at="cvc")
         return self
 
     def paid_with(self, _mode: str) -> PaidWith:
@@ -204,13 +199,13 @@ class Upi(Body):
     @classmethod
     def _is_vpa(cls, vpa: str | None) -> str | None:
         if vpa is not None and not _VPA.fullmatch(vpa):
-            raise _mistake("must be a VPA such as name@bank", code="invalid_vpa")
+            raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
         return vpa
 
     @model_validator(mode="after")
     def _collect_needs_vpa(self) -> "Upi":
         if self.flow == "collect" and self.vpa is None:
-            raise _mistake("is required for collect", at="vpa")
+            raise mistake("is required for collect", at="vpa")
         return self
 
 
@@ -236,9 +231,9 @@ class Wallet(Body):
     def _device_wallets_have_tokens(self) -> "Wallet":
         device = self.provider in device_tokens.PROVIDERS
         if device and not self.token:
-            raise _mistake("is required for this provider", at="token")
+            raise mistake("is required for this provider", at="token")
         if not device and self.token is not None:
-            raise _mistake("is not for this provider", at="token")
+            raise mistake("is not for this provider", at="token")
         return self
 
 
@@ -292,7 +287,7 @@ class CreatePayment(Body):
         if url is not None and not _is_return_url(
             url, allow_loopback=cast("Context", info.context).allow_loopback
         ):
-            raise _mistake("must be an https URL")
+            raise mistake("must be an https URL")
         return url
 
 
@@ -315,89 +310,6 @@ class CreateRefund(Body):
     amount: Amount | None = Field(default=None, description="All that is refundable when it is left out")
     reason: Text500 | None = None
     metadata: Metadata = {}
-
-
-EndpointEvents = Annotated[
-    list[EventType | Literal["*"]], Field(min_length=1, max_length=ENDPOINT_EVENTS_MAX)
-]
-EndpointUrl = Annotated[
-    str, Field(min_length=1, max_length=URL_MAX_LENGTH, examples=["https://shop.example/hooks"])
-]
-
-
-class CreateEndpoint(Body):
-    """The body of `POST /v1/webhook_endpoints`."""
-
-    url: EndpointUrl
-    events: EndpointEvents = ["*"]
-    description: Text500 | None = None
-    ordered: bool = Field(
-        default=False, description="Whether a payment's events wait for those before them to be delivered"
-    )
-    signing: Literal["hmac", "ed25519"] = Field(
-        default="hmac",
-        description="`ed25519` signs with a private key (`v1a`), and the endpoint shows its `public_key`",
-    )
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `signing` where it is the default: the first release had no such member in its fingerprints."""
-        dumped: dict[str, Any] = dump(self)
-        return {name: value for name, value in dumped.items() if (name, value) != ("signing", "hmac")}
-
-
-class UpdateEndpoint(Body):
-    """The body of `PATCH /v1/webhook_endpoints/{id}`: what is left out stays as it is."""
-
-    url: EndpointUrl | None = None
-    events: EndpointEvents | None = None
-    description: Text500 | None = None
-    enabled: bool | None = Field(default=None, description="Enabled again, it starts with a clean record")
-
-
-class Nothing(Body):
-    """The body of a POST that takes none: `{}`, or nothing at all."""
-
-
-def _read_moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise _mistake("must be a string")
-    try:
-        return read_time(value)
-    except ValueError as error:
-        raise _mistake(str(error)) from None
-
-
-Moment = Annotated[datetime, BeforeValidator(_read_moment), Field(examples=["2026-11-29T05:46:00Z"])]
-
-
-class Recover(Body):
-    """The body of `POST /v1/webhook_endpoints/{id}/recover`."""
-
-    since: Moment = Field(description="In the past, at most 30 days ago")
-
-
-class Replay(Body):
-    """The body of `POST /v1/webhook_endpoints/{id}/replay`."""
-
-    since: Moment = Field(description="Inclusive, at most 30 days ago")
-    until: Moment | None = Field(default=None, description="Exclusive; now, when it is left out")
-    types: list[EventType] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=ENDPOINT_EVENTS_MAX,
-        description="What the endpoint wants, when it is left out",
-    )
-
-
-class Redeliver(Body):
-    """The body of `POST /v1/events/{id}/redeliver`."""
-
-    endpoint: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="Its id; every enabled endpoint that wants the type, when it is left out",
-    )
 
 
 def _is_return_url(url: str, *, allow_loopback: bool) -> bool:

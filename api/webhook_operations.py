@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from api import schemas, views
+from api import views, webhook_schemas
 from api.deliveries import DeliveryStatus
 from api.describing import (
     BODY_CODES,
@@ -39,7 +39,7 @@ CREATE_ENDPOINT = Description(
     f" A merchant has {ENDPOINTS_MAX} endpoints in each mode at most; one more is an `invalid_request`.",
     answers={CREATED: ("The endpoint with its secret", model_ref(views.NewEndpointView))},
     codes=(*KEY_CODES, "webhook_url_forbidden"),
-    body=schemas.CreateEndpoint,
+    body=webhook_schemas.CreateEndpoint,
     example={"url": "https://shop.example/hooks", "events": ["payment.captured", "refund.succeeded"]},
     parameters=POST,
 )
@@ -67,7 +67,7 @@ UPDATE_ENDPOINT = Description(
     " is enabled again, `recover` delivers what it missed.",
     answers={OK: ("The endpoint as changed", _ENDPOINT)},
     codes=(*BODY_CODES, "not_found", "webhook_url_forbidden"),
-    body=schemas.UpdateEndpoint,
+    body=webhook_schemas.UpdateEndpoint,
     body_required=False,
     example={"enabled": False},
     parameters=(ID_IN_PATH,),
@@ -82,7 +82,7 @@ ROTATE_SECRET = Description(
     " `public_key`).",
     answers={OK: ("The endpoint with its new secret", model_ref(views.NewEndpointView))},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
-    body=schemas.Nothing,
+    body=webhook_schemas.Nothing,
     body_required=False,
     parameters=(ID_IN_PATH, *POST_ONCE),
 )
@@ -93,7 +93,7 @@ PING_ENDPOINT = Description(
     text="Signed and repeated as every delivery is; the endpoint must be enabled.",
     answers={ACCEPTED: ("The event that is delivered to this endpoint only", model_ref(views.EventView))},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
-    body=schemas.Nothing,
+    body=webhook_schemas.Nothing,
     body_required=False,
     parameters=(ID_IN_PATH, *POST_ONCE),
 )
@@ -119,7 +119,7 @@ RECOVER_ENDPOINT = Description(
     " the progress.",
     answers={ACCEPTED: ("How many events are delivered", _RECOVERY)},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
-    body=schemas.Recover,
+    body=webhook_schemas.Recover,
     example={"since": "2026-11-29T05:46:00Z"},
     parameters=(ID_IN_PATH, *POST_ONCE),
 )
@@ -130,7 +130,7 @@ REPLAY_ENDPOINT = Description(
     text="Whether it got them or not; otherwise as `recover`.",
     answers={ACCEPTED: ("How many events are delivered", _RECOVERY)},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
-    body=schemas.Replay,
+    body=webhook_schemas.Replay,
     example={"since": "2026-11-29T05:46:00Z", "types": ["payment.captured"]},
     parameters=(ID_IN_PATH, *POST_ONCE),
 )

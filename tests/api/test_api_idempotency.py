@@ -26,8 +26,8 @@ async def test_a_key_is_required(client: httpx.AsyncClient, key: str | None) -> 
 @pytest.mark.parametrize(
     "key",
     [
-        '"k',
-        'k"',
+        '"order-1',
+        'order-1"',
         "a,b",
         "a b",
         '"a b"',
