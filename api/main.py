@@ -16,7 +16,7 @@ from api.app import build_app
 from api.health import PROBE_S, Probe
 from api.protocol import LimitedProtocol
 from payonce import logging
-from payonce.runtime import Runtime, open_runtime
+from payonce.runtime import Runtime, open_runtime, spare_collector
 from payonce.settings import Settings
 from workers.callbacks import Inbox
 from workers.temporal import serving_api
@@ -45,6 +45,7 @@ async def serve(settings: Settings) -> None:
             server = server_for(app, on_stop=app.state.feed.close)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
+            spare_collector()
             log.info("api_listening", host=settings.api_host, port=listener.getsockname()[1])
             await server.serve([listener])
             await inbox.drain()

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import yaml
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -24,6 +26,7 @@ PROBE_TIMEOUT_S = 2.0
 TEMPORAL_GOGC = (
     "400"  # its collector otherwise takes a tenth of its CPU (docs/performance.md); also in compose
 )
+SERVER_SETTINGS = CHECKOUT / "deploy/temporal/dynamicconfig.yaml"  # production's
 SEARCH_ATTRIBUTES = {
     "MerchantId": "Keyword",
     "PaymentId": "Keyword",
@@ -82,13 +85,19 @@ def temporal(
             arguments=(
                 *(str(temporal_binary()), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
                 *("--log-level", "warn", "--color", "never", "--disable-config-file", "--disable-config-env"),
-                *(*ui, *storage, *attributes),
+                *(*ui, *storage, *attributes, *_server_settings()),
             ),
             environ={"GOGC": TEMPORAL_GOGC, **environ, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
             directory=CHECKOUT,
         ),
         is_ready=lambda: knows_search_attributes(f"{LOOPBACK}:{port}"),
     )
+
+
+def _server_settings() -> list[str]:
+    """Production's dynamic configuration, as the development server takes it."""
+    settings = yaml.safe_load(SERVER_SETTINGS.read_text())
+    return [f"--dynamic-config-value={name}={json.dumps(at[0]['value'])}" for name, at in settings.items()]
 
 
 def acquirer(*, port: int, ledger: Path, key: str, environ: Mapping[str, str]) -> Part:

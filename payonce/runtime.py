@@ -1,5 +1,6 @@
 """Opens and closes everything that a process needs, once."""
 
+import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from payonce.storage.database import Database, check_durability
 from payonce.storage.recording import Recorder
 from payonce.wakeups import WakeUps
 
+COLLECT_AFTER = 10_000  # objects; Python's own 700 come together several times in each payment
 REDIS_TIMEOUT_S = 0.5
 REDIS_CONNECTIONS_MAX = 50
 
@@ -80,3 +82,13 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             await connector.close()
         await redis.aclose()
         await database.close()
+
+
+def spare_collector() -> None:
+    """What is there after starting lives as long as the process: no collection looks through it again.
+
+    Full collections took 90 ms each, in which nothing else happened (measured).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)

@@ -9,7 +9,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from payonce import logging
-from payonce.runtime import Runtime, open_runtime
+from payonce.runtime import Runtime, open_runtime, spare_collector
 from payonce.settings import settings_from_environment
 from workers.relay import run_relay
 from workers.sweeper import Sweeper
@@ -37,6 +37,7 @@ async def run(name: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_runtime(settings) as runtime:
+        spare_collector()
         await PROCESSES[name](runtime, stop)
 
 

@@ -34,7 +34,7 @@ from workers.waiting import first
 POLL_S: Final = 1.0  # without a wake-up: retries that fell due, and hints that got lost
 RETRIES_EVERY_S: Final = 0.5  # first attempts are looked at whenever there is a hint
 CROWDED_S: Final = 0.1  # every slot taken: those of attempts that last become free meanwhile
-PACE_S: Final = 0.02  # between two transactions: what happens meanwhile shares one
+PACE_S: Final = 0.05  # between two transactions: what happens meanwhile shares one
 BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # while Postgres does not answer
 STOP_GRACE_S: Final = 8.0  # supervisors kill after 10 s; an attempt that is cut off is made again
 RELEASE_S: Final = 1.0

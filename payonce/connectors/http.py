@@ -190,13 +190,16 @@ class AcquirerHttp:
         self._clock = clock
         self._base_url = base_url.rstrip("/")
         self._headers = {
+            "Host": httpx.URL(base_url).netloc.decode("ascii"),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": "payonce",
             **headers,
         }
-        self._connections = _Connections(connections_max)
+        timeout = httpx.Timeout(call_deadline_s, connect=min(CONNECT_S_MAX, call_deadline_s))
+        self._timeout = timeout.as_dict()
+        self._connections = _Connections(self._url("").origin, connections_max)
 
     async def post(self, path: str, body: BaseModel, *, may_send: MaySend | None) -> AcquirerResponse:
         """The documented answer to one request, which was sent once.
@@ -247,18 +250,20 @@ class AcquirerHttp:
                 content = await _read(response)
             finally:
                 await response.aclose()
-        return _Received(response.status_code, content, response.headers.get("Retry-After"))
+        return _Received(response.status, content, _header(response, b"retry-after"))
 
-    def _request(self, path: str, body: BaseModel, sending: _Sending) -> httpx.Request:
-        deadline_s = self._call_deadline_s
-        timeout = httpx.Timeout(deadline_s, connect=min(CONNECT_S_MAX, deadline_s))
-        return httpx.Request(
-            "POST",
-            self._base_url + path,
-            headers=self._headers,
-            content=body.model_dump_json(exclude_none=True).encode(),
-            extensions={"trace": sending.trace, "timeout": timeout.as_dict()},
+    def _request(self, path: str, body: BaseModel, sending: _Sending) -> httpcore.Request:
+        content = body.model_dump_json(exclude_none=True).encode()
+        return httpcore.Request(
+            b"POST",
+            self._url(path),
+            headers=[*self._headers.items(), ("Content-Length", str(len(content)))],
+            content=content,
+            extensions={"trace": sending.trace, "timeout": self._timeout},
         )
+
+    def _url(self, path: str) -> httpcore.URL:
+        return httpcore.URL(self._base_url + path)
 
     def _tell_breaker(self, ending: _Received | _Failed, sending: _Sending) -> None:
         if sending.withdrawn:
@@ -300,36 +305,47 @@ class _Connections:
     some stood in line for it for 8 s, past their deadline, while 21 others were idle (measured).
     """
 
-    def __init__(self, connections_max: int) -> None:
+    def __init__(self, origin: httpcore.Origin, connections_max: int) -> None:
+        self._origin = origin
         self._free = asyncio.Semaphore(connections_max)
         self._ssl_context = httpx.create_ssl_context(trust_env=False)
-        self._opened: list[httpx.AsyncHTTPTransport] = []
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._open: set[httpcore.AsyncHTTPConnection] = set()
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+    async def one(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
         """A connection of the caller's own. Raises `TimeoutError` if none is free in `POOL_WAIT_S_MAX`."""
         async with asyncio.timeout(POOL_WAIT_S_MAX):
             await self._free.acquire()
         try:
-            connection = self._idle.pop() if self._idle else self._open()
+            connection = await self._usable()
             try:
                 yield connection
             finally:
-                self._idle.append(connection)  # what broke is connected anew when it is used
+                self._idle.append(connection)
         finally:
             self._free.release()
 
     async def close(self) -> None:
-        for connection in self._opened:
+        for connection in list(self._open):
             await connection.aclose()
 
-    def _open(self) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_S_MAX)
-        connection = httpx.AsyncHTTPTransport(
-            verify=self._ssl_context, trust_env=False, http1=True, http2=False, limits=limits, retries=0
+    async def _usable(self) -> httpcore.AsyncHTTPConnection:
+        """The connection that was used last, or a new one where that broke or was idle for too long."""
+        if not self._idle:
+            return self._new()
+        connection = self._idle.pop()
+        if not (connection.is_closed() or connection.has_expired()):
+            return connection
+        self._open.discard(connection)
+        await connection.aclose()
+        return self._new()
+
+    def _new(self) -> httpcore.AsyncHTTPConnection:
+        connection = httpcore.AsyncHTTPConnection(
+            self._origin, ssl_context=self._ssl_context, keepalive_expiry=IDLE_S_MAX
         )
-        self._opened.append(connection)
+        self._open.add(connection)
         return connection
 
 
@@ -337,13 +353,18 @@ class _TooLarge(Exception):
     """The acquirer's answer is over the limit."""
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpcore.Response) -> bytes:
     content = bytearray()
-    async for chunk in response.aiter_raw():  # not decompressed: we asked for none, and the limit must hold
+    async for chunk in response.aiter_stream():  # as it was sent: we asked for no compression
         content += chunk
         if len(content) > RESPONSE_BYTES_MAX:
             raise _TooLarge
     return bytes(content)
+
+
+def _header(response: httpcore.Response, wanted: bytes) -> str | None:
+    found = [value for name, value in response.headers if name.lower() == wanted]
+    return found[0].decode("latin-1") if found else None
 
 
 def _is_json_object(content: bytes) -> bool:

@@ -10,22 +10,27 @@ from payonce.domain.answers import event_body
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
-from payonce.storage.statements import Statement, insert_row, run
-from payonce.storage.tables import events
+from payonce.storage.statements import Statement, run
 
-# One row for each enabled endpoint of the merchant that wants the type, as of this transaction.
-_ADD_DELIVERIES = Statement(
+# The events, and one delivery of each for every enabled endpoint of the merchant that wants its type, as of this
+# transaction.
+_ADD_EVENTS = Statement(
     text(
         """
+    WITH added AS (
+        INSERT INTO events (id, merchant_id, mode, payment_id, sequence, type, body, created_at)
+        SELECT id, :merchant_id, :mode, :payment_id, sequence, type, body, :now
+        FROM unnest(CAST(:ids AS text[]), CAST(:sequences AS integer[]), CAST(:types AS text[]),
+                    CAST(:bodies AS bytea[])) AS drafted (id, sequence, type, body)
+        RETURNING id, sequence, type)
     INSERT INTO webhook_deliveries
            (id, event_id, endpoint_id, payment_id, sequence, ordered, next_attempt_at, created_at)
-    SELECT 'dlv_' || substr(md5(event.id || endpoint.id), 1, 24), event.id, endpoint.id,
-           event.payment_id, event.sequence, endpoint.ordered, :now, :now
-    FROM unnest(CAST(:ids AS text[]), CAST(:types AS text[])) AS wanted (id, type)
-    JOIN events AS event ON event.id = wanted.id
+    SELECT 'dlv_' || substr(md5(added.id || endpoint.id), 1, 24), added.id, endpoint.id,
+           :payment_id, added.sequence, endpoint.ordered, :now, :now
+    FROM added
     JOIN webhook_endpoints AS endpoint
       ON endpoint.merchant_id = :merchant_id AND endpoint.mode = :mode AND endpoint.enabled
-     AND (endpoint.events ? '*' OR endpoint.events ? wanted.type)
+     AND (endpoint.events ? '*' OR endpoint.events ? added.type)
     """
     )
 )
@@ -37,32 +42,23 @@ async def add_events(
     """The events and one delivery for each subscribed endpoint are there when the transaction commits."""
     if not drafts:
         return
-    rows = [_row(payment, draft, ids=ids, now=now) for draft in drafts]
-    for row in rows:
-        await insert_row(connection, events, row)
+    event_ids = [ids.event(payment_id=payment.id, sequence=draft.sequence) for draft in drafts]
+    drafted = zip(event_ids, drafts, strict=True)
     await run(
         connection,
-        _ADD_DELIVERIES,
+        _ADD_EVENTS,
         {
-            "ids": [row["id"] for row in rows],
-            "types": [row["type"] for row in rows],
             "merchant_id": payment.merchant_id,
             "mode": payment.mode,
+            "payment_id": payment.id,
             "now": now,
+            "ids": event_ids,
+            "sequences": [draft.sequence for draft in drafts],
+            "types": [draft.type for draft in drafts],
+            "bodies": [_body(id_, draft, now=now) for id_, draft in drafted],
         },
     )
 
 
-def _row(payment: Payment, draft: Draft, *, ids: IdFactory, now: datetime) -> dict[str, object]:
-    event_id = ids.event(payment_id=payment.id, sequence=draft.sequence)
-    body = event_body(event_id=event_id, type_=draft.type, at=now, sequence=draft.sequence, data=draft.data)
-    return {
-        "id": event_id,
-        "merchant_id": payment.merchant_id,
-        "mode": payment.mode,
-        "payment_id": payment.id,
-        "sequence": draft.sequence,
-        "type": draft.type,
-        "body": body,
-        "created_at": now,
-    }
+def _body(event_id: str, draft: Draft, *, now: datetime) -> bytes:
+    return event_body(event_id=event_id, type_=draft.type, at=now, sequence=draft.sequence, data=draft.data)

@@ -1,5 +1,6 @@
 """docker-compose.yml starts the same commands, with the same variables, as the development stack."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ def test_the_acquirer_runs_the_development_stack_s_command(services: Services) -
     expected = ["0.0.0.0" if word == "127.0.0.1" else word for word in part.command.arguments[1:]]
     assert services["acquirer"]["command"] == ["python", *expected]
     assert "ACQUIRER_KEY" in services["acquirer"]["environment"]
+
+
+def test_the_development_server_has_production_s_settings(services: Services) -> None:
+    temporal = parts.temporal(port=1, ui_port=None, database=Path("/data/db"), durable=True, environ={})
+    settings = yaml.safe_load(parts.SERVER_SETTINGS.read_text())
+    known = parts.temporal_binary().read_bytes()
+    for name, values in settings.items():
+        assert name.encode() in known  # the server says nothing about one that it does not know
+        given = f"--dynamic-config-value={name}={json.dumps(values[0]['value'])}"
+        assert given in temporal.command.arguments
+    folder, _, _ = str(services["temporal"]["volumes"][0]).partition(":")
+    name = Path(services["temporal"]["environment"]["DYNAMIC_CONFIG_FILE_PATH"]).name
+    assert CHECKOUT / folder / name == parts.SERVER_SETTINGS
 
 
 def test_the_api_has_every_variable_of_the_development_stack(
