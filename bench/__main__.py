@@ -56,10 +56,8 @@ def mix_from(text: str) -> dict[Kind, float]:
 
 
 def _everything(arguments: argparse.Namespace) -> Everything:
-    server: Server | None = None
-    if arguments.temporal_server is not None:
-        server = Server.from_line(arguments.temporal_server.read_text())
-    elif arguments.temporal_address is not None:
+    server = Server.from_file(arguments.temporal_server)
+    if server is None and arguments.temporal_address is not None:
         server = Server(arguments.temporal_address)
     if not 1 <= arguments.api_processes <= MAX_API_PROCESSES:
         raise ValueError(f"--api-processes is from 1 to {MAX_API_PROCESSES}")

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import count
+from pathlib import Path
 from statistics import fmean, median
 
 import uvloop
 
 from bench.measure import cost
-from bench.surroundings import Setup, environ_from
+from bench.surroundings import Server, Setup, environ_from
 from bench.targets import BASELINES, PAYONCE, Target, open_baseline, open_payonce
 from bench.traffic import Kind, Request
 from bench.wire import Pool, Reply
@@ -25,7 +26,11 @@ Figures = dict[str, float]
 
 async def main(arguments: argparse.Namespace) -> None:
     """Each round's costs are on the terminal, and their medians."""
-    setup = Setup(delay_ms=arguments.delay_ms, product_environ=environ_from(arguments.product_environ))
+    setup = Setup(
+        delay_ms=arguments.delay_ms,
+        server=Server.from_file(arguments.temporal_server),
+        product_environ=environ_from(arguments.product_environ),
+    )
     async with _opening(setup, arguments.target) as target:
         pool = Pool(target.host, target.port)
         try:
@@ -99,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--delay-ms", type=int, default=0, help="that the acquirer adds")
+    parser.add_argument("--temporal-server", type=Path, help="as of `python -m bench`")
     parser.add_argument("--product-environ", action="append", default=[], metavar="PAYONCE_NAME=VALUE")
     return parser
 

@@ -36,9 +36,11 @@ class Server:
     database_url: str | None = None
 
     @classmethod
-    def from_line(cls, line: str) -> "Server":
-        """From the line of JSON that it prints. Raises `KeyError`, `ValueError`."""
-        described = json.loads(line)
+    def from_file(cls, path: Path | None) -> "Server | None":
+        """From the line of JSON that it prints, None without a file. Raises `OSError`, `KeyError`, `ValueError`."""
+        if path is None:
+            return None
+        described = json.loads(path.read_text())
         pids = {_process_name(name): pid for name, pid in described["pids"].items()}
         return cls(described["address"], pids, described["database_url"])
 

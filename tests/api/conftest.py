@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
+from sqlalchemy import text
 from temporalio.client import Client
 
 from api.admission import Admission
@@ -111,3 +112,10 @@ async def serving(app: FastAPI) -> AsyncIterator[Serving]:
         yield Serving(f"http://127.0.0.1:{listener.getsockname()[1]}", server.stop, ended)
         server.stop()
         await ended
+
+
+@pytest.fixture
+async def no_endpoints(runtime: Runtime) -> None:
+    """The test begins without endpoints, events and what was made of them."""
+    async with runtime.database.transaction() as connection:
+        await connection.execute(text("TRUNCATE events, webhook_jobs, webhook_endpoints CASCADE"))

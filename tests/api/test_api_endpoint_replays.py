@@ -17,7 +17,7 @@ from payonce.settings import SealingKeySettings
 from payonce.storage.concealing import seal_answers_again
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission
-from tests.api.test_api_deliveries import ENDPOINTS, URL, execute
+from tests.api.recorded import ENDPOINTS, URL, execute
 from workers.callbacks import Inbox
 
 KEY = "upgrade-key"

@@ -7,37 +7,26 @@ every branch behind `workflow.patched` under names of their own.
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from temporalio.client import Client
-from temporalio.worker import Worker
 
-from activities.attempting import Attempting
-from activities.options import owner_queue
-from api.admission import Admission
-from api.commands import NewPayment, Post
-from devstack.seed import NAMES as NAMES_OF_MERCHANTS
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
-from payonce.claims import Claimant
-from payonce.domain.cards import Card
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Subject
 from payonce.domain.outcomes import Approved
-from payonce.runtime import Runtime, open_runtime
-from payonce.settings import Settings
-from payonce.storage.merchants import Caller, list_merchants
+from payonce.runtime import open_runtime
 from tests.acquirer.acquirer_process import Acquirer
-from tests.e2e.merchant import Body, Merchant, answered, fresh_key, merchant_with
+from tests.e2e.merchant import Body, Merchant, answered, merchant_with
 from tests.replay.histories import CARD, FOLDER, NAMES, path_of, write
+from tests.replay.process import process_without_workflows, settings_of
 from tests.support.eventually import eventually
 from tests.support.servers import running
 from tests.webhooks.receiver import receiving, status
-from workers.temporal import connect
 
 UNTIL_DONE_S = 120.0
 VALIDITY_S = 4
@@ -288,59 +277,6 @@ async def webhook_recovered(recorder: Recorder) -> None:
         assert job["count"] >= 1, job
         await recorder.keep("webhook_recovered", answer.headers["location"].rpartition("/")[2])
         await recorder.shop.client.delete(path)
-
-
-@dataclass(frozen=True)
-class Process:
-    """An API process as far as it admits payments and, perhaps, answers on its own task queue."""
-
-    runtime: Runtime
-    admission: Admission
-
-    async def create(self) -> str:
-        """The id of a payment that was admitted here and is carried out elsewhere."""
-        async with self.runtime.database.transaction() as connection:
-            ids = {merchant.name: merchant.id for merchant in await list_merchants(connection)}
-        key = fresh_key()
-        caller = Caller(ids[NAMES_OF_MERCHANTS[0]], "test")
-        number, cvc = str(CARD["number"]), str(CARD["cvc"])
-        await self.admission.create_payment(
-            Post(caller=caller, key=key, fingerprint=key.encode(), request_id=key),
-            NewPayment(
-                amount_minor=1099,
-                currency="INR",
-                capture_method="automatic",
-                card=Card(number, 12, 2030, cvc),
-                payment_method={"type": "card", "card": {"brand": "visa", "last4": number[-4:]}},
-            ),
-        )
-        return self.runtime.ids.payment(merchant_id=caller.merchant_id, mode=caller.mode, key=key)
-
-
-@asynccontextmanager
-async def process_without_workflows(stack: DevStack, *, answers: bool) -> AsyncIterator[Process]:
-    """Its starts are never eager, since its client has no workflow worker."""
-    async with open_runtime(settings_of(stack)) as runtime, AsyncExitStack() as open_until_done:
-        client = await connect(runtime)
-        attempting = Attempting(
-            rights=runtime.rights,
-            claimant=Claimant(runtime.database, runtime.rights),
-            recorder=runtime.recorder,
-            connectors=runtime.connectors,
-        )
-        if answers:
-            queue = owner_queue(runtime.rights.owner)
-            worker = Worker(client, task_queue=queue, activities=[attempting.authorize])
-            await open_until_done.enter_async_context(worker)
-        yield Process(runtime, Admission(runtime, client))
-
-
-def settings_of(stack: DevStack) -> Settings:
-    """What the product's processes are told."""
-    prefix = "PAYONCE_"
-    given = {name: value for name, value in stack.product_environ().items() if name.startswith(prefix)}
-    known = {name.removeprefix(prefix).lower(): value for name, value in given.items()}
-    return Settings(**{name: value for name, value in known.items() if name in Settings.model_fields})  # type: ignore[arg-type]  # pydantic reads the texts
 
 
 async def started(temporal: Client, workflow_id: str) -> bool:

@@ -16,9 +16,9 @@ from payonce.storage.redelivery import Job, add_job, find_job
 from payonce.storage.taking import Lane
 from tests.support.eventually import eventually
 from tests.webhooks.attempting import ended, record, take
+from tests.webhooks.handing_over import connected, relay_process
 from tests.webhooks.receiver import receiving
 from tests.webhooks.shop import Shop
-from tests.webhooks.test_webhook_handover import connected, relay_process
 from workers import handover
 from workers.webhook_dispatch import WebhookDispatcher
 

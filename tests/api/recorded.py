@@ -1,0 +1,57 @@
+"""Endpoints and events that are there, and what Postgres holds of them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from payonce.domain.ids import random_id
+from payonce.domain.settlement import Draft
+from payonce.runtime import Runtime
+from payonce.storage.outbox import add_events
+from payonce.storage.payments import insert_payment
+from tests.api.conftest import Merchant
+from tests.api.fakes import a_payment
+
+ENDPOINTS = "/v1/webhook_endpoints"
+URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
+
+
+async def registered(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    """A new endpoint as its merchant sees it at creation."""
+    headers = {"Idempotency-Key": random_id("key")}
+    response = await client.post(ENDPOINTS, json={"url": URL, **body}, headers=headers)
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+async def recorded(
+    runtime: Runtime, merchant: Merchant, *types: str, at: datetime | None = None
+) -> list[str]:
+    """The ids of a payment's events, recorded as the product does it."""
+    now, id_ = at or datetime.now(UTC), random_id("pay")
+    payment = a_payment(
+        id=id_, merchant_id=merchant.id, idempotency_key=id_, created_at=now, amount_authorized_minor=1099
+    )
+    drafts = [Draft(type_, number, {"id": id_}) for number, type_ in enumerate(types, 1)]
+    async with runtime.database.transaction() as connection:
+        await insert_payment(connection, payment)
+        await add_events(connection, payment, drafts, ids=runtime.ids, now=now)
+    return [runtime.ids.event(payment_id=id_, sequence=draft.sequence) for draft in drafts]
+
+
+async def execute(runtime: Runtime, statement: str, **parameters: Any) -> None:
+    async with runtime.database.transaction() as connection:
+        await connection.execute(text(statement), parameters)
+
+
+async def rows(runtime: Runtime, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    async with runtime.database.transaction() as connection:
+        return [dict(row) for row in (await connection.execute(text(query), parameters)).mappings()]
+
+
+def wrong(response: httpx.Response) -> tuple[int, str, str]:
+    """Status, code and the first pointer of a refusal."""
+    problem = response.json()
+    return response.status_code, problem["code"], problem["errors"][0]["pointer"]
