@@ -35,9 +35,9 @@ async def main(arguments: argparse.Namespace) -> None:
         pool = Pool(target.host, target.port)
         try:
             await pool.warm(arguments.at_once)
-            await _answer_all(target, pool, Kind.AUTOMATIC, WARM_UP)
+            await _answer_all(target, pool, Kind.AUTOMATIC, WARM_UP, at_once=arguments.at_once)
             rounds = [
-                _shown(await _round(target, pool, arguments.kind, arguments.payments), str(number))
+                _shown(await _round(target, pool, arguments), str(number))
                 for number in range(1, arguments.rounds + 1)
             ]
         finally:
@@ -45,10 +45,12 @@ async def main(arguments: argparse.Namespace) -> None:
     _shown({name: median(one[name] for one in rounds) for name in rounds[0]}, "median")
 
 
-async def _round(target: Target, pool: Pool, kind: Kind, payments: int) -> Figures:
-    await target.meter.until_quiet()
+async def _round(target: Target, pool: Pool, arguments: argparse.Namespace) -> Figures:
+    payments = arguments.payments
+    if not await target.meter.until_quiet():
+        print("not quiet yet")
     before = await target.meter.read()
-    latencies = await _answer_all(target, pool, kind, payments)
+    latencies = await _answer_all(target, pool, arguments.kind, payments, at_once=arguments.at_once)
     after = await target.meter.read()
     used: Figures = cost(before, after, payments)["cpu_ms"]
     return {
@@ -59,7 +61,9 @@ async def _round(target: Target, pool: Pool, kind: Kind, payments: int) -> Figur
     }
 
 
-async def _answer_all(target: Target, pool: Pool, kind: Kind, payments: int) -> Sequence[float]:
+async def _answer_all(
+    target: Target, pool: Pool, kind: Kind, payments: int, *, at_once: int
+) -> Sequence[float]:
     """The seconds that each payment took. Raises `RuntimeError` at the first answer that is not the expected one."""
     loop, numbers, latencies = asyncio.get_running_loop(), count(), list[float]()
 
@@ -81,7 +85,7 @@ async def _answer_all(target: Target, pool: Pool, kind: Kind, payments: int) -> 
             latencies.append(loop.time() - began)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(pool.free):
+        for _ in range(at_once):
             group.create_task(send_one_after_another())
     return latencies
 
@@ -110,4 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(_parser().parse_args()))
+    parser = _parser()
+    given = parser.parse_args()
+    if min(given.payments, given.rounds, given.at_once) < 1:
+        parser.error("--payments, --rounds and --at-once are at least 1")
+    uvloop.run(main(given))

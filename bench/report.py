@@ -61,14 +61,14 @@ def _where(figures: Figures) -> str:
 
 
 def _targets(targets: Figures) -> str:
-    head = ("", "held/s", "p50 at 10/s, ms", "p99 at 10/s, ms", "API", "worker", "Temporal", "Postgres", "commits",
+    head = ("", "held/s", "p50 at 10/s, ms", "p99", "API, ms at 10/s", "worker", "Temporal", "Postgres", "commits",
             "transitions", "events")  # fmt: skip
     return table(head, (_target_row(name, found) for name, found in targets.items()))
 
 
 def _target_row(name: str, found: Figures) -> list[Any]:
-    half, own = found["half"], found["common"]["own_ms"]
-    temporal, cpu = half.get("temporal", {}), half["cpu_ms"]
+    common = found["common"]
+    temporal, cpu, own = common.get("temporal", {}), common["cpu_ms"], common["own_ms"]
     engine = sum(ms for process, ms in cpu.items() if process.startswith("temporal"))
     return [
         name.replace("_", " "),
@@ -79,7 +79,7 @@ def _target_row(name: str, found: Figures) -> list[Any]:
         cpu.get("worker"),
         engine or None,
         cpu.get("postgres"),
-        half["commits"].get("postgres"),
+        common["commits"].get("postgres"),
         temporal.get("state_transitions"),
         temporal.get("history_events"),
     ]

@@ -100,11 +100,6 @@ class Pool:
         self._free: deque[Connection] = deque()
         self._open: set[Connection] = set()
 
-    @property
-    def free(self) -> int:
-        """How many connections are open and unused."""
-        return len(self._free)
-
     def take(self) -> Connection | None:
         """A free connection, None when there is none."""
         return self._free.popleft() if self._free else None

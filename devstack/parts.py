@@ -27,6 +27,12 @@ TEMPORAL_GOGC = (
     "400"  # its collector otherwise takes a tenth of its CPU (docs/performance.md); also in compose
 )
 SERVER_SETTINGS = CHECKOUT / "deploy/temporal/dynamicconfig.yaml"  # production's
+ONE_SHARD_SETTINGS = {  # for its one shard and SQLite's one connection (docs/adr/0014)
+    "history.visibilityProcessorMaxPollRPS": 2,  # a payment that closes within half a second: one record, not two
+    "history.visibilityTaskBatchSize": 1_000,  # what gathers meanwhile is one read
+    "history.visibilityProcessorSchedulerWorkerCount": 1,  # one record at a time stands before payments' writes
+    "system.forceSearchAttributesCacheRefreshOnRead": False,  # ours are registered before the first payment
+}
 SEARCH_ATTRIBUTES = {
     "MerchantId": "Keyword",
     "PaymentId": "Keyword",
@@ -95,9 +101,10 @@ def temporal(
 
 
 def _server_settings() -> list[str]:
-    """Production's dynamic configuration, as the development server takes it."""
-    settings = yaml.safe_load(SERVER_SETTINGS.read_text())
-    return [f"--dynamic-config-value={name}={json.dumps(at[0]['value'])}" for name, at in settings.items()]
+    """Production's dynamic configuration and the development server's own, as it takes them."""
+    production = {name: at[0]["value"] for name, at in yaml.safe_load(SERVER_SETTINGS.read_text()).items()}
+    settings = {**production, **ONE_SHARD_SETTINGS}
+    return [f"--dynamic-config-value={name}={json.dumps(value)}" for name, value in settings.items()]
 
 
 def acquirer(*, port: int, ledger: Path, key: str, environ: Mapping[str, str]) -> Part:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, assert_never
+from urllib.parse import quote
 
 import httpcore
 import httpx
@@ -34,6 +35,7 @@ RETRY_AFTER_S_MAX: Final = 60.0
 BREAKER_FAILURES: Final = 20  # in a row: then nothing is sent for a while
 BREAKER_OPEN_S: Final = 5.0
 
+_PATH_SAFE: Final = "/?&=;:,+@!$'()*~%"  # of RFC 3986; the rest is encoded
 _CONNECTED: Final = "connection.connect_tcp.complete"
 _HEADERS_STARTED: Final = "http11.send_request_headers.started"
 _BODY_STARTED: Final = "http11.send_request_body.started"
@@ -171,7 +173,10 @@ class CircuitBreaker:
 
 
 class AcquirerHttp:
-    """One pool of connections to one account. Opens nothing before the first `post`."""
+    """One pool of connections to one account. Opens nothing before the first `post`.
+
+    Raises `ValueError` where `base_url` has no host, or another scheme than http and https.
+    """
 
     def __init__(
         self,
@@ -188,14 +193,16 @@ class AcquirerHttp:
         self._documented = documented
         self._breaker = breaker or CircuitBreaker()
         self._clock = clock
-        self._base_url = base_url.rstrip("/")
+        self._base = httpx.URL(base_url)
+        if self._base.scheme not in ("http", "https") or not self._base.host:
+            raise ValueError(f"{base_url!r} is not the URL of an acquirer")
         self._headers = {
-            "Host": httpx.URL(base_url).netloc.decode("ascii"),
+            "Host": self._base.netloc.decode("ascii"),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": "payonce",
-            **headers,
+            **{name.title(): value for name, value in headers.items()},
         }
         timeout = httpx.Timeout(call_deadline_s, connect=min(CONNECT_S_MAX, call_deadline_s))
         self._timeout = timeout.as_dict()
@@ -236,8 +243,8 @@ class AcquirerHttp:
         except _SendingStopped:
             return _Failed("the right to send has lapsed")
         except Exception as error:
-            # Whatever it was, what counts is whether the first byte was sent. The error itself is dropped: an
-            # httpx error holds the request, and that one holds the card.
+            # Whatever it was, what counts is whether the first byte was sent. The error itself is dropped: its
+            # frames hold the request, and that one holds the card.
             return _Failed(type(error).__name__)
         finally:
             await sending.close_unused()
@@ -263,7 +270,9 @@ class AcquirerHttp:
         )
 
     def _url(self, path: str) -> httpcore.URL:
-        return httpcore.URL(self._base_url + path)
+        base = self._base
+        target = base.raw_path.rstrip(b"/") + quote(path, safe=_PATH_SAFE).encode("ascii")
+        return httpcore.URL(scheme=base.raw_scheme, host=base.raw_host, port=base.port, target=target or b"/")
 
     def _tell_breaker(self, ending: _Received | _Failed, sending: _Sending) -> None:
         if sending.withdrawn:
@@ -331,11 +340,13 @@ class _Connections:
             await connection.aclose()
 
     async def _usable(self) -> httpcore.AsyncHTTPConnection:
-        """The connection that was used last, or a new one where that broke or was idle for too long."""
+        """The connection that was used last, or a new one where that broke or rested for too long."""
         if not self._idle:
             return self._new()
         connection = self._idle.pop()
-        if not (connection.is_closed() or connection.has_expired()):
+        if (
+            connection.is_idle() and not connection.has_expired()
+        ):  # not closed, nor left in the middle of a request
             return connection
         self._open.discard(connection)
         await connection.aclose()

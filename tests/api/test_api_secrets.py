@@ -1,6 +1,5 @@
 """A card goes in, a webhook secret goes out once; nothing else that is answered or logged shows them."""
 
-import io
 import json
 import logging
 from collections.abc import Iterator
@@ -16,22 +15,31 @@ NUMBER, CVC = "4000056655665556", "918"
 CREATE = "/v1/payments"
 
 
+class Log:
+    """All that was written to standard error since the beginning."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self._text = capsys, ""
+
+    def getvalue(self) -> str:
+        self._text += self._capsys.readouterr().err
+        return self._text
+
+
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     """Everything that this process logs, as in production but at the level of debugging."""
-    stream = io.StringIO()
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
-    monkeypatch.setattr("sys.stderr", stream)
     configure(level="debug", process="test")
-    yield stream
+    yield Log(capsys)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     root.handlers[:], root.level = before
 
 
 async def test_a_card_shows_in_no_answer_and_no_log(
-    client: httpx.AsyncClient, admission: FakeAdmission, logged: io.StringIO
+    client: httpx.AsyncClient, admission: FakeAdmission, logged: Log
 ) -> None:
     card = card_method(number=NUMBER, cvc=CVC)
     bodies = [
@@ -70,9 +78,7 @@ async def test_an_admitted_card_hides_its_number(client: httpx.AsyncClient, admi
 
 
 @pytest.mark.parametrize("signing", ["hmac", "ed25519"])
-async def test_a_webhook_secret_shows_in_no_log(
-    client: httpx.AsyncClient, logged: io.StringIO, signing: str
-) -> None:
+async def test_a_webhook_secret_shows_in_no_log(client: httpx.AsyncClient, logged: Log, signing: str) -> None:
     body = {"url": "https://93.184.215.14/", "signing": signing}
     headers = {"Idempotency-Key": f"endpoint-{signing}"}
     created = await client.post("/v1/webhook_endpoints", json=body, headers=headers)
@@ -80,6 +86,7 @@ async def test_a_webhook_secret_shows_in_no_log(
     answers = [created, await client.post(f"{path}/rotate_secret"), await client.post(f"{path}/ping")]
     assert [answer.status_code for answer in answers] == [201, 200, 202]
     later = [await client.get(path), await client.get("/v1/webhook_endpoints"), answers[-1]]
+    assert "rate_lease_failed" in logged.getvalue()  # the log is the one that is looked at
     for shown in ("whsec_", "whsk_"):
         assert shown not in logged.getvalue()
         assert not any(shown in answer.text for answer in later)

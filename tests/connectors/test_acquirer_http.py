@@ -6,6 +6,7 @@ import ssl
 from functools import partial
 
 import pytest
+from httpcore._async.http11 import HTTPConnectionState
 from wire_server import (
     OK,
     PATIENT_S,
@@ -205,6 +206,34 @@ async def test_a_connection_closed_while_idle_is_replaced(serve: Serve, open_htt
     await eventually(server.idle)
     await http.post("/orders", Order(), may_send=yes)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("left", [HTTPConnectionState.NEW, HTTPConnectionState.ACTIVE])
+async def test_a_connection_left_in_the_middle_of_a_request_is_replaced(
+    serve: Serve, open_http: OpenHttp, left: HTTPConnectionState
+) -> None:
+    server = await serve(answering_for_ever())
+    http = open_http(server.url)
+    await http.post("/orders", Order(), may_send=yes)
+    (connection,) = http._connections._idle  # a cancellation at the right moment leaves it so
+    connection._connection._state = left
+    for _ in range(2):
+        await http.post("/orders", Order(), may_send=yes)
+    assert (server.connections, server.received.count(b"POST")) == (2, 3)
+
+
+@pytest.mark.parametrize("base_url", ["acquirer.example", "ftp://acquirer.example", "http://", ""])
+def test_what_is_no_url_is_refused_at_once(open_http: OpenHttp, base_url: str) -> None:
+    with pytest.raises(ValueError, match="not the URL of an acquirer"):
+        open_http(base_url)
+
+
+async def test_the_path_is_the_acquirers_own_and_follows_the_base(serve: Serve, open_http: OpenHttp) -> None:
+    server = await serve(answering_for_ever())
+    http = open_http(f"{server.url}/v2/")
+    await http.post("/orders;v=2/a b?c=d%20e", Order(), may_send=yes)
+    assert b"POST /v2/orders;v=2/a%20b?c=d%20e HTTP/1.1\r\n" in server.received
+    assert server.received.count(b"\r\nHost: 127.0.0.1:") == 1
 
 
 async def test_many_calls_at_once_share_the_connections_that_there_are(
