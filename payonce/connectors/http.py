@@ -344,9 +344,8 @@ class _Connections:
         if not self._idle:
             return self._new()
         connection = self._idle.pop()
-        if (
-            connection.is_idle() and not connection.has_expired()
-        ):  # not closed, nor left in the middle of a request
+        # Idle is neither closed nor left in the middle of a request, as by a cancellation.
+        if connection.is_idle() and not connection.has_expired():
             return connection
         self._open.discard(connection)
         await connection.aclose()
