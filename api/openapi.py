@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import schemas, views, webhook_schemas
 from api.describing import SECURITY_SCHEME
@@ -91,8 +92,9 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     """The models by their class names."""
-    models = [(model, "validation") for model in _BODIES] + [(model, "serialization") for model in _VIEWS]
-    _, definitions = models_json_schema(models, ref_template=_REF_TEMPLATE)  # type: ignore[arg-type]  # literals
+    models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in _BODIES]
+    models += [(model, "serialization") for model in _VIEWS]
+    _, definitions = models_json_schema(models, ref_template=_REF_TEMPLATE)
     found: dict[str, Any] = definitions["$defs"]
     return found
 

@@ -190,7 +190,7 @@ async def test_without_a_valid_key_a_request_is_unauthenticated(
     app: FastAPI, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers) as client:
         for response in (
             await client.get(CREATE),

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from api import feed as feed_module
 from api import stream as stream_module
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
 from payonce.storage.merchants import Merchant as StoredMerchant
@@ -217,7 +217,7 @@ def _a_payment(merchant: Merchant, key: str) -> Payment:
         id=IDS.payment(merchant_id=merchant.id, mode="test", key=key),
         merchant_id=merchant.id,
         mode="test",
-        status="authorized",  # type: ignore[arg-type]  # as the column has it
+        status=PaymentStatus.AUTHORIZED,
         amount_minor=1099,
         currency="INR",
         capture_method="manual",
