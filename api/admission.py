@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from temporalio.client import Client
 
 from api import known
@@ -47,13 +46,13 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
+from payonce.storage.connection import Connection
 from payonce.storage.idempotency import Key
-from payonce.storage.statements import together
 from workers.dispatch import Dispatcher
 
 LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place
 
-Admit = Callable[[AsyncConnection, Payment], Awaitable[Operation]]
+Admit = Callable[[Connection, Payment], Awaitable[Operation]]
 Dispatch = Callable[[Admitted], Coroutine[Any, Any, None]]
 
 
@@ -78,7 +77,7 @@ class Admission:
         )
         deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
 
-        async def admit(connection: AsyncConnection) -> Decision:
+        async def admit(connection: Connection) -> Decision:
             key = key_row(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
             if await idempotency.claim_key(connection, key):
                 check_current(new.card)  # after the key: a replay comes even when the card is over by now
@@ -107,7 +106,7 @@ class Admission:
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
         """Captures all that is capturable, or part of it; `final` releases the rest."""
 
-        async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
+        async def admit(connection: Connection, payment: Payment) -> Operation:
             check_split(self._runtime.capabilities.get(payment.connector_account), final=final)
             amount = rules.admit_capture(payment, amount_minor=amount_minor, now=datetime.now(UTC))
             return await self._reserve(
@@ -119,7 +118,7 @@ class Admission:
     async def void(self, post: Post, payment_id: str, *, reason: str | None) -> Result:
         """Releases what is authorized and not captured."""
 
-        async def admit(connection: AsyncConnection, payment: Payment) -> Operation:
+        async def admit(connection: Connection, payment: Payment) -> Operation:
             amount = rules.admit_void(payment)
             if payment.status is PaymentStatus.REQUIRES_ACTION:
                 await attempts.abandon(connection, payment)
@@ -143,21 +142,20 @@ class Admission:
             merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
         )
 
-        async def admit_refund(connection: AsyncConnection, payment: Payment) -> Operation:
+        async def admit_refund(connection: Connection, payment: Payment) -> Operation:
             amount = rules.admit_refund(payment, amount_minor=amount_minor)
             refund = operation_row(
                 post, payment, id_=refund_id, kind=OperationKind.REFUND, amount_minor=amount
             )
             refund = replace(refund, reason=reason, metadata=metadata)
             held = payment.amount_refund_pending_minor + amount
-            async with together(connection):
-                await payments.save_payment(
-                    connection, payment, replace(payment, amount_refund_pending_minor=held)
-                )
-                await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
+            await payments.save_payment(
+                connection, payment, replace(payment, amount_refund_pending_minor=held)
+            )
+            await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
             return refund
 
-        async def admit(connection: AsyncConnection) -> Decision:
+        async def admit(connection: Connection) -> Decision:
             key = key_row(post, operation_id=refund_id, location=f"/v1/refunds/{refund_id}")
             return await self._admit_change(connection, post, key, payment_id, admit_refund)
 
@@ -169,11 +167,11 @@ class Admission:
         return await self._execute(post, Work.CHANGE, admit, dispatch)
 
     async def execute_once(
-        self, post: Post, work: Callable[[AsyncConnection], Awaitable[tuple[Answer, str]]]
+        self, post: Post, work: Callable[[Connection], Awaitable[tuple[Answer, str]]]
     ) -> Result:
         """The key and a creation that only writes, in one transaction: `work` returns the answer and its path."""
 
-        async def admit(connection: AsyncConnection) -> Decision:
+        async def admit(connection: Connection) -> Decision:
             key = key_row(post, operation_id=None, location="")
             if not await idempotency.claim_key(connection, key):
                 return await known.meaning(connection, post)
@@ -189,7 +187,7 @@ class Admission:
     async def _change(self, post: Post, payment_id: str, admit_operation: Admit) -> Result:
         """A capture or a void: an update of the payment's workflow."""
 
-        async def admit(connection: AsyncConnection) -> Decision:
+        async def admit(connection: Connection) -> Decision:
             key = key_row(post, operation_id=self._operation_id(post), location=f"/v1/payments/{payment_id}")
             return await self._admit_change(connection, post, key, payment_id, admit_operation)
 
@@ -274,21 +272,18 @@ class Admission:
         return answered
 
     async def _insert_create(
-        self, connection: AsyncConnection, post: Post, payment: Payment, new: NewPayment, deadline: float
+        self, connection: Connection, post: Post, payment: Payment, new: NewPayment, deadline: float
     ) -> Admitted:
         operation = operation_row(
             post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
         )
-        async with together(connection):
-            await payments.insert_payment(connection, payment)
-            await payments.insert_operation(
-                connection, operation, sweep_at=operation.created_at + SWEEP_AFTER
-            )
-            right = await self._claim(connection, payment, operation, new, number=1, deadline=deadline)
+        await payments.insert_payment(connection, payment)
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        right = await self._claim(connection, payment, operation, new, number=1, deadline=deadline)
         return Admitted(payment, operation, right)
 
     async def _retry_create(
-        self, connection: AsyncConnection, pending: Pending, new: NewPayment, deadline: float
+        self, connection: Connection, pending: Pending, new: NewPayment, deadline: float
     ) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
         payment = await payments.lock_payment(connection, pending.operation.payment_id)
@@ -306,7 +301,7 @@ class Admission:
 
     async def _claim(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         payment: Payment,
         operation: Operation,
         new: NewPayment,
@@ -328,7 +323,7 @@ class Admission:
         return Right(call, number, payment.connector_account, deadline)
 
     async def _admit_change(
-        self, connection: AsyncConnection, post: Post, key: Key, payment_id: str, admit: Admit
+        self, connection: Connection, post: Post, key: Key, payment_id: str, admit: Admit
     ) -> Decision:
         if not await idempotency.claim_key(connection, key):
             return await known.meaning(connection, post)
@@ -348,7 +343,7 @@ class Admission:
 
     async def _reserve(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         post: Post,
         payment: Payment,
         *,
@@ -363,11 +358,8 @@ class Admission:
         )
         operation = replace(operation, final=final, reason=reason)
         pending = {"id": operation.id, "type": kind, "amount": amount_minor}
-        async with together(connection):
-            await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
-            await payments.insert_operation(
-                connection, operation, sweep_at=operation.created_at + SWEEP_AFTER
-            )
+        await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
         return operation
 
     def _operation_id(self, post: Post) -> str:

@@ -4,12 +4,12 @@ import re
 import time
 from collections.abc import Callable
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.datastructures import Headers
 
 from api.problems import Problem
 from payonce.settings import Settings
 from payonce.storage import merchants
+from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 
 _BEARER = re.compile(r"bearer +(sk_(?:test|live)_[A-Za-z0-9]{16,128})", re.IGNORECASE)
@@ -45,7 +45,7 @@ class Keys:
         caller, until = self._remembered.get(key_hash, (None, 0.0))
         return caller if self._clock() < until else None
 
-    async def caller(self, connection: AsyncConnection, key_hash: bytes) -> Caller:
+    async def caller(self, connection: Connection, key_hash: bytes) -> Caller:
         """Who presents it. Raises `Problem` for an unknown or revoked key, or a live one not served."""
         if (known := self.remembered(key_hash)) is not None:
             return known

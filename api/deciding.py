@@ -3,8 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from api.commands import Post
 from api.outcomes import (
     ADMIT_WITHIN_S,
@@ -19,6 +17,7 @@ from payonce.claims import Right
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 from payonce.storage import idempotency
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable, within
 from payonce.storage.idempotency import Key
 
@@ -34,7 +33,7 @@ class Admitted:
 
 
 Decision = Admitted | Result | Pending
-Decide = Callable[[AsyncConnection], Awaitable[Decision]]
+Decide = Callable[[Connection], Awaitable[Decision]]
 
 
 class Decider:

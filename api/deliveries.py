@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from api.replies import reply, shown
 from api.webhook_schemas import Nothing, Recover, Redeliver, Replay
 from payonce.domain.answers import Answer, AnswerKind, encode, timestamp
 from payonce.domain.errors import NotFound
+from payonce.storage.connection import Connection
 from payonce.storage.endpoints import Endpoint, find_endpoint
 from payonce.storage.feed import PING
 from payonce.storage.merchants import Caller
@@ -64,7 +64,7 @@ class Deliveries:
         page, filters = read_query(request, "status")
         status = one_of(DeliveryStatus, filters, "status")
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             await _endpoint(connection, endpoint_id, caller)
             mine = (table.c.endpoint_id == endpoint_id,)
             query = select(table).where(*mine)
@@ -79,7 +79,7 @@ class Deliveries:
     async def ping(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def work(connection: AsyncConnection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
+        async def work(connection: Connection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
             endpoint = _enabled(await _endpoint(connection, endpoint_id, caller))
             event = await add_ping(connection, endpoint, now=datetime.now(UTC))
             return Answer(AnswerKind.ACCEPTED, bytes(event["body"])), f"/v1/events/{event['id']}"
@@ -89,7 +89,7 @@ class Deliveries:
     async def redeliver(self, request: Request) -> Response:
         event_id = path_id(request)
 
-        async def work(connection: AsyncConnection, caller: Caller, body: Redeliver) -> tuple[Answer, str]:
+        async def work(connection: Connection, caller: Caller, body: Redeliver) -> tuple[Answer, str]:
             event = await _event(connection, event_id, caller)
             to = await _receivers(connection, event, caller, body.endpoint)
             rows = await deliver_again(connection, event, to, cause="redelivery", now=datetime.now(UTC))
@@ -101,7 +101,7 @@ class Deliveries:
     async def recover(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def work(connection: AsyncConnection, caller: Caller, body: Recover) -> tuple[Answer, str]:
+        async def work(connection: Connection, caller: Caller, body: Recover) -> tuple[Answer, str]:
             endpoint = _enabled(await _endpoint(connection, endpoint_id, caller))
             now = datetime.now(UTC)
             span = _span(body.since, until=now, now=now)
@@ -114,7 +114,7 @@ class Deliveries:
     async def replay(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def work(connection: AsyncConnection, caller: Caller, body: Replay) -> tuple[Answer, str]:
+        async def work(connection: Connection, caller: Caller, body: Replay) -> tuple[Answer, str]:
             endpoint = _enabled(await _endpoint(connection, endpoint_id, caller))
             now = datetime.now(UTC)
             span = _span(body.since, until=min(body.until or now, now), now=now)
@@ -127,7 +127,7 @@ class Deliveries:
     async def job(self, request: Request) -> Response:
         job_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Job | None:
+        async def read(connection: Connection, caller: Caller) -> Job | None:
             return await find_job(connection, job_id, merchant_id=caller.merchant_id, mode=caller.mode)
 
         job = await self._front.read(request, read)
@@ -179,14 +179,14 @@ def job_view(job: Job) -> dict[str, Any]:
     }
 
 
-async def _endpoint(connection: AsyncConnection, endpoint_id: str, caller: Caller) -> Endpoint:
+async def _endpoint(connection: Connection, endpoint_id: str, caller: Caller) -> Endpoint:
     found = await find_endpoint(connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode)
     if found is None:
         raise NotFound
     return found
 
 
-async def _event(connection: AsyncConnection, event_id: str, caller: Caller) -> RowMapping:
+async def _event(connection: Connection, event_id: str, caller: Caller) -> RowMapping:
     """The caller's event. A ping is none: another ping does what repeating it would."""
     query = select(events).where(
         events.c.id == event_id,
@@ -201,7 +201,7 @@ async def _event(connection: AsyncConnection, event_id: str, caller: Caller) -> 
 
 
 async def _receivers(
-    connection: AsyncConnection, event: RowMapping, caller: Caller, endpoint_id: str | None
+    connection: Connection, event: RowMapping, caller: Caller, endpoint_id: str | None
 ) -> Sequence[Endpoint]:
     """The endpoint that was named, or every enabled one that wants the type."""
     scope = {"merchant_id": caller.merchant_id, "mode": caller.mode}
@@ -231,7 +231,7 @@ def _span(since: datetime, *, until: datetime, now: datetime) -> tuple[datetime,
 
 async def _add_job(
     request: Request,
-    connection: AsyncConnection,
+    connection: Connection,
     endpoint: Endpoint,
     *,
     kind: JobKind,

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,6 +19,7 @@ from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.storage import idempotency
 from payonce.storage.concealing import conceal
+from payonce.storage.connection import Connection
 from payonce.storage.database import within
 from payonce.storage.endpoints import (
     ENDPOINT_COLUMNS,
@@ -62,7 +62,7 @@ class Endpoints:
             at=endpoint.created_at,
         )
 
-        async def work(connection: AsyncConnection) -> tuple[Answer, str]:
+        async def work(connection: Connection) -> tuple[Answer, str]:
             await self._check_room(connection, post.caller)
             await insert_endpoint(connection, endpoint)
             await insert_secret(connection, new.stored)
@@ -75,7 +75,7 @@ class Endpoints:
     async def rotate_secret(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def work(connection: AsyncConnection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
+        async def work(connection: Connection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
             endpoint = await find_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
             )
@@ -94,7 +94,7 @@ class Endpoints:
     async def show(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             endpoint = await find_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
             )
@@ -105,7 +105,7 @@ class Endpoints:
     async def list(self, request: Request) -> Response:
         page, _ = read_query(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             mine: tuple[ColumnElement[bool], ...] = (
                 table.c.merchant_id == caller.merchant_id,
                 table.c.mode == caller.mode,
@@ -125,7 +125,7 @@ class Endpoints:
         if body.url is not None:
             await self._check(body.url, mode=caller.mode)
 
-        async def write(connection: AsyncConnection, caller: Caller) -> Response:
+        async def write(connection: Connection, caller: Caller) -> Response:
             endpoint = await update_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode, changes=changes
             )
@@ -136,7 +136,7 @@ class Endpoints:
     async def delete(self, request: Request) -> Response:
         endpoint_id = path_id(request)
 
-        async def write(connection: AsyncConnection, caller: Caller) -> bool:
+        async def write(connection: Connection, caller: Caller) -> bool:
             return await delete_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
             )
@@ -145,16 +145,14 @@ class Endpoints:
             raise NotFound
         return Response(status_code=NO_CONTENT, headers=NO_STORE)
 
-    async def _shown(self, connection: AsyncConnection, endpoint: Endpoint | None) -> Response:
+    async def _shown(self, connection: Connection, endpoint: Endpoint | None) -> Response:
         """The endpoint without its secret. Raises `NotFound`."""
         if endpoint is None:
             raise NotFound
         (view,) = await self._views(connection, [endpoint])
         return shown(encode(view))
 
-    async def _views(
-        self, connection: AsyncConnection, endpoints: Sequence[Endpoint]
-    ) -> Sequence[dict[str, Any]]:
+    async def _views(self, connection: Connection, endpoints: Sequence[Endpoint]) -> Sequence[dict[str, Any]]:
         """The endpoints without their secrets; with the current public key where there is one."""
         asymmetric = [each.id for each in endpoints if each.signing == Signing.ED25519]
         stored = await active_secrets(connection, asymmetric) if asymmetric else {}
@@ -173,7 +171,7 @@ class Endpoints:
 
         return await within(READ_S, read()) is not None
 
-    async def _check_room(self, connection: AsyncConnection, caller: Caller) -> None:
+    async def _check_room(self, connection: Connection, caller: Caller) -> None:
         """Returns if the merchant may have one more. Raises `InvalidRequest`."""
         count = await count_endpoints(connection, merchant_id=caller.merchant_id, mode=caller.mode)
         if count >= ENDPOINTS_MAX:

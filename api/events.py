@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from api.lists import Listing, created_between, fetch, invalid, list_response, r
 from api.replies import shown
 from api.schemas import EVENT_TYPES
 from payonce.domain.errors import NotFound
+from payonce.storage.connection import Connection
 from payonce.storage.feed import PING
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import events
@@ -38,7 +38,7 @@ class Events:
     async def show(self, request: Request) -> Response:
         event_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> bytes:
+        async def read(connection: Connection, caller: Caller) -> bytes:
             query = select(events.c.body).where(*_mine(caller), events.c.id == event_id)
             body: bytes | None = (await connection.execute(query)).scalar_one_or_none()
             if body is None:
@@ -51,7 +51,7 @@ class Events:
         page, filters = read_query(request, *FILTERS)
         conditions = _conditions(filters)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             mine = (*_mine(caller), events.c.type != PING)
             # One transaction may record several events at one time: the sequence puts them in order.
             position = (events.c.created_at, events.c.sequence, events.c.id)

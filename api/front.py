@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 
 from api import idempotency
@@ -22,6 +21,7 @@ from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
+from payonce.storage.connection import Connection
 from payonce.storage.database import StorageUnavailable, within
 from payonce.storage.merchants import Caller
 
@@ -31,8 +31,8 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
-Work = Callable[[AsyncConnection, Caller], Awaitable[T]]
-Execute = Callable[[AsyncConnection, Caller, B], Awaitable[tuple[Answer, str]]]
+Work = Callable[[Connection, Caller], Awaitable[T]]
+Execute = Callable[[Connection, Caller, B], Awaitable[tuple[Answer, str]]]
 
 
 class Front:
@@ -59,7 +59,7 @@ class Front:
         caller, body = await self.body(request, model, key=idempotency.optional_key)
         key = idempotency.optional_key(request.headers)
 
-        async def execute(connection: AsyncConnection, caller: Caller) -> tuple[Answer, str]:
+        async def execute(connection: Connection, caller: Caller) -> tuple[Answer, str]:
             return await work(connection, caller, body)
 
         if key is None:
@@ -154,5 +154,5 @@ def path_id(request: Request) -> str:
     return value
 
 
-async def _only_caller(_connection: AsyncConnection, caller: Caller) -> Caller:
+async def _only_caller(_connection: Connection, caller: Caller) -> Caller:
     return caller

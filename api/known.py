@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from api.commands import KeyExpired, KeyInUse, Post
 from api.outcomes import Pending, Result, current_view
 from api.rates import RateLimited
@@ -11,9 +9,10 @@ from payonce.domain.errors import IdempotencyMismatch, NotFound
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.metrics import REFUSED
 from payonce.storage import attempts, idempotency, payments
+from payonce.storage.connection import Connection
 
 
-async def meaning(connection: AsyncConnection, post: Post) -> Result | Pending:
+async def meaning(connection: Connection, post: Post) -> Result | Pending:
     """Its answer, or the operation that has none yet.
 
     Raises `KeyInUse`, `KeyExpired` or `IdempotencyMismatch`.
@@ -40,7 +39,7 @@ async def meaning(connection: AsyncConnection, post: Post) -> Result | Pending:
     return Pending(operation=operation, location=key.location, current=current)
 
 
-async def meaning_without_place(connection: AsyncConnection, post: Post) -> Result | Pending:
+async def meaning_without_place(connection: Connection, post: Post) -> Result | Pending:
     """As `meaning`. Raises `RateLimited` where the key is free for a further attempt, and there is no room for it."""
     found = await meaning(connection, post)
     if isinstance(found, Pending) and await _is_given_back(connection, found.operation):
@@ -54,7 +53,7 @@ def no_place() -> RateLimited:
     return RateLimited(retry_after_s=1.0)
 
 
-async def _is_given_back(connection: AsyncConnection, operation: Operation) -> bool:
+async def _is_given_back(connection: Connection, operation: Operation) -> bool:
     """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
     if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
         return False

@@ -9,13 +9,13 @@ from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from sqlalchemy import ColumnElement, RowMapping, Select, literal, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.problems import JSON, Mistake, Problem, pointer_of
 from api.times import read_time
 from payonce.domain.ids import ID_PATTERN
+from payonce.storage.connection import Connection
 
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
 FILTER_MAX_LENGTH = 300
@@ -102,7 +102,7 @@ def created_between(column: ColumnElement[datetime], filters: Mapping[str, str])
     ]
 
 
-async def fetch(connection: AsyncConnection, listing: Listing, page: Page) -> tuple[list[RowMapping], bool]:
+async def fetch(connection: Connection, listing: Listing, page: Page) -> tuple[list[RowMapping], bool]:
     """The page's rows in the list's order, and whether more follow in the page's direction.
 
     Raises `Problem` for a cursor that names nothing of the caller's.
@@ -144,7 +144,7 @@ def _page(query: Mapping[str, str]) -> Page:
 
 
 async def _position(
-    connection: AsyncConnection, listing: Listing, cursor: str, *, parameter: str
+    connection: Connection, listing: Listing, cursor: str, *, parameter: str
 ) -> tuple[Any, ...]:
     query: Select[Any] = select(*listing.position).where(*listing.scope, listing.id == cursor)
     row = (await connection.execute(query)).one_or_none()

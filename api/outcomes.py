@@ -5,8 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from payonce.claims import Right
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.errors import PaymentError
@@ -16,6 +14,7 @@ from payonce.domain.schedules import NOT_SENT_RETRIES_S
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, StorageUnavailable, within
 from payonce.wakeups import Waiter
 from workers.dispatch import NotHandedOver
@@ -244,7 +243,7 @@ class Outcomes:
 
         return await within(LOOK_WITHIN_S, read())
 
-    async def _find_answer(self, connection: AsyncConnection, operation: Operation) -> Answer | None:
+    async def _find_answer(self, connection: Connection, operation: Operation) -> Answer | None:
         return await idempotency.find_answer(
             connection,
             operation_id=operation.id,
@@ -252,7 +251,7 @@ class Outcomes:
             mode=operation.mode,
         )
 
-    async def _current(self, connection: AsyncConnection, operation: Operation) -> bytes | None:
+    async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
         """The body of the operation's 202, if it has come to that."""
         now = await payments.find_operation(connection, operation.id)
         payment = await payments.get_payment(connection, operation.payment_id)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from api.schemas import CreateCapture, CreatePayment, CreateVoid
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
 from payonce.storage.tables import events, payments
@@ -51,7 +51,7 @@ class Payments:
     async def show(self, request: Request) -> Response:
         payment_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Payment:
+        async def read(connection: Connection, caller: Caller) -> Payment:
             return await payment_of(connection, caller, payment_id)
 
         return shown(encode(payment_view(await self._front.read(request, read))))
@@ -60,7 +60,7 @@ class Payments:
         page, filters = read_query(request, *FILTERS)
         conditions = _conditions(filters)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             mine = (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode)
             query = select(*PAYMENT_COLUMNS).where(*mine, *conditions)
             listing = Listing(query, mine, payments.c.id, (payments.c.created_at, payments.c.id))
@@ -74,14 +74,14 @@ class Payments:
         payment_id = path_id(request)
         page, _ = read_query(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             payment = await payment_of(connection, caller, payment_id)
             return await _timeline(connection, payment, page)
 
         return await self._front.read(request, read)
 
 
-async def payment_of(connection: AsyncConnection, caller: Caller, payment_id: str) -> Payment:
+async def payment_of(connection: Connection, caller: Caller, payment_id: str) -> Payment:
     """The caller's payment. Raises `NotFound`, also for another merchant's."""
     payment = await find_payment(connection, payment_id, merchant_id=caller.merchant_id, mode=caller.mode)
     if payment is None:
@@ -118,7 +118,7 @@ def _conditions(filters: Mapping[str, str]) -> "list[Any]":
     return conditions
 
 
-async def _timeline(connection: AsyncConnection, payment: Payment, page: Page) -> Response:
+async def _timeline(connection: Connection, payment: Payment, page: Page) -> Response:
     """The payment's events, oldest first."""
     mine = (events.c.payment_id == payment.id,)
     query = select(events.c.body).where(*mine)

@@ -1,7 +1,6 @@
 """Refunds over HTTP."""
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +12,7 @@ from api.schemas import CreateRefund
 from payonce.domain.answers import encode, refund_view
 from payonce.domain.errors import NotFound
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 from payonce.storage.payments import OPERATION_COLUMNS, operation_from
 from payonce.storage.tables import operations
@@ -37,7 +37,7 @@ class Refunds:
     async def show(self, request: Request) -> Response:
         refund_id = path_id(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Operation:
+        async def read(connection: Connection, caller: Caller) -> Operation:
             query = select(*OPERATION_COLUMNS).where(*_refunds_of(caller), operations.c.id == refund_id)
             row = (await connection.execute(query)).mappings().one_or_none()
             if row is None:
@@ -51,7 +51,7 @@ class Refunds:
         status = one_of(OperationStatus, filters, "status")
         wanted: Conditions = () if status is None else (operations.c.status == status,)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             return await _listed(connection, _refunds_of(caller), wanted, page)
 
         return await self._front.read(request, read)
@@ -60,7 +60,7 @@ class Refunds:
         payment_id = path_id(request)
         page, _ = read_query(request)
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Response:
+        async def read(connection: Connection, caller: Caller) -> Response:
             payment = await payment_of(connection, caller, payment_id)
             scope = (*_refunds_of(caller), operations.c.payment_id == payment.id)
             return await _listed(connection, scope, (), page)
@@ -76,7 +76,7 @@ def _refunds_of(caller: Caller) -> Conditions:
     )
 
 
-async def _listed(connection: AsyncConnection, scope: Conditions, wanted: Conditions, page: Page) -> Response:
+async def _listed(connection: Connection, scope: Conditions, wanted: Conditions, page: Page) -> Response:
     query = select(*OPERATION_COLUMNS).where(*scope, *wanted)
     listing = Listing(query, scope, operations.c.id, (operations.c.created_at, operations.c.id))
     rows, has_more = await fetch(connection, listing, page)

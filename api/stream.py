@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -28,6 +27,7 @@ from payonce.domain.errors import PaymentError
 from payonce.domain.ids import ID_PATTERN
 from payonce.logging import get_logger
 from payonce.storage import feed as store
+from payonce.storage.connection import Connection
 from payonce.storage.feed import LOOK_BACK, LOOK_BACK_S, Told
 from payonce.storage.merchants import Caller
 
@@ -137,7 +137,7 @@ class Stream(Response):
     async def _begin(self) -> Place | None:
         """The place to resume at; None: only what comes from now on. Raises `Problem`."""
 
-        async def read(connection: AsyncConnection, caller: Caller) -> Place | None:
+        async def read(connection: Connection, caller: Caller) -> Place | None:
             if self._last_id is None:
                 since = datetime.now(UTC) - REMEMBERED
                 self._sent = await store.recent_ids(connection, caller, since=since)
@@ -175,7 +175,7 @@ class Stream(Response):
         self._forget()
         return events[-1].place if len(events) == PAGE else None
 
-    async def _page(self, connection: AsyncConnection, caller: Caller, *, after: Place) -> list[Told]:
+    async def _page(self, connection: Connection, caller: Caller, *, after: Place) -> list[Told]:
         return await store.page(connection, caller, after=after, types=self._types, limit=PAGE)
 
     async def _tell_until_heartbeat(self, follower: Follower, send: Send) -> None:

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from payonce.connectors.base import Call, Capabilities
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
@@ -21,8 +19,8 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.storage import attempts, payments
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.statements import fetch_together
 
 SEND_WITHIN_S = attempts.SEND_WITHIN.total_seconds()  # on the owner's own clock
 KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
@@ -192,7 +190,7 @@ class Claimant:
 
     async def _insert(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         standing: Standing,
         unsent: Right | None,
         *,
@@ -226,11 +224,10 @@ class Claimant:
 
 
 async def read_standing(
-    connection: AsyncConnection, payment_id: str, operation_id: str, *, lock: bool
+    connection: Connection, payment_id: str, operation_id: str, *, lock: bool
 ) -> Standing:
     """How the operation stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
-    payment, operation, attempt, now = await fetch_together(
-        connection,
+    payment, operation, attempt, now = await connection.fetch_together(
         payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
         payments.operation_by_id(operation_id),
         attempts.latest(operation_id),

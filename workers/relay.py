@@ -12,13 +12,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from payonce import metrics
 from payonce.connectors.http import boot_clock_s
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.deliveries import Completion, Lease, Recorded, complete, release
 from payonce.storage.holding import Held
@@ -175,7 +174,7 @@ class Relay:
         return [Lane.FIRST, Lane.AGAIN]
 
     async def _take(
-        self, connection: AsyncConnection, lanes: Sequence[Lane], *, token: str
+        self, connection: Connection, lanes: Sequence[Lane], *, token: str
     ) -> tuple[list[Lease], bool]:
         """What the slots have room for, and whether there is more."""
         leases: list[Lease] = []

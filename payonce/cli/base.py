@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.errors import PaymentError
 from payonce.settings import settings_from_environment
+from payonce.storage.connection import Connection
 from payonce.storage.database import Database
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -22,7 +22,7 @@ class Refused(PaymentError):
     code = "refused"
 
 
-def in_transaction(work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+def in_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
     """What `work` returns, committed."""
 
     async def run() -> T:

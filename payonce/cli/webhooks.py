@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 from sqlalchemy import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.cli.base import Json, Refused, in_transaction, show
 from payonce.domain.ids import ID_PATTERN
+from payonce.storage.connection import Connection
 from payonce.storage.oversight import endpoint_of, recent_deliveries
 from payonce.storage.redelivery import EVENTS_KEPT, Job, add_job
 from payonce.webhooks.verifying import TOLERANCE_S, InvalidKey, fault_of
@@ -59,7 +59,7 @@ def deliveries(
 ) -> None:
     """List an endpoint's deliveries with every attempt and what the receiver answered, redacted."""
 
-    async def read(connection: AsyncConnection) -> list[RowMapping]:
+    async def read(connection: Connection) -> list[RowMapping]:
         return await recent_deliveries(connection, _id(endpoint), status=status, limit=limit)
 
     for row in in_transaction(read):
@@ -82,7 +82,7 @@ def replay(
     if not now - EVENTS_KEPT <= first < end:
         raise Refused(f"--since must be before --until, and at most {EVENTS_KEPT.days} days ago")
 
-    async def order(connection: AsyncConnection) -> Job:
+    async def order(connection: Connection) -> Job:
         found = await endpoint_of(connection, _id(endpoint))
         if not found.enabled:
             raise Refused(f"{endpoint} is disabled; its merchant can enable it")

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import bindparam, func, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import begin_reversal
-from payonce.storage.statements import Query, Statement, fetch, run, single, update_row
+from payonce.storage.connection import Connection
+from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import attempts
 
 SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction
@@ -41,7 +41,7 @@ _WITH_REFERENCE = Statement(select(*COLUMNS).where(attempts.c.reference == bindp
 
 
 async def insert_claim(
-    connection: AsyncConnection,
+    connection: Connection,
     operation: Operation,
     *,
     number: int,
@@ -68,7 +68,7 @@ async def insert_claim(
         "owner": owner,
         "token": token,
     }
-    await run(connection, _CLAIM, values)
+    await connection.write(_CLAIM, values)
     return reference
 
 
@@ -87,22 +87,22 @@ def database_now() -> Query[datetime]:
     return Query(_NOW, {}, lambda rows: cast("datetime", rows[0]["now"]))
 
 
-async def latest_attempt(connection: AsyncConnection, operation_id: str) -> Attempt | None:
+async def latest_attempt(connection: Connection, operation_id: str) -> Attempt | None:
     """As `latest`, alone."""
-    return await fetch(connection, latest(operation_id))
+    return await connection.fetch(latest(operation_id))
 
 
-async def find_attempt(connection: AsyncConnection, operation_id: str, number: int) -> Attempt | None:
+async def find_attempt(connection: Connection, operation_id: str, number: int) -> Attempt | None:
     """As `numbered`, alone."""
-    return await fetch(connection, numbered(operation_id, number))
+    return await connection.fetch(numbered(operation_id, number))
 
 
-async def find_by_reference(connection: AsyncConnection, reference: str) -> Attempt | None:
+async def find_by_reference(connection: Connection, reference: str) -> Attempt | None:
     """The attempt with this reference of ours."""
-    return await fetch(connection, single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
+    return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
 
 
-async def release(connection: AsyncConnection, *, operation_id: str, number: int, owner: str) -> bool:
+async def release(connection: Connection, *, operation_id: str, number: int, owner: str) -> bool:
     """The claim is given back, provably unsent; False when it is no longer this owner's to give."""
     released = await connection.execute(
         update(attempts)
@@ -117,7 +117,7 @@ async def release(connection: AsyncConnection, *, operation_id: str, number: int
     return released.rowcount == 1
 
 
-async def abandon(connection: AsyncConnection, payment: Payment) -> None:
+async def abandon(connection: Connection, payment: Payment) -> None:
     """The authorization for which the customer was to act is being reversed: a success does not count any more.
 
     In the transaction that admits the void, under the payment's lock, so that the customer's act comes before it
@@ -128,13 +128,13 @@ async def abandon(connection: AsyncConnection, payment: Payment) -> None:
         await save_attempt(connection, attempt, begin_reversal(attempt, code=FailureCode.ABANDONED))
 
 
-async def save_attempt(connection: AsyncConnection, before: Attempt, after: Attempt) -> None:
+async def save_attempt(connection: Connection, before: Attempt, after: Attempt) -> None:
     """Writes what changed; the caller holds the payment's lock."""
     changes: dict[str, Any] = {
         name: getattr(after, name) for name in _FIELDS if getattr(after, name) != getattr(before, name)
     }
     where = {"operation_id": after.operation_id, "number": after.number}
-    await update_row(connection, attempts, changes, where=where)
+    await connection.update(attempts, changes, where=where)
 
 
 def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import CursorResult, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payonce.storage.connection import Connection
 from payonce.storage.tables import callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
@@ -26,7 +26,7 @@ class Received:
     reference: str
 
 
-async def put(connection: AsyncConnection, received: Received, *, now: datetime) -> bool:
+async def put(connection: Connection, received: Received, *, now: datetime) -> bool:
     """The callback is in the inbox. False: it was there already, and nothing happens."""
     values = {
         "connector": received.connector,
@@ -41,7 +41,7 @@ async def put(connection: AsyncConnection, received: Received, *, now: datetime)
     return added.scalar_one_or_none() is not None
 
 
-async def handled(connection: AsyncConnection, received: Received, *, now: datetime) -> None:
+async def handled(connection: Connection, received: Received, *, now: datetime) -> None:
     """Nobody needs to look at it any more."""
     await connection.execute(
         update(callbacks)
@@ -50,7 +50,7 @@ async def handled(connection: AsyncConnection, received: Received, *, now: datet
     )
 
 
-async def take_due(connection: AsyncConnection, *, limit: int) -> list[Received]:
+async def take_due(connection: Connection, *, limit: int) -> list[Received]:
     """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
     due = (
         select(callbacks.c.connector, callbacks.c.event_id)
@@ -73,7 +73,7 @@ async def take_due(connection: AsyncConnection, *, limit: int) -> list[Received]
     return [Received(**row) for row in (await connection.execute(taken)).mappings()]
 
 
-async def forget(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
     """At most `limit` callbacks that were followed up long ago are gone."""
     old = (
         select(callbacks.c.connector, callbacks.c.event_id)

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.sealing import Sealed, Sealer
+from payonce.storage.connection import Connection
 from payonce.storage.idempotency import SECRET_SHOWN
 
 ANSWERS_AT_ONCE: Final = 500
@@ -52,7 +52,7 @@ def revealed(body: bytes, sealer: Sealer) -> bytes:
 
 
 async def seal_answers_again(
-    connection: AsyncConnection, sealer: Sealer, *, now: datetime, limit: int = ANSWERS_AT_ONCE
+    connection: Connection, sealer: Sealer, *, now: datetime, limit: int = ANSWERS_AT_ONCE
 ) -> int:
     """How many answers held a secret under another key than the sealer's first; now it is under that one.
 

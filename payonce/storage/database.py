@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +12,10 @@ from psycopg import Error as DriverError
 from psycopg import InterfaceError, OperationalError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from payonce.domain.errors import PaymentError
+from payonce.storage.connection import Connection
 
 POOL_WAIT_S = 2.0
 CONNECT_S = 3
@@ -55,30 +56,34 @@ class Database:
             pool_timeout=POOL_WAIT_S,
             pool_use_lifo=True,  # few connections, so that their prepared statements are warm
             hide_parameters=True,
+            isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`, which leaves none open
+            pool_reset_on_return=None,
             connect_args={"connect_timeout": CONNECT_S, "options": options},
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         """Commits when the block ends, rolls back when it raises.
 
         Raises `StorageUnavailable` when nothing holds and `CommitUnknown` when that cannot be told.
         """
-        committing = False
+        connection: Connection | None = None
         try:
             async with asyncio.timeout(TRANSACTION_S):
-                async with self._engine.connect() as connection:
-                    transaction = await connection.begin()
+                async with self._engine.connect() as pooled:
+                    connection = Connection(pooled)
                     try:
                         yield connection
+                        await connection.commit()
                     except BaseException:
-                        with suppress(SQLAlchemyError, OSError):
-                            await transaction.rollback()
+                        await connection.rollback()
                         raise
-                    committing = True  # from here on an error, even of closing, leaves the outcome unknown
-                    await transaction.commit()
+                    finally:
+                        if not connection.idle:
+                            await pooled.invalidate()
         except (DBAPIError, DriverError, OSError, TimeoutError) as error:
-            raise _storage_error(error, committing=committing) from error
+            in_doubt = connection is not None and connection.in_doubt
+            raise _storage_error(error, in_doubt=in_doubt) from error
         except SQLAlchemyError as error:  # the pool's own: no connection was free in time
             raise StorageUnavailable(type(error).__name__) from error
 
@@ -91,9 +96,9 @@ class Database:
         await self._engine.dispose()
 
 
-def _storage_error(error: Exception, *, committing: bool) -> Exception:
+def _storage_error(error: Exception, *, in_doubt: bool) -> Exception:
     """What a foreign error means; one that Postgres raised about the statement itself is ours to fix."""
-    if committing:
+    if in_doubt:
         return CommitUnknown()
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error  # the driver's, either way
     if isinstance(cause, DriverError) and not _transient(cause):

@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.endpoint_health import OPERATIONAL_PREFIX, EndpointEvent
 from payonce.storage import endpoint_health
+from payonce.storage.connection import Connection
 from payonce.storage.secrets import StoredSecret
 
 HELD_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
@@ -154,7 +154,7 @@ class Recorded:
 
 
 async def complete(
-    connection: AsyncConnection,
+    connection: Connection,
     completions: Sequence[Completion],
     *,
     hand_over: bool = False,
@@ -179,7 +179,7 @@ async def complete(
     }
 
 
-async def release(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
+async def release(connection: Connection, leases: Sequence[Lease]) -> None:
     """Anyone may take the deliveries at once. Leases that somebody else holds by now stay."""
     parameters = {
         "ids": [lease.delivery_id for lease in leases],
@@ -188,7 +188,7 @@ async def release(connection: AsyncConnection, leases: Sequence[Lease]) -> None:
     await connection.execute(_RELEASE, parameters)
 
 
-async def _gone(connection: AsyncConnection, completions: Sequence[Completion]) -> set[tuple[str, str]]:
+async def _gone(connection: Connection, completions: Sequence[Completion]) -> set[tuple[str, str]]:
     """The endpoints, with their URLs, that want no more, by attempts whose lease still holds."""
     gone = [item for item in completions if item.gone_url is not None]
     if not gone:
@@ -199,7 +199,7 @@ async def _gone(connection: AsyncConnection, completions: Sequence[Completion]) 
 
 
 async def _complete(
-    connection: AsyncConnection, completions: Sequence[Completion], *, hand_over: bool
+    connection: Connection, completions: Sequence[Completion], *, hand_over: bool
 ) -> dict[str, Recorded]:
     parameters = {
         "ids": [completion.delivery_id for completion in completions],
@@ -223,7 +223,7 @@ async def _complete(
 
 
 async def _note_health(
-    connection: AsyncConnection,
+    connection: Connection,
     completions: Sequence[Completion],
     recorded: Mapping[str, Recorded],
     patients: Mapping[str, endpoint_health.Patient],

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import event_body
 from payonce.domain.endpoint_health import DisabledReason, EndpointEvent, Health, after
 from payonce.domain.ids import random_id
+from payonce.storage.connection import Connection
 from payonce.storage.endpoints import Endpoint, drop_pending, endpoint_view, find_endpoint
 from payonce.storage.tables import events
 
@@ -60,7 +60,7 @@ class Patient:
 
 
 async def lock(
-    connection: AsyncConnection, endpoint_ids: Collection[str], *, now: datetime | None
+    connection: Connection, endpoint_ids: Collection[str], *, now: datetime | None
 ) -> dict[str, Patient]:
     """The enabled ones of the endpoints by id, locked until the transaction ends."""
     if not endpoint_ids:
@@ -77,7 +77,7 @@ async def lock(
 
 
 async def disable_gone(
-    connection: AsyncConnection, patients: dict[str, Patient], gone: Collection[tuple[str, str]]
+    connection: Connection, patients: dict[str, Patient], gone: Collection[tuple[str, str]]
 ) -> None:
     """Endpoints that said 410 are disabled and no patients any more, unless they got another URL meanwhile."""
     for endpoint_id, url in sorted(gone):
@@ -88,7 +88,7 @@ async def disable_gone(
 
 
 async def note(
-    connection: AsyncConnection, patients: Mapping[str, Patient], results: Mapping[str, Sequence[bool]]
+    connection: Connection, patients: Mapping[str, Patient], results: Mapping[str, Sequence[bool]]
 ) -> frozenset[str]:
     """The endpoints' health after attempts that succeeded or failed is on record; who was disabled for it."""
     disabled = set()
@@ -106,7 +106,7 @@ async def note(
 
 
 async def tell(
-    connection: AsyncConnection,
+    connection: Connection,
     patient: Patient,
     type_: EndpointEvent,
     *,
@@ -119,7 +119,7 @@ async def tell(
     await _add_event(connection, endpoint, type_=type_, data=data, now=patient.now)
 
 
-async def _disable(connection: AsyncConnection, patient: Patient, reason: DisabledReason) -> None:
+async def _disable(connection: Connection, patient: Patient, reason: DisabledReason) -> None:
     await connection.execute(_DISABLE, {"id": patient.id, "reason": reason})
     await drop_pending(connection, patient.id)
     await tell(connection, patient, EndpointEvent.DISABLED)
@@ -135,7 +135,7 @@ def _columns(health: Health) -> dict[str, Any]:
 
 
 async def _add_event(
-    connection: AsyncConnection, endpoint: Endpoint, *, type_: str, data: Mapping[str, object], now: datetime
+    connection: Connection, endpoint: Endpoint, *, type_: str, data: Mapping[str, object], now: datetime
 ) -> None:
     event_id = random_id("evt")
     owner = {"merchant_id": endpoint.merchant_id, "mode": endpoint.mode}

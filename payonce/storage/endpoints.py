@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, case, delete, func, insert, select, text, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import timestamp
+from payonce.storage.connection import Connection
 from payonce.storage.tables import merchants, webhook_endpoints
 
 Position = tuple[datetime, str]  # `created_at` and `id`: a place in the list, stable while rows are inserted
@@ -50,7 +50,7 @@ _DROP_PENDING = text(
 )
 
 
-async def count_endpoints(connection: AsyncConnection, *, merchant_id: str, mode: str) -> int:
+async def count_endpoints(connection: Connection, *, merchant_id: str, mode: str) -> int:
     """How many there are; nobody who counts adds one to them before the transaction ends."""
     merchant = select(merchants.c.id).where(merchants.c.id == merchant_id)
     await connection.execute(merchant.with_for_update(key_share=True))
@@ -59,14 +59,14 @@ async def count_endpoints(connection: AsyncConnection, *, merchant_id: str, mode
     return int((await connection.execute(mine)).scalar_one())
 
 
-async def insert_endpoint(connection: AsyncConnection, endpoint: Endpoint) -> None:
+async def insert_endpoint(connection: Connection, endpoint: Endpoint) -> None:
     """Events that are recorded from the commit on are delivered to it."""
     values = {name: getattr(endpoint, name) for name in _FIELDS}
     await connection.execute(insert(webhook_endpoints), {**values, "events": list(endpoint.events)})
 
 
 async def find_endpoint(
-    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str
+    connection: Connection, endpoint_id: str, *, merchant_id: str, mode: str
 ) -> Endpoint | None:
     """The merchant's endpoint; another merchant's is not there."""
     query = select(*ENDPOINT_COLUMNS).where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
@@ -75,7 +75,7 @@ async def find_endpoint(
 
 
 async def list_endpoints(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     merchant_id: str,
     mode: str,
@@ -98,7 +98,7 @@ async def list_endpoints(
 
 
 async def update_endpoint(
-    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str, changes: Mapping[str, Any]
+    connection: Connection, endpoint_id: str, *, merchant_id: str, mode: str, changes: Mapping[str, Any]
 ) -> Endpoint | None:
     """The endpoint as changed, None if there is none. Disabled: what was waiting for it is dropped.
 
@@ -121,9 +121,7 @@ async def update_endpoint(
     return endpoint_from(row)
 
 
-async def delete_endpoint(
-    connection: AsyncConnection, endpoint_id: str, *, merchant_id: str, mode: str
-) -> bool:
+async def delete_endpoint(connection: Connection, endpoint_id: str, *, merchant_id: str, mode: str) -> bool:
     """Whether it was there. It is gone, and what was waiting for it is dropped."""
     query = delete(webhook_endpoints).where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
     if (await connection.execute(query)).rowcount == 0:
@@ -132,7 +130,7 @@ async def delete_endpoint(
     return True
 
 
-async def drop_pending(connection: AsyncConnection, endpoint_id: str) -> None:
+async def drop_pending(connection: Connection, endpoint_id: str) -> None:
     """Nothing waits for the endpoint any more."""
     await connection.execute(_DROP_PENDING, {"endpoint_id": endpoint_id})
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, select, text, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import events
 
@@ -49,7 +49,7 @@ class Told:
 
 
 async def unseen(
-    connection: AsyncConnection,
+    connection: Connection,
     callers: Collection[Caller],
     *,
     since: datetime,
@@ -69,13 +69,13 @@ async def unseen(
     return [(Caller(row["merchant_id"], row["mode"]), _told(row)) for row in rows]
 
 
-async def recent_ids(connection: AsyncConnection, caller: Caller, *, since: datetime) -> dict[str, datetime]:
+async def recent_ids(connection: Connection, caller: Caller, *, since: datetime) -> dict[str, datetime]:
     """The caller's events written at or after `since`, by id."""
     query = select(events.c.id, events.c.created_at).where(*_of(caller), events.c.created_at >= since)
     return {row.id: row.created_at for row in await connection.execute(query)}
 
 
-async def find(connection: AsyncConnection, caller: Caller, event_id: str) -> Told | None:
+async def find(connection: Connection, caller: Caller, event_id: str) -> Told | None:
     """The caller's event with this id; another merchant's is not there."""
     row = (
         (await connection.execute(_columns().where(*_of(caller), events.c.id == event_id))).mappings().first()
@@ -84,7 +84,7 @@ async def find(connection: AsyncConnection, caller: Caller, event_id: str) -> To
 
 
 async def page(
-    connection: AsyncConnection,
+    connection: Connection,
     caller: Caller,
     *,
     after: tuple[datetime, int, str],

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payonce.storage.connection import Connection
 from payonce.storage.taking import Lane, waiting
 
 OVERDUE_S: Final = 60.0  # a workflow that lives attempts its delivery long before
@@ -81,7 +81,7 @@ class Backlog:
     oldest_due_s: float  # of the first attempts at endpoints that do not fail
 
 
-async def overdue(connection: AsyncConnection, *, limit: int, overdue_s: float = OVERDUE_S) -> list[Held]:
+async def overdue(connection: Connection, *, limit: int, overdue_s: float = OVERDUE_S) -> list[Held]:
     """Some of those that a workflow should have attempted by now, and nobody attempts."""
     found = await connection.execute(_OVERDUE, {"limit": limit, "overdue_s": overdue_s})
     return [
@@ -99,13 +99,13 @@ async def overdue(connection: AsyncConnection, *, limit: int, overdue_s: float =
     ]
 
 
-async def take_back(connection: AsyncConnection, held: Sequence[Held]) -> None:
+async def take_back(connection: Connection, held: Sequence[Held]) -> None:
     """The relay retries them itself, where no attempt was made meanwhile. A workflow that lives finds that out."""
     ids, attempts = [one.delivery_id for one in held], [one.attempts for one in held]
     await connection.execute(_TAKE_BACK, {"ids": ids, "attempts": attempts})
 
 
-async def backlog(connection: AsyncConnection) -> Backlog:
+async def backlog(connection: Connection) -> Backlog:
     """What waits now."""
     counted = (await connection.execute(_BACKLOG, {"limit": BACKLOG_COUNTED_MAX})).one()
     oldest = (await connection.execute(_OLDEST_DUE)).scalar_one()

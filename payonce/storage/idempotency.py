@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import Answer, AnswerKind, encode
-from payonce.storage.statements import Query, Statement, fetch, run, single
+from payonce.storage.connection import Connection
+from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
@@ -79,28 +79,28 @@ _STORE_ANSWER = Statement(
 )
 
 
-async def claim_key(connection: AsyncConnection, key: Key) -> bool:
+async def claim_key(connection: Connection, key: Key) -> bool:
     """True: the key is this request's. False: it was taken; read it.
 
     A concurrent claim of the same key waits here for the other transaction to end.
     """
-    return await fetch(connection, Query(_CLAIM, {name: getattr(key, name) for name in _FIELDS}, bool))
+    return await connection.fetch(Query(_CLAIM, {name: getattr(key, name) for name in _FIELDS}, bool))
 
 
-async def find_key(connection: AsyncConnection, *, merchant_id: str, mode: str, key: str) -> Key | None:
+async def find_key(connection: Connection, *, merchant_id: str, mode: str, key: str) -> Key | None:
     values = {"merchant_id": merchant_id, "mode": mode, "key": key}
-    return await fetch(connection, single(_KEY, values, lambda row: Key(**row)))
+    return await connection.fetch(single(_KEY, values, lambda row: Key(**row)))
 
 
 async def find_answer(
-    connection: AsyncConnection, *, operation_id: str, merchant_id: str, mode: str
+    connection: Connection, *, operation_id: str, merchant_id: str, mode: str
 ) -> Answer | None:
     """The stored answer of an operation; None while there is none or when it is no longer kept."""
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
-    return await fetch(connection, single(_ANSWER, values, _answer_from))
+    return await connection.fetch(single(_ANSWER, values, _answer_from))
 
 
-async def answer_key(connection: AsyncConnection, key: Key, *, answer: Answer, location: str) -> None:
+async def answer_key(connection: Connection, key: Key, *, answer: Answer, location: str) -> None:
     """The key that this transaction claimed is answered at once, with no operation behind it."""
     await connection.execute(
         update(idempotency_keys)
@@ -120,7 +120,7 @@ async def answer_key(connection: AsyncConnection, key: Key, *, answer: Answer, l
 
 
 async def store_answer(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     operation_id: str,
     merchant_id: str,
@@ -131,7 +131,7 @@ async def store_answer(
     """The operation's first definite answer is kept; a second one changes nothing."""
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
     given = {"answered_at": now, "answer_kind": answer.kind, "answer_body": answer.body}
-    await run(connection, _STORE_ANSWER, {**values, **given})
+    await connection.write(_STORE_ANSWER, {**values, **given})
 
 
 def _answer_from(row: Mapping[str, Any]) -> Answer:
@@ -145,7 +145,7 @@ def without_secret(body: bytes) -> bytes:
     return encode(members)
 
 
-async def forget_secrets(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+async def forget_secrets(connection: Connection, *, now: datetime, limit: int) -> int:
     """At most `limit` answers lose the secret that is no longer shown."""
     query = (
         select(*_COLUMNS)
@@ -171,7 +171,7 @@ async def forget_secrets(connection: AsyncConnection, *, now: datetime, limit: i
     return len(old)
 
 
-async def forget_answers(connection: AsyncConnection, *, now: datetime, limit: int) -> int:
+async def forget_answers(connection: Connection, *, now: datetime, limit: int) -> int:
     """At most `limit` answers older than `ANSWER_KEPT` are cleared; their keys stay."""
     old = (
         select(idempotency_keys.c.merchant_id, idempotency_keys.c.mode, idempotency_keys.c.key)

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payonce.storage.connection import Connection
 from payonce.storage.feed import LOOK_BACK
 from payonce.storage.redelivery import JOB_EVENTS_MAX
 
@@ -133,7 +133,7 @@ class JobPages:
 
     unsettled: timedelta = LOOK_BACK
 
-    async def take_page(self, connection: AsyncConnection, job_id: str) -> Page | None:
+    async def take_page(self, connection: Connection, job_id: str) -> Page | None:
         """The next events have a delivery each and the job's place is behind them; None: there is no such job.
 
         In a recovery, what failed and waits is due now instead. The job ends as `finished` at its last event or
@@ -153,7 +153,7 @@ class JobPages:
             return Page(page.done, page.total, page.state, f"{BACKLOG_MAX} deliveries wait for the endpoint")
         return await self._take(connection, job)
 
-    async def _take(self, connection: AsyncConnection, job: RowMapping) -> Page:
+    async def _take(self, connection: Connection, job: RowMapping) -> Page:
         taken = (await connection.execute(_TAKE, self._parameters(job))).mappings().one()
         made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
         if made >= JOB_EVENTS_MAX or (last and taken["settled"]):
@@ -175,15 +175,13 @@ class JobPages:
         }
 
 
-async def unstarted(
-    connection: AsyncConnection, *, limit: int, age_s: float = UNSTARTED_AFTER_S
-) -> list[str]:
+async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTARTED_AFTER_S) -> list[str]:
     """Some jobs that did not end and are older than that: they may have no workflow."""
     return list((await connection.execute(_UNSTARTED, {"limit": limit, "age_s": age_s})).scalars())
 
 
 async def _move(
-    connection: AsyncConnection, job: RowMapping, taken: RowMapping | None = None, *, state: str
+    connection: Connection, job: RowMapping, taken: RowMapping | None = None, *, state: str
 ) -> Page:
     """The job is behind what was taken."""
     done = job["done"] + (taken["made"] if taken is not None else 0)

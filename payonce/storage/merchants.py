@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.domain.ids import random_id
+from payonce.storage.connection import Connection
 from payonce.storage.tables import api_keys, merchants
 
 NAME_MAX_LENGTH = 200
@@ -50,7 +50,7 @@ def hash_key(key: str, *, secret: bytes) -> bytes:
     return hmac.new(secret, key.encode(), hashlib.sha256).digest()
 
 
-async def create_merchant(connection: AsyncConnection, *, name: str) -> Merchant:
+async def create_merchant(connection: Connection, *, name: str) -> Merchant:
     """Raises `InvalidRequest` for an empty or long name."""
     if not 1 <= len(name.strip()) <= NAME_MAX_LENGTH:
         raise InvalidRequest(f"A merchant's name has 1 to {NAME_MAX_LENGTH} characters.", pointer="/name")
@@ -60,14 +60,14 @@ async def create_merchant(connection: AsyncConnection, *, name: str) -> Merchant
     return merchant
 
 
-async def list_merchants(connection: AsyncConnection, *, limit: int = 1_000) -> list[Merchant]:
+async def list_merchants(connection: Connection, *, limit: int = 1_000) -> list[Merchant]:
     """The newest merchants first, at most `limit`."""
     rows = await connection.execute(select(merchants).order_by(merchants.c.created_at.desc()).limit(limit))
     return [Merchant(**row) for row in rows.mappings()]
 
 
 async def create_key(
-    connection: AsyncConnection, *, merchant_id: str, mode: str, secret: bytes
+    connection: Connection, *, merchant_id: str, mode: str, secret: bytes
 ) -> tuple[ApiKey, str]:
     """The new key's record and the key itself, which cannot be read again. Raises `NotFound`."""
     known = await connection.execute(select(merchants.c.id).where(merchants.c.id == merchant_id))
@@ -89,9 +89,7 @@ async def create_key(
     return record, key
 
 
-async def list_keys(
-    connection: AsyncConnection, *, merchant_id: str | None, limit: int = 1_000
-) -> list[ApiKey]:
+async def list_keys(connection: Connection, *, merchant_id: str | None, limit: int = 1_000) -> list[ApiKey]:
     """The newest keys first, revoked ones included, at most `limit`."""
     columns = [api_keys.c[name] for name in ApiKey.__slots__]
     query = select(*columns).order_by(api_keys.c.created_at.desc()).limit(limit)
@@ -100,7 +98,7 @@ async def list_keys(
     return [ApiKey(**row) for row in (await connection.execute(query)).mappings()]
 
 
-async def revoke_key(connection: AsyncConnection, *, key_id: str) -> None:
+async def revoke_key(connection: Connection, *, key_id: str) -> None:
     """The key opens nothing from the commit on. Safe to repeat. Raises `NotFound`."""
     revoked = await connection.execute(
         update(api_keys)
@@ -112,7 +110,7 @@ async def revoke_key(connection: AsyncConnection, *, key_id: str) -> None:
         raise NotFound(f"There is no API key {key_id}.")
 
 
-async def authenticate(connection: AsyncConnection, *, key_hash: bytes) -> Caller | None:
+async def authenticate(connection: Connection, *, key_hash: bytes) -> Caller | None:
     """Who presents the key with this hash; None for an unknown or a revoked one."""
     query = select(api_keys.c.merchant_id, api_keys.c.mode).where(
         api_keys.c.key_hash == key_hash, api_keys.c.revoked_at.is_(None)

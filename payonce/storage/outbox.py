@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import event_body
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
-from payonce.storage.statements import Statement, run
+from payonce.storage.connection import Connection
+from payonce.storage.statements import Statement
 
 # The events, and one delivery of each for every enabled endpoint of the merchant that wants its type, as of this
 # transaction.
@@ -19,14 +19,16 @@ _ADD_EVENTS = Statement(
         """
     WITH added AS (
         INSERT INTO events (id, merchant_id, mode, payment_id, sequence, type, body, created_at)
-        SELECT id, :merchant_id, :mode, :payment_id, sequence, type, body, :now
+        SELECT id, :merchant_id, :mode, :payment_id, sequence, type, body,
+               CAST(:now AS timestamptz)
         FROM unnest(CAST(:ids AS text[]), CAST(:sequences AS integer[]), CAST(:types AS text[]),
                     CAST(:bodies AS bytea[])) AS drafted (id, sequence, type, body)
         RETURNING id, sequence, type)
     INSERT INTO webhook_deliveries
            (id, event_id, endpoint_id, payment_id, sequence, ordered, next_attempt_at, created_at)
     SELECT 'dlv_' || substr(md5(added.id || endpoint.id), 1, 24), added.id, endpoint.id,
-           :payment_id, added.sequence, endpoint.ordered, :now, :now
+           :payment_id, added.sequence, endpoint.ordered,
+           CAST(:now AS timestamptz), CAST(:now AS timestamptz)
     FROM added
     JOIN webhook_endpoints AS endpoint
       ON endpoint.merchant_id = :merchant_id AND endpoint.mode = :mode AND endpoint.enabled
@@ -37,15 +39,14 @@ _ADD_EVENTS = Statement(
 
 
 async def add_events(
-    connection: AsyncConnection, payment: Payment, drafts: Sequence[Draft], *, ids: IdFactory, now: datetime
+    connection: Connection, payment: Payment, drafts: Sequence[Draft], *, ids: IdFactory, now: datetime
 ) -> None:
     """The events and one delivery for each subscribed endpoint are there when the transaction commits."""
     if not drafts:
         return
     event_ids = [ids.event(payment_id=payment.id, sequence=draft.sequence) for draft in drafts]
     drafted = zip(event_ids, drafts, strict=True)
-    await run(
-        connection,
+    await connection.write(
         _ADD_EVENTS,
         {
             "merchant_id": payment.merchant_id,

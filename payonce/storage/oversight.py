@@ -3,9 +3,9 @@
 from typing import Final
 
 from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.errors import NotFound
+from payonce.storage.connection import Connection
 from payonce.storage.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
 from payonce.storage.tables import events
 from payonce.storage.tables import webhook_deliveries as deliveries
@@ -14,7 +14,7 @@ from payonce.storage.tables import webhook_endpoints as endpoints
 DELIVERIES_MAX: Final = 1_000
 
 
-async def endpoint_of(connection: AsyncConnection, endpoint_id: str) -> Endpoint:
+async def endpoint_of(connection: Connection, endpoint_id: str) -> Endpoint:
     """The endpoint, of whichever merchant. Raises `NotFound`."""
     query = select(*ENDPOINT_COLUMNS).where(endpoints.c.id == endpoint_id)
     row = (await connection.execute(query)).mappings().one_or_none()
@@ -24,7 +24,7 @@ async def endpoint_of(connection: AsyncConnection, endpoint_id: str) -> Endpoint
 
 
 async def recent_deliveries(
-    connection: AsyncConnection, endpoint_id: str, *, status: str | None, limit: int
+    connection: Connection, endpoint_id: str, *, status: str | None, limit: int
 ) -> list[RowMapping]:
     """The endpoint's newest deliveries with every attempt, bodies of answers (redacted) included."""
     query = (

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.storage.statements import Query, Statement, fetch, insert_row, single, update_row
+from payonce.storage.connection import Connection
+from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
@@ -38,13 +38,13 @@ _OLDEST_IN_REVIEW = Statement(
 )
 
 
-async def insert_payment(connection: AsyncConnection, payment: Payment) -> None:
-    await insert_row(connection, payments, _row(payment, _PAYMENT_FIELDS))
+async def insert_payment(connection: Connection, payment: Payment) -> None:
+    await connection.insert(payments, _row(payment, _PAYMENT_FIELDS))
 
 
-async def insert_operation(connection: AsyncConnection, operation: Operation, *, sweep_at: datetime) -> None:
+async def insert_operation(connection: Connection, operation: Operation, *, sweep_at: datetime) -> None:
     """The operation is pending and the sweeper looks at it from `sweep_at` on."""
-    await insert_row(connection, operations, {**_row(operation, _OPERATION_FIELDS), "sweep_at": sweep_at})
+    await connection.insert(operations, {**_row(operation, _OPERATION_FIELDS), "sweep_at": sweep_at})
 
 
 def locked(payment_id: str) -> Query[Payment | None]:
@@ -61,45 +61,45 @@ def operation_by_id(operation_id: str) -> Query[Operation | None]:
     return single(_OPERATION, {"id": operation_id}, operation_from)
 
 
-async def lock_payment(connection: AsyncConnection, payment_id: str) -> Payment | None:
+async def lock_payment(connection: Connection, payment_id: str) -> Payment | None:
     """As `locked`, alone."""
-    return await fetch(connection, locked(payment_id))
+    return await connection.fetch(locked(payment_id))
 
 
-async def get_payment(connection: AsyncConnection, payment_id: str) -> Payment | None:
+async def get_payment(connection: Connection, payment_id: str) -> Payment | None:
     """As `payment_by_id`, alone."""
-    return await fetch(connection, payment_by_id(payment_id))
+    return await connection.fetch(payment_by_id(payment_id))
 
 
 async def find_payment(
-    connection: AsyncConnection, payment_id: str, *, merchant_id: str, mode: str
+    connection: Connection, payment_id: str, *, merchant_id: str, mode: str
 ) -> Payment | None:
     """The merchant's payment; another merchant's is not there."""
     values = {"id": payment_id, "merchant_id": merchant_id, "mode": mode}
-    return await fetch(connection, single(_OF_MERCHANT, values, payment_from))
+    return await connection.fetch(single(_OF_MERCHANT, values, payment_from))
 
 
-async def find_operation(connection: AsyncConnection, operation_id: str) -> Operation | None:
+async def find_operation(connection: Connection, operation_id: str) -> Operation | None:
     """As `operation_by_id`, alone."""
-    return await fetch(connection, operation_by_id(operation_id))
+    return await connection.fetch(operation_by_id(operation_id))
 
 
-async def oldest_in_review(connection: AsyncConnection, payment_id: str, *, but_not: str) -> Operation | None:
+async def oldest_in_review(connection: Connection, payment_id: str, *, but_not: str) -> Operation | None:
     """The payment's pending operation that an operator has had to decide for longest."""
     values = {"payment_id": payment_id, "but_not": but_not}
-    return await fetch(connection, single(_OLDEST_IN_REVIEW, values, operation_from))
+    return await connection.fetch(single(_OLDEST_IN_REVIEW, values, operation_from))
 
 
-async def save_payment(connection: AsyncConnection, before: Payment, after: Payment) -> None:
+async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:
     """Writes what changed; the caller holds the row's lock."""
     changes = _changes(before, after, _PAYMENT_FIELDS)
-    await update_row(connection, payments, changes, where={"id": after.id})
+    await connection.update(payments, changes, where={"id": after.id})
 
 
-async def save_operation(connection: AsyncConnection, before: Operation, after: Operation) -> None:
+async def save_operation(connection: Connection, before: Operation, after: Operation) -> None:
     """Writes what changed; the caller holds the payment's lock."""
     changes = _changes(before, after, _OPERATION_FIELDS)
-    await update_row(connection, operations, changes, where={"id": after.id})
+    await connection.update(operations, changes, where={"id": after.id})
 
 
 def payment_from(row: RowMapping | Mapping[str, Any]) -> Payment:

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from payonce.domain import answers, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
@@ -28,8 +26,8 @@ from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
 from payonce.storage import attempts, idempotency, outbox, payments
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.statements import fetch_together, together
 from payonce.wakeups import WakeUps
 
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
@@ -159,7 +157,7 @@ class Recorder:
         return settled
 
     async def _apply(
-        self, connection: AsyncConnection, rows: Rows, decide: Decision, *, reversible: bool
+        self, connection: Connection, rows: Rows, decide: Decision, *, reversible: bool
     ) -> Settlement:
         now = datetime.now(UTC)
         settled = decide(rows, now)
@@ -168,13 +166,10 @@ class Recorder:
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
-        async with together(connection):
-            await self._write(connection, rows, settled, now=now)
+        await self._write(connection, rows, settled, now=now)
         return settled
 
-    async def _write(
-        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, now: datetime
-    ) -> None:
+    async def _write(self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime) -> None:
         """The state, the fact, the events with their deliveries, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
@@ -192,21 +187,18 @@ class Recorder:
             )
 
     async def _void(
-        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
+        self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
     ) -> Settlement:
         """The void that abandoned the payment succeeded, in the transaction that records the reversal."""
         void = await payments.find_operation(connection, void_id)
         if void is None:
             raise NotFound(void_id)
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
-        async with together(connection):
-            await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
-            await self._write(connection, Rows(rows.payment, void, None), voided, now=now)
+        await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
+        await self._write(connection, Rows(rows.payment, void, None), voided, now=now)
         return replace(settled, payment=voided.payment, events=voided.events)
 
-    async def _with_other_review(
-        self, connection: AsyncConnection, rows: Rows, settled: Settlement
-    ) -> Settlement:
+    async def _with_other_review(self, connection: Connection, rows: Rows, settled: Settlement) -> Settlement:
         """A review that ends gives way to that of another operation which an operator must still decide."""
         if rows.payment.review is None or settled.payment.review is not None:
             return settled
@@ -217,7 +209,7 @@ class Recorder:
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
-        self, connection: AsyncConnection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
     ) -> Settlement:
         """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
         assert rows.attempt is not None
@@ -247,13 +239,12 @@ class Recorder:
         return settled
 
 
-async def _read(connection: AsyncConnection, subject: Subject, number: int | None) -> Rows:
+async def _read(connection: Connection, subject: Subject, number: int | None) -> Rows:
     """The payment first, for its lock; the others in statements of their own, so that they are not stale."""
     of_attempt = attempts.latest(subject.operation_id)
     if number is not None:
         of_attempt = attempts.numbered(subject.operation_id, number)
-    payment, operation, attempt = await fetch_together(
-        connection,
+    payment, operation, attempt = await connection.fetch_together(
         payments.locked(subject.payment_id),
         payments.operation_by_id(subject.operation_id),
         of_attempt,

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from sqlalchemy import RowMapping, insert, or_, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import event_body
 from payonce.domain.ids import random_id
+from payonce.storage.connection import Connection
 from payonce.storage.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from, endpoint_view
 from payonce.storage.feed import PING
 from payonce.storage.tables import events
@@ -77,7 +77,7 @@ _COUNT = text(
 
 
 async def subscribers(
-    connection: AsyncConnection, event_type: str, *, merchant_id: str, mode: str
+    connection: Connection, event_type: str, *, merchant_id: str, mode: str
 ) -> list[Endpoint]:
     """The merchant's enabled endpoints that want events of this type, oldest first."""
     wanted = or_(endpoints.c.events.has_key("*"), endpoints.c.events.has_key(event_type))
@@ -90,7 +90,7 @@ async def subscribers(
 
 
 async def deliver_again(
-    connection: AsyncConnection,
+    connection: Connection,
     event: RowMapping,
     to: Sequence[Endpoint],
     *,
@@ -118,7 +118,7 @@ async def deliver_again(
     return list(inserted.mappings())
 
 
-async def add_ping(connection: AsyncConnection, endpoint: Endpoint, *, now: datetime) -> RowMapping:
+async def add_ping(connection: Connection, endpoint: Endpoint, *, now: datetime) -> RowMapping:
     """A `webhook_endpoint.ping` and its delivery to this endpoint only; the event's row."""
     event_id = random_id("evt")
     values = {
@@ -138,7 +138,7 @@ async def add_ping(connection: AsyncConnection, endpoint: Endpoint, *, now: date
 
 
 async def add_job(
-    connection: AsyncConnection,
+    connection: Connection,
     endpoint: Endpoint,
     *,
     kind: JobKind,
@@ -173,7 +173,7 @@ async def add_job(
     return job
 
 
-async def find_job(connection: AsyncConnection, job_id: str, *, merchant_id: str, mode: str) -> Job | None:
+async def find_job(connection: Connection, job_id: str, *, merchant_id: str, mode: str) -> Job | None:
     """The merchant's job; another merchant's is not there."""
     query = select(*_JOB_COLUMNS).where(
         jobs.c.id == job_id, jobs.c.merchant_id == merchant_id, jobs.c.mode == mode

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.ids import random_id
 from payonce.sealing import Sealed, Sealer
+from payonce.storage.connection import Connection
 from payonce.storage.tables import webhook_endpoints as endpoints
 from payonce.storage.tables import webhook_secrets as table
 
@@ -56,7 +56,7 @@ def seal_secret(
     )
 
 
-async def insert_secret(connection: AsyncConnection, secret: StoredSecret) -> None:
+async def insert_secret(connection: Connection, secret: StoredSecret) -> None:
     """A new endpoint's deliveries are signed with it."""
     values = {
         "id": secret.id,
@@ -70,7 +70,7 @@ async def insert_secret(connection: AsyncConnection, secret: StoredSecret) -> No
     await connection.execute(insert(table), values)
 
 
-async def rotate_secret(connection: AsyncConnection, secret: StoredSecret) -> bool:
+async def rotate_secret(connection: Connection, secret: StoredSecret) -> bool:
     """The secret is current; those before sign for `OVERLAP` more, at most `ACTIVE_MAX` in all.
 
     Two rotations at a time are one after the other: the endpoint's row is locked. False: it is gone.
@@ -91,7 +91,7 @@ async def rotate_secret(connection: AsyncConnection, secret: StoredSecret) -> bo
 
 
 async def active_secrets(
-    connection: AsyncConnection, endpoint_ids: Sequence[str]
+    connection: Connection, endpoint_ids: Sequence[str]
 ) -> Mapping[str, tuple[StoredSecret, ...]]:
     """What signs for each endpoint now, the current one first; none for an endpoint that is gone."""
     query = select(table).where(table.c.endpoint_id.in_(endpoint_ids), _active()).order_by(*_NEWEST_FIRST)
@@ -102,7 +102,7 @@ async def active_secrets(
 
 
 async def seal_plain_secrets(
-    connection: AsyncConnection,
+    connection: Connection,
     sealer: Sealer,
     *,
     endpoint_id: str | None = None,
@@ -127,7 +127,7 @@ async def seal_plain_secrets(
     return len(rows)
 
 
-async def seal_again(connection: AsyncConnection, sealer: Sealer, *, limit: int = SEALED_AT_ONCE) -> int:
+async def seal_again(connection: Connection, sealer: Sealer, *, limit: int = SEALED_AT_ONCE) -> int:
     """How many secrets were sealed with another key than the sealer's first; now they are sealed with that one.
 
     At most `limit` at a time: once it returns 0, no secret needs another key. Raises `CannotUnseal`.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.operations import AttemptState, Operation
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.connection import Connection
 from payonce.storage.payments import OPERATION_COLUMNS, PAYMENT_COLUMNS, operation_from, payment_from
 from payonce.storage.tables import attempts, operations, payments
 
@@ -26,7 +26,7 @@ class Due:
     sweeps: int
 
 
-async def take_due(connection: AsyncConnection, *, limit: int) -> list[Due]:
+async def take_due(connection: Connection, *, limit: int) -> list[Due]:
     """Pending operations whose time has come, at most `limit`; other sweepers do not see them for a while."""
     due = (
         select(operations.c.id)
@@ -50,7 +50,7 @@ async def take_due(connection: AsyncConnection, *, limit: int) -> list[Due]:
     return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
 
 
-async def take_back(connection: AsyncConnection, operation_id: str) -> None:
+async def take_back(connection: Connection, operation_id: str) -> None:
     """A look that could not be followed up does not count: the next one comes after the first pause."""
     await connection.execute(
         update(operations)
@@ -59,7 +59,7 @@ async def take_back(connection: AsyncConnection, operation_id: str) -> None:
     )
 
 
-async def is_released(connection: AsyncConnection, operation_id: str) -> bool:
+async def is_released(connection: Connection, operation_id: str) -> bool:
     """Whether the operation's latest attempt was given back, provably unsent."""
     latest = (
         select(attempts.c.state)
@@ -70,7 +70,7 @@ async def is_released(connection: AsyncConnection, operation_id: str) -> bool:
     return (await connection.execute(latest)).scalar_one_or_none() == AttemptState.NOT_SENT
 
 
-async def open_payments(connection: AsyncConnection, *, after: str, limit: int) -> list[Payment]:
+async def open_payments(connection: Connection, *, after: str, limit: int) -> list[Payment]:
     """Payments with something left to do, by id after `after`, at most `limit`."""
     query = (
         select(*PAYMENT_COLUMNS)
@@ -82,14 +82,14 @@ async def open_payments(connection: AsyncConnection, *, after: str, limit: int) 
 
 
 async def still_open(
-    connection: AsyncConnection, payment_ids: list[str], *, older_than: datetime
+    connection: Connection, payment_ids: list[str], *, older_than: datetime
 ) -> list[Payment]:
     """Those of the payments that have something left to do and were not touched since `older_than`."""
     found = await _payments(connection, payment_ids)
     return [payment for payment in found.values() if payment.status.open and payment.updated_at < older_than]
 
 
-async def _payments(connection: AsyncConnection, payment_ids: list[str]) -> dict[str, Payment]:
+async def _payments(connection: Connection, payment_ids: list[str]) -> dict[str, Payment]:
     if not payment_ids:
         return {}
     query = select(*PAYMENT_COLUMNS).where(payments.c.id.in_(payment_ids))

@@ -17,10 +17,10 @@ from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import RowMapping, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.endpoint_health import SUCCESS_NOTED_EVERY
 from payonce.sealing import Sealed
+from payonce.storage.connection import Connection
 from payonce.storage.deliveries import Holder, Lease, Status
 from payonce.storage.secrets import StoredSecret
 
@@ -171,7 +171,7 @@ class Standing:
 
 
 async def take_due(
-    connection: AsyncConnection,
+    connection: Connection,
     lane: Lane,
     *,
     token: str,
@@ -201,7 +201,7 @@ async def take_due(
 
 
 async def take_held(
-    connection: AsyncConnection, delivery_id: str, *, attempts: int, token: str, lease_s: float
+    connection: Connection, delivery_id: str, *, attempts: int, token: str, lease_s: float
 ) -> Lease | Standing | None:
     """The lease on a delivery that a workflow holds, if `attempts` were made and the next is due; else why not.
 
@@ -235,7 +235,7 @@ def _standing(row: RowMapping, *, expected: int) -> Standing | None:
     return standing if leased or row["next_attempt_at"] > row["now"] + EARLY else None
 
 
-async def _drop(connection: AsyncConnection, ids: Sequence[str]) -> None:
+async def _drop(connection: Connection, ids: Sequence[str]) -> None:
     if ids:
         await connection.execute(_DROP, {"ids": ids})
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from api.admission import Admission
 from api.commands import NewPayment, Post, check_current
 from api.outcomes import Result
 from payonce.domain.answers import Answer, AnswerKind, encode, payment_view
 from payonce.domain.errors import IdempotencyMismatch
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.storage.connection import Connection
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}
@@ -87,7 +86,7 @@ class FakeAdmission:
         return self._decide(post, "refund", payment_id, amount_minor, reason, metadata)
 
     async def execute_once(
-        self, post: Post, work: Callable[[AsyncConnection], Awaitable[tuple[Answer, str]]]
+        self, post: Post, work: Callable[[Connection], Awaitable[tuple[Answer, str]]]
     ) -> Result:
         assert self.real is not None
         return await self.real.execute_once(post, work)

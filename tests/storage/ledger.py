@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.ids import IdFactory, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import attempts, idempotency, payments
+from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.endpoints import Endpoint, insert_endpoint
 from payonce.storage.idempotency import Key
@@ -47,7 +47,7 @@ class FlakyDatabase(Database):
     ends: list[str]
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         end = self.ends.pop(0) if self.ends else ""
         async with super().transaction() as connection:
             yield connection
@@ -228,7 +228,7 @@ def _reserved(payment: Payment, of: Operation) -> Payment:
     return payment
 
 
-async def _claim(connection: AsyncConnection, of: Operation, state: AttemptState) -> None:
+async def _claim(connection: Connection, of: Operation, state: AttemptState) -> None:
     await attempts.insert_claim(
         connection,
         of,

@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from activities.messages import Progress
 from api.outcomes import Result, Unavailable
@@ -13,6 +12,7 @@ from payonce.domain.answers import Answer, AnswerKind
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import FailureCode, Reversed
 from payonce.domain.payment import PaymentStatus
+from payonce.storage.connection import Connection
 from tests.storage.admitting import (
     FailsSecondHandOver,
     Shop,
@@ -71,7 +71,7 @@ async def test_a_lost_hand_over_leaves_what_is_on_the_wire_alone(ledger: Ledger)
 
 
 async def test_what_only_writes_is_not_answered_when_its_commit_was_lost(ledger: Ledger) -> None:
-    async def work(connection: AsyncConnection) -> tuple[Answer, str]:
+    async def work(connection: Connection) -> tuple[Answer, str]:
         return Answer(AnswerKind.ENDPOINT, b'{"id":"we_1"}'), "/v1/webhook_endpoints/we_1"
 
     async with ledger.flaky("lost commit") as database:

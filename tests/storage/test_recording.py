@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from psycopg import IntegrityError
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import AnswerKind
@@ -150,7 +151,7 @@ async def test_an_unknown_commit_is_recorded_once(ledger: Ledger, ends: list[str
 async def test_the_connection_lost_at_commit_leaves_the_commit_unknown(ledger: Ledger) -> None:
     async def lose_the_connection() -> None:
         async with ledger.database.transaction() as connection:
-            pid = (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+            pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
             await ledger.rows("SELECT pg_terminate_backend(:pid)", pid=pid)
 
     with pytest.raises(CommitUnknown):
@@ -170,7 +171,7 @@ async def test_what_fails_after_the_commit_does_not_say_that_nothing_holds(
 
     async def commit() -> None:
         async with ledger.database.transaction() as connection:
-            await connection.exec_driver_sql("CREATE TABLE there ()")
+            await connection.execute(text("CREATE TABLE there ()"))
             monkeypatch.setattr(AsyncConnection, "close", close_too_late)
 
     with pytest.raises((CommitUnknown, StorageUnavailable)) as failed:
@@ -193,8 +194,8 @@ async def test_whoever_changes_a_payment_waits_for_whoever_holds_it(ledger: Ledg
         await ledger.waits_for_a_lock(recording)
         held = locked.amount_refund_pending_minor + 600
         changed = {**{"id": paid.id}, "held": held}
-        await connection.exec_driver_sql(
-            "UPDATE payments SET amount_refund_pending_minor = %(held)s WHERE id = %(id)s", changed
+        await connection.execute(
+            text("UPDATE payments SET amount_refund_pending_minor = :held WHERE id = :id"), changed
         )
     await recording
     after = await ledger.payment(paid.id)

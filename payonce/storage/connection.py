@@ -1,0 +1,132 @@
+"""One transaction: what it writes goes out with its next read, or with the COMMIT.
+
+So a transaction that reads once and then writes takes two round trips. Statements of the fast path are compiled
+(`payonce.storage.statements`) and go over the wire; all others are SQLAlchemy's, on the same connection.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast, overload
+
+import psycopg
+from psycopg.pq.abc import PGresult
+from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payonce.storage.statements import Query, Row, Statement, changing, inserting, key_values
+from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, Wire, check
+
+WAITING_MAX = 100  # writes that wait to be sent
+
+T = TypeVar("T")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+
+
+class Connection:
+    """A connection of the pool for one transaction, which begins with the first statement."""
+
+    def __init__(self, sqlalchemy: AsyncConnection) -> None:
+        self._sqlalchemy = sqlalchemy
+        self._wire = _wire(sqlalchemy)
+        self._waiting: list[Command] = [BEGIN]
+        self.in_doubt = False  # whether COMMIT was sent, and not refused: then the transaction may hold
+
+    async def fetch(self, query: Query[T]) -> T:
+        """What the query finds."""
+        (found,) = await self._fetch((query,))
+        return cast("T", found)
+
+    @overload
+    async def fetch_together(self, first: Query[T], second: Query[T2], /) -> tuple[T, T2]: ...
+
+    @overload
+    async def fetch_together(
+        self, first: Query[T], second: Query[T2], third: Query[T3], /
+    ) -> tuple[T, T2, T3]: ...
+
+    @overload
+    async def fetch_together(
+        self, first: Query[T], second: Query[T2], third: Query[T3], fourth: Query[T4], /
+    ) -> tuple[T, T2, T3, T4]: ...
+
+    async def fetch_together(self, *queries: Query[Any]) -> tuple[Any, ...]:
+        """What each query finds, in one round trip: one after another, each sees what was committed when it began."""
+        return tuple(await self._fetch(queries))
+
+    async def write(self, statement: Statement, values: Row) -> None:
+        """The statement will have run, in its order, when anything is read next or the transaction has ended.
+
+        So its error is raised there.
+        """
+        self._waiting.append(statement.command(values))
+        if len(self._waiting) > WAITING_MAX:
+            await self._send()
+
+    async def insert(self, table: Table, row: Row) -> None:
+        """As `write`: the row is in the table."""
+        await self.write(inserting(table, tuple(row)), row)
+
+    async def update(self, table: Table, changes: Row, *, where: Row) -> None:
+        """As `write`: the row with this key has these values. Nothing is sent when there are none."""
+        if changes:
+            statement = changing(table, tuple(changes), tuple(where))
+            await self.write(statement, {**changes, **key_values(where)})
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """The result of a statement that SQLAlchemy compiles, after all that was written before it."""
+        await self._send()
+        return await self._sqlalchemy.execute(statement, parameters)
+
+    async def commit(self) -> None:
+        """What was written holds. Where this raises, nothing does, unless the connection is then `in_doubt`."""
+        if self._waiting == [BEGIN]:
+            return
+        commands, self._waiting = [*self._waiting, COMMIT], []
+        self.in_doubt = True
+        *written, committed = await self._wire.exchange(commands)
+        self.in_doubt = False  # what Postgres answered, it did
+        check(written)
+        check([committed])
+        if committed.command_status != b"COMMIT":  # of a transaction in which something failed before
+            raise psycopg.errors.InFailedSqlTransaction("rolled back instead")
+        self.in_doubt = True
+
+    async def rollback(self) -> None:
+        """Nothing holds of what is not committed. Raises nothing; a connection that cannot is not `idle`."""
+        self._waiting = []
+        if not self.idle:
+            with suppress(psycopg.Error, OSError):
+                await self._wire.exchange([ROLLBACK])
+
+    @property
+    def idle(self) -> bool:
+        """Whether the connection may serve another transaction."""
+        return self._wire.idle
+
+    async def _fetch(self, queries: Sequence[Query[Any]]) -> list[Any]:
+        commands = [query.statement.command(query.values) for query in queries]
+        results = (await self._send(*commands))[-len(commands) :]
+        rows = [self._wire.rows(command, result) for command, result in zip(commands, results, strict=True)]
+        return [query.meaning(found) for query, found in zip(queries, rows, strict=True)]
+
+    async def _send(self, *commands: Command) -> list[PGresult]:
+        """The answers to all that waited and to these. Raises the first error."""
+        sent, self._waiting = [*self._waiting, *commands], []
+        results = await self._wire.exchange(sent) if sent else []
+        check(results)
+        return results
+
+
+def _wire(sqlalchemy: AsyncConnection) -> Wire:
+    """What is known of the driver's connection, for as long as it lives."""
+    assert sqlalchemy.sync_connection is not None
+    known = sqlalchemy.sync_connection.info
+    wire: Wire | None = known.get(Wire)
+    if wire is None:
+        driver = sqlalchemy.sync_connection.connection.driver_connection
+        known[Wire] = wire = Wire(cast("psycopg.AsyncConnection[Any]", driver))
+    return wire

@@ -1,0 +1,232 @@
+"""A transaction's way to Postgres: how often it waits, and what holds when something fails on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import IntegrityError
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.exc import DBAPIError
+
+from payonce.storage.connection import WAITING_MAX, Connection
+from payonce.storage.database import Database, StorageUnavailable
+from payonce.storage.statements import Query, Statement, single
+from payonce.storage.tables import api_keys, merchants
+from tests.storage.ledger import Ledger
+from tests.support.eventually import eventually
+
+_NAME = Statement(select(merchants.c.name).where(merchants.c.id == bindparam("id")))
+_RENAME = Statement(text("UPDATE merchants SET name = :name WHERE id = :id"))
+_FAIL = Statement(text("SELECT 1 / CAST(:divisor AS integer) AS quotient"))
+_LOCK_WAIT = Statement(text("SELECT set_config('lock_timeout', :wait, true)"))
+_ECHO = Statement(text("SELECT CAST(:said AS text) AS said"))
+_SLEEP = Statement(text("SELECT CAST(pg_sleep(CAST(:seconds AS float)) AS text)"))
+_PREPARED = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%payonce_marker%'")
+_MARKED = Statement(text("SELECT CAST(:value AS text) AS payonce_marker"))
+
+
+def _name(merchant_id: str) -> Query[str | None]:
+    return single(_NAME, {"id": merchant_id}, lambda row: str(row["name"]))
+
+
+def _rows(statement: Statement, **values: Any) -> Query[list[dict[str, Any]]]:
+    return Query(statement, values, lambda rows: [dict(row) for row in rows])
+
+
+@dataclass
+class Traffic:
+    """Statements that were executed, and how often we waited for Postgres before sending more."""
+
+    executed: int = 0
+    round_trips: int = 0
+
+
+@asynccontextmanager
+async def _traced(database: Database, path: Path) -> AsyncIterator[tuple[Connection, Traffic]]:
+    """A transaction, and after the block what libpq exchanged with Postgres for all of it."""
+    traffic = Traffic()
+    with path.open("w+") as trace:
+        async with database.transaction() as connection:
+            pooled = connection._sqlalchemy.sync_connection
+            assert pooled is not None
+            driver = pooled.connection.driver_connection
+            assert driver is not None
+            driver.pgconn.trace(trace.fileno())
+            yield connection, traffic
+        driver.pgconn.untrace()
+        trace.seek(0)
+        parts = [line.rstrip("\n").split("\t") for line in trace]
+    messages = [part for part in parts if len(part) > 3]  # the others go on with a statement's text
+    directions = [message[1] for message in messages]
+    traffic.executed = sum(message[1] == "F" and message[3] == "Execute" for message in messages)
+    traffic.round_trips = sum(here == "F" and after == "B" for here, after in pairwise(directions))
+
+
+async def test_a_transaction_that_reads_once_and_writes_takes_two_round_trips(
+    shared_ledger: Ledger, tmp_path: Path
+) -> None:
+    id_ = shared_ledger.merchant_id
+    async with _traced(shared_ledger.database, tmp_path / "trace") as (connection, traffic):
+        found = await connection.fetch_together(_name(id_), _name("mer_none"), _name(id_))
+        await connection.write(_RENAME, {"id": id_, "name": "first"})
+        await connection.update(merchants, {"name": found[0]}, where={"id": id_})
+    assert found[0] == found[2] is not None
+    assert found[1] is None
+    assert traffic == Traffic(executed=7, round_trips=2)  # with BEGIN and COMMIT
+
+
+async def test_a_transaction_that_does_nothing_sends_nothing(shared_ledger: Ledger, tmp_path: Path) -> None:
+    async with _traced(shared_ledger.database, tmp_path / "trace") as (connection, traffic):
+        await connection.update(merchants, {}, where={"id": "mer_none"})
+    assert traffic == Traffic(0, 0)
+
+
+async def test_what_is_read_sees_what_was_written_before(ledger: Ledger) -> None:
+    row = {"id": "mer_a", "name": "a", "created_at": datetime.now(UTC)}
+    async with ledger.database.transaction() as connection:
+        await connection.insert(merchants, row)
+        await connection.update(merchants, {"id": "mer_b"}, where={"id": "mer_a"})
+        assert await connection.fetch(_name("mer_b")) == "a"
+        await connection.update(merchants, {"name": "b"}, where={"id": "mer_b"})
+        seen = await connection.execute(select(merchants.c.name).where(merchants.c.id == "mer_b"))
+        assert seen.scalar_one() == "b"
+
+
+async def test_more_than_may_wait_is_sent(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    async with ledger.database.transaction() as connection:
+        for number in range(WAITING_MAX + 5):
+            await connection.insert(merchants, {"id": f"mer_{number}", "name": "n", "created_at": now})
+            assert len(connection._waiting) <= WAITING_MAX
+    assert await ledger.count("merchants") == WAITING_MAX + 6
+
+
+async def test_the_first_error_is_raised_and_nothing_of_the_transaction_holds(shared_ledger: Ledger) -> None:
+    """Also where COMMIT went out with it: Postgres did not execute that, so nothing is unknown."""
+    row = {"id": "mer_c", "name": "c", "created_at": datetime.now(UTC)}
+
+    async def insert_twice() -> None:
+        async with shared_ledger.database.transaction() as connection:
+            await connection.insert(merchants, row)
+            await connection.insert(merchants, row)
+            await connection.insert(api_keys, {"id": "key_1"})
+
+    with pytest.raises(IntegrityError, match="merchants_pkey"):
+        await insert_twice()
+    async with shared_ledger.database.transaction() as connection:
+        assert await connection.fetch(_name("mer_c")) is None
+
+
+async def test_a_write_that_waits_too_long_for_a_lock_leaves_nothing_unknown(ledger: Ledger) -> None:
+    id_ = ledger.merchant_id
+
+    async def write_too_late() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.write(_LOCK_WAIT, {"wait": "50ms"})
+            await connection.write(_RENAME, {"id": id_, "name": "late"})
+
+    async with ledger.database.transaction() as holding:
+        await holding.write(_RENAME, {"id": id_, "name": "held"})
+        assert await holding.fetch(_name(id_)) == "held"
+        with pytest.raises(StorageUnavailable, match="LockNotAvailable"):
+            await write_too_late()
+    async with ledger.database.transaction() as connection:
+        assert await connection.fetch(_name(id_)) == "held"
+
+
+async def test_a_transaction_in_which_something_failed_does_not_count_as_committed(ledger: Ledger) -> None:
+    """Postgres answers COMMIT with success then, and rolls back."""
+
+    async def fail_and_go_on() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.write(_RENAME, {"id": ledger.merchant_id, "name": "lost"})
+            with pytest.raises(DBAPIError):
+                await connection.execute(text("SELECT 1 / 0"))
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        await fail_and_go_on()
+    async with ledger.database.transaction() as connection:
+        assert await connection.fetch(_name(ledger.merchant_id)) != "lost"
+
+
+async def test_a_connection_serves_again_after_an_error(ledger: Ledger) -> None:
+    """Of the same pool of one connection, and with what was prepared on it."""
+    database = Database(ledger.url, pool_size=1)
+    try:
+        pids = []
+        for divisor in (1, 0, 1):
+            async with database.transaction() as connection:
+                found = await connection.execute(text("SELECT pg_backend_pid()"))
+                pids.append(found.scalar_one())
+                if divisor == 0:
+                    with pytest.raises(psycopg.errors.DivisionByZero):
+                        await connection.fetch(_rows(_FAIL, divisor=divisor))
+                    await connection.rollback()
+                else:
+                    assert await connection.fetch(_rows(_FAIL, divisor=divisor)) == [{"quotient": 1}]
+    finally:
+        await database.close()
+    assert len(set(pids)) == 1
+
+
+async def test_a_statement_is_prepared_once_however_often_it_runs(ledger: Ledger) -> None:
+    database = Database(ledger.url, pool_size=1)
+    try:
+        for _ in range(2):
+            async with database.transaction() as connection:
+                found = await connection.fetch_together(
+                    _rows(_MARKED, value="a"), _rows(_MARKED, value="b"), _rows(_MARKED, value=None)
+                )
+                assert [rows[0]["payonce_marker"] for rows in found] == ["a", "b", None]
+        async with database.transaction() as connection:
+            assert (await connection.execute(_PREPARED)).scalar_one() == 1
+    finally:
+        await database.close()
+
+
+async def test_a_statement_that_cannot_be_prepared_says_so_each_time(ledger: Ledger) -> None:
+    broken = Statement(text("SELECT nothing FROM nowhere WHERE id = :id"))
+    for _ in range(2):
+        async with ledger.database.transaction() as connection:
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                await connection.fetch(_rows(broken, id="x"))
+            await connection.rollback()
+
+
+async def test_answers_larger_than_every_buffer_arrive_while_more_is_sent(ledger: Ledger) -> None:
+    said = "x" * 6_000_000
+    async with ledger.database.transaction() as connection:
+        found = await connection.fetch_together(*(_rows(_ECHO, said=said) for _ in range(4)))
+    assert [len(rows[0]["said"]) for rows in found] == [len(said)] * 4
+
+
+async def _asleep(ledger: Ledger) -> bool:
+    """Whether a connection is executing `_SLEEP`."""
+    found = await ledger.rows(
+        "SELECT count(*) AS n FROM pg_stat_activity"
+        " WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid != pg_backend_pid()"
+    )
+    return bool(found[0].n)
+
+
+async def test_who_is_cancelled_leaves_no_statement_running(ledger: Ledger) -> None:
+    async def sleep() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.write(_RENAME, {"id": ledger.merchant_id, "name": "asleep"})
+            await connection.fetch(_rows(_SLEEP, seconds=3.0))
+
+    task = asyncio.create_task(sleep())
+    await eventually(lambda: _asleep(ledger))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not await _asleep(ledger)
+    async with ledger.database.transaction() as connection:
+        assert await connection.fetch(_name(ledger.merchant_id)) != "asleep"
