@@ -6,7 +6,7 @@ lost hint costs the wait until the next look at the row, nothing else.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from redis.asyncio import Redis
@@ -17,7 +17,8 @@ from payonce.domain.answers import Answer
 from payonce.logging import get_logger
 
 CHANNEL_OUTCOMES = "payonce:outcomes"
-CHANNEL_EVENTS = "payonce:events"
+CHANNEL_EVENTS = "payonce:events"  # that nobody is to be sent
+CHANNEL_DELIVERIES = "payonce:deliveries"
 _PUBLISH_TIMEOUT_S = 0.25
 _RECONNECT_S = 1.0
 _PENDING_PUBLISHES_MAX = 1_000
@@ -62,32 +63,52 @@ class WakeUps:
             if not self._waiting[operation_id]:
                 del self._waiting[operation_id]
 
-    def wake(self, operation_id: str, *, answer: Answer | None = None, events: bool = False) -> None:
-        """Wakes the waiters of the operation everywhere, and the relay when there are events to deliver.
+    def wake(
+        self,
+        operation_id: str,
+        *,
+        answer: Answer | None = None,
+        events: bool = False,
+        deliveries: bool = False,
+    ) -> None:
+        """Wakes the waiters of the operation everywhere, who follows events, and the relay for deliveries.
 
         `answer` is the one that the caller has just committed: waiters of this process need not read it again.
         """
         here = self._wake_here(operation_id, answer)
         if not here:
             self._publish(CHANNEL_OUTCOMES, operation_id)
-        if events:
+        if deliveries:
+            self._publish(CHANNEL_DELIVERIES, "")
+        elif events:
             self._publish(CHANNEL_EVENTS, "")
 
     def wake_relay(self) -> None:
         """The relay looks for deliveries; nobody waits for an operation."""
-        self._publish(CHANNEL_EVENTS, "")
+        self._publish(CHANNEL_DELIVERIES, "")
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Wake-ups from other processes arrive while the block runs."""
-        async with self._subscribed(CHANNEL_OUTCOMES, self._wake_here):
+        async with self._subscribed((CHANNEL_OUTCOMES,), self._wake_here):
             yield
 
     @asynccontextmanager
     async def hearing_events(self) -> AsyncIterator[asyncio.Event]:
         """Set whenever some process recorded events, while the block runs; clear it before looking."""
+        async with self._hearing(CHANNEL_EVENTS, CHANNEL_DELIVERIES) as heard:
+            yield heard
+
+    @asynccontextmanager
+    async def hearing_deliveries(self) -> AsyncIterator[asyncio.Event]:
+        """The same, for events that somebody is to be sent."""
+        async with self._hearing(CHANNEL_DELIVERIES) as heard:
+            yield heard
+
+    @asynccontextmanager
+    async def _hearing(self, *channels: str) -> AsyncIterator[asyncio.Event]:
         heard = asyncio.Event()
-        async with self._subscribed(CHANNEL_EVENTS, lambda _message: heard.set()):
+        async with self._subscribed(channels, lambda _message: heard.set()):
             yield heard
 
     def _wake_here(self, operation_id: str, answer: Answer | None = None) -> bool:
@@ -113,9 +134,11 @@ class WakeUps:
             log.debug("wake_up_lost", error=type(error).__name__)
 
     @asynccontextmanager
-    async def _subscribed(self, name: str, hear: Callable[[str], object]) -> AsyncIterator[None]:
+    async def _subscribed(
+        self, channels: Sequence[str], hear: Callable[[str], object]
+    ) -> AsyncIterator[None]:
         """One subscription while the block runs, renewed when Redis comes back."""
-        task = asyncio.create_task(self._listen(name, hear))
+        task = asyncio.create_task(self._listen(channels, hear))
         try:
             yield
         finally:
@@ -123,19 +146,19 @@ class WakeUps:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def _listen(self, name: str, hear: Callable[[str], object]) -> None:
+    async def _listen(self, channels: Sequence[str], hear: Callable[[str], object]) -> None:
         while True:
             try:
-                async with self._redis.pubsub() as channel:
-                    await channel.subscribe(name)
+                async with self._redis.pubsub() as subscription:
+                    await subscription.subscribe(*channels)
                     while True:
-                        if (message := await _next(channel)) is not None:
+                        if (message := await _next(subscription)) is not None:
                             hear(message)
             except (RedisError, OSError, TimeoutError) as error:
                 log.debug("wake_ups_interrupted", error=type(error).__name__)
                 await asyncio.sleep(_RECONNECT_S)
 
 
-async def _next(channel: PubSub) -> str | None:
-    message = await channel.get_message(ignore_subscribe_messages=True, timeout=5.0)
+async def _next(subscription: PubSub) -> str | None:
+    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5.0)
     return None if message is None else str(message["data"], "utf-8")

@@ -47,7 +47,7 @@ async def run_relay(runtime: Runtime, stop: asyncio.Event) -> None:
     secrets = SigningSecrets(runtime.sealer)
     sender = Sender(allow_loopback=runtime.settings.allow_loopback_webhooks, secrets=secrets)
     async with (
-        runtime.wakeups.hearing_events() as heard,
+        runtime.wakeups.hearing_deliveries() as heard,
         handing_over(runtime, sender, stop) as hand_over,
     ):
         await Relay(runtime.database, sender, hand_over=hand_over).run(stop, heard=heard)
@@ -75,7 +75,7 @@ class Relay:
         self._look = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, *, heard: asyncio.Event) -> None:
-        """Returns after `stop`, with nothing under way. `heard` is set by whoever recorded an event."""
+        """Returns after `stop`, with nothing under way. `heard` is set by whoever recorded a delivery."""
         self._look = heard
         stopping = asyncio.create_task(self._look_when(stop))
         try:

@@ -6,6 +6,7 @@ So a transaction that reads once and then writes takes two round trips. Statemen
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast, overload
 
 import psycopg
@@ -24,13 +25,20 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 
 
+@dataclass(slots=True)
+class Written:
+    """How many rows a statement wrote; none until it has run."""
+
+    rows: int = 0
+
+
 class Connection:
     """A connection of the pool for one transaction, which begins with the first statement."""
 
     def __init__(self, sqlalchemy: AsyncConnection) -> None:
         self._sqlalchemy = sqlalchemy
         self._wire = _wire(sqlalchemy)
-        self._waiting: list[Command] = [BEGIN]
+        self._waiting = [(BEGIN, Written())]
         self.in_doubt = False  # whether COMMIT was sent, and not refused: then the transaction may hold
 
     async def fetch(self, query: Query[T]) -> T:
@@ -55,14 +63,16 @@ class Connection:
         """What each query finds, in one round trip: one after another, each sees what was committed when it began."""
         return tuple(await self._fetch(queries))
 
-    async def write(self, statement: Statement, values: Row) -> None:
+    async def write(self, statement: Statement, values: Row) -> Written:
         """The statement will have run, in its order, when anything is read next or the transaction has ended.
 
-        So its error is raised there.
+        So its error is raised there, and how many rows it wrote is known from then on.
         """
-        self._waiting.append(statement.command(values))
+        written = Written()
+        self._waiting.append((statement.command(values), written))
         if len(self._waiting) > WAITING_MAX:
             await self._send()
+        return written
 
     async def insert(self, table: Table, row: Row) -> None:
         """As `write`: the row is in the table."""
@@ -83,15 +93,14 @@ class Connection:
 
     async def commit(self) -> None:
         """What was written holds. Where this raises, nothing does, unless the connection is then `in_doubt`."""
-        if self._waiting == [BEGIN]:
+        if self._untouched:
             return
-        commands, self._waiting = [*self._waiting, COMMIT], []
         self.in_doubt = True
-        *written, committed = await self._wire.exchange(commands)
+        results, answers = await self._exchange(COMMIT)
         self.in_doubt = False  # what Postgres answered, it did
-        check(written)
-        check([committed])
-        if committed.command_status != b"COMMIT":  # of a transaction in which something failed before
+        check(results)
+        check(answers)
+        if answers[0].command_status != b"COMMIT":  # of a transaction in which something failed before
             raise psycopg.errors.InFailedSqlTransaction("rolled back instead")
         self.in_doubt = True
 
@@ -107,18 +116,33 @@ class Connection:
         """Whether the connection may serve another transaction."""
         return self._wire.idle
 
+    @property
+    def _untouched(self) -> bool:
+        return [command for command, _ in self._waiting] == [BEGIN]
+
     async def _fetch(self, queries: Sequence[Query[Any]]) -> list[Any]:
         commands = [query.statement.command(query.values) for query in queries]
-        results = (await self._send(*commands))[-len(commands) :]
+        results = await self._send(*commands)
         rows = [self._wire.rows(command, result) for command, result in zip(commands, results, strict=True)]
         return [query.meaning(found) for query, found in zip(queries, rows, strict=True)]
 
     async def _send(self, *commands: Command) -> list[PGresult]:
-        """The answers to all that waited and to these. Raises the first error."""
-        sent, self._waiting = [*self._waiting, *commands], []
-        results = await self._wire.exchange(sent) if sent else []
+        """What waited has run, and these have. Raises the first error."""
+        if not self._waiting and not commands:
+            return []
+        results, answers = await self._exchange(*commands)
         check(results)
-        return results
+        check(answers)
+        return answers
+
+    async def _exchange(self, *commands: Command) -> tuple[list[PGresult], list[PGresult]]:
+        """The answers to what waited, and to these commands."""
+        waited, self._waiting = self._waiting, []
+        answers = await self._wire.exchange([*(command for command, _ in waited), *commands])
+        results, answers = answers[: len(waited)], answers[len(waited) :]
+        for (_, written), result in zip(waited, results, strict=True):
+            written.rows = result.command_tuples or 0
+        return results, answers
 
 
 def _wire(sqlalchemy: AsyncConnection) -> Wire:

@@ -9,7 +9,7 @@ from payonce.domain.answers import event_body
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
-from payonce.storage.connection import Connection
+from payonce.storage.connection import Connection, Written
 from payonce.storage.statements import Statement
 
 # The events, and one delivery of each for every enabled endpoint of the merchant that wants its type, as of this
@@ -40,13 +40,16 @@ _ADD_EVENTS = Statement(
 
 async def add_events(
     connection: Connection, payment: Payment, drafts: Sequence[Draft], *, ids: IdFactory, now: datetime
-) -> None:
-    """The events and one delivery for each subscribed endpoint are there when the transaction commits."""
+) -> Written:
+    """The events and one delivery for each subscribed endpoint are there when the transaction commits.
+
+    As rows it counts the deliveries.
+    """
     if not drafts:
-        return
+        return Written()
     event_ids = [ids.event(payment_id=payment.id, sequence=draft.sequence) for draft in drafts]
     drafted = zip(event_ids, drafts, strict=True)
-    await connection.write(
+    return await connection.write(
         _ADD_EVENTS,
         {
             "merchant_id": payment.merchant_id,

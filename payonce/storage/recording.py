@@ -5,7 +5,7 @@ writes the fact, the state, the events, their deliveries and the merchant's answ
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
 from payonce.storage import attempts, idempotency, outbox, payments
-from payonce.storage.connection import Connection
+from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
 
@@ -42,6 +42,15 @@ class Rows:
     payment: Payment
     operation: Operation
     attempt: Attempt | None  # the one that the fact is about, or the latest
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one transaction wrote."""
+
+    settled: Settlement
+    decided: bool  # the operation has its outcome since then
+    deliveries: Sequence[Written]
 
 
 Decision = Callable[[Rows, datetime], Settlement]
@@ -140,25 +149,33 @@ class Recorder:
     async def _persist(
         self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
     ) -> Settlement:
-        decided = False
-
-        async def once() -> Settlement:
-            nonlocal decided
+        async def once() -> Recorded:
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
-                decided = rows.operation.status is OperationStatus.PENDING
-                return await self._apply(connection, rows, decide, reversible=reversible)
+                settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
+            was_pending = rows.operation.status is OperationStatus.PENDING
+            decided = was_pending and settled.operation.status is not OperationStatus.PENDING
+            return Recorded(settled, decided, deliveries)
 
-        settled = await _until_stored(once, subject)
-        self._wakeups.wake(subject.operation_id, answer=settled.answer, events=bool(settled.events))
+        recorded = await _until_stored(once, subject)
+        self._wake(subject, recorded)
+        _observe(recorded)
+        return recorded.settled
+
+    def _wake(self, subject: Subject, recorded: Recorded) -> None:
+        settled = recorded.settled
+        self._wakeups.wake(
+            subject.operation_id,
+            answer=settled.answer,
+            events=bool(settled.events),
+            deliveries=any(written.rows for written in recorded.deliveries),
+        )
         if settled.abandoned is not None:
             self._wakeups.wake(settled.abandoned)
-        _observe(settled, decided=decided and settled.operation.status is not OperationStatus.PENDING)
-        return settled
 
     async def _apply(
         self, connection: Connection, rows: Rows, decide: Decision, *, reversible: bool
-    ) -> Settlement:
+    ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
         if settled.late:
@@ -166,16 +183,19 @@ class Recorder:
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
-        await self._write(connection, rows, settled, now=now)
-        return settled
+        return settled, [await self._write(connection, rows, settled, now=now)]
 
-    async def _write(self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime) -> None:
-        """The state, the fact, the events with their deliveries, and the answer."""
+    async def _write(
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
+    ) -> Written:
+        """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
-        await outbox.add_events(connection, settled.payment, settled.events, ids=self._ids, now=now)
+        deliveries = await outbox.add_events(
+            connection, settled.payment, settled.events, ids=self._ids, now=now
+        )
         if settled.answer is not None:
             await idempotency.store_answer(
                 connection,
@@ -185,18 +205,21 @@ class Recorder:
                 answer=settled.answer,
                 now=now,
             )
+        return deliveries
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
-    ) -> Settlement:
+    ) -> tuple[Settlement, Sequence[Written]]:
         """The void that abandoned the payment succeeded, in the transaction that records the reversal."""
         void = await payments.find_operation(connection, void_id)
         if void is None:
             raise NotFound(void_id)
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
-        await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
-        await self._write(connection, Rows(rows.payment, void, None), voided, now=now)
-        return replace(settled, payment=voided.payment, events=voided.events)
+        deliveries = [
+            await self._write(connection, rows, replace(settled, payment=rows.payment), now=now),
+            await self._write(connection, Rows(rows.payment, void, None), voided, now=now),
+        ]
+        return replace(settled, payment=voided.payment, events=voided.events), deliveries
 
     async def _with_other_review(self, connection: Connection, rows: Rows, settled: Settlement) -> Settlement:
         """A review that ends gives way to that of another operation which an operator must still decide."""
@@ -254,7 +277,7 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     return Rows(payment, operation, attempt)
 
 
-async def _until_stored(once: Callable[[], Awaitable[Settlement]], subject: Subject) -> Settlement:
+async def _until_stored(once: Callable[[], Awaitable[Recorded]], subject: Subject) -> Recorded:
     """An error at COMMIT is itself unknown: reading and recording again is the answer to both kinds."""
     for delay_s in _RETRY_DELAYS_S:
         try:
@@ -265,8 +288,9 @@ async def _until_stored(once: Callable[[], Awaitable[Settlement]], subject: Subj
     return await once()
 
 
-def _observe(settled: Settlement, *, decided: bool) -> None:
-    """Counts and logs what was recorded; `decided`: the operation has its outcome since then."""
+def _observe(recorded: Recorded) -> None:
+    """Counts and logs what was recorded."""
+    settled = recorded.settled
     payment, operation = settled.payment, settled.operation
     for event in settled.events:
         log.info(event.type.replace(".", "_"), payment_id=payment.id, sequence=event.sequence)
@@ -276,5 +300,5 @@ def _observe(settled: Settlement, *, decided: bool) -> None:
         if event.type == "payment.needs_review":
             REVIEWS.labels(operation.kind).inc()
             log.error("needs_review", payment_id=payment.id, operation_id=operation.id)
-    if decided:
+    if recorded.decided:
         OUTCOMES.labels(operation.kind, operation.status, payment.connector).inc()

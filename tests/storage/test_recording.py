@@ -24,7 +24,9 @@ from payonce.domain.outcomes import (
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import payments
 from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
+from tests.support.eventually import eventually
 from tests.unit.rows import approval
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
@@ -146,6 +148,28 @@ async def test_an_unknown_commit_is_recorded_once(ledger: Ledger, ends: list[str
     assert await ledger.events(paid.id) == [(1, "payment.authorized")]
     assert await ledger.count("webhook_deliveries") == 1
     assert (await ledger.stored_key(authorization)).answer(datetime.now(UTC)) is not None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [(["*"], CHANNEL_DELIVERIES), (["payment.captured"], CHANNEL_EVENTS), ([], CHANNEL_EVENTS)],
+    ids=str,
+)
+async def test_the_relay_is_told_only_of_what_an_endpoint_is_to_be_sent(
+    ledger: Ledger, wanted: list[str], told: str
+) -> None:
+    if wanted:
+        await ledger.add_endpoint(*wanted)
+    paid = await ledger.add_payment()
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    await recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
+    await eventually(lambda: _published(ledger, told))
+    assert {channel for channel, _ in ledger.redis.published} - {CHANNEL_OUTCOMES} == {told}
+
+
+async def _published(ledger: Ledger, channel: str) -> bool:
+    return channel in [name for name, _ in ledger.redis.published]
 
 
 async def test_the_connection_lost_at_commit_leaves_the_commit_unknown(ledger: Ledger) -> None:

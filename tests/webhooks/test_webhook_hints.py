@@ -1,7 +1,7 @@
 """Hints from whoever recorded an event to the relay, through a real Valkey."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from pydantic import SecretStr
@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 from devstack.stack import DevStack
 from payonce.runtime import open_runtime
 from payonce.settings import Settings
-from payonce.wakeups import WakeUps
+from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, WakeUps
+from tests.support.eventually import eventually
 from tests.webhooks.receiver import receiving
 from tests.webhooks.shop import SEALING_KEYS, Shop
 from workers import relay as relay_module
@@ -48,12 +49,34 @@ async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str
     redis = Redis.from_url(valkey_url)
     wakeups = WakeUps(redis)
     try:
-        async with wakeups.hearing_events() as heard, asyncio.timeout(20):
+        async with wakeups.hearing_deliveries() as heard, asyncio.timeout(20):
             while not heard.is_set():
                 wakeups.wake_relay()
                 await asyncio.sleep(0.05)
     finally:
         await redis.aclose()
+
+
+async def test_the_relay_does_not_listen_for_events_that_nobody_is_sent(valkey_url: str) -> None:
+    """Who follows events hears of all."""
+    redis = Redis.from_url(valkey_url)
+    wakeups = WakeUps(redis)
+
+    async def listeners() -> list[int]:
+        counted = await redis.pubsub_numsub(CHANNEL_DELIVERIES, CHANNEL_EVENTS)
+        return [number for _, number in counted]
+
+    try:
+        async with wakeups.hearing_deliveries():
+            await eventually(lambda: _are(listeners, [1, 0]))
+            async with wakeups.hearing_events():
+                await eventually(lambda: _are(listeners, [2, 1]))
+    finally:
+        await redis.aclose()
+
+
+async def _are(listeners: Callable[[], Awaitable[list[int]]], expected: list[int]) -> bool:
+    return await listeners() == expected
 
 
 async def test_events_are_delivered_while_redis_is_away(shop: Shop, mortal_valkey: DevStack) -> None:
@@ -86,5 +109,5 @@ async def _hinting_until(wakeups: WakeUps, check: Callable[[], bool]) -> None:
     """Hints again and again until the check holds: a subscription takes a moment, and hints may be lost."""
     async with asyncio.timeout(20):
         while not check():
-            wakeups.wake("op_1", events=True)
+            wakeups.wake("op_1", events=True, deliveries=True)
             await asyncio.sleep(0.05)
