@@ -12,10 +12,10 @@ from typing import Any, TypeVar, cast, overload
 import psycopg
 from psycopg.pq.abc import PGresult
 from sqlalchemy import CursorResult, Executable, Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payonce.storage.pool import Pooled
 from payonce.storage.statements import Query, Row, Statement, changing, inserting, key_values
-from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, Wire, check
+from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, check
 
 WAITING_MAX = 100  # writes that wait to be sent
 
@@ -35,9 +35,8 @@ class Written:
 class Connection:
     """A connection of the pool for one transaction, which begins with the first statement."""
 
-    def __init__(self, sqlalchemy: AsyncConnection) -> None:
-        self._sqlalchemy = sqlalchemy
-        self._wire = _wire(sqlalchemy)
+    def __init__(self, pooled: Pooled) -> None:
+        self._sqlalchemy, self._wire = pooled.sqlalchemy, pooled.wire
         self._waiting = [(BEGIN, Written())]
         self.in_doubt = False  # whether COMMIT was sent, and not refused: then the transaction may hold
 
@@ -105,16 +104,11 @@ class Connection:
         self.in_doubt = True
 
     async def rollback(self) -> None:
-        """Nothing holds of what is not committed. Raises nothing; a connection that cannot is not `idle`."""
+        """Nothing holds of what is not committed. Where Postgres does not answer, that ends with the connection."""
         self._waiting = []
-        if not self.idle:
+        if not self._wire.idle:
             with suppress(psycopg.Error, OSError):
                 await self._wire.exchange([ROLLBACK])
-
-    @property
-    def idle(self) -> bool:
-        """Whether the connection may serve another transaction."""
-        return self._wire.idle
 
     @property
     def _untouched(self) -> bool:
@@ -143,14 +137,3 @@ class Connection:
         for (_, written), result in zip(waited, results, strict=True):
             written.rows = result.command_tuples or 0
         return results, answers
-
-
-def _wire(sqlalchemy: AsyncConnection) -> Wire:
-    """What is known of the driver's connection, for as long as it lives."""
-    assert sqlalchemy.sync_connection is not None
-    known = sqlalchemy.sync_connection.info
-    wire: Wire | None = known.get(Wire)
-    if wire is None:
-        driver = sqlalchemy.sync_connection.connection.driver_connection
-        known[Wire] = wire = Wire(cast("psycopg.AsyncConnection[Any]", driver))
-    return wire

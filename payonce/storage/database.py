@@ -10,14 +10,14 @@ from alembic import command
 from alembic.config import Config
 from psycopg import Error as DriverError
 from psycopg import InterfaceError, OperationalError
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import NullPool, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from payonce.domain.errors import PaymentError
 from payonce.storage.connection import Connection
+from payonce.storage.pool import Pool
 
-POOL_WAIT_S = 2.0
 CONNECT_S = 3
 STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
@@ -49,17 +49,14 @@ class Database:
             f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
             " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
         )
-        self._engine: AsyncEngine = create_async_engine(
+        engine = create_async_engine(
             url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_WAIT_S,
-            pool_use_lifo=True,  # few connections, so that their prepared statements are warm
+            poolclass=NullPool,
             hide_parameters=True,
-            isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`, which leaves none open
-            pool_reset_on_return=None,
+            isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`
             connect_args={"connect_timeout": CONNECT_S, "options": options},
         )
+        self._pool = Pool(engine, size=pool_size)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -70,7 +67,7 @@ class Database:
         connection: Connection | None = None
         try:
             async with asyncio.timeout(TRANSACTION_S):
-                async with self._engine.connect() as pooled:
+                async with self._pool.one() as pooled:
                     connection = Connection(pooled)
                     try:
                         yield connection
@@ -78,14 +75,9 @@ class Database:
                     except BaseException:
                         await connection.rollback()
                         raise
-                    finally:
-                        if not connection.idle:
-                            await pooled.invalidate()
         except (DBAPIError, DriverError, OSError, TimeoutError) as error:
             in_doubt = connection is not None and connection.in_doubt
             raise _storage_error(error, in_doubt=in_doubt) from error
-        except SQLAlchemyError as error:  # the pool's own: no connection was free in time
-            raise StorageUnavailable(type(error).__name__) from error
 
     async def ping(self) -> None:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
@@ -93,7 +85,7 @@ class Database:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._pool.close()
 
 
 def _storage_error(error: Exception, *, in_doubt: bool) -> Exception:

@@ -15,6 +15,7 @@ from psycopg import IntegrityError
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
+from payonce.storage import pool
 from payonce.storage.connection import WAITING_MAX, Connection
 from payonce.storage.database import Database, StorageUnavailable
 from payonce.storage.statements import Query, Statement, single
@@ -54,13 +55,10 @@ async def _traced(database: Database, path: Path) -> AsyncIterator[tuple[Connect
     traffic = Traffic()
     with path.open("w+") as trace:
         async with database.transaction() as connection:
-            pooled = connection._sqlalchemy.sync_connection
-            assert pooled is not None
-            driver = pooled.connection.driver_connection
-            assert driver is not None
-            driver.pgconn.trace(trace.fileno())
+            libpq = connection._wire._driver.pgconn
+            libpq.trace(trace.fileno())
             yield connection, traffic
-        driver.pgconn.untrace()
+        libpq.untrace()
         trace.seek(0)
         parts = [line.rstrip("\n").split("\t") for line in trace]
     messages = [part for part in parts if len(part) > 3]  # the others go on with a statement's text
@@ -230,3 +228,61 @@ async def test_who_is_cancelled_leaves_no_statement_running(ledger: Ledger) -> N
     assert not await _asleep(ledger)
     async with ledger.database.transaction() as connection:
         assert await connection.fetch(_name(ledger.merchant_id)) != "asleep"
+
+
+@pytest.fixture
+async def small(ledger: Ledger) -> AsyncIterator[Database]:
+    """The ledger's database through three connections."""
+    database = Database(ledger.url, pool_size=3)
+    yield database
+    await database.close()
+
+
+async def _pid(connection: Connection) -> int:
+    return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+async def test_the_connection_that_was_used_last_is_used_next(small: Database) -> None:
+    async with small.transaction() as first, small.transaction() as second:
+        assert await _pid(first) != (pid := await _pid(second))
+    async with small.transaction() as first, small.transaction() as second:
+        pids = [await _pid(first), await _pid(second)]
+    async with small.transaction() as third:
+        assert await _pid(third) == pids[0] != pid
+
+
+async def test_who_finds_no_connection_free_is_told_and_later_served(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "WAIT_S", 0.05)
+    async with small.transaction(), small.transaction(), small.transaction():
+        with pytest.raises(StorageUnavailable):
+            await small.ping()
+    await small.ping()
+
+
+async def test_where_one_connection_broke_the_others_are_opened_anew(small: Database, ledger: Ledger) -> None:
+    """As after a restart of Postgres: one transaction fails, and not one for each connection."""
+    async with small.transaction() as first, small.transaction() as second, small.transaction() as third:
+        pids = [await _pid(connection) for connection in (first, second, third)]
+    await ledger.rows(
+        "SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS integer[])) AS pid", pids=pids
+    )
+    with pytest.raises(StorageUnavailable):
+        await small.ping()
+    async with small.transaction() as first, small.transaction() as second, small.transaction() as third:
+        assert not {await _pid(connection) for connection in (first, second, third)} & set(pids)
+
+
+async def test_a_closed_database_leaves_no_connection_behind(ledger: Ledger) -> None:
+    database = Database(ledger.url, pool_size=2)
+    async with database.transaction() as lasting:
+        async with database.transaction() as brief:
+            pids = [await _pid(lasting), await _pid(brief)]
+        await database.close()
+    alive = "SELECT count(*) AS n FROM pg_stat_activity WHERE pid = ANY (CAST(:pids AS integer[]))"
+
+    async def gone() -> bool:
+        return (await ledger.rows(alive, pids=pids))[0].n == 0
+
+    await eventually(gone)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import IntegrityError
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payonce.domain.answers import AnswerKind
 from payonce.domain.errors import NotFound
@@ -24,6 +23,7 @@ from payonce.domain.outcomes import (
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import payments
 from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.storage.pool import Pooled
 from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.eventually import eventually
@@ -187,16 +187,14 @@ async def test_what_fails_after_the_commit_does_not_say_that_nothing_holds(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time-out of a whole transaction may strike between its commit and the return of its connection."""
-    close = AsyncConnection.close
 
-    async def close_too_late(connection: AsyncConnection) -> None:
-        await close(connection)
+    async def rest_too_long(_pooled: Pooled) -> None:
         raise TimeoutError
 
     async def commit() -> None:
         async with ledger.database.transaction() as connection:
             await connection.execute(text("CREATE TABLE there ()"))
-            monkeypatch.setattr(AsyncConnection, "close", close_too_late)
+            monkeypatch.setattr(Pooled, "rest", rest_too_long)
 
     with pytest.raises((CommitUnknown, StorageUnavailable)) as failed:
         await commit()
