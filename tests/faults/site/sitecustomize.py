@@ -166,9 +166,9 @@ def _install_at_the_wire(faults: _Faults) -> None:
             faults.meet_at_once(call.kind, "after_check", call.payment_id)
 
     async def _store(once: Any, subject: Any) -> Any:
-        settled = await store(once, subject)
-        await faults.meet(settled.operation.kind, "after_record", subject.payment_id)
-        return settled
+        recorded = await store(once, subject)
+        await faults.meet(recorded.settled.operation.kind, "after_record", subject.payment_id)
+        return recorded
 
     Attempting._attempt = _attempt  # type: ignore[method-assign]
     SandboxCard.send = _send  # type: ignore[method-assign]
