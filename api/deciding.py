@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from api.commands import Post
+from api.commands import Post, key_row
 from api.outcomes import (
     ADMIT_WITHIN_S,
     LOOK_WITHIN_S,
@@ -18,7 +18,7 @@ from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 from payonce.storage import idempotency
 from payonce.storage.connection import Connection
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable, within
+from payonce.storage.database import CommitUnknown, Database, GaveUp, StorageUnavailable, within
 from payonce.storage.idempotency import Key
 
 
@@ -56,7 +56,8 @@ class Decider:
         try:
             return await within(ADMIT_WITHIN_S, transact())
         except (CommitUnknown, StorageUnavailable) as error:
-            if admitted is None:  # COMMIT was not reached
+            nothing_holds = isinstance(error, StorageUnavailable) and not isinstance(error, GaveUp)
+            if admitted is None or nothing_holds:
                 raise Unavailable from error
             return await self._in_doubt(post, admitted)
 
@@ -79,16 +80,28 @@ class Decider:
         raise Unavailable
 
     async def _holds(self, post: Post) -> bool | None:
-        """Whether the key is this request's; None when nobody can tell."""
+        """Whether the key is this request's; None when nobody can tell.
+
+        The transaction in doubt may be at work still, on what it was sent before its connection broke. Whoever
+        claims the same key waits for its end; the claim is rolled back.
+        """
 
         async def read() -> Key | None:
             async with self._database.transaction() as connection:
+                if await idempotency.claim_key(connection, key_row(post, operation_id=None, location="")):
+                    raise _Free
                 return await idempotency.find_key(
                     connection, merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
                 )
 
         try:
             key = await within(LOOK_WITHIN_S, read())
+        except _Free:
+            return False
         except (StorageUnavailable, CommitUnknown):
             return None
         return key is not None and key.request_id == post.request_id
+
+
+class _Free(Exception):
+    """Nobody's transaction holds the key, nor will."""

@@ -38,11 +38,15 @@ def ratios(figures: Figures) -> list[Ratio]:
     ours, bare, without = targets[PAYONCE], targets[BARE], targets[NO_ENGINE]
     four, one = targets[TEXTBOOK_FOUR], targets[TEXTBOOK_ONE]
     parts = _api_ms(bare["common"]) + _api_ms(without["common"])  # at one rate: a lonely request costs more
+    two = next((_held(found) for found in figures["scaling"] if found["api_processes"] == 2), None)
     return [
         Ratio("API CPU, to bare + no engine", _ratio(_api_ms(ours["common"]), parts), at_most=1.5),
         Ratio("throughput, to four activities", _ratio(_held(ours), _held(four)), at_least=5),
         Ratio("p50, to four activities", _ratio(_p50(ours), _p50(four)), at_most=0.2),
         Ratio("throughput, to one activity", _ratio(_held(ours), _held(one)), at_least=2),
+        Ratio(
+            "the same with two API processes, as the textbook has two", _ratio(two, _held(one)), at_least=2
+        ),
         Ratio("p50, to one activity", _ratio(_p50(ours), _p50(one)), at_most=0.5),
         Ratio("p99 at 70 % of saturation, ms", _p99_at_seventy(ours), at_most=200),
         Ratio("CPU of a replay, to a fresh payment", _replay(ours), at_most=0.1),

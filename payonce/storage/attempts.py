@@ -52,8 +52,8 @@ async def insert_claim(
 ) -> str:
     """This owner may send attempt `number` until `send_before`; returns our reference for it.
 
-    Raises psycopg's `IntegrityError` when the number is taken: the caller holds the payment's lock, so that says
-    that the claim was made without it.
+    The transaction fails with psycopg's `IntegrityError` when the number is taken: the caller holds the payment's
+    lock, so that says that the claim was made without it.
     """
     reference = attempt_reference(operation.id, number)
     values = {

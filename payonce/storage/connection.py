@@ -4,20 +4,25 @@ So a transaction that reads once and then writes takes two round trips. Statemen
 (`payonce.storage.statements`) and go over the wire; all others are SQLAlchemy's, on the same connection.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, overload
 
 import psycopg
+from psycopg.errors import InFailedSqlTransaction
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy.exc import DBAPIError
 
 from payonce.storage.pool import Pooled
 from payonce.storage.statements import Query, Row, Statement, changing, inserting, key_values
-from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, check
+from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, check, failed
 
 WAITING_MAX = 100  # writes that wait to be sent
+ROLLBACK_S = 1.0
 
 T = TypeVar("T")
 T2 = TypeVar("T2")
@@ -38,7 +43,8 @@ class Connection:
     def __init__(self, pooled: Pooled) -> None:
         self._sqlalchemy, self._wire = pooled.sqlalchemy, pooled.wire
         self._waiting = [(BEGIN, Written())]
-        self.in_doubt = False  # whether COMMIT was sent, and not refused: then the transaction may hold
+        self._failed = False  # then nothing more runs on it, lest it do so outside of the transaction
+        self.in_doubt = False  # COMMIT was sent, and not skipped: the transaction may hold
 
     async def fetch(self, query: Query[T]) -> T:
         """What the query finds."""
@@ -68,7 +74,7 @@ class Connection:
         So its error is raised there, and how many rows it wrote is known from then on.
         """
         written = Written()
-        self._waiting.append((statement.command(values), written))
+        self._waiting.append((statement.command(values, self._wire), written))
         if len(self._waiting) > WAITING_MAX:
             await self._send()
         return written
@@ -88,52 +94,61 @@ class Connection:
     ) -> CursorResult[Any]:
         """The result of a statement that SQLAlchemy compiles, after all that was written before it."""
         await self._send()
-        return await self._sqlalchemy.execute(statement, parameters)
+        try:
+            return await self._sqlalchemy.execute(statement, parameters)
+        except BaseException as error:
+            self._failed = True
+            self._wire.lost |= isinstance(error, DBAPIError) and error.connection_invalidated
+            raise
 
     async def commit(self) -> None:
         """What was written holds. Where this raises, nothing does, unless the connection is then `in_doubt`."""
-        if self._untouched:
+        if [command for command, _ in self._waiting] == [BEGIN]:
             return
+        self._go_on()
         self.in_doubt = True
-        results, answers = await self._exchange(COMMIT)
-        self.in_doubt = False  # what Postgres answered, it did
-        check(results)
-        check(answers)
-        if answers[0].command_status != b"COMMIT":  # of a transaction in which something failed before
-            raise psycopg.errors.InFailedSqlTransaction("rolled back instead")
-        self.in_doubt = True
+        results, (committed,) = await self._exchange(COMMIT)
+        skipped = committed.status == ExecStatus.PIPELINE_ABORTED  # since a write before it failed
+        self.in_doubt = not skipped
+        check([*results, committed])
+        if committed.command_status != b"COMMIT":
+            self.in_doubt = False
+            raise InFailedSqlTransaction("rolled back instead")
 
     async def rollback(self) -> None:
         """Nothing holds of what is not committed. Where Postgres does not answer, that ends with the connection."""
-        self._waiting = []
-        if not self._wire.idle:
-            with suppress(psycopg.Error, OSError):
-                await self._wire.exchange([ROLLBACK])
-
-    @property
-    def _untouched(self) -> bool:
-        return [command for command, _ in self._waiting] == [BEGIN]
+        self._failed = True
+        if self._wire.alive and not self._wire.idle:
+            with suppress(psycopg.Error, OSError, TimeoutError):
+                async with asyncio.timeout(ROLLBACK_S):
+                    await self._wire.exchange([ROLLBACK])
 
     async def _fetch(self, queries: Sequence[Query[Any]]) -> list[Any]:
-        commands = [query.statement.command(query.values) for query in queries]
+        commands = [query.statement.command(query.values, self._wire) for query in queries]
         results = await self._send(*commands)
         rows = [self._wire.rows(command, result) for command, result in zip(commands, results, strict=True)]
         return [query.meaning(found) for query, found in zip(queries, rows, strict=True)]
 
     async def _send(self, *commands: Command) -> list[PGresult]:
         """What waited has run, and these have. Raises the first error."""
+        self._go_on()
         if not self._waiting and not commands:
             return []
         results, answers = await self._exchange(*commands)
-        check(results)
-        check(answers)
+        check([*results, *answers])
         return answers
 
     async def _exchange(self, *commands: Command) -> tuple[list[PGresult], list[PGresult]]:
         """The answers to what waited, and to these commands."""
         waited, self._waiting = self._waiting, []
+        self._failed = True
         answers = await self._wire.exchange([*(command for command, _ in waited), *commands])
+        self._failed = failed(answers)
         results, answers = answers[: len(waited)], answers[len(waited) :]
         for (_, written), result in zip(waited, results, strict=True):
             written.rows = result.command_tuples or 0
         return results, answers
+
+    def _go_on(self) -> None:
+        if self._failed:
+            raise InFailedSqlTransaction("something failed before in this transaction")

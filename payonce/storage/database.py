@@ -34,6 +34,10 @@ class StorageUnavailable(PaymentError):
     retryable = True
 
 
+class GaveUp(StorageUnavailable):
+    """Nobody waits any longer: what was being written may hold or not, or may yet."""
+
+
 class CommitUnknown(PaymentError):
     """The connection failed at COMMIT: the transaction may or may not hold. Read, then repeat."""
 
@@ -109,7 +113,7 @@ def _transient(error: DriverError) -> bool:
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns. Raises `StorageUnavailable` after so many seconds, and waits no longer.
+    """What `work` returns. Raises `GaveUp` after so many seconds, and waits no longer.
 
     A stopped Postgres answers no cancellation either: the driver gives up after about 10 s, and until then the
     work is left to itself, cancelled. What it was committing may then hold or not.
@@ -122,7 +126,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         raise
     if not done:
         _abandon(task)
-        raise StorageUnavailable("Postgres did not answer in time")
+        raise GaveUp("Postgres did not answer in time")
     return task.result()
 
 

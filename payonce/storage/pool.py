@@ -25,6 +25,11 @@ class Pooled:
     sqlalchemy: AsyncConnection
     wire: Wire
 
+    @property
+    def fit(self) -> bool:
+        """Whether it may serve another transaction."""
+        return self.wire.idle and not self.wire.worn and not self.sqlalchemy.invalidated
+
     async def rest(self) -> None:
         """SQLAlchemy has nothing open on it: it believes to be in a transaction from its first statement on."""
         if self.sqlalchemy.in_transaction():
@@ -76,17 +81,18 @@ class Pool:
         return Pooled(connection, Wire(cast("psycopg.AsyncConnection[Any]", driver)))
 
     async def _take_back(self, pooled: Pooled) -> None:
-        """It rests. One that broke is closed, and those that rest with it: what it met, they may have met."""
-        if pooled.wire.idle and not self._closed:
-            try:
-                await pooled.rest()
-            except BaseException:
-                await pooled.close()
-                raise
-            self._resting.append(pooled)
+        """It rests, or is closed. Where it broke by itself, those that rest may be broken, too."""
+        if self._closed or not pooled.fit:
+            await pooled.close()
+            if pooled.wire.lost:
+                await self._close_resting()
             return
-        await pooled.close()
-        await self._close_resting()
+        try:
+            await pooled.rest()
+        except BaseException:
+            await pooled.close()
+            raise
+        self._resting.append(pooled)
 
     async def _close_resting(self) -> None:
         resting, self._resting = self._resting, []

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-from payonce.storage.wire import Command
+from payonce.storage.wire import Command, Wire
 
 _DIALECT = registry.load("postgresql.psycopg")(paramstyle="numeric_dollar")
 _SHAPES_MAX = 512  # of inserts and updates, each a set of columns
@@ -45,9 +45,13 @@ class Statement:
             PyFormat.BINARY if isinstance(type_, LargeBinary) else PyFormat.TEXT for type_ in types
         ]
 
-    def command(self, given: Row) -> Command:
+    def command(self, given: Row, wire: Wire) -> Command:
         """The statement with these values, and with those that are part of it."""
-        return Command(self._text, [self._value(name, given) for name in self._names], self._formats)
+        return wire.command(self._text, self.values(given), self._formats)
+
+    def values(self, given: Row) -> list[Any]:
+        """The value of each parameter, in order. Raises `KeyError` when one is missing."""
+        return [self._value(name, given) for name in self._names]
 
     def _value(self, name: str, given: Row) -> Any:
         value = given[name] if name in given else self._constants[name]

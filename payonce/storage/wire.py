@@ -7,30 +7,41 @@ trip of its own for BEGIN and COMMIT (docs/performance.md, ADR 0015).
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg.abc import Buffer
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format, PipelineStatus, TransactionStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format, PipelineStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 _DONE: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
+_PREPARED_ANEW: Final = (
+    b"26000",
+    b"0A000",
+)  # Postgres does not know the name, or its result has another shape
+PREPARED_MAX: Final = 1_000  # texts on one connection, which then serves no more transactions
+
 Rows = list[dict[str, Any]]
+T = TypeVar("T")
+_Exchange = Generator[
+    Wait, Ready | int | None, T
+]  # as `AsyncConnection.wait` runs it; None: it was interrupted
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A statement with its values for `$1`, `$2` … It is prepared, unless it takes none.
+    """A statement with its values for `$1`, `$2` … as Postgres reads them. It is prepared, unless it takes none.
 
     Each parameter has the type that Postgres infers, so that what is prepared serves every value.
     """
 
     text: bytes
-    values: Sequence[Any] = ()
-    formats: Sequence[PyFormat] = ()
+    values: Sequence[Buffer | None] = ()
+    formats: Sequence[Format] | None = None
 
 
 BEGIN, COMMIT, ROLLBACK = Command(b"BEGIN"), Command(b"COMMIT"), Command(b"ROLLBACK")
@@ -40,6 +51,7 @@ class Wire:
     """A connection of the driver's, and what was prepared on it."""
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        self.lost = False  # it broke by itself, and not because somebody stopped waiting
         self._driver = driver
         self._transformer = Transformer.from_context(driver)
         self._prepared: dict[bytes, bytes] = {}  # texts, and the names that Postgres knows them by
@@ -51,15 +63,34 @@ class Wire:
         """Whether the connection lives and no transaction is open on it."""
         return bool(self._driver.pgconn.transaction_status == TransactionStatus.IDLE)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the connection was neither lost nor closed, as far as is known."""
+        return bool(self._driver.pgconn.status == ConnStatus.OK)
+
+    @property
+    def worn(self) -> bool:
+        """Whether so much was prepared on it that another should take its place."""
+        return len(self._prepared) >= PREPARED_MAX
+
+    def command(self, text: bytes, values: Sequence[Any], formats: Sequence[PyFormat]) -> Command:
+        """The statement with these values. Raises the driver's `DataError` for one that cannot be sent."""
+        dumped = self._transformer.dump_sequence(values, formats)
+        return Command(text, dumped, self._transformer.formats)
+
     async def exchange(self, commands: Sequence[Command]) -> list[PGresult]:
         """What Postgres answered to each, in order. Once one has failed, those after it were not executed.
 
-        Raises psycopg's `OperationalError` when the connection is lost: any of them may have been executed. When
-        the caller is cancelled, Postgres is asked to stop; where that does not help, the connection is closed.
+        Raises psycopg's `OperationalError` when the connection is lost: any of them may have been executed, and
+        may be yet. When the caller is cancelled, Postgres is asked to stop; where that does not help, the
+        connection is closed.
         """
         async with self._driver.lock:
             try:
                 return await self._driver.wait(self._exchange(commands))
+            except psycopg.OperationalError:
+                self.lost = True
+                raise
             except BaseException:
                 if self._driver.pgconn.pipeline_status != PipelineStatus.OFF:
                     self._driver.pgconn.finish()  # what may still come answers nobody
@@ -77,12 +108,11 @@ class Wire:
         )
         return found
 
-    def _exchange(self, commands: Sequence[Command]) -> Generator[Wait, Ready | int, list[PGresult]]:
+    def _exchange(self, commands: Sequence[Command]) -> _Exchange[list[PGresult]]:
         libpq = self._driver.pgconn
-        dumped = [self._dump(command) for command in commands]  # may raise, so before anything is sent
         preparing: dict[bytes, bytes] = {}
         libpq.enter_pipeline_mode()
-        for command, (values, formats) in zip(commands, dumped, strict=True):
+        for command in commands:
             if not command.values:
                 libpq.send_query_params(command.text, None)
                 continue
@@ -90,10 +120,11 @@ class Wire:
             if name is None:
                 preparing[command.text] = name = b"payonce_%d" % next(self._numbers)
                 libpq.send_prepare(name, command.text)
-            libpq.send_query_prepared(name, values, param_formats=formats)
+            libpq.send_query_prepared(name, command.values, param_formats=command.formats)
         libpq.pipeline_sync()
         while libpq.flush():
-            if (yield Wait.RW) & Ready.R:
+            ready = yield Wait.RW
+            if ready and ready & Ready.R:
                 libpq.consume_input()
         results = []
         for command in commands:
@@ -108,11 +139,14 @@ class Wire:
             results.append((yield from _answer(libpq)))
         yield from _answer(libpq, last=True)
         libpq.exit_pipeline_mode()
+        if any(result.error_field(DiagnosticField.SQLSTATE) in _PREPARED_ANEW for result in results):
+            self._prepared.clear()
         return results
 
-    def _dump(self, command: Command) -> tuple[Sequence[Any], Sequence[Format] | None]:
-        values = self._transformer.dump_sequence(command.values, command.formats)
-        return values, self._transformer.formats
+
+def failed(results: Sequence[PGresult]) -> bool:
+    """Whether Postgres answered with an error."""
+    return any(result.status not in _DONE for result in results)
 
 
 def check(results: Sequence[PGresult]) -> None:
@@ -122,12 +156,13 @@ def check(results: Sequence[PGresult]) -> None:
             raise error_from_result(result)
 
 
-def _answer(libpq: PGconn, *, last: bool = False) -> Generator[Wait, Ready | int, PGresult]:
+def _answer(libpq: PGconn, *, last: bool = False) -> _Exchange[PGresult]:
     """The next command's answer; the `last` is the end of the exchange."""
     while libpq.is_busy():
         yield Wait.R
         libpq.consume_input()
     result = libpq.get_result()
-    if result is None or (not last and libpq.get_result() is not None):
-        raise psycopg.InternalError("Postgres gave another number of answers than commands")
+    ended = result is not None and result.status == ExecStatus.PIPELINE_SYNC
+    if result is None or ended is not last or (not last and libpq.get_result() is not None):
+        raise psycopg.OperationalError("Postgres gave another number of answers than commands")
     return result

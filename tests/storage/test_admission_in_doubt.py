@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from activities.messages import Progress
 from api.outcomes import Result, Unavailable
@@ -13,6 +16,8 @@ from payonce.domain.operations import AttemptState, OperationKind, OperationStat
 from payonce.domain.outcomes import FailureCode, Reversed
 from payonce.domain.payment import PaymentStatus
 from payonce.storage.connection import Connection
+from payonce.storage.database import CommitUnknown, Database
+from payonce.storage.statements import Query, Statement
 from tests.storage.admitting import (
     FailsSecondHandOver,
     Shop,
@@ -23,6 +28,7 @@ from tests.storage.test_activities import CAPABILITIES, FakeConnector, Process
 from tests.storage.test_admitting import NoTemporal, post
 from tests.unit.rows import approval
 
+_ONE = Statement(text("SELECT CAST(:one AS integer) AS one"))
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
 
 
@@ -79,6 +85,54 @@ async def test_what_only_writes_is_not_answered_when_its_commit_was_lost(ledger:
         with pytest.raises(Unavailable):
             await shop.admission.execute_once(post(ledger, "e"), work)
     assert await ledger.count("idempotency_keys") == 0
+
+
+async def test_a_refund_whose_commit_comes_late_is_not_denied(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection broke, and Postgres still executed what it had received: a 503 would have been untrue."""
+    paid = await ledger.add_payment(S.CAPTURED)
+    async with ledger.flaky() as database:
+        late = LateCommits(database)
+        monkeypatch.setattr(database, "transaction", late.transaction)
+        shop = Shop(ledger, database=database)
+        refunding = asyncio.create_task(
+            shop.admission.refund(post(ledger, "r"), paid.id, amount_minor=1, reason=None, metadata={})
+        )
+        await ledger.waits_for_a_lock(refunding)
+        late.may_commit.set()
+        result = await refunding
+    assert result.answer is None
+    assert [row.status for row in await ledger.rows("SELECT status FROM operations WHERE kind = 'refund'")]
+
+
+class LateCommits:
+    """The first transaction is reported as unknown while it is open, and commits when it may."""
+
+    def __init__(self, database: Database) -> None:
+        self.may_commit = asyncio.Event()
+        self._transaction = database.transaction
+        self._committing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        if self._committing is not None:
+            async with self._transaction() as connection:
+                yield connection
+            return
+        open_, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def hold() -> None:
+            async with self._transaction() as connection:
+                ready.set_result(connection)
+                await open_.wait()
+                await connection.fetch(Query(_ONE, {"one": 1}, bool))  # what waited is written
+                await self.may_commit.wait()
+
+        self._committing = asyncio.create_task(hold())
+        yield await ready
+        open_.set()
+        raise CommitUnknown
 
 
 async def test_a_refusal_is_not_answered_when_its_commit_was_lost(ledger: Ledger) -> None:

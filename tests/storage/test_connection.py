@@ -1,7 +1,7 @@
 """A transaction's way to Postgres: how often it waits, and what holds when something fails on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,14 +12,17 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import IntegrityError
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
-from payonce.storage import pool
+from payonce.storage import pool, wire
 from payonce.storage.connection import WAITING_MAX, Connection
-from payonce.storage.database import Database, StorageUnavailable
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import api_keys, merchants
+from payonce.storage.wire import COMMIT, Command, Wire
 from tests.storage.ledger import Ledger
 from tests.support.eventually import eventually
 
@@ -156,22 +159,94 @@ async def test_a_transaction_in_which_something_failed_does_not_count_as_committ
 
 async def test_a_connection_serves_again_after_an_error(ledger: Ledger) -> None:
     """Of the same pool of one connection, and with what was prepared on it."""
+    pids = []
+
+    async def divide_by(divisor: int) -> None:
+        async with database.transaction() as connection:
+            pids.append(await _pid(connection))
+            assert await connection.fetch(_rows(_FAIL, divisor=divisor)) == [{"quotient": 1}]
+
     database = Database(ledger.url, pool_size=1)
     try:
-        pids = []
-        for divisor in (1, 0, 1):
-            async with database.transaction() as connection:
-                found = await connection.execute(text("SELECT pg_backend_pid()"))
-                pids.append(found.scalar_one())
-                if divisor == 0:
-                    with pytest.raises(psycopg.errors.DivisionByZero):
-                        await connection.fetch(_rows(_FAIL, divisor=divisor))
-                    await connection.rollback()
-                else:
-                    assert await connection.fetch(_rows(_FAIL, divisor=divisor)) == [{"quotient": 1}]
+        await divide_by(1)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await divide_by(0)
+        await divide_by(1)
     finally:
         await database.close()
     assert len(set(pids)) == 1
+
+
+async def test_after_an_error_nothing_more_runs_outside_of_the_transaction(ledger: Ledger) -> None:
+    id_ = ledger.merchant_id
+
+    async def go_on_after_an_error() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.write(_RENAME, {"id": id_, "name": "lost"})
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await connection.fetch(_rows(_FAIL, divisor=0))
+            with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                await connection.execute(text("UPDATE merchants SET name = 'lost'"))
+            with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+                await connection.fetch(_name(id_))
+
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        await go_on_after_an_error()
+    async with ledger.database.transaction() as connection:
+        assert await connection.fetch(_name(id_)) != "lost"
+
+
+async def test_a_value_that_cannot_be_sent_is_an_error_at_once(shared_ledger: Ledger) -> None:
+    """And not a COMMIT of unknown outcome."""
+
+    async def write_nul() -> None:
+        async with shared_ledger.database.transaction() as connection:
+            await connection.write(_RENAME, {"id": shared_ledger.merchant_id, "name": "a\0b"})
+            raise AssertionError("not reached")
+
+    with pytest.raises(psycopg.DataError):
+        await write_nul()
+
+
+async def test_an_error_that_answers_commit_itself_leaves_it_unknown(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a pooler may answer that lost its server."""
+    exchange = Wire.exchange
+
+    async def exchange_and_lose_the_answer(wire: Wire, commands: Sequence[Command]) -> list[PGresult]:
+        results = await exchange(wire, commands)
+        if commands[-1] is COMMIT:
+            results[-1] = wire._driver.pgconn.make_empty_result(ExecStatus.FATAL_ERROR)
+        return results
+
+    async def rename() -> None:
+        async with ledger.database.transaction() as connection:
+            await connection.write(_RENAME, {"id": ledger.merchant_id, "name": "there"})
+
+    monkeypatch.setattr(Wire, "exchange", exchange_and_lose_the_answer)
+    with pytest.raises(CommitUnknown):
+        await rename()
+    monkeypatch.undo()
+    async with ledger.database.transaction() as connection:
+        assert await connection.fetch(_name(ledger.merchant_id)) == "there"
+
+
+async def test_what_the_server_forgot_is_prepared_anew(ledger: Ledger) -> None:
+    async def read() -> str | None:
+        async with database.transaction() as connection:
+            return await connection.fetch(_name(ledger.merchant_id))
+
+    database = Database(ledger.url, pool_size=1)
+    try:
+        name = await read()
+        async with database.transaction() as connection:
+            await connection.execute(text("DEALLOCATE ALL"))
+        with pytest.raises(psycopg.errors.InvalidSqlStatementName):
+            await read()
+        assert await read() == name
+    finally:
+        await database.close()
 
 
 async def test_a_statement_is_prepared_once_however_often_it_runs(ledger: Ledger) -> None:
@@ -191,11 +266,14 @@ async def test_a_statement_is_prepared_once_however_often_it_runs(ledger: Ledger
 
 async def test_a_statement_that_cannot_be_prepared_says_so_each_time(ledger: Ledger) -> None:
     broken = Statement(text("SELECT nothing FROM nowhere WHERE id = :id"))
-    for _ in range(2):
+
+    async def read() -> None:
         async with ledger.database.transaction() as connection:
-            with pytest.raises(psycopg.errors.UndefinedTable):
-                await connection.fetch(_rows(broken, id="x"))
-            await connection.rollback()
+            await connection.fetch(_rows(broken, id="x"))
+
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await read()
 
 
 async def test_answers_larger_than_every_buffer_arrive_while_more_is_sent(ledger: Ledger) -> None:
@@ -272,6 +350,34 @@ async def test_where_one_connection_broke_the_others_are_opened_anew(small: Data
         await small.ping()
     async with small.transaction() as first, small.transaction() as second, small.transaction() as third:
         assert not {await _pid(connection) for connection in (first, second, third)} & set(pids)
+
+
+async def test_who_is_cancelled_closes_no_connection_of_others(small: Database, ledger: Ledger) -> None:
+    async def sleep() -> None:
+        async with small.transaction() as connection:
+            await connection.execute(text("SELECT pg_sleep(3)"))
+
+    async with small.transaction() as first, small.transaction() as second:
+        pids = {await _pid(first), await _pid(second)}
+    task = asyncio.create_task(sleep())
+    await eventually(lambda: _asleep(ledger))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with small.transaction() as first:
+        assert await _pid(first) in pids
+
+
+async def test_a_connection_on_which_much_was_prepared_is_replaced(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "PREPARED_MAX", 2)
+    pids = []
+    for statement, values in ((_ECHO, {"said": "a"}), (_FAIL, {"divisor": 1}), (_MARKED, {"value": "a"})):
+        async with small.transaction() as connection:
+            await connection.fetch(_rows(statement, **values))
+            pids.append(await _pid(connection))
+    assert pids[0] == pids[1] != pids[2]
 
 
 async def test_a_closed_database_leaves_no_connection_behind(ledger: Ledger) -> None:
