@@ -19,17 +19,14 @@ from psycopg.waiting import Ready, Wait
 
 _DONE: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
-_PREPARED_ANEW: Final = (
-    b"26000",
-    b"0A000",
-)  # Postgres does not know the name, or its result has another shape
+# Postgres does not know the name, or the result has another shape by now.
+_PREPARED_ANEW: Final = {b"26000", b"0A000"}
 PREPARED_MAX: Final = 1_000  # texts on one connection, which then serves no more transactions
 
 Rows = list[dict[str, Any]]
 T = TypeVar("T")
-_Exchange = Generator[
-    Wait, Ready | int | None, T
-]  # as `AsyncConnection.wait` runs it; None: it was interrupted
+# As `AsyncConnection.wait` runs it. It is sent None after an interruption.
+_Exchange = Generator[Wait, Ready | int | None, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +85,8 @@ class Wire:
         async with self._driver.lock:
             try:
                 return await self._driver.wait(self._exchange(commands))
-            except psycopg.OperationalError:
-                self.lost = True
-                raise
-            except BaseException:
+            except BaseException as error:
+                self.lost |= isinstance(error, psycopg.OperationalError)
                 if self._driver.pgconn.pipeline_status != PipelineStatus.OFF:
                     self._driver.pgconn.finish()  # what may still come answers nobody
                 raise
@@ -139,7 +134,8 @@ class Wire:
             results.append((yield from _answer(libpq)))
         yield from _answer(libpq, last=True)
         libpq.exit_pipeline_mode()
-        if any(result.error_field(DiagnosticField.SQLSTATE) in _PREPARED_ANEW for result in results):
+        states = {result.error_field(DiagnosticField.SQLSTATE) for result in results if failed([result])}
+        if states & _PREPARED_ANEW:
             self._prepared.clear()
         return results
 
