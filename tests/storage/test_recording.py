@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 from psycopg import IntegrityError
+from psycopg.pq.abc import PGresult
 from sqlalchemy import text
 
 from payonce.domain.answers import AnswerKind
@@ -24,6 +26,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.storage import payments
 from payonce.storage.database import CommitUnknown, StorageUnavailable
 from payonce.storage.pool import Pooled
+from payonce.storage.wire import Command, Wire
 from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.eventually import eventually
@@ -44,6 +47,22 @@ async def test_an_outcome_is_state_attempt_event_and_answer(ledger: Ledger) -> N
     assert answer is not None
     assert answer.kind is AnswerKind.PAYMENT
     assert json.loads(answer.body)["sequence"] == 2
+
+
+async def test_a_recording_waits_for_postgres_twice(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchanged: list[int] = []
+    exchange = Wire.exchange
+
+    async def exchange_and_count(wire: Wire, commands: Sequence[Command]) -> list[PGresult]:
+        exchanged.append(len(commands))
+        return await exchange(wire, commands)
+
+    await ledger.add_endpoint()
+    paid = await ledger.add_payment(capture_method="automatic")
+    authorization = await ledger.add_operation(paid, K.AUTHORIZE)
+    monkeypatch.setattr(Wire, "exchange", exchange_and_count)
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    assert exchanged == [4, 6]  # BEGIN and what it reads; what it writes and COMMIT
 
 
 @pytest.mark.parametrize(
