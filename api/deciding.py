@@ -55,11 +55,12 @@ class Decider:
 
         try:
             return await within(ADMIT_WITHIN_S, transact())
-        except (CommitUnknown, StorageUnavailable) as error:
-            nothing_holds = isinstance(error, StorageUnavailable) and not isinstance(error, GaveUp)
-            if admitted is None or nothing_holds:
+        except (CommitUnknown, GaveUp) as error:
+            if admitted is None:  # COMMIT was not reached
                 raise Unavailable from error
             return await self._in_doubt(post, admitted)
+        except StorageUnavailable as error:  # nothing holds
+            raise Unavailable from error
 
     async def _in_doubt(self, post: Post, decision: Decision) -> Decision:
         """What a COMMIT of unknown outcome is answered with.

@@ -39,7 +39,7 @@ class GaveUp(StorageUnavailable):
 
 
 class CommitUnknown(PaymentError):
-    """The connection failed at COMMIT: the transaction may or may not hold. Read, then repeat."""
+    """The connection failed once COMMIT was on its way: the transaction may hold or not. Read, then repeat."""
 
     code = "commit_unknown"
     retryable = True
