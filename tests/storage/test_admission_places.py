@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from api.commands import KeyInUse
-from api.outcomes import Unavailable
+from api.outcomes import Result, Unavailable
 from api.rates import RateLimited
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
@@ -50,12 +50,7 @@ async def test_without_a_place_a_key_that_is_under_way_is_in_use(
     """A 503 would say that nothing was admitted; so would one for a key that another process is about to admit."""
     shop = Shop(ledger)
     paid = await ledger.add_payment(S.AUTHORIZED)
-    busy = asyncio.create_task(shop.capture(paid.id))
-
-    async def admitted() -> bool:
-        return await ledger.count("operations") == 1
-
-    await eventually(admitted)
+    busy = await _capturing(shop, paid.id)
     no_places()
     with pytest.raises(KeyInUse):
         await shop.capture(paid.id)
@@ -93,12 +88,7 @@ async def test_who_waits_for_another_requests_outcome_keeps_no_place(ledger: Led
     """`Prefer: wait` of one merchant's pending operation refused every other merchant for 30 s."""
     shop = Shop(ledger, in_flight_max=4)
     paid, other = await ledger.add_payment(S.AUTHORIZED), await ledger.add_payment(S.PROCESSING)
-    first = asyncio.create_task(shop.capture(paid.id))
-
-    async def admitted() -> bool:
-        return await ledger.count("operations") == 1
-
-    await eventually(admitted)
+    first = await _capturing(shop, paid.id)
     patient = replace(post(ledger, "c"), wait_s=20.0)
     waiting = [
         asyncio.create_task(shop.admission.capture(patient, paid.id, amount_minor=None, final=True))
@@ -126,12 +116,7 @@ async def test_the_limit_does_not_follow_a_call_that_another_process_makes(
     monkeypatch.setattr("api.limits.AdaptiveLimit.observe", lambda _self, own_s, **_times: seen.append(own_s))
     shop = Shop(ledger)
     paid = await ledger.add_payment(S.AUTHORIZED)
-    request = asyncio.create_task(shop.capture(paid.id))
-
-    async def admitted() -> bool:
-        return await ledger.count("operations") == 1
-
-    await eventually(admitted)
+    request = await _capturing(shop, paid.id)
     of = await ledger.operation((await ledger.rows("SELECT id FROM operations"))[0].id)
     async with ledger.database.transaction() as connection:
         await attempts.insert_claim(
@@ -140,3 +125,14 @@ async def test_the_limit_does_not_follow_a_call_that_another_process_makes(
     await shop.runtime.recorder.record(subject(of), attempt=1, fact=approval(of))
     assert (await request).answer is not None
     assert not seen
+
+
+async def _capturing(shop: Shop, payment_id: str) -> "asyncio.Task[Result]":
+    """A capture that is admitted, as the only operation there, and waits for its outcome."""
+    capturing = asyncio.create_task(shop.capture(payment_id))
+
+    async def admitted() -> bool:
+        return await shop.ledger.count("operations") == 1
+
+    await eventually(admitted)
+    return capturing
