@@ -5,7 +5,7 @@ uvicorn 0.54 limits neither with httptools; what is not HTTP is answered here in
 
 import asyncio
 from asyncio.events import TimerHandle
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -26,8 +26,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_timer: TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))  # uvloop's is none by inheritance
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

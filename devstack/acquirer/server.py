@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,8 +22,8 @@ SHUTDOWN_S = 1  # requests that hang by design are given up after this
 class ConnectionProtocol(HttpToolsProtocol):
     """HTTP/1.1 whose requests find their connection's transport in `request.state`."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))  # uvloop's is none by inheritance
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -63,13 +64,13 @@ async def open_http() -> AsyncIterator[OpenHttp]:
     """Opens `AcquirerHttp`s, and closes them."""
     opened: list[AcquirerHttp] = []
 
-    def open_(url: str, *, call_deadline_s: float = PATIENT_S, **options: object) -> AcquirerHttp:
+    def open_(url: str, *, call_deadline_s: float = PATIENT_S, **options: Any) -> AcquirerHttp:
         http = AcquirerHttp(
             base_url=url,
             headers={"Authorization": "Bearer key"},
             call_deadline_s=call_deadline_s,
             documented=Documented(answers=frozenset({404}), rejections=frozenset({400, 401, 429})),
-            **options,  # type: ignore[arg-type]  # whatever a test sets
+            **options,
         )
         opened.append(http)
         return http

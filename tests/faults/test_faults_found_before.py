@@ -88,11 +88,13 @@ async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_a
     """Temporal came back with the run of a first request while a second one claimed: the card is not lost."""
     rights = Rights()
     missing: Any = None  # a recorder: nothing may be recorded
+    claimant: Any = ClaimedHere(rights.owner)  # all that is used of a claimant
+    account: Any = Account()  # all that is used of a connector
     attempting = Attempting(
         rights=rights,
-        claimant=ClaimedHere(rights.owner),  # type: ignore[arg-type]  # all that is used of a claimant
+        claimant=claimant,
         recorder=missing,
-        connectors={"account": Account()},  # type: ignore[dict-item]  # all that is used of a connector
+        connectors={"account": account},
     )
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, is_local=True)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from temporalio.worker import Worker
 
@@ -72,4 +73,5 @@ def settings_of(stack: DevStack) -> Settings:
     prefix = "PAYONCE_"
     given = {name: value for name, value in stack.product_environ().items() if name.startswith(prefix)}
     known = {name.removeprefix(prefix).lower(): value for name, value in given.items()}
-    return Settings(**{name: value for name, value in known.items() if name in Settings.model_fields})  # type: ignore[arg-type]  # pydantic reads the texts
+    texts: dict[str, Any] = {name: value for name, value in known.items() if name in Settings.model_fields}
+    return Settings(**texts)

@@ -86,6 +86,13 @@ def _install(faults: _Faults) -> None:
     _install_at_the_inbox(faults)
 
 
+def _replace(owner: Any, **functions: Any) -> None:
+    """The owner, a class or a module, has these functions from now on. Each name must have been there."""
+    for name, function in functions.items():
+        getattr(owner, name)
+        setattr(owner, name, function)
+
+
 def _install_at_the_inbox(faults: _Faults) -> None:
     from workers.callbacks import Inbox
     from workers.dispatch import Dispatcher
@@ -105,9 +112,8 @@ def _install_at_the_inbox(faults: _Faults) -> None:
         await faults.meet("callback", "spoken", operation.payment_id)
         return running
 
-    Inbox.receive = _receive  # type: ignore[method-assign]
-    Inbox.hand_over = _hand_over  # type: ignore[method-assign]
-    Dispatcher.acquirer_spoke = _spoke  # type: ignore[method-assign]
+    _replace(Inbox, receive=_receive, hand_over=_hand_over)
+    _replace(Dispatcher, acquirer_spoke=_spoke)
 
 
 def _install_at_temporal(faults: _Faults) -> None:
@@ -131,9 +137,9 @@ def _install_at_temporal(faults: _Faults) -> None:
         await faults.meet(operation.kind, "admitted", payment.id)
         await update_payment(self, payment, operation, **how)
 
-    Dispatcher.start_payment = _start_payment  # type: ignore[method-assign]
-    Dispatcher.start_refund = _start_refund  # type: ignore[method-assign]
-    Dispatcher.update_payment = _update_payment  # type: ignore[method-assign]
+    _replace(
+        Dispatcher, start_payment=_start_payment, start_refund=_start_refund, update_payment=_update_payment
+    )
 
 
 def _install_at_the_wire(faults: _Faults) -> None:
@@ -170,10 +176,10 @@ def _install_at_the_wire(faults: _Faults) -> None:
         await faults.meet(recorded.settled.operation.kind, "after_record", subject.payment_id)
         return recorded
 
-    Attempting._attempt = _attempt  # type: ignore[method-assign]
-    SandboxCard.send = _send  # type: ignore[method-assign]
-    recording._until_stored = _store
-    http._Sending.trace = _trace  # type: ignore[method-assign]
+    _replace(Attempting, _attempt=_attempt)
+    _replace(SandboxCard, send=_send)
+    _replace(recording, _until_stored=_store)
+    _replace(http._Sending, trace=_trace)
 
 
 if folder := os.environ.get("PAYONCE_TEST_FAULTS"):
