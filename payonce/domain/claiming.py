@@ -89,7 +89,9 @@ def release(latest: Attempt | None, *, number: int, token: str) -> Release:
     """
     if latest is None or latest.number < number:
         return Release.NEVER_HELD
-    if latest.number > number or latest.token != token:
+    if latest.number > number:  # which was claimed only because this one was given back
+        return Release.ALREADY if latest.state is AttemptState.NOT_SENT else Release.OTHERS
+    if latest.token != token:
         return Release.OTHERS
     match latest.state:
         case AttemptState.CLAIMED:
