@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from starlette.requests import Request
 
 from api import bodies
 from api.outcomes import Result
+from api.protocol import LimitedProtocol
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant, Serving, app_of, serving_of
 from tests.api.fakes import FakeAdmission
@@ -293,6 +295,13 @@ async def test_only_the_request_before_the_bytes_is_refused(
     assert _admitted(admission) == [REFUND_300]
 
 
+async def test_a_request_that_takes_no_body_is_answered_before_the_bytes_are_refused(line: Line) -> None:
+    """Its handler does not ask for a body: a 400 could not promise that nothing was done."""
+    await line.send(LIVEZ + BODY)
+    assert (await line.answer())[0] == 200
+    await line.refused()
+
+
 class _Slow(FakeAdmission):
     """Says when it was asked, and answers when it is let go."""
 
@@ -318,12 +327,25 @@ class TestTaken:
         "behind", [BODY, b"GET / HTTP/1.1\r\nX : 1\r\n\r\n", b"GET /livez HTTP/3.0\r\n\r\n"]
     )
     async def test_a_request_that_was_taken_is_answered_before_what_follows_is_refused(
-        self, serving: Serving, head: _Head, admission: _Slow, behind: bytes
+        self,
+        serving: Serving,
+        head: _Head,
+        admission: _Slow,
+        monkeypatch: pytest.MonkeyPatch,
+        behind: bytes,
     ) -> None:
+        refused, refuse = asyncio.Event(), LimitedProtocol._refuse
+
+        def tell(*arguments: Any, **options: Any) -> None:
+            refuse(*arguments, **options)
+            refused.set()
+
+        monkeypatch.setattr(LimitedProtocol, "_refuse", tell)
         async with _line_to(serving) as line:
             await line.send(head("Content-Length: 0\r\n"))
             await admission.entered.wait()
             await line.send(behind + LIVEZ)
+            await refused.wait()
             admission.go.set()
             assert (await line.answer())[0] == 201
             await line.refused()
