@@ -1,20 +1,23 @@
 """The sweeper: whatever was admitted is carried out, whoever died. Every process may run it.
 
 (a) Every second: operations without outcome whose time has come are handed to Temporal again, by their own ids,
-and callbacks that nobody has handed over.
+and callbacks that nobody has handed over. Each kind of operation has a queue and a pace of its own, so that none
+waits for another; a queue that has more is looked at again at once.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
-out are resumed; and a slow walk over all open payments resumes those that Temporal does not know at all.
+out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
+that were given back a day ago are closed.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from temporalio.client import Client, RPCError, WorkflowExecutionStatus
 from temporalio.service import RPCStatusCode
 
 from payonce.domain.errors import PaymentError
-from payonce.domain.operations import Operation, OperationKind, Subject
+from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
@@ -23,17 +26,25 @@ from payonce.runtime import Runtime
 from payonce.storage import callbacks, idempotency, sweeping
 from workers.callbacks import Inbox
 from workers.dispatch import Dispatcher, NotHandedOver
+from workers.waiting import first
+from workflows.attributes import PAYMENT_STATUS
 
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0
-OPERATIONS_AT_ONCE, PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 100, 200, 1_000
+OPERATIONS_AT_ONCE = 50  # of each kind
+HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
+PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
+RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
 CALLBACKS_AT_ONCE = 100
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
+# A payment in `init` is in the sweeper's queue, or waits for its merchant; of the latter there may be many.
 _CLOSED_BADLY = (
     "WorkflowType = 'PaymentWorkflow' AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
+    f" AND {PAYMENT_STATUS.name} != '{PaymentStatus.INIT}'"
 )
 _ALIVE_OR_DONE = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED)
+_PASSES = (PaymentError, RPCError, OSError)  # by itself
 
 log = get_logger(__name__)
 
@@ -49,66 +60,96 @@ class Sweeper:
         self._walked_to = ""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweeps until `stop`; an error is logged and the next round tries again."""
+        """Sweeps until `stop`; no error ends it."""
+        operations = {f"operations_{kind}": partial(self.sweep, kind) for kind in OperationKind}
         await asyncio.gather(
-            _every(OPERATIONS_EVERY_S, self.sweep_operations, stop),
-            _every(OPERATIONS_EVERY_S, self.sweep_callbacks, stop),
-            _every(PAYMENTS_EVERY_S, self.sweep_payments, stop),
+            *(_every(OPERATIONS_EVERY_S, what, work, stop) for what, work in operations.items()),
+            _every(OPERATIONS_EVERY_S, "callbacks", self.sweep_callbacks, stop),
+            _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
+            _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
         )
 
-    async def sweep_operations(self) -> None:
-        """Every due operation is handed over once."""
+    async def sweep(self, kind: OperationKind) -> bool:
+        """The longest overdue operations of this kind are handed over once; whether to look again at once.
+
+        That is where there may be more, and Temporal takes them.
+        """
         async with self._runtime.database.transaction() as connection:
-            due = await sweeping.take_due(connection, limit=OPERATIONS_AT_ONCE)
-        await asyncio.gather(*(self._hand_over(one) for one in due))
+            due = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
+        reached = await asyncio.gather(
+            *(_surviving(self._hand_over(one), operation_id=one.operation.id) for one in due)
+        )
+        return len(due) == OPERATIONS_AT_ONCE and all(reached)
 
-    async def sweep_callbacks(self) -> None:
-        """Every callback that was received and not handed over is handed over."""
-        await self._inbox.sweep(limit=CALLBACKS_AT_ONCE)
+    async def sweep_callbacks(self) -> bool:
+        """Callbacks that were received and not handed over are handed over; whether to look again at once."""
+        return await self._inbox.sweep(limit=CALLBACKS_AT_ONCE) == CALLBACKS_AT_ONCE
 
-    async def sweep_payments(self) -> None:
+    async def sweep_payments(self) -> bool:
         """Workflows that ended although their payment is open run again; old answers are forgotten."""
         await self._resume_closed()
-        await self._walk_open()
+        await self._walk_authorized()
         async with self._runtime.database.transaction() as connection:
             await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
             await idempotency.forget_secrets(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
             await callbacks.forget(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
+        return False
 
-    async def _hand_over(self, due: sweeping.Due) -> None:
-        operation, payment = due.operation, due.payment
+    async def close_released(self) -> bool:
+        """Creates that were given back a day ago failed, as never processed; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            over = await sweeping.take_released(connection, limit=RELEASED_AT_ONCE)
+        closed = await asyncio.gather(*(_surviving(self._close(one), operation_id=one.id) for one in over))
+        return len(over) == RELEASED_AT_ONCE and all(closed)
+
+    async def _close(self, create: Operation) -> bool:
+        """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""
+        subject = Subject(create.payment_id, create.id)
+        closed = await self._runtime.recorder.give_up(subject, code=FailureCode.NOT_PROCESSED)
+        if closed.operation.status is OperationStatus.PENDING:
+            async with self._runtime.database.transaction() as connection:
+                await sweeping.claimed_again(connection, create.id)
+        return True
+
+    async def _hand_over(self, due: sweeping.Due) -> bool:
+        """Whether Temporal could be told of it."""
+        operation = due.operation
         try:
-            match operation.kind:
-                case OperationKind.AUTHORIZE:
-                    await self._hand_over_create(operation, payment)
-                case OperationKind.REFUND:
-                    await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
-                case OperationKind.REVERSE:
-                    await self._dispatcher.start_reversal(payment, operation)
-                case OperationKind.EXPIRE:
-                    await self._dispatcher.start_payment(payment, resume=True, eager=False)
-                case OperationKind.CAPTURE | OperationKind.VOID:
-                    await self._dispatcher.update_payment(
-                        payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
-                    )
-        except NotHandedOver as error:
-            log.warning("sweep_deferred", operation_id=operation.id, error=error.message)
-            if not error.reached:
+            async with asyncio.timeout(HAND_OVER_WITHIN_S):
+                await self._carry_on(due)
+        except (NotHandedOver, TimeoutError) as error:
+            reached = isinstance(error, NotHandedOver) and error.reached
+            log.warning("sweep_deferred", operation_id=operation.id, error=str(error) or "timed out")
+            if not reached:
                 async with self._runtime.database.transaction() as connection:
                     await sweeping.take_back(connection, operation.id)
-            return
+            return reached
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
+        return True
 
-    async def _hand_over_create(self, operation: Operation, payment: Payment) -> None:
-        """One that was given back waits for its merchant, for a day; one that was answered with 202 does not."""
+    async def _carry_on(self, due: sweeping.Due) -> None:
+        operation, payment = due.operation, due.payment
+        match operation.kind:
+            case OperationKind.AUTHORIZE:
+                await self._carry_on_create(operation, payment)
+            case OperationKind.REFUND:
+                await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
+            case OperationKind.REVERSE:
+                await self._dispatcher.start_reversal(payment, operation)
+            case OperationKind.EXPIRE:
+                await self._dispatcher.start_payment(payment, resume=True, eager=False)
+            case OperationKind.CAPTURE | OperationKind.VOID:
+                await self._dispatcher.update_payment(
+                    payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
+                )
+
+    async def _carry_on_create(self, operation: Operation, payment: Payment) -> None:
+        """One that was given back since it was taken, or by a process that left it in the queue, leaves it."""
         async with self._runtime.database.transaction() as connection:
-            released = await sweeping.is_released(connection, operation.id)
-        if not released or operation.deferred_at is not None:
+            set_aside = await sweeping.set_aside_if_released(connection, operation)
+        if not set_aside:
             await self._dispatcher.start_payment(payment, resume=True, eager=False)
-        elif datetime.now(UTC) - operation.created_at > sweeping.RELEASED_KEPT:
-            subject = Subject(payment.id, operation.id)
-            await self._runtime.recorder.give_up(subject, code=FailureCode.NOT_PROCESSED)
 
     async def _resume_closed(self) -> None:
         """What Temporal lists as ended badly, newest first, and Postgres has as open."""
@@ -117,19 +158,21 @@ class Sweeper:
             ids.append(execution.id)
         async with self._runtime.database.transaction() as connection:
             stranded = await sweeping.still_open(connection, ids, older_than=datetime.now(UTC) - _SETTLED_FOR)
-            waiting = [await sweeping.is_released(connection, payment.id) for payment in stranded]
-        for payment, released in zip(stranded, waiting, strict=True):
-            if not (payment.status is PaymentStatus.INIT and released):
-                await self._resume(payment)
+        for payment in stranded:
+            await _surviving(self._resume(payment), payment_id=payment.id)
 
-    async def _walk_open(self) -> None:
-        """A part of all open payments each time, so that even a lost Temporal is rebuilt."""
+    async def _walk_authorized(self) -> None:
+        """A part of all authorizations each time, so that even a lost Temporal is rebuilt."""
         async with self._runtime.database.transaction() as connection:
-            some = await sweeping.open_payments(connection, after=self._walked_to, limit=PAYMENTS_AT_ONCE)
-        self._walked_to = some[-1].id if len(some) == PAYMENTS_AT_ONCE else ""
+            some = await sweeping.capturable_payments(
+                connection, after=self._walked_to, limit=PAYMENTS_AT_ONCE
+            )
         for payment in some:
-            if not payment.status.undecided and not await self._known(payment):
+            self._walked_to = payment.id  # before: one that breaks ends the walk once, and not for ever
+            if not await self._known(payment):
                 await self._resume(payment)
+        if len(some) < PAYMENTS_AT_ONCE:
+            self._walked_to = ""
 
     async def _known(self, payment: Payment) -> bool:
         try:
@@ -140,21 +183,27 @@ class Sweeper:
             raise
         return description.status in _ALIVE_OR_DONE
 
-    async def _resume(self, payment: Payment) -> None:
+    async def _resume(self, payment: Payment) -> bool:
         await self._dispatcher.start_payment(payment, resume=True, eager=False)
         RESUMED.inc()
         log.warning("workflow_resumed", payment_id=payment.id, status=payment.status)
+        return True
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """`work` once every so many seconds until `stop`."""
+async def _every(seconds: float, what: str, work: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
+    """`work` until `stop`, with a pause after it unless it says that there is more. No error ends it."""
     while not stop.is_set():
-        try:
-            await work()
-        except (PaymentError, RPCError, OSError) as error:
-            log.warning("sweep_failed", work=work.__name__, error=type(error).__name__)
-        try:
-            async with asyncio.timeout(seconds):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        more = await _surviving(work(), work=what)
+        if not more:
+            await first(stop, timeout_s=seconds)
+
+
+async def _surviving(work: Awaitable[bool], /, **about: str) -> bool:
+    """What `work` returns; False where it breaks, which is logged and holds up nothing else."""
+    try:
+        return await work
+    except _PASSES as error:
+        log.warning("sweep_failed", error=type(error).__name__, **about)
+    except Exception as error:  # ours to repair; the sweeps go on
+        log.error("sweep_failed", error=type(error).__name__, exc_info=True, **about)
+    return False

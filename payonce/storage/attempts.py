@@ -16,6 +16,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import begin_reversal
+from payonce.storage import sweeping
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import attempts
@@ -69,6 +70,8 @@ async def insert_claim(
         "token": token,
     }
     await connection.write(_CLAIM, values)
+    if number > 1 and operation.kind is OperationKind.AUTHORIZE:
+        await sweeping.claimed_again(connection, operation.id)
     return reference
 
 
@@ -114,7 +117,10 @@ async def release(connection: Connection, *, operation_id: str, number: int, own
         )
         .values(state=AttemptState.NOT_SENT)
     )
-    return released.rowcount == 1
+    if released.rowcount != 1:
+        return False
+    await sweeping.released(connection, operation_id)
+    return True
 
 
 async def abandon(connection: Connection, payment: Payment) -> None:
@@ -135,6 +141,8 @@ async def save_attempt(connection: Connection, before: Attempt, after: Attempt) 
     }
     where = {"operation_id": after.operation_id, "number": after.number}
     await connection.update(attempts, changes, where=where)
+    if changes.get("state") is AttemptState.NOT_SENT and after.kind is OperationKind.AUTHORIZE:
+        await sweeping.released(connection, after.operation_id)
 
 
 def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:
