@@ -32,6 +32,9 @@ REFUSED = Counter(
     "payonce_admission_refused", "Requests refused before anything was done for them", ["reason"]
 )
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
+BEHIND = Counter(
+    "payonce_recordings_lost", "Operations done in Temporal, and open in Postgres for a minute", ["kind"]
+)
 RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
 CALLBACKS = Counter(
     "payonce_callbacks", "Callbacks of acquirers by what became of them", ["connector", "result"]

@@ -3,6 +3,8 @@
 (a) Every second: operations without outcome whose time has come are handed to Temporal again, by their own ids,
 and callbacks that nobody has handed over. Each kind of operation has a queue and a pace of its own, so that none
 waits for another; a queue that has more is looked at again at once.
+Where Temporal says that an operation is done and Postgres, twice and a minute apart, that it is not, then Postgres
+has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
 out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
 that were given back a day ago are closed.
@@ -12,20 +14,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import assert_never
 
 from temporalio.client import Client, RPCError, WorkflowExecutionStatus
 from temporalio.service import RPCStatusCode
 
+from payonce.connectors.http import boot_clock_s
 from payonce.domain.errors import PaymentError
 from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
-from payonce.metrics import RESUMED, SWEPT
+from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import callbacks, idempotency, sweeping
+from payonce.storage import attempts, callbacks, idempotency, sweeping
 from workers.callbacks import Inbox
-from workers.dispatch import Dispatcher, NotHandedOver
+from workers.dispatch import Dispatcher, NotHandedOver, Taken
 from workers.waiting import first
 from workflows.attributes import PAYMENT_STATUS
 
@@ -36,6 +40,9 @@ PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
 CALLBACKS_AT_ONCE = 100
+BEHIND_FOR = timedelta(
+    seconds=60
+)  # between two looks at the same disagreement: then Postgres has lost something
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
 # A payment in `init` is in the sweeper's queue, or waits for its merchant; of the latter there may be many.
@@ -43,7 +50,6 @@ _CLOSED_BADLY = (
     "WorkflowType = 'PaymentWorkflow' AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
     f" AND {PAYMENT_STATUS.name} != '{PaymentStatus.INIT}'"
 )
-_ALIVE_OR_DONE = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED)
 _PASSES = (PaymentError, RPCError, OSError)  # by itself
 
 log = get_logger(__name__)
@@ -52,12 +58,14 @@ log = get_logger(__name__)
 class Sweeper:
     """Safe to run in every process: what one takes, the others do not see for a while."""
 
-    def __init__(self, runtime: Runtime, client: Client) -> None:
+    def __init__(self, runtime: Runtime, client: Client, *, behind_for: timedelta = BEHIND_FOR) -> None:
         self._runtime = runtime
         self._client = client
+        self._behind_for = behind_for
         self._dispatcher = Dispatcher(client)
         self._inbox = Inbox(runtime, client)
         self._walked_to = ""
+        self._completed: dict[str, float] = {}  # workflows of open payments, and since when they are seen so
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop`; no error ends it."""
@@ -116,7 +124,8 @@ class Sweeper:
         operation = due.operation
         try:
             async with asyncio.timeout(HAND_OVER_WITHIN_S):
-                await self._carry_on(due)
+                if await self._carry_on(due) and await self._is_behind(operation):
+                    await self._carry_on_again(due)
         except (NotHandedOver, TimeoutError) as error:
             reached = isinstance(error, NotHandedOver) and error.reached
             log.warning("sweep_deferred", operation_id=operation.id, error=str(error) or "timed out")
@@ -128,28 +137,55 @@ class Sweeper:
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
         return True
 
-    async def _carry_on(self, due: sweeping.Due) -> None:
+    async def _carry_on(self, due: sweeping.Due) -> bool:
+        """Its workflow runs, or has it; whether that says that it is done."""
         operation, payment = due.operation, due.payment
         match operation.kind:
             case OperationKind.AUTHORIZE:
-                await self._carry_on_create(operation, payment)
+                began = await self._carry_on_create(operation, payment)
             case OperationKind.REFUND:
-                await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
+                began = await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
             case OperationKind.REVERSE:
-                await self._dispatcher.start_reversal(payment, operation)
+                began = await self._dispatcher.start_reversal(payment, operation)
             case OperationKind.EXPIRE:
-                await self._dispatcher.start_payment(payment, resume=True, eager=False)
+                began = await self._dispatcher.start_payment(payment, resume=True, eager=False)
             case OperationKind.CAPTURE | OperationKind.VOID:
-                await self._dispatcher.update_payment(
+                taken = await self._dispatcher.update_payment(
                     payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
                 )
+                if taken is Taken.DONE:
+                    return True
+                began = taken is Taken.STARTED
+            case _:
+                assert_never(operation.kind)
+        return not began and await self._dispatcher.is_done(payment, operation)
 
-    async def _carry_on_create(self, operation: Operation, payment: Payment) -> None:
+    async def _carry_on_create(self, operation: Operation, payment: Payment) -> bool:
         """One that was given back since it was taken, or by a process that left it in the queue, leaves it."""
         async with self._runtime.database.transaction() as connection:
-            set_aside = await sweeping.set_aside_if_released(connection, operation)
-        if not set_aside:
-            await self._dispatcher.start_payment(payment, resume=True, eager=False)
+            if await sweeping.set_aside_if_released(connection, operation):
+                return True
+        return await self._dispatcher.start_payment(payment, resume=True, eager=False)
+
+    async def _is_behind(self, operation: Operation) -> bool:
+        """Whether Postgres, looked at after Temporal, has no outcome, and had none when it was seen so before."""
+        async with self._runtime.database.transaction() as connection:
+            return await sweeping.is_behind(connection, operation.id, behind_for=self._behind_for)
+
+    async def _carry_on_again(self, due: sweeping.Due) -> None:
+        """It is carried out as if nobody had: its claim stands, so that the acquirer is asked, and told nothing."""
+        operation, payment = due.operation, due.payment
+        BEHIND.labels(operation.kind).inc()
+        log.error("recording_lost", operation_id=operation.id, payment_id=payment.id, kind=operation.kind)
+        if await self._dispatcher.start_again(payment, operation):
+            return
+        if operation.kind is OperationKind.AUTHORIZE:  # its workflow goes on, past it
+            async with self._runtime.database.transaction() as connection:
+                attempt = await attempts.latest_attempt(connection, operation.id)
+            if attempt is not None:
+                await self._dispatcher.acquirer_spoke(operation, attempt.reference)
+        elif operation.kind in (OperationKind.CAPTURE, OperationKind.VOID):
+            await self._dispatcher.update_again(payment, operation, within=UPDATE_WAIT)
 
     async def _resume_closed(self) -> None:
         """What Temporal lists as ended badly, newest first, and Postgres has as open."""
@@ -162,26 +198,50 @@ class Sweeper:
             await _surviving(self._resume(payment), payment_id=payment.id)
 
     async def _walk_authorized(self) -> None:
-        """A part of all authorizations each time, so that even a lost Temporal is rebuilt."""
+        """A part of all authorizations each time: even a lost Temporal is rebuilt, and none outlives its time."""
         async with self._runtime.database.transaction() as connection:
             some = await sweeping.capturable_payments(
                 connection, after=self._walked_to, limit=PAYMENTS_AT_ONCE
             )
+        completed = [
+            id_ for id_ in self._completed if await self._status(id_) is WorkflowExecutionStatus.COMPLETED
+        ]
         for payment in some:
             self._walked_to = payment.id  # before: one that breaks ends the walk once, and not for ever
-            if not await self._known(payment):
+            status = await self._status(payment.id)
+            if status is WorkflowExecutionStatus.COMPLETED:
+                completed.append(payment.id)
+            elif status is not WorkflowExecutionStatus.RUNNING:
                 await self._resume(payment)
         if len(some) < PAYMENTS_AT_ONCE:
             self._walked_to = ""
+        await self._run_completed_again(completed)
 
-    async def _known(self, payment: Payment) -> bool:
+    async def _run_completed_again(self, payment_ids: list[str]) -> None:
+        """Payments that are open though their workflow completed: those seen so long enough ago run again."""
+        async with self._runtime.database.transaction() as connection:
+            stranded = await sweeping.still_open(
+                connection, payment_ids, older_than=datetime.now(UTC) - _SETTLED_FOR
+            )
+        now, seen = boot_clock_s(), self._completed
+        over = [
+            payment
+            for payment in stranded
+            if payment.id in seen and now - seen[payment.id] >= self._behind_for.total_seconds()
+        ]
+        self._completed = {one.id: seen.get(one.id, now) for one in stranded if one not in over}
+        for payment in over:
+            log.error("recording_lost", payment_id=payment.id, status=payment.status)
+            await _surviving(self._dispatcher.start_again(payment), payment_id=payment.id)
+
+    async def _status(self, payment_id: str) -> WorkflowExecutionStatus | None:
+        """Of the latest run of the payment's workflow; None where Temporal knows of none."""
         try:
-            description = await self._client.get_workflow_handle(payment.id).describe()
+            return (await self._client.get_workflow_handle(payment_id).describe()).status
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                return False
+                return None
             raise
-        return description.status in _ALIVE_OR_DONE
 
     async def _resume(self, payment: Payment) -> bool:
         await self._dispatcher.start_payment(payment, resume=True, eager=False)

@@ -7,7 +7,7 @@ is told from the others by a column, so that however many wait, the rest is foun
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, null, select, text, update
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, select, text, update
 
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
@@ -90,6 +90,25 @@ async def take_back(connection: Connection, operation_id: str) -> None:
         .where(operations.c.id == operation_id)
         .values(sweeps=0, sweep_at=func.now() + _FIRST_PAUSE)
     )
+
+
+async def is_behind(connection: Connection, operation_id: str, *, behind_for: timedelta) -> bool:
+    """Whether the operation, which Temporal has just said is done, is pending, and was when that was seen before.
+
+    The first time is noted, and the next look comes once `behind_for` is over. After the second all begins anew.
+    """
+    behind_since = operations.c.behind_since
+    twice = behind_since <= func.now() - behind_for
+    noted = (
+        update(operations)
+        .where(operations.c.id == operation_id, operations.c.status == "pending")
+        .values(
+            behind_since=case((twice, null()), else_=func.coalesce(behind_since, func.now())),
+            sweep_at=func.now() + behind_for,
+        )
+        .returning(behind_since.is_(None))
+    )
+    return (await connection.execute(noted)).scalar_one_or_none() is True
 
 
 async def take_released(connection: Connection, *, limit: int) -> list[Operation]:

@@ -9,6 +9,7 @@ import pytest
 import structlog
 from psycopg import AsyncConnection
 from temporalio.client import RPCError, WorkflowExecutionStatus
+from temporalio.common import TypedSearchAttributes
 from temporalio.service import RPCStatusCode
 
 from payonce.claims import Rights
@@ -37,6 +38,7 @@ class Temporal:
     refuses: dict[str, Exception] = field(default_factory=dict)
     handed_over: list[str] = field(default_factory=list)
     status = WorkflowExecutionStatus.RUNNING  # of every workflow
+    typed_search_attributes = TypedSearchAttributes.empty
     refund_came: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start_workflow(self, *_args: Any, id: str, **_options: Any) -> None:  # its name

@@ -240,3 +240,33 @@ async def test_what_is_over_is_taken_by_one_sweeper(ledger: Ledger) -> None:
 
     taken = await asyncio.gather(*(take_released() for _ in range(4)))
     assert sorted(id_ for ids in taken for id_ in ids) == sorted(one.id for one in given_back)
+
+
+async def seen_done(ledger: Ledger, of: str, *, ago: timedelta = timedelta()) -> bool:
+    """Temporal says that it is done; earlier looks were so long ago."""
+    await ledger.rows("UPDATE operations SET behind_since = behind_since - CAST(:ago AS interval)", ago=ago)
+    async with ledger.database.transaction() as connection:
+        return await sweeping.is_behind(connection, of, behind_for=timedelta(seconds=60))
+
+
+async def test_postgres_is_behind_when_that_was_seen_twice_a_minute_apart(ledger: Ledger) -> None:
+    (refund,) = await add_refunds(ledger, 1)
+    assert not await seen_done(ledger, refund)
+    assert not await seen_done(ledger, refund, ago=timedelta(seconds=59))
+    assert await seen_done(ledger, refund, ago=timedelta(seconds=1))
+    assert not await seen_done(ledger, refund, ago=timedelta(minutes=9))  # it runs again: all begins anew
+
+
+async def test_postgres_is_looked_at_again_when_the_minute_is_over(ledger: Ledger) -> None:
+    (refund,) = await add_refunds(ledger, 1)
+    await ledger.rows("UPDATE operations SET sweeps = 9")
+    await seen_done(ledger, refund)
+    ((pause_s,),) = await ledger.rows("SELECT extract(epoch FROM sweep_at - now()) FROM operations")
+    assert 50 < float(pause_s) <= 60
+
+
+async def test_an_operation_that_was_recorded_meanwhile_is_not_behind(ledger: Ledger) -> None:
+    (refund,) = await add_refunds(ledger, 1)
+    assert not await seen_done(ledger, refund)
+    await ledger.rows("UPDATE operations SET status = 'succeeded'")
+    assert not await seen_done(ledger, refund, ago=timedelta(minutes=9))
