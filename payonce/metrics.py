@@ -38,6 +38,9 @@ GATE_CLOSED = Gauge(
     "payonce_gate_closed", "1 while no COMMIT of this process may be believed: the standby is missing"
 )
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
+BEHIND = Counter(
+    "payonce_recordings_lost", "Operations done in Temporal, and open in Postgres for a minute", ["kind"]
+)
 RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
 CALLBACKS = Counter(
     "payonce_callbacks", "Callbacks of acquirers by what became of them", ["connector", "result"]

@@ -32,7 +32,7 @@ class Inbox:
     def __init__(self, runtime: Runtime, temporal: Client) -> None:
         self._runtime = runtime
         self._dispatcher = Dispatcher(temporal)
-        self._handing_over: set[asyncio.Task[None]] = set()
+        self._handing_over: set[asyncio.Task[bool]] = set()
         self._receiving = asyncio.Semaphore(AT_ONCE)
         self._telling = asyncio.Semaphore(AT_ONCE)  # apart: while Temporal is away it takes seconds
 
@@ -55,18 +55,23 @@ class Inbox:
         if self._handing_over:
             await asyncio.wait(self._handing_over)
 
-    async def sweep(self, *, limit: int) -> None:
-        """What nobody has handed over yet is handed over; what is old is forgotten."""
+    async def sweep(self, *, limit: int) -> int:
+        """What nobody has handed over yet is handed over, at most `limit`; returns how many could be.
+
+        Fewer than were taken could be where Temporal or Postgres is away.
+        """
         async with self._runtime.database.transaction() as connection:
             due = await callbacks.take_due(connection, limit=limit)
-        await asyncio.gather(*(self._try_to_hand_over(received) for received in due))
+        return sum(await asyncio.gather(*(self._try_to_hand_over(received) for received in due)))
 
-    async def _try_to_hand_over(self, received: Received) -> None:
+    async def _try_to_hand_over(self, received: Received) -> bool:
         try:
             async with self._telling:
                 await self.hand_over(received)
         except PaymentError as error:
             log.warning("callback_not_handed_over", connector=received.connector, error=error.code)
+            return False
+        return True
 
     async def hand_over(self, received: Received) -> None:
         """Temporal has it, or nobody needs it. Safe to repeat. Raises `NotHandedOver` and what storage raises."""

@@ -5,13 +5,16 @@ The ids are derived, so handing over twice is harmless: a start answered "alread
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, assert_never
 
 from iso4217 import Currency
 from temporalio.client import (
     Client,
     RPCError,
+    WorkflowExecutionStatus,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -26,8 +29,9 @@ from temporalio.service import RPCStatusCode
 
 from activities.messages import OperationRequest, PaymentRequest
 from payonce.domain.errors import PaymentError
+from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.metrics import RESUMED
 from workers.temporal import TASK_QUEUE
 from workflows import attributes
@@ -41,6 +45,7 @@ UPDATE_WITHIN = timedelta(seconds=8)
 
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
 _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+_AGAIN = WorkflowIDReusePolicy.ALLOW_DUPLICATE
 
 
 class NotHandedOver(PaymentError):
@@ -54,36 +59,68 @@ class NotHandedOver(PaymentError):
         self.reached = reached  # Temporal answers, but nobody has done it yet
 
 
+class Taken(StrEnum):
+    """What became of an update that was sent to a payment's workflow."""
+
+    DONE = "done"  # it ran to its end: the workflow says that the operation has its outcome
+    STARTED = "started"  # the workflow had ended, and was started again, to find the operation in Postgres
+    NEITHER = "neither"  # the update failed; or the workflow has ended, and was not started by us
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a workflow is started with."""
+
+    function: Any
+    arguments: list[Any]
+    workflow_id: str
+    summary: str
+
+
 class Dispatcher:
     """Starts workflows and sends updates, by the operation's own ids."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def start_payment(self, payment: Payment, *, resume: bool, eager: bool) -> None:
-        """The payment's workflow runs. `resume`: also when its last run failed. Raises `NotHandedOver`."""
-        request = PaymentRequest(payment.id, payment.amount_minor, payment.currency)
-        await self._start(
-            PaymentWorkflow.run,
-            request,
-            payment,
-            workflow_id=payment.id,
-            summary=_summary(payment),
-            resume=resume,
-            eager=eager,
-        )
+    async def start_payment(self, payment: Payment, *, resume: bool, eager: bool) -> bool:
+        """The payment's workflow runs, or has completed; whether it began now. Raises `NotHandedOver`.
 
-    async def start_refund(self, payment: Payment, refund: Operation, *, resume: bool, eager: bool) -> None:
-        """The refund's workflow runs. Raises `NotHandedOver`."""
-        await self._start(
-            RefundWorkflow.run,
-            _request(refund),
-            payment,
-            workflow_id=refund.id,
-            summary=f"Refund of {_amount(refund.amount_minor, refund.currency)}, {payment.id}",
-            resume=resume,
-            eager=eager,
-        )
+        `resume`: also when its last run failed.
+        """
+        reuse = _RESUME if resume else _FIRST
+        return await self._start(_payment_run(payment), payment, reuse=reuse, eager=eager)
+
+    async def start_refund(self, payment: Payment, refund: Operation, *, resume: bool, eager: bool) -> bool:
+        """As `start_payment`, the refund's own workflow."""
+        reuse = _RESUME if resume else _FIRST
+        return await self._start(_run_of(payment, refund), payment, reuse=reuse, eager=eager)
+
+    async def start_again(self, payment: Payment, operation: Operation | None = None) -> bool:
+        """The workflow of the operation, or of the payment itself, runs, even if its last run completed.
+
+        For what Postgres shows as open all the same: the claims in it protect what was sent. Whether it began now.
+        Raises `NotHandedOver`.
+        """
+        run = _payment_run(payment) if operation is None else _run_of(payment, operation)
+        return await self._start(run, payment, reuse=_AGAIN)
+
+    async def is_done(self, payment: Payment, operation: Operation) -> bool:
+        """Whether the operation's workflow says that it has its outcome. Raises `NotHandedOver`.
+
+        It completed; or, for an authorization, it goes on and shows the payment as authorized.
+        """
+        handle = self._client.get_workflow_handle(_run_of(payment, operation).workflow_id)
+        try:
+            described = await handle.describe(rpc_timeout=START_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise NotHandedOver(error.status.name) from error
+        if operation.kind is OperationKind.AUTHORIZE and described.status is WorkflowExecutionStatus.RUNNING:
+            shown = described.typed_search_attributes.get(attributes.PAYMENT_STATUS)
+            return shown is not None and not PaymentStatus(shown).undecided
+        return described.status is WorkflowExecutionStatus.COMPLETED
 
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
         """The operation's workflow asks the acquirer at once. False: none is running. Raises `NotHandedOver`."""
@@ -103,49 +140,44 @@ class Dispatcher:
     async def start_callback(
         self, payment: Payment, operation: Operation, reference: str, *, workflow_id: str
     ) -> None:
-        """A workflow of its own asks the acquirer and records what it says. Raises `NotHandedOver`."""
-        await self._start(
-            CallbackWorkflow.run,
-            [_request(operation), reference],
-            payment,
-            workflow_id=workflow_id,
-            summary=f"The acquirer spoke of {reference}",
-            resume=True,
-            eager=False,
-        )
+        """A workflow of its own asks the acquirer and records what it says. Raises `NotHandedOver`.
 
-    async def start_reversal(self, payment: Payment, reversal: Operation) -> None:
-        """The reversal's workflow runs. Raises `NotHandedOver`."""
-        await self._start(
-            ReversalWorkflow.run,
-            _request(reversal),
-            payment,
-            workflow_id=reversal.id,
-            summary=f"Late success of {payment.id}: reversed",
-            resume=True,
-            eager=False,
-        )
+        Again where it did so before: a callback that is not handled may be one whose consequences Postgres lost.
+        """
+        summary = f"The acquirer spoke of {reference}"
+        run = _Run(CallbackWorkflow.run, [_request(operation), reference], workflow_id, summary)
+        await self._start(run, payment, reuse=_AGAIN)
+
+    async def start_reversal(self, payment: Payment, reversal: Operation) -> bool:
+        """As `start_payment`, the reversal's own workflow."""
+        return await self._start(_run_of(payment, reversal), payment, reuse=_RESUME)
 
     async def update_payment(
         self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN, sweeps: int = 0
-    ) -> None:
-        """The capture or void has its outcome, or its workflow was started again, to find it in Postgres.
+    ) -> Taken:
+        """The capture or void was sent to its workflow, which says what became of it.
 
         Raises `NotHandedOver` when it has none within that time, or when Temporal cannot be reached: then it is
         not known whether the workflow has it, and the sweeper sends it again under the same id. Only an update
         that failed itself, and would give the same answer for ever, goes on under a new one.
         """
         try:
-            await self._update(payment, operation, update_id=operation.id, within=within)
+            return await self._update(payment, operation, update_id=operation.id, within=within)
         except WorkflowUpdateFailedError as error:
             if not sweeps:
                 raise NotHandedOver("the update failed", reached=True) from error
             with suppress(WorkflowUpdateFailedError):
                 await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", within=within)
+            return Taken.NEITHER
+
+    async def update_again(self, payment: Payment, operation: Operation, *, within: timedelta) -> None:
+        """As `update_payment`, under an id that was not used before: what ran under the last one has ended."""
+        with suppress(WorkflowUpdateFailedError):
+            await self._update(payment, operation, update_id=random_id(operation.id), within=within)
 
     async def _update(
         self, payment: Payment, operation: Operation, *, update_id: str, within: timedelta
-    ) -> None:
+    ) -> Taken:
         update: Any = PaymentWorkflow.void
         if operation.kind is OperationKind.CAPTURE:
             update = PaymentWorkflow.capture
@@ -159,37 +191,53 @@ class Dispatcher:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise NotHandedOver(error.status.name) from error
             RESUMED.inc()
-            await self.start_payment(payment, resume=True, eager=False)
+            began = await self.start_payment(payment, resume=True, eager=False)
+            return Taken.STARTED if began else Taken.NEITHER
+        return Taken.DONE
 
     async def _start(
-        self,
-        run: Any,
-        request: PaymentRequest | OperationRequest | list[Any],
-        payment: Payment,
-        *,
-        workflow_id: str,
-        summary: str,
-        resume: bool,
-        eager: bool,
-    ) -> None:
+        self, run: _Run, payment: Payment, *, reuse: WorkflowIDReusePolicy, eager: bool = False
+    ) -> bool:
+        """Whether it began now: else it runs already, or has ended in a way after which it may not run again."""
         try:
             await self._client.start_workflow(
-                run,
-                args=request if isinstance(request, list) else [request],
-                id=workflow_id,
+                run.function,
+                args=run.arguments,
+                id=run.workflow_id,
                 task_queue=TASK_QUEUE,
-                id_reuse_policy=_RESUME if resume else _FIRST,
+                id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 task_timeout=TASK_TIMEOUT,
                 search_attributes=_search_attributes(payment),
-                static_summary=summary,
+                static_summary=run.summary,
                 request_eager_start=eager,
                 rpc_timeout=START_TIMEOUT,
             )
         except WorkflowAlreadyStartedError:
-            return
+            return False
         except RPCError as error:
             raise NotHandedOver(error.status.name) from error
+        return True
+
+
+def _run_of(payment: Payment, operation: Operation) -> _Run:
+    """A run of the workflow that carries the operation out."""
+    match operation.kind:
+        case OperationKind.REFUND:
+            summary = f"Refund of {_amount(operation.amount_minor, operation.currency)}, {payment.id}"
+            return _Run(RefundWorkflow.run, [_request(operation)], operation.id, summary)
+        case OperationKind.REVERSE:
+            summary = f"Late success of {payment.id}: reversed"
+            return _Run(ReversalWorkflow.run, [_request(operation)], operation.id, summary)
+        case OperationKind.AUTHORIZE | OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
+            return _payment_run(payment)
+        case _:
+            assert_never(operation.kind)
+
+
+def _payment_run(payment: Payment) -> _Run:
+    request = PaymentRequest(payment.id, payment.amount_minor, payment.currency)
+    return _Run(PaymentWorkflow.run, [request], payment.id, _summary(payment))
 
 
 def _request(operation: Operation) -> OperationRequest:

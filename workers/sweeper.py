@@ -1,39 +1,56 @@
 """The sweeper: whatever was admitted is carried out, whoever died. Every process may run it.
 
 (a) Every second: operations without outcome whose time has come are handed to Temporal again, by their own ids,
-and callbacks that nobody has handed over.
+and callbacks that nobody has handed over. Each kind of operation has a queue and a pace of its own, so that none
+waits for another; a queue that has more is looked at again at once.
+Where Temporal says that an operation is done and Postgres, twice and a minute apart, that it is not, then Postgres
+has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
-out are resumed; and a slow walk over all open payments resumes those that Temporal does not know at all.
+out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
+that were given back a day ago are closed.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import assert_never
 
 from temporalio.client import Client, RPCError, WorkflowExecutionStatus
 from temporalio.service import RPCStatusCode
 
+from payonce.connectors.http import boot_clock_s
 from payonce.domain.errors import PaymentError
-from payonce.domain.operations import Operation, OperationKind, Subject
+from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
-from payonce.metrics import RESUMED, SWEPT
+from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import callbacks, idempotency, sweeping
+from payonce.storage import attempts, callbacks, idempotency, sweeping
 from workers.callbacks import Inbox
-from workers.dispatch import Dispatcher, NotHandedOver
+from workers.dispatch import Dispatcher, NotHandedOver, Taken
+from workers.waiting import first
+from workflows.attributes import PAYMENT_STATUS
 
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0
-OPERATIONS_AT_ONCE, PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 100, 200, 1_000
+OPERATIONS_AT_ONCE = 50  # of each kind
+HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
+PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
+RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
 CALLBACKS_AT_ONCE = 100
+BEHIND_FOR = timedelta(
+    seconds=60
+)  # between two looks at the same disagreement: then Postgres has lost something
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
+# A payment in `init` is in the sweeper's queue, or waits for its merchant; of the latter there may be many.
 _CLOSED_BADLY = (
     "WorkflowType = 'PaymentWorkflow' AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
+    f" AND {PAYMENT_STATUS.name} != '{PaymentStatus.INIT}'"
 )
-_ALIVE_OR_DONE = (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED)
+_PASSES = (PaymentError, RPCError, OSError)  # by itself
 
 log = get_logger(__name__)
 
@@ -41,74 +58,134 @@ log = get_logger(__name__)
 class Sweeper:
     """Safe to run in every process: what one takes, the others do not see for a while."""
 
-    def __init__(self, runtime: Runtime, client: Client) -> None:
+    def __init__(self, runtime: Runtime, client: Client, *, behind_for: timedelta = BEHIND_FOR) -> None:
         self._runtime = runtime
         self._client = client
+        self._behind_for = behind_for
         self._dispatcher = Dispatcher(client)
         self._inbox = Inbox(runtime, client)
         self._walked_to = ""
+        self._completed: dict[str, float] = {}  # workflows of open payments, and since when they are seen so
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweeps until `stop`; an error is logged and the next round tries again."""
+        """Sweeps until `stop`; no error ends it."""
+        operations = {f"operations_{kind}": partial(self.sweep, kind) for kind in OperationKind}
         await asyncio.gather(
-            _every(OPERATIONS_EVERY_S, self.sweep_operations, stop),
-            _every(OPERATIONS_EVERY_S, self.sweep_callbacks, stop),
-            _every(PAYMENTS_EVERY_S, self.sweep_payments, stop),
+            *(_every(OPERATIONS_EVERY_S, what, work, stop) for what, work in operations.items()),
+            _every(OPERATIONS_EVERY_S, "callbacks", self.sweep_callbacks, stop),
+            _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
+            _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
         )
 
-    async def sweep_operations(self) -> None:
-        """Every due operation is handed over once."""
+    async def sweep(self, kind: OperationKind) -> bool:
+        """The longest overdue operations of this kind are handed over once; whether to look again at once.
+
+        That is where there may be more, and Temporal takes them.
+        """
         async with self._runtime.database.transaction() as connection:
-            due = await sweeping.take_due(connection, limit=OPERATIONS_AT_ONCE)
-        await asyncio.gather(*(self._hand_over(one) for one in due))
+            due = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
+        reached = await asyncio.gather(
+            *(_surviving(self._hand_over(one), operation_id=one.operation.id) for one in due)
+        )
+        return len(due) == OPERATIONS_AT_ONCE and all(reached)
 
-    async def sweep_callbacks(self) -> None:
-        """Every callback that was received and not handed over is handed over."""
-        await self._inbox.sweep(limit=CALLBACKS_AT_ONCE)
+    async def sweep_callbacks(self) -> bool:
+        """Callbacks that were received and not handed over are handed over; whether to look again at once."""
+        return await self._inbox.sweep(limit=CALLBACKS_AT_ONCE) == CALLBACKS_AT_ONCE
 
-    async def sweep_payments(self) -> None:
+    async def sweep_payments(self) -> bool:
         """Workflows that ended although their payment is open run again; old answers are forgotten."""
         await self._resume_closed()
-        await self._walk_open()
+        await self._walk_authorized()
         async with self._runtime.database.transaction() as connection:
             await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
             await idempotency.forget_secrets(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
             await callbacks.forget(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
+        return False
 
-    async def _hand_over(self, due: sweeping.Due) -> None:
-        operation, payment = due.operation, due.payment
+    async def close_released(self) -> bool:
+        """Creates that were given back a day ago failed, as never processed; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            over = await sweeping.take_released(connection, limit=RELEASED_AT_ONCE)
+        closed = await asyncio.gather(*(_surviving(self._close(one), operation_id=one.id) for one in over))
+        return len(over) == RELEASED_AT_ONCE and all(closed)
+
+    async def _close(self, create: Operation) -> bool:
+        """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""
+        subject = Subject(create.payment_id, create.id)
+        closed = await self._runtime.recorder.give_up(subject, code=FailureCode.NOT_PROCESSED)
+        if closed.operation.status is OperationStatus.PENDING:
+            async with self._runtime.database.transaction() as connection:
+                await sweeping.claimed_again(connection, create.id)
+        return True
+
+    async def _hand_over(self, due: sweeping.Due) -> bool:
+        """Whether Temporal could be told of it."""
+        operation = due.operation
         try:
-            match operation.kind:
-                case OperationKind.AUTHORIZE:
-                    await self._hand_over_create(operation, payment)
-                case OperationKind.REFUND:
-                    await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
-                case OperationKind.REVERSE:
-                    await self._dispatcher.start_reversal(payment, operation)
-                case OperationKind.EXPIRE:
-                    await self._dispatcher.start_payment(payment, resume=True, eager=False)
-                case OperationKind.CAPTURE | OperationKind.VOID:
-                    await self._dispatcher.update_payment(
-                        payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
-                    )
-        except NotHandedOver as error:
-            log.warning("sweep_deferred", operation_id=operation.id, error=error.message)
-            if not error.reached:
+            async with asyncio.timeout(HAND_OVER_WITHIN_S):
+                if await self._carry_on(due) and await self._is_behind(operation):
+                    await self._carry_on_again(due)
+        except (NotHandedOver, TimeoutError) as error:
+            reached = isinstance(error, NotHandedOver) and error.reached
+            log.warning("sweep_deferred", operation_id=operation.id, error=str(error) or "timed out")
+            if not reached:
                 async with self._runtime.database.transaction() as connection:
                     await sweeping.take_back(connection, operation.id)
-            return
+            return reached
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
+        return True
 
-    async def _hand_over_create(self, operation: Operation, payment: Payment) -> None:
-        """One that was given back waits for its merchant, for a day; one that was answered with 202 does not."""
+    async def _carry_on(self, due: sweeping.Due) -> bool:
+        """Its workflow runs, or has it; whether that says that it is done."""
+        operation, payment = due.operation, due.payment
+        match operation.kind:
+            case OperationKind.AUTHORIZE:
+                began = await self._carry_on_create(operation, payment)
+            case OperationKind.REFUND:
+                began = await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
+            case OperationKind.REVERSE:
+                began = await self._dispatcher.start_reversal(payment, operation)
+            case OperationKind.EXPIRE:
+                began = await self._dispatcher.start_payment(payment, resume=True, eager=False)
+            case OperationKind.CAPTURE | OperationKind.VOID:
+                taken = await self._dispatcher.update_payment(
+                    payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
+                )
+                if taken is Taken.DONE:
+                    return True
+                began = taken is Taken.STARTED
+            case _:
+                assert_never(operation.kind)
+        return not began and await self._dispatcher.is_done(payment, operation)
+
+    async def _carry_on_create(self, operation: Operation, payment: Payment) -> bool:
+        """One that was given back since it was taken, or by a process that left it in the queue, leaves it."""
         async with self._runtime.database.transaction() as connection:
-            released = await sweeping.is_released(connection, operation.id)
-        if not released or operation.deferred_at is not None:
-            await self._dispatcher.start_payment(payment, resume=True, eager=False)
-        elif datetime.now(UTC) - operation.created_at > sweeping.RELEASED_KEPT:
-            subject = Subject(payment.id, operation.id)
-            await self._runtime.recorder.give_up(subject, code=FailureCode.NOT_PROCESSED)
+            if await sweeping.set_aside_if_released(connection, operation):
+                return True
+        return await self._dispatcher.start_payment(payment, resume=True, eager=False)
+
+    async def _is_behind(self, operation: Operation) -> bool:
+        """Whether Postgres, looked at after Temporal, has no outcome, and had none when it was seen so before."""
+        async with self._runtime.database.transaction() as connection:
+            return await sweeping.is_behind(connection, operation.id, behind_for=self._behind_for)
+
+    async def _carry_on_again(self, due: sweeping.Due) -> None:
+        """It is carried out as if nobody had: its claim stands, so that the acquirer is asked, and told nothing."""
+        operation, payment = due.operation, due.payment
+        BEHIND.labels(operation.kind).inc()
+        log.error("recording_lost", operation_id=operation.id, payment_id=payment.id, kind=operation.kind)
+        if await self._dispatcher.start_again(payment, operation):
+            return
+        if operation.kind is OperationKind.AUTHORIZE:  # its workflow goes on, past it
+            async with self._runtime.database.transaction() as connection:
+                attempt = await attempts.latest_attempt(connection, operation.id)
+            if attempt is not None:
+                await self._dispatcher.acquirer_spoke(operation, attempt.reference)
+        elif operation.kind in (OperationKind.CAPTURE, OperationKind.VOID):
+            await self._dispatcher.update_again(payment, operation, within=UPDATE_WAIT)
 
     async def _resume_closed(self) -> None:
         """What Temporal lists as ended badly, newest first, and Postgres has as open."""
@@ -117,44 +194,76 @@ class Sweeper:
             ids.append(execution.id)
         async with self._runtime.database.transaction() as connection:
             stranded = await sweeping.still_open(connection, ids, older_than=datetime.now(UTC) - _SETTLED_FOR)
-            waiting = [await sweeping.is_released(connection, payment.id) for payment in stranded]
-        for payment, released in zip(stranded, waiting, strict=True):
-            if not (payment.status is PaymentStatus.INIT and released):
-                await self._resume(payment)
+        for payment in stranded:
+            await _surviving(self._resume(payment), payment_id=payment.id)
 
-    async def _walk_open(self) -> None:
-        """A part of all open payments each time, so that even a lost Temporal is rebuilt."""
+    async def _walk_authorized(self) -> None:
+        """A part of all authorizations each time: even a lost Temporal is rebuilt, and none outlives its time."""
         async with self._runtime.database.transaction() as connection:
-            some = await sweeping.open_payments(connection, after=self._walked_to, limit=PAYMENTS_AT_ONCE)
-        self._walked_to = some[-1].id if len(some) == PAYMENTS_AT_ONCE else ""
+            some = await sweeping.capturable_payments(
+                connection, after=self._walked_to, limit=PAYMENTS_AT_ONCE
+            )
+        completed = [
+            id_ for id_ in self._completed if await self._status(id_) is WorkflowExecutionStatus.COMPLETED
+        ]
         for payment in some:
-            if not payment.status.undecided and not await self._known(payment):
+            self._walked_to = payment.id  # before: one that breaks ends the walk once, and not for ever
+            status = await self._status(payment.id)
+            if status is WorkflowExecutionStatus.COMPLETED:
+                completed.append(payment.id)
+            elif status is not WorkflowExecutionStatus.RUNNING:
                 await self._resume(payment)
+        if len(some) < PAYMENTS_AT_ONCE:
+            self._walked_to = ""
+        await self._run_completed_again(completed)
 
-    async def _known(self, payment: Payment) -> bool:
+    async def _run_completed_again(self, payment_ids: list[str]) -> None:
+        """Payments that are open though their workflow completed: those seen so long enough ago run again."""
+        async with self._runtime.database.transaction() as connection:
+            stranded = await sweeping.still_open(
+                connection, payment_ids, older_than=datetime.now(UTC) - _SETTLED_FOR
+            )
+        now, seen = boot_clock_s(), self._completed
+        over = [
+            payment
+            for payment in stranded
+            if payment.id in seen and now - seen[payment.id] >= self._behind_for.total_seconds()
+        ]
+        self._completed = {one.id: seen.get(one.id, now) for one in stranded if one not in over}
+        for payment in over:
+            log.error("recording_lost", payment_id=payment.id, status=payment.status)
+            await _surviving(self._dispatcher.start_again(payment), payment_id=payment.id)
+
+    async def _status(self, payment_id: str) -> WorkflowExecutionStatus | None:
+        """Of the latest run of the payment's workflow; None where Temporal knows of none."""
         try:
-            description = await self._client.get_workflow_handle(payment.id).describe()
+            return (await self._client.get_workflow_handle(payment_id).describe()).status
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                return False
+                return None
             raise
-        return description.status in _ALIVE_OR_DONE
 
-    async def _resume(self, payment: Payment) -> None:
+    async def _resume(self, payment: Payment) -> bool:
         await self._dispatcher.start_payment(payment, resume=True, eager=False)
         RESUMED.inc()
         log.warning("workflow_resumed", payment_id=payment.id, status=payment.status)
+        return True
 
 
-async def _every(seconds: float, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """`work` once every so many seconds until `stop`."""
+async def _every(seconds: float, what: str, work: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
+    """`work` until `stop`, with a pause after it unless it says that there is more. No error ends it."""
     while not stop.is_set():
-        try:
-            await work()
-        except (PaymentError, RPCError, OSError) as error:
-            log.warning("sweep_failed", work=work.__name__, error=type(error).__name__)
-        try:
-            async with asyncio.timeout(seconds):
-                await stop.wait()
-        except TimeoutError:
-            continue
+        more = await _surviving(work(), work=what)
+        if not more:
+            await first(stop, timeout_s=seconds)
+
+
+async def _surviving(work: Awaitable[bool], /, **about: str) -> bool:
+    """What `work` returns; False where it breaks, which is logged and holds up nothing else."""
+    try:
+        return await work
+    except _PASSES as error:
+        log.warning("sweep_failed", error=type(error).__name__, **about)
+    except Exception as error:  # ours to repair; the sweeps go on
+        log.error("sweep_failed", error=type(error).__name__, exc_info=True, **about)
+    return False

@@ -18,6 +18,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import begin_reversal
+from payonce.storage import sweeping
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import attempts
@@ -68,6 +69,8 @@ async def insert_claim(
         "token": token,
     }
     await connection.write(_CLAIM, values)
+    if number > 1 and operation.kind is OperationKind.AUTHORIZE:
+        await sweeping.claimed_again(connection, operation.id)
     return reference
 
 
@@ -131,6 +134,8 @@ async def save_attempt(connection: Connection, before: Attempt, after: Attempt) 
     }
     where = {"operation_id": after.operation_id, "number": after.number}
     await connection.update(attempts, changes, where=where)
+    if changes.get("state") is AttemptState.NOT_SENT and after.kind is OperationKind.AUTHORIZE:
+        await sweeping.released(connection, after.operation_id)
 
 
 def attempt_from(row: Mapping[str, Any]) -> Attempt:

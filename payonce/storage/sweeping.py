@@ -1,20 +1,40 @@
-"""What the sweeper looks for: operations and payments that nobody may be working on."""
+"""What the sweeper looks for: operations and payments that nobody may be working on.
+
+A create that was given back waits for its merchant, and is in no queue but the one of what is closed after a day. It
+is told from the others by a column, so that however many wait, the rest is found as if there were none.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, select, text, update
 
-from payonce.domain.operations import AttemptState, Operation
+from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
-from payonce.storage.payments import OPERATION_COLUMNS, PAYMENT_COLUMNS, operation_from, payment_from
-from payonce.storage.tables import attempts, operations, payments
+from payonce.storage.payments import (
+    OPERATION_COLUMNS,
+    PAYMENT_COLUMNS,
+    lock_payment,
+    operation_from,
+    payment_from,
+)
+from payonce.storage.statements import Statement
+from payonce.storage.tables import DUE, RELEASED, attempts, operations, payments
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600  # between two looks at the same operation
 RELEASED_KEPT = timedelta(hours=24)  # then a create that was given back is closed
 
 _OPEN = [status.value for status in PaymentStatus if status.open]
+_CAPTURABLE = [status.value for status in PaymentStatus if status.capturable]
+_CREATE = (operations.c.id == bindparam("id"), operations.c.kind == OperationKind.AUTHORIZE.value)
+_FIRST_PAUSE = text(f"interval '{FIRST_PAUSE_S} seconds'")
+_RELEASE = Statement(update(operations).where(*_CREATE).values(released_at=func.now()))
+_CLAIM_AGAIN = Statement(
+    update(operations)
+    .where(*_CREATE)
+    .values(released_at=null(), sweeps=0, sweep_at=func.now() + _FIRST_PAUSE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +46,36 @@ class Due:
     sweeps: int
 
 
-async def take_due(connection: Connection, *, limit: int) -> list[Due]:
-    """Pending operations whose time has come, at most `limit`; other sweepers do not see them for a while."""
+async def released(connection: Connection, operation_id: str) -> None:
+    """The create waits for its merchant: in the transaction that gives its latest attempt back, under the lock.
+
+    One that was answered with 202 stays in the queue all the same: its merchant waits for us. Nothing happens to
+    other operations, whose next attempt anybody may claim.
+    """
+    await connection.write(_RELEASE, {"id": operation_id})
+
+
+async def claimed_again(connection: Connection, operation_id: str) -> None:
+    """The create is in the queue again, from its first pause on: in the transaction that claims a further attempt."""
+    await connection.write(_CLAIM_AGAIN, {"id": operation_id})
+
+
+async def take_due(connection: Connection, kind: OperationKind, *, limit: int) -> list[Due]:
+    """Pending operations of this kind whose time has come, at most `limit`, the longest overdue first.
+
+    Other sweepers do not see them for a while.
+    """
     due = (
         select(operations.c.id)
-        .where(operations.c.status == "pending", operations.c.sweep_at <= func.now())
+        .where(text(DUE), operations.c.kind == kind.value, operations.c.sweep_at <= func.now())
         .order_by(operations.c.sweep_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(operations.c.sweeps, 16)), LONGEST_PAUSE_S)
     taken = (
         update(operations)
         .where(operations.c.id.in_(due.scalar_subquery()))
-        .values(
-            sweep_at=func.now() + pause_s * text("interval '1 second'"),
-            sweeps=operations.c.sweeps + 1,
-        )
+        .values(sweep_at=func.now() + _pause(), sweeps=operations.c.sweeps + 1)
         .returning(*OPERATION_COLUMNS, operations.c.sweeps)
     )
     found = [(operation_from(row), row["sweeps"]) for row in (await connection.execute(taken)).mappings()]
@@ -55,8 +88,60 @@ async def take_back(connection: Connection, operation_id: str) -> None:
     await connection.execute(
         update(operations)
         .where(operations.c.id == operation_id)
-        .values(sweeps=0, sweep_at=func.now() + text(f"interval '{FIRST_PAUSE_S} seconds'"))
+        .values(sweeps=0, sweep_at=func.now() + _FIRST_PAUSE)
     )
+
+
+async def is_behind(connection: Connection, operation_id: str, *, behind_for: timedelta) -> bool:
+    """Whether the operation, which Temporal has just said is done, is pending, and was when that was seen before.
+
+    The first time is noted, and the next look comes once `behind_for` is over. After the second all begins anew.
+    """
+    behind_since = operations.c.behind_since
+    twice = behind_since <= func.now() - behind_for
+    noted = (
+        update(operations)
+        .where(operations.c.id == operation_id, operations.c.status == "pending")
+        .values(
+            behind_since=case((twice, null()), else_=func.coalesce(behind_since, func.now())),
+            sweep_at=func.now() + behind_for,
+        )
+        .returning(behind_since.is_(None))
+    )
+    return (await connection.execute(noted)).scalar_one_or_none() is True
+
+
+async def take_released(connection: Connection, *, limit: int) -> list[Operation]:
+    """Creates that were given back a day ago and not asked for again, at most `limit`; each for one sweeper."""
+    over = (
+        select(operations.c.id)
+        .where(
+            text(RELEASED),
+            operations.c.released_at <= func.now() - RELEASED_KEPT,
+            operations.c.sweep_at <= func.now(),
+        )
+        .order_by(operations.c.released_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = (
+        update(operations)
+        .where(operations.c.id.in_(over.scalar_subquery()))
+        .values(sweep_at=func.now() + _pause(), sweeps=operations.c.sweeps + 1)
+        .returning(*OPERATION_COLUMNS)
+    )
+    return [operation_from(row) for row in (await connection.execute(taken)).mappings()]
+
+
+async def set_aside_if_released(connection: Connection, operation: Operation) -> bool:
+    """Whether the create, which was in the queue, is given back and waits for its merchant; then it is no more."""
+    if operation.deferred_at is not None or not await is_released(connection, operation.id):
+        return False
+    await lock_payment(connection, operation.payment_id)  # whoever claims holds it
+    if not await is_released(connection, operation.id):
+        return False
+    await released(connection, operation.id)
+    return True
 
 
 async def is_released(connection: Connection, operation_id: str) -> bool:
@@ -70,11 +155,14 @@ async def is_released(connection: Connection, operation_id: str) -> bool:
     return (await connection.execute(latest)).scalar_one_or_none() == AttemptState.NOT_SENT
 
 
-async def open_payments(connection: Connection, *, after: str, limit: int) -> list[Payment]:
-    """Payments with something left to do, by id after `after`, at most `limit`."""
+async def capturable_payments(connection: Connection, *, after: str, limit: int) -> list[Payment]:
+    """Payments with something left to capture, by id after `after`, at most `limit`.
+
+    What is undecided is not among them: its authorization is pending, and so in a queue.
+    """
     query = (
         select(*PAYMENT_COLUMNS)
-        .where(payments.c.status.in_(_OPEN), payments.c.id > after)
+        .where(payments.c.status.in_(_CAPTURABLE), payments.c.id > after)
         .order_by(payments.c.id)
         .limit(limit)
     )
@@ -84,9 +172,29 @@ async def open_payments(connection: Connection, *, after: str, limit: int) -> li
 async def still_open(
     connection: Connection, payment_ids: list[str], *, older_than: datetime
 ) -> list[Payment]:
-    """Those of the payments that have something left to do and were not touched since `older_than`."""
-    found = await _payments(connection, payment_ids)
-    return [payment for payment in found.values() if payment.status.open and payment.updated_at < older_than]
+    """Those of the payments that wait for us, and were not touched since `older_than`."""
+    if not payment_ids:
+        return []
+    waits_for_merchant = exists().where(
+        operations.c.id == payments.c.id,
+        operations.c.status == "pending",
+        operations.c.released_at.is_not(None),
+        operations.c.deferred_at.is_(None),
+    )
+    query = select(*PAYMENT_COLUMNS).where(
+        payments.c.id.in_(payment_ids),
+        payments.c.status.in_(_OPEN),
+        payments.c.updated_at < older_than,
+        ~waits_for_merchant,
+    )
+    return [payment_from(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _pause() -> ColumnElement[timedelta]:
+    """Until the next look: twice as long each time, up to a limit."""
+    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(operations.c.sweeps, 16)), LONGEST_PAUSE_S)
+    pause: ColumnElement[timedelta] = pause_s * text("interval '1 second'")
+    return pause
 
 
 async def _payments(connection: Connection, payment_ids: list[str]) -> dict[str, Payment]:

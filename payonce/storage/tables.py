@@ -37,6 +37,10 @@ _Time = DateTime(timezone=True)
 _Json = JSON(none_as_null=True)  # keeps the order of members, as the merchant sent them
 _JsonB = JSONB(none_as_null=True)
 
+# What the sweeper takes and what it closes: said here once, so that its queries find their partial indexes.
+RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NULL"  # waits for its merchant
+DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
+
 merchants = Table(
     "merchants",
     metadata,
@@ -140,6 +144,8 @@ operations = Table(
     Column("rail", _Json),
     Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
     Column("sweeps", Integer, nullable=False, server_default="0"),
+    Column("released_at", _Time),  # since when the latest attempt of a create is given back, unsent
+    Column("behind_since", _Time),  # since when its workflow is seen completed, although it is pending
     CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
     CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
     CheckConstraint("amount_minor > 0", name="amount"),
@@ -158,7 +164,8 @@ operations = Table(
         unique=True,
         postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
     ),
-    Index("operations_sweep_idx", "sweep_at", postgresql_where=text("status = 'pending'")),
+    Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
+    Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
 )
 
 attempts = Table(

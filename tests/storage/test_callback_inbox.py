@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from temporalio.client import RPCError
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
 from payonce.claims import Rights
@@ -34,14 +36,23 @@ class Temporal:
     running: set[str] = field(default_factory=set)
     signals: list[tuple[str, str]] = field(default_factory=list)
     started: list[str] = field(default_factory=list)
+    completed: set[str] = field(default_factory=set)
     away: bool = False
 
     def get_workflow_handle(self, id_: str) -> Any:
         return Handle(self, id_)
 
-    async def start_workflow(self, *_args: Any, id: str, **_options: Any) -> None:  # its name
+    async def start_workflow(
+        self,
+        *_args: Any,
+        id: str,  # its name
+        id_reuse_policy: WorkflowIDReusePolicy,
+        **_options: Any,
+    ) -> None:
         if self.away:
             raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+        if id in self.completed and id_reuse_policy is not WorkflowIDReusePolicy.ALLOW_DUPLICATE:
+            raise WorkflowAlreadyStartedError(id, "a workflow")
         self.started.append(id)
 
 
@@ -207,3 +218,17 @@ async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Led
         assert await callbacks.forget(connection, now=now, limit=10) == 1
     left = await ledger.rows("SELECT event_id FROM callbacks ORDER BY event_id")
     assert [row.event_id for row in left] == ["open", "young"]
+
+
+async def test_a_callback_that_postgres_forgot_was_handled_is_heard_again(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Its workflow completed; what that recorded may be forgotten, too: a late success would be lost for ever."""
+    of = await create_of(ledger)
+    await inbox.receive(UPI, told(of))
+    await until_handled(ledger)
+    temporal.completed = set(temporal.started)
+    await ledger.rows("UPDATE callbacks SET handled_at = NULL, sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert len(temporal.started) == 2
+    assert await handled(ledger) == 1

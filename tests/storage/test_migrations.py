@@ -110,6 +110,50 @@ _FIRST_RELEASE = """
 """
 
 
+async def test_creates_that_are_given_back_by_now_leave_the_queue_with_the_migration(
+    postgres_server: PostgresServer,
+) -> None:
+    """One that was claimed again does not, nor does a refund that was not sent."""
+
+    def migrate(url: str) -> list[str]:
+        command.upgrade(migration_config(url), "0003")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text(_GIVEN_BACK))
+        upgrade(url)
+        with engine.connect() as connection:
+            found = connection.execute(
+                text("SELECT id FROM operations WHERE released_at = created_at AND behind_since IS NULL")
+            )
+            released = [str(row.id) for row in found]
+        engine.dispose()
+        return released
+
+    async with postgres_server.empty_database() as url:
+        assert await asyncio.to_thread(migrate, url) == ["given_back"]
+
+
+_GIVEN_BACK = """
+    INSERT INTO merchants VALUES ('mer_1', 'Shop', now());
+    INSERT INTO payments (id, merchant_id, mode, status, amount_minor, currency, capture_method, payment_method,
+                          idempotency_key, connector, connector_account, created_at, updated_at, metadata, sequence,
+                          amount_authorized_minor, amount_captured_minor, amount_refunded_minor,
+                          amount_refund_pending_minor)
+         SELECT id, 'mer_1', 'test', 'init', 1, 'INR', 'manual', '{}', id, 'c', 'c', now(), now(), '{}', 0, 0, 0, 0, 0
+           FROM unnest(ARRAY['given_back', 'claimed_again', 'refund', 'closed']) AS id;
+    INSERT INTO operations (id, payment_id, merchant_id, mode, kind, amount_minor, currency, created_at, updated_at,
+                            status, final, metadata, sweep_at)
+         SELECT id, id, 'mer_1', 'test', CASE id WHEN 'refund' THEN 'refund' ELSE 'authorize' END, 1, 'INR', now(),
+                now(), CASE id WHEN 'closed' THEN 'failed' ELSE 'pending' END, true, '{}', now()
+           FROM payments;
+    INSERT INTO attempts (operation_id, number, payment_id, kind, connector, connector_account, reference, state,
+                          owner, token, send_before, claimed_at)
+         SELECT id, number, payment_id, kind, 'c', 'c', id || number,
+                CASE WHEN number = 2 THEN 'claimed' ELSE 'not_sent' END, 'o', 't', now(), now()
+           FROM operations, generate_series(1, 2) AS number WHERE number = 1 OR id = 'claimed_again';
+"""
+
+
 async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer) -> None:
     program = "import sys; from payonce.storage.database import upgrade; upgrade(sys.argv[1])"
 

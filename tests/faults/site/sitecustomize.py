@@ -122,20 +122,22 @@ def _install_at_temporal(faults: _Faults) -> None:
     start_payment, start_refund = Dispatcher.start_payment, Dispatcher.start_refund
     update_payment = Dispatcher.update_payment
 
-    async def _start_payment(self: Any, payment: Any, **how: Any) -> None:
+    async def _start_payment(self: Any, payment: Any, **how: Any) -> Any:
         if await faults.meet("authorize", "admitted", payment.id) == "lazily":
             how["eager"] = False
-        await start_payment(self, payment, **how)
+        began = await start_payment(self, payment, **how)
         await faults.meet("authorize", "handed_over", payment.id)
+        return began
 
-    async def _start_refund(self: Any, payment: Any, refund: Any, **how: Any) -> None:
+    async def _start_refund(self: Any, payment: Any, refund: Any, **how: Any) -> Any:
         await faults.meet("refund", "admitted", payment.id)
-        await start_refund(self, payment, refund, **how)
+        began = await start_refund(self, payment, refund, **how)
         await faults.meet("refund", "handed_over", payment.id)
+        return began
 
-    async def _update_payment(self: Any, payment: Any, operation: Any, **how: Any) -> None:
+    async def _update_payment(self: Any, payment: Any, operation: Any, **how: Any) -> Any:
         await faults.meet(operation.kind, "admitted", payment.id)
-        await update_payment(self, payment, operation, **how)
+        return await update_payment(self, payment, operation, **how)
 
     _replace(
         Dispatcher, start_payment=_start_payment, start_refund=_start_refund, update_payment=_update_payment
