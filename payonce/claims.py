@@ -190,6 +190,7 @@ class Releases:
         if ended is not None and (await asyncio.shield(ended)).nothing_holds:
             return Release.NEVER_HELD
         for tries in range(RELEASE_TRIES_MAX):
+            await self._database.gate.opened()
             try:
                 return await self._once(claim)
             except _NeverHeld:

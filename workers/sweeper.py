@@ -142,7 +142,7 @@ class Sweeper:
         operation, payment = due.operation, due.payment
         match operation.kind:
             case OperationKind.AUTHORIZE:
-                began = await self._carry_on_create(operation, payment)
+                began = await self._carry_on_create(due)
             case OperationKind.REFUND:
                 began = await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
             case OperationKind.REVERSE:
@@ -160,12 +160,18 @@ class Sweeper:
                 assert_never(operation.kind)
         return not began and await self._dispatcher.is_done(payment, operation)
 
-    async def _carry_on_create(self, operation: Operation, payment: Payment) -> bool:
-        """One that was given back since it was taken, or by a process that left it in the queue, leaves it."""
+    async def _carry_on_create(self, due: sweeping.Due) -> bool:
+        """One that was given back since it was taken, or by a process that left it in the queue, leaves it.
+
+        A claim that is seen for the first time may have waited for the standby until now, invisible, and be given
+        back any moment by the task that waits for its COMMIT: a run would find it stale and end it as lost.
+        """
         async with self._runtime.database.transaction() as connection:
-            if await sweeping.set_aside_if_released(connection, operation):
+            if await sweeping.set_aside_if_released(connection, due.operation):
                 return True
-        return await self._dispatcher.start_payment(payment, resume=True, eager=False)
+            if due.sweeps == 1 and await sweeping.left_for_its_owner(connection, due.operation):
+                return True
+        return await self._dispatcher.start_payment(due.payment, resume=True, eager=False)
 
     async def _is_behind(self, operation: Operation) -> bool:
         """Whether Postgres, looked at after Temporal, has no outcome, and had none when it was seen so before."""

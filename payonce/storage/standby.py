@@ -68,23 +68,28 @@ class Gate:
 
     def __init__(self, *, follows_standby: bool) -> None:
         self.follows_standby = follows_standby
-        self._open = True
+        self._opened = asyncio.Event()
+        self._opened.set()
 
     @property
     def open(self) -> bool:
-        return self._open
+        return self._opened.is_set()
+
+    async def opened(self) -> None:
+        """Returns when it is open."""
+        await self._opened.wait()
 
     def close(self, reason: str) -> None:
         """POSTs are answered without a transaction from now on."""
-        if self.follows_standby and self._open:
-            self._open = False
+        if self.follows_standby and self.open:
+            self._opened.clear()
             GATE_CLOSED.set(1)
             log.error("gate_closed", reason=reason)
 
     def reopen(self) -> None:
         """A probe that writes was answered."""
-        if not self._open:
-            self._open = True
+        if not self.open:
+            self._opened.set()
             GATE_CLOSED.set(0)
             log.warning("gate_opened")
 

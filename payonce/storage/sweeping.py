@@ -23,12 +23,16 @@ from payonce.storage.statements import Statement
 from payonce.storage.tables import DUE, RELEASED, attempts, operations, payments
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600  # between two looks at the same operation
+OWNERS_PAUSE_S = (
+    4  # for a claim that is seen for the first time: its owner gives it back as soon as the gate opens
+)
 RELEASED_KEPT = timedelta(hours=24)  # then a create that was given back is closed
 
 _OPEN = [status.value for status in PaymentStatus if status.open]
 _CAPTURABLE = [status.value for status in PaymentStatus if status.capturable]
 _CREATE = (operations.c.id == bindparam("id"), operations.c.kind == OperationKind.AUTHORIZE.value)
 _FIRST_PAUSE = text(f"interval '{FIRST_PAUSE_S} seconds'")
+_OWNERS_PAUSE = text(f"interval '{OWNERS_PAUSE_S} seconds'")
 _RELEASE = Statement(update(operations).where(*_CREATE).values(released_at=func.now()))
 _CLAIM_AGAIN = Statement(
     update(operations)
@@ -141,6 +145,22 @@ async def set_aside_if_released(connection: Connection, operation: Operation) ->
     if not await is_released(connection, operation.id):
         return False
     await released(connection, operation.id)
+    return True
+
+
+async def left_for_its_owner(connection: Connection, create: Operation) -> bool:
+    """Whether a claim of the create stands, and nobody was answered with 202; then it is looked at a bit later."""
+    latest = await connection.execute(
+        select(attempts.c.state)
+        .where(attempts.c.operation_id == create.id)
+        .order_by(attempts.c.number.desc())
+        .limit(1)
+    )
+    if create.deferred_at is not None or latest.scalar_one_or_none() != AttemptState.CLAIMED:
+        return False
+    await connection.execute(
+        update(operations).where(operations.c.id == create.id).values(sweep_at=func.now() + _OWNERS_PAUSE)
+    )
     return True
 
 

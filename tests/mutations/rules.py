@@ -141,7 +141,7 @@ MUTATIONS = (
         "8",
         "the gate never closes",
         "payonce/storage/standby.py",
-        "        if self.follows_standby and self._open:\n",
+        "        if self.follows_standby and self.open:\n",
         "        if False:\n",
         ("tests/storage", "tests/pair"),
     ),

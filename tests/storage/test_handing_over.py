@@ -15,7 +15,7 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.settings import Settings
-from payonce.storage.sweeping import RELEASED_KEPT
+from payonce.storage.sweeping import OWNERS_PAUSE_S, RELEASED_KEPT
 from payonce.wakeups import WakeUps
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
 from workers.sweeper import Sweeper
@@ -89,6 +89,11 @@ async def create(ledger: Ledger, state: AttemptState) -> Operation:
     return await ledger.add_operation(paid, OperationKind.AUTHORIZE, state=state, sweep_in_s=-1.0)
 
 
+async def looked_at_before(ledger: Ledger) -> None:
+    """What is pending was taken by the sweeper once, and its time has come again."""
+    await ledger.rows("UPDATE operations SET sweeps = 1, sweep_at = now()")
+
+
 async def age(ledger: Ledger, of: Operation, by: timedelta) -> None:
     """The create was given back so long ago."""
     query = "UPDATE operations SET released_at = released_at - CAST(:by AS interval) WHERE id = :id"
@@ -98,6 +103,21 @@ async def age(ledger: Ledger, of: Operation, by: timedelta) -> None:
 @pytest.mark.parametrize("state", [AttemptState.CLAIMED, AttemptState.UNKNOWN, AttemptState.REVERSING])
 async def test_a_create_that_may_have_been_sent_is_carried_on(ledger: Ledger, state: AttemptState) -> None:
     of = await create(ledger, state)
+    await looked_at_before(ledger)
+    assert await sweep(ledger) == [of.payment_id]
+
+
+async def test_a_claim_that_is_seen_for_the_first_time_is_left_to_its_owner_for_a_moment(
+    ledger: Ledger,
+) -> None:
+    """Its COMMIT may have waited for the standby until now: a run would find it stale, and end it as lost."""
+    of = await create(ledger, AttemptState.CLAIMED)
+    assert await sweep(ledger) == []
+    ((pause_s,),) = await ledger.rows(
+        "SELECT extract(epoch FROM sweep_at - now()) FROM operations WHERE id = :id", id=of.id
+    )
+    assert 0 < float(pause_s) <= OWNERS_PAUSE_S
+    await ledger.rows("UPDATE operations SET sweep_at = now()")
     assert await sweep(ledger) == [of.payment_id]
 
 
@@ -151,7 +171,7 @@ async def test_a_create_claimed_by_a_process_of_the_release_before_comes_back_in
     await ledger.rows("UPDATE attempts SET state = 'claimed' WHERE operation_id = :id", id=of.id)
     await age(ledger, of, RELEASED_KEPT)
     assert await sweep(ledger) == []
-    await ledger.rows("UPDATE operations SET sweep_at = now() WHERE id = :id", id=of.id)
+    await looked_at_before(ledger)
     assert await sweep(ledger) == [of.payment_id]
 
 
@@ -166,6 +186,7 @@ async def test_what_is_pending_though_its_workflow_completed_runs_again_once_tha
     workflow_id = of.id if own else paid.id
     temporal = FakeTemporal(done={workflow_id})
     sweeper = sweeper_of(ledger, temporal)
+    await looked_at_before(ledger)
     for started in (
         [],
         [workflow_id],

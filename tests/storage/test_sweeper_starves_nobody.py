@@ -117,7 +117,7 @@ async def add_released(ledger: Ledger, count: int) -> None:
     paid = await ledger.add_payment()
     create = await ledger.add_operation(paid, K.AUTHORIZE, sweep_in_s=-1.0)
     async with ledger.database.transaction() as connection:
-        assert await attempts.release(connection, operation_id=create.id, number=1, owner="boot_1")
+        await attempts.release(connection, operation_id=create.id, number=1, token="run_1")
     await copies(ledger, "released_", count, payment=paid.id, operation=create.id)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from payonce.domain.claiming import Release
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.outcomes import Unsent
 from payonce.domain.payment import PaymentStatus
@@ -130,7 +131,8 @@ async def create(ledger: Ledger) -> Operation:
 
 async def released_by_its_owner(ledger: Ledger, of: Operation) -> None:
     async with ledger.database.transaction() as connection:
-        assert await attempts.release(connection, operation_id=of.id, number=1, owner="boot_1")
+        released = await attempts.release(connection, operation_id=of.id, number=1, token="run_1")
+        assert released is Release.GIVEN_BACK
 
 
 async def recorded_as_not_sent(ledger: Ledger, of: Operation) -> None:
