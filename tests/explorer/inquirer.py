@@ -52,7 +52,8 @@ def _look(world: World, rules: Rules, *, runs_claim: bool) -> Iterator[Step]:
         fact = Inquirer("found", undecided, rows.attempts[undecided - 1].token, fact="approved")
         yield "reconciliation finds a charge", world._replace(inquirer=fact)
     if rows is not None and rows.late:
-        late = Inquirer("marked", rows.late, rows.attempts[rows.late - 1].token, fact="late")
+        stage = "marking" if rules.late_needs_proof else "marked"
+        late = Inquirer(stage, rows.late, rows.attempts[rows.late - 1].token, fact="late")
         yield "worker: takes up the late success", world._replace(inquirer=late)
     if world.run != "active":
         return
@@ -71,7 +72,7 @@ def _look(world: World, rules: Rules, *, runs_claim: bool) -> Iterator[Step]:
             final = rules.not_found_proves(latest, age)
             read = Inquirer("read", len(rows.attempts), latest.token, final)
             if latest.state == AttemptState.REVERSING.value:
-                read = Inquirer("marking", len(rows.attempts), latest.token)
+                read = read._replace(stage="marking" if rules.marks_again else "marked")
             yield f"worker: reads claim {latest.token + 1}", world._replace(inquirer=read)
 
 
@@ -102,23 +103,29 @@ def _inquire(
 
 
 def _mark(world: World, rules: Rules, inquirer: Inquirer, *, process: int) -> Iterator[Step]:
-    """`reversing`, under the lock, for the claim that was inquired."""
+    """`reversing`, under the lock, for the claim that was inquired; or that a late success is still to be undone."""
     if world.commit is not None:
         return
-    rows = world.primary
-    if rows is None or len(rows.attempts) < inquirer.number or rows.status != PENDING:
+    marked = _marked(world.primary, rules, inquirer)
+    if marked is None:
         yield "worker: drops the reversal", world._replace(inquirer=IDLE)
         return
-    row = rows.attempts[inquirer.number - 1]
-    if not rules.reversal_may_begin(row, inquirer.token):
-        yield "worker: drops the reversal", world._replace(inquirer=IDLE)
-        return
-    marked = rows.with_attempt(inquirer.number, row._replace(state=begun_reversal(row.state)))
     committing = world._replace(inquirer=inquirer._replace(stage="committing"))
-    yield (
-        "worker: marks the attempt as reversing",
-        begin(committing, by=INQUIRER, process=process, what="mark", rows=marked),
-    )
+    marking = begin(committing, by=INQUIRER, process=process, what="mark", rows=marked)
+    yield "worker: marks the attempt as reversing", marking
+
+
+def _marked(rows: Rows | None, rules: Rules, inquirer: Inquirer) -> Rows | None:
+    """The rows with the mark; None: nothing may be reversed."""
+    number = inquirer.number
+    if rows is None or len(rows.attempts) < number:
+        return None
+    if inquirer.fact == "late":
+        return rows if rows.late == number else None
+    row = rows.attempts[number - 1]
+    if rows.status != PENDING or not rules.reversal_may_begin(row, inquirer.token):
+        return None
+    return rows.with_attempt(number, row._replace(state=begun_reversal(row.state)))
 
 
 def _reverse(world: World, inquirer: Inquirer) -> World:

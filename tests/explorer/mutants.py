@@ -93,6 +93,16 @@ MUTANTS: Mapping[str, Mutant] = {
         Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
         "I5",
     ),
+    "a reversal on a mark that was only read": Mutant(
+        replace(DOMAIN, marks_again=False),
+        Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
+        "I5",
+    ),
+    "a late success is reversed on what was only read": Mutant(
+        replace(DOMAIN, late_needs_proof=False),
+        Setting("A", left=NONE._replace(dies=1, cuts=2, fail_overs=1, stops=1)),
+        "I",
+    ),
     "an answer before its recording is proven": Mutant(
         replace(DOMAIN, recorded=lambda end: True),
         Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),

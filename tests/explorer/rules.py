@@ -158,5 +158,7 @@ class Rules:
     waits_for_lock: bool = True  # a release looks for its row with the key locked
     replay_needs_barrier: bool = True
     marks_before_reversal: bool = True
+    marks_again: bool = True  # a mark that was only read, and may be on this server only
+    late_needs_proof: bool = True  # a late success is reversed once its record is proven
     runs_gated: bool = True
     sweeper_restarts: frozenset[str] = frozenset({"failed", "completed"})
