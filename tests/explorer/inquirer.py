@@ -106,6 +106,8 @@ def _mark(world: World, rules: Rules, inquirer: Inquirer, *, process: int) -> It
     """`reversing`, under the lock, for the claim that was inquired; or that a late success is still to be undone."""
     if world.commit is not None:
         return
+    if rules.reverses_the_latest and inquirer.fact != "late":
+        inquirer = _rebound(world, rules, inquirer)
     marked = _marked(world.primary, rules, inquirer)
     if marked is None:
         yield "worker: drops the reversal", world._replace(inquirer=IDLE)
@@ -113,6 +115,14 @@ def _mark(world: World, rules: Rules, inquirer: Inquirer, *, process: int) -> It
     committing = world._replace(inquirer=inquirer._replace(stage="committing"))
     marking = begin(committing, by=INQUIRER, process=process, what="mark", rows=marked)
     yield "worker: marks the attempt as reversing", marking
+
+
+def _rebound(world: World, rules: Rules, inquirer: Inquirer) -> Inquirer:
+    """A mutant's: the reversal is of whichever claim is the latest, where NOT_FOUND would prove something of it."""
+    rows = world.primary
+    if rows is None or not rules.not_found_proves(rows.latest, world.claims[rows.latest.token].age):
+        return inquirer
+    return inquirer._replace(number=len(rows.attempts), token=rows.latest.token)
 
 
 def _marked(rows: Rows | None, rules: Rules, inquirer: Inquirer) -> Rows | None:

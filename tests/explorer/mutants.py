@@ -79,6 +79,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "NOT_FOUND of another claim marks a reversal": Mutant(
         replace(DOMAIN, reversal_may_begin=_any_claim), AWAY, "I5"
     ),
+    "a reversal is of whichever claim is the latest": Mutant(
+        replace(DOMAIN, reverses_the_latest=True), CALM, "I5"
+    ),
     "NOT_FOUND of another claim is recorded": Mutant(
         replace(DOMAIN, concerns=lambda row, fact, token: True), replace(AWAY, reverses=False), "I5"
     ),

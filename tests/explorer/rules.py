@@ -159,6 +159,7 @@ class Rules:
     replay_needs_barrier: bool = True
     marks_before_reversal: bool = True
     marks_again: bool = True  # a mark that was only read, and may be on this server only
+    reverses_the_latest: bool = False  # once its own time is over, instead of the claim that was not found
     late_needs_proof: bool = True  # a late success is reversed once its record is proven
     runs_gated: bool = True
     sweeper_restarts: frozenset[str] = frozenset({"failed", "completed"})
