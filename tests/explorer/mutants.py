@@ -93,12 +93,12 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "a reversal on a mark that is not proven": Mutant(
         replace(DOMAIN, marked=lambda end: True),
-        Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
+        Setting("A", left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
         "I5",
     ),
     "a reversal on a mark that was only read": Mutant(
         replace(DOMAIN, marks_again=False),
-        Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
+        Setting("A", left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
         "I5",
     ),
     "a late success is reversed on what was only read": Mutant(
@@ -108,7 +108,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "an answer before its recording is proven": Mutant(
         replace(DOMAIN, recorded=lambda end: True),
-        Setting(left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
+        Setting("A", left=NONE._replace(dies=1, cuts=1, fail_overs=1, stops=1)),
         "I5",
     ),
     "a replay without a barrier": Mutant(
