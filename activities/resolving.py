@@ -59,7 +59,7 @@ class Resolving:
             return await self._record(request, standing, attempt, found)
         if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
             return await self._unanswered(request, standing, attempt, "not_found")
-        if standing.now < self._cases.unanswered_until(attempt, connector.capabilities):
+        if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
             return InquiryDue(schedule, "not_found_yet")
         if connector.capabilities.reversal_by_reference:
             return ReversalDue(schedule, "not_found")
@@ -109,7 +109,7 @@ class Resolving:
         if not capabilities.reversal_by_reference:
             await self._recorder.review(request.subject, reason="not_reversible")
             return ReversalDue(schedule, "not_reversible")
-        if attempt.state is not AttemptState.REVERSING and not await self._begin_reversal(request, standing):
+        if not await self._begin_reversal(request, standing):
             return as_found(await self._cases.standing(request.subject), capabilities, here="")
         try:
             reversed_ = await connector.reverse(self._cases.call(standing, attempt))
@@ -120,12 +120,16 @@ class Resolving:
     @activity.defn
     @heartbeating
     async def reverse_late(self, request: OperationRequest) -> Progress:
-        """A success that came after its failure was proven is undone, by the operation opened for it."""
+        """A success that came after its failure was proven is undone, by the operation opened for it.
+
+        Which is proven first: after a fail-over that forgets it, and the failure, the success may count.
+        """
         late = await self._cases.late_success(request.subject)
         connector = self._connectors[late.attempt.connector_account]
         schedule = connector.capabilities.inquiry
-        if late.standing.operation.status is not OperationStatus.PENDING:
-            return settled(late.standing.payment)
+        standing = await self._recorder.prove(request.subject)
+        if standing.operation.status is not OperationStatus.PENDING:
+            return settled(standing.payment)
         try:
             await connector.reverse(late.call)
         except ConnectorError as error:
@@ -161,9 +165,15 @@ class Resolving:
         await self._recorder.review(request.subject, reason=reason)
 
     async def _begin_reversal(self, request: OperationRequest, standing: Standing) -> bool:
-        """Only when NOT_FOUND is proof; marked in Postgres first, so that nobody records a success meanwhile."""
+        """Only when NOT_FOUND is proof; marked in Postgres first, so that nobody records a success meanwhile.
+
+        A mark that was only read is made again: it may be on this server only, and a fail-over would forget it.
+        """
         attempt, capabilities = standing.attempt, self._connector(standing).capabilities
-        if attempt is None or standing.now < self._cases.unanswered_until(attempt, capabilities):
+        if attempt is None:
+            return False
+        marked = attempt.state is AttemptState.REVERSING
+        if not marked and not self._cases.not_found_proves(attempt, capabilities, now=standing.now):
             return False
         return await self._recorder.begin_reversal(
             request.subject, token=attempt.token, code=self._unprocessed(standing)

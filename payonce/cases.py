@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from payonce.claims import Standing, call_of, read_standing
 from payonce.connectors.base import Call, Capabilities
-from payonce.domain.claiming import unanswered_until
+from payonce.domain.claiming import not_found_proves
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, Operation, OperationKind, Subject
@@ -98,10 +98,10 @@ class Cases:
         """What an inquiry or a reversal asks for: by the attempt's own reference."""
         return call_of(standing.payment, standing.operation, reference=attempt.reference)
 
-    def unanswered_until(self, attempt: Attempt, capabilities: Capabilities) -> datetime:
-        """Until when NOT_FOUND proves nothing."""
-        return unanswered_until(
-            attempt, call_deadline_s=capabilities.call_deadline_s, finality_s=capabilities.finality_s
+    def not_found_proves(self, attempt: Attempt, capabilities: Capabilities, *, now: datetime) -> bool:
+        """Whether NOT_FOUND says by now that the claim was not processed and never will be."""
+        return not_found_proves(
+            attempt, now, call_deadline_s=capabilities.call_deadline_s, finality_s=capabilities.finality_s
         )
 
 

@@ -122,3 +122,18 @@ def owner_may_send(attempt: Attempt, now: datetime) -> bool:
 def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:
     """Until when NOT_FOUND proves nothing: the owner may still send, the call may still arrive or settle."""
     return attempt.send_before + CLOCK_SKEW + timedelta(seconds=call_deadline_s + finality_s)
+
+
+def not_found_proves(attempt: Attempt, now: datetime, *, call_deadline_s: float, finality_s: float) -> bool:
+    """Whether NOT_FOUND, asked for at `now` or later, says that the claim was not processed and never will be."""
+    final = now >= unanswered_until(attempt, call_deadline_s=call_deadline_s, finality_s=finality_s)
+    return final and attempt.state in (AttemptState.CLAIMED, AttemptState.UNKNOWN)
+
+
+def reversal_may_begin(attempt: Attempt, *, token: str) -> bool:
+    """Whether the claim that was inquired may be marked `reversing`, by its row under the lock.
+
+    The acquirer is called once the mark is proven. One that was only read is made again: it may be local.
+    """
+    undecided = (AttemptState.CLAIMED, AttemptState.UNKNOWN, AttemptState.REVERSING)
+    return concerns(attempt, token=token) and attempt.state in undecided

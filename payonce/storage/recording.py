@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from payonce.domain import answers, settlement
+from payonce.domain import answers, claiming, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -116,14 +116,22 @@ class Recorder:
 
         def decide(rows: Rows, now: datetime) -> Settlement:
             attempt = rows.attempt
-            if attempt is None or attempt.state not in (AttemptState.CLAIMED, AttemptState.UNKNOWN):
+            if attempt is None or not claiming.reversal_may_begin(attempt, token=token):
                 return Settlement(rows.payment, rows.operation, attempt)
-            if attempt.token != token:
+            if attempt.state is AttemptState.REVERSING:  # marked before; this COMMIT proves it
                 return Settlement(rows.payment, rows.operation, attempt)
             return Settlement(rows.payment, rows.operation, settlement.begin_reversal(attempt, code=code))
 
         attempt = (await self._shielded(subject, attempt=None, decide=decide)).attempt
         return attempt is not None and attempt.state is AttemptState.REVERSING and attempt.token == token
+
+    async def prove(self, subject: Subject) -> Settlement:
+        """Nothing changes, and how the operation stands holds also after a fail-over."""
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            return Settlement(rows.payment, rows.operation)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
 
     async def complete(self, subject: Subject) -> Settlement:
         """An operation for which nothing had to be sent succeeded: an expiry, a reversal that was confirmed."""

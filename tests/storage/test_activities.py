@@ -37,6 +37,8 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.storage import recording
+from payonce.storage.database import CommitUnknown
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
@@ -311,6 +313,23 @@ async def test_a_success_that_comes_during_the_reversal_does_not_count(
     assert (after.status, after.amount_captured_minor) == (S.AUTHORIZED, 0)
 
 
+async def test_a_mark_that_was_only_read_is_proven_before_the_acquirer_is_called(
+    process: Process, connector: FakeConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on this server only: a fail-over forgets it, and what the owner heard is recorded and reversed."""
+    capture = await capture_of(process.ledger, state=A.REVERSING)
+    await age(process.ledger, capture)
+    monkeypatch.setattr(recording, "_RETRY_DELAYS_S", ())
+    connector.answers["reverse"] = Reversed()
+    async with process.ledger.flaky("lost answer") as flaky:
+        unproven = replace(process, ledger=replace(process.ledger, database=flaky))
+        with pytest.raises(CommitUnknown):
+            await unproven.resolve("reverse", capture)
+        assert connector.calls == []
+        assert isinstance(await unproven.resolve("reverse", capture), Settled)
+    assert connector.calls == [("reverse", f"{capture.id}-1")]
+
+
 async def test_what_has_an_outcome_by_then_is_not_reversed(
     process: Process, connector: FakeConnector
 ) -> None:
@@ -385,3 +404,21 @@ async def test_a_late_success_is_undone_at_its_own_account(
         assert isinstance(await process.resolve("reverse_late", reversal), Settled)
     assert connector.calls == [("reverse", f"{capture.id}-1")] * 2
     assert (await process.ledger.operation(reversal.id)).status is OperationStatus.SUCCEEDED
+
+
+async def test_a_late_success_that_was_only_read_is_proven_before_it_is_undone(
+    process: Process, connector: FakeConnector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fail-over may forget the failure that it contradicts: then the success counts, and must stand."""
+    capture = await capture_of(process.ledger)
+    recorder = process.ledger.recorder()
+    await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    await recorder.record(subject(capture), attempt=1, fact=approval(capture))
+    reversal = await process.ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
+    monkeypatch.setattr(recording, "_RETRY_DELAYS_S", ())
+    connector.answers["reverse"] = Reversed()
+    async with process.ledger.flaky("lost answer") as flaky:
+        unproven = replace(process, ledger=replace(process.ledger, database=flaky))
+        with pytest.raises(CommitUnknown):
+            await unproven.resolve("reverse_late", reversal)
+    assert connector.calls == []
