@@ -67,9 +67,10 @@ class PaymentMachine(RuleBasedStateMachine):
         capture_method=st.sampled_from(["manual", "manual", "automatic"]),
         undecided=RARELY,
         captured_minor=st.sampled_from([0, 250, 500]),
+        reversible=st.booleans(),
     )
-    def create(self, capture_method: str, undecided: bool, captured_minor: int) -> None:
-        self.books = Books(payment(capture_method=capture_method))
+    def create(self, capture_method: str, undecided: bool, captured_minor: int, reversible: bool) -> None:
+        self.books = Books(payment(capture_method=capture_method), reversible=reversible)
         self._approve(self.books.open(OperationKind.AUTHORIZE, amount_minor=1_000), unless=undecided)
         if capture_method == "manual" and not undecided and captured_minor:
             self._approve(
@@ -108,7 +109,7 @@ class PaymentMachine(RuleBasedStateMachine):
         paid = self.books.payment
         if not really or not paid.status.capturable or paid.pending_operation is not None:
             return
-        opened = self.books.open(OperationKind.EXPIRE, amount_minor=paid.capturable_minor)
+        opened = self.books.open(OperationKind.EXPIRE, amount_minor=paid.uncaptured_minor)
         if not sent:
             self.books.apply(
                 opened.id, lambda paid, of: succeed(paid, of, None, reply=None, now=self.books.now)
@@ -143,6 +144,18 @@ class PaymentMachine(RuleBasedStateMachine):
                 self._one(which), lambda paid, of: review(paid, of, reason="unknown", now=self.books.now)
             )
 
+    @rule(which=ANY, called=st.booleans())
+    def undo_a_late_success(self, which: int, called: bool) -> None:
+        """A reversal that we make ourselves is confirmed, perhaps only after an operator was called."""
+        operations = self.books.operations
+        ours = [id_ for id_ in self.books.cases.values() if operations[id_].status is PENDING]
+        if not ours:
+            return
+        case_id = ours[which % len(ours)]
+        if called:
+            self.books.apply(case_id, lambda paid, of: review(paid, of, reason="unknown", now=self.books.now))
+        self.books.undo(case_id)
+
     @rule(which=ANY)
     def try_again(self, which: int) -> None:
         operation_id = self._one(which)
@@ -170,7 +183,10 @@ class PaymentMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_review_is_that_of_an_operation_that_still_needs_one_or_of_a_failed_expiry(self) -> None:
-        needed = [of for of in self.books.operations.values() if of.review_at and of.status is PENDING]
+        """What a person must decide stays; nobody has decided anything yet."""
+        called = [of for of in self.books.operations.values() if of.review_at]
+        for_a_person = (OperationKind.REVERSE, OperationStatus.FAILED)
+        needed = [of for of in called if of.status is PENDING or (of.kind, of.status) == for_a_person]
         review = self.books.payment.review
         assert review is None or needed or review["reason"] == "expiry_not_confirmed"
 
