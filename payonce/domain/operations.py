@@ -94,9 +94,7 @@ class Operation:
     review_at: datetime | None = None  # since when an operator must decide
     target_reference: str | None = None  # of the attempt that a reversal undoes
     target_kind: OperationKind | None = None  # of the operation that this attempt was made for
-    amount_undecided_minor: int = (
-        0  # what is held for it beyond its amount until it is decided: see `undecided`
-    )
+    amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 
 

@@ -131,10 +131,8 @@ class Payment:
     amount_captured_minor: int = 0
     amount_refunded_minor: int = 0
     amount_refund_pending_minor: int = 0
-    amount_capture_undecided_minor: int = (
-        0  # moved by late captures and voids, and not decided: see `undecided`
-    )
-    amount_refund_undecided_minor: int = 0  # the same of late refunds
+    amount_capture_undecided_minor: int = 0  # what late captures and voids hold: see `undecided`
+    amount_refund_undecided_minor: int = 0  # what late refunds hold
     merchant_reference: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
