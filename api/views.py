@@ -132,9 +132,14 @@ class PaymentView(View):
     currency: str = Field(examples=["INR"])
     capture_method: Literal["automatic", "manual"]
     amount_authorized: int
-    amount_capturable: int
+    amount_capturable: int = Field(
+        description="Authorized, less captures, what a pending capture or void holds, and late captures and voids"
+        " that are undecided; not below 0"
+    )
     amount_captured: int
-    amount_refundable: int = Field(description="Captured, less refunds and pending refunds")
+    amount_refundable: int = Field(
+        description="Captured, less refunds, pending refunds and late refunds that are undecided; not below 0"
+    )
     amount_refunded: int
     payment_method: PaymentMethodView
     merchant_reference: str | None = Field(examples=["order-7"])

@@ -112,7 +112,7 @@ def _expiry(payment: Payment, *, operation_id: str, now: datetime) -> Operation:
         merchant_id=payment.merchant_id,
         mode=payment.mode,
         kind=OperationKind.EXPIRE,
-        amount_minor=payment.capturable_minor,
+        amount_minor=payment.uncaptured_minor,
         currency=payment.currency,
         created_at=now,
         updated_at=now,

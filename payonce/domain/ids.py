@@ -60,6 +60,11 @@ def attempt_reference(operation_id: str, number: int) -> str:
     return f"{operation_id}-{number}"
 
 
+def operation_id_of(reference: str) -> str:
+    """The operation whose attempt has this reference of ours."""
+    return reference.rpartition("-")[0]
+
+
 def random_id(prefix: str) -> str:
     """An id that stands for nothing but itself: a merchant, an API key, a boot."""
     return f"{prefix}_{base64.b32encode(secrets.token_bytes(_DIGEST_BYTES)).decode().lower()}"

@@ -93,6 +93,8 @@ class Operation:
     deferred_at: datetime | None = None  # since when its outcome is answered with 202
     review_at: datetime | None = None  # since when an operator must decide
     target_reference: str | None = None  # of the attempt that a reversal undoes
+    target_kind: OperationKind | None = None  # of the operation that this attempt was made for
+    amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 
 
@@ -136,6 +138,8 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     closes_at = payment.capture_before and payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
     if not payment.status.capturable or (closes_at is not None and now >= closes_at):
         raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
+    if payment.capturable_minor == 0:
+        raise Refused("payment_not_capturable", "Nothing is left: a late capture or void is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 
@@ -146,7 +150,7 @@ def admit_void(payment: Payment) -> int:
         return payment.amount_minor
     if not payment.status.capturable:
         raise Refused("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
-    return payment.capturable_minor
+    return payment.uncaptured_minor
 
 
 def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:

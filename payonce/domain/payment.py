@@ -131,6 +131,8 @@ class Payment:
     amount_captured_minor: int = 0
     amount_refunded_minor: int = 0
     amount_refund_pending_minor: int = 0
+    amount_capture_undecided_minor: int = 0  # what late captures and voids hold: see `undecided`
+    amount_refund_undecided_minor: int = 0  # what late refunds hold
     merchant_reference: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -147,16 +149,28 @@ class Payment:
     sequence: int = 0
 
     @property
-    def capturable_minor(self) -> int:
-        """What may still be captured; a pending capture holds nothing, since only one runs at a time."""
+    def uncaptured_minor(self) -> int:
+        """What a void or an expiry releases: authorized and not captured, whatever is undecided about it."""
         if not self.status.capturable:
             return 0
         return self.amount_authorized_minor - self.amount_captured_minor
 
     @property
+    def held_pending_minor(self) -> int:
+        """What the pending capture, void or expiry holds."""
+        return int(self.pending_operation["amount"]) if self.pending_operation else 0
+
+    @property
+    def capturable_minor(self) -> int:
+        """What may still be captured, besides what a pending capture or void holds and what is undecided."""
+        held = self.held_pending_minor + self.amount_capture_undecided_minor
+        return max(0, self.uncaptured_minor - held)
+
+    @property
     def refundable_minor(self) -> int:
-        """Captured, less what is refunded or held by a pending refund."""
-        return self.amount_captured_minor - self.amount_refunded_minor - self.amount_refund_pending_minor
+        """Captured, less what is refunded, held by a pending refund or undecided."""
+        held = self.amount_refund_pending_minor + self.amount_refund_undecided_minor
+        return max(0, self.amount_captured_minor - self.amount_refunded_minor - held)
 
     @property
     def automatic(self) -> bool:

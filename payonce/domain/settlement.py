@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from payonce.domain import claiming
+from payonce.domain import claiming, reviews, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -130,6 +130,7 @@ def succeed(
     payment: Payment, operation: Operation, attempt: Attempt | None, *, reply: Approved | None, now: datetime
 ) -> Settlement:
     """The operation did what was asked. `reply` and `attempt` are None where nothing had to be sent."""
+    payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
     operation = replace(
         operation,
@@ -138,7 +139,7 @@ def succeed(
         rail={payment.payment_method["type"]: reply.rail} if reply and reply.rail else None,
         updated_at=now,
     )
-    cleared: dict[str, Any] = {"last_error": None, "review": _review_left(payment, operation)}
+    cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
@@ -154,7 +155,7 @@ def succeed(
         case OperationKind.REFUND:
             _refunded(story, operation)
         case OperationKind.REVERSE:
-            story.set(review=cleared["review"])
+            story.set(review=cleared["review"])  # and what was held for it is let go
         case _:
             assert_never(operation.kind)
     answer = None if _answered(attempt) else _answer_of_success(story.payment, operation)
@@ -165,16 +166,38 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
     """An operator must decide: the payment says so, and an event does. Safe to repeat; not once it is decided."""
     if operation.review_at is not None or operation.status is not OperationStatus.PENDING:
         return Settlement(payment, operation)
+    if operation.kind is OperationKind.REVERSE:
+        reason = undecided.words(payment, operation, why=reason)
+    return _call_operator(payment, operation, reason=reason, now=now)
+
+
+def open_case(
+    settled: Settlement, *, case_id: str, reversible: bool, now: datetime
+) -> tuple[Settlement, Operation]:
+    """The case of a late success under its id: a reversal of ours, or one that only a person can decide.
+
+    In another currency than the payment's it is undone like any other, and a person is told.
+    """
+    assert settled.late is not None
+    case = replace(settled.late, id=case_id)
+    undone_by_us = reversible and compensable(settled.operation)
+    if undone_by_us and case.currency == settled.payment.currency:
+        return settled, case
+    paid = settled.payment
+    if settled.attempt is not None and settled.attempt.state is AttemptState.REVERSING:
+        paid = undecided.without(paid, settled.operation)
+    called = _call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
+    case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
+    return replace(settled, payment=called.payment, events=settled.events + called.events), case
+
+
+def _call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
+    """The payment is in review from now on, with its event; a late success is told beside an earlier reason."""
     story = Story(payment, now)
-    story.set(review=payment.review or {"reason": reason, "since": timestamp(now)})
+    beside = operation.kind is OperationKind.REVERSE
+    story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
-
-
-def _review_left(payment: Payment, operation: Operation) -> Any:
-    """What is left of the payment's review when this operation has its outcome: an earlier one's stays."""
-    since = operation.review_at and timestamp(operation.review_at)
-    return None if payment.review is None or payment.review["since"] == since else payment.review
 
 
 def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
@@ -239,13 +262,19 @@ def _closed(attempt: Attempt) -> bool:
 def _contradict(
     payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
 ) -> Settlement:
-    """The first definite fact stands; only a success that contradicts it has consequences."""
+    """The first definite fact stands; only a success that contradicts it has consequences.
+
+    What it moved counts from here on, so that its event shows what is left.
+    """
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
         return Settlement(payment, operation, attempt)
+    case = undecided.case_of(operation, attempt, fact, now=now)
+    moved = undecided.moved_minor(payment, operation, fact)
+    payment, case = undecided.hold(payment, case, amount_minor=moved)
     story = Story(payment, now)
     story.tell("payment.late_success")
     late = replace(attempt, connector_reference=fact.connector_reference)
-    return Settlement(story.payment, operation, late, story.events, late=True)
+    return Settlement(story.payment, operation, late, story.events, late=case)
 
 
 def _approve(
@@ -256,6 +285,8 @@ def _approve(
     asked = (operation.amount_minor, operation.currency)
     if moves_money and (reply.amount_minor, reply.currency) != asked:
         reversing = begin_reversal(attempt, code=FailureCode.AMOUNT_MISMATCH)
+        more = max(0, undecided.moved_minor(payment, operation, reply) - operation.amount_minor)
+        payment, operation = undecided.hold(payment, operation, amount_minor=more)
         return _doubt(payment, operation, reversing, now=now)
     approved = replace(attempt, state=AttemptState.APPROVED)
     return succeed(payment, operation, approved, reply=reply, now=now)
@@ -294,7 +325,7 @@ def _refunded(story: Story, refund: Operation) -> None:
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
-        review=_review_left(story.payment, refund),
+        review=reviews.left(story.payment, refund),
     )
     story.tell("refund.succeeded", refund=refund)
     story.change(_refund_change(story.payment))
@@ -328,8 +359,9 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
 def _fail(
     payment: Payment, operation: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
 ) -> Settlement:
+    payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
-    left = _review_left(payment, operation)
+    left = reviews.left(payment, operation)
     operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
     answer: Answer | None = None
     match operation.kind:
@@ -350,7 +382,7 @@ def _fail(
         ):  # its time is over whatever the acquirer says; whether it was released is not
             story.change(Change.EXPIRED, pending_operation=None, last_error=error)
             _refunds_show(story)
-            story.set(review={"reason": "expiry_not_confirmed", "since": timestamp(now)})
+            story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
             story.tell("payment.needs_review")
         case OperationKind.REVERSE:
             pass  # nobody asked over HTTP

@@ -27,7 +27,7 @@ class Settlement:
     attempt: Attempt | None = None
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
-    late: bool = False  # the attempt succeeded against an earlier fact: undo it
+    late: Operation | None = None  # the case that a success against an earlier fact opens
     abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, select
+from sqlalchemy import RowMapping, and_, bindparam, or_, select
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -25,13 +25,16 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
+_FOR_A_PERSON = and_(  # a late success that no reversal of ours undoes: it stays until somebody decides
+    operations.c.kind == OperationKind.REVERSE, operations.c.status == OperationStatus.FAILED
+)
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
         operations.c.id != bindparam("but_not"),
-        operations.c.status == OperationStatus.PENDING,
         operations.c.review_at.is_not(None),
+        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON),
     )
     .order_by(operations.c.review_at)
     .limit(1)
@@ -85,7 +88,7 @@ async def find_operation(connection: Connection, operation_id: str) -> Operation
 
 
 async def oldest_in_review(connection: Connection, payment_id: str, *, but_not: str) -> Operation | None:
-    """The payment's pending operation that an operator has had to decide for longest."""
+    """The payment's operation that an operator has had to decide for longest."""
     values = {"payment_id": payment_id, "but_not": but_not}
     return await connection.fetch(single(_OLDEST_IN_REVIEW, values, operation_from))
 
@@ -109,8 +112,13 @@ def payment_from(row: RowMapping | Mapping[str, Any]) -> Payment:
 
 def operation_from(row: RowMapping | Mapping[str, Any]) -> Operation:
     values = {name: row[name] for name in _OPERATION_FIELDS}
-    kind, status = OperationKind(row["kind"]), OperationStatus(row["status"])
-    return Operation(**{**values, "kind": kind, "status": status})
+    target = row["target_kind"]
+    typed = {
+        "kind": OperationKind(row["kind"]),
+        "status": OperationStatus(row["status"]),
+        "target_kind": None if target is None else OperationKind(target),
+    }
+    return Operation(**{**values, **typed})
 
 
 def _row(value: Payment | Operation, names: tuple[str, ...]) -> dict[str, Any]:

@@ -9,17 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from payonce.domain import answers, claiming, settlement
+from payonce.domain import claiming, reviews, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import (
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Subject,
-)
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
 from payonce.domain.outcomes import Fact, FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
@@ -206,7 +199,7 @@ class Recorder:
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
-        if settled.late:
+        if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
@@ -254,9 +247,9 @@ class Recorder:
         if rows.payment.review is None or settled.payment.review is not None:
             return settled
         other = await payments.oldest_in_review(connection, settled.payment.id, but_not=settled.operation.id)
-        if other is None or other.review_at is None:
+        if other is None:
             return settled
-        review = {"reason": f"{other.kind}_undecided", "since": answers.timestamp(other.review_at)}
+        review = reviews.of(settled.payment, other)
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
@@ -267,26 +260,8 @@ class Recorder:
         reversal_id = self._ids.reversal(reference=rows.attempt.reference)
         if await payments.find_operation(connection, reversal_id) is not None:
             return Settlement(rows.payment, rows.operation, rows.attempt)
-        reversal = replace(
-            rows.operation,
-            id=reversal_id,
-            kind=OperationKind.REVERSE,
-            status=OperationStatus.PENDING,
-            connector_reference=None,
-            last_error=None,
-            request_id=None,
-            deferred_at=now,
-            review_at=None,
-            target_reference=rows.attempt.reference,
-            created_at=now,
-            updated_at=now,
-        )
-        undone_by_us = reversible and settlement.compensable(rows.operation)
-        if not undone_by_us:
-            held = settlement.review(settled.payment, reversal, reason=f"late_{rows.operation.kind}", now=now)
-            settled = replace(settled, payment=held.payment, events=settled.events + held.events)
-            reversal = replace(held.operation, status=OperationStatus.FAILED)
-        await payments.insert_operation(connection, reversal, sweep_at=now)
+        settled, case = settlement.open_case(settled, case_id=reversal_id, reversible=reversible, now=now)
+        await payments.insert_operation(connection, case, sweep_at=now)
         return settled
 
 

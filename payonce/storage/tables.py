@@ -94,6 +94,8 @@ payments = Table(
     Column("review", _Json),
     Column("last_error", _Json),
     Column("sequence", Integer, nullable=False),
+    Column("amount_capture_undecided_minor", BigInteger, nullable=False, server_default="0"),
+    Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
     CheckConstraint("amount_captured_minor BETWEEN 0 AND amount_authorized_minor", name="captured"),
@@ -101,6 +103,10 @@ payments = Table(
         "amount_refunded_minor >= 0 AND amount_refund_pending_minor >= 0"
         " AND amount_refunded_minor + amount_refund_pending_minor <= amount_captured_minor",
         name="refunded",
+    ),
+    # May exceed what there is: the acquirer has moved it, whether it was to or not.
+    CheckConstraint(
+        "amount_capture_undecided_minor >= 0 AND amount_refund_undecided_minor >= 0", name="undecided"
     ),
     CheckConstraint(
         "status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured', 'captured',"
@@ -146,9 +152,22 @@ operations = Table(
     Column("sweeps", Integer, nullable=False, server_default="0"),
     Column("released_at", _Time),  # since when the latest attempt of a create is given back, unsent
     Column("behind_since", _Time),  # since when its workflow is seen completed, although it is pending
+    Column("target_kind", Text),
+    Column("amount_undecided_minor", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
     CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
     CheckConstraint("amount_minor > 0", name="amount"),
+    CheckConstraint(
+        "target_kind IS NULL"
+        " OR kind = 'reverse' AND target_kind IN ('authorize', 'capture', 'void', 'refund', 'expire')",
+        name="target_kind",
+    ),
+    # Held until it is decided; a late success that failed to be undone is what a person decides.
+    CheckConstraint(
+        "amount_undecided_minor = 0 OR amount_undecided_minor > 0"
+        " AND (status = 'pending' OR status = 'failed' AND kind = 'reverse')",
+        name="undecided",
+    ),
     Index("operations_payment_idx", "payment_id"),
     Index(
         "operations_list_idx",

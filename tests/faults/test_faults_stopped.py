@@ -15,7 +15,7 @@ from tests.faults import deeds
 from tests.faults.arming import Doomed, doomed_api
 from tests.faults.books import Books, at_rest, check, check_events, read
 from tests.faults.deeds import Asked, Deed
-from tests.faults.shop import Shop, patiently
+from tests.faults.shop import AMOUNT, Shop, patiently
 from tests.support.witness import Witness
 
 STOPPED_DEEDS = (deeds.AUTOMATIC, deeds.CAPTURE, deeds.REFUND)
@@ -209,11 +209,27 @@ async def test_what_is_sent_and_accepted_after_its_reversal_is_announced_and_rev
     assert books.event_types.count("payment.late_success") == 1
 
 
-async def test_a_refund_that_is_sent_and_accepted_after_its_reversal_is_shown_to_an_operator(
+async def test_a_refund_that_is_sent_and_accepted_after_its_reversal_leaves_only_the_rest_refundable(
     late_stops: Stops, scene: Scene
 ) -> None:
-    books = await scene.late_books((await late_stops["refund"])["refund"])
+    """An operator is shown it, and no second refund is admitted over it: the acquirer's ledger says so."""
+    asked = (ended := (await late_stops["refund"])["refund"]).asked
+    books = await scene.late_books(ended)
     check_events(books)
     assert books.movements == [*deeds.REFUND.before, "refund"]
-    assert books.payment["review"]["reason"] == "late_refund"
+    refund_id, late = books.refunds[0]["id"], asked.body["amount"]
+    assert books.payment["review"]["reason"] == f"late_refund {refund_id}: {late} INR was refunded"
     assert books.event_types[-2:] == ["payment.late_success", "payment.needs_review"]
+
+    async def refund(**members: Any) -> httpx.Response:
+        return await scene.shop.answered(asked.path, members, key=scene.shop.key("refund"))
+
+    too_large = await refund(amount=AMOUNT - late + 1)
+    assert (too_large.status_code, too_large.json()["code"]) == (422, "amount_too_large")
+    rest = await refund()
+    assert (rest.status_code, rest.json()["amount"]) == (201, AMOUNT - late)
+    nothing = await refund()
+    assert (nothing.status_code, nothing.json()["code"]) == (409, "payment_not_refundable")
+    books = await read(scene.shop, scene.ledger, asked.payment_id)
+    assert books.standing("refund") == books.standing("capture") == AMOUNT
+    assert books.payment["amount_refundable"] == 0

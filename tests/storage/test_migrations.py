@@ -173,3 +173,60 @@ async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer
     async with postgres_server.empty_database() as url:
         ended = await asyncio.gather(migrate(url), migrate(url))
     assert [code for code, _ in ended] == [0, 0], ended
+
+
+async def test_the_fifth_migration_holds_what_open_cases_of_late_successes_moved(
+    postgres_server: PostgresServer,
+) -> None:
+    """As the version before left them: a refund for a person, a capture being reversed, and what is done."""
+
+    def migrate(url: str) -> None:
+        config = migration_config(url)
+        command.upgrade(config, "0003")
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text(_LATE_SUCCESSES))
+        engine.dispose()
+        upgrade(url)
+
+    async with postgres_server.empty_database() as url:
+        await asyncio.to_thread(migrate, url)
+        database = Database(url, pool_size=2)
+        async with database.transaction() as connection:
+            cases = "SELECT id, target_kind, amount_undecided_minor FROM operations WHERE kind = 'reverse'"
+            held = {row.id: tuple(row)[1:] for row in await connection.execute(text(cases))}
+            sums = "SELECT amount_capture_undecided_minor, amount_refund_undecided_minor FROM payments"
+            (paid,) = [tuple(row) for row in await connection.execute(text(sums))]
+        await database.close()
+
+    assert held == {
+        "case of re_1": ("refund", 300),
+        "case of op_1": ("capture", 40),
+        "case of op_2": ("capture", 0),
+        "case of pay_1": ("authorize", 0),
+    }
+    assert paid == (40, 300)
+
+
+_LATE_SUCCESSES = """
+    INSERT INTO merchants VALUES ('mer_1', 'Shop', now());
+    INSERT INTO payments (id, merchant_id, mode, status, amount_minor, currency, capture_method, payment_method,
+                          idempotency_key, connector, connector_account, created_at, updated_at, metadata, sequence,
+                          amount_authorized_minor, amount_captured_minor, amount_refunded_minor,
+                          amount_refund_pending_minor)
+         VALUES ('pay_1', 'mer_1', 'test', 'partially_captured', 1000, 'INR', 'manual', '{}', 'k', 'c', 'c', now(),
+                 now(), '{}', 3, 1000, 500, 0, 0);
+    CREATE TEMPORARY TABLE late (id text, kind text, amount_minor bigint, status text) ON COMMIT DROP;
+    INSERT INTO late VALUES ('re_1', 'refund', 300, 'failed'), ('op_1', 'capture', 40, 'pending'),
+                            ('op_2', 'capture', 50, 'succeeded'), ('pay_1', 'authorize', 1000, 'pending');
+    INSERT INTO operations (id, payment_id, merchant_id, mode, kind, amount_minor, currency, created_at, updated_at,
+                            status, final, metadata, sweep_at, target_reference)
+         SELECT id, 'pay_1', 'mer_1', 'test', kind, amount_minor, 'INR', now(), now(), 'failed', true,
+                CAST('{}' AS json), now(), NULL FROM late
+      UNION ALL
+         SELECT 'case of ' || id, 'pay_1', 'mer_1', 'test', 'reverse', amount_minor, 'INR', now(), now(), status,
+                true, CAST('{}' AS json), now(), id || '-1' FROM late;
+    INSERT INTO attempts (operation_id, number, payment_id, kind, connector, connector_account, reference, state,
+                          owner, token, send_before, claimed_at)
+         SELECT id, 1, 'pay_1', kind, 'c', 'c', id || '-1', 'not_processed', 'o', 't', now(), now() FROM late;
+"""

@@ -283,7 +283,8 @@ async def test_a_late_success_that_cannot_be_taken_back_calls_an_operator(
         await recorder.record(subject(late), attempt=1, fact=approval(late))
     after = await ledger.payment(paid.id)
     assert after.review is not None
-    assert after.review["reason"] == f"late_{kind}"
+    done = {K.VOID: "released", K.REFUND: "refunded"}[kind]
+    assert after.review["reason"] == f"late_{kind} {late.id}: 1000 INR was {done}"
     types = [type_ for _, type_ in await ledger.events(paid.id)]
     assert types[-2:] == ["payment.late_success", "payment.needs_review"]
     assert [sequence for sequence, _ in await ledger.events(paid.id)] == list(range(1, len(types) + 1))

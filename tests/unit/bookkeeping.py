@@ -9,7 +9,7 @@ from payonce.domain.answers import Answer
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.outcomes import Approved, Fact, FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Draft, Settlement, begin_reversal, settle, succeed
+from payonce.domain.settlement import Draft, Settlement, begin_reversal, open_case, settle, succeed
 from tests.unit.rows import NOW, attempt, operation, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -24,7 +24,11 @@ class Books:
     attempts: dict[str, list[Attempt]] = field(default_factory=dict)
     events: list[Draft] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
-    reversed: set[str] = field(default_factory=set)  # references of late successes
+    cases: dict[str, str] = field(default_factory=dict)  # those of late successes, by the attempt's reference
+    stated: dict[str, tuple[OperationKind, int]] = field(
+        default_factory=dict
+    )  # of open cases, by the acquirer
+    reversible: bool = True  # whether the connector can undo by reference
     now: datetime = NOW
 
     def open(self, kind: OperationKind, *, amount_minor: int, final: bool = True) -> Operation:
@@ -40,6 +44,7 @@ class Books:
         if kind is K.REFUND:
             held = self.payment.amount_refund_pending_minor + amount_minor
             self.payment = replace(self.payment, amount_refund_pending_minor=held)
+        self._check_limits(kind)
         return opened
 
     def _abandon(self, void: Operation) -> None:
@@ -85,6 +90,12 @@ class Books:
         self.check()
         return settled
 
+    def undo(self, case_id: str) -> None:
+        """The reversal of a late success is confirmed: nothing of it is undecided any more."""
+        self.apply(case_id, lambda paid, of: succeed(paid, of, None, reply=None, now=self.now))
+        self.stated.pop(case_id, None)
+        assert self.operations[case_id].amount_undecided_minor == 0
+
     def check(self) -> None:
         """What holds of the rows, whatever was recorded in whatever order."""
         payment = self.payment
@@ -97,6 +108,10 @@ class Books:
         assert captured == self._captured()
         assert payment.amount_refunded_minor == self._sum(K.REFUND, O.SUCCEEDED)
         assert payment.amount_refund_pending_minor == self._sum(K.REFUND, O.PENDING)
+        assert payment.amount_refund_undecided_minor == self._undecided(K.REFUND)
+        assert payment.amount_capture_undecided_minor == self._undecided(K.CAPTURE, K.VOID, K.EXPIRE)
+        assert payment.refundable_minor >= 0
+        assert payment.capturable_minor >= 0
         assert [event.sequence for event in self.events] == list(range(1, payment.sequence + 1))
         busy = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
         assert [under_way(op) for op in busy] == [payment.pending_operation] * len(busy)
@@ -109,9 +124,11 @@ class Books:
         def decide(payment: Payment, of: Operation) -> Settlement:
             settled = settle(payment, of, before, fact, now=self.now)
             self._check_late(of, before, fact, settled)
-            if settled.late and before.reference in self.reversed:  # its case is open already
+            if settled.late is None:
+                return settled
+            if before.reference in self.cases:  # it is open already, or was decided
                 return Settlement(payment, of, before)
-            return settled
+            return self._open(settled, before.reference, fact)
 
         settled = self.apply(operation_id, decide)
         assert settled.attempt is not None
@@ -120,10 +137,31 @@ class Books:
         if before.state.definite:
             assert settled.attempt.state is before.state
             assert settled.attempt.failure_code == before.failure_code
-        if settled.late:
-            self.reversed.add(before.reference)
         self.attempts[operation_id][number - 1] = settled.attempt
         return settled
+
+    def _open(self, settled: Settlement, reference: str, fact: Fact) -> Settlement:
+        """As the recorder does: once for each attempt."""
+        case_id = f"op_{len(self.operations)}"
+        settled, case = open_case(settled, case_id=case_id, reversible=self.reversible, now=self.now)
+        self.operations[case_id] = case
+        self.cases[reference] = case_id
+        assert isinstance(fact, Approved)
+        if fact.currency == self.payment.currency:
+            self.stated[case_id] = (settled.operation.kind, fact.amount_minor)
+        return settled
+
+    def _check_limits(self, kind: OperationKind) -> None:
+        """What was just admitted fits into what there is, with all that the acquirer says has moved."""
+        payment = self.payment
+        late = sum(amount for of, amount in self.stated.values() if of is kind)
+        if kind is K.REFUND:
+            moved = payment.amount_refunded_minor + payment.amount_refund_pending_minor + late
+            assert moved <= payment.amount_captured_minor
+        if kind is K.CAPTURE:
+            moved = payment.amount_captured_minor + payment.held_pending_minor + late
+            assert moved <= payment.amount_authorized_minor
+            assert not [of for of, _ in self.stated.values() if of is K.VOID]
 
     def _check_approval(self, of: Operation, fact: Fact) -> None:
         """Money moved exactly as asked; what releases money has no amount of its own."""
@@ -134,11 +172,11 @@ class Books:
     def _check_late(self, of: Operation, before: Attempt, fact: Fact, settled: Settlement) -> None:
         """A success is late exactly when it contradicts what is definite, or is not the one being reversed."""
         if not isinstance(fact, Approved):
-            assert not settled.late
+            assert settled.late is None
             return
         against = before.state.definite or before.state is A.NOT_SENT or of.status is not O.PENDING
         another = before.state is A.REVERSING and fact.connector_reference != before.connector_reference
-        assert settled.late == ((against or another) and before.state is not A.APPROVED)
+        assert bool(settled.late) == ((against or another) and before.state is not A.APPROVED)
 
     def _check_operation(self, before: Operation, settled: Settlement) -> None:
         """The first outcome stands; an answer comes with the outcome, or with what the customer is to do, once."""
@@ -168,6 +206,10 @@ class Books:
     def _sum(self, kind: OperationKind, status: OperationStatus) -> int:
         these = (op for op in self.operations.values() if op.kind is kind and op.status is status)
         return sum(op.amount_minor for op in these)
+
+    def _undecided(self, *kinds: OperationKind) -> int:
+        held = (op for op in self.operations.values() if (op.target_kind or op.kind) in kinds)
+        return sum(op.amount_undecided_minor for op in held)
 
     def _captured(self) -> int:
         return self._sum(K.AUTHORIZE if self.payment.automatic else K.CAPTURE, O.SUCCEEDED)

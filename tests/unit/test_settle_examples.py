@@ -278,7 +278,8 @@ def test_what_is_being_reversed_is_decided_by_the_reversal(of: Case, fact: Fact)
 def test_a_success_of_what_is_being_reversed_is_late_and_changes_nothing_again(of: Case) -> None:
     """Perhaps it came after its reversal: it is undone by an operation of its own."""
     late = of.settled(approval(of.operation), A.REVERSING)
-    assert (late.late, types(late), late.operation) == (True, ["payment.late_success"], of.operation)
+    assert late.late is not None
+    assert (types(late), late.operation) == (["payment.late_success"], of.operation)
     assert late.attempt is not None
     assert late.attempt.state is A.REVERSING
     again = settle(late.payment, late.operation, late.attempt, approval(of.operation), now=LATER)

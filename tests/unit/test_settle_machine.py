@@ -67,9 +67,10 @@ class PaymentMachine(RuleBasedStateMachine):
         capture_method=st.sampled_from(["manual", "manual", "automatic"]),
         undecided=RARELY,
         captured_minor=st.sampled_from([0, 250, 500]),
+        reversible=st.booleans(),
     )
-    def create(self, capture_method: str, undecided: bool, captured_minor: int) -> None:
-        self.books = Books(payment(capture_method=capture_method))
+    def create(self, capture_method: str, undecided: bool, captured_minor: int, reversible: bool) -> None:
+        self.books = Books(payment(capture_method=capture_method), reversible=reversible)
         self._approve(self.books.open(OperationKind.AUTHORIZE, amount_minor=1_000), unless=undecided)
         if capture_method == "manual" and not undecided and captured_minor:
             self._approve(
@@ -78,12 +79,9 @@ class PaymentMachine(RuleBasedStateMachine):
 
     @rule(amount_minor=AMOUNTS, final=RARELY, unless=st.booleans())
     def capture(self, amount_minor: int | None, final: bool, unless: bool) -> None:
-        try:
-            amount = admit_capture(self.books.payment, amount_minor=amount_minor, now=self.books.now)
-        except (Refused, OperationInProgress):
-            return
-        opened = self.books.open(OperationKind.CAPTURE, amount_minor=amount, final=final)
-        self._approve(opened, unless=unless)
+        opened = self._admitted(refund=False, amount_minor=amount_minor, final=final)
+        if opened is not None:
+            self._approve(opened, unless=unless)
 
     @rule(really=RARELY)
     def void(self, really: bool) -> None:
@@ -96,11 +94,9 @@ class PaymentMachine(RuleBasedStateMachine):
 
     @rule(amount_minor=AMOUNTS, unless=st.booleans())
     def refund(self, amount_minor: int | None, unless: bool) -> None:
-        try:
-            amount = admit_refund(self.books.payment, amount_minor=amount_minor)
-        except Refused:
-            return
-        self._approve(self.books.open(OperationKind.REFUND, amount_minor=amount), unless=unless)
+        opened = self._admitted(refund=True, amount_minor=amount_minor)
+        if opened is not None:
+            self._approve(opened, unless=unless)
 
     @rule(really=RARELY, sent=st.booleans())
     def expire(self, really: bool, sent: bool) -> None:
@@ -108,7 +104,7 @@ class PaymentMachine(RuleBasedStateMachine):
         paid = self.books.payment
         if not really or not paid.status.capturable or paid.pending_operation is not None:
             return
-        opened = self.books.open(OperationKind.EXPIRE, amount_minor=paid.capturable_minor)
+        opened = self.books.open(OperationKind.EXPIRE, amount_minor=paid.uncaptured_minor)
         if not sent:
             self.books.apply(
                 opened.id, lambda paid, of: succeed(paid, of, None, reply=None, now=self.books.now)
@@ -143,6 +139,30 @@ class PaymentMachine(RuleBasedStateMachine):
                 self._one(which), lambda paid, of: review(paid, of, reason="unknown", now=self.books.now)
             )
 
+    @rule(amount_minor=AMOUNTS, stated_minor=st.sampled_from([1, 250, 1_000]), refund=st.booleans())
+    def succeed_late_and_ask_for_the_rest(
+        self, amount_minor: int | None, stated_minor: int, refund: bool
+    ) -> None:
+        """What is admitted afterwards must fit beside what the acquirer stated: `Books.open` checks it."""
+        late = self._admitted(refund=refund, amount_minor=amount_minor)
+        if late is None:
+            return
+        for fact in (Declined(DeclineCode.GENERIC_DECLINE), Approved("acq-late", stated_minor, "INR")):
+            self.books.record(late.id, 1, fact)
+        self._admitted(refund=refund, amount_minor=None)
+
+    @rule(which=ANY, called=st.booleans())
+    def undo_a_late_success(self, which: int, called: bool) -> None:
+        """A reversal that we make ourselves is confirmed, perhaps only after an operator was called."""
+        operations = self.books.operations
+        ours = [id_ for id_ in self.books.cases.values() if operations[id_].status is PENDING]
+        if not ours:
+            return
+        case_id = ours[which % len(ours)]
+        if called:
+            self.books.apply(case_id, lambda paid, of: review(paid, of, reason="unknown", now=self.books.now))
+        self.books.undo(case_id)
+
     @rule(which=ANY)
     def try_again(self, which: int) -> None:
         operation_id = self._one(which)
@@ -170,9 +190,25 @@ class PaymentMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_review_is_that_of_an_operation_that_still_needs_one_or_of_a_failed_expiry(self) -> None:
-        needed = [of for of in self.books.operations.values() if of.review_at and of.status is PENDING]
+        """What a person must decide stays; nobody has decided anything yet."""
+        called = [of for of in self.books.operations.values() if of.review_at]
+        for_a_person = (OperationKind.REVERSE, OperationStatus.FAILED)
+        needed = [of for of in called if of.status is PENDING or (of.kind, of.status) == for_a_person]
         review = self.books.payment.review
         assert review is None or needed or review["reason"] == "expiry_not_confirmed"
+
+    def _admitted(self, *, refund: bool, amount_minor: int | None, final: bool = False) -> Operation | None:
+        """A refund or a capture, unless it is refused."""
+        kind = OperationKind.REFUND if refund else OperationKind.CAPTURE
+        paid = self.books.payment
+        try:
+            if refund:
+                amount = admit_refund(paid, amount_minor=amount_minor)
+            else:
+                amount = admit_capture(paid, amount_minor=amount_minor, now=self.books.now)
+        except (Refused, OperationInProgress):
+            return None
+        return self.books.open(kind, amount_minor=amount, final=final or refund)
 
     def _approve(self, of: Operation, *, unless: bool) -> None:
         if not unless:

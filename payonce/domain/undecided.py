@@ -1,0 +1,140 @@
+"""What an acquirer says has moved and nobody has decided about: what it holds of the limits, and the words for it.
+
+A success that comes after its failure was recorded overwrites nothing, yet the money moved. From the transaction that
+records it, the amount that the acquirer states is held out of what may be captured or refunded, until its case is
+decided: by the reversal of ours that is confirmed, or by a person. So is what an acquirer moved beyond what it was
+asked for, until that is reversed. An operation knows what is held for it; the payment knows the sum of each side.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+
+from payonce.domain.ids import operation_id_of
+from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
+from payonce.domain.outcomes import Approved
+from payonce.domain.payment import Payment
+
+_MOVED = {
+    OperationKind.AUTHORIZE: "authorized",
+    OperationKind.CAPTURE: "captured",
+    OperationKind.VOID: "released",
+    OperationKind.EXPIRE: "released",
+    OperationKind.REFUND: "refunded",
+    OperationKind.REVERSE: "moved",  # a case that an earlier version opened does not say what it undoes
+}
+
+
+def moved_minor(payment: Payment, operation: Operation, fact: Approved) -> int:
+    """What the acquirer states that it moved, in the payment's currency; in doubt rather too much than too little.
+
+    Without an amount it did what it was asked for, and a void has no amount of its own. Another currency cannot be
+    compared, so it stands for all that was authorized. More than any amount of ours is the largest one.
+    """
+    if fact.currency != payment.currency:
+        return payment.amount_authorized_minor
+    stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
+    if operation.kind in (OperationKind.VOID, OperationKind.EXPIRE):
+        return max(stated, operation.amount_minor)
+    return stated if stated > 0 else operation.amount_minor
+
+
+def hold(payment: Payment, operation: Operation, *, amount_minor: int) -> tuple[Payment, Operation]:
+    """Exactly so much is held for the operation from now on; 0 once it is decided. Safe to repeat.
+
+    A late authorization holds nothing: the payment's amounts are those of the attempt that counts, and nothing of
+    what another one moved can be captured or refunded.
+    """
+    more = amount_minor - operation.amount_undecided_minor
+    match operation.target_kind or operation.kind:
+        case OperationKind.REFUND:
+            held = payment.amount_refund_undecided_minor + more
+            payment = replace(payment, amount_refund_undecided_minor=held)
+        case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
+            held = payment.amount_capture_undecided_minor + more
+            payment = replace(payment, amount_capture_undecided_minor=held)
+        case OperationKind.AUTHORIZE | OperationKind.REVERSE:
+            return payment, operation
+        case kind:
+            assert_never(kind)
+    return payment, replace(operation, amount_undecided_minor=amount_minor)
+
+
+def case_of(operation: Operation, attempt: Attempt, fact: Approved, *, now: datetime) -> Operation:
+    """The operation that undoes the late success of the attempt, or stands for it until a person decides.
+
+    It has no id yet, and nothing is held for it. Its amount is the acquirer's, in the acquirer's currency.
+    """
+    stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
+    return replace(
+        operation,
+        id="",
+        kind=OperationKind.REVERSE,
+        status=OperationStatus.PENDING,
+        amount_minor=stated if stated > 0 else operation.amount_minor,
+        currency=fact.currency,
+        connector_reference=None,
+        last_error=None,
+        request_id=None,
+        deferred_at=now,
+        review_at=None,
+        target_reference=attempt.reference,
+        target_kind=operation.kind,
+        amount_undecided_minor=0,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def words(payment: Payment, case: Operation, *, why: str | None = None) -> str:
+    """Why a person must look at the case: operation, amount, what limit is exceeded, why it is not undone."""
+    kind = _kind(case)
+    said = [f"{name(case)} {case.amount_minor} {case.currency} was {_MOVED[kind]}"]
+    if case.currency != payment.currency:
+        said.append(f"the payment is in {payment.currency}")
+    else:
+        said += _excess(payment, kind)
+    if why is not None:
+        said.append(f"not undone yet ({why})")
+    return "; ".join(said)
+
+
+def name(case: Operation) -> str:
+    """How the words begin: with the operation that succeeded late."""
+    return f"late_{_kind(case)} {operation_id_of(case.target_reference or '')}:"
+
+
+def without(payment: Payment, operation: Operation) -> Payment:
+    """The payment as it is once the pending operation is undone: nothing of it waits for that any more."""
+    if operation.kind is OperationKind.REFUND:
+        left = payment.amount_refund_pending_minor - operation.amount_minor
+        return replace(payment, amount_refund_pending_minor=left)
+    if operation.kind.exclusive:
+        return replace(payment, pending_operation=None)
+    return payment
+
+
+def _kind(case: Operation) -> OperationKind:
+    """What succeeded late."""
+    return case.target_kind or OperationKind.REVERSE
+
+
+def _excess(payment: Payment, kind: OperationKind) -> list[str]:
+    """By how much more was refunded, or captured, than there was; with what is pending, which may succeed as well."""
+    match kind:
+        case OperationKind.REFUND:
+            pending = payment.amount_refund_pending_minor
+            moved = payment.amount_refunded_minor + payment.amount_refund_undecided_minor
+            over, what = moved + pending - payment.amount_captured_minor, "over-refunded"
+        case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
+            capturing = (payment.pending_operation or {}).get("type") == OperationKind.CAPTURE
+            pending = payment.held_pending_minor if capturing else 0
+            moved = payment.amount_captured_minor + payment.amount_capture_undecided_minor
+            over, what = moved + pending - payment.amount_authorized_minor, "over-captured"
+        case OperationKind.AUTHORIZE | OperationKind.REVERSE:
+            return []
+        case _:
+            assert_never(kind)
+    condition = " if what is pending succeeds" if pending else ""
+    return [f"{what} by {over}{condition}"] if over > 0 else []
