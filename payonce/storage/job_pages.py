@@ -50,6 +50,8 @@ _JOB: Final = text(
        FOR UPDATE OF job
     """
 )
+# Each event's deliveries are looked up by themselves (`OFFSET 0`), and by the event (`|| ''`): else, as long as there
+# are no statistics of a table that grows quickly, Postgres reads all of the endpoint's for each event.
 # Events of one moment stay together: a page ends between moments, and its place is a moment.
 _BY_TIME: Final = """
     created_at >= :since AND created_at < :until AND created_at > :position_at
@@ -81,23 +83,28 @@ _TAKE: Final = """
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery
-                WHERE delivery.event_id = page.id AND delivery.endpoint_id = :endpoint_id
+                WHERE delivery.event_id = page.id AND delivery.endpoint_id || '' = :endpoint_id
                   AND (delivery.status = 'succeeded'
-                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)))
+                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)
+               OFFSET 0))
          ORDER BY created_at, sequence LIMIT :left
+    ), waiting AS MATERIALIZED (
+        SELECT delivery.id, missed.id AS event_id FROM missed
+         CROSS JOIN LATERAL (
+               SELECT id FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = missed.id AND delivery.endpoint_id || '' = :endpoint_id
+                  AND delivery.status = 'pending'
+               OFFSET 0) AS delivery
     ), hastened AS (
         UPDATE webhook_deliveries AS delivery
            SET next_attempt_at = least(delivery.next_attempt_at, now()), holder = 'relay'
-          FROM missed
-         WHERE :kind = 'recover' AND delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
+          FROM waiting
+         WHERE :kind = 'recover' AND delivery.id = waiting.id
            AND delivery.status = 'pending' AND (delivery.lease_until IS NULL OR delivery.lease_until <= now())
      RETURNING delivery.event_id
     ), wanted AS (
         SELECT missed.* FROM missed
-         WHERE :kind = 'replay' OR NOT EXISTS (
-               SELECT FROM webhook_deliveries AS delivery
-                WHERE delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
-                  AND delivery.status = 'pending')
+         WHERE :kind = 'replay' OR NOT EXISTS (SELECT FROM waiting WHERE waiting.event_id = missed.id)
     ), inserted AS (
         INSERT INTO webhook_deliveries
                (id, event_id, endpoint_id, payment_id, sequence, ordered, cause, next_attempt_at, created_at)

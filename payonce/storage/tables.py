@@ -356,7 +356,7 @@ webhook_deliveries = Table(
     Index(
         "webhook_deliveries_status_idx",
         *("endpoint_id", "status", "xid", "created_at", "sequence", "id"),
-        postgresql_where=text("status <> 'succeeded'"),
+        postgresql_where=text("status IN ('exhausted', 'dropped')"),
     ),
     Index("webhook_deliveries_event_idx", "event_id"),
     Index(

@@ -48,7 +48,7 @@ _INDEXES = (
         "webhook_deliveries_status_idx",
         "webhook_deliveries",
         ("endpoint_id", "status", "xid", "created_at", "sequence", "id"),
-        "status <> 'succeeded'",
+        "status IN ('exhausted', 'dropped')",
     ),
 )
 
