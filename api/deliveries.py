@@ -70,8 +70,9 @@ class Deliveries:
             query = select(table).where(*mine)
             if status is not None:
                 query = query.where(table.c.status == status)
-            position = (table.c.created_at, table.c.sequence, table.c.id)
-            rows, has_more = await fetch(connection, Listing(query, mine, table.c.id, position), page)
+            position = (table.c.xid, table.c.created_at, table.c.sequence, table.c.id)
+            listing = Listing(query, mine, table.c.id, position, xid=table.c.xid)
+            rows, has_more = await fetch(connection, listing, page)
             return list_response([encode(delivery_view(row)) for row in rows], has_more=has_more)
 
         return await self._front.read(request, read)

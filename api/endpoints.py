@@ -111,7 +111,8 @@ class Endpoints:
                 table.c.mode == caller.mode,
             )
             query = select(*ENDPOINT_COLUMNS).where(*mine)
-            listing = Listing(query, mine, table.c.id, (table.c.created_at, table.c.id))
+            position = (table.c.xid, table.c.created_at, table.c.id)
+            listing = Listing(query, mine, table.c.id, position, xid=table.c.xid)
             rows, has_more = await fetch(connection, listing, page)
             views = await self._views(connection, [endpoint_from(row) for row in rows])
             return list_response([encode(view) for view in views], has_more=has_more)

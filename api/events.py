@@ -14,7 +14,7 @@ from api.replies import shown
 from api.schemas import EVENT_TYPES
 from payonce.domain.errors import NotFound
 from payonce.storage.connection import Connection
-from payonce.storage.feed import PING
+from payonce.storage.feed import PING, PLACE
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import events
 from payonce.storage.tables import webhook_deliveries as deliveries
@@ -53,9 +53,8 @@ class Events:
 
         async def read(connection: Connection, caller: Caller) -> Response:
             mine = (*_mine(caller), events.c.type != PING)
-            # One transaction may record several events at one time: the sequence puts them in order.
-            position = (events.c.created_at, events.c.sequence, events.c.id)
-            listing = Listing(select(events.c.body).where(*mine, *conditions), mine, events.c.id, position)
+            query = select(events.c.body).where(*mine, *conditions)
+            listing = Listing(query, mine, events.c.id, PLACE, xid=events.c.xid)
             rows, has_more = await fetch(connection, listing, page)
             return list_response([row["body"] for row in rows], has_more=has_more)
 

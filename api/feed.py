@@ -7,9 +7,8 @@ that does not keep up is cut off and resumes from the last event that it got.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -19,15 +18,16 @@ from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.database import StorageUnavailable
-from payonce.storage.feed import LOOK_BACK, Told, unseen
+from payonce.storage.feed import Place, Told, news
 from payonce.storage.merchants import Caller
+from payonce.storage.snapshots import take_snapshot
 
 FOLLOWERS_MAX: Final = 100  # of one process
 FOLLOWERS_PER_MERCHANT_MAX: Final = 10  # in one mode, of one process
 QUEUE_MAX: Final = 1_000
-SEEN_MAX: Final = 20_000  # events of the last seconds that are left out of the next look
 ROWS_MAX: Final = 500
 POLL_S: Final = 1.0
+SOON_S: Final = 0.1  # while transactions run: what is written already may only wait for an older one
 PACE_S: Final = 0.05  # between two looks: what happens meanwhile shares one
 RETRY_S: Final = 5
 
@@ -72,24 +72,24 @@ class Feed:
         self._runtime = runtime
         self._followers: set[Follower] = set()
         self._watcher: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
         self._closed = False
 
     @property
     def followers(self) -> int:
         return len(self._followers)
 
-    @contextmanager
-    def following(self, caller: Caller) -> Iterator[Follower]:
-        """The follower gets every event that becomes visible while the block runs, and perhaps some older.
+    @asynccontextmanager
+    async def following(self, caller: Caller) -> AsyncIterator[Follower]:
+        """The follower gets every event that is told from now on; a snapshot taken in the block has all before.
 
-        Raises `Problem` when there are too many, or the process is about to end.
+        Raises `Problem` when there are too many, or the process is about to end, and `StorageUnavailable`.
         """
         self._admit(caller)
         follower = Follower(caller)
         self._followers.add(follower)
-        if self._watcher is None:
-            self._watcher = asyncio.create_task(self._watch())
         try:
+            await self._begin_to_watch()
             yield follower
         finally:
             self._followers.discard(follower)
@@ -117,59 +117,61 @@ class Feed:
         for follower in self._followers:
             follower.end()
 
-    async def _watch(self) -> None:
-        """New events are told until it is cancelled. What it cannot go on from ends all followers."""
+    async def _begin_to_watch(self) -> None:
+        """The watcher runs, from a place before which nothing becomes visible any more."""
+        async with self._beginning:
+            if self._watcher is not None:
+                return
+            async with self._runtime.database.reading() as connection:
+                snapshot = await take_snapshot(connection)
+            self._watcher = asyncio.create_task(self._watch(Place.before(snapshot.oldest_running)))
+
+    async def _watch(self, place: Place) -> None:
+        """New events are told until it is cancelled. What it cannot go on from ends all followers.
+
+        So does an interruption of Postgres: a server that took over may give out ids of transactions that ours had
+        passed already. Followers resume after the last event that they got, which it has.
+        """
         structlog.contextvars.unbind_contextvars("request_id")  # of the first follower
         try:
             async with self._runtime.wakeups.hearing_events() as heard:
-                await self._look_again_and_again(heard)
+                await self._look_again_and_again(place, heard)
         except Exception as error:
-            log.error("event_feed_broken", error=type(error).__name__)
+            if isinstance(error, PaymentError):
+                log.warning("event_feed_interrupted", error=error.message)
+            else:
+                log.error("event_feed_broken", error=type(error).__name__)
             self._watcher = None
             self._end_all()
 
-    async def _look_again_and_again(self, heard: asyncio.Event) -> None:
-        seen: dict[str, datetime] = {}
-        looked_at = datetime.now(UTC)
+    async def _look_again_and_again(self, place: Place, heard: asyncio.Event) -> None:
         while True:
             heard.clear()
-            began_at, since = datetime.now(UTC), looked_at - LOOK_BACK
-            try:
-                more = await self._look(seen, since=since)
-            except PaymentError as error:  # Postgres is away: the next look reaches back to the last one
-                log.warning("event_feed_waits", error=error.message)
-                more = False
-            else:
-                if not more:
-                    looked_at = began_at
-                    _forget(seen, before=since)
-            if not more:
-                await _first(heard, timeout_s=POLL_S)
+            place, pause_s = await self._look(place)
+            if pause_s:
+                await _first(heard, timeout_s=pause_s)
             await asyncio.sleep(PACE_S)
 
-    async def _look(self, seen: dict[str, datetime], *, since: datetime) -> bool:
-        """Unseen events were told; whether there are more. Raises `StorageUnavailable`."""
-        callers = {follower.caller for follower in self._followers}
+    async def _look(self, place: Place) -> tuple[Place, float]:
+        """What is new after the place was told; how far that went, and how soon there may be more.
+
+        Raises `StorageUnavailable`.
+        """
         async with self._runtime.database.reading() as connection:
-            found = await unseen(connection, callers, since=since, seen=seen, limit=ROWS_MAX)
+            snapshot = await take_snapshot(connection)
+            # Whoever follows from now on takes a later snapshot, which has all that is told here.
+            callers = {follower.caller for follower in self._followers}
+            ended = snapshot.oldest_running
+            found = await news(connection, callers, after=place, ended=ended, limit=ROWS_MAX)
         if found and not await self._runtime.database.proven():
-            raise StorageUnavailable("what was read is not proven yet")
+            raise StorageUnavailable("what was read is not proven")
         for caller, event in found:
-            seen[event.id] = event.created_at
             for follower in self._followers:
                 if follower.caller == caller:
                     follower.tell(event)
-        if len(seen) > SEEN_MAX:
-            log.warning("event_feed_behind", seen=len(seen))
-            self._end_all()
-            seen.clear()
-            return False
-        return len(found) == ROWS_MAX
-
-
-def _forget(seen: dict[str, datetime], *, before: datetime) -> None:
-    for event_id in [event_id for event_id, created_at in seen.items() if created_at < before]:
-        del seen[event_id]
+        if len(found) == ROWS_MAX:
+            return found[-1][1].place, 0.0
+        return Place.before(ended), POLL_S if ended == snapshot.next else SOON_S
 
 
 async def _first(event: asyncio.Event, *, timeout_s: float) -> None:

@@ -1,4 +1,10 @@
-"""Lists: filters, cursors and pages. A page is found by position: it is stable while rows are inserted."""
+"""Lists: filters, cursors and pages. A page is found by position: it is stable while rows are inserted.
+
+The position begins with the transaction that wrote the row. A page before a cursor, with which the newest are
+followed, ends below the oldest transaction that runs: what becomes visible later comes after it. A page without a
+cursor shows all that is there, so that whoever made an object finds it; but it waits `SETTLE_S` at most for what was
+being written beside that, so that following may begin with it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,9 +22,11 @@ from api.problems import JSON, Mistake, Problem, pointer_of
 from api.times import read_time
 from payonce.domain.ids import ID_PATTERN
 from payonce.storage.connection import Connection
+from payonce.storage.snapshots import take_later_snapshot, take_snapshot
 
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
 FILTER_MAX_LENGTH = 300
+SETTLE_S: Final = 0.5  # a transaction takes some milliseconds; one that waits for a standby, minutes
 PAGE_PARAMETERS: Final = ("limit", "starting_after", "ending_before")
 
 _LIMIT = re.compile(r"[0-9]{1,3}")
@@ -40,13 +48,15 @@ class Page:
 class Listing:
     """A list of one table: what is in it, and by which columns, unique together, it is ordered.
 
-    `scope` finds the rows that a cursor may name: the caller's, whatever the filters are.
+    `scope` finds the rows that a cursor may name: the caller's, whatever the filters are. `xid` is the transaction
+    that wrote a row; none where rows become visible in the list's order anyway.
     """
 
     query: Select[Any]
     scope: tuple[ColumnElement[bool], ...]
     id: ColumnElement[str]
     position: tuple[ColumnElement[Any], ...]
+    xid: ColumnElement[int] | None = None
     newest_first: bool = True
 
 
@@ -110,6 +120,8 @@ async def fetch(connection: Connection, listing: Listing, page: Page) -> tuple[l
     backwards = page.before is not None
     descending = listing.newest_first is not backwards
     query = listing.query
+    if listing.xid is not None and page.after is None:
+        query = query.where(*await _ended(connection, listing.xid, following=backwards))
     if cursor := page.after or page.before:
         edge = await _position(connection, listing, cursor, parameter=PAGE_PARAMETERS[2 if backwards else 1])
         here = tuple_(*listing.position)
@@ -121,6 +133,16 @@ async def fetch(connection: Connection, listing: Listing, page: Page) -> tuple[l
     rows = (await connection.execute(query.order_by(*order).limit(page.limit + 1))).mappings().all()
     found = list(rows[: page.limit])
     return (found[::-1] if backwards else found), len(rows) > page.limit
+
+
+async def _ended(
+    connection: Connection, xid: ColumnElement[int], *, following: bool
+) -> list[ColumnElement[bool]]:
+    """What leaves out transactions beside which older ones still run; nothing is left out but in following."""
+    asked = await take_snapshot(connection)
+    taken = await take_later_snapshot(connection, asked, within_s=SETTLE_S)
+    complete = taken.oldest_running >= asked.next
+    return [xid < taken.oldest_running] if following or complete else []
 
 
 def list_response(items: Sequence[bytes], *, has_more: bool) -> Response:

@@ -65,7 +65,9 @@ body, or `/` and the name of a query parameter. A `code` is the general `invalid
 things are wrong for different reasons. `retryable` says whether the same data may be accepted later, under
 a new key.
 
-**Lists** are newest first unless they say otherwise, and stable while objects are added. `has_more` counts
+**Lists** are newest first unless they say otherwise, and stable while objects are added. A list shows what is
+there at once; to follow what is new, ask again with `ending_before` the first object of the page before: it gives an
+object as soon as everything older has been written, so that none is passed over. `has_more` counts
 in the direction in which the page was asked for.
 """
 

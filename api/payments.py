@@ -63,7 +63,8 @@ class Payments:
         async def read(connection: Connection, caller: Caller) -> Response:
             mine = (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode)
             query = select(*PAYMENT_COLUMNS).where(*mine, *conditions)
-            listing = Listing(query, mine, payments.c.id, (payments.c.created_at, payments.c.id))
+            position = (payments.c.xid, payments.c.created_at, payments.c.id)
+            listing = Listing(query, mine, payments.c.id, position, xid=payments.c.xid)
             rows, has_more = await fetch(connection, listing, page)
             found = [encode(payment_view(payment_from(row))) for row in rows]
             return list_response(found, has_more=has_more)
@@ -119,7 +120,7 @@ def _conditions(filters: Mapping[str, str]) -> "list[Any]":
 
 
 async def _timeline(connection: Connection, payment: Payment, page: Page) -> Response:
-    """The payment's events, oldest first."""
+    """The payment's events, oldest first. The payment's lock lets no event be seen before an earlier one."""
     mine = (events.c.payment_id == payment.id,)
     query = select(events.c.body).where(*mine)
     listing = Listing(query, mine, events.c.id, (events.c.sequence,), newest_first=False)

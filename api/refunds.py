@@ -78,6 +78,7 @@ def _refunds_of(caller: Caller) -> Conditions:
 
 async def _listed(connection: Connection, scope: Conditions, wanted: Conditions, page: Page) -> Response:
     query = select(*OPERATION_COLUMNS).where(*scope, *wanted)
-    listing = Listing(query, scope, operations.c.id, (operations.c.created_at, operations.c.id))
+    position = (operations.c.xid, operations.c.created_at, operations.c.id)
+    listing = Listing(query, scope, operations.c.id, position, xid=operations.c.xid)
     rows, has_more = await fetch(connection, listing, page)
     return list_response([encode(refund_view(operation_from(row))) for row in rows], has_more=has_more)

@@ -1,16 +1,13 @@
 """`GET /v1/events/stream`: a merchant's events as they come, as server-sent events.
 
-An extension of the contract, for development and for back offices that cannot be called. At least once, as
-webhooks are: after a reconnection the events of the last seconds before `Last-Event-ID` come again, since one
-of them may have become visible late. Source of the format: the HTML standard, "Server-sent events".
+An extension of the contract, for development and for back offices that cannot be called. In the order of
+`payonce.storage.feed`, so that a reconnection goes on after `Last-Event-ID`. Source of the format: the HTML
+standard, "Server-sent events".
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -28,8 +25,9 @@ from payonce.domain.ids import ID_PATTERN
 from payonce.logging import get_logger
 from payonce.storage import feed as store
 from payonce.storage.connection import Connection
-from payonce.storage.feed import LOOK_BACK, LOOK_BACK_S, Told
+from payonce.storage.feed import Place, Told
 from payonce.storage.merchants import Caller
+from payonce.storage.snapshots import Snapshot, take_snapshot
 
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_S: Final = 15.0  # also how soon a revoked key ends the stream
@@ -37,19 +35,18 @@ LIFE_S: Final = 3_600.0
 SEND_S: Final = 10.0  # a client that reads nothing for so long is cut off
 RECONNECT_MS: Final = 1_000
 PAGE: Final = 100
-REMEMBERED: Final = 4 * LOOK_BACK
 
-Place = tuple[datetime, int, str]
-_BEGINNING: Final = re.compile(r"since_([0-9]{13})")  # an id without an event: where a stream began
+BEGINNING: Final = "from_the_beginning"  # an id without an event: before the merchant's first
 
 STREAM_EVENTS: Final = Description(
     id="streamEvents",
     tag="Events",
     summary="Follow events as they come",
     text="Server-sent events (`text/event-stream`): `id` is the event's id, `event` its type, `data` the bytes"
-    " that an endpoint gets. With `Last-Event-ID` the stream begins with what came since, oldest first, and"
-    f" repeats the {LOOK_BACK_S:.0f} seconds before it, so drop repeats by id; without it, with what comes from"
-    " now on. The first message has an id and no data: it says where to resume before any event came. Pings"
+    " that an endpoint gets. With `Last-Event-ID`, the last id that the stream gave, it begins with what came"
+    " since, oldest first; without it, with what comes from now on. An event comes as soon as everything older"
+    " has ended, so none is left out, however late it becomes visible. The first message has an id and no data:"
+    " it says where to resume before any event came; what was being written then may come a second time. Pings"
     f" are not in it. A comment comes every {HEARTBEAT_S:.0f} seconds. The stream ends after an hour at most,"
     " when the process ends, when its key is revoked, and when its reader does not keep up: connect again with"
     f" the last id. A merchant has {FOLLOWERS_PER_MERCHANT_MAX} streams in each mode and process, and all"
@@ -118,65 +115,69 @@ class Stream(Response):
         self._front, self._feed, self._request, self._caller = front, feed, request, caller
         self._types = types
         self._last_id = last_id
-        self._sent: dict[str, datetime] = {}  # of the last seconds: what is not sent a second time
+        self._place: Place | None = None  # of the last event that was sent, or resumed after
+        self._begun: Snapshot | None = None  # of the beginning: what was there then does not come
         self._ends_at = time.monotonic() + LIFE_S
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        with self._feed.following(self._caller) as follower:
-            place = await self._begin()  # after the following began, so that nothing falls between
+        async with self._feed.following(self._caller) as follower:
+            await self._begin()  # after the following began, so that nothing falls between
             leaving = asyncio.create_task(_end_when_left(receive, follower))
             try:
                 await send({"type": "http.response.start", "status": OK, "headers": self.raw_headers})
-                await self._tell(follower, place, send)
+                await self._tell(follower, send)
             except TimeoutError:
                 return  # the client reads nothing; the server closes a response without an end
             finally:
                 leaving.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _begin(self) -> Place | None:
-        """The place to resume at; None: only what comes from now on. Raises `Problem`."""
+    async def _begin(self) -> None:
+        """It is known what comes: what is after a place, or all that is not there yet. Raises `Problem`."""
 
-        async def read(connection: Connection, caller: Caller) -> Place | None:
+        async def read(connection: Connection, caller: Caller) -> None:
             if self._last_id is None:
-                since = datetime.now(UTC) - REMEMBERED
-                self._sent = await store.recent_ids(connection, caller, since=since)
-                return None
-            if beginning := _BEGINNING.fullmatch(self._last_id):
-                return datetime.fromtimestamp(int(beginning[1]) / 1_000, UTC) - LOOK_BACK, 0, ""
-            last = await store.find(connection, caller, self._last_id)
-            if last is None:
+                self._begun = snapshot = await take_snapshot(connection)
+                last = await store.newest(connection, caller, ended=snapshot.oldest_running)
+                self._last_id = BEGINNING if last is None else last.id
+            elif self._last_id == BEGINNING:
+                self._place = Place.before(0)
+            elif last := await store.find(connection, caller, self._last_id):
+                self._place = last.place
+            else:
                 raise _unknown_last_id()
-            return last.created_at - LOOK_BACK, 0, ""
 
-        return await self._front.read(self._request, read)
+        await self._front.read(self._request, read)
 
-    async def _tell(self, follower: Follower, place: Place | None, send: Send) -> None:
+    async def _tell(self, follower: Follower, send: Send) -> None:
         """Everything since the place, then what comes, until one of the ends. Raises `TimeoutError`."""
-        await _write(send, b"retry: %d\nid: %s\n\n" % (RECONNECT_MS, self._here().encode()))
+        assert (
+            self._last_id is not None
+        )  # what the client resumes from if it is cut off before the first event
+        await _write(send, b"retry: %d\nid: %s\n\n" % (RECONNECT_MS, self._last_id.encode()))
         try:
-            while place is not None and self._goes_on(follower):
-                place = await self._tell_page(place, send)
+            behind = self._begun is None
+            while behind and self._goes_on(follower):
+                behind = await self._tell_page(send)
             while self._goes_on(follower):
                 await self._tell_until_heartbeat(follower, send)
                 await self._front.caller(self._request)
         except PaymentError as error:  # Postgres is away, or the key was revoked: a new connection will tell
             log.info("event_stream_ended", reason=error.code)
 
-    def _here(self) -> str:
-        """What the client resumes from if it is cut off before the first event."""
-        return self._last_id or f"since_{datetime.now(UTC).timestamp() * 1_000:013.0f}"
-
-    async def _tell_page(self, place: Place, send: Send) -> Place | None:
-        """Where the next page begins; None: there is none."""
-        events = await self._front.read(self._request, partial(self._page, after=place))
+    async def _tell_page(self, send: Send) -> bool:
+        """The next events were sent; whether there may be more."""
+        events = await self._front.read(self._request, self._page)
         for event in events:
             await self._tell_one(event, send)
-        self._forget()
-        return events[-1].place if len(events) == PAGE else None
+        return len(events) == PAGE
 
-    async def _page(self, connection: Connection, caller: Caller, *, after: Place) -> list[Told]:
-        return await store.page(connection, caller, after=after, types=self._types, limit=PAGE)
+    async def _page(self, connection: Connection, caller: Caller) -> list[Told]:
+        assert self._place is not None
+        ended = (await take_snapshot(connection)).oldest_running
+        return await store.page(
+            connection, caller, after=self._place, ended=ended, types=self._types, limit=PAGE
+        )
 
     async def _tell_until_heartbeat(self, follower: Follower, send: Send) -> None:
         beat_at = min(time.monotonic() + HEARTBEAT_S, self._ends_at)
@@ -186,21 +187,19 @@ class Stream(Response):
                 await self._tell_one(event, send)
         if self._goes_on(follower):
             await _write(send, b": \n\n")
-            self._forget()
 
     async def _tell_one(self, event: Told, send: Send) -> None:
-        if event.id in self._sent:
+        """The event is on its way, unless it was sent before or is older than the stream."""
+        if self._place is not None and event.place <= self._place:
             return
-        self._sent[event.id] = event.created_at
+        if self._begun is not None and self._begun.shows(event.xid):
+            return
+        self._place = event.place
         head = f"id: {event.id}\nevent: {event.type}\ndata: ".encode()
         await _write(send, head + event.body + b"\n\n")  # compact JSON: no line break is in it
 
     def _goes_on(self, follower: Follower) -> bool:
         return not follower.has_ended and time.monotonic() < self._ends_at
-
-    def _forget(self) -> None:
-        before = datetime.now(UTC) - REMEMBERED
-        self._sent = {id_: created_at for id_, created_at in self._sent.items() if created_at >= before}
 
 
 async def _write(send: Send, data: bytes) -> None:

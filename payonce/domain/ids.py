@@ -35,8 +35,9 @@ class IdFactory:
     def endpoint(self, *, merchant_id: str, mode: str, key: str) -> str:
         return self._derive("we", merchant_id, mode, key)
 
-    def event(self, *, payment_id: str, sequence: int) -> str:
-        return self._derive("evt", payment_id, str(sequence))
+    def event(self, *, payment_id: str, sequence: int, xid: int) -> str:
+        """With the transaction that writes it: an event that was lost with it and the one instead are two."""
+        return self._derive("evt", payment_id, str(sequence), str(xid))
 
     def expiry(self, *, payment_id: str) -> str:
         return self._derive("op", payment_id, "expiry")

@@ -5,13 +5,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, case, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import RowMapping, case, delete, func, insert, select, text, update
 
 from payonce.domain.answers import timestamp
 from payonce.storage.connection import Connection
 from payonce.storage.tables import merchants, webhook_endpoints
-
-Position = tuple[datetime, str]  # `created_at` and `id`: a place in the list, stable while rows are inserted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,29 +70,6 @@ async def find_endpoint(
     query = select(*ENDPOINT_COLUMNS).where(*_owned(endpoint_id, merchant_id=merchant_id, mode=mode))
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else endpoint_from(row)
-
-
-async def list_endpoints(
-    connection: Connection,
-    *,
-    merchant_id: str,
-    mode: str,
-    limit: int,
-    after: Position | None = None,
-    before: Position | None = None,
-) -> list[Endpoint]:
-    """At most `limit` endpoints, newest first: right after (older than) or right before a position."""
-    place = tuple_(webhook_endpoints.c.created_at, webhook_endpoints.c.id)
-    query = select(*ENDPOINT_COLUMNS).where(
-        webhook_endpoints.c.merchant_id == merchant_id, webhook_endpoints.c.mode == mode
-    )
-    if after is not None:
-        query = query.where(place < after)
-    if before is not None:
-        query = query.where(place > before)
-    order = [column.asc() if before else column.desc() for column in place.clauses]
-    rows = (await connection.execute(query.order_by(*order).limit(limit))).mappings().all()
-    return [endpoint_from(row) for row in (reversed(rows) if before else rows)]
 
 
 async def update_endpoint(

@@ -1,32 +1,52 @@
-"""Events in the order in which they were written, for those who follow them.
+"""Events in the order of the transactions that wrote them, for those who follow them.
 
-`created_at` is set before the commit, so an event may become visible after others that were written later. A
-reader who wants them all looks back over `LOOK_BACK_S` and leaves out what it has.
+Nobody is told anything of a transaction while an older one runs: so what was told is complete up to its place, and
+all that becomes visible later comes after it, however long a COMMIT takes.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
 
 from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 from payonce.storage.tables import events
 
-LOOK_BACK_S: Final = 15.0  # a transaction lasts 4 s at most; the rest is for clocks that differ
-LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
 PING: Final = "webhook_endpoint.ping"  # goes to one endpoint; no list and no stream has it
+PLACE: Final = (events.c.xid, events.c.created_at, events.c.sequence, events.c.id)
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
-_UNSEEN: Final = text(
+
+class Place(NamedTuple):
+    """Where an event is among all: one transaction writes its events at one time, so the sequence comes next."""
+
+    xid: int
+    created_at: datetime
+    sequence: int
+    id: str
+
+    @classmethod
+    def before(cls, xid: int) -> "Place":
+        """Before whatever this transaction and later ones write."""
+        return cls(xid, _EARLIEST, 0, "")
+
+
+_AFTER: Final = text(
     """
-    SELECT event.id, event.merchant_id, event.mode, event.type, event.body, event.created_at, event.sequence
+    SELECT event.*
       FROM unnest(CAST(:merchants AS text[]), CAST(:modes AS text[])) AS followed (merchant_id, mode)
-      JOIN events AS event USING (merchant_id, mode)
-     WHERE event.created_at >= :since AND event.type <> :ping
-       AND event.id <> ALL (CAST(:seen AS text[]))
-     ORDER BY event.created_at, event.sequence, event.id
+     CROSS JOIN LATERAL (
+           SELECT id, merchant_id, mode, type, body, created_at, sequence, xid
+             FROM events
+            WHERE merchant_id = followed.merchant_id AND mode = followed.mode AND type <> :ping
+              AND (xid, created_at, sequence, id) > (CAST(:xid AS xid8), :created_at, :sequence, :id)
+              AND xid < CAST(:ended AS xid8)
+            ORDER BY xid, created_at, sequence, id
+            LIMIT :limit) AS event
+     ORDER BY xid, created_at, sequence, id
      LIMIT :limit
     """
 )
@@ -40,39 +60,30 @@ class Told:
     type: str
     created_at: datetime
     sequence: int
+    xid: int
     body: bytes = field(repr=False)
 
     @property
-    def place(self) -> tuple[datetime, int, str]:
+    def place(self) -> Place:
         """Where it is among the events of its merchant."""
-        return self.created_at, self.sequence, self.id
+        return Place(self.xid, self.created_at, self.sequence, self.id)
 
 
-async def unseen(
-    connection: Connection,
-    callers: Collection[Caller],
-    *,
-    since: datetime,
-    seen: Collection[str],
-    limit: int,
+async def news(
+    connection: Connection, callers: Collection[Caller], *, after: Place, ended: int, limit: int
 ) -> list[tuple[Caller, Told]]:
-    """The oldest events of these callers written at or after `since`, without those whose ids are given."""
+    """The oldest events of these callers after a place, of transactions below `ended`: all of those have ended."""
     parameters = {
         "merchants": [caller.merchant_id for caller in callers],
         "modes": [caller.mode for caller in callers],
-        "since": since,
+        **after._asdict(),
+        "xid": str(after.xid),
+        "ended": str(ended),
         "ping": PING,
-        "seen": list(seen),
         "limit": limit,
     }
-    rows = (await connection.execute(_UNSEEN, parameters)).mappings()
+    rows = (await connection.execute(_AFTER, parameters)).mappings()
     return [(Caller(row["merchant_id"], row["mode"]), _told(row)) for row in rows]
-
-
-async def recent_ids(connection: Connection, caller: Caller, *, since: datetime) -> dict[str, datetime]:
-    """The caller's events written at or after `since`, by id."""
-    query = select(events.c.id, events.c.created_at).where(*_of(caller), events.c.created_at >= since)
-    return {row.id: row.created_at for row in await connection.execute(query)}
 
 
 async def find(connection: Connection, caller: Caller, event_id: str) -> Told | None:
@@ -83,24 +94,29 @@ async def find(connection: Connection, caller: Caller, event_id: str) -> Told | 
     return None if row is None else _told(row)
 
 
+async def newest(connection: Connection, caller: Caller, *, ended: int) -> Told | None:
+    """The caller's last event of transactions below `ended`; all of those have ended."""
+    query = _columns().where(*_of(caller), events.c.xid < ended)
+    order = [column.desc() for column in PLACE]
+    row = (await connection.execute(query.order_by(*order).limit(1))).mappings().first()
+    return None if row is None else _told(row)
+
+
 async def page(
-    connection: Connection,
-    caller: Caller,
-    *,
-    after: tuple[datetime, int, str],
-    types: Sequence[str],
-    limit: int,
+    connection: Connection, caller: Caller, *, after: Place, ended: int, types: Sequence[str], limit: int
 ) -> list[Told]:
-    """The caller's oldest events after a place, of these types or, when none is given, of all."""
-    place = (events.c.created_at, events.c.sequence, events.c.id)
-    query = _columns().where(*_of(caller), tuple_(*place) > after).order_by(*place).limit(limit)
+    """As `news` for one caller, and of these types or, when none is given, of all."""
+    place = tuple_(*(literal(value, column.type) for value, column in zip(after, PLACE, strict=True)))
+    query = _columns().where(*_of(caller), tuple_(*PLACE) > place, events.c.xid < ended)
     if types:
         query = query.where(events.c.type.in_(types))
-    return [_told(row) for row in (await connection.execute(query)).mappings()]
+    return [_told(row) for row in (await connection.execute(query.order_by(*PLACE).limit(limit))).mappings()]
 
 
 def _columns() -> Select[Any]:
-    return select(events.c.id, events.c.type, events.c.created_at, events.c.sequence, events.c.body)
+    return select(
+        events.c.id, events.c.type, events.c.created_at, events.c.sequence, events.c.xid, events.c.body
+    )
 
 
 def _of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
@@ -112,4 +128,6 @@ def _of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
 
 
 def _told(row: Any) -> Told:
-    return Told(row["id"], row["type"], row["created_at"], row["sequence"], row["body"])
+    return Told(
+        row["id"], row["type"], row["created_at"], row["sequence"], int(row["xid"]), bytes(row["body"])
+    )

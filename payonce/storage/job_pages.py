@@ -1,23 +1,28 @@
 """A job's deliveries, page by page: each page and the job's new place are one transaction.
 
 A page is a stretch of the merchant's events, not a number of matches, so that a job that finds little to do
-never reads long in one statement. Only payments' events are delivered again: those about endpoints (pings,
-troubles) were meant for others, or for a moment.
+never reads long in one statement. What all transactions had written that had ended when the job was made goes by
+time: nothing joins it. What was being written then follows by transaction, each as soon as all below it have ended,
+however long that takes; so nothing is passed over. What began after the job is not its.
+
+Only payments' events are delivered again: those about endpoints (pings, troubles) were meant for others, or for a
+moment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import RowMapping, TextClause, text
 
 from payonce.storage.connection import Connection
-from payonce.storage.feed import LOOK_BACK
 from payonce.storage.redelivery import JOB_EVENTS_MAX
 
 PAGE_EVENTS: Final = 500
 BACKLOG_MAX: Final = 1_000  # due deliveries of the endpoint; live events must not wait behind a job
 UNSTARTED_AFTER_S: Final = 10.0
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a recovery ends with its transaction, not with its own clock
 
 # Jobs of one endpoint take turns, so that each sees what the others made.
 _LOCK_ENDPOINT: Final = text(
@@ -45,17 +50,32 @@ _JOB: Final = text(
        FOR UPDATE OF job
     """
 )
-# What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew.
+# Each event's deliveries are looked up by themselves (`OFFSET 0`), and by the event (`|| ''`): else, as long as there
+# are no statistics of a table that grows quickly, Postgres reads all of the endpoint's for each event.
 # Events of one moment stay together: a page ends between moments, and its place is a moment.
-_TAKE: Final = text(
-    """
-    WITH page AS MATERIALIZED (
-        SELECT id, type, payment_id, sequence, created_at
-          FROM events
-         WHERE merchant_id = :merchant_id AND mode = :mode
-           AND created_at >= :since AND created_at < :until AND created_at > :position_at
-           AND created_at < now() - CAST(:unsettled AS interval)
+_BY_TIME: Final = """
+    created_at >= :since AND created_at < :until AND created_at > :position_at
+           AND xid < CAST(:oldest_running AS xid8)
          ORDER BY created_at
+"""
+# Events of one transaction stay together.
+_BY_TRANSACTION: Final = """
+    created_at >= :since AND created_at < :until AND xid > CAST(:position_xid AS xid8)
+           AND xid < CAST(:xid AS xid8) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+         ORDER BY xid
+"""
+
+
+def _take(stretch: str) -> TextClause:
+    """What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew."""
+    return text(_TAKE.replace("{stretch}", stretch))
+
+
+_TAKE: Final = """
+    WITH page AS MATERIALIZED (
+        SELECT id, type, payment_id, sequence, created_at, xid
+          FROM events
+         WHERE merchant_id = :merchant_id AND mode = :mode AND {stretch}
          FETCH FIRST :page ROWS WITH TIES
     ), missed AS MATERIALIZED (
         SELECT page.* FROM page
@@ -63,23 +83,28 @@ _TAKE: Final = text(
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery
-                WHERE delivery.event_id = page.id AND delivery.endpoint_id = :endpoint_id
+                WHERE delivery.event_id = page.id AND delivery.endpoint_id || '' = :endpoint_id
                   AND (delivery.status = 'succeeded'
-                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)))
+                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)
+               OFFSET 0))
          ORDER BY created_at, sequence LIMIT :left
+    ), waiting AS MATERIALIZED (
+        SELECT delivery.id, missed.id AS event_id FROM missed
+         CROSS JOIN LATERAL (
+               SELECT id FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = missed.id AND delivery.endpoint_id || '' = :endpoint_id
+                  AND delivery.status = 'pending'
+               OFFSET 0) AS delivery
     ), hastened AS (
         UPDATE webhook_deliveries AS delivery
            SET next_attempt_at = least(delivery.next_attempt_at, now()), holder = 'relay'
-          FROM missed
-         WHERE :kind = 'recover' AND delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
+          FROM waiting
+         WHERE :kind = 'recover' AND delivery.id = waiting.id
            AND delivery.status = 'pending' AND (delivery.lease_until IS NULL OR delivery.lease_until <= now())
      RETURNING delivery.event_id
     ), wanted AS (
         SELECT missed.* FROM missed
-         WHERE :kind = 'replay' OR NOT EXISTS (
-               SELECT FROM webhook_deliveries AS delivery
-                WHERE delivery.event_id = missed.id AND delivery.endpoint_id = :endpoint_id
-                  AND delivery.status = 'pending')
+         WHERE :kind = 'replay' OR NOT EXISTS (SELECT FROM waiting WHERE waiting.event_id = missed.id)
     ), inserted AS (
         INSERT INTO webhook_deliveries
                (id, event_id, endpoint_id, payment_id, sequence, ordered, cause, next_attempt_at, created_at)
@@ -91,14 +116,17 @@ _TAKE: Final = text(
     )
     SELECT (SELECT count(*) FROM page) AS seen, (SELECT max(created_at) FROM page) AS position_at,
            (SELECT max(id) FROM page WHERE created_at = (SELECT max(created_at) FROM page)) AS position_id,
+           (SELECT CAST(xid AS text) FROM page ORDER BY xid DESC LIMIT 1) AS position_xid,
            (SELECT count(*) FROM inserted) + (SELECT count(DISTINCT event_id) FROM hastened) AS made,
-           now() - CAST(:unsettled AS interval) >= :until AS settled
-    """
-)
+           pg_snapshot_xmin(pg_current_snapshot()) >= CAST(:xid AS xid8) AS settled
+"""
+_TAKE_BY_TIME: Final = _take(_BY_TIME)
+_TAKE_BY_TRANSACTION: Final = _take(_BY_TRANSACTION)
 _MOVE: Final = text(
     """
     UPDATE webhook_jobs
-       SET done = :done, position_at = :position_at, position_id = :position_id, state = :state,
+       SET done = :done, position_at = :position_at, position_id = :position_id,
+           position_xid = CAST(:position_xid AS xid8), state = :state,
            finished_at = CASE WHEN :ended THEN now() END
      WHERE id = :id
     """
@@ -110,6 +138,7 @@ _UNSTARTED: Final = text(
      ORDER BY random() LIMIT :limit
     """
 )
+_PLACE: Final = ("position_at", "position_id", "position_xid")
 _CAUSES: Final = {"recover": "recovery", "replay": "replay"}
 
 
@@ -127,11 +156,8 @@ class Page:
         return self.state in ("finished", "failed")
 
 
-@dataclass(frozen=True, slots=True)
 class JobPages:
-    """`unsettled`: events younger than that are left, since a transaction may still add older ones."""
-
-    unsettled: timedelta = LOOK_BACK
+    """Takes the pages of jobs."""
 
     async def take_page(self, connection: Connection, job_id: str) -> Page | None:
         """The next events have a delivery each and the job's place is behind them; None: there is no such job.
@@ -154,25 +180,18 @@ class JobPages:
         return await self._take(connection, job)
 
     async def _take(self, connection: Connection, job: RowMapping) -> Page:
-        taken = (await connection.execute(_TAKE, self._parameters(job))).mappings().one()
+        by_time = job["position_xid"] is None
+        take = _TAKE_BY_TIME if by_time else _TAKE_BY_TRANSACTION
+        taken = (await connection.execute(take, _parameters(job))).mappings().one()
+        place = _place(job, taken, by_time=by_time)
         made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
-        if made >= JOB_EVENTS_MAX or (last and taken["settled"]):
-            return await _move(connection, job, taken, state="finished")
-        page = await _move(connection, job, taken, state="running")
+        if made >= JOB_EVENTS_MAX or (last and taken["settled"] and not by_time):
+            return await _move(connection, job, place, made=made, state="finished")
+        page = await _move(connection, job, place, made=made, state="running")
+        waits = last and not by_time
         return Page(
-            page.done, page.total, page.state, "the newest events are being written" if last else None
+            page.done, page.total, page.state, "the newest events are being written" if waits else None
         )
-
-    def _parameters(self, job: RowMapping) -> dict[str, Any]:
-        return {
-            **{name: job[name] for name in ("id", "merchant_id", "mode", "endpoint_id", "kind", "ordered")},
-            **{name: job[name] for name in ("since", "until", "types")},
-            "position_at": job["position_at"] or job["since"] - timedelta(microseconds=1),
-            "cause": _CAUSES[job["kind"]],
-            "unsettled": self.unsettled,
-            "page": PAGE_EVENTS,
-            "left": JOB_EVENTS_MAX - job["done"],
-        }
 
 
 async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTARTED_AFTER_S) -> list[str]:
@@ -180,19 +199,46 @@ async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTAR
     return list((await connection.execute(_UNSTARTED, {"limit": limit, "age_s": age_s})).scalars())
 
 
+def _parameters(job: RowMapping) -> dict[str, Any]:
+    return {
+        **{name: job[name] for name in ("id", "merchant_id", "mode", "endpoint_id", "kind", "ordered")},
+        **{name: job[name] for name in ("since", "types", "xid", "oldest_running", "position_xid")},
+        "until": job["until"] + (CLOCKS_DIFFER if job["kind"] == "recover" else timedelta(0)),
+        "position_at": job["position_at"] or job["since"] - timedelta(microseconds=1),
+        "cause": _CAUSES[job["kind"]],
+        "page": PAGE_EVENTS,
+        "left": JOB_EVENTS_MAX - job["done"],
+    }
+
+
+def _place(job: RowMapping, taken: RowMapping, *, by_time: bool) -> dict[str, Any]:
+    """Where the job is behind what was taken."""
+    place = {name: job[name] for name in _PLACE}
+    if not by_time:
+        return {**place, "position_xid": taken["position_xid"] or job["position_xid"]}
+    if taken["seen"]:
+        place |= {name: taken[name] for name in ("position_at", "position_id")}
+    if taken["seen"] < PAGE_EVENTS:
+        place["position_xid"] = str(int(job["oldest_running"]) - 1)
+    return place
+
+
 async def _move(
-    connection: Connection, job: RowMapping, taken: RowMapping | None = None, *, state: str
+    connection: Connection,
+    job: RowMapping,
+    place: Mapping[str, Any] | None = None,
+    *,
+    made: int | None = None,
+    state: str,
 ) -> Page:
-    """The job is behind what was taken."""
-    done = job["done"] + (taken["made"] if taken is not None else 0)
-    place = taken if taken is not None and taken["position_at"] is not None else job
+    """The job is at the place, or stays where it was."""
+    done = job["done"] if made is None else made
     parameters = {
+        **(place or {name: job[name] for name in _PLACE}),
         "id": job["id"],
         "done": done,
         "state": state,
         "ended": state in ("finished", "failed"),
-        "position_at": place["position_at"],
-        "position_id": place["position_id"],
     }
     await connection.execute(_MOVE, parameters)
     return Page(done, job["total"], state)

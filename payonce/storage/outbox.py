@@ -39,15 +39,21 @@ _ADD_EVENTS = Statement(
 
 
 async def add_events(
-    connection: Connection, payment: Payment, drafts: Sequence[Draft], *, ids: IdFactory, now: datetime
+    connection: Connection,
+    payment: Payment,
+    drafts: Sequence[Draft],
+    *,
+    ids: IdFactory,
+    xid: int,
+    now: datetime,
 ) -> Written:
     """The events and one delivery for each subscribed endpoint are there when the transaction commits.
 
-    As rows it counts the deliveries.
+    `xid` is the transaction's own id, as `payments.locked_to_record` tells. As rows it counts the deliveries.
     """
     if not drafts:
         return Written()
-    event_ids = [ids.event(payment_id=payment.id, sequence=draft.sequence) for draft in drafts]
+    event_ids = [ids.event(payment_id=payment.id, sequence=draft.sequence, xid=xid) for draft in drafts]
     drafted = zip(event_ids, drafts, strict=True)
     return await connection.write(
         _ADD_EVENTS,

@@ -35,7 +35,7 @@ async def recent_deliveries(
         )
         .join(events, events.c.id == deliveries.c.event_id)
         .where(deliveries.c.endpoint_id == endpoint_id)
-        .order_by(deliveries.c.created_at.desc(), deliveries.c.id.desc())
+        .order_by(*(deliveries.c[name].desc() for name in ("xid", "created_at", "sequence", "id")))
         .limit(min(limit, DELIVERIES_MAX))
     )
     if status is not None:

@@ -1,11 +1,11 @@
 """Payments and operations: rows in, domain objects out."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, bindparam, or_, select
+from sqlalchemy import RowMapping, Text, and_, bindparam, cast, func, or_, select
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -21,6 +21,9 @@ OPERATION_COLUMNS = tuple(operations.c[name] for name in _OPERATION_FIELDS)
 _PAYMENT = select(*PAYMENT_COLUMNS).where(payments.c.id == bindparam("id"))
 _BY_ID = Statement(_PAYMENT)
 _LOCKED = Statement(_PAYMENT.with_for_update())
+_LOCKED_TO_RECORD = Statement(
+    _PAYMENT.add_columns(cast(func.pg_current_xact_id(), Text).label("xid")).with_for_update()
+)
 _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
@@ -41,6 +44,14 @@ _OLDEST_IN_REVIEW = Statement(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A payment under its row's lock, and the id of the transaction that holds it."""
+
+    payment: Payment
+    xid: int
+
+
 async def insert_payment(connection: Connection, payment: Payment) -> None:
     await connection.insert(payments, _row(payment, _PAYMENT_FIELDS))
 
@@ -53,6 +64,13 @@ async def insert_operation(connection: Connection, operation: Operation, *, swee
 def locked(payment_id: str) -> Query[Payment | None]:
     """The payment, its row locked to the end of the transaction: whoever changes money holds this lock."""
     return single(_LOCKED, {"id": payment_id}, payment_from)
+
+
+def locked_to_record(payment_id: str) -> Query[Locked | None]:
+    """As `locked`, with what the ids of events are made of."""
+    return single(
+        _LOCKED_TO_RECORD, {"id": payment_id}, lambda row: Locked(payment_from(row), int(row["xid"]))
+    )
 
 
 def payment_by_id(payment_id: str) -> Query[Payment | None]:

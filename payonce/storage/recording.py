@@ -35,6 +35,7 @@ class Rows:
     payment: Payment
     operation: Operation
     attempt: Attempt | None  # the one that the fact is about, or the latest
+    xid: int  # of the transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ class Recorder:
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
-            connection, settled.payment, settled.events, ids=self._ids, now=now
+            connection, settled.payment, settled.events, ids=self._ids, xid=rows.xid, now=now
         )
         if settled.answer is not None:
             await idempotency.store_answer(
@@ -238,7 +239,7 @@ class Recorder:
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
         deliveries = [
             await self._write(connection, rows, replace(settled, payment=rows.payment), now=now),
-            await self._write(connection, Rows(rows.payment, void, None), voided, now=now),
+            await self._write(connection, Rows(rows.payment, void, None, rows.xid), voided, now=now),
         ]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
 
@@ -270,14 +271,14 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     of_attempt = attempts.latest(subject.operation_id)
     if number is not None:
         of_attempt = attempts.numbered(subject.operation_id, number)
-    payment, operation, attempt = await connection.fetch_together(
-        payments.locked(subject.payment_id),
+    locked, operation, attempt = await connection.fetch_together(
+        payments.locked_to_record(subject.payment_id),
         payments.operation_by_id(subject.operation_id),
         of_attempt,
     )
-    if payment is None or operation is None:
+    if locked is None or operation is None:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
-    return Rows(payment, operation, attempt)
+    return Rows(locked.payment, operation, attempt, locked.xid)
 
 
 def _stands(recorded: Recorded, rows: Rows) -> bool:

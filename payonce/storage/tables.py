@@ -1,7 +1,13 @@
 """The tables, as the migrations build them; a test compares the two.
 
 Rules that the code checks under the payment's row lock stand here a second time as CHECK and UNIQUE constraints.
+
+What is listed or followed has the id of the transaction that wrote it (`xid`), by which it is ordered; 0: from
+before there was such a column. Its indexes by time are for spans of time.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -22,6 +28,30 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
+
+
+class Xid(UserDefinedType[int]):
+    """The id of a transaction (`xid8`), as a number: given in order and never a second time."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+    def bind_processor(self, dialect: Any) -> Callable[[Any], str]:
+        return str
+
+    def literal_processor(self, dialect: Any) -> Callable[[Any], str]:
+        return "'{}'".format
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], int]:
+        return int
+
+
+ischema_names["xid8"] = Xid  # else the comparison of model and database does not know it
 
 metadata = MetaData(
     naming_convention={
@@ -40,6 +70,12 @@ _JsonB = JSONB(none_as_null=True)
 # What the sweeper takes and what it closes: said here once, so that its queries find their partial indexes.
 RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NULL"  # waits for its merchant
 DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
+
+
+def _written_by() -> Column[int]:
+    """The transaction that wrote the row: Postgres fills it in."""
+    return Column("xid", Xid, nullable=False, server_default=text("pg_current_xact_id()"))
+
 
 merchants = Table(
     "merchants",
@@ -96,6 +132,7 @@ payments = Table(
     Column("sequence", Integer, nullable=False),
     Column("amount_capture_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
+    _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
     CheckConstraint("amount_captured_minor BETWEEN 0 AND amount_authorized_minor", name="captured"),
@@ -114,6 +151,8 @@ payments = Table(
         name="status",
     ),
     Index("payments_list_idx", "merchant_id", "mode", "created_at", "id"),
+    Index("payments_place_idx", "merchant_id", "mode", "xid", "created_at", "id"),
+    Index("payments_status_idx", "merchant_id", "mode", "status", "xid", "created_at", "id"),
     Index("payments_reference_idx", "merchant_id", "mode", "merchant_reference"),
     Index("payments_key_idx", "merchant_id", "mode", "idempotency_key"),
     Index(
@@ -154,6 +193,7 @@ operations = Table(
     Column("behind_since", _Time),  # since when its workflow is seen completed, although it is pending
     Column("target_kind", Text),
     Column("amount_undecided_minor", BigInteger, nullable=False, server_default="0"),
+    _written_by(),
     CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
     CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
     CheckConstraint("amount_minor > 0", name="amount"),
@@ -175,6 +215,16 @@ operations = Table(
         "mode",
         "created_at",
         "id",
+        postgresql_where=text("kind = 'refund'"),
+    ),
+    Index(
+        "operations_place_idx",
+        *("merchant_id", "mode", "xid", "created_at", "id"),
+        postgresql_where=text("kind = 'refund'"),
+    ),
+    Index(
+        "operations_status_idx",
+        *("merchant_id", "mode", "status", "xid", "created_at", "id"),
         postgresql_where=text("kind = 'refund'"),
     ),
     Index(
@@ -257,8 +307,11 @@ events = Table(
     Column("type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("created_at", _Time, nullable=False),
+    _written_by(),
     UniqueConstraint("payment_id", "sequence"),
     Index("events_list_idx", "merchant_id", "mode", "created_at", "id"),
+    Index("events_place_idx", "merchant_id", "mode", "xid", "created_at", "sequence", "id"),
+    Index("events_type_idx", "merchant_id", "mode", "type", "xid", "created_at", "sequence", "id"),
 )
 
 webhook_endpoints = Table(
@@ -280,6 +333,7 @@ webhook_endpoints = Table(
     Column("last_success_at", _Time),
     Column("warned", SmallInteger, nullable=False, server_default="0"),  # 1 after a day, 2 after three
     Column("disabled_reason", Text),
+    _written_by(),
     CheckConstraint("signing IN ('hmac', 'ed25519')", name="signing"),
     CheckConstraint("disabled_reason IN ('merchant', 'gone', 'failing')", name="disabled_reason"),
     Index("webhook_endpoints_list_idx", "merchant_id", "mode", "created_at", "id"),
@@ -318,11 +372,18 @@ webhook_deliveries = Table(
     ),  # the endpoint's, as of creation
     Column("cause", Text, nullable=False, server_default="event"),
     Column("holder", Text, nullable=False, server_default="relay"),
+    _written_by(),
     CheckConstraint("status IN ('pending', 'succeeded', 'exhausted', 'dropped')", name="status"),
     CheckConstraint("cause IN ('event', 'redelivery', 'recovery', 'replay', 'ping')", name="cause"),
     CheckConstraint("holder IN ('relay', 'workflow')", name="holder"),
     Index("webhook_deliveries_due_idx", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     Index("webhook_deliveries_endpoint_idx", "endpoint_id", "created_at", "id"),
+    Index("webhook_deliveries_place_idx", "endpoint_id", "xid", "created_at", "sequence", "id"),
+    Index(
+        "webhook_deliveries_status_idx",
+        *("endpoint_id", "status", "xid", "created_at", "sequence", "id"),
+        postgresql_where=text("status IN ('exhausted', 'dropped')"),
+    ),
     Index("webhook_deliveries_event_idx", "event_id"),
     Index(
         "webhook_deliveries_order_idx",
@@ -365,12 +426,23 @@ webhook_jobs = Table(
     Column("types", _JsonB, nullable=False),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False, server_default="0"),
-    Column("position_at", _Time),  # with the id: the last event that was taken
+    Column("position_at", _Time),  # with the id: the last event that was taken by time
     Column("position_id", Text),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("request_id", Text),
     Column("created_at", _Time, nullable=False),
     Column("finished_at", _Time),
+    _written_by(),
+    # Every transaction below it had ended when the job was made.
+    Column(
+        "oldest_running",
+        Xid,
+        nullable=False,
+        server_default=text("pg_snapshot_xmin(pg_current_snapshot())"),
+    ),
+    Column(
+        "position_xid", Xid
+    ),  # the last transaction whose events were taken; none as long as that goes by time
     CheckConstraint("kind IN ('recover', 'replay')", name="kind"),
     CheckConstraint("state IN ('pending', 'running', 'finished', 'failed')", name="state"),
 )

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from payonce.domain.ids import random_id
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
-from payonce.storage.outbox import add_events
 from payonce.storage.payments import insert_payment
 from tests.api.conftest import Merchant
 from tests.api.fakes import a_payment
+from tests.webhooks.shop import write_events
 
 ENDPOINTS = "/v1/webhook_endpoints"
 URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
@@ -37,8 +37,7 @@ async def recorded(
     drafts = [Draft(type_, number, {"id": id_}) for number, type_ in enumerate(types, 1)]
     async with runtime.database.transaction() as connection:
         await insert_payment(connection, payment)
-        await add_events(connection, payment, drafts, ids=runtime.ids, now=now)
-    return [runtime.ids.event(payment_id=id_, sequence=draft.sequence) for draft in drafts]
+        return await write_events(connection, payment, drafts, ids=runtime.ids, now=now)
 
 
 async def execute(runtime: Runtime, statement: str, **parameters: Any) -> None:

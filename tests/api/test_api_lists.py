@@ -15,11 +15,11 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
 from payonce.storage.endpoints import Endpoint, insert_endpoint
-from payonce.storage.outbox import add_events
 from payonce.storage.payments import insert_operation, insert_payment
 from payonce.storage.tables import webhook_deliveries
 from tests.api.conftest import Merchant
 from tests.api.fakes import NOW, a_payment
+from tests.webhooks.shop import write_events
 
 COUNT = 7
 
@@ -77,7 +77,7 @@ async def _add_history(runtime: Runtime, connection: Any, payment: Payment) -> N
         Draft("payment.authorized", 1, payment_view(payment)),
         Draft("payment.captured", 2, payment_view(payment)),
     ]
-    await add_events(connection, payment, drafts, ids=runtime.ids, now=payment.created_at)
+    await write_events(connection, payment, drafts, ids=runtime.ids, now=payment.created_at)
     refund = Operation(
         id=payment.id.replace("pay_", "re_"),
         payment_id=payment.id,

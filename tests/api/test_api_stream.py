@@ -5,8 +5,10 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import count
+from random import Random
+from typing import Any
 
 import httpx
 import pytest
@@ -14,17 +16,14 @@ from fastapi import FastAPI
 
 from api import feed as feed_module
 from api import stream as stream_module
-from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
+from payonce.storage.database import StorageUnavailable
 from payonce.storage.merchants import Merchant as StoredMerchant
 from payonce.storage.merchants import list_keys, revoke_key
-from payonce.storage.outbox import add_events
-from payonce.storage.payments import insert_payment
 from payonce.storage.redelivery import add_ping
 from tests.api.conftest import Merchant, Serving, a_merchant
 from tests.support.eventually import eventually
-from tests.webhooks.shop import IDS, Shop
+from tests.webhooks.shop import Shop
 
 PATH = "/v1/events/stream"
 AUTHORIZED, CAPTURED = "payment.authorized", "payment.captured"
@@ -128,10 +127,6 @@ def shop_of(runtime: Runtime, merchant: Merchant) -> Shop:
 _NUMBERS = count()  # of the module's payments: its tests share a database
 
 
-def event_id(payment_id: str, sequence: int) -> str:
-    return IDS.event(payment_id=payment_id, sequence=sequence)
-
-
 async def test_an_event_comes_in_the_bytes_that_the_api_shows(
     server: Server, merchant: Merchant, shop: Shop
 ) -> None:
@@ -153,18 +148,18 @@ async def test_a_stream_begins_with_what_comes_after_its_beginning(
     async with server.stream(merchant) as reading:
         after = await shop.record(AUTHORIZED)
         await reading.has(1)
-        assert reading.ids() == [event_id(after, 1)]
-        assert event_id(before, 1) not in reading.ids()
+        assert reading.ids() == [await shop.event_id(after, 1)]
+        assert await shop.event_id(before, 1) not in reading.ids()
 
 
 async def test_a_stream_resumes_after_the_last_event_and_loses_none(
     server: Server, merchant: Merchant, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_module, "PAGE", 2)
-    last = event_id(await shop.record(AUTHORIZED), 1)
-    missed = [event_id(await shop.record(AUTHORIZED, CAPTURED), 1) for _ in range(4)]
+    last = await shop.event_id(await shop.record(AUTHORIZED), 1)
+    missed = [await shop.event_id(await shop.record(AUTHORIZED, CAPTURED), 1) for _ in range(4)]
     async with server.stream(merchant, last_id=last) as reading:
-        live = event_id(await shop.record(AUTHORIZED), 1)
+        live = await shop.event_id(await shop.record(AUTHORIZED), 1)
         await reading.has_text(live)
         ids = reading.ids()
         assert set(missed) <= set(ids)
@@ -177,59 +172,129 @@ async def test_a_stream_resumes_from_where_one_began_that_got_nothing(
 ) -> None:
     async with server.stream(merchant) as reading:
         beginning = reading.first_id
-    missed = event_id(await shop.record(AUTHORIZED), 1)
+    missed = await shop.event_id(await shop.record(AUTHORIZED), 1)
     async with server.stream(merchant, last_id=beginning) as reading:
         await reading.has_text(missed)
 
 
-async def test_an_event_that_became_visible_late_is_not_lost(
-    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime
+async def test_an_event_that_becomes_visible_late_comes_in_its_place(
+    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime, looks: "Looks"
 ) -> None:
     async with server.stream(merchant) as reading:
-        slow = _a_payment(merchant, "slow")
         async with runtime.database.transaction() as connection:
-            await insert_payment(connection, slow)
-            draft = Draft(AUTHORIZED, 1, {"id": slow.id})
-            await add_events(connection, slow, [draft], ids=IDS, now=datetime.now(UTC))
-            quick = await shop.record(AUTHORIZED)  # written later, visible earlier
-            await reading.has_text(event_id(quick, 1))
-            assert event_id(slow.id, 1) not in reading.ids()
-        await reading.has_text(event_id(slow.id, 1))
+            (late,) = await shop.write(connection, AUTHORIZED)
+            quick = await shop.event_id(await shop.record(AUTHORIZED), 1)  # begun later, visible earlier
+            await looks.again()
+            assert reading.ids() == []
+        await reading.has(2)
+        assert reading.ids() == [late, quick]
 
 
-async def test_an_event_that_became_visible_late_is_not_lost_by_resuming(
-    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+async def test_an_event_that_becomes_visible_late_is_not_lost_by_resuming(
+    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime, looks: "Looks"
 ) -> None:
-    monkeypatch.setattr(feed_module, "LOOK_BACK", timedelta(0))  # else what is new would have it, too
-    slow = _a_payment(merchant, "slow, and nobody follows")
-    async with runtime.database.transaction() as connection:
-        await insert_payment(connection, slow)
-        draft = Draft(AUTHORIZED, 1, {"id": slow.id})
-        await add_events(connection, slow, [draft], ids=IDS, now=datetime.now(UTC))
-        last = event_id(await shop.record(AUTHORIZED), 1)
+    async with server.stream(merchant) as reading:
+        first = await shop.event_id(await shop.record(AUTHORIZED), 1)
+        await reading.has(1)
+        async with runtime.database.transaction() as connection:
+            (late,) = await shop.write(connection, AUTHORIZED)
+            quick = await shop.event_id(await shop.record(AUTHORIZED), 1)
+            await looks.again()
+            last = reading.ids()[-1]
+            await reading.response.aclose()
+    assert last == first
     async with server.stream(merchant, last_id=last) as reading:
-        await reading.has_text(event_id(slow.id, 1))
+        await reading.has(2)
+        assert reading.ids() == [late, quick]
 
 
-def _a_payment(merchant: Merchant, key: str) -> Payment:
-    now = datetime.now(UTC)
-    return Payment(
-        id=IDS.payment(merchant_id=merchant.id, mode="test", key=key),
-        merchant_id=merchant.id,
-        mode="test",
-        status=PaymentStatus.AUTHORIZED,
-        amount_minor=1099,
-        currency="INR",
-        capture_method="manual",
-        payment_method={},
-        idempotency_key=key,
-        connector="sandbox_card",
-        connector_account="sandbox_card",
-        created_at=now,
-        updated_at=now,
-        amount_authorized_minor=1099,
-        sequence=1,
-    )
+async def test_what_sixteen_write_comes_once_each_over_two_connections(
+    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime
+) -> None:
+    async def write(drawn: Random) -> list[str]:
+        made = []
+        for _ in range(5):
+            async with runtime.database.transaction() as connection:
+                made += await shop.write(connection, AUTHORIZED, CAPTURED)
+                await asyncio.sleep(
+                    drawn.uniform(0, 0.05)
+                )  # so that they end in another order than they began
+        return made
+
+    async with server.stream(merchant) as first:
+        writing = asyncio.gather(*(write(Random(number)) for number in range(16)))
+        await first.has(40)
+        await first.response.aclose()
+    async with server.stream(merchant, last_id=first.ids()[-1]) as second:
+        written = [id_ for made in await writing for id_ in made]
+        await second.has(len(written) - len(first.ids()))
+        assert sorted(first.ids() + second.ids()) == sorted(written)
+
+
+async def test_what_was_being_written_when_a_stream_began_comes_and_what_was_there_does_not(
+    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime
+) -> None:
+    async with runtime.database.transaction() as connection:
+        (late,) = await shop.write(connection, AUTHORIZED)
+        there = await shop.event_id(await shop.record(AUTHORIZED), 1)
+        stream = server.stream(merchant)
+        reading = await stream.__aenter__()
+    after = await shop.event_id(await shop.record(AUTHORIZED), 1)
+    await reading.has(2)
+    await stream.__aexit__(None, None, None)
+    assert reading.ids() == [late, after]
+    async with server.stream(
+        merchant, last_id=reading.first_id
+    ) as again:  # as if it had been cut off at once
+        await again.has(3)
+        assert again.ids() == [late, there, after]
+
+
+async def test_a_stream_ends_when_postgres_fails_since_another_may_have_taken_over(
+    server: Server, merchant: Merchant, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StorageUnavailable
+
+    async with server.stream(merchant) as reading:
+        last = await shop.event_id(await shop.record(AUTHORIZED), 1)
+        await reading.has(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(feed_module, "news", fail)
+            missed = await shop.event_id(await shop.record(AUTHORIZED), 1)
+            await reading.end()
+    async with server.stream(merchant, last_id=last) as reading:
+        await reading.has(1)
+        assert reading.ids() == [missed]
+
+
+@dataclass
+class Looks:
+    """How often the feed has looked for what is new."""
+
+    count: int = 0
+
+    async def again(self) -> None:
+        """Two looks end, the second of which began after this."""
+        before = self.count
+
+        async def twice() -> bool:
+            return self.count >= before + 2
+
+        await eventually(twice, 20)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    looking, real = Looks(), feed_module.news
+
+    async def news(*arguments: Any, **options: Any) -> Any:
+        found = await real(*arguments, **options)
+        looking.count += 1
+        return found
+
+    monkeypatch.setattr(feed_module, "news", news)
+    return looking
 
 
 async def test_only_the_types_that_were_asked_for_come(
@@ -249,11 +314,11 @@ async def test_another_merchants_events_and_pings_do_not_come(
         async with runtime.database.transaction() as connection:
             await add_ping(connection, endpoint, now=datetime.now(UTC))
         other = await shop_of(runtime, other_merchant).record(AUTHORIZED)
-        await theirs.has_text(event_id(other, 1))
+        await theirs.has_text(await shop.event_id(other, 1))
         mine = await shop.record(AUTHORIZED)
         await reading.has(1)
-        assert reading.ids() == [event_id(mine, 1)]
-        assert theirs.ids() == [event_id(other, 1)]
+        assert reading.ids() == [await shop.event_id(mine, 1)]
+        assert theirs.ids() == [await shop.event_id(other, 1)]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +341,7 @@ async def test_mistakes_are_named_before_anything_is_streamed(
 async def test_another_merchants_event_is_no_place_to_resume(
     server: Server, merchant: Merchant, other_merchant: Merchant, shop: Shop
 ) -> None:
-    last = event_id(await shop.record(AUTHORIZED), 1)
+    last = await shop.event_id(await shop.record(AUTHORIZED), 1)
     response = await server.client.get(PATH, headers={**other_merchant.headers, "Last-Event-ID": last})
     assert response.status_code == 400
 
@@ -371,4 +436,4 @@ async def test_a_reader_who_does_not_keep_up_is_cut_off_and_resumes(
         last = reading.ids()[-1] if reading.ids() else reading.first_id
     monkeypatch.undo()
     async with server.stream(merchant, last_id=last) as reading:
-        await reading.has_text(event_id(payment_id, 4))
+        await reading.has_text(await shop.event_id(payment_id, 4))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 
 from alembic import command
@@ -9,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, text
 
+from devstack.parts import CHECKOUT
 from payonce.sealing import Sealer, SealingKey
 from payonce.storage.database import Database, migration_config, upgrade
 from payonce.storage.secrets import active_secrets, seal_plain_secrets
@@ -229,4 +231,39 @@ _LATE_SUCCESSES = """
     INSERT INTO attempts (operation_id, number, payment_id, kind, connector, connector_account, reference, state,
                           owner, token, send_before, claimed_at)
          SELECT id, 1, 'pay_1', kind, 'c', 'c', id || '-1', 'not_processed', 'o', 't', now(), now() FROM late;
+"""
+
+
+async def test_the_fourth_migration_leaves_what_was_made_beforehand_and_orders_what_was_there(
+    postgres_server: PostgresServer,
+) -> None:
+    """The operations page says what to make beforehand."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    (beforehand,) = re.findall(r"```sql\n(SET lock_timeout.*?)```", page, re.DOTALL)
+
+    def migrate(url: str, *, prepared: bool) -> tuple[set[tuple[str, str, str]], list[tuple[str, bool]]]:
+        config = migration_config(url)
+        command.upgrade(config, "0001")
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(_FIRST_RELEASE))
+            command.upgrade(config, "0003")
+            for statement in beforehand.split(";\n") if prepared else ():
+                connection.exec_driver_sql(statement)
+            upgrade(url)
+            connection.execute(text(_ENDPOINT))
+            found = connection.execute(text("SELECT id, xid > '0' FROM webhook_endpoints ORDER BY xid, id"))
+            described_as = described(connection), [(id_, new) for id_, new in found]
+        engine.dispose()
+        return described_as
+
+    async with postgres_server.empty_database() as one, postgres_server.empty_database() as two:
+        plain = await asyncio.to_thread(migrate, one, prepared=False)
+        assert await asyncio.to_thread(migrate, two, prepared=True) == plain
+    assert plain[1] == [("we_1", False), ("we_0", True)]
+
+
+_ENDPOINT = """
+    INSERT INTO webhook_endpoints (id, merchant_id, mode, url, events, ordered, enabled, created_at)
+         VALUES ('we_0', 'mer_1', 'test', 'https://a.example/', '["*"]', false, true, now())
 """

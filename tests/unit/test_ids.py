@@ -18,7 +18,7 @@ GOLDEN: dict[str, tuple[Callable[[], str], str]] = {
     "refund": (lambda: IDS.refund(**PARTS), "re_atjcp5g2eaz7nc7tkwsqv5zw4"),
     "operation": (lambda: IDS.operation(**PARTS), "op_aq43ro3dhufd4egtodascmri5"),
     "endpoint": (lambda: IDS.endpoint(**PARTS), "we_a56efvkrsfomwxafte67uupad"),
-    "event": (lambda: IDS.event(payment_id="pay_1", sequence=3), "evt_afeprhyttdl6owdl5ffaf66hr"),
+    "event": (lambda: IDS.event(payment_id="pay_1", sequence=3, xid=7), "evt_aohmgc6z2dhg77xcypfs7ih6u"),
     "expiry": (lambda: IDS.expiry(payment_id="pay_1"), "op_atyohyytshefx4kphwied6s26"),
     "reversal": (lambda: IDS.reversal(reference="pay_1-1"), "op_apdnebfi2swgn5uwyys2yceol"),
 }
@@ -63,7 +63,13 @@ def test_secret_and_cell_make_another_id() -> None:
 
 
 def test_each_event_of_a_payment_has_its_own_id() -> None:
-    assert len({IDS.event(payment_id="pay_1", sequence=n) for n in range(100)}) == 100
+    assert len({IDS.event(payment_id="pay_1", sequence=n, xid=7) for n in range(100)}) == 100
+
+
+def test_an_event_that_was_lost_and_the_one_that_came_instead_have_two_ids() -> None:
+    assert IDS.event(payment_id="pay_1", sequence=3, xid=7) != IDS.event(
+        payment_id="pay_1", sequence=3, xid=8
+    )
 
 
 def test_an_attempts_reference_names_the_operation_and_the_number() -> None:

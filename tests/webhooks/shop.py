@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,11 +15,12 @@ from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.sealing import Sealer, SealingKey
+from payonce.storage.connection import Connection
 from payonce.storage.database import Database
 from payonce.storage.endpoints import Endpoint, insert_endpoint
 from payonce.storage.merchants import Merchant, create_merchant
 from payonce.storage.outbox import add_events
-from payonce.storage.payments import insert_payment
+from payonce.storage.payments import insert_payment, locked_to_record
 from payonce.storage.secrets import insert_secret, seal_secret
 from payonce.webhooks.signing import new_secret
 
@@ -61,6 +62,17 @@ class Shop:
 
     async def record(self, *types: str) -> str:
         """A payment with one event of each type; its id."""
+        async with self.database.transaction() as connection:
+            payment, _ = await self._write(connection, *types)
+        return payment.id
+
+    async def write(self, connection: Connection, *types: str) -> list[str]:
+        """As `record`, in a transaction of the caller's, to which Postgres has it; the ids of the events."""
+        _, event_ids = await self._write(connection, *types)
+        await connection.execute(text("SELECT"))  # what waits goes out with the next read
+        return event_ids
+
+    async def _write(self, connection: Connection, *types: str) -> tuple[Payment, list[str]]:
         now, key = datetime.now(UTC), str(next(self.numbers))
         payment = Payment(
             id=IDS.payment(merchant_id=self.merchant.id, mode="test", key=key),
@@ -83,10 +95,25 @@ class Shop:
             Draft(type_, number, {"id": payment.id, "note": "₹10.99"})
             for number, type_ in enumerate(types, 1)
         ]
+        await insert_payment(connection, payment)
+        return payment, await write_events(connection, payment, drafts, now=now)
+
+    async def recorded(self, count: int) -> None:
+        """Returns when there are so many events."""
+        query = text("SELECT count(*) FROM events")
+        async with asyncio.timeout(20):
+            while True:
+                async with self.database.transaction() as connection:
+                    if (await connection.execute(query)).scalar_one() >= count:
+                        return
+                await asyncio.sleep(0.005)
+
+    async def event_id(self, payment_id: str, sequence: int) -> str:
+        """The id of the payment's event with this number."""
+        query = text("SELECT id FROM events WHERE payment_id = :payment_id AND sequence = :sequence")
         async with self.database.transaction() as connection:
-            await insert_payment(connection, payment)
-            await add_events(connection, payment, drafts, ids=IDS, now=now)
-        return payment.id
+            found = await connection.execute(query, {"payment_id": payment_id, "sequence": sequence})
+            return str(found.scalar_one())
 
     async def deliveries(self) -> list[dict[str, Any]]:
         """Every delivery with its event's type, in the order of the events."""
@@ -124,6 +151,22 @@ class Shop:
     async def end_leases(self) -> None:
         """Every lease has ended, as it does when its time is over."""
         await self.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE lease_until IS NOT NULL")
+
+
+async def write_events(
+    connection: Connection,
+    payment: Payment,
+    drafts: Sequence[Draft],
+    *,
+    ids: IdFactory = IDS,
+    now: datetime | None = None,
+) -> list[str]:
+    """The events as the recording function writes them, under the payment's lock; their ids."""
+    locked = await connection.fetch(locked_to_record(payment.id))
+    assert locked is not None
+    now = now or datetime.now(UTC)
+    await add_events(connection, payment, drafts, ids=ids, xid=locked.xid, now=now)
+    return [ids.event(payment_id=payment.id, sequence=draft.sequence, xid=locked.xid) for draft in drafts]
 
 
 @asynccontextmanager

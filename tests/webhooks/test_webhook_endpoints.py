@@ -1,12 +1,11 @@
 """Endpoints in Postgres."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from payonce.storage.endpoints import (
     delete_endpoint,
     endpoint_view,
     find_endpoint,
-    list_endpoints,
     update_endpoint,
 )
 from tests.webhooks.shop import Shop
@@ -22,21 +21,6 @@ async def test_an_endpoint_is_found_by_its_merchant_in_its_mode_only(shop: Shop)
         assert await find_endpoint(connection, endpoint.id, **mine) == endpoint
         assert await find_endpoint(connection, endpoint.id, **{**mine, "merchant_id": "mer_2"}) is None
         assert await find_endpoint(connection, endpoint.id, **{**mine, "mode": "live"}) is None
-
-
-async def test_lists_go_from_the_newest_to_the_oldest_on_both_sides_of_a_position(shop: Shop) -> None:
-    now = datetime.now(UTC)
-    made = [await shop.endpoint(URL, created_at=now + timedelta(seconds=number // 2)) for number in range(6)]
-    newest = sorted(made, key=lambda endpoint: (endpoint.created_at, endpoint.id), reverse=True)
-    owner = {"merchant_id": shop.merchant.id, "mode": "test"}
-    place = (newest[3].created_at, newest[3].id)
-
-    async with shop.database.transaction() as connection:
-        assert await list_endpoints(connection, **owner, limit=10) == newest
-        assert await list_endpoints(connection, **owner, limit=2) == newest[:2]
-        assert await list_endpoints(connection, **owner, limit=10, after=place) == newest[4:]
-        assert await list_endpoints(connection, **owner, limit=2, before=place) == newest[1:3]
-        assert await list_endpoints(connection, merchant_id="mer_2", mode="test", limit=10) == []
 
 
 async def test_changes_are_written_and_returned(shop: Shop) -> None:

@@ -23,7 +23,7 @@ from workers import handover
 from workers.webhook_dispatch import WebhookDispatcher
 
 URL = "https://merchant.example/"
-PAGES = JobPages(unsettled=timedelta(0))
+PAGES = JobPages()
 
 
 async def missed(shop: Shop, endpoint: Endpoint, *types: str, times: int = 1) -> None:
@@ -206,16 +206,54 @@ async def test_a_job_of_a_disabled_endpoint_fails_and_stays_so(shop: Shop) -> No
     assert found.finished_at is not None
 
 
-async def test_the_newest_events_are_left_until_no_transaction_can_add_an_older_one(shop: Shop) -> None:
+@pytest.mark.parametrize("kind", ["recover", "replay"])
+async def test_a_job_takes_what_a_transaction_that_began_earlier_commits_later(shop: Shop, kind: Any) -> None:
+    """However long that takes: nothing is passed over, and none comes twice."""
     endpoint = await shop.endpoint(URL)
-    await missed(shop, endpoint, "payment.captured")
-    job = await job_for(shop, endpoint)
-
+    await missed(shop, endpoint, "payment.captured", times=2)
+    await shop.execute("UPDATE webhook_endpoints SET enabled = false WHERE id = :id", id=endpoint.id)
     async with shop.database.transaction() as connection:
-        waiting = await JobPages().take_page(connection, job.id)
+        late = await shop.write(connection, "payment.authorized", "payment.captured")
+        await shop.record("payment.voided")  # begun later, visible earlier
+        await shop.execute("UPDATE webhook_endpoints SET enabled = true WHERE id = :id", id=endpoint.id)
+        job = await job_for(shop, endpoint, kind=kind)
+        waiting = [await page(shop, job) for _ in range(3)]
+        before = await made(shop)
+    assert [(each.done, each.obstacle) for each in waiting] == [
+        (2, None),
+        *([(2, "the newest events are being written")] * 2),
+    ]
 
-    assert waiting is not None
-    assert (waiting.done, waiting.obstacle) == (0, "the newest events are being written")
+    done = await to_the_end(shop, job)
+
+    after = await made(shop)
+    assert (done.state, done.done) == ("finished", 5)
+    assert len(before) == 2
+    assert [row["event_id"] for row in after if row["event_id"] in late] == late
+    assert len({row["event_id"] for row in after}) == len(after) == 5
+
+
+async def test_a_job_loses_nothing_that_sixteen_write_beside_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 7)
+    endpoint = await shop.endpoint(URL)
+    await shop.execute("UPDATE webhook_endpoints SET enabled = false WHERE id = :id", id=endpoint.id)
+
+    async def write() -> None:
+        for _ in range(5):
+            await shop.record("payment.authorized", "payment.captured")
+
+    writing = [asyncio.create_task(write()) for _ in range(16)]
+    await shop.recorded(40)
+    await shop.execute("UPDATE webhook_endpoints SET enabled = true WHERE id = :id", id=endpoint.id)
+    job = await job_for(shop, endpoint)
+    ending = asyncio.create_task(to_the_end(shop, job))
+    await asyncio.gather(*writing)
+    assert (await ending).state == "finished"
+
+    each = Counter(row["event_id"] for row in await shop.deliveries())
+    assert (len(each), set(each.values())) == (160, {1})
 
 
 async def test_jobs_that_nobody_started_are_found(shop: Shop) -> None:
@@ -238,7 +276,6 @@ async def test_a_recovery_survives_the_end_of_its_workflow_and_of_the_relay(
 ) -> None:
     """Disable, miss, enable, recover, with a kill in between (§2.4, 7 and 10)."""
     monkeypatch.setattr(handover, "SWEEP_EVERY_S", 0.2)
-    monkeypatch.setattr(handover, "JobPages", lambda: PAGES)
     monkeypatch.setattr(job_pages, "PAGE_EVENTS", 20)
     monkeypatch.setattr(job_pages, "BACKLOG_MAX", 30)
     client = await Client.connect(temporal_server)
