@@ -4,8 +4,8 @@ SQLAlchemy's own pool does the same, at 0.25 ms of CPU for each use (docs/perfor
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,10 +20,11 @@ WAIT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """A connection, for SQLAlchemy and for the wire."""
+    """A connection, for SQLAlchemy and for the wire; `era`: of its pool when it was opened."""
 
     sqlalchemy: AsyncConnection
     wire: Wire
+    era: int
 
     @property
     def fit(self) -> bool:
@@ -46,14 +47,25 @@ class Pooled:
 
 
 class Pool:
-    """At most `size` connections, each for one transaction at a time. `on_open` looks at each new one."""
+    """At most `size` connections, each for one transaction at a time.
+
+    `on_open` looks at each new one. `on_lost` is called when one broke by itself, or leads to the wrong server: it
+    must `renew` every pool that leads there.
+    """
 
     def __init__(
-        self, engine: AsyncEngine, *, size: int, on_open: Callable[[Pooled], Awaitable[None]]
+        self,
+        engine: AsyncEngine,
+        *,
+        size: int,
+        on_open: Callable[[Pooled], Awaitable[None]],
+        on_lost: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._free = asyncio.Semaphore(size)
         self._on_open = on_open
+        self._on_lost = on_lost
+        self._era = 0
         self._resting: list[Pooled] = []
         self._closed = False
 
@@ -71,37 +83,32 @@ class Pool:
             raise
 
     async def give_back(self, pooled: Pooled) -> None:
-        """It rests, or is closed. Where it broke by itself, those that rest may be broken, too."""
+        """It rests, or is closed. Where it broke by itself, all that were opened as early may lead nowhere, too."""
         try:
-            if pooled.fit and not self._closed and await _rests(pooled):
+            if pooled.fit and await _rests(pooled) and pooled.era == self._era and not self._closed:
                 self._resting.append(pooled)
                 return
             await pooled.close()
-            if pooled.wire.lost:
-                await self.close_resting()
+            if pooled.wire.lost and pooled.era == self._era:  # of an earlier era it is no news
+                await self._on_lost()
         finally:
             self._free.release()
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[Pooled]:
-        """As `take`, given back when the block ends."""
-        pooled = await self.take()
-        try:
-            yield pooled
-        finally:
-            await self.give_back(pooled)
-
-    async def close_resting(self) -> None:
-        """Those that rest are closed; the next ones are opened anew."""
-        resting, self._resting = self._resting, []
-        for pooled in resting:
-            await pooled.close()
+    async def renew(self) -> None:
+        """Those that rest are closed, and the others when they are given back: whoever comes next gets a new one."""
+        self._era += 1
+        await self._close_resting()
 
     async def close(self) -> None:
         """Those that rest are closed, the others when they are given back."""
         self._closed = True
-        await self.close_resting()
+        await self._close_resting()
         await self._engine.dispose()
+
+    async def _close_resting(self) -> None:
+        resting, self._resting = self._resting, []
+        for pooled in resting:
+            await pooled.close()
 
     async def _rested(self) -> Pooled | None:
         """The one that was used last, unless the server ended it meanwhile."""
@@ -113,9 +120,10 @@ class Pool:
         return None
 
     async def _open(self) -> Pooled:
+        era = self._era  # before it is known where the connection leads
         connection = await self._engine.connect()
         driver = (await connection.get_raw_connection()).driver_connection
-        pooled = Pooled(connection, Wire(cast("psycopg.AsyncConnection[Any]", driver)))
+        pooled = Pooled(connection, Wire(cast("psycopg.AsyncConnection[Any]", driver)), era)
         try:
             await self._on_open(pooled)
         except BaseException:
