@@ -153,6 +153,8 @@ async def _every(seconds: float, work: Callable[[], Awaitable[None]], stop: asyn
             await work()
         except (PaymentError, RPCError, OSError) as error:
             log.warning("sweep_failed", work=work.__name__, error=type(error).__name__)
+        except Exception as error:  # ours to mend; the next round goes on meanwhile
+            log.error("sweep_broken", work=work.__name__, error=type(error).__name__)
         try:
             async with asyncio.timeout(seconds):
                 await stop.wait()
