@@ -67,6 +67,8 @@ class Inbox:
                 await self.hand_over(received)
         except PaymentError as error:
             log.warning("callback_not_handed_over", connector=received.connector, error=error.code)
+        except Exception as error:  # ours to mend; the sweeper takes it again, and the others meanwhile
+            log.error("callback_hand_over_broken", connector=received.connector, error=type(error).__name__)
 
     async def hand_over(self, received: Received) -> None:
         """Temporal has it, or nobody needs it. Safe to repeat. Raises `NotHandedOver` and what storage raises."""
