@@ -150,6 +150,13 @@ class Database:
         async with self.reading() as connection:
             await connection.execute(text("SELECT 1"))
 
+    def is_stuck(self) -> bool:
+        """Whether this process has lost all its connections of one kind, though Postgres may be well.
+
+        Those on which COMMIT waits for the standby are not lost: every process has such, and reads go on.
+        """
+        return self._readers.is_stuck() or self._writers.is_stuck(but_for=self._committing.values())
+
     async def close(self) -> None:
         """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
         if self._watching is not None:

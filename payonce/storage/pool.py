@@ -4,7 +4,8 @@ SQLAlchemy's own pool does the same, at 0.25 ms of CPU for each use (docs/perfor
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from payonce.storage.wire import Wire
 
 WAIT_S = 2.0
+OUT_MAX_S = 30.0  # a transaction has 4 s, its rollback 1 s, and the driver waits 10 s for a cancellation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pooled:
     """A connection, for SQLAlchemy and for the wire; `era`: of its pool when it was opened."""
 
@@ -62,11 +64,13 @@ class Pool:
         on_lost: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
+        self._size = size
         self._free = asyncio.Semaphore(size)
         self._on_open = on_open
         self._on_lost = on_lost
         self._era = 0
         self._resting: list[Pooled] = []
+        self._out: dict[Pooled, float] = {}  # and since when
         self._closed = False
 
     async def take(self) -> Pooled:
@@ -77,13 +81,16 @@ class Pool:
         async with asyncio.timeout(WAIT_S):
             await self._free.acquire()
         try:
-            return await self._rested() or await self._open()
+            pooled = await self._rested() or await self._open()
         except BaseException:
             self._free.release()
             raise
+        self._out[pooled] = time.monotonic()
+        return pooled
 
     async def give_back(self, pooled: Pooled) -> None:
         """It rests, or is closed. Where it broke by itself, all that were opened as early may lead nowhere, too."""
+        self._out.pop(pooled, None)
         try:
             if pooled.fit and await _rests(pooled) and pooled.era == self._era and not self._closed:
                 self._resting.append(pooled)
@@ -93,6 +100,19 @@ class Pool:
                 await self._on_lost()
         finally:
             self._free.release()
+
+    def is_stuck(self, *, but_for: Collection[Wire] = ()) -> bool:
+        """Whether all were taken so long ago that they must have been lost, whatever Postgres does.
+
+        `but_for` these, which may be out for as long as it takes.
+        """
+        now = time.monotonic()
+        overdue = [
+            pooled
+            for pooled, since in self._out.items()
+            if now - since > OUT_MAX_S and pooled.wire not in but_for
+        ]
+        return len(overdue) >= self._size
 
     async def renew(self) -> None:
         """Those that rest are closed, and the others when they are given back: whoever comes next gets a new one."""

@@ -408,6 +408,19 @@ async def test_where_one_leads_to_a_demoted_primary_reads_do_not_stay_there_eith
         assert not {await _pid(first), await _pid(second)} & pids
 
 
+async def test_a_process_that_lost_its_connections_says_so(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "OUT_MAX_S", -1.0)  # whatever is out is lost
+    async with small.transaction(), small.transaction():
+        assert not small.is_stuck()
+        async with small.transaction():
+            assert small.is_stuck()
+    async with small.reading(), small.reading():
+        assert small.is_stuck()
+    assert not small.is_stuck()
+
+
 async def test_connections_opened_since_one_broke_are_kept(small: Database) -> None:
     """Each of those that broke with it closed all others again: a fail-over was followed by a storm of connects."""
 
