@@ -7,7 +7,9 @@ from typing import Literal
 
 from tests.storage.ledger import Ledger
 
-Place = Literal["key", "payment", "read", "claim commits", "facts", "facts commit", "sweep", "relay"]
+Place = Literal[
+    "key", "key held", "payment", "read", "claim commits", "facts", "facts commit", "sweep", "relay"
+]
 Action = Literal["raise", "warn", "sleep", "terminate"]
 
 ALWAYS = 1_000_000
@@ -42,11 +44,12 @@ BEGIN
 END $$
 """
 _AT_STATEMENTS: Sequence[tuple[Place, str]] = (
-    ("key", "INSERT ON idempotency_keys"),
-    ("payment", "INSERT ON payments"),
-    ("facts", "INSERT ON events"),
-    ("sweep", "UPDATE ON operations"),
-    ("relay", "UPDATE ON webhook_deliveries"),
+    ("key", "BEFORE INSERT ON idempotency_keys"),
+    ("key held", "AFTER INSERT ON idempotency_keys"),
+    ("payment", "BEFORE INSERT ON payments"),
+    ("facts", "BEFORE INSERT ON events"),
+    ("sweep", "BEFORE UPDATE ON operations"),
+    ("relay", "BEFORE UPDATE ON webhook_deliveries"),
 )
 _AT_COMMIT: Sequence[tuple[Place, str]] = (
     ("claim commits", "INSERT ON attempts"),
@@ -78,7 +81,9 @@ class OnDemand:
 
     async def passed(self) -> int:
         """How often the armed place was come by, acting or not."""
-        (row,) = await self.ledger.rows("SELECT last_value - (NOT is_called)::integer AS n FROM payonce_acted")
+        (row,) = await self.ledger.rows(
+            "SELECT last_value - (NOT is_called)::integer AS n FROM payonce_acted"
+        )
         return int(row.n)
 
 
@@ -93,7 +98,7 @@ async def on_demand(ledger: Ledger) -> AsyncIterator[OnDemand]:
     ]
     for number, (place, event) in enumerate(_AT_STATEMENTS):
         statements.append(
-            f"CREATE TRIGGER payonce_at_{number} BEFORE {event}"
+            f"CREATE TRIGGER payonce_at_{number} {event}"
             f" FOR EACH STATEMENT EXECUTE FUNCTION payonce_act_here('{place}')"
         )
     for number, (place, event) in enumerate(_AT_COMMIT):
