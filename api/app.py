@@ -54,7 +54,8 @@ def build_app(
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.feed = feed = Feed(runtime)
     front = Front(runtime, admission, Rates(runtime.redis, runtime.settings))
-    routes = _routes(front, Deliveries(front, start_job), Health(probes), feed)
+    app.state.health = health = Health(probes, {"connections_stuck": runtime.database.is_stuck})
+    routes = _routes(front, Deliveries(front, start_job), health, feed)
     for method, path, handler, description in routes + _routes_without_key(runtime, inbox):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
@@ -62,6 +63,12 @@ def build_app(
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_middleware(Envelope)
     return app
+
+
+def about_to_end(app: FastAPI) -> None:
+    """Balancers send nothing more, and nobody follows events any longer."""
+    app.state.health.stop()
+    app.state.feed.close()
 
 
 def _routes(

@@ -1,8 +1,11 @@
-"""Whether this process lives, whether it can do its work, and what it counted."""
+"""Whether this process lives, whether another could do better in its place, and what it counted.
+
+A dependency that all processes share never makes one of them unready: a balancer would drop all of them, with the
+reads, callbacks and payments that can be answered all the same. It is named in the body, and in a metric.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -12,9 +15,9 @@ from api.problems import STATUS, UNAVAILABLE
 from api.replies import shown
 from payonce.domain.answers import encode
 from payonce.logging import get_logger
+from payonce.metrics import DEPENDENCY_UP
 
 PROBE_S = 1.0  # for all dependencies together: they are asked at the same time
-NEEDED: Final = frozenset({"postgres", "temporal"})  # Redis may be lost: that costs latency only
 
 Probe = Callable[[], Awaitable[object]]
 
@@ -24,19 +27,28 @@ log = get_logger(__name__)
 class Health:
     """The handlers for those who run the service; none needs an API key."""
 
-    def __init__(self, probes: Mapping[str, Probe]) -> None:
+    def __init__(self, probes: Mapping[str, Probe], faults: Mapping[str, Callable[[], bool]]) -> None:
         self._probes = probes
+        self._faults = faults
+        self._stopping = False
         self._asking: dict[str, asyncio.Task[str]] = {}
+
+    def stop(self) -> None:
+        """The process is about to end, and not ready from now on."""
+        self._stopping = True
 
     async def livez(self, _request: Request) -> Response:
         """Answers on the event loop that does the work, so that a blocked loop is noticed."""
         return shown(b'{"status":"ok"}')
 
     async def readyz(self, _request: Request) -> Response:
+        """503 for faults of this process only. One of its event loop shows as no answer: this is on it, too."""
         states = await self._ask()
-        ready = all(states[name] == "ok" for name in NEEDED & states.keys())
-        body = encode({"status": "ready" if ready else "not_ready", "dependencies": states})
-        return shown(body, status=200 if ready else STATUS[UNAVAILABLE])
+        faults = [name for name, stands in self._faults.items() if stands()]
+        faults += ["shutting_down"] if self._stopping else []
+        status = "not_ready" if faults else "ready"
+        body = encode({"status": status, "faults": faults, "dependencies": states})
+        return shown(body, status=STATUS[UNAVAILABLE] if faults else 200)
 
     async def metrics(self, _request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -54,7 +66,10 @@ class Health:
             await asyncio.wait(tasks.values(), timeout=PROBE_S)
         for name in [name for name, task in self._asking.items() if task.done()]:
             del self._asking[name]
-        return {name: task.result() if task.done() else "timeout" for name, task in tasks.items()}
+        states = {name: task.result() if task.done() else "timeout" for name, task in tasks.items()}
+        for name, state in states.items():
+            DEPENDENCY_UP.labels(name).set(state == "ok")
+        return states
 
 
 async def _state(name: str, probe: Probe) -> str:

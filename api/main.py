@@ -6,13 +6,14 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from temporalio.client import Client
 
 from api.admission import Admission
-from api.app import build_app
+from api.app import about_to_end, build_app
 from api.health import PROBE_S, Probe
 from api.protocol import LimitedProtocol
 from payonce import logging
@@ -42,7 +43,7 @@ async def serve(settings: Settings) -> None:
             inbox = Inbox(runtime, temporal)
             probes = probes_of(runtime, temporal)
             app = build_app(runtime, Admission(runtime, temporal), probes, inbox, start_job)
-            server = server_for(app, on_stop=app.state.feed.close)
+            server = server_for(app, on_stop=partial(about_to_end, app))
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
             spare_collector()

@@ -256,11 +256,12 @@ LIVEZ = Description(
 READYZ = Description(
     id="readyz",
     tag="Health",
-    summary="Whether the process can do its work, and the state of each dependency",
-    text="Postgres and Temporal are needed; without Redis answers are only later.",
+    summary="Whether requests are welcome here, and the state of each dependency",
+    text="It fails for faults of this process only: it is about to end, or has lost its connections. What all"
+    " processes share is named, and fails nothing: another process could not do better.",
     answers={
-        OK: ("It can", model_ref(views.ReadinessView)),
-        STATUS["unavailable"]: ("A dependency that is needed is missing", model_ref(views.ReadinessView)),
+        OK: ("They are", model_ref(views.ReadinessView)),
+        STATUS["unavailable"]: ("This process is at fault", model_ref(views.ReadinessView)),
     },
     codes=(),
     public=True,

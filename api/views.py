@@ -326,9 +326,10 @@ class StateView(View):
 
 
 class ReadinessView(View):
-    """Each dependency is `ok`, `failed`, or `timeout`."""
+    """Each dependency is `ok`, `failed`, or `timeout`; none of them makes a process unready."""
 
     model_config = ConfigDict(title="Readiness")
 
     status: Literal["ready", "not_ready"]
+    faults: list[Literal["shutting_down", "connections_stuck"]] = Field(description="Of this process")
     dependencies: dict[str, Literal["ok", "failed", "timeout"]]

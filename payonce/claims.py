@@ -267,7 +267,7 @@ class Claimant:
                 return standing  # nothing was written
             await self._give_back(payment_id, operation_id, right, ended=unknown.ended)
             return None
-        except StorageUnavailable:  # nothing was claimed: the card may still serve, or be withdrawn
+        except Exception:  # nothing was claimed: the card may still serve, or be withdrawn
             if unsent is not None:
                 self._rights.keep_unsent(operation_id, unsent)
             raise

@@ -37,6 +37,11 @@ COMMITS_UNPROVEN = Counter(
 GATE_CLOSED = Gauge(
     "payonce_gate_closed", "1 while no COMMIT of this process may be believed: the standby is missing"
 )
+DEPENDENCY_UP = Gauge(
+    "payonce_dependency_up",
+    "1 if it answered when /readyz was asked last, which fails for none of them",
+    ["dependency"],
+)
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
 BEHIND = Counter(
     "payonce_recordings_lost", "Operations done in Temporal, and open in Postgres for a minute", ["kind"]

@@ -71,6 +71,9 @@ class Inbox:
         except PaymentError as error:
             log.warning("callback_not_handed_over", connector=received.connector, error=error.code)
             return False
+        except Exception as error:  # ours to mend; the sweeper takes it again, and the others meanwhile
+            log.error("callback_hand_over_broken", connector=received.connector, error=type(error).__name__)
+            return False
         return True
 
     async def hand_over(self, received: Received) -> None:

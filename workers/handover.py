@@ -96,18 +96,21 @@ class HandOver:
                 await self._start_job(job_id)
 
     async def _carry_on(self, held: Held, *, just_failed: bool = False) -> None:
-        async with self._starts:
-            handed = await self._started(held, just_failed=just_failed)
-            metrics.DELIVERIES_HANDED_OVER.labels(result="started" if handed else "kept").inc()
-            if not handed:
-                await self._take_back(held)
+        """One that fails here holds up no other; the sweep finds it again."""
+        try:
+            async with self._starts:
+                handed = await self._started(held, just_failed=just_failed)
+                metrics.DELIVERIES_HANDED_OVER.labels(result="started" if handed else "kept").inc()
+                if not handed:
+                    await self._take_back(held)
+        except PaymentError as error:
+            log.warning("webhook_not_taken_back", delivery_id=held.delivery_id, error=error.code)
+        except Exception as error:
+            log.error("webhook_hand_over_broken", delivery_id=held.delivery_id, error=type(error).__name__)
 
     async def _take_back(self, held: Held) -> None:
-        try:
-            async with self._database.transaction() as connection:
-                await holding.take_back(connection, [held])
-        except PaymentError as error:  # the sweep finds it again
-            log.warning("webhook_not_taken_back", delivery_id=held.delivery_id, error=error.code)
+        async with self._database.transaction() as connection:
+            await holding.take_back(connection, [held])
 
     async def _started(self, held: Held, *, just_failed: bool) -> bool:
         """Whether a workflow carries it on. One that ran before it failed sleeps until a time that is not its."""

@@ -35,6 +35,7 @@ RETRIES_EVERY_S: Final = 0.5  # first attempts are looked at whenever there is a
 CROWDED_S: Final = 0.1  # every slot taken: those of attempts that last become free meanwhile
 PACE_S: Final = 0.05  # between two transactions: what happens meanwhile shares one
 BACK_OFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # while Postgres does not answer
+FORGET_AFTER: Final = 6  # steps in a row that failed with an error of ours: about 9 s
 STOP_GRACE_S: Final = 8.0  # supervisors kill after 10 s; an attempt that is cut off is made again
 RELEASE_S: Final = 1.0
 
@@ -96,15 +97,29 @@ class Relay:
             try:
                 more = await self._step(take=True)
                 failures = 0
-            except (StorageUnavailable, CommitUnknown) as error:
+            except Exception as error:  # whatever it is, deliveries go on
                 delay_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
-                log.warning("relay_storage_unavailable", error=error.message, retry_in_s=delay_s)
+                self._step_failed(error, failures=failures, retry_in_s=delay_s)
                 await first(stop, timeout_s=delay_s)
                 continue
             if not more:
                 await first(self._look, timeout_s=self._pause_s())
             await first(stop, timeout_s=PACE_S)
+
+    def _step_failed(self, error: Exception, *, failures: int, retry_in_s: float = 0.0) -> None:
+        """An error that does not pass by itself is for somebody to mend.
+
+        Where it may be one of the attempts that cannot be recorded, they are forgotten after a while: their leases
+        end, and they are made again.
+        """
+        if isinstance(error, StorageUnavailable | CommitUnknown):
+            log.warning("relay_storage_unavailable", error=error.message, retry_in_s=retry_in_s)
+            return
+        log.error("relay_broken", error=type(error).__name__, failures=failures, retry_in_s=retry_in_s)
+        if failures >= FORGET_AFTER and self._unrecorded:
+            log.error("webhook_attempts_forgotten", deliveries=len(self._unrecorded))
+            self._unrecorded.clear()
 
     def _pause_s(self) -> float:
         """To the next look without a wake-up: a short one if the last was at first attempts only, or too early."""
@@ -114,6 +129,7 @@ class Relay:
 
     async def _finish(self) -> None:
         """Attempts that are under way had time to end and were recorded, as far as Postgres answers."""
+        failures = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_GRACE_S):
                 while len(self._slots) or self._unrecorded:
@@ -122,7 +138,9 @@ class Relay:
                         await self._look.wait()
                     try:
                         await self._step(take=False)
-                    except (StorageUnavailable, CommitUnknown):
+                    except Exception as error:
+                        failures += 1
+                        self._step_failed(error, failures=failures)
                         await asyncio.sleep(BACK_OFF_S[0])
 
     async def _give_back(self) -> None:
@@ -134,9 +152,12 @@ class Relay:
         await asyncio.gather(*tasks, return_exceptions=True)
         if not leases:
             return
-        with suppress(StorageUnavailable, CommitUnknown, TimeoutError):  # else the leases end by themselves
+        try:
             async with asyncio.timeout(RELEASE_S), self._database.transaction() as connection:
                 await release(connection, leases)
+        except Exception as error:  # the leases end by themselves
+            log.warning("relay_gave_nothing_back", deliveries=len(leases), error=type(error).__name__)
+            return
         log.info("relay_gave_back", deliveries=len(leases))
 
     async def _step(self, *, take: bool) -> bool:

@@ -102,8 +102,9 @@ class Database:
         self.gate = Gate(follows_standby=durability is Durability.STANDBY)
         self.fail_over = FailOver()
         self._proofs = Proofs()
-        self._writers = Pool(engine, size=pool_size, on_open=self._look_first)
-        self._readers = Pool(engine, size=max(2, pool_size // 2), on_open=self._look_first)
+        readers_max = max(2, pool_size // 2)
+        self._writers = Pool(engine, size=pool_size, on_open=self._look_first, on_lost=self._renew)
+        self._readers = Pool(engine, size=readers_max, on_open=self._look_first, on_lost=self._renew)
         self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
         self._watching: asyncio.Task[None] | None = None
         self._probing: asyncio.Future[CommitEnd] | None = None
@@ -148,6 +149,13 @@ class Database:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
         async with self.reading() as connection:
             await connection.execute(text("SELECT 1"))
+
+    def is_stuck(self) -> bool:
+        """Whether this process has lost all its connections of one kind, though Postgres may be well.
+
+        Those on which COMMIT waits for the standby are not lost: every process has such, and reads go on.
+        """
+        return self._readers.is_stuck() or self._writers.is_stuck(but_for=self._committing.values())
 
     async def close(self) -> None:
         """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
@@ -270,6 +278,11 @@ class Database:
         self._saw(sight)
         if sight.standby:
             self.gate.reopen()
+
+    async def _renew(self) -> None:
+        """All connections are opened anew: a read on one to a demoted primary raises nothing, and finds the past."""
+        await self._writers.renew()
+        await self._readers.renew()
 
     async def _look_first(self, pooled: Pooled) -> None:
         """A new connection may lead to another primary, or to one without a standby."""

@@ -14,7 +14,7 @@ from jsonschema_rs import Draft202012Validator
 from temporalio.client import Client
 
 from api.admission import Admission
-from api.app import build_app
+from api.app import about_to_end, build_app
 from api.describing import SECURITY_SCHEME
 from api.health import PROBE_S
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
@@ -53,22 +53,46 @@ async def _hangs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probes", "status", "states"),
+    ("probes", "states"),
     [
-        ({"postgres": _works, "redis": _works, "temporal": _works}, 200, ("ok", "ok", "ok")),
-        ({"postgres": _fails, "redis": _works, "temporal": _works}, 503, ("failed", "ok", "ok")),
-        ({"postgres": _works, "redis": _fails, "temporal": _works}, 200, ("ok", "failed", "ok")),
-        ({"postgres": _works, "redis": _works, "temporal": _hangs}, 503, ("ok", "ok", "timeout")),
+        ({"postgres": _works, "redis": _works, "temporal": _works}, ("ok", "ok", "ok")),
+        ({"postgres": _fails, "redis": _works, "temporal": _works}, ("failed", "ok", "ok")),
+        ({"postgres": _works, "redis": _fails, "temporal": _works}, ("ok", "failed", "ok")),
+        ({"postgres": _works, "redis": _works, "temporal": _hangs}, ("ok", "ok", "timeout")),
+        ({"postgres": _fails, "redis": _fails, "temporal": _fails}, ("failed", "failed", "failed")),
     ],
 )
-async def test_readiness_names_each_dependency_in_bounded_time(
-    runtime: Runtime, probes: dict[str, Probe], status: int, states: tuple[str, ...]
+async def test_a_dependency_that_all_processes_share_is_named_and_makes_none_unready(
+    runtime: Runtime, probes: dict[str, Probe], states: tuple[str, ...]
 ) -> None:
+    """Without Temporal every process left the balancer, and what can be answered without it was answered by none."""
     async with _serving(runtime, probes) as client, asyncio.timeout(PROBE_S * 5):
         response = await client.get("/readyz")
-    assert response.status_code == status
+        metrics = (await client.get("/metrics")).text
+    assert (response.status_code, response.json()["status"]) == (200, "ready")
+    assert response.json()["faults"] == []
     assert response.json()["dependencies"] == dict(zip(probes, states, strict=True))
     assert "password" not in response.text
+    for name, state in zip(probes, states, strict=True):
+        assert f'payonce_dependency_up{{dependency="{name}"}} {1.0 if state == "ok" else 0.0}' in metrics
+
+
+async def test_a_process_that_is_about_to_end_is_not_ready(client: httpx.AsyncClient, app: FastAPI) -> None:
+    assert (await client.get("/readyz")).status_code == 200
+    about_to_end(app)
+    response = await client.get("/readyz")
+    assert (response.status_code, response.json()["faults"]) == (503, ["shutting_down"])
+    assert response.json()["dependencies"] == {"postgres": "ok"}
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_process_that_lost_its_connections_is_not_ready(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.database, "is_stuck", lambda: True)
+    async with _serving(runtime, {}) as client:
+        response = await client.get("/readyz")
+    assert (response.status_code, response.json()["faults"]) == (503, ["connections_stuck"])
 
 
 async def test_a_hanging_dependency_is_asked_once_at_a_time(runtime: Runtime) -> None:
@@ -82,10 +106,10 @@ async def test_a_hanging_dependency_is_asked_once_at_a_time(runtime: Runtime) ->
 
     async with _serving(runtime, {"postgres": probe}) as client:
         answers = await asyncio.gather(*(client.get("/readyz") for _ in range(5)))
-        assert [answer.status_code for answer in answers] == [503] * 5
+        assert [answer.json()["dependencies"] for answer in answers] == [{"postgres": "timeout"}] * 5
         assert asked == 1
         release.set()
-        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.get("/readyz")).json()["dependencies"] == {"postgres": "ok"}
 
 
 async def test_liveness_needs_nothing(runtime: Runtime) -> None:
@@ -201,6 +225,7 @@ async def test_what_is_answered_is_what_is_described(client: httpx.AsyncClient) 
     _valid(document, "Problem", {"status": 402, **json.loads(answer.body)})
     refused = await client.post("/v1/payments", json={"amount": 0}, headers={"Idempotency-Key": "k"})
     _valid(document, "Problem", refused.json())
+    _valid(document, "Readiness", (await client.get("/readyz")).json())
 
 
 async def test_the_examples_are_valid_requests(client: httpx.AsyncClient, admission: FakeAdmission) -> None:

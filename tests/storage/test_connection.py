@@ -33,6 +33,7 @@ _LOCK_WAIT = Statement(text("SELECT set_config('lock_timeout', :wait, true)"))
 _ECHO = Statement(text("SELECT CAST(:said AS text) AS said"))
 _SLEEP = Statement(text("SELECT CAST(pg_sleep(CAST(:seconds AS float)) AS text)"))
 _PREPARED = text("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%payonce_marker%'")
+_READ_ONLY = text("DO $$ BEGIN RAISE 'read-only' USING ERRCODE = '25006'; END $$")
 _MARKED = Statement(text("SELECT CAST(:value AS text) AS payonce_marker"))
 
 
@@ -393,3 +394,53 @@ async def test_a_closed_database_leaves_no_connection_behind(ledger: Ledger) -> 
         return (await ledger.rows(alive, pids=pids))[0].n == 0
 
     await eventually(gone)
+
+
+async def test_where_one_leads_to_a_demoted_primary_reads_do_not_stay_there_either(small: Database) -> None:
+    """A read raises nothing there, and finds the past: those that rest are closed, and those in use afterwards."""
+    async with small.reading() as first, small.reading() as second:
+        pids = {await _pid(first), await _pid(second)}
+    async with small.reading() as in_use:
+        assert await _pid(in_use) in pids
+        with pytest.raises(StorageUnavailable):
+            await _refused_as_read_only(small)
+    async with small.reading() as first, small.reading() as second:
+        assert not {await _pid(first), await _pid(second)} & pids
+
+
+async def test_a_process_that_lost_its_connections_says_so(
+    small: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "OUT_MAX_S", -1.0)  # whatever is out is lost
+    async with small.transaction(), small.transaction():
+        assert not small.is_stuck()
+        async with small.transaction():
+            assert small.is_stuck()
+    async with small.reading(), small.reading():
+        assert small.is_stuck()
+    assert not small.is_stuck()
+
+
+async def test_connections_opened_since_one_broke_are_kept(small: Database) -> None:
+    """Each of those that broke with it closed all others again: a fail-over was followed by a storm of connects."""
+
+    async def break_twice() -> None:
+        async with small.transaction() as broken_as_well:
+            await _pid(broken_as_well)
+            with pytest.raises(StorageUnavailable):
+                await _refused_as_read_only(small)
+            async with small.transaction() as connection:
+                pids.append(await _pid(connection))
+            await broken_as_well.execute(_READ_ONLY)
+
+    pids: list[int] = []
+    with pytest.raises(StorageUnavailable):
+        await break_twice()
+    async with small.transaction() as connection:
+        assert [await _pid(connection)] == pids
+
+
+async def _refused_as_read_only(database: Database) -> None:
+    """A transaction that ends as on a server that is not the primary any more."""
+    async with database.transaction() as connection:
+        await connection.execute(_READ_ONLY)

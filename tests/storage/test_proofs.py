@@ -1,0 +1,468 @@
+"""What a COMMIT proves, at one real server whose COMMIT warns, lasts, breaks off or fails."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from payonce.claims import Claimant, Right, Rights
+from payonce.domain.claiming import Durability
+from payonce.domain.operations import AttemptState, Operation, OperationKind
+from payonce.domain.payment import PaymentStatus
+from payonce.storage import attempts, standby
+from payonce.storage.connection import Connection
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.standby import Sight
+from payonce.storage.statements import Query, Row
+from payonce.wakeups import CHANNEL_OUTCOMES
+from tests.storage.ledger import IDS, Ledger, subject
+from tests.storage.on_demand import ALWAYS, Action, OnDemand, on_demand
+from tests.storage.serving import Served, code_of, serving
+from tests.support.eventually import eventually
+from tests.unit.rows import approval
+
+K, S, A = OperationKind, PaymentStatus, AttemptState
+
+PROVES_NOTHING = pytest.mark.parametrize(
+    ("action", "argument", "holds"),
+    [
+        pytest.param("warn", "", True, id="warned"),
+        pytest.param("sleep", "1.3", True, id="late"),
+        pytest.param("terminate", "", False, id="terminated"),
+        pytest.param("raise", "23514", False, id="refused"),
+        pytest.param("raise", "08006", False, id="lost"),
+    ],
+)
+
+
+@pytest.fixture
+async def postgres(ledger: Ledger) -> AsyncIterator[OnDemand]:
+    async with on_demand(ledger) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def served(postgres: OnDemand) -> AsyncIterator[Served]:
+    async with serving(postgres.ledger) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine gives its claims back in time, too."""
+    monkeypatch.setattr("api.outcomes.GIVE_BACK_WITHIN_S", 10.0)
+    monkeypatch.setattr("payonce.claims.GIVE_BACK_WITHIN_S", 10.0)
+
+
+async def _attempts(ledger: Ledger, operation_id: str) -> list[tuple[int, str]]:
+    query = "SELECT number, state FROM attempts WHERE operation_id = :id ORDER BY number"
+    return [(row.number, row.state) for row in await ledger.rows(query, id=operation_id)]
+
+
+@PROVES_NOTHING
+async def test_a_claim_at_admission_that_is_not_proven_is_given_back_and_the_key_goes_on(
+    postgres: OnDemand, served: Served, action: Action, argument: str, *, holds: bool
+) -> None:
+    """503 and then 201, by attempt N + 1; a claim that never held leaves its number free."""
+    await postgres.arm("claim commits", action, argument)
+    assert code_of(await served.create("k")) == (503, "unavailable")
+    assert served.bank.movements == []
+    payment_id = IDS.payment(merchant_id=postgres.ledger.merchant_id, mode="test", key="k")
+    unsent = [(1, A.NOT_SENT)] if holds else []
+    assert await _attempts(postgres.ledger, payment_id) == unsent
+
+    await postgres.disarm()
+    answer = await served.create("k")
+    assert (answer.status_code, answer.json()["id"]) == (201, payment_id)
+    number = len(unsent) + 1
+    assert served.bank.movements == [f"{payment_id}-{number}"]
+    assert await _attempts(postgres.ledger, payment_id) == [*unsent, (number, A.APPROVED)]
+
+
+@PROVES_NOTHING
+async def test_a_further_claim_that_is_not_proven_is_given_back_too(
+    postgres: OnDemand, served: Served, action: Action, argument: str, *, holds: bool
+) -> None:
+    await postgres.arm("claim commits", "warn")
+    assert (await served.create("k")).status_code == 503
+    await postgres.arm("claim commits", action, argument)
+    assert code_of(await served.create("k")) == (503, "unavailable")
+    await postgres.disarm()
+    answer = await served.create("k")
+    assert answer.status_code == 201
+    assert served.bank.movements == [f"{answer.json()['id']}-{3 if holds else 2}"]
+
+
+@PROVES_NOTHING
+async def test_a_runs_claim_that_is_not_proven_is_given_back_and_followed_by_the_next(
+    postgres: OnDemand, action: Action, argument: str, *, holds: bool
+) -> None:
+    ledger = postgres.ledger
+    refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
+    await postgres.arm("claim commits", action, argument)
+    right = await _claim(ledger, refund)
+    assert isinstance(right, Right)
+    number = 2 if holds else 1
+    assert (right.attempt, right.call.reference) == (number, f"{refund.id}-{number}")
+    unsent = [(1, A.NOT_SENT)] if holds else []
+    assert await _attempts(ledger, refund.id) == [*unsent, (number, A.CLAIMED)]
+    assert (await ledger.latest(refund.id)).token == right.token
+
+
+async def _claim(ledger: Ledger, of: Operation) -> Any:
+    claimant = Claimant(ledger.database, Rights())
+    return await claimant.claim(payment_id=of.payment_id, operation_id=of.id)
+
+
+@PROVES_NOTHING
+async def test_a_fact_that_is_not_proven_is_recorded_again_and_its_answer_told_once(
+    postgres: OnDemand, action: Action, argument: str, *, holds: bool
+) -> None:
+    ledger = postgres.ledger
+    refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
+    await postgres.arm("facts commit", action, argument)
+    recorder = ledger.recorder()
+    settled = await recorder.record(subject(refund), attempt=1, fact=approval(refund))
+    assert settled.answer is not None
+    assert await postgres.passed() == (2 if holds else 3)  # it acted at the first of two events
+    assert [type_ for _, type_ in await ledger.events(refund.payment_id)] == [
+        "refund.succeeded",
+        "payment.refunded",
+    ]
+    assert (await ledger.stored_key(refund)).answer(datetime.now(UTC)) == settled.answer
+    await recorder.drain()
+
+    async def told() -> bool:
+        return bool(_told(ledger))
+
+    await eventually(told)
+    assert _told(ledger) == [refund.id]
+
+
+def _told(ledger: Ledger) -> list[str]:
+    """The operations whose outcome was announced."""
+    outcomes = [message for channel, message in ledger.redis.published if channel == CHANNEL_OUTCOMES]
+    return [message.partition(" ")[0] for message in outcomes]
+
+
+@asynccontextmanager
+async def _small(url: str, *, pool_size: int) -> AsyncIterator[Database]:
+    database = Database(url, pool_size=pool_size)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+_COMMITTING = """
+    SELECT pid FROM pg_stat_activity
+     WHERE datname = current_database() AND state = 'active' AND wait_event = 'PgSleep' AND query = 'COMMIT'
+"""
+
+
+async def _committing(ledger: Ledger) -> set[int]:
+    """The backends at which COMMIT is under way."""
+    return {row.pid for row in await ledger.rows(_COMMITTING)}
+
+
+async def _claim_on(database: Database, of: Operation) -> None:
+    await Claimant(database, Rights()).claim(payment_id=of.payment_id, operation_id=of.id)
+
+
+async def test_who_is_cancelled_leaves_a_commit_that_is_under_way_alone(
+    postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancel request would end the wait for the standby, and commit on this server only."""
+    monkeypatch.setattr("payonce.storage.pool.WAIT_S", 0.1)
+    ledger = postgres.ledger
+    refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
+    await postgres.arm("claim commits", "sleep", "3")
+    async with _small(ledger.url, pool_size=1) as database:
+        request = asyncio.create_task(_claim_on(database, refund))
+        backend = await eventually(lambda: _committing(ledger))
+        request.cancel()
+        await asyncio.wait({request})
+        assert await _committing(ledger) == backend
+        with pytest.raises(StorageUnavailable):  # it counts against the pool
+            await _write_nothing(database)
+        await database.ping()
+
+        async def ended() -> bool:
+            return not await _committing(ledger)
+
+        await eventually(ended)
+        await eventually(lambda: _serves(database))
+    assert await _attempts(ledger, refund.id) == [(1, A.CLAIMED)]  # it committed: no cancel request had come
+
+
+async def _write_nothing(database: Database) -> None:
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT pg_logical_emit_message(true, 'test', '')"))
+
+
+async def _serves(database: Database) -> bool:
+    try:
+        await _write_nothing(database)
+    except StorageUnavailable:
+        return False
+    return True
+
+
+async def test_a_process_strands_as_many_backends_as_its_pool_has_and_reads_go_on(
+    postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("payonce.storage.pool.WAIT_S", 0.1)
+    monkeypatch.setattr("payonce.storage.pool.OUT_MAX_S", -1.0)
+    ledger = postgres.ledger
+    refunds = [
+        await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
+        for _ in range(6)
+    ]
+    await postgres.arm("claim commits", "sleep", "3", times=ALWAYS)
+    async with _small(ledger.url, pool_size=2) as database:
+        requests = [asyncio.create_task(_insert_claim(database, of)) for of in refunds]
+        ends = await asyncio.gather(*requests, return_exceptions=True)
+        stranded = await _committing(ledger)
+        assert len(stranded) == 2
+        assert [type(end) for end in ends].count(CommitUnknown) == 2
+        assert [type(end) for end in ends].count(StorageUnavailable) == 4
+        await database.ping()
+        assert not database.is_stuck()  # nor is that a fault of the process
+        with pytest.raises(StorageUnavailable):
+            await _write_nothing(database)
+        assert await _committing(ledger) == stranded
+
+
+async def _insert_claim(database: Database, of: Operation) -> None:
+    async with database.transaction() as connection:
+        await attempts.insert_claim(
+            connection,
+            of,
+            number=1,
+            connector="c",
+            connector_account="account_1",
+            owner="boot_1",
+            token="run_1",
+        )
+
+
+@dataclass
+class Standby:
+    """The synchronous standby that the server is said to have."""
+
+    there: bool = True
+
+    def look(self) -> Query[Sight]:
+        def meaning(rows: list[Row]) -> Sight:
+            row = rows[0]
+            return Sight(self.there, row["timeline"], int(row["oldest_running"]))
+
+        return Query(standby.look().statement, {}, meaning)
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Standby:
+    found = Standby()
+    monkeypatch.setattr("payonce.storage.database.look", found.look)
+    monkeypatch.setattr("payonce.storage.database.LOOK_EVERY_S", 0.05)
+    return found
+
+
+@pytest.fixture
+async def watched(ledger: Ledger, second: Standby) -> AsyncIterator[Database]:
+    """A database whose durability rests on `second`."""
+    database = Database(ledger.url, pool_size=5, durability=Durability.STANDBY)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def counter(ledger: Ledger, watched: Database) -> AsyncIterator[Served]:
+    """The API on it."""
+    async with serving(ledger, database=watched) as opened:
+        yield opened
+
+
+async def test_what_was_read_is_proven_by_a_commit_that_begins_afterwards(watched: Database) -> None:
+    before = watched._proofs._begun
+    assert await watched.proven()
+    assert watched._proofs._proven > before
+
+
+async def test_one_commit_proves_what_many_have_read(
+    watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)  # the watcher writes nothing
+    before = watched._proofs._begun
+    assert all(await asyncio.gather(*(watched.proven() for _ in range(20))))
+    assert watched._proofs._begun - before <= 2
+
+
+async def test_a_commit_that_warns_proves_nothing_that_was_read(
+    watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "warned", property(lambda _self: True))
+    assert not await watched.proven()
+
+
+async def test_with_the_gate_closed_nothing_is_proven_and_nothing_begins(
+    watched: Database, second: Standby
+) -> None:
+    second.there = False
+    await eventually(_closed(watched))
+    assert not await watched.proven()
+    with pytest.raises(StorageUnavailable):
+        await _write_nothing(watched)
+    await watched.ping()
+    second.there = True
+    await eventually(_open(watched))
+    assert await watched.proven()
+
+
+async def test_with_the_gate_closed_each_key_is_told_what_is_proven(
+    counter: Served, watched: Database, second: Standby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one 504, a held one 409, an answered one its answer if it is proven, another request's 422."""
+    answered = await counter.create("proven")
+    assert answered.status_code == 201
+    xid = await _written_by(counter.ledger, "proven")
+
+    async def proven() -> bool:
+        return watched._proofs.has(xid)
+
+    await eventually(proven)
+    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)
+    assert (await counter.create("unproven")).status_code == 201
+    counter.bank.opens.clear()
+    held = asyncio.create_task(counter.create("held"))
+
+    async def sent() -> bool:
+        return len(counter.bank.movements) == 3
+
+    await eventually(sent)
+
+    second.there = False
+    await eventually(_closed(watched))
+    assert code_of(await counter.create("new")) == (504, "outcome_unknown")
+    assert code_of(await counter.create("held")) == (409, "idempotency_key_in_use")
+    assert code_of(await counter.create("unproven")) == (504, "outcome_unknown")
+    assert code_of(await counter.create("proven", amount=1)) == (422, "idempotency_key_reused")
+    replay = await counter.create("proven")
+    assert (replay.status_code, replay.content) == (201, answered.content)
+    assert replay.headers["idempotent-replayed"] == "true"
+    assert len(counter.bank.movements) == 3
+
+    second.there = True
+    await eventually(_open(watched))
+    counter.bank.opens.set()
+    assert (await held).status_code in (201, 202)
+    assert (await counter.create("new")).status_code == 201
+    assert len(counter.bank.movements) == 4
+
+
+async def test_with_the_gate_open_a_replay_follows_a_commit_of_its_own(
+    counter: Served, watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await counter.create("k")).status_code == 201
+    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)
+    before = watched._proofs._proven
+    assert (await counter.create("k")).status_code == 201
+    assert watched._proofs._proven > before
+    monkeypatch.setattr(Connection, "warned", property(lambda _self: True))
+    assert code_of(await counter.create("k")) == (504, "outcome_unknown")
+
+
+def _closed(database: Database) -> Callable[[], Any]:
+    async def closed() -> bool:
+        await database.ping()  # whoever uses it first makes it look
+        return not database.gate.open
+
+    return closed
+
+
+def _open(database: Database) -> Callable[[], Any]:
+    async def is_open() -> bool:
+        return database.gate.open
+
+    return is_open
+
+
+async def _written_by(ledger: Ledger, key: str) -> int:
+    query = "SELECT CAST(CAST(xmin AS text) AS bigint) AS xid FROM idempotency_keys WHERE key = :key"
+    return int((await ledger.rows(query, key=key))[0].xid)
+
+
+@pytest.fixture
+def short_lock_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of connections opened from now on."""
+    session = "payonce.storage.database._SESSION"
+    monkeypatch.setattr(
+        session, "-c lock_timeout=300 -c synchronous_commit=on -c client_min_messages=warning"
+    )
+
+
+@pytest.fixture
+async def hurried(postgres: OnDemand, short_lock_waits: None) -> AsyncIterator[Served]:
+    """The API, whose transactions wait for locks for a third of a second."""
+    database = Database(postgres.ledger.url, pool_size=5)
+    async with serving(postgres.ledger, database=database) as opened:
+        yield opened
+    await database.close()
+
+
+async def test_a_key_that_somebody_holds_is_409_while_storage_stalls(
+    postgres: OnDemand, hurried: Served
+) -> None:
+    """It was 503, "not admitted", while the first request was charged."""
+    await postgres.arm("key held", "sleep", "2.5")
+    first = asyncio.create_task(hurried.create("k"))
+
+    async def stalls() -> bool:
+        query = (
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        )
+        return bool(await postgres.ledger.rows(query))
+
+    await eventually(stalls)
+    again = await hurried.create("k")
+    assert code_of(again) == (409, "idempotency_key_in_use")
+    assert not first.done()
+    assert int(again.headers["retry-after"]) >= 1
+    assert (await first).status_code == 201
+    assert len(hurried.bank.movements) == 1
+
+
+async def test_a_payment_that_somebody_holds_is_503_after_the_requests_own_key(
+    postgres: OnDemand, hurried: Served
+) -> None:
+    """Its own INSERT of the key was rolled back: this request is never charged for."""
+    ledger = postgres.ledger
+    paid = await ledger.add_payment(S.CAPTURED, connector_account="account_1")
+    async with ledger.database.transaction() as holding:
+        await holding.execute(text("SELECT 1 FROM payments WHERE id = :id FOR UPDATE"), {"id": paid.id})
+        assert code_of(await hurried.refund(paid.id, "r", amount=1)) == (503, "unavailable")
+    assert await ledger.count("idempotency_keys") == 0
+    assert (await hurried.refund(paid.id, "r", amount=1)).status_code == 201
+    assert hurried.bank.movements == [f"{(await _refund_id(ledger))}-1"]
+
+
+async def _refund_id(ledger: Ledger) -> str:
+    return str((await ledger.rows("SELECT id FROM operations WHERE kind = 'refund'"))[0].id)
+
+
+async def test_a_key_that_cannot_be_read_is_504_and_never_429(postgres: OnDemand, served: Served) -> None:
+    """Clients read 429 as "nothing happened", and go on with another key."""
+    await postgres.arm("key", "raise", "53100", times=ALWAYS)
+    for _ in range(3):
+        response = await served.create("k")
+        assert code_of(response) == (504, "outcome_unknown")
+        assert int(response.headers["retry-after"]) >= 1
+    await postgres.disarm()
+    assert (await served.create("k")).status_code == 201
+    assert json.loads((await served.create("k")).content)["status"] == "captured"
