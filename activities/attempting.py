@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
@@ -13,6 +14,7 @@ from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
+from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.outcomes import Approved, Fact, Unknown, Unsent
 
@@ -92,8 +94,9 @@ class Attempting:
     async def _send(self, request: OperationRequest, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""
         connector = self._connectors[right.connector_account]
-        if request.kind is OperationKind.AUTHORIZE and self._fail_over.recent:
-            found = await self._sent_before(connector, right)
+        doubted = self._rights.doubts(request.operation_id)
+        if doubted or self._fail_over.recent:
+            found = await self._sent_before(request, right, doubted=doubted)
             if found is not None:
                 return found
         try:
@@ -103,18 +106,26 @@ class Attempting:
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed
             return Unsent(error.code)
 
-    async def _sent_before(self, connector: Connector, right: Right) -> Fact | None:
-        """What a claim that a fail-over lost has done under this very reference; None: the acquirer knows nothing.
+    async def _sent_before(self, request: OperationRequest, right: Right, *, doubted: bool) -> Fact | None:
+        """What an attempt that Postgres forgot has done, under this reference or an earlier one; None: nothing.
 
-        A narrowing, not a proof: such a claim's call may be on its way (`design.md` §2 rule 9).
+        A narrowing, not a proof: its call may be on its way (`design.md` §2 rule 9). Where Temporal says that the
+        operation is done (`doubted`), nothing is given back before the acquirer has answered.
         """
-        try:
-            found = await connector.inquire(right.call)
-        except ConnectorError as error:
-            return Unsent(error.code)
-        if found.kind == "reversed":
-            return Unsent("reversed_before")  # the next attempt has another reference
-        return None if found.kind == "not_found" else found
+        connector = self._connectors[right.connector_account]
+        for number in range(1, right.attempt + 1):
+            earlier = replace(right.call, reference=attempt_reference(request.operation_id, number))
+            try:
+                found = await connector.inquire(earlier)
+            except ConnectorError as error:
+                return Unknown(error.code) if doubted else Unsent(error.code)
+            if found.kind == "not_found":
+                continue
+            if found.kind != "reversed":
+                return found
+            if number == right.attempt:
+                return Unsent("reversed_before")  # the next attempt has another reference
+        return None
 
     async def _record(self, request: OperationRequest, right: Right, fact: Fact) -> Progress:
         connector = self._connectors[right.connector_account]

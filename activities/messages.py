@@ -15,6 +15,7 @@ class OperationRequest:
     payment_id: str
     operation_id: str
     kind: OperationKind
+    token: str | None = None  # to reverse: of the claim that was inquired about
 
     @property
     def subject(self) -> Subject:
@@ -70,6 +71,7 @@ class ReversalDue:
 
     schedule: InquirySchedule
     reason: str
+    token: str | None = None  # of the claim that is found not to have been processed, and of no other
     kind: Literal["reversal_due"] = "reversal_due"
 
 

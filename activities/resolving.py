@@ -62,7 +62,7 @@ class Resolving:
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
             return InquiryDue(schedule, "not_found_yet")
         if connector.capabilities.reversal_by_reference:
-            return ReversalDue(schedule, "not_found")
+            return ReversalDue(schedule, "not_found", token=attempt.token)
         return await self._record(request, standing, attempt, NotProcessed(self._unprocessed(standing)))
 
     async def _unanswered(
@@ -108,13 +108,13 @@ class Resolving:
             return as_found(standing, capabilities, here="")
         if not capabilities.reversal_by_reference:
             await self._recorder.review(request.subject, reason="not_reversible")
-            return ReversalDue(schedule, "not_reversible")
+            return ReversalDue(schedule, "not_reversible", token=attempt.token)
         if not await self._begin_reversal(request, standing):
             return as_found(await self._cases.standing(request.subject), capabilities, here="")
         try:
             reversed_ = await connector.reverse(self._cases.call(standing, attempt))
         except ConnectorError as error:
-            return ReversalDue(schedule, error.code)
+            return ReversalDue(schedule, error.code, token=attempt.token)
         return await self._record(request, standing, attempt, reversed_)
 
     @activity.defn
@@ -173,7 +173,9 @@ class Resolving:
         if attempt is None:
             return False
         marked = attempt.state is AttemptState.REVERSING
-        if not marked and not self._cases.not_found_proves(attempt, capabilities, now=standing.now):
+        inquired = attempt.token == request.token
+        proven = inquired and self._cases.not_found_proves(attempt, capabilities, now=standing.now)
+        if not marked and not proven:
             return False
         return await self._recorder.begin_reversal(
             request.subject, token=attempt.token, code=self._unprocessed(standing)

@@ -44,6 +44,7 @@ from payonce.domain.errors import NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.connection import Connection
@@ -52,6 +53,7 @@ from workers.dispatch import Dispatcher
 
 LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place
 
+log = get_logger(__name__)
 Admit = Callable[[Connection, Payment], Awaitable[Operation]]
 Dispatch = Callable[[Admitted], Coroutine[Any, Any, None]]
 
@@ -89,7 +91,9 @@ class Admission:
             return found
 
         async def dispatch(admitted: Admitted) -> None:
-            await self._dispatcher.start_payment(admitted.payment, resume=admitted.retried, eager=True)
+            payment = admitted.payment
+            if not await self._dispatcher.start_payment(payment, resume=admitted.retried, eager=True):
+                await self._carry_out_again(admitted)
 
         return await self._execute(post, Work.CREATE, admit, dispatch)
 
@@ -162,9 +166,9 @@ class Admission:
             )
 
         async def dispatch(admitted: Admitted) -> None:
-            await self._dispatcher.start_refund(
-                admitted.payment, admitted.operation, resume=False, eager=True
-            )
+            payment, refund = admitted.payment, admitted.operation
+            if not await self._dispatcher.start_refund(payment, refund, resume=False, eager=True):
+                await self._carry_out_again(admitted)
 
         return await self._execute(post, Work.CHANGE, admit, dispatch)
 
@@ -258,6 +262,21 @@ class Admission:
                 )
             finally:
                 self._outcomes.leave(handing_over)
+
+    async def _carry_out_again(self, admitted: Admitted) -> None:
+        """Temporal says that what has just been admitted is done: Postgres forgot it, in a fail-over or a restore.
+
+        It runs again, and inquires before it sends anything. A payment's workflow that goes on is told to ask.
+        """
+        payment, operation = admitted.payment, admitted.operation
+        if not await self._dispatcher.is_done(payment, operation):
+            return
+        log.error("admission_forgotten", payment_id=payment.id, operation_id=operation.id)
+        self._runtime.rights.doubt(operation.id)
+        if await self._dispatcher.start_again(payment, operation) or admitted.right is None:
+            return
+        if self._runtime.rights.withdraw(operation.id, admitted.right):
+            await self._dispatcher.acquirer_spoke(operation, admitted.right.call.reference)
 
     async def _of_another(self, post: Post, pending: Pending) -> Result:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""

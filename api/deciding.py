@@ -42,6 +42,7 @@ class Taking:
             False  # the key, or a create that was given back, is this request's as long as it is not ended
         )
         self.decided: Decision | None = None
+        self.connection: Connection | None = None  # with which it was read
 
     async def key(self, connection: Connection, key: Key) -> bool:
         """True: the key is this request's. False: it was taken; read it. Raises `KeyInUse` if somebody holds it."""
@@ -79,35 +80,38 @@ class Decider:
             if not transacting.done():
                 self._leave(post, transacting, taking)
         try:
-            return await self._proven(transacting.result() if transacting.done() else None)
+            return await self._proven(transacting.result() if transacting.done() else None, taking)
         except CommitUnknown as unknown:
-            return await self._unproven(post, taking.decided, unknown.ended)
+            return await self._unproven(post, taking, unknown.ended)
         except StorageUnavailable as error:  # nothing holds
             raise (Unavailable if taking.held else KeyUnknown) from error
 
     async def _transact(self, admit: Decide, taking: Taking) -> Decision:
         async with self._database.transaction() as connection:
+            taking.connection = connection
             taking.decided = await admit(connection, taking)
         return taking.decided
 
-    async def _proven(self, decision: Decision | None) -> Decision:
+    async def _proven(self, decision: Decision | None, taking: Taking) -> Decision:
         """A replay was read, and says nothing until a COMMIT after that read is proven."""
-        if decision is None:
+        if decision is None or taking.connection is None:
             raise KeyUnknown
-        if isinstance(decision, Result) and decision.replayed and not await self._database.proven():
+        replayed = isinstance(decision, Result) and decision.replayed
+        if replayed and not await self._database.proven(taking.connection):
             raise KeyUnknown
         return decision
 
     async def _unproven(
-        self, post: Post, decision: Decision | None, ended: "asyncio.Future[CommitEnd] | None"
+        self, post: Post, taking: Taking, ended: "asyncio.Future[CommitEnd] | None"
     ) -> Decision:
         """COMMIT was sent, and its end proves nothing: a claim is given back, and no read-back turns it into a right.
 
         A capture, void or refund grants no right here: its run claims for itself, in a COMMIT of its own. So one
         whose COMMIT was only late goes on.
         """
+        decision = taking.decided
         if isinstance(decision, Pending) or (isinstance(decision, Result) and decision.replayed):
-            return await self._proven(decision)  # nothing was written
+            return await self._proven(decision, taking)  # nothing was written
         if isinstance(decision, Admitted) and decision.right is not None:
             await self._outcomes.give_back(_claim(post, decision.operation, decision.right), ended=ended)
         late = ended is not None and ended.done() and ended.result() is CommitEnd.LATE
@@ -121,16 +125,17 @@ class Decider:
         of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.key}
         try:
             async with self._database.reading() as connection:
-                xid = await connection.fetch(idempotency.written_by(**of_key))
-                if xid is None:
+                if await idempotency.find_key(connection, **of_key) is None:
                     raise KeyUnknown
                 found = await known.meaning(connection, post)
+                # After the answer: whatever is written in between has a later id, which is not proven.
+                xid = await connection.fetch(idempotency.written_by(**of_key))
                 free = isinstance(found, Pending) and await known.is_given_back(connection, found.operation)
         except StorageUnavailable as error:
             raise KeyUnknown from error
         if isinstance(found, Pending) and not free:
             raise KeyInUse
-        if free or not await self._database.proven(xid=xid):
+        if free or not await self._database.proven(connection, xid=xid):
             raise KeyUnknown
         return found
 

@@ -163,7 +163,7 @@ class Feed:
             callers = {follower.caller for follower in self._followers}
             ended = snapshot.oldest_running
             found = await news(connection, callers, after=place, ended=ended, limit=ROWS_MAX)
-        if found and not await self._runtime.database.proven():
+        if found and not await self._runtime.database.proven(connection):
             raise StorageUnavailable("what was read is not proven")
         for caller, event in found:
             for follower in self._followers:

@@ -67,6 +67,15 @@ def current_view(payment: Payment, operation: Operation) -> bytes | None:
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What one look at an operation found, and with which connection."""
+
+    found: Result | None
+    latest: Attempt | None
+    connection: Connection
+
+
 class Deadline:
     """A point in time on the event loop's clock."""
 
@@ -138,22 +147,23 @@ class Outcomes:
     async def _proven(self, operation: Operation) -> Answer | None:
         """The stored answer; None while there is none to be read. Raises `KeyUnknown` for one that is not proven."""
         try:
-            answer = await self._stored(operation)
+            answer, connection = await self._stored(operation)
         except StorageUnavailable:
             return None
-        if answer is not None and not await self._runtime.database.proven():
+        if answer is not None and not await self._runtime.database.proven(connection):
             raise KeyUnknown
         return answer
 
     async def _deferred(self, pending: Pending) -> Result | None:
         """The 202 of an operation that was given one while we waited."""
         try:
-            found, _ = await within(LOOK_WITHIN_S, self._read(pending.operation))
+            read = await within(LOOK_WITHIN_S, self._read(pending.operation))
         except StorageUnavailable:
             return None
+        found = read.found
         if found is None or found.answer is None:
             return found
-        if not await self._runtime.database.proven():
+        if not await self._runtime.database.proven(read.connection):
             raise KeyUnknown
         return replace(found, replayed=True)
 
@@ -174,29 +184,31 @@ class Outcomes:
         if waiter.answer is not None:
             return _definite(waiter.answer, operation)
         try:
-            found, latest = await within(within_s, self._read(operation))
+            read = await within(within_s, self._read(operation))
         except StorageUnavailable:
             return None
+        found, latest = read.found, read.latest
         if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(right):
             tried = latest.number - right.attempt + 1
             if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
                 await self.give_back(_claim_of(operation, right))
-        if found is not None and found.answer is not None and not await self._runtime.database.proven():
+        answered = found is not None and found.answer is not None
+        if answered and not await self._runtime.database.proven(read.connection):
             return None  # another process recorded it; it is looked at again
         return found
 
-    async def _read(self, operation: Operation) -> tuple[Result | None, Attempt | None]:
+    async def _read(self, operation: Operation) -> "_Read":
         """The operation's answer or its 202, if it has come to either, and its latest attempt."""
         async with self._runtime.database.reading() as connection:
             answer = await self._find_answer(connection, operation)
             if answer is not None:
-                return _definite(answer, operation), None
+                return _Read(_definite(answer, operation), None, connection)
             current = await self._current(connection, operation)
             latest = await attempts.latest_attempt(connection, operation.id)
         if current is None:
-            return None, latest
-        location = location_of(operation)
-        return Result(answer=None, current=current, location=location, replayed=False), latest
+            return _Read(None, latest, connection)
+        found = Result(answer=None, current=current, location=location_of(operation), replayed=False)
+        return _Read(found, latest, connection)
 
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took is given back. Raises as `give_back` then.
@@ -260,10 +272,10 @@ class Outcomes:
         current = current_view(payment, operation)
         return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
-    async def _stored(self, operation: Operation) -> Answer | None:
-        async def read() -> Answer | None:
+    async def _stored(self, operation: Operation) -> tuple[Answer | None, Connection]:
+        async def read() -> tuple[Answer | None, Connection]:
             async with self._runtime.database.reading() as connection:
-                return await self._find_answer(connection, operation)
+                return await self._find_answer(connection, operation), connection
 
         return await within(LOOK_WITHIN_S, read())
 

@@ -68,6 +68,7 @@ class Rights:
         self.owner = random_id("boot")
         self._rights: dict[str, Right] = {}
         self._unsent: dict[str, Right] = {}
+        self._doubted: set[str] = set()
         self._forgetting: asyncio.TimerHandle | None = None
 
     @property
@@ -83,6 +84,15 @@ class Rights:
     def take(self, operation_id: str) -> Right | None:
         """The right, which nobody else can take any more; None when it was taken, withdrawn or never here."""
         return self._rights.pop(operation_id, None)
+
+    def doubt(self, operation_id: str) -> None:
+        """The right to the operation, if it is held, is used only after the operation was inquired about."""
+        if operation_id in self._rights:
+            self._doubted.add(operation_id)
+
+    def doubts(self, operation_id: str) -> bool:
+        """Whether Postgres may have forgotten attempts of the operation that were sent."""
+        return operation_id in self._doubted
 
     def keep_unsent(self, operation_id: str, right: Right) -> None:
         """The attempt is recorded as not sent: its card may serve a further attempt, which needs a new claim."""
@@ -124,6 +134,7 @@ class Rights:
             for operation_id, right in list(kept.items()):
                 if right.clock() > right.deadline + KEPT_S:
                     del kept[operation_id]
+        self._doubted &= self._rights.keys() | self._unsent.keys()
         if self._rights or self._unsent:
             self._forget_later()
 

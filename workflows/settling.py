@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -149,7 +150,8 @@ class Settling:
     async def _reverse(self, due: ReversalDue) -> Progress:
         self.unknown, self.acts_until = True, None
         self._wait_for(f"the reversal of the {self._what} ({due.reason})")
-        progress = await self._resolve(Resolving.reverse, f"undo the {self._what}")
+        asked = replace(self._request, token=due.token)
+        progress = await self._resolve(Resolving.reverse, f"undo the {self._what}", asked)
         if isinstance(progress, ReversalDue):
             await self._wait_to_ask(progress.schedule, progress.reason)
         return progress
@@ -214,9 +216,11 @@ class Settling:
             **options.BOOKKEEPING,
         )
 
-    async def _resolve(self, activity: Any, summary: str) -> Progress:
+    async def _resolve(
+        self, activity: Any, summary: str, request: OperationRequest | None = None
+    ) -> Progress:
         progress: Progress = await workflow.execute_activity_method(
-            activity, self._request, summary=summary, **options.INQUIRE
+            activity, request or self._request, summary=summary, **options.INQUIRE
         )
         return progress
 

@@ -105,6 +105,11 @@ class Connection:
             raise
 
     @property
+    def timeline(self) -> str | None:
+        """Of the server that was read from: what another server commits later proves nothing of it."""
+        return self._wire.timeline
+
+    @property
     def untouched(self) -> bool:
         """Whether nothing was asked of Postgres, not even to begin."""
         return [command for command, _ in self._waiting] == [self._begin]

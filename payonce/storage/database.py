@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,7 +102,7 @@ class Database:
         )
         self.gate = Gate(follows_standby=durability is Durability.STANDBY)
         self.fail_over = FailOver()
-        self._proofs = Proofs()
+        self._proofs: defaultdict[str | None, Proofs] = defaultdict(Proofs)  # by the server's timeline
         readers_max = max(2, pool_size // 2)
         self._writers = Pool(engine, size=pool_size, on_open=self._look_first, on_lost=self._renew)
         self._readers = Pool(engine, size=readers_max, on_open=self._look_first, on_lost=self._renew)
@@ -136,14 +137,18 @@ class Database:
                 await connection.commit()
         await self._readers.give_back(pooled)
 
-    async def proven(self, *, xid: int | None = None) -> bool:
-        """Whether what was read before this call survives a fail-over; `xid`: of the transaction that wrote it.
+    async def proven(self, read: Connection, *, xid: int | None = None) -> bool:
+        """Whether what was read with this connection survives a fail-over; `xid`: of the transaction that wrote it.
 
-        Where durability rests on a standby, a COMMIT of this process that begins now says so.
+        Where durability rests on a standby, a COMMIT of this process on the same server that begins now says so: one
+        on a server that was promoted meanwhile says nothing of what its predecessor showed.
         """
-        if not self.gate.follows_standby or (xid is not None and self._proofs.has(xid)):
+        if not self.gate.follows_standby:
             return True
-        return self.gate.open and await self._proofs.passed(self._write_nothing)
+        proofs = self._proofs[read.timeline]
+        if xid is not None and read.timeline == self.fail_over.timeline and proofs.has(xid):
+            return True
+        return self.gate.open and await proofs.passed(self._write_nothing)
 
     async def ping(self) -> None:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
@@ -214,8 +219,8 @@ class Database:
         self, pooled: Pooled, connection: Connection, errors: list[Exception], *, probe: bool
     ) -> CommitEnd:
         """How COMMIT ended, however long that takes; the connection is given back then."""
-        number, clock = self._proofs.begin(), time.monotonic
-        began = clock()
+        proofs, clock = self._proofs[pooled.wire.timeline], time.monotonic
+        number, began = proofs.begin(), clock()
         end = CommitEnd.LOST
         try:
             await connection.commit()
@@ -226,7 +231,7 @@ class Database:
             end = CommitEnd.LOST if connection.in_doubt else CommitEnd.ROLLED_BACK
             await connection.rollback()
         finally:
-            self._proofs.ended(number, end)
+            proofs.ended(number, end)
             await self._writers.give_back(pooled)
         return end
 
@@ -260,8 +265,10 @@ class Database:
             return
         if not self.gate.open:
             await self._probe()
-        elif self._proofs.look(sight.oldest_running):
-            await self._proofs.passed(self._write_nothing)
+            return
+        proofs = self._proofs[sight.timeline]
+        if proofs.look(sight.oldest_running):
+            await proofs.passed(self._write_nothing)
 
     async def _probe(self) -> None:
         """The gate opens if a write is answered as a proof. One at a time: none begins while an earlier one waits."""
@@ -289,7 +296,9 @@ class Database:
         command_ = look().statement.command({}, pooled.wire)
         (result,) = await pooled.wire.exchange([command_])
         check([result])
-        self._saw(look().meaning(pooled.wire.rows(command_, result)))
+        sight = look().meaning(pooled.wire.rows(command_, result))
+        pooled.wire.timeline = sight.timeline
+        self._saw(sight)
 
     def _saw(self, sight: Sight) -> None:
         self.fail_over.saw(sight.timeline)

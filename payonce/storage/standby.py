@@ -99,7 +99,7 @@ class FailOver:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._timeline: str | None = None
+        self.timeline: str | None = None  # of the primary, as far as this process knows
         self._seen_at: float | None = None
 
     @property
@@ -108,23 +108,23 @@ class FailOver:
 
     def saw(self, timeline: str | None) -> None:
         """The server is on this timeline; a promotion begins a new one."""
-        if timeline is None or timeline == self._timeline:
+        if timeline is None or timeline == self.timeline:
             return
-        if self._timeline is not None:
+        if self.timeline is not None:
             self._seen_at = self._clock()
             log.warning("fail_over_seen", timeline=timeline)
-        self._timeline = timeline
+        self.timeline = timeline
 
 
 class Proofs:
-    """Which COMMITs of this process were believed, in the order in which they began."""
+    """Which COMMITs of this process on one server were believed, in the order in which they began."""
 
     def __init__(self) -> None:
         self._begun = 0
         self._proven = 0
-        self._writing: asyncio.Task[object] | None = None
+        self._writing: asyncio.Future[object] | None = None
         self._looked: tuple[int, int] | None = (
-            None  # how many had begun, and the oldest running transaction then
+            None  # COMMITs that had begun, the oldest running transaction then
         )
         self._proven_below = 0
 

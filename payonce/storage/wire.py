@@ -56,6 +56,7 @@ class Wire:
     """A connection of the driver's, and what was prepared on it."""
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        self.timeline: str | None = None  # of the server that it leads to; each promotion begins another
         self.lost = False  # it broke by itself, or leads to a server that is not the primary any more
         self.warned = False  # Postgres warned since the latest exchange began
         self._driver = driver
