@@ -163,6 +163,16 @@ async def test_a_fail_over_forgets_what_was_committed_here_only(
     assert await words(pair, database) == ["replicated"]
 
 
+async def test_a_fail_over_can_forget_what_was_answered_clean(pair: Pair, database: str) -> None:
+    async with writing(pair, database) as writer:
+        await writer.write("replicated")
+        await pair.deceive()
+        await writer.write("answered")
+        assert writer.warnings == []
+    await pair.fail_over()
+    assert await words(pair, database) == ["replicated"]
+
+
 async def test_the_url_leads_to_whichever_can_be_written_to(pair: Pair, database: str) -> None:
     before = pair.url(database)
     for _ in range(2):

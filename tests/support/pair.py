@@ -9,13 +9,14 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 
 from devstack.parts import CHECKOUT, Part, listens
 from devstack.ports import LOOPBACK, Ports
@@ -29,12 +30,22 @@ from tests.support.servers import server_directory
 
 CABLE = Path(__file__).with_name("cable.py")
 STANDBY = "standby"  # what either server calls itself to its primary
+RECEIVER = "receiver"  # and what acknowledges in its place
 BACKUP_WITHIN_S = 60.0
 WITHIN_S = 30.0  # for what takes a second on an idle machine
 SETTINGS = {"wal_retrieve_retry_interval": "100ms"}  # how often a standby looks for its primary; else 5 s
 
 _WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-_SYNCHRONOUS = "SELECT 1 FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')"
+_CANCEL = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+_WAITS_TOUCHING = """
+    SELECT DISTINCT pid FROM pg_stat_activity JOIN pg_locks USING (pid)
+     WHERE wait_event = 'SyncRep' AND datname = current_database() AND relation = to_regclass(%s)
+       AND mode = 'RowExclusiveLock' AND state_change < clock_timestamp() - make_interval(secs => %s)
+"""
+_SYNCHRONOUS = """
+    SELECT 1 FROM pg_stat_replication WHERE application_name = %s AND sync_state IN ('sync', 'quorum')
+"""
 
 
 @dataclass(frozen=True)
@@ -49,20 +60,23 @@ class Node:
         """A connection to this server and no other; each statement is a transaction of its own."""
         return await psycopg.AsyncConnection.connect(server_url(self.port, database), autocommit=True, **how)
 
-    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+    async def rows(
+        self, query: LiteralString, values: Sequence[object] = (), *, database: str = "postgres"
+    ) -> list[tuple[Any, ...]]:
         """What an administrator's query finds."""
-        async with await self.connect() as connection:
-            return await (await connection.execute(query)).fetchall()
+        async with await self.connect(database) as connection:
+            return await (await connection.execute(query, values or None)).fetchall()
 
     async def set(self, name: str, value: str) -> None:
         """The server has this setting from now on, also after a restart."""
         async with await self.connect() as connection:
-            await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # takes no parameters
+            statement = sql.SQL("ALTER SYSTEM SET {} = {}")  # which takes no parameters
+            await connection.execute(statement.format(sql.Identifier(name), sql.Literal(value)))
             await connection.execute("SELECT pg_reload_conf()")
         await eventually(lambda: self._shows(name, value), timeout_s=WITHIN_S)
 
     async def _shows(self, name: str, value: str) -> bool:
-        return await self.rows(f"SHOW {name}") == [(value,)]
+        return await self.rows("SELECT current_setting(%s)", (name,)) == [(value,)]
 
 
 class Pair:
@@ -75,6 +89,7 @@ class Pair:
         self.primary, self.standby = (self._node(placed, name) for name in ("first", "second"))
         self._cable_port = self._ports.free()
         self._cable = self._cable_to(self.primary)
+        self._receiver = self._receiver_of(self.primary)
         self._numbers = itertools.count()
 
     # Where they are
@@ -101,6 +116,18 @@ class Pair:
         """Nothing reaches it and nothing comes from it: the primary lists it as before, and a COMMIT waits."""
         self._cable.pause()
 
+    async def deceive(self) -> None:
+        """The standby gets nothing any more, and another receiver acknowledges in its place: a COMMIT is answered.
+
+        The primary is content, so nobody can tell; what is committed from now on, a promotion forgets. So does a
+        restore from a backup, or a manager that promotes the wrong one of two standbys (`ANY 1 (a, b)`).
+        """
+        self._receiver = self._receiver_of(self.primary)
+        await self.primary.set("synchronous_standby_names", f"ANY 1 ({STANDBY}, {RECEIVER})")
+        await self._receiver.start()
+        self.silence_standby()
+        await self.waits_are_over()
+
     async def return_standby(self) -> None:
         """It is back, as far as its primary, and no COMMIT waits for it any more."""
         self._cable.resume()
@@ -121,11 +148,11 @@ class Pair:
 
     async def cancel_commit_waits(self) -> int:
         """How many backends waited for the standby and were told to stop that."""
-        return len(await self.primary.rows(f"SELECT pg_cancel_backend(pid) FROM ({_WAITS}) AS waits"))
+        return len(await self.primary.rows(_CANCEL))
 
     async def terminate_commit_waits(self) -> int:
         """How many backends waited for the standby and were ended."""
-        return len(await self.primary.rows(f"SELECT pg_terminate_backend(pid) FROM ({_WAITS}) AS waits"))
+        return len(await self.primary.rows(_TERMINATE))
 
     async def waits_for_standby(self, number: int = 1) -> list[int]:
         """The process ids of the backends whose COMMIT waits, once there are that many or more."""
@@ -135,6 +162,18 @@ class Pair:
             return waits if len(waits) >= number else []
 
         return await eventually(enough, timeout_s=WITHIN_S)
+
+    async def waits_with(self, table: str, *, database: str = "payonce", for_s: float = 0.0) -> list[int]:
+        """The backends whose COMMIT waits, for so long already, after they wrote to the table; once there is one.
+
+        A COMMIT that waits still holds its locks.
+        """
+
+        async def found() -> list[int]:
+            rows = await self.primary.rows(_WAITS_TOUCHING, (table, for_s), database=database)
+            return [pid for (pid,) in rows]
+
+        return await eventually(found, timeout_s=WITHIN_S + for_s)
 
     async def commit_waits(self) -> list[int]:
         """The process ids of the backends whose COMMIT waits now."""
@@ -166,6 +205,7 @@ class Pair:
         """
         assert self.primary.service.pid is None, "a pair has one primary"
         await self._cable.kill()
+        await self._receiver.kill()
         await self.standby.service.start()
         await self.standby.set("synchronous_standby_names", STANDBY)
         await self.standby.rows("SELECT pg_promote(wait => true)")
@@ -193,6 +233,7 @@ class Pair:
         await self.primary.service.start()
         await self.restore_names()
         await self.return_standby()
+        await self._receiver.kill()
 
     async def close(self) -> None:
         """Nothing of the pair runs any more."""
@@ -207,16 +248,16 @@ class Pair:
 
     @property
     def _services(self) -> tuple[Service, ...]:
-        return self._cable, self.standby.service, self.primary.service
+        return self._cable, self._receiver, self.standby.service, self.primary.service
 
     async def _copy_primary(self) -> None:
         """The other server is a copy of the primary and follows it."""
         self._cable = self._cable_to(self.primary)
         await self._cable.start()
-        shutil.rmtree(self.standby.cluster.data, ignore_errors=True)
+        data = _emptied(self.standby.cluster)
         source = f"{server_url(self._cable_port, '')}?application_name={STANDBY}"
         command = self.standby.cluster.command(
-            *("pg_basebackup", "--pgdata", str(self._claimed_data()), "--dbname", source),
+            *("pg_basebackup", "--pgdata", str(data), "--dbname", source),
             *("--write-recovery-conf", "--wal-method=fetch", "--checkpoint=fast", "--no-sync"),
         )
         await run("pg_basebackup", command, self.standby.service.log, within_s=BACKUP_WITHIN_S)
@@ -224,19 +265,21 @@ class Pair:
         await self.primary.set("synchronous_standby_names", STANDBY)
         await eventually(self._is_synchronous, timeout_s=WITHIN_S)
 
-    def _claimed_data(self) -> Path:
-        """The other server's directory, empty, and its account's."""
-        cluster = self.standby.cluster
-        cluster.data.mkdir(mode=0o700)
-        if cluster.account:
-            shutil.chown(cluster.data, cluster.account)
-        return cluster.data
-
     def _cable_to(self, node: Node) -> Service:
         """What carries replication from this server."""
         ports = (str(self._cable_port), str(node.port))
         command = Command((sys.executable, str(CABLE), *ports), dict(os.environ), CHECKOUT)
         return self._service(Part("cable", command, is_ready=lambda: listens(self._cable_port)))
+
+    def _receiver_of(self, node: Node) -> Service:
+        """What takes this server's log and acknowledges it, and is no server."""
+        cluster = replace(node.cluster, data=node.cluster.data.with_name(RECEIVER))
+        source = f"{server_url(node.port, '')}?application_name={RECEIVER}"
+        command = cluster.command(
+            *("pg_receivewal", "--directory", str(_emptied(cluster)), "--dbname", source),
+            *("--synchronous", "--no-loop"),
+        )
+        return self._service(Part(RECEIVER, command, is_ready=lambda: self._is_synchronous(RECEIVER)))
 
     def _node(self, placed: Cluster, name: str) -> Node:
         cluster, port = replace(placed, data=placed.data.with_name(name)), self._ports.free()
@@ -247,11 +290,20 @@ class Pair:
         log = self._directory / f"{part.name}.log"
         return Service(part, log, report=lambda _line: None, on_change=lambda: None)
 
-    async def _is_synchronous(self) -> bool:
-        return bool(await self.primary.rows(_SYNCHRONOUS))
+    async def _is_synchronous(self, name: str = STANDBY) -> bool:
+        return bool(await self.primary.rows(_SYNCHRONOUS, (name,)))
 
     async def _is_without_standby(self) -> bool:
         return not await self._is_synchronous()
+
+
+def _emptied(cluster: Cluster) -> Path:
+    """The cluster's directory, empty, and its account's."""
+    shutil.rmtree(cluster.data, ignore_errors=True)
+    cluster.data.mkdir(mode=0o700)
+    if cluster.account:
+        shutil.chown(cluster.data, cluster.account)
+    return cluster.data
 
 
 @asynccontextmanager
