@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from payonce.connectors.base import Connector
     from payonce.domain.settlement import Settlement
     from payonce.storage.recording import Recorder
+    from payonce.storage.standby import FailOver
 
 LATE_INQUIRIES_MAX = 20  # the schedule reaches every acquirer's finality long before
 
@@ -29,13 +30,20 @@ class Attempting:
     """Runs one attempt of an operation; a second run of the same one never sends again."""
 
     def __init__(
-        self, *, rights: Rights, claimant: Claimant, recorder: Recorder, connectors: Mapping[str, Connector]
+        self,
+        *,
+        rights: Rights,
+        claimant: Claimant,
+        recorder: Recorder,
+        connectors: Mapping[str, Connector],
+        fail_over: FailOver,
     ) -> None:
         self._rights = rights
+        self._fail_over = fail_over
         self._claimant = claimant
         self._recorder = recorder
         self._connectors = connectors
-        self._sending: set[asyncio.Task[Progress]] = set()
+        self._running: set[asyncio.Task[Progress]] = set()
 
     @activity.defn
     async def authorize(self, request: OperationRequest) -> Progress:
@@ -58,6 +66,18 @@ class Attempting:
         return await self._attempt(request)
 
     async def _attempt(self, request: OperationRequest) -> Progress:
+        """What was begun is ended and recorded, whatever becomes of the run.
+
+        The SDK cancels a local activity whose workflow task has timed out: a process that was stopped wakes up to
+        that, and would forget what it is just sending, or leave a claim with nobody to send it.
+        """
+        task = asyncio.create_task(self._run(request))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        async with heartbeats():
+            return await asyncio.shield(task)
+
+    async def _run(self, request: OperationRequest) -> Progress:
         right = self._rights.take(request.operation_id)
         if right is None:
             claimed = await self._claimant.claim(
@@ -66,30 +86,35 @@ class Attempting:
             if claimed.kind == "standing":
                 return await self._found(request, claimed)
             right = claimed
-        task = asyncio.create_task(self._send_and_record(request, right))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        async with heartbeats():
-            return await asyncio.shield(task)
-
-    async def _send_and_record(self, request: OperationRequest, right: Right) -> Progress:
-        """What was begun is ended and recorded, whatever becomes of the run.
-
-        The SDK cancels a local activity whose workflow task has timed out: a process that was stopped wakes up to
-        that, and would forget what it is just sending.
-        """
-        fact = await self._send(right)
+        fact = await self._send(request, right)
         return await self._record(request, right, fact)
 
-    async def _send(self, right: Right) -> Fact:
+    async def _send(self, request: OperationRequest, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""
         connector = self._connectors[right.connector_account]
+        if request.kind is OperationKind.AUTHORIZE and self._fail_over.recent:
+            found = await self._sent_before(connector, right)
+            if found is not None:
+                return found
         try:
             return await connector.send(right.call, may_send=right.holds)
         except OutcomeUnknown as error:
             return Unknown(error.message)
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed
             return Unsent(error.code)
+
+    async def _sent_before(self, connector: Connector, right: Right) -> Fact | None:
+        """What a claim that a fail-over lost has done under this very reference; None: the acquirer knows nothing.
+
+        A narrowing, not a proof: such a claim's call may be on its way (`design.md` §2 rule 9).
+        """
+        try:
+            found = await connector.inquire(right.call)
+        except ConnectorError as error:
+            return Unsent(error.code)
+        if found.kind == "reversed":
+            return Unsent("reversed_before")  # the next attempt has another reference
+        return None if found.kind == "not_found" else found
 
     async def _record(self, request: OperationRequest, right: Right, fact: Fact) -> Progress:
         connector = self._connectors[right.connector_account]
@@ -128,6 +153,7 @@ class Attempting:
         return await self._recorder.record(
             request.subject,
             attempt=right.attempt,
+            token=right.token,
             fact=fact,
             reversible=capabilities.reversal_by_reference,
         )

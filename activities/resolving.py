@@ -165,7 +165,9 @@ class Resolving:
         attempt, capabilities = standing.attempt, self._connector(standing).capabilities
         if attempt is None or standing.now < self._cases.unanswered_until(attempt, capabilities):
             return False
-        return await self._recorder.begin_reversal(request.subject, code=self._unprocessed(standing))
+        return await self._recorder.begin_reversal(
+            request.subject, token=attempt.token, code=self._unprocessed(standing)
+        )
 
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
@@ -174,6 +176,7 @@ class Resolving:
         settlement = await self._recorder.record(
             request.subject,
             attempt=attempt.number,
+            token=attempt.token,
             fact=fact,
             reversible=capabilities.reversal_by_reference,
         )

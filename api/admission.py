@@ -25,7 +25,7 @@ from api.commands import (
     operation_row,
     payment_row,
 )
-from api.deciding import Admitted, Decide, Decider, Decision
+from api.deciding import Admitted, Decide, Decider, Decision, Taking
 from api.limits import AdaptiveLimit, Places, Work, carrying_out
 from api.outcomes import (
     ANSWER_WITHIN_S,
@@ -77,15 +77,15 @@ class Admission:
         )
         deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
 
-        async def admit(connection: Connection) -> Decision:
+        async def admit(connection: Connection, taking: Taking) -> Decision:
             key = key_row(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
-            if await idempotency.claim_key(connection, key):
+            if await taking.key(connection, key):
                 check_current(new.card)  # after the key: a replay comes even when the card is over by now
                 payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
                 return await self._insert_create(connection, post, payment, new, deadline)
             found = await known.meaning(connection, post)
             if isinstance(found, Pending):
-                return await self._retry_create(connection, found, new, deadline)
+                return await self._retry_create(connection, taking, found, new, deadline)
             return found
 
         async def dispatch(admitted: Admitted) -> None:
@@ -155,9 +155,11 @@ class Admission:
             await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
             return refund
 
-        async def admit(connection: Connection) -> Decision:
+        async def admit(connection: Connection, taking: Taking) -> Decision:
             key = key_row(post, operation_id=refund_id, location=f"/v1/refunds/{refund_id}")
-            return await self._admit_change(connection, post, key, payment_id, admit_refund)
+            return await self._admit_change(
+                connection, taking, post, key, payment_id=payment_id, admit=admit_refund
+            )
 
         async def dispatch(admitted: Admitted) -> None:
             await self._dispatcher.start_refund(
@@ -171,9 +173,9 @@ class Admission:
     ) -> Result:
         """The key and a creation that only writes, in one transaction: `work` returns the answer and its path."""
 
-        async def admit(connection: Connection) -> Decision:
+        async def admit(connection: Connection, taking: Taking) -> Decision:
             key = key_row(post, operation_id=None, location="")
-            if not await idempotency.claim_key(connection, key):
+            if not await taking.key(connection, key):
                 return await known.meaning(connection, post)
             answer, location = await work(connection)
             await idempotency.answer_key(connection, key, answer=answer, location=location)
@@ -187,9 +189,11 @@ class Admission:
     async def _change(self, post: Post, payment_id: str, admit_operation: Admit) -> Result:
         """A capture or a void: an update of the payment's workflow."""
 
-        async def admit(connection: Connection) -> Decision:
+        async def admit(connection: Connection, taking: Taking) -> Decision:
             key = key_row(post, operation_id=self._operation_id(post), location=f"/v1/payments/{payment_id}")
-            return await self._admit_change(connection, post, key, payment_id, admit_operation)
+            return await self._admit_change(
+                connection, taking, post, key, payment_id=payment_id, admit=admit_operation
+            )
 
         async def dispatch(admitted: Admitted) -> None:
             await self._dispatcher.update_payment(admitted.payment, admitted.operation)
@@ -222,7 +226,7 @@ class Admission:
             raise known.no_place()
         self._looking_up += 1
         try:
-            found = await self._decider.decide(post, partial(known.meaning_without_place, post=post))
+            found = await self._decider.decide(post, partial(_look_up, post=post))
         except KeyInUse:
             raise known.no_place() from None  # not a known key, or one whose first request was rolled back
         finally:
@@ -283,7 +287,7 @@ class Admission:
         return Admitted(payment, operation, right)
 
     async def _retry_create(
-        self, connection: Connection, pending: Pending, new: NewPayment, deadline: float
+        self, connection: Connection, taking: Taking, pending: Pending, new: NewPayment, deadline: float
     ) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
         payment = await payments.lock_payment(connection, pending.operation.payment_id)
@@ -294,6 +298,7 @@ class Admission:
         given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
         if not given_back or operation.status is not OperationStatus.PENDING:
             return replace(pending, current=current_view(payment, operation))
+        taking.held = True
         right = await self._claim(
             connection, payment, operation, new, number=latest.number + 1, deadline=deadline
         )
@@ -309,6 +314,7 @@ class Admission:
         number: int,
         deadline: float,
     ) -> Right:
+        token = random_id("run")
         await attempts.insert_claim(
             connection,
             operation,
@@ -316,16 +322,23 @@ class Admission:
             connector=payment.connector,
             connector_account=payment.connector_account,
             owner=self._runtime.rights.owner,
-            token=random_id("run"),
+            token=token,
         )
         call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
         call = replace(call, card=new.card, network_token=new.network_token)
-        return Right(call, number, payment.connector_account, deadline)
+        return Right(call, number, token, payment.connector_account, deadline)
 
     async def _admit_change(
-        self, connection: Connection, post: Post, key: Key, payment_id: str, admit: Admit
+        self,
+        connection: Connection,
+        taking: Taking,
+        post: Post,
+        key: Key,
+        *,
+        payment_id: str,
+        admit: Admit,
     ) -> Decision:
-        if not await idempotency.claim_key(connection, key):
+        if not await taking.key(connection, key):
             return await known.meaning(connection, post)
         payment = await payments.lock_payment(connection, payment_id)
         caller = post.caller
@@ -365,6 +378,10 @@ class Admission:
     def _operation_id(self, post: Post) -> str:
         caller = post.caller
         return self._runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=post.key)
+
+
+async def _look_up(connection: Connection, _taking: Taking, *, post: Post) -> Decision:
+    return await known.meaning_without_place(connection, post)
 
 
 def _failed(task: asyncio.Task[None]) -> bool:

@@ -61,6 +61,13 @@ class KeyInUse(PaymentError):
     retryable = True
 
 
+class KeyUnknown(PaymentError):
+    """The idempotency key could not be read or taken, or what was read is not proven; nothing is promised."""
+
+    code = "outcome_unknown"
+    retryable = True
+
+
 class KeyExpired(PaymentError):
     """The answer to this idempotency key is no longer kept; the key is never executed again."""
 

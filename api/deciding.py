@@ -1,25 +1,24 @@
-"""One transaction decides what a POST means; and what is answered when its COMMIT is unknown."""
+"""One transaction decides what a POST means; and what is answered where its COMMIT proves nothing."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from api.commands import Post, key_row
-from api.outcomes import (
-    ADMIT_WITHIN_S,
-    LOOK_WITHIN_S,
-    Outcomes,
-    Pending,
-    Result,
-    Unavailable,
-    as_far_as_known,
-)
-from payonce.claims import Right
+from psycopg.errors import LockNotAvailable
+
+from api import known
+from api.commands import KeyInUse, KeyUnknown, Post, key_row
+from api.outcomes import Outcomes, Pending, Result, Unavailable
+from payonce.claims import Claim, Right
+from payonce.domain.claiming import CommitEnd
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 from payonce.storage import idempotency
 from payonce.storage.connection import Connection
-from payonce.storage.database import CommitUnknown, Database, GaveUp, StorageUnavailable, within
+from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.idempotency import Key
+
+DECIDE_WITHIN_S = 5.5  # a transaction's 4 s, and the second that its COMMIT has
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,27 @@ class Admitted:
 
 
 Decision = Admitted | Result | Pending
-Decide = Callable[[Connection], Awaitable[Decision]]
+
+
+class Taking:
+    """What a request knows of its key while its transaction runs."""
+
+    def __init__(self) -> None:
+        self.held = (
+            False  # the key, or a create that was given back, is this request's as long as it is not ended
+        )
+        self.decided: Decision | None = None
+
+    async def key(self, connection: Connection, key: Key) -> bool:
+        """True: the key is this request's. False: it was taken; read it. Raises `KeyInUse` if somebody holds it."""
+        try:
+            self.held = await idempotency.claim_key(connection, key)
+        except LockNotAvailable:
+            raise KeyInUse from None
+        return self.held
+
+
+Decide = Callable[[Connection, Taking], Awaitable[Decision]]
 
 
 class Decider:
@@ -42,67 +61,102 @@ class Decider:
     def __init__(self, database: Database, outcomes: Outcomes) -> None:
         self._database = database
         self._outcomes = outcomes
+        self._left: set[asyncio.Task[Decision]] = set()
 
     async def decide(self, post: Post, admit: Decide) -> Decision:
-        """One transaction. If its COMMIT is unknown, the row says whether it held: it names our request."""
-        admitted: Decision | None = None
+        """What the transaction decided, once that is proven.
 
-        async def transact() -> Decision:
-            nonlocal admitted
-            async with self._database.transaction() as connection:
-                admitted = await admit(connection)
-            return admitted
-
+        Raises `Unavailable` where this request held its key and rolled back or gave it back, `KeyInUse` where
+        somebody else holds it, and `KeyUnknown` where it could be neither read nor taken.
+        """
+        if not self._database.gate.open:
+            return await self._without_writing(post)
+        taking = Taking()
+        transacting = asyncio.create_task(self._transact(admit, taking))
         try:
-            return await within(ADMIT_WITHIN_S, transact())
-        except (CommitUnknown, GaveUp) as error:
-            if admitted is None:  # COMMIT was not reached
-                raise Unavailable from error
-            return await self._in_doubt(post, admitted)
+            await asyncio.wait({transacting}, timeout=DECIDE_WITHIN_S)
+        finally:
+            if not transacting.done():
+                self._leave(post, transacting, taking)
+        try:
+            return await self._proven(transacting.result() if transacting.done() else None)
+        except CommitUnknown as unknown:
+            return await self._unproven(post, taking.decided, unknown.ended)
         except StorageUnavailable as error:  # nothing holds
-            raise Unavailable from error
+            raise (Unavailable if taking.held else KeyUnknown) from error
 
-    async def _in_doubt(self, post: Post, decision: Decision) -> Decision:
-        """What a COMMIT of unknown outcome is answered with.
+    async def _transact(self, admit: Decide, taking: Taking) -> Decision:
+        async with self._database.transaction() as connection:
+            taking.decided = await admit(connection, taking)
+        return taking.decided
 
-        A create whose right is not granted is never sent, so that 503 is true either way. A capture, void or
-        refund may be carried out: where nobody can tell, it is 202.
+    async def _proven(self, decision: Decision | None) -> Decision:
+        """A replay was read, and says nothing until a COMMIT after that read is proven."""
+        if decision is None:
+            raise KeyUnknown
+        if isinstance(decision, Result) and decision.replayed and not await self._database.proven():
+            raise KeyUnknown
+        return decision
+
+    async def _unproven(
+        self, post: Post, decision: Decision | None, ended: "asyncio.Future[CommitEnd] | None"
+    ) -> Decision:
+        """COMMIT was sent, and its end proves nothing: a claim is given back, and no read-back turns it into a right.
+
+        A capture, void or refund grants no right here: its run claims for itself, in a COMMIT of its own. So one
+        whose COMMIT was only late goes on.
         """
         if isinstance(decision, Pending) or (isinstance(decision, Result) and decision.replayed):
-            return decision  # nothing was written
-        held = await self._holds(post)
-        if held:
+            return await self._proven(decision)  # nothing was written
+        if isinstance(decision, Admitted) and decision.right is not None:
+            await self._outcomes.give_back(_claim(post, decision.operation, decision.right), ended=ended)
+        late = ended is not None and ended.done() and ended.result() is CommitEnd.LATE
+        if decision is not None and late and self._database.gate.open:
             return decision
-        if isinstance(decision, Admitted):
-            if decision.right is not None:
-                await self._outcomes.release(decision.operation, decision.right)  # its key goes on
-            elif held is None:
-                return as_far_as_known(decision.payment, decision.operation)
-        raise Unavailable
+        raise KeyUnknown
 
-    async def _holds(self, post: Post) -> bool | None:
-        """Whether the key is this request's; None when nobody can tell.
-
-        The transaction in doubt may be at work still, on what it was sent before its connection broke. Whoever
-        claims the same key waits for its end; the claim is rolled back.
-        """
-
-        async def read() -> Key | None:
-            async with self._database.transaction() as connection:
-                if await idempotency.claim_key(connection, key_row(post, operation_id=None, location="")):
-                    raise _Free
-                return await idempotency.find_key(
-                    connection, merchant_id=post.caller.merchant_id, mode=post.caller.mode, key=post.key
-                )
-
+    async def _without_writing(self, post: Post) -> Decision:
+        """With the gate closed nothing is begun: what is proven of a known key is said."""
+        caller = post.caller
+        of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.key}
         try:
-            key = await within(LOOK_WITHIN_S, read())
-        except _Free:
-            return False
-        except (StorageUnavailable, CommitUnknown):
-            return None
-        return key is not None and key.request_id == post.request_id
+            async with self._database.reading() as connection:
+                xid = await connection.fetch(idempotency.written_by(**of_key))
+                if xid is None:
+                    raise KeyUnknown
+                found = await known.meaning(connection, post)
+                free = isinstance(found, Pending) and await known.is_given_back(connection, found.operation)
+        except StorageUnavailable as error:
+            raise KeyUnknown from error
+        if isinstance(found, Pending) and not free:
+            raise KeyInUse
+        if free or not await self._database.proven(xid=xid):
+            raise KeyUnknown
+        return found
+
+    def _leave(self, post: Post, transacting: asyncio.Task[Decision], taking: Taking) -> None:
+        """Nobody waits for the transaction any longer: what it may yet claim is given back."""
+
+        def ended(task: asyncio.Task[Decision]) -> None:
+            self._left.discard(task)
+            error = None if task.cancelled() else task.exception()
+            decided = taking.decided
+            if isinstance(error, StorageUnavailable) or not isinstance(decided, Admitted):
+                return
+            if decided.right is not None:
+                commit = error.ended if isinstance(error, CommitUnknown) else None
+                self._outcomes.begin_giving_back(_claim(post, decided.operation, decided.right), ended=commit)
+
+        self._left.add(transacting)
+        transacting.add_done_callback(ended)
 
 
-class _Free(Exception):
-    """Nobody's transaction holds the key, nor will."""
+def _claim(post: Post, operation: Operation, right: Right) -> Claim:
+    """The claim of a create, whose transaction may be at work on the key's row still."""
+    return Claim(
+        payment_id=operation.payment_id,
+        operation_id=operation.id,
+        number=right.attempt,
+        token=right.token,
+        key=key_row(post, operation_id=operation.id, location=""),
+    )

@@ -35,6 +35,7 @@ def query(name: str, schema: Schema, text: str) -> Schema:
 BODY_CODES: Final = (
     *("invalid_request", "invalid_json", "request_timeout", "body_too_large", "unsupported_media_type"),
     *READ_CODES,
+    "outcome_unknown",
 )
 OPTIONAL_KEY_CODES: Final = (
     *BODY_CODES,
@@ -210,7 +211,8 @@ def _headers(status: int, *, key: bool) -> Schema:
         name: {"description": text, "required": name != "Idempotent-Replayed", "schema": {"type": "string"}}
         for name, text in named.items()
     }
-    if status in (STATUS["idempotency_key_in_use"], STATUS["rate_limited"], STATUS["unavailable"]):
+    again = ("idempotency_key_in_use", "rate_limited", "unavailable", "outcome_unknown")
+    if status in (STATUS[code] for code in again):
         seconds = {"type": "integer", "minimum": 1}
         headers["Retry-After"] = {"description": "Seconds, where trying again makes sense", "schema": seconds}
     return headers

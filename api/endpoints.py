@@ -164,7 +164,7 @@ class Endpoints:
         caller = post.caller
 
         async def read() -> Key | None:
-            async with self._runtime.database.transaction() as connection:
+            async with self._runtime.database.reading() as connection:
                 return await idempotency.find_key(
                     connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
                 )

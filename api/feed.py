@@ -18,6 +18,7 @@ from api.problems import Problem
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
+from payonce.storage.database import StorageUnavailable
 from payonce.storage.feed import LOOK_BACK, Told, unseen
 from payonce.storage.merchants import Caller
 
@@ -149,8 +150,10 @@ class Feed:
     async def _look(self, seen: dict[str, datetime], *, since: datetime) -> bool:
         """Unseen events were told; whether there are more. Raises `StorageUnavailable`."""
         callers = {follower.caller for follower in self._followers}
-        async with self._runtime.database.transaction() as connection:
+        async with self._runtime.database.reading() as connection:
             found = await unseen(connection, callers, since=since, seen=seen, limit=ROWS_MAX)
+        if found and not await self._runtime.database.proven():
+            raise StorageUnavailable("what was read is not proven yet")
         for caller, event in found:
             seen[event.id] = event.created_at
             for follower in self._followers:

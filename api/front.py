@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from api import idempotency
 from api.admission import Admission
 from api.auth import Keys
 from api.bodies import read_json
-from api.commands import Post
+from api.commands import KeyUnknown, Post
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
@@ -46,8 +47,8 @@ class Front:
         self._secret = runtime.settings.secret_for("fingerprints")
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
-        """A POST as understood: by whom, under which key, with which body. Raises `Problem`."""
-        caller, body = await self.body(request, model, key=idempotency.required_key)
+        """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
+        caller, body = await self._keyed(request, model, key=idempotency.required_key)
         key = idempotency.required_key(request.headers)
         return self._understood(request, caller, body, key=key), body
 
@@ -56,7 +57,7 @@ class Front:
 
         `work` writes in one transaction and returns the answer with the path of the object. Raises `Problem`.
         """
-        caller, body = await self.body(request, model, key=idempotency.optional_key)
+        caller, body = await self._keyed(request, model, key=idempotency.optional_key)
         key = idempotency.optional_key(request.headers)
 
         async def execute(connection: Connection, caller: Caller) -> tuple[Answer, str]:
@@ -67,6 +68,17 @@ class Front:
             return Result(answer=answer, current=None, location=location, replayed=False)
         post = self._understood(request, caller, body, key=key)
         return await self.admission.execute_once(post, partial(execute, caller=caller))
+
+    async def _keyed(
+        self, request: Request, model: type[B], *, key: Callable[[Headers], str | None]
+    ) -> tuple[Caller, B]:
+        """As `body`. Raises `KeyUnknown` where it comes with a key and cannot be told whose that is."""
+        try:
+            return await self.body(request, model, key=key)
+        except StorageUnavailable as error:
+            if idempotency.optional_key(request.headers) is None:
+                raise
+            raise KeyUnknown from error
 
     def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
         understood = body.model_dump(mode="json", context=self._hash_number)
@@ -116,7 +128,8 @@ class Front:
     async def write(self, request: Request, work: Work[T]) -> T:
         """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
         await self._charged(request)
-        return await self._within(READ_S, request, work, tries=1)
+        key_hash = self._keys.presented(request.headers)
+        return await within(READ_S, self._write(key_hash, work))
 
     async def _charged(self, request: Request) -> Caller:
         """Who is calling, with one token less for this request. Raises as `caller` does, and `RateLimited`."""
@@ -126,15 +139,19 @@ class Front:
             await self._rates.charge(caller, reads=request.method in ("GET", "HEAD"))
         return caller
 
-    async def _within(self, seconds: float, request: Request, work: Work[T], *, tries: int = _TRIES) -> T:
+    async def _within(self, seconds: float, request: Request, work: Work[T]) -> T:
         """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
         key_hash = self._keys.presented(request.headers)
-        return await within(seconds, self._transact(key_hash, work, tries=tries))
+        return await within(seconds, self._read(key_hash, work))
 
-    async def _transact(self, key_hash: bytes, work: Work[T], *, tries: int) -> T:
-        for left in reversed(range(tries)):
+    async def _write(self, key_hash: bytes, work: Work[T]) -> T:
+        async with self.runtime.database.transaction() as connection:
+            return await work(connection, await self._keys.caller(connection, key_hash))
+
+    async def _read(self, key_hash: bytes, work: Work[T]) -> T:
+        for left in reversed(range(_TRIES)):
             try:
-                async with self.runtime.database.transaction() as connection:
+                async with self.runtime.database.reading() as connection:
                     return await work(connection, await self._keys.caller(connection, key_hash))
             except StorageUnavailable:
                 if not left:

@@ -42,7 +42,7 @@ async def meaning(connection: Connection, post: Post) -> Result | Pending:
 async def meaning_without_place(connection: Connection, post: Post) -> Result | Pending:
     """As `meaning`. Raises `RateLimited` where the key is free for a further attempt, and there is no room for it."""
     found = await meaning(connection, post)
-    if isinstance(found, Pending) and await _is_given_back(connection, found.operation):
+    if isinstance(found, Pending) and await is_given_back(connection, found.operation):
         raise no_place()
     return found
 
@@ -53,7 +53,7 @@ def no_place() -> RateLimited:
     return RateLimited(retry_after_s=1.0)
 
 
-async def _is_given_back(connection: Connection, operation: Operation) -> bool:
+async def is_given_back(connection: Connection, operation: Operation) -> bool:
     """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
     if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
         return False

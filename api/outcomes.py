@@ -1,12 +1,14 @@
 """Waiting for an operation's first outcome, and what to answer when there is none in time."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn
 
-from payonce.claims import Right
+from api.commands import KeyInUse, KeyUnknown
+from payonce.claims import Claim, Releases, Right
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
+from payonce.domain.claiming import CommitEnd, Release
 from payonce.domain.errors import PaymentError
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
@@ -19,8 +21,8 @@ from payonce.storage.database import CommitUnknown, StorageUnavailable, within
 from payonce.wakeups import Waiter
 from workers.dispatch import NotHandedOver
 
-ADMIT_WITHIN_S = 5.0
 LOOK_WITHIN_S = 1.0
+GIVE_BACK_WITHIN_S = 1.5  # then 504: the release goes on
 DEFER_WITHIN_S = 1.5
 ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
 SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
@@ -30,7 +32,7 @@ log = get_logger(__name__)
 
 
 class Unavailable(PaymentError):
-    """The request was not admitted, or was provably never sent; send it again with the same key."""
+    """This request held its key, and rolled back or gave it back unsent: it is never charged for."""
 
     code = "unavailable"
     retryable = True
@@ -85,6 +87,7 @@ class Outcomes:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._releases = Releases(runtime.database)
         self._left: set[asyncio.Task[None]] = set()
 
     async def first(
@@ -100,8 +103,8 @@ class Outcomes:
     ) -> Result:
         """The stored answer, or the 202 once the outcome is unknown or 8 s have passed.
 
-        With `Prefer: wait` the 202 is held back for `wait_s`. Raises `Unavailable` for a create that was never
-        sent and never will be.
+        With `Prefer: wait` the 202 is held back for `wait_s`. Raises what `give_back` raises for a create that was
+        never sent and never will be.
         """
         preferred = Deadline(wait_s)
         while not patience.over and not _refused(handing_over):
@@ -119,28 +122,43 @@ class Outcomes:
         return deferred if later is None else replace(later, replayed=False)
 
     async def wait_for_other(self, pending: Pending, *, wait_s: float) -> Result | None:
-        """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet."""
+        """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet.
+
+        Raises `KeyUnknown` where it has an answer that is not proven.
+        """
         with self._runtime.wakeups.waiting(pending.operation.id) as waiter:
             deadline = Deadline(wait_s)
             while not deadline.over:
                 await waiter.wait(timeout_s=min(_POLL_S, deadline.left_s))
-                answer = waiter.answer
-                with suppress(StorageUnavailable, CommitUnknown):
-                    answer = answer or await self._stored(pending.operation)
+                answer = waiter.answer or await self._proven(pending.operation)
                 if answer is not None:
                     return Result(answer=answer, current=None, location=pending.location, replayed=True)
         return await self._deferred(pending) if wait_s else None
+
+    async def _proven(self, operation: Operation) -> Answer | None:
+        """The stored answer; None while there is none to be read. Raises `KeyUnknown` for one that is not proven."""
+        try:
+            answer = await self._stored(operation)
+        except StorageUnavailable:
+            return None
+        if answer is not None and not await self._runtime.database.proven():
+            raise KeyUnknown
+        return answer
 
     async def _deferred(self, pending: Pending) -> Result | None:
         """The 202 of an operation that was given one while we waited."""
         try:
             found, _ = await within(LOOK_WITHIN_S, self._read(pending.operation))
-        except (StorageUnavailable, CommitUnknown):
+        except StorageUnavailable:
             return None
-        return None if found is None else replace(found, replayed=found.answer is not None)
+        if found is None or found.answer is None:
+            return found
+        if not await self._runtime.database.proven():
+            raise KeyUnknown
+        return replace(found, replayed=True)
 
     def leave(self, handing_over: asyncio.Task[None]) -> None:
-        """The hand-over, or a release, goes on without its request; the sweeper and inquiries mend a failure."""
+        """The hand-over goes on without its request; the sweeper and inquiries mend a failure."""
         self._left.add(handing_over)
         handing_over.add_done_callback(self._ended)
 
@@ -152,22 +170,24 @@ class Outcomes:
     async def _look(
         self, operation: Operation, waiter: Waiter, right: Right | None, *, within_s: float
     ) -> Result | None:
-        """What there is to answer with. Raises `Unavailable` when a create's attempts all ended unsent."""
+        """What there is to answer with. Raises as `give_back` when a create's attempts all ended unsent."""
         if waiter.answer is not None:
             return _definite(waiter.answer, operation)
         try:
             found, latest = await within(within_s, self._read(operation))
-        except (StorageUnavailable, CommitUnknown):
+        except StorageUnavailable:
             return None
         if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(right):
             tried = latest.number - right.attempt + 1
             if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
-                raise Unavailable
+                await self.give_back(_claim_of(operation, right))
+        if found is not None and found.answer is not None and not await self._runtime.database.proven():
+            return None  # another process recorded it; it is looked at again
         return found
 
     async def _read(self, operation: Operation) -> tuple[Result | None, Attempt | None]:
         """The operation's answer or its 202, if it has come to either, and its latest attempt."""
-        async with self._runtime.database.transaction() as connection:
+        async with self._runtime.database.reading() as connection:
             answer = await self._find_answer(connection, operation)
             if answer is not None:
                 return _definite(answer, operation), None
@@ -179,44 +199,48 @@ class Outcomes:
         return Result(answer=None, current=current, location=location, replayed=False), latest
 
     async def _give_back(self, operation: Operation, right: Right | None) -> None:
-        """A create whose right nobody took is given back. Raises `Unavailable` then.
+        """A create whose right nobody took is given back. Raises as `give_back` then.
 
         Where all that its attempt needs is in Postgres it goes on by itself: any run may claim the next one.
         """
         if right is not None and self._runtime.rights.withdraw(operation.id, right):
-            await self.release(operation, right)
-            if self._in_memory(right):
-                raise Unavailable
+            await self._given_back(operation, right)
 
     async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
         """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
 
-        Such a run would inquire, and a create that was never sent would end as failed. Raises `Unavailable` then.
+        Such a run would inquire, and a create that was never sent would end as failed. Raises as `give_back` then.
         """
         if right is not None and self._runtime.rights.lapse(operation.id, right):
-            await self.release(operation, right)
-            if self._in_memory(right):
-                raise Unavailable
+            await self._given_back(operation, right)
+
+    async def _given_back(self, operation: Operation, right: Right) -> None:
+        claim = _claim_of(operation, right)
+        if self._in_memory(right):
+            await self.give_back(claim)
+        await asyncio.wait({self.begin_giving_back(claim)}, timeout=GIVE_BACK_WITHIN_S)
+
+    def begin_giving_back(
+        self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None
+    ) -> asyncio.Task[Release]:
+        """The claim goes back, once its COMMIT has `ended`, whoever waits for that."""
+        return self._releases.begin(claim, ended=ended)
 
     def _in_memory(self, right: Right) -> bool:
         """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
         return self._runtime.capabilities[right.connector_account].data_in_memory
 
-    async def release(self, operation: Operation, right: Right) -> None:
-        """The claim goes back, provably unsent; where that cannot be committed it goes through inquiry."""
+    async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
+        """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.
 
-        async def release() -> None:
-            async with self._runtime.database.transaction() as connection:
-                await attempts.release(
-                    connection,
-                    operation_id=operation.id,
-                    number=right.attempt,
-                    owner=self._runtime.rights.owner,
-                )
-
-        releasing = asyncio.create_task(release())
-        self.leave(releasing)  # true whenever it is committed: it goes on when we wait no longer
-        await asyncio.wait({releasing}, timeout=DEFER_WITHIN_S)
+        Raises `Unavailable` once it is proven that this claim is never sent and no other attempt stands, `KeyInUse`
+        where another one stands, and `KeyUnknown` where neither can be told in time.
+        """
+        releasing = self.begin_giving_back(claim, ended=ended)
+        await asyncio.wait({releasing}, timeout=GIVE_BACK_WITHIN_S)
+        if not releasing.done() or releasing.exception() is not None:
+            raise KeyUnknown
+        raise Unavailable if releasing.result().unsent else KeyInUse
 
     async def _defer(self, payment: Payment, operation: Operation) -> Result:
         """From now on 202; if the outcome came at the same moment, that is the answer.
@@ -227,8 +251,8 @@ class Outcomes:
         try:
             settlement = await within(DEFER_WITHIN_S, self._runtime.recorder.defer(subject))
             payment, operation = settlement.payment, settlement.operation
-            answer = await self._stored(operation)
-        except (StorageUnavailable, CommitUnknown):
+            answer = await self._proven(operation)
+        except (StorageUnavailable, CommitUnknown, KeyUnknown):
             log.warning("deferral_not_recorded", operation_id=operation.id)
             return as_far_as_known(payment, operation)
         if answer is not None:
@@ -238,7 +262,7 @@ class Outcomes:
 
     async def _stored(self, operation: Operation) -> Answer | None:
         async def read() -> Answer | None:
-            async with self._runtime.database.transaction() as connection:
+            async with self._runtime.database.reading() as connection:
                 return await self._find_answer(connection, operation)
 
         return await within(LOOK_WITHIN_S, read())
@@ -256,6 +280,15 @@ class Outcomes:
         now = await payments.find_operation(connection, operation.id)
         payment = await payments.get_payment(connection, operation.payment_id)
         return None if now is None or payment is None else current_view(payment, now)
+
+
+def _claim_of(operation: Operation, right: Right) -> Claim:
+    return Claim(
+        payment_id=operation.payment_id,
+        operation_id=operation.id,
+        number=right.attempt,
+        token=right.token,
+    )
 
 
 def location_of(operation: Operation) -> str:

@@ -20,6 +20,7 @@ ERRORS_MAX = 20  # listed of one request; a body of nothing but mistakes is not 
 
 INTERNAL = "internal_error"
 UNAVAILABLE = "unavailable"
+OUTCOME_UNKNOWN = "outcome_unknown"
 
 STATUS: Final[Mapping[str, int]] = {
     "invalid_request": 400,
@@ -56,6 +57,7 @@ STATUS: Final[Mapping[str, int]] = {
     "headers_too_large": 431,
     INTERNAL: 500,
     UNAVAILABLE: 503,
+    OUTCOME_UNKNOWN: 504,
 }
 
 TITLES: Final[Mapping[str, str]] = {
@@ -93,12 +95,16 @@ TITLES: Final[Mapping[str, str]] = {
     "headers_too_large": "The request's head is too large",
     INTERNAL: "Something went wrong on our side",
     UNAVAILABLE: "The service is not available",
+    OUTCOME_UNKNOWN: "What became of the request is not known",
 }
 
 _FIXED_DETAILS: Final[Mapping[str, str]] = {
     # whatever the reason was: another merchant's object is not there, and how we work inside is not told
     "not_found": "There is no such object for this API key.",
-    UNAVAILABLE: "Not admitted now, or given back unsent; the same request with the same key goes on.",
+    UNAVAILABLE: "Nothing was done for this request, or it was given back unsent; the same request with the same"
+    " key goes on.",
+    OUTCOME_UNKNOWN: "The key could not be read or taken, and nothing is promised; send the same request with the"
+    " same key again, and with no other.",
 }
 
 _RETRY_AFTER_S: Final[Mapping[str, int]] = {
@@ -106,6 +112,7 @@ _RETRY_AFTER_S: Final[Mapping[str, int]] = {
     "operation_in_progress": 1,
     "rate_limited": 1,
     UNAVAILABLE: 1,
+    OUTCOME_UNKNOWN: 1,
 }
 
 
@@ -167,8 +174,8 @@ def problem_of(error: PaymentError) -> Problem:
     """What the API answers for an error, by its code; a code that is not of the contract is a 500."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, CommitUnknown):  # what was committed holds, and the same key goes on with it
-        return _timed(Problem(UNAVAILABLE, "It is not known yet whether the request was admitted."))
+    if isinstance(error, CommitUnknown):  # of a request without a key
+        return _timed(Problem(OUTCOME_UNKNOWN, "It is not known whether the request was carried out."))
     if isinstance(error, InvalidRequest):
         mistakes = (Mistake(error.pointer, error.message),)
         return Problem(_of_contract(error.problem_code), error.message, mistakes=mistakes)

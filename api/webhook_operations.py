@@ -147,6 +147,6 @@ DELETE_ENDPOINT = Description(
     tag="Webhook endpoints",
     summary="Delete a webhook endpoint",
     answers={NO_CONTENT: ("It is gone, and what waited for it is dropped", None)},
-    codes=OBJECT_CODES,
+    codes=(*OBJECT_CODES, "outcome_unknown"),
     parameters=(ID_IN_PATH,),
 )

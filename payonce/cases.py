@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from payonce.claims import Standing, call_of, read_standing
 from payonce.connectors.base import Call, Capabilities
+from payonce.domain.claiming import unanswered_until
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, Operation, OperationKind, Subject
@@ -33,12 +34,12 @@ class Cases:
 
     async def standing(self, subject: Subject) -> Standing:
         """How the operation stands now. Raises `NotFound` or `StorageUnavailable`."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             return await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
 
     async def of_reference(self, subject: Subject, reference: str) -> tuple[Standing, Attempt]:
         """How the operation stands now, and its attempt with this reference of ours. Raises `NotFound`."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             standing = await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
             attempt = await attempts.find_by_reference(connection, reference)
         if attempt is None or attempt.operation_id != subject.operation_id:
@@ -46,7 +47,7 @@ class Cases:
         return standing, attempt
 
     async def payment(self, payment_id: str) -> Payment:
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             payment = await payments.get_payment(connection, payment_id)
         if payment is None:
             raise NotFound(payment_id)
@@ -54,7 +55,7 @@ class Cases:
 
     async def late_success(self, subject: Subject) -> LateSuccess:
         """The reversal operation with the attempt that its `target_reference` names."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             standing = await read_standing(connection, subject.payment_id, subject.operation_id, lock=False)
             target = standing.operation.target_reference
             attempt = target and await attempts.find_by_reference(connection, target)
@@ -99,7 +100,7 @@ class Cases:
 
     def unanswered_until(self, attempt: Attempt, capabilities: Capabilities) -> datetime:
         """Until when NOT_FOUND proves nothing."""
-        return attempts.unanswered_until(
+        return unanswered_until(
             attempt, call_deadline_s=capabilities.call_deadline_s, finality_s=capabilities.finality_s
         )
 

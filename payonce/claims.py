@@ -3,6 +3,9 @@
 The claim is a row in Postgres, committed before the first byte; its owner alone may send. The right is what the
 owner holds of it in memory, together with the card that lives nowhere else. A right is taken before the first
 byte and used once, so a second run in the same process is "anyone else" too: it never sends and never re-sends.
+
+A right exists only where COMMIT was answered as a proof. Any other claim is given back by the process that made it,
+which is always safe: the operation goes on with its next attempt.
 """
 
 import asyncio
@@ -13,18 +16,25 @@ from datetime import datetime
 from typing import Literal
 
 from payonce.connectors.base import Call, Capabilities
+from payonce.domain import claiming
+from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
-from payonce.storage import attempts, payments
+from payonce.storage import attempts, idempotency, payments
 from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.idempotency import Key
 
-SEND_WITHIN_S = attempts.SEND_WITHIN.total_seconds()  # on the owner's own clock
+SEND_WITHIN_S = SEND_WITHIN.total_seconds()  # on the owner's own clock
 KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
 RIGHTS_MAX = 10_000  # beyond this a process admits nothing more
+CLAIMS_MAX = 3  # that one run makes, where Postgres answers none of them in time
+GIVE_BACK_WITHIN_S = 2.0  # a run waits so long for its release; it goes on without it
+RELEASE_TRIES_MAX = 1_000  # an hour, where Postgres refuses at once: then the claim goes through inquiry
+_RELEASE_AGAIN_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)  # and then always the last
 
 log = get_logger(__name__)
 
@@ -40,6 +50,7 @@ class Right:
 
     call: Call
     attempt: int
+    token: str  # of this very claim
     connector_account: str
     deadline: float
     clock: Callable[[], float] = suspend_aware_clock
@@ -130,18 +141,82 @@ class Standing:
     @property
     def owner_may_send(self) -> bool:
         """Whether the claim's owner may still be about to send."""
-        attempt = self.attempt
-        return (
-            attempt is not None
-            and attempt.state is AttemptState.CLAIMED
-            and self.now < attempt.send_before + attempts.CLOCK_SKEW
-        )
+        return self.attempt is not None and claiming.owner_may_send(self.attempt, self.now)
 
     @property
     def abandons(self) -> bool:
         """Whether the operation gives up what a customer was to act on: nothing is sent, the attempt is reversed."""
         undecided = self.payment.status is PaymentStatus.REQUIRES_ACTION
         return undecided and self.operation.kind is OperationKind.VOID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claim among all that an operation ever had: by its attempt's number, and its own token.
+
+    `key`: of the create whose transaction made the claim together with the key's row, and may still be at work.
+    """
+
+    payment_id: str
+    operation_id: str
+    number: int
+    token: str
+    key: Key | None = None
+
+
+class Releases:
+    """Gives claims of this process back, unsent, whoever waits for that and however long it takes.
+
+    Whoever calls has popped the right before, or never had one.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._running: set[asyncio.Task[Release]] = set()
+
+    def begin(
+        self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None
+    ) -> asyncio.Task[Release]:
+        """The task whose result is proven: what became of the claim. `ended`: its COMMIT is waited for first.
+
+        Raises `StorageUnavailable` once it has tried often enough: the claim then goes through inquiry.
+        """
+        task = asyncio.create_task(self._give_back(claim, ended))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def _give_back(self, claim: Claim, ended: "asyncio.Future[CommitEnd] | None") -> Release:
+        if ended is not None and (await asyncio.shield(ended)).nothing_holds:
+            return Release.NEVER_HELD
+        for tries in range(RELEASE_TRIES_MAX):
+            try:
+                return await self._once(claim)
+            except _NeverHeld:
+                return Release.NEVER_HELD
+            except (StorageUnavailable, CommitUnknown) as error:
+                log.warning("release_retried", operation_id=claim.operation_id, error=error.code)
+                await asyncio.sleep(_RELEASE_AGAIN_S[min(tries, len(_RELEASE_AGAIN_S) - 1)])
+        raise StorageUnavailable("the claim could not be given back")
+
+    async def _once(self, claim: Claim) -> Release:
+        """Under the lock that the claim's own transaction held to its end: the key's row, or the payment's."""
+        async with self._database.transaction() as connection:
+            if claim.key is not None and await idempotency.claim_key(connection, claim.key):
+                raise _NeverHeld
+            await payments.lock_payment(connection, claim.payment_id)
+            return await attempts.release(
+                connection, operation_id=claim.operation_id, number=claim.number, token=claim.token
+            )
+
+    def _ended(self, task: asyncio.Task[Release]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("claim_not_given_back", error=getattr(error, "code", type(error).__name__))
+
+
+class _NeverHeld(Exception):
+    """The key is free: nobody's transaction holds it, nor will."""
 
 
 class Claimant:
@@ -156,30 +231,71 @@ class Claimant:
         self._database = database
         self._rights = rights
         self._capabilities = capabilities or {}
+        self._releases = Releases(database)
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
         """The right to a new attempt, where a run may make one; else how the operation stands.
 
         A new attempt is possible while the operation is pending and its latest attempt was provably not sent (or
-        there is none), and, for an authorization with a card, while this process holds that. Raises
-        `StorageUnavailable`.
+        there is none), and, for an authorization with a card, while this process holds that. A claim that is not
+        proven is given back, and the next one tried. Raises `StorageUnavailable`. Must not be cancelled: the claim
+        would stand with nobody to send it.
         """
+        for _ in range(CLAIMS_MAX):
+            found = await self._claim_once(payment_id, operation_id)
+            if found is not None:
+                return found
+        raise StorageUnavailable("no claim was answered in time")
+
+    async def _claim_once(self, payment_id: str, operation_id: str) -> Right | Standing | None:
+        """As `claim`; None: it was made, not proven, and given back, so that the next one is possible."""
         token = random_id("run")
         deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
         unsent = self._rights.take_unsent(operation_id)
+        right: Right | None = None
         try:
             async with self._database.transaction() as connection:
                 standing = await read_standing(connection, payment_id, operation_id, lock=True)
-                if not _claimable(standing, has_data=unsent is not None or self._needs_none(standing)):
+                number = self._next_number(standing, has_data=unsent is not None)
+                if number is None:
                     return standing
-                right = await self._insert(connection, standing, unsent, token=token, deadline=deadline)
-        except CommitUnknown:
-            return await self._read_back(payment_id, operation_id, unsent, token=token, deadline=deadline)
+                right = _right(standing, unsent, number=number, token=token, deadline=deadline)
+                await self._insert(connection, standing, right)
+        except CommitUnknown as unknown:
+            if right is None:
+                return standing  # nothing was written
+            await self._give_back(payment_id, operation_id, right, ended=unknown.ended)
+            return None
         except StorageUnavailable:  # nothing was claimed: the card may still serve, or be withdrawn
             if unsent is not None:
                 self._rights.keep_unsent(operation_id, unsent)
             raise
         return right
+
+    async def _give_back(
+        self, payment_id: str, operation_id: str, right: Right, *, ended: "asyncio.Future[CommitEnd] | None"
+    ) -> None:
+        """The claim is given back; its card may serve the next one. Raises `StorageUnavailable` if that lasts."""
+        log.warning("claim_not_proven", operation_id=operation_id, attempt=right.attempt)
+        claim = Claim(
+            payment_id=payment_id, operation_id=operation_id, number=right.attempt, token=right.token
+        )
+        releasing = self._releases.begin(claim, ended=ended)
+
+        def keep(task: asyncio.Task[Release]) -> None:
+            if not task.cancelled() and task.exception() is None and task.result().unsent:
+                self._rights.keep_unsent(operation_id, right)
+
+        if right.call.card is not None or right.call.network_token is not None:
+            releasing.add_done_callback(keep)
+        await asyncio.wait({releasing}, timeout=GIVE_BACK_WITHIN_S)
+        if not releasing.done():
+            raise StorageUnavailable("the claim is still being given back")
+
+    def _next_number(self, standing: Standing, *, has_data: bool) -> int | None:
+        pending = standing.operation.status is OperationStatus.PENDING and not standing.abandons
+        has_data = has_data or self._needs_none(standing)
+        return claiming.next_number(standing.attempt, pending=pending, has_data=has_data)
 
     def _needs_none(self, standing: Standing) -> bool:
         """Whether all that the acquirer needs is in Postgres."""
@@ -188,39 +304,17 @@ class Claimant:
             capabilities is not None and not capabilities.data_in_memory
         )
 
-    async def _insert(
-        self,
-        connection: Connection,
-        standing: Standing,
-        unsent: Right | None,
-        *,
-        token: str,
-        deadline: float,
-    ) -> Right:
-        payment, operation = standing.payment, standing.operation
-        number = standing.attempt.number + 1 if standing.attempt else 1
+    async def _insert(self, connection: Connection, standing: Standing, right: Right) -> None:
+        payment = standing.payment
         await attempts.insert_claim(
             connection,
-            operation,
-            number=number,
+            standing.operation,
+            number=right.attempt,
             connector=payment.connector,
             connector_account=payment.connector_account,
             owner=self._rights.owner,
-            token=token,
+            token=right.token,
         )
-        return _right(payment, operation, unsent, number=number, deadline=deadline)
-
-    async def _read_back(
-        self, payment_id: str, operation_id: str, unsent: Right | None, *, token: str, deadline: float
-    ) -> Right | Standing:
-        """The COMMIT's outcome is unknown: our token in the row means that it holds, otherwise nobody sends."""
-        log.warning("claim_commit_unknown", operation_id=operation_id)
-        async with self._database.transaction() as connection:
-            standing = await read_standing(connection, payment_id, operation_id, lock=False)
-        attempt = standing.attempt
-        if attempt is None or attempt.token != token:
-            return standing
-        return _right(standing.payment, standing.operation, unsent, number=attempt.number, deadline=deadline)
 
 
 async def read_standing(
@@ -258,21 +352,12 @@ def call_of(payment: Payment, operation: Operation, *, reference: str) -> Call:
     )
 
 
-def _claimable(standing: Standing, *, has_data: bool) -> bool:
-    attempt, operation = standing.attempt, standing.operation
-    if operation.status is not OperationStatus.PENDING or standing.abandons:
-        return False
-    if attempt is not None and attempt.state is not AttemptState.NOT_SENT:
-        return False
-    return has_data
-
-
-def _right(
-    payment: Payment, operation: Operation, unsent: Right | None, *, number: int, deadline: float
-) -> Right:
+def _right(standing: Standing, unsent: Right | None, *, number: int, token: str, deadline: float) -> Right:
+    """What the claim's owner may send: with the data of the attempt that was not sent, where it needs that."""
+    payment, operation = standing.payment, standing.operation
     reference = attempt_reference(operation.id, number)
     if unsent is not None:
         call = replace(unsent.call, reference=reference)
     else:
         call = call_of(payment, operation, reference=reference)
-    return Right(call, number, payment.connector_account, deadline)
+    return Right(call, number, token, payment.connector_account, deadline)

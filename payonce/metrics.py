@@ -31,6 +31,12 @@ WORKING = Gauge("payonce_admission_working", "Payments that work now, those at a
 REFUSED = Counter(
     "payonce_admission_refused", "Requests refused before anything was done for them", ["reason"]
 )
+COMMITS_UNPROVEN = Counter(
+    "payonce_commits_unproven", "COMMITs that granted nothing and said nothing, by how they ended", ["end"]
+)
+GATE_CLOSED = Gauge(
+    "payonce_gate_closed", "1 while no COMMIT of this process may be believed: the standby is missing"
+)
 SWEPT = Counter("payonce_swept", "Operations that the sweeper handed to Temporal again", ["kind"])
 RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started again from Postgres")
 CALLBACKS = Counter(

@@ -55,7 +55,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
     Raises `StorageUnavailable` when Postgres cannot be reached or could lose a commit.
     """
-    database = Database(settings.database_url, pool_size=settings.database_pool_size)
+    database = Database(
+        settings.database_url, pool_size=settings.database_pool_size, durability=settings.durability
+    )
     redis = Redis.from_url(
         settings.redis_url,
         socket_timeout=None,
@@ -65,7 +67,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     connectors: Mapping[str, Measured] = {}
     recorder: Recorder | None = None
     try:
-        await check_durability(database, live=settings.live)
+        await check_durability(database, live=settings.live, durability=settings.durability)
         ids = IdFactory(settings.secret_for("ids"), cell=settings.cell)
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)

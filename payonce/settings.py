@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from payonce.domain.claiming import Durability
 from payonce.domain.routing import ConnectorAccount
 from payonce.sealing import KEY_BYTES, SealingKey
 
@@ -67,7 +68,10 @@ class Settings(BaseSettings):
     """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
     cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
     live: bool = False
-    """Whether live keys are served; start-up then insists on a synchronous standby."""
+    """Whether live keys are served; start-up then insists on `durability`."""
+    durability: Durability | None = None
+    """On whose word a commit survives the loss of the primary: `standby`, a synchronous one, watched at run time (no
+    money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
 
     api_host: str = "127.0.0.1"
     api_port: int = 8080

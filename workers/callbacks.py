@@ -88,7 +88,7 @@ class Inbox:
 
     async def _find(self, received: Received) -> tuple[Payment, Operation] | None:
         """What the reference is about, where it is an attempt at this very connector."""
-        async with self._runtime.database.transaction() as connection:
+        async with self._runtime.database.reading() as connection:
             attempt = await attempts.find_by_reference(connection, received.reference)
             if attempt is None or attempt.connector != received.connector:
                 return None

@@ -87,7 +87,7 @@ class HandOver:
         or sleeps until a time that does not count any more, and the relay has the delivery.
         Raises `StorageUnavailable`.
         """
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             overdue = await holding.overdue(connection, limit=OVERDUE_AT_ONCE)
             jobs = await unstarted(connection, limit=JOBS_AT_ONCE)
         await asyncio.gather(*(self._carry_on(one) for one in overdue))
@@ -212,7 +212,7 @@ async def _sweep(database: Database, hand_over: HandOver) -> None:
 
 
 async def _measure(database: Database) -> None:
-    async with database.transaction() as connection:
+    async with database.reading() as connection:
         backlog = await holding.backlog(connection)
     for lane, count in (("first", backlog.first), ("again", backlog.again), ("workflow", backlog.held)):
         metrics.DELIVERIES_PENDING.labels(lane=lane).set(count)

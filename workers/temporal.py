@@ -129,4 +129,5 @@ def _attempting(runtime: Runtime) -> Attempting:
         claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities),
         recorder=runtime.recorder,
         connectors=runtime.connectors,
+        fail_over=runtime.database.fail_over,
     )

@@ -12,7 +12,16 @@ from payonce.domain.operations import Attempt, AttemptState
 
 SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction, on the owner's own clock
 CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's time as over
-COMMIT_ANSWER_S = 1.0  # a COMMIT that is answered later proves nothing, and one without an answer closes the gate
+COMMIT_ANSWER_S = (
+    1.0  # a COMMIT that is answered later proves nothing, and one without an answer closes the gate
+)
+
+
+class Durability(StrEnum):
+    """On whose word an acknowledged commit survives the loss of the primary (`design.md` §2 rule 8)."""
+
+    STANDBY = "standby"  # a synchronous standby's: watched at run time
+    STORAGE = "storage"  # the operator's, that the volume is replicated synchronously below Postgres
 
 
 class CommitEnd(StrEnum):
@@ -21,7 +30,9 @@ class CommitEnd(StrEnum):
     ANSWERED = "answered"  # with COMMIT, in time, without a warning, the gate open
     WARNED = "warned"  # answered, with a notice of severity WARNING: it may hold on this server only
     LATE = "late"  # answered after more than `COMMIT_ANSWER_S`
-    GATED = "gated"  # answered while the gate was closed: emptied standby names answer exactly those that waited
+    GATED = (
+        "gated"  # answered while the gate was closed: emptied standby names answer exactly those that waited
+    )
     LOST = "lost"  # an error, a closed socket, or no answer yet
     ROLLED_BACK = "rolled_back"  # Postgres says that nothing of the transaction holds
 

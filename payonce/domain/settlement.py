@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
+from payonce.domain import claiming
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -51,6 +52,15 @@ def settle(
             return _contradict(payment, operation, attempt, fact, now=now)  # perhaps after its reversal
         return Settlement(payment, operation, attempt)  # whatever it did is being undone
     return _take(payment, operation, attempt, fact, now=now)
+
+
+def concerns(attempt: Attempt, fact: Fact, *, token: str | None) -> bool:
+    """Whether a fact that was found out about the claim with this token counts for the claim that stands.
+
+    An approval is the reference's, whoever sent it; everything else is that claim's: another one, which a fail-over
+    put in its place, may be about to send. None: it is about whichever claim stands.
+    """
+    return claiming.concerns(attempt, token=token) or isinstance(fact, Approved)
 
 
 def _take(

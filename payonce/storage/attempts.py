@@ -5,12 +5,14 @@ alone may say that nothing was sent; everyone else who finds it without an outco
 """
 
 from collections.abc import Mapping
-from dataclasses import fields
-from datetime import datetime, timedelta
+from dataclasses import fields, replace
+from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text
 
+from payonce.domain import claiming
+from payonce.domain.claiming import SEND_WITHIN, Release
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.outcomes import FailureCode
@@ -19,9 +21,6 @@ from payonce.domain.settlement import begin_reversal
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
 from payonce.storage.tables import attempts
-
-SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction
-CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's time as over
 
 _FIELDS = tuple(field.name for field in fields(Attempt))
 COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
@@ -102,19 +101,16 @@ async def find_by_reference(connection: Connection, reference: str) -> Attempt |
     return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
 
 
-async def release(connection: Connection, *, operation_id: str, number: int, owner: str) -> bool:
-    """The claim is given back, provably unsent; False when it is no longer this owner's to give."""
-    released = await connection.execute(
-        update(attempts)
-        .where(
-            attempts.c.operation_id == operation_id,
-            attempts.c.number == number,
-            attempts.c.owner == owner,
-            attempts.c.state == AttemptState.CLAIMED,
-        )
-        .values(state=AttemptState.NOT_SENT)
-    )
-    return released.rowcount == 1
+async def release(connection: Connection, *, operation_id: str, number: int, token: str) -> Release:
+    """The claim is given back, provably unsent, once this is committed; or what stands in its place.
+
+    The caller holds the lock that the claim's transaction took, so that that one has ended.
+    """
+    latest = await latest_attempt(connection, operation_id)
+    found = claiming.release(latest, number=number, token=token)
+    if latest is not None and found is Release.GIVEN_BACK:
+        await save_attempt(connection, latest, replace(latest, state=AttemptState.NOT_SENT))
+    return found
 
 
 async def abandon(connection: Connection, payment: Payment) -> None:
@@ -135,11 +131,6 @@ async def save_attempt(connection: Connection, before: Attempt, after: Attempt) 
     }
     where = {"operation_id": after.operation_id, "number": after.number}
     await connection.update(attempts, changes, where=where)
-
-
-def unanswered_until(attempt: Attempt, *, call_deadline_s: float, finality_s: float) -> datetime:
-    """Until when NOT_FOUND proves nothing: the owner may still send, the call may still arrive or settle."""
-    return attempt.send_before + CLOCK_SKEW + timedelta(seconds=call_deadline_s + finality_s)
 
 
 def attempt_from(row: Mapping[str, Any]) -> Attempt:

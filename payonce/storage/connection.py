@@ -40,9 +40,10 @@ class Written:
 class Connection:
     """A connection of the pool for one transaction, which begins with the first statement."""
 
-    def __init__(self, pooled: Pooled) -> None:
+    def __init__(self, pooled: Pooled, *, begin: Command = BEGIN) -> None:
         self._sqlalchemy, self._wire = pooled.sqlalchemy, pooled.wire
-        self._waiting = [(BEGIN, Written())]
+        self._begin = begin
+        self._waiting = [(begin, Written())]
         self._failed = False  # then nothing more runs on it, lest it do so outside of the transaction
         self.in_doubt = False  # COMMIT was sent, and not skipped: the transaction may hold
 
@@ -98,12 +99,27 @@ class Connection:
             return await self._sqlalchemy.execute(statement, parameters)
         except BaseException as error:
             self._failed = True
-            self._wire.lost |= isinstance(error, DBAPIError) and error.connection_invalidated
+            if isinstance(error, DBAPIError):
+                self._wire.lost |= error.connection_invalidated
+                self._wire.notice_states([state] if (state := getattr(error.orig, "sqlstate", None)) else [])
             raise
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was asked of Postgres, not even to begin."""
+        return [command for command, _ in self._waiting] == [self._begin]
+
+    @property
+    def warned(self) -> bool:
+        """Whether Postgres warned of something in the exchange that carried COMMIT."""
+        return self._wire.warned
+
     async def commit(self) -> None:
-        """What was written holds. Where this raises, nothing does, unless the connection is then `in_doubt`."""
-        if [command for command, _ in self._waiting] == [BEGIN]:
+        """Postgres answered COMMIT. Where this raises, nothing holds, unless the connection is then `in_doubt`.
+
+        Must not be cancelled (`Wire.exchange`). What the answer is worth, `payonce.domain.claiming` says.
+        """
+        if self.untouched:
             return
         self._go_on()
         self.in_doubt = True

@@ -1,10 +1,13 @@
 """Connections and transactions, and the settings of Postgres on which the promises rest."""
 
 import asyncio
+import re
+import time
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -14,16 +17,39 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd, Durability, commit_end
 from payonce.domain.errors import PaymentError
+from payonce.logging import get_logger
 from payonce.storage.connection import Connection
-from payonce.storage.pool import Pool
+from payonce.storage.pool import Pool, Pooled
+from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, Meaning, meaning_of
+from payonce.storage.standby import FailOver, Gate, Proofs, Sight, empty_write, look
+from payonce.storage.wire import BEGIN, BEGIN_READING, Wire, check
 
 CONNECT_S = 3
 STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
-TRANSACTION_S = 4.0  # over a whole transaction, so that a stopped Postgres holds no request for longer
+TRANSACTION_S = 4.0  # to the COMMIT, so that a stopped Postgres holds no request for longer
+LOOK_EVERY_S = 1.0
+CLOSE_S = 1.0  # for COMMITs that are under way when a process ends
 
+_SESSION = (
+    f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
+    " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+    # A role's or a database's own settings would switch off the wait for the standby, or the warning that it ended.
+    " -c synchronous_commit=on -c client_min_messages=warning"
+)
+# A host that is gone is noticed, also by a connection on which COMMIT waits. Source: libpq's parameters.
+_SOCKET = {
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+_SEVERAL_HOSTS = re.compile(r"^([a-z0-9+]+://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)((?:/[^?]*)?)(?:\?(.*))?$")
 
+log = get_logger(__name__)
 T = TypeVar("T")
 
 
@@ -34,89 +60,262 @@ class StorageUnavailable(PaymentError):
     retryable = True
 
 
+class LockTimedOut(StorageUnavailable):
+    """Another transaction held the row for too long; nothing of this one holds."""
+
+
 class GaveUp(StorageUnavailable):
     """Nobody waits any longer: what was being written may hold or not, or may yet."""
 
 
 class CommitUnknown(PaymentError):
-    """The connection failed once COMMIT was on its way: the transaction may hold or not. Read, then repeat."""
+    """COMMIT was sent, and its end proves nothing: the transaction may hold or not, here or on the standby.
+
+    Nothing may be sent, said or taken for recorded because of it (`design.md` §2 rule 2). `ended` tells how the
+    COMMIT ended, once it has; None: it ended as `CommitEnd.LOST`.
+    """
 
     code = "commit_unknown"
     retryable = True
 
+    def __init__(
+        self, message: str | None = None, *, ended: "asyncio.Future[CommitEnd] | None" = None
+    ) -> None:
+        super().__init__(message)
+        self.ended = ended
+
 
 class Database:
-    """One pool of connections to the primary."""
+    """The connections to the primary: those that write, at most `pool_size`, and half as many that only read.
 
-    def __init__(self, url: str, *, pool_size: int = 20) -> None:
-        options = (
-            f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
-            " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
-        )
+    So a process strands `pool_size` backends at most while the standby is away, and its reads go on.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 20, durability: Durability | None = None) -> None:
         engine = create_async_engine(
-            url,
+            engine_url(url),
             poolclass=NullPool,
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`
-            connect_args={"connect_timeout": CONNECT_S, "options": options},
+            connect_args={**_SOCKET, "options": _SESSION},
         )
-        self._pool = Pool(engine, size=pool_size)
+        self.gate = Gate(follows_standby=durability is Durability.STANDBY)
+        self.fail_over = FailOver()
+        self._proofs = Proofs()
+        self._writers = Pool(engine, size=pool_size, on_open=self._look_first)
+        self._readers = Pool(engine, size=max(2, pool_size // 2), on_open=self._look_first)
+        self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
+        self._watching: asyncio.Task[None] | None = None
+        self._probing: asyncio.Future[CommitEnd] | None = None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Commits when the block ends, rolls back when it raises.
 
-        Raises `StorageUnavailable` when nothing holds and `CommitUnknown` when that cannot be told.
+        Raises `StorageUnavailable` when nothing holds, and `CommitUnknown` when COMMIT was sent and not answered as
+        a proof: it goes on without the caller, and is never cancelled. While the gate is closed nothing begins.
         """
-        connection: Connection | None = None
-        try:
-            async with asyncio.timeout(TRANSACTION_S):
-                async with self._pool.one() as pooled:
-                    connection = Connection(pooled)
-                    try:
-                        yield connection
-                        await connection.commit()
-                    except BaseException:
-                        await connection.rollback()
-                        raise
-        except (DBAPIError, DriverError, OSError, TimeoutError) as error:
-            in_doubt = connection is not None and connection.in_doubt
-            raise _storage_error(error, in_doubt=in_doubt) from error
+        self._watch()
+        if not self.gate.open:
+            raise StorageUnavailable("the synchronous standby is missing")
+        async with self._begun(self._writers) as (pooled, connection):
+            yield connection
+        await self._commit(pooled, connection)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """A transaction that only reads, on a connection that no COMMIT holds up. Raises `StorageUnavailable`.
+
+        What it finds is not proven yet, where durability rests on a standby: see `proven`.
+        """
+        self._watch()
+        async with self._begun(self._readers) as (pooled, connection):
+            yield connection
+            with suppress(DBAPIError, DriverError):
+                await connection.commit()
+        await self._readers.give_back(pooled)
+
+    async def proven(self, *, xid: int | None = None) -> bool:
+        """Whether what was read before this call survives a fail-over; `xid`: of the transaction that wrote it.
+
+        Where durability rests on a standby, a COMMIT of this process that begins now says so.
+        """
+        if not self.gate.follows_standby or (xid is not None and self._proofs.has(xid)):
+            return True
+        return self.gate.open and await self._proofs.passed(self._write_nothing)
 
     async def ping(self) -> None:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
-        async with self.transaction() as connection:
+        async with self.reading() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        await self._pool.close()
+        """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait({self._watching})
+        if self._committing:
+            await asyncio.wait(self._committing, timeout=CLOSE_S)
+        for wire in self._committing.values():
+            wire.abandon()
+        if self._committing:
+            await asyncio.wait(self._committing, timeout=CLOSE_S)
+        await self._writers.close()
+        await self._readers.close()
+
+    @asynccontextmanager
+    async def _begun(self, pool: Pool) -> AsyncIterator[tuple[Pooled, Connection]]:
+        """A connection of the pool, within a transaction's time; rolled back and given back if the block raises."""
+        try:
+            async with asyncio.timeout(TRANSACTION_S):
+                pooled = await pool.take()
+                begin = BEGIN if pool is self._writers else BEGIN_READING
+                connection = Connection(pooled, begin=begin)
+                try:
+                    yield pooled, connection
+                except BaseException:
+                    try:
+                        await connection.rollback()
+                    finally:
+                        await pool.give_back(pooled)
+                    raise
+        except (DBAPIError, DriverError, OSError, TimeoutError) as error:
+            raise storage_error(error) from error
+
+    async def _commit(self, pooled: Pooled, connection: Connection, *, probe: bool = False) -> None:
+        """COMMIT was answered as a proof. It runs in a task that nobody cancels, and keeps its connection."""
+        if connection.untouched:
+            await self._writers.give_back(pooled)
+            return
+        errors: list[Exception] = []
+        committing = asyncio.create_task(self._end(pooled, connection, errors, probe=probe))
+        self._committing[committing] = pooled.wire
+        committing.add_done_callback(self._committing.pop)
+        done, _ = await asyncio.wait({committing}, timeout=COMMIT_ANSWER_S)
+        if not done:
+            self.gate.close("a COMMIT was not answered in time")
+            raise CommitUnknown("COMMIT was not answered in time", ended=committing)
+        end = committing.result()
+        if end.proves:
+            return
+        if end.nothing_holds and errors:
+            raise storage_error(errors[0]) from errors[0]
+        raise CommitUnknown(f"COMMIT ended as {end}", ended=committing) from (errors[0] if errors else None)
+
+    async def _end(
+        self, pooled: Pooled, connection: Connection, errors: list[Exception], *, probe: bool
+    ) -> CommitEnd:
+        """How COMMIT ended, however long that takes; the connection is given back then."""
+        number, clock = self._proofs.begin(), time.monotonic
+        began = clock()
+        end = CommitEnd.LOST
+        try:
+            await connection.commit()
+            took_s = clock() - began
+            end = commit_end(warned=connection.warned, took_s=took_s, gate_open=probe or self.gate.open)
+        except (DBAPIError, DriverError, OSError) as error:
+            errors.append(error)
+            end = CommitEnd.LOST if connection.in_doubt else CommitEnd.ROLLED_BACK
+            await connection.rollback()
+        finally:
+            self._proofs.ended(number, end)
+            await self._writers.give_back(pooled)
+        return end
+
+    async def _write_nothing(self) -> None:
+        """A COMMIT that changes nothing, and proves what was there before it."""
+        async with self.transaction() as connection:
+            await connection.fetch(empty_write())
+
+    def _watch(self) -> None:
+        """From the first use on the standby is looked at every second, where durability rests on one."""
+        if self.gate.follows_standby and self._watching is None:
+            self._watching = asyncio.create_task(self._look_every_second())
+
+    async def _look_every_second(self) -> None:
+        while True:
+            try:
+                await self._look_again()
+            except PaymentError as error:  # Postgres itself is away: no COMMIT is answered either
+                log.warning("standby_not_looked_at", error=error.message)
+            except Exception as error:
+                self.gate.close("the standby cannot be looked at")
+                log.error("standby_look_failed", error=type(error).__name__)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look_again(self) -> None:
+        """The gate closes without a standby. With one, a closed gate is probed, and what was written last proven."""
+        async with self.reading() as connection:
+            sight = await connection.fetch(look())
+        self._saw(sight)
+        if not sight.standby:
+            return
+        if not self.gate.open:
+            await self._probe()
+        elif self._proofs.look(sight.oldest_running):
+            await self._proofs.passed(self._write_nothing)
+
+    async def _probe(self) -> None:
+        """The gate opens if a write is answered as a proof. One at a time: none begins while an earlier one waits."""
+        if self._probing is not None and not self._probing.done():
+            return
+        try:
+            async with self._begun(self._writers) as (pooled, connection):
+                await connection.fetch(empty_write())
+                sight = await connection.fetch(look())
+            await self._commit(pooled, connection, probe=True)
+        except CommitUnknown as unknown:
+            self._probing = unknown.ended
+            return
+        self._saw(sight)
+        if sight.standby:
+            self.gate.reopen()
+
+    async def _look_first(self, pooled: Pooled) -> None:
+        """A new connection may lead to another primary, or to one without a standby."""
+        command_ = look().statement.command({}, pooled.wire)
+        (result,) = await pooled.wire.exchange([command_])
+        check([result])
+        self._saw(look().meaning(pooled.wire.rows(command_, result)))
+
+    def _saw(self, sight: Sight) -> None:
+        self.fail_over.saw(sight.timeline)
+        if not sight.standby:
+            self.gate.close("no synchronous standby is connected, or none is named")
 
 
-def _storage_error(error: Exception, *, in_doubt: bool) -> Exception:
-    """What a foreign error means; one that Postgres raised about the statement itself is ours to fix."""
-    if in_doubt:
-        return CommitUnknown()
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error  # the driver's, either way
-    if isinstance(cause, DriverError) and not _transient(cause):
-        return cause
-    return StorageUnavailable(type(cause).__name__)
-
-
-def _transient(error: DriverError) -> bool:
-    """Connection loss, shutdown, resources, cancelled or locked statements (SQLSTATE classes 08, 57, 53, 55, 40).
+def storage_error(error: Exception) -> Exception:
+    """What a foreign error means; one about the statement itself is ours to mend, and stays as it is.
 
     Without a state it is the driver's own: of the connection, or of a value that it refuses to send.
     """
-    if error.sqlstate is None:
-        return isinstance(error, OperationalError | InterfaceError)
-    return error.sqlstate[:2] in {"08", "57", "53", "55", "40"}
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error  # the driver's, either way
+    if not isinstance(cause, DriverError):
+        return StorageUnavailable(type(cause).__name__)
+    if cause.sqlstate == LOCK_NOT_AVAILABLE:
+        return LockTimedOut()
+    if cause.sqlstate is None:
+        passes = isinstance(cause, OperationalError | InterfaceError)
+    else:
+        passes = meaning_of(cause.sqlstate) is not Meaning.OURS
+    return StorageUnavailable(type(cause).__name__) if passes else cause
+
+
+def engine_url(url: str) -> str:
+    """The URL as SQLAlchemy takes it: several hosts, which libpq separates by commas, go into the query."""
+    found = _SEVERAL_HOSTS.match(url)
+    if found is None:
+        return url
+    start, hosts, path, query = found.groups()
+    members = [f"host={quote(host, safe=':')}" for host in hosts.split(",")]
+    return f"{start}{path}?{'&'.join(members + ([query] if query else []))}"
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns. Raises `GaveUp` after so many seconds, and waits no longer.
 
     A stopped Postgres answers no cancellation either: the driver gives up after about 10 s, and until then the
-    work is left to itself, cancelled. What it was committing may then hold or not.
+    work is left to itself, cancelled; a COMMIT of it that is under way is not.
     """
     task = asyncio.create_task(work)
     try:
@@ -145,23 +344,27 @@ def _forget(task: asyncio.Task[Any]) -> None:
         task.exception()  # looked at: nobody waits for it any more
 
 
-async def check_durability(database: Database, *, live: bool) -> None:
+async def check_durability(database: Database, *, live: bool, durability: Durability | None) -> None:
     """Returns when a commit means what the promises need; raises `StorageUnavailable` otherwise.
 
-    `synchronous_commit` must not be off; in live mode a synchronous standby must be connected (RPO 0).
+    In live mode somebody must answer for RPO 0: a synchronous standby that is there, or the operator's word that the
+    volume is replicated. `synchronous_commit` is set by every connection itself.
     """
-    async with database.transaction() as connection:
-        names = ("synchronous_commit", "fsync", "full_page_writes") if live else ("synchronous_commit",)
-        for name in names:
+    if live and durability is None:
+        words = " or ".join(Durability)
+        raise StorageUnavailable(f"live mode needs PAYONCE_DURABILITY: {words} (docs/operations.md)")
+    async with database.reading() as connection:
+        for name in ("fsync", "full_page_writes") if live else ():
             value = (await connection.execute(text(f"SHOW {name}"))).scalar_one()
-            if value in ("off", "local" if live else "off"):
+            if value == "off":
                 raise StorageUnavailable(f"Postgres runs with {name} = {value}: a commit could be lost")
-        if live:
-            rows = await connection.execute(
-                text("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')")
-            )
-            if rows.scalar_one() == 0:
-                raise StorageUnavailable("live mode needs a synchronous standby, and none is connected")
+        sight = await connection.fetch(look())
+    if live and durability is Durability.STANDBY and not sight.standby:
+        raise StorageUnavailable(
+            "PAYONCE_DURABILITY=standby needs a synchronous standby that is named in synchronous_standby_names and"
+            " connected; the role needs pg_read_all_stats to see it"
+        )
+    log.info("durability", rests_on=durability)
 
 
 def upgrade(url: str) -> None:
@@ -173,5 +376,5 @@ def migration_config(url: str) -> Config:
     """What Alembic needs to know to migrate the database."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
+    config.attributes["url"] = engine_url(url)
     return config

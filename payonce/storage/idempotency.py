@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import Text, bindparam, cast, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.answers import Answer, AnswerKind, encode
@@ -67,6 +67,11 @@ _CLAIM = Statement(
     .returning(idempotency_keys.c.key)
 )
 _KEY = Statement(select(*_COLUMNS).where(*_OF_MERCHANT, idempotency_keys.c.key == bindparam("key")))
+_WRITTEN_BY = Statement(
+    select(cast(literal_column("idempotency_keys.xmin"), Text).label("xid")).where(
+        *_OF_MERCHANT, idempotency_keys.c.key == bindparam("key")
+    )
+)
 _ANSWER = Statement(
     select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body).where(
         *_OF_OPERATION, idempotency_keys.c.answer_body.is_not(None)
@@ -90,6 +95,12 @@ async def claim_key(connection: Connection, key: Key) -> bool:
 async def find_key(connection: Connection, *, merchant_id: str, mode: str, key: str) -> Key | None:
     values = {"merchant_id": merchant_id, "mode": mode, "key": key}
     return await connection.fetch(single(_KEY, values, lambda row: Key(**row)))
+
+
+def written_by(*, merchant_id: str, mode: str, key: str) -> Query[int | None]:
+    """The id of the transaction that wrote the key's row last, as the row shows it; None: there is no such key."""
+    values = {"merchant_id": merchant_id, "mode": mode, "key": key}
+    return single(_WRITTEN_BY, values, lambda row: int(row["xid"]))
 
 
 async def find_answer(

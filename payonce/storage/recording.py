@@ -66,17 +66,28 @@ class Recorder:
         self._running: set[asyncio.Task[Settlement]] = set()
 
     async def record(
-        self, subject: Subject, *, attempt: int, fact: Fact, reversible: bool = True
+        self,
+        subject: Subject,
+        *,
+        attempt: int,
+        fact: Fact,
+        token: str | None = None,
+        reversible: bool = True,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
-        Idempotent; not interrupted by cancellation. Raises `StorageUnavailable` or `CommitUnknown` after about
-        15 s without Postgres: the claim then stands without an outcome and is inquired about.
+        `token`: of the claim that it was found out about; where another one stands in its place since a fail-over,
+        only an approval counts. None: of whichever claim stands. Idempotent; not interrupted by cancellation.
+        Raises `StorageUnavailable` or `CommitUnknown` after about 15 s in which no COMMIT was proven: the claim then
+        stands without an outcome and is inquired about.
         """
 
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
                 raise NotFound(f"attempt {attempt} of {subject.operation_id}")
+            if not settlement.concerns(rows.attempt, fact, token=token):
+                log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=fact.kind)
+                return Settlement(rows.payment, rows.operation, rows.attempt)
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
         return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
@@ -97,20 +108,22 @@ class Recorder:
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
-    async def begin_reversal(self, subject: Subject, *, code: FailureCode) -> bool:
-        """The latest attempt is being reversed: a success that arrives from now on does not count.
+    async def begin_reversal(self, subject: Subject, *, token: str, code: FailureCode) -> bool:
+        """The claim that was inquired about is being reversed: a success that arrives from now on does not count.
 
-        False when the attempt has a definite outcome, or was given back; then nothing may be reversed.
+        False when it has a definite outcome, or was given back, or is not the latest; then nothing may be reversed.
         """
 
         def decide(rows: Rows, now: datetime) -> Settlement:
             attempt = rows.attempt
             if attempt is None or attempt.state not in (AttemptState.CLAIMED, AttemptState.UNKNOWN):
                 return Settlement(rows.payment, rows.operation, attempt)
+            if attempt.token != token:
+                return Settlement(rows.payment, rows.operation, attempt)
             return Settlement(rows.payment, rows.operation, settlement.begin_reversal(attempt, code=code))
 
         attempt = (await self._shielded(subject, attempt=None, decide=decide)).attempt
-        return attempt is not None and attempt.state is AttemptState.REVERSING
+        return attempt is not None and attempt.state is AttemptState.REVERSING and attempt.token == token
 
     async def complete(self, subject: Subject) -> Settlement:
         """An operation for which nothing had to be sent succeeded: an expiry, a reversal that was confirmed."""
@@ -149,18 +162,25 @@ class Recorder:
     async def _persist(
         self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
     ) -> Settlement:
+        recorded: Recorded | None = None
+
         async def once() -> Recorded:
+            """Proven when it returns: a write, if only of the row's lock, whose COMMIT was answered."""
+            nonlocal recorded
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
+                if recorded is not None and _stands(recorded, rows):
+                    return recorded  # what an earlier try wrote, and could not prove
                 settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
-            was_pending = rows.operation.status is OperationStatus.PENDING
-            decided = was_pending and settled.operation.status is not OperationStatus.PENDING
-            return Recorded(settled, decided, deliveries)
+                was_pending = rows.operation.status is OperationStatus.PENDING
+                decided = was_pending and settled.operation.status is not OperationStatus.PENDING
+                recorded = Recorded(settled, decided, deliveries)
+            return recorded
 
-        recorded = await _until_stored(once, subject)
-        self._wake(subject, recorded)
-        _observe(recorded)
-        return recorded.settled
+        stored = await _until_stored(once, subject)
+        self._wake(subject, stored)
+        _observe(stored)
+        return stored.settled
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -277,8 +297,15 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     return Rows(payment, operation, attempt)
 
 
+def _stands(recorded: Recorded, rows: Rows) -> bool:
+    """Whether the payment is as an earlier try left it. One that told nothing is as well made again."""
+    left, found = recorded.settled.payment, rows.payment
+    told = bool(recorded.settled.events)
+    return told and (left.sequence, left.updated_at) == (found.sequence, found.updated_at)
+
+
 async def _until_stored(once: Callable[[], Awaitable[Recorded]], subject: Subject) -> Recorded:
-    """An error at COMMIT is itself unknown: reading and recording again is the answer to both kinds."""
+    """A COMMIT that proves nothing is followed by another: reading and recording again answers every error."""
     for delay_s in _RETRY_DELAYS_S:
         try:
             return await once()

@@ -4,12 +4,17 @@ It uses libpq's pipeline itself, below the driver's cursors: those make a system
 trip of its own for BEGIN and COMMIT (docs/performance.md, ADR 0015).
 """
 
+import os
+import select
+import socket
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, TypeVar
 
 import psycopg
+from psycopg import errors
 from psycopg.abc import Buffer
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
@@ -17,10 +22,12 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format, Pipeline
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
+from payonce.storage.sqlstates import Meaning, meaning_of
+
 _DONE: Final = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 # Postgres does not know the name, or the result has another shape by now.
-_PREPARED_ANEW: Final = {b"26000", b"0A000"}
+_PREPARED_ANEW: Final = frozenset({"26000", "0A000"})
 PREPARED_MAX: Final = 1_000  # texts on one connection, which then serves no more transactions
 
 Rows = list[dict[str, Any]]
@@ -42,14 +49,17 @@ class Command:
 
 
 BEGIN, COMMIT, ROLLBACK = Command(b"BEGIN"), Command(b"COMMIT"), Command(b"ROLLBACK")
+BEGIN_READING = Command(b"BEGIN READ ONLY")
 
 
 class Wire:
     """A connection of the driver's, and what was prepared on it."""
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
-        self.lost = False  # it broke by itself, and not because somebody stopped waiting
+        self.lost = False  # it broke by itself, or leads to a server that is not the primary any more
+        self.warned = False  # Postgres warned since the latest exchange began
         self._driver = driver
+        driver.add_notice_handler(self._hear)  # the driver drops what nobody hears
         self._transformer = Transformer.from_context(driver)
         self._prepared: dict[bytes, bytes] = {}  # texts, and the names that Postgres knows them by
         self._columns: dict[bytes, tuple[str, ...]] = {}  # of the rows that a text gives
@@ -80,16 +90,38 @@ class Wire:
 
         Raises psycopg's `OperationalError` when the connection is lost: any of them may have been executed, and
         may be yet. When the caller is cancelled, Postgres is asked to stop; where that does not help, the
-        connection is closed.
+        connection is closed. So whoever sends COMMIT must not be cancelled: a cancelled wait for a standby commits
+        on this server only.
         """
         async with self._driver.lock:
+            self.warned = False
             try:
-                return await self._driver.wait(self._exchange(commands))
+                results = await self._driver.wait(self._exchange(commands))
+                self.notice_states(_states(results))
+                return results
             except BaseException as error:
                 self.lost |= isinstance(error, psycopg.OperationalError)
                 if self._driver.pgconn.pipeline_status != PipelineStatus.OFF:
                     self._driver.pgconn.finish()  # what may still come answers nobody
                 raise
+
+    def notice_states(self, states: Sequence[str]) -> None:
+        """Errors with these SQLSTATEs came over the connection; some mean that it is of no use any more."""
+        self.lost |= any(meaning_of(state) is Meaning.ELSEWHERE for state in states)
+
+    def spoke_at_rest(self) -> bool:
+        """Whether the server sent something while nobody used the connection: most likely that it ends it."""
+        rest = select.poll()
+        rest.register(self._driver.pgconn.socket, select.POLLIN)
+        return bool(rest.poll(0))
+
+    def abandon(self) -> None:
+        """Nothing more comes or goes, whatever is under way; no cancel request is sent."""
+        with (
+            suppress(OSError, psycopg.OperationalError),
+            socket.socket(fileno=os.dup(self._driver.pgconn.socket)) as same,
+        ):
+            same.shutdown(socket.SHUT_RDWR)
 
     def rows(self, command: Command, result: PGresult) -> Rows:
         """The rows that the command found."""
@@ -134,10 +166,13 @@ class Wire:
             results.append((yield from _answer(libpq)))
         yield from _answer(libpq, last=True)
         libpq.exit_pipeline_mode()
-        states = {result.error_field(DiagnosticField.SQLSTATE) for result in results if failed([result])}
-        if states & _PREPARED_ANEW:
+        if _PREPARED_ANEW.intersection(_states(results)):
             self._prepared.clear()
         return results
+
+    def _hear(self, notice: errors.Diagnostic) -> None:
+        """A notice of Postgres; its severity is looked at untranslated, and one without any counts as a warning."""
+        self.warned |= notice.severity_nonlocalized in (None, "WARNING")
 
 
 def failed(results: Sequence[PGresult]) -> bool:
@@ -150,6 +185,12 @@ def check(results: Sequence[PGresult]) -> None:
     for result in results:
         if result.status not in _DONE:
             raise error_from_result(result)
+
+
+def _states(results: Sequence[PGresult]) -> list[str]:
+    """The SQLSTATE of each error."""
+    fields = (result.error_field(DiagnosticField.SQLSTATE) for result in results if failed([result]))
+    return [field.decode() for field in fields if field]
 
 
 def _answer(libpq: PGconn, *, last: bool = False) -> _Exchange[PGresult]:

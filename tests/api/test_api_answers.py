@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.commands import KeyExpired, KeyInUse
+from api.commands import KeyExpired, KeyInUse, KeyUnknown
 from api.outcomes import Unavailable
 from api.problems import STATUS, TITLES
 from payonce.domain.answers import (
@@ -69,7 +69,8 @@ def test_codes_and_titles_are_the_same_set() -> None:
         (OperationInProgress(), 409, "operation_in_progress", ("retry-after", "1")),
         (Unavailable(), 503, "unavailable", ("retry-after", "1")),
         (StorageUnavailable(), 503, "unavailable", ("retry-after", "1")),
-        (CommitUnknown(), 503, "unavailable", ("retry-after", "1")),
+        (CommitUnknown(), 504, "outcome_unknown", ("retry-after", "1")),
+        (KeyUnknown(), 504, "outcome_unknown", ("retry-after", "1")),
         (NotFound("pay_4242424242424242"), 404, "not_found", None),
         (
             InvalidRequest("no", pointer="/currency", code="currency_not_supported"),

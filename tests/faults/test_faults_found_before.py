@@ -12,6 +12,7 @@ from payonce.claims import Right, Rights, Standing, call_of
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.storage.standby import FailOver
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CLAIMED_FOR = timedelta(seconds=5)
@@ -95,6 +96,7 @@ async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_a
         claimant=claimant,
         recorder=missing,
         connectors={"account": account},
+        fail_over=FailOver(),
     )
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, is_local=True)
@@ -106,7 +108,7 @@ async def test_a_right_lapses_once_and_only_if_nobody_took_it_in_time() -> None:
     """A create that waited on after its right was over was found claimed, inquired about and failed."""
     clock, rights = Clock(), Rights()
     call = call_of(PAYMENT, CREATE, reference="pay_1-1")
-    right = Right(call, 1, "account", 5.0, clock)
+    right = Right(call, 1, "run_1", "account", 5.0, clock)
     rights.grant("pay_1", right)
     assert not rights.lapse("pay_1", right)
     clock.now = 5.0
@@ -117,7 +119,7 @@ async def test_a_right_lapses_once_and_only_if_nobody_took_it_in_time() -> None:
 
 async def test_a_right_that_was_taken_does_not_lapse() -> None:
     clock, rights = Clock(), Rights()
-    right = Right(call_of(PAYMENT, CREATE, reference="pay_1-1"), 1, "account", 5.0, clock)
+    right = Right(call_of(PAYMENT, CREATE, reference="pay_1-1"), 1, "run_1", "account", 5.0, clock)
     rights.grant("pay_1", right)
     assert rights.take("pay_1") is right
     clock.now = 5.0

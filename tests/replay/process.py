@@ -60,6 +60,7 @@ async def process_without_workflows(stack: DevStack, *, answers: bool) -> AsyncI
             claimant=Claimant(runtime.database, runtime.rights),
             recorder=runtime.recorder,
             connectors=runtime.connectors,
+            fail_over=runtime.database.fail_over,
         )
         if answers:
             queue = owner_queue(runtime.rights.owner)

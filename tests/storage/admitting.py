@@ -158,6 +158,7 @@ class Shop:
             claimant=Claimant(self.runtime.database, self.rights),
             recorder=self.runtime.recorder,
             connectors=self.runtime.connectors,
+            fail_over=self.runtime.database.fail_over,
         )
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, is_local=True)

@@ -95,6 +95,7 @@ class Process:
             claimant=Claimant(self.ledger.database, self.rights, {"account_1": self.connector.capabilities}),
             recorder=self.ledger.recorder(),
             connectors={"account_1": self.connector},
+            fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, is_local=local)
@@ -194,7 +195,7 @@ async def test_a_right_whose_time_is_over_is_not_used(process: Process, connecto
     paid = await process.ledger.add_payment()
     authorization = await process.ledger.add_operation(paid, K.AUTHORIZE)
     call = call_of(paid, authorization, reference=f"{authorization.id}-1")
-    late = Right(call, 1, "account_1", deadline=suspend_aware_clock() - 0.001)
+    late = Right(call, 1, "run_1", "account_1", deadline=suspend_aware_clock() - 0.001)
     process.rights.grant(authorization.id, late)
     progress = await process.attempt(authorization)
     assert isinstance(progress, NothingSent)
@@ -211,7 +212,9 @@ async def test_a_create_is_sent_by_the_process_that_holds_the_right(
     other = Process(process.ledger, connector)
     assert await other.attempt(authorization) == NotOwner("boot_1")
     call = call_of(paid, authorization, reference=f"{authorization.id}-1")
-    process.rights.grant(authorization.id, Right(call, 1, "account_1", suspend_aware_clock() + SEND_WITHIN_S))
+    process.rights.grant(
+        authorization.id, Right(call, 1, "run_1", "account_1", suspend_aware_clock() + SEND_WITHIN_S)
+    )
     assert isinstance(await process.attempt(authorization, local=False), Settled)
     assert isinstance(await other.attempt(authorization), Settled)
     assert connector.calls == [("send", f"{authorization.id}-1")]

@@ -3,11 +3,23 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, Standing, call_of, suspend_aware_clock
+from payonce.claims import (
+    CLAIMS_MAX,
+    SEND_WITHIN_S,
+    Claim,
+    Claimant,
+    Right,
+    Rights,
+    Standing,
+    call_of,
+    suspend_aware_clock,
+)
 from payonce.domain.cards import Card
+from payonce.domain.claiming import Release, unanswered_until
 from payonce.domain.errors import NotFound
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.outcomes import FailureCode, Unsent
@@ -29,9 +41,15 @@ async def refund_of(shared_ledger: Ledger) -> Operation:
     return await shared_ledger.add_operation(paid, K.REFUND, claimed=False)
 
 
+async def states(shared_ledger: Ledger, of: Operation) -> list[tuple[int, AttemptState]]:
+    """Each attempt of the operation, by number."""
+    query = "SELECT number, state FROM attempts WHERE operation_id = :id ORDER BY number"
+    return [(row.number, A(row.state)) for row in await shared_ledger.rows(query, id=of.id)]
+
+
 def right_with_card(paid: Payment, of: Operation) -> Right:
     call = replace(call_of(paid, of, reference=f"{of.id}-1"), card=Card("4242424242424242", 12, 2030))
-    return Right(call, 1, "account_1", suspend_aware_clock() + SEND_WITHIN_S)
+    return Right(call, 1, "run_1", "account_1", suspend_aware_clock() + SEND_WITHIN_S)
 
 
 async def test_two_runs_race_and_one_of_them_may_send(shared_ledger: Ledger) -> None:
@@ -55,45 +73,56 @@ async def test_the_claim_names_its_owner_and_how_long_it_may_send(shared_ledger:
     assert before + SEND_WITHIN_S <= right.deadline <= suspend_aware_clock() + SEND_WITHIN_S
 
 
-async def test_a_commit_that_held_unheard_gives_the_right_to_whoever_made_it(shared_ledger: Ledger) -> None:
+async def test_a_claim_that_is_not_proven_is_given_back_and_the_next_one_is_sent(
+    shared_ledger: Ledger,
+) -> None:
+    """It was read back, and granted the right: after a fail-over it was on the old primary only."""
     refund = await refund_of(shared_ledger)
     async with shared_ledger.flaky("lost answer") as flaky:
         right = await claim(flaky, refund)
     assert isinstance(right, Right)
-    assert right.attempt == (await shared_ledger.latest(refund.id)).number
+    assert (right.attempt, right.call.reference) == (2, f"{refund.id}-2")
+    assert await states(shared_ledger, refund) == [(1, A.NOT_SENT), (2, A.CLAIMED)]
 
 
-async def test_a_commit_that_did_not_hold_gives_nobody_the_right(shared_ledger: Ledger) -> None:
+async def test_a_claim_that_did_not_hold_is_made_again(shared_ledger: Ledger) -> None:
     refund = await refund_of(shared_ledger)
     async with shared_ledger.flaky("lost commit") as flaky:
-        found = await claim(flaky, refund)
-    assert isinstance(found, Standing)
-    assert found.attempt is None
+        right = await claim(flaky, refund)
+    assert isinstance(right, Right)
+    assert await states(shared_ledger, refund) == [(1, A.CLAIMED)]
+    assert right.token == (await shared_ledger.latest(refund.id)).token
+
+
+async def test_no_claim_of_a_run_is_sent_while_none_is_proven(shared_ledger: Ledger) -> None:
+    """Each is given back; after some the run gives up, and whoever comes next may claim."""
+    refund = await refund_of(shared_ledger)
+    ends = ["lost answer", ""] * CLAIMS_MAX
+    async with shared_ledger.flaky(*ends) as flaky:
+        with pytest.raises(StorageUnavailable):
+            await claim(flaky, refund)
+    assert await states(shared_ledger, refund) == [(n, A.NOT_SENT) for n in range(1, CLAIMS_MAX + 1)]
 
 
 async def test_a_claim_made_meanwhile_by_another_is_not_taken_for_ours(shared_ledger: Ledger) -> None:
-    """Our commit was lost, and another run's claim is what is read back."""
+    """Our commit was lost, and another run's claim of the same number is what the release finds."""
     refund = await refund_of(shared_ledger)
-
-    async with shared_ledger.flaky("lost commit") as flaky:
+    async with shared_ledger.flaky("lost commit", "down") as flaky:
         claimant = Claimant(flaky, Rights())
-        read_back = claimant._read_back
+        giving_back = claimant._releases.begin
 
-        async def after_another(*args: object, **kwargs: object) -> Right | Standing:
-            await claim(shared_ledger.database, refund)
-            return await read_back(*args, **kwargs)  # type: ignore[arg-type]
+        def after_another(of: Claim, **ended: Any) -> "asyncio.Task[Release]":
+            async def claim_first() -> Release:
+                await claim(shared_ledger.database, refund)
+                return await giving_back(of, **ended)
 
-        claimant._read_back = after_another  # type: ignore[method-assign]
-        found = await claimant.claim(payment_id=refund.payment_id, operation_id=refund.id)
+            return asyncio.create_task(claim_first())
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(claimant._releases, "begin", after_another)
+            found = await claimant.claim(payment_id=refund.payment_id, operation_id=refund.id)
     assert isinstance(found, Standing)
-    assert found.attempt is not None
-
-
-async def test_without_a_word_from_postgres_nobody_sends(shared_ledger: Ledger) -> None:
-    refund = await refund_of(shared_ledger)
-    async with shared_ledger.flaky("lost answer", "down") as flaky:
-        with pytest.raises(StorageUnavailable):
-            await claim(flaky, refund)
+    assert await states(shared_ledger, refund) == [(1, A.CLAIMED)]
 
 
 @pytest.mark.parametrize("state", [state for state in A if state is not A.NOT_SENT])
@@ -143,29 +172,36 @@ async def test_what_is_not_there_is_not_claimed(shared_ledger: Ledger) -> None:
         await claim(shared_ledger.database, refund)
 
 
-async def test_a_claim_is_given_back_by_its_owner_only_and_only_once(shared_ledger: Ledger) -> None:
+async def release(ledger: Ledger, of: Operation, *, number: int = 1, token: str = "run_1") -> Release:
+    async with ledger.database.transaction() as connection:
+        return await attempts.release(connection, operation_id=of.id, number=number, token=token)
+
+
+async def test_a_claim_is_given_back_by_its_token_only_and_twice_is_once(shared_ledger: Ledger) -> None:
+    """The boot id alone would free what the same process claimed anew after a fail-over, while it sends."""
     paid = await shared_ledger.add_payment()
     authorization = await shared_ledger.add_operation(paid, K.AUTHORIZE)
-
-    async def release(owner: str) -> bool:
-        async with shared_ledger.database.transaction() as connection:
-            return await attempts.release(connection, operation_id=authorization.id, number=1, owner=owner)
-
-    assert not await release("boot_2")
+    assert await release(shared_ledger, authorization, token="run_2") is Release.OTHERS
     assert (await shared_ledger.latest(authorization.id)).state is A.CLAIMED
-    assert await release("boot_1")
+    assert await release(shared_ledger, authorization) is Release.GIVEN_BACK
     assert (await shared_ledger.latest(authorization.id)).state is A.NOT_SENT
-    assert not await release("boot_1")
+    assert await release(shared_ledger, authorization) is Release.ALREADY
 
 
-@pytest.mark.parametrize("state", [state for state in A if state is not A.CLAIMED])
+async def test_a_claim_that_is_not_there_was_never_held(shared_ledger: Ledger) -> None:
+    refund = await refund_of(shared_ledger)
+    assert await release(shared_ledger, refund) is Release.NEVER_HELD
+    await claim(shared_ledger.database, refund)
+    assert await release(shared_ledger, refund, number=2) is Release.NEVER_HELD
+
+
+@pytest.mark.parametrize("state", [state for state in A if state not in (A.CLAIMED, A.NOT_SENT)])
 async def test_what_is_no_longer_claimed_is_not_given_back(
     shared_ledger: Ledger, state: AttemptState
 ) -> None:
     paid = await shared_ledger.add_payment()
     authorization = await shared_ledger.add_operation(paid, K.AUTHORIZE, state=state)
-    async with shared_ledger.database.transaction() as connection:
-        assert not await attempts.release(connection, operation_id=authorization.id, number=1, owner="boot_1")
+    assert await release(shared_ledger, authorization) is Release.OTHERS
     assert (await shared_ledger.latest(authorization.id)).state is state
 
 
@@ -193,7 +229,9 @@ async def test_a_withdrawn_right_is_gone_for_good(shared_ledger: Ledger) -> None
 
 def test_a_right_ends_at_its_deadline() -> None:
     now = [100.0]
-    right = Right(call=None, attempt=1, connector_account="a", deadline=105.0, clock=lambda: now[0])  # type: ignore[arg-type]
+    right = Right(
+        call=None, attempt=1, token="run_1", connector_account="a", deadline=105.0, clock=lambda: now[0]
+    )  # type: ignore[arg-type]
     assert right.holds()
     now[0] = 105.0
     assert not right.holds()
@@ -208,6 +246,6 @@ async def test_not_found_proves_nothing_until_the_owner_the_call_and_finality_ar
 ) -> None:
     paid = await shared_ledger.add_payment()
     claimed = await shared_ledger.latest((await shared_ledger.add_operation(paid, K.AUTHORIZE)).id)
-    until = attempts.unanswered_until(claimed, call_deadline_s=10, finality_s=30)
+    until = unanswered_until(claimed, call_deadline_s=10, finality_s=30)
     assert until == claimed.send_before + timedelta(seconds=2 + 10 + 30)
     assert until > datetime.now(UTC)

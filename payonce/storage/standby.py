@@ -1,0 +1,175 @@
+"""Whether the standby has what this process commits and reads, where durability rests on one (`design.md` §2.8).
+
+The gate closes with the first COMMIT that is not answered in time, or with a look that finds no synchronous standby,
+and opens with a probe that writes. What was read is proven by any COMMIT that began after the read: the standby gets
+the log in order.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+
+from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd
+from payonce.logging import get_logger
+from payonce.metrics import COMMITS_UNPROVEN, GATE_CLOSED
+from payonce.storage.statements import Query, Row, Statement
+
+FAIL_OVER_RECENT_S: Final = 600.0  # so long a create is inquired about before it is sent
+_XIDS: Final = 2**32  # rows carry the lower half of a transaction's id
+
+# Source: PostgreSQL 18: `sync_state` is null without the role `pg_read_all_stats`; the first eight digits of a WAL
+# file's name are its timeline.
+_LOOK = Statement(
+    text(
+        """
+    SELECT current_setting('synchronous_standby_names') <> ''
+           AND EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS standby,
+           CASE WHEN NOT pg_is_in_recovery()
+                THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline,
+           CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS oldest_running
+    """
+    )
+)
+# Written to the log and nowhere else; a transaction that only has an id does not wait for the standby.
+_EMPTY_WRITE = Statement(text("SELECT pg_logical_emit_message(true, 'payonce', '') IS NOT NULL AS written"))
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look at the server found."""
+
+    standby: bool  # a synchronous one is named and connected
+    timeline: str | None  # none while the server recovers, as a standby does
+    oldest_running: int  # the id below which every transaction has ended
+
+
+def look() -> Query[Sight]:
+    """How the server stands."""
+    return Query(_LOOK, {}, lambda rows: _sight(rows[0]))
+
+
+def empty_write() -> Query[bool]:
+    """Something that makes COMMIT wait for the standby, and changes nothing."""
+    return Query(_EMPTY_WRITE, {}, bool)
+
+
+def _sight(row: Row) -> Sight:
+    return Sight(bool(row["standby"]), row["timeline"], int(row["oldest_running"]))
+
+
+class Gate:
+    """Closed: no COMMIT of this process is believed. It stays open where durability rests on no standby."""
+
+    def __init__(self, *, follows_standby: bool) -> None:
+        self.follows_standby = follows_standby
+        self._open = True
+
+    @property
+    def open(self) -> bool:
+        return self._open
+
+    def close(self, reason: str) -> None:
+        """POSTs are answered without a transaction from now on."""
+        if self.follows_standby and self._open:
+            self._open = False
+            GATE_CLOSED.set(1)
+            log.error("gate_closed", reason=reason)
+
+    def reopen(self) -> None:
+        """A probe that writes was answered."""
+        if not self._open:
+            self._open = True
+            GATE_CLOSED.set(0)
+            log.warning("gate_opened")
+
+
+class FailOver:
+    """Whether this process saw, not long ago, that the primary is another one than before."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._timeline: str | None = None
+        self._seen_at: float | None = None
+
+    @property
+    def recent(self) -> bool:
+        return self._seen_at is not None and self._clock() - self._seen_at < FAIL_OVER_RECENT_S
+
+    def saw(self, timeline: str | None) -> None:
+        """The server is on this timeline; a promotion begins a new one."""
+        if timeline is None or timeline == self._timeline:
+            return
+        if self._timeline is not None:
+            self._seen_at = self._clock()
+            log.warning("fail_over_seen", timeline=timeline)
+        self._timeline = timeline
+
+
+class Proofs:
+    """Which COMMITs of this process were believed, in the order in which they began."""
+
+    def __init__(self) -> None:
+        self._begun = 0
+        self._proven = 0
+        self._writing: asyncio.Task[object] | None = None
+        self._looked: tuple[int, int] | None = (
+            None  # how many had begun, and the oldest running transaction then
+        )
+        self._proven_below = 0
+
+    def begin(self) -> int:
+        """The number of a COMMIT that is about to be sent."""
+        self._begun += 1
+        return self._begun
+
+    def ended(self, number: int, end: CommitEnd) -> None:
+        """How it ended."""
+        if not end.proves:
+            COMMITS_UNPROVEN.labels(end).inc()
+            return
+        self._proven = max(self._proven, number)
+        if self._looked is not None and self._looked[0] < self._proven:
+            self._proven_below = max(self._proven_below, self._looked[1])
+            self._looked = None
+
+    def look(self, oldest_running: int) -> bool:
+        """Every transaction below this id has ended by now: the next COMMIT proves them.
+
+        Whether there is anything to prove that was not proven by an earlier look.
+        """
+        if self._looked is None:
+            self._looked = (self._begun, oldest_running)
+        return oldest_running > self._proven_below
+
+    def has(self, xid: int) -> bool:
+        """Whether what the transaction wrote is proven, without asking; `xid` as a row's `xmin` shows it.
+
+        A row that is too old to tell counts as not proven.
+        """
+        return 0 < (self._proven_below - xid) % _XIDS < _XIDS // 2 if self._proven_below else False
+
+    async def passed(self, write: Callable[[], Awaitable[object]]) -> bool:
+        """Whether what this process has read so far is proven, by a COMMIT that begins after this call.
+
+        One `write` serves all that wait.
+        """
+        before = self._begun
+        for _ in range(2):  # the write that is under way may have begun before this call
+            if self._writing is None:
+                self._writing = asyncio.ensure_future(write())
+                self._writing.add_done_callback(self._written)
+            await asyncio.wait({self._writing}, timeout=2 * COMMIT_ANSWER_S)
+            if self._proven > before:
+                return True
+        return False
+
+    def _written(self, task: asyncio.Future[object]) -> None:
+        self._writing = None
+        if not task.cancelled():
+            task.exception()  # looked at: those who wait see that nothing is proven
