@@ -14,22 +14,26 @@ from api.problems import JSON, Mistake, Problem, pointer_of
 
 BODY_BYTES_MAX = 64 * 1024
 BODY_WAIT_S = 5.0  # from the head to the body's last byte
+LENGTH_DIGITS_MAX = 20  # of a Content-Length: 2^64
+SILENCE_S = 0.25  # a round trip between continents; spent only where no length is given, as by `curl -X POST`
 DEPTH_MAX = 16  # of nested arrays and objects; no request of ours needs more than 3
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """The body's members, `null` ones left out; an empty body has none.
+    """The body's members, `null` ones left out; a request without a body has none, whatever its media type.
 
     Raises `Problem`: `unsupported_media_type`, `body_too_large`, `invalid_json` or `invalid_request`.
     """
     if "content-encoding" in request.headers:
         raise Problem("unsupported_media_type", "A body with a Content-Encoding is not accepted.")
+    if announced_length(request) == 0:
+        await listen(request)
+        await read_bytes(request)
+        return {}
     declared = _check_media_type(request.headers.getlist("content-type"))
     raw = await read_bytes(request)
-    if not raw:
-        return {}
-    if not declared:
+    if raw and not declared:
         raise Problem("unsupported_media_type", f"The body needs the Content-Type {JSON}.")
     members = parse(raw)
     if not isinstance(members, dict):
@@ -65,10 +69,34 @@ def _check_media_type(values: list[str]) -> bool:
     return True
 
 
+def announced_length(request: Request) -> int | None:
+    """How long the body is said to be, 0 where nothing is said; None: chunks tell it. Raises `Problem`."""
+    if "transfer-encoding" in request.headers:
+        return None
+    length = request.headers.get("content-length", "0").strip()
+    if not length.isdecimal() or len(length) > LENGTH_DIGITS_MAX:
+        raise Problem("invalid_request", "The Content-Length is not a number.")
+    return int(length)
+
+
+async def listen(request: Request) -> None:
+    """Behind a head that says nothing of a body none has come, or the server has withdrawn the request.
+
+    A client that forgets the Content-Length often sends the body in a segment of its own. Taken at once, its
+    request would mean "all" before the server sees that something else was meant. This narrows that, it proves
+    nothing: a body that comes later still is refused, after the answer.
+    """
+    if "content-length" not in request.headers:
+        await asyncio.sleep(SILENCE_S)
+
+
 async def read_bytes(request: Request) -> bytes:
-    """The whole body, counted as it arrives: a chunked one has no Content-Length to look at."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length[:20]) > BODY_BYTES_MAX:
+    """The whole body, counted as it arrives: a chunked one has no Content-Length to look at.
+
+    Raises `Problem`, also where another length was announced: whatever lost a part, it is not the body.
+    """
+    announced = announced_length(request)
+    if announced is not None and announced > BODY_BYTES_MAX:
         raise _too_large()
     body = bytearray()
     try:
@@ -80,6 +108,8 @@ async def read_bytes(request: Request) -> bytes:
     except TimeoutError:
         detail = f"The body did not arrive within {BODY_WAIT_S:g} s."
         raise Problem("request_timeout", detail, headers={"Connection": "close"}) from None
+    if announced is not None and len(body) != announced:
+        raise Problem("invalid_request", "The body has not the length that was announced.")
     return bytes(body)
 
 

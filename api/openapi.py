@@ -43,7 +43,9 @@ _TEXT = """\
 payonce moves money once.
 
 **Conventions.** Amounts are integers in the currency's minor unit. Times are RFC 3339 in UTC. `null` is the
-same as absent, and an empty body is `{}`. Unknown members, duplicate members, floats or strings for amounts
+same as absent. A request without a body (`Content-Length: 0`, or neither that nor `Transfer-Encoding`) is
+`{}`, whatever its media type; one that is not an object, or not as long as announced, is 400, and so are bytes
+that nobody announced. `Upgrade` is ignored. Unknown members, duplicate members, floats or strings for amounts
 and a query string on a POST are 400. HEAD works where GET does, OPTIONS answers with `Allow`.
 
 **Idempotency.** A POST needs an `Idempotency-Key`, or takes one where it says so, bare or in quotes; the two

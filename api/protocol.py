@@ -1,12 +1,16 @@
-"""uvicorn's HTTP parser with limits on a request's head: its size, and the time it may take to arrive.
+"""uvicorn's HTTP parser with limits on a request's head, and no doubt about where its body begins and ends.
 
-uvicorn 0.54 limits neither with httptools; what is not HTTP is answered here in our form, too.
+uvicorn 0.54 limits neither the size of a head nor its time with httptools, and loses a body in two places: beside
+`Upgrade`, which makes llhttp stop after the head, and behind `Connection: close`, where it skips what follows.
+A request without a body may mean "all", so here a body is read, or the request is refused before it is executed.
+What is not HTTP is answered in our form, too.
 """
 
 import asyncio
 from asyncio.events import TimerHandle
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.problems import PROBLEM_JSON, Problem
@@ -16,14 +20,18 @@ HEAD_BYTES_MAX = 32 * 1024  # the target, names and values
 HEADERS_MAX = 100
 HEAD_WAIT_S = 10.0
 
+_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})  # whose handlers read it before they do anything
+
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Answers 431 to a head that is too large, and closes when one does not arrive in time."""
+    """Requests reach the application whole or not at all; a refusal is the connection's last answer."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.parser = httptools.HttpRequestParser(self)  # without uvicorn's leniency for `Connection: close`
         self._head_bytes = self._unparsed_bytes = 0
-        self._in_head = False
+        self._in_head = self._in_body = False
+        self._refusal: Problem | None = None
         self._head_timer: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,13 +43,26 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return  # after a refusal nothing more is read
+        self._unset_keepalive_if_required()
         continued = self._in_head
-        super().data_received(data)
-        if continued and self._in_head:  # the parser keeps a field to itself until it is whole
-            self._unparsed_bytes += len(data)
-            self._count(0)
+        try:
+            self._parse(data)
+            if continued and self._in_head:  # the parser keeps a field to itself until it is whole
+                self._unparsed_bytes += len(data)
+                self._count(0)
+        except Problem as problem:
+            self._refuse(problem)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            not_http = Problem("invalid_request", "This is not a valid HTTP request.")
+            self._refuse(not_http, with_the_one_before=True)
+
+    def eof_received(self) -> None:
+        """A request that is not whole by then is refused; returning nothing closes the connection."""
+        if self._in_head or self._in_body:
+            self._refuse(Problem("invalid_request", "The request ended before it was whole."))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -54,24 +75,82 @@ class LimitedProtocol(HttpToolsProtocol):
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        if self._in_head:  # trailers are not headers (RFC 9110 §6.5.1); uvicorn would add them
+            super().on_header(name, value)
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_arrived()
-        if not self.transport.is_closing():
+        self._check_framing()
+        if not self.parser.should_upgrade():  # else this head comes again, see `_parse`
             super().on_headers_complete()
+            self._in_body = True
 
-    def send_400_response(self, msg: str) -> None:
-        """What is not HTTP: the reason stays in the log."""
-        self._refuse(Problem("invalid_request", "This is not a valid HTTP request."))
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            self._in_body = False
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Starts the next request; behind the last one comes the refusal, if there is one."""
+        last = not self.pipeline
+        super().on_response_complete()
+        if last and self._refusal is not None and not self.transport.is_closing():
+            self._end(self._refusal)
+
+    def _parse(self, data: bytes) -> None:
+        """The parser has seen the bytes, and nothing of `Upgrade`. Raises `HttpParserError` or `Problem`.
+
+        `Upgrade` is an offer that we do not take (RFC 9110 §7.8), but llhttp takes a request with it for the last
+        one of this protocol, and its body for another's. So where it stops, a new parser is given the same head
+        without that field, and then what follows it.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as stop:
+                rest = rest[stop.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.feed_data(head)
+            except httptools.HttpParserCallbackError as error:
+                if isinstance(error.__context__, Problem):
+                    raise error.__context__ from None
+                raise
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        line = b" ".join([self.parser.get_method(), self.url, b"HTTP/" + self._version()])
+        fields = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        return b"\r\n".join([line, *fields, b"", b""])
+
+    def _version(self) -> bytes:
+        return str(self.parser.get_http_version()).encode()
+
+    def _check_framing(self) -> None:
+        """Raises `Problem` where llhttp takes what another reader would take for a body of another length.
+
+        Lengths that are no number or stand there twice or beside a transfer coding, codings behind `chunked`,
+        folded lines and space before a colon: those it refuses itself.
+        """
+        version = self._version()
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if version not in (b"1.0", b"1.1"):
+            raise Problem("invalid_request", "The version is HTTP/1.1 or HTTP/1.0.")
+        if self.parser.get_method() == b"CONNECT":  # what follows would be a tunnel's (RFC 9110 §9.3.6)
+            raise Problem("invalid_request", "This is no proxy; there is no CONNECT here.")
+        if codings and (codings != [b"chunked"] or version == b"1.0"):  # RFC 9112 §6.1
+            raise Problem("invalid_request", "The only Transfer-Encoding is chunked, in HTTP/1.1.")
 
     def _count(self, size: int) -> None:
+        """Raises `Problem` for a head that is too large."""
         self._head_bytes += size
         if max(self._head_bytes, self._unparsed_bytes) > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
             detail = f"A head has at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} header fields."
-            self._refuse(Problem("headers_too_large", detail))
+            raise Problem("headers_too_large", detail)
 
     def _await_head(self) -> None:
         if self._head_timer is None:
@@ -82,16 +161,53 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, problem: Problem) -> None:
-        """The answer, unless one to an earlier request is still due; then the connection is closed."""
-        if self.transport.is_closing():
+    def _refuse(self, problem: Problem, *, with_the_one_before: bool = False) -> None:
+        """The connection ends with this answer, behind those that are due to earlier requests.
+
+        A request whose body is broken is withdrawn. So is a whole one, `with_the_one_before`, that is followed by
+        what is no request: that may have been its body, which nobody announced.
+        """
+        if self.transport.is_closing() or self._refusal is not None:
             return
-        if self.cycle is None or self.cycle.response_complete:
-            request_id = random_id("req")
-            body = problem.body(request_id)
-            head = (
-                f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
-                f"request-id: {request_id}\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(STATUS_LINE[problem.status] + head.encode() + body)
+        self._refusal = problem
+        self._head_arrived()
+        withdrawn = self._in_body or with_the_one_before
+        if self._in_body and self.cycle.response_started:
+            self.transport.close()  # it has its answer, and there is no second one
+        elif not (self._withdraw() if withdrawn else self._is_due()):
+            self._end(problem)
+
+    def _withdraw(self) -> bool:
+        """The latest request is not executed, unless the application has it whole; True if answers are due.
+
+        The application takes a request when it is told that the body is at its end: it never is told.
+        """
+        if not self._is_due() or self._is_taken():
+            return self._is_due()
+        if self.pipeline:  # it waits behind others
+            self.pipeline.popleft()
+            return True
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        return False
+
+    def _is_due(self) -> bool:
+        """Whether the latest request, and so perhaps others before it, waits for its answer."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _is_taken(self) -> bool:
+        """Whether the application may act on the latest request: the event is cleared by who receives."""
+        told = not self.cycle.more_body and not self.cycle.message_event.is_set()
+        reads_none = not self._in_body and self.cycle.scope["method"] not in _WITH_BODY
+        return told or reads_none or self.cycle.response_started
+
+    def _end(self, problem: Problem) -> None:
+        """The refusal is written and the connection closed."""
+        request_id = random_id("req")
+        body = problem.body(request_id)
+        head = (
+            f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
+            f"request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(STATUS_LINE[problem.status] + head.encode() + body)
         self.transport.close()

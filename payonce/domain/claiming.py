@@ -77,7 +77,7 @@ class Release(StrEnum):
     """What a claim's owner finds, under the lock, when it gives the claim back unsent."""
 
     GIVEN_BACK = "given_back"  # it stands as claimed, and becomes `not_sent`
-    ALREADY = "already"  # an earlier release of the same claim holds
+    ALREADY = "already"  # no attempt stands: it was given back before, or never held
     NEVER_HELD = "never_held"  # the claim's transaction is known to hold nothing
     OTHERS = "others"  # another claim of the operation stands, or this one has come further
 
@@ -98,19 +98,12 @@ def release(latest: Attempt | None, *, number: int, token: str) -> Release:
 
     The boot id alone would not do: after a fail-over the same process may hold another claim of the same number.
     """
-    if latest is None or latest.number < number:
+    if latest is None:
         return Release.NEVER_HELD
-    if latest.number > number:  # which was claimed only because this one was given back
-        return Release.ALREADY if latest.state is AttemptState.NOT_SENT else Release.OTHERS
-    if latest.token != token:
-        return Release.OTHERS
-    match latest.state:
-        case AttemptState.CLAIMED:
-            return Release.GIVEN_BACK
-        case AttemptState.NOT_SENT:
-            return Release.ALREADY
-        case _:
-            return Release.OTHERS
+    if latest.state is AttemptState.NOT_SENT:  # this claim, a later one that followed it, or an earlier one
+        return Release.ALREADY
+    mine = (latest.number, latest.token) == (number, token)
+    return Release.GIVEN_BACK if mine and latest.state is AttemptState.CLAIMED else Release.OTHERS
 
 
 def concerns(attempt: Attempt, *, token: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -76,6 +77,11 @@ def admission(runtime: Runtime) -> FakeAdmission:
 
 @pytest.fixture
 def app(runtime: Runtime, admission: FakeAdmission) -> FastAPI:
+    return app_of(runtime, admission)
+
+
+def app_of(runtime: Runtime, admission: FakeAdmission) -> FastAPI:
+    """The app with this admission."""
     inbox = Inbox(runtime, cast("Client", None))
     return build_app(runtime, cast("Admission", admission), {"postgres": runtime.database.ping}, inbox)
 
@@ -101,6 +107,13 @@ class Serving:
 
 @pytest.fixture
 async def serving(app: FastAPI) -> AsyncIterator[Serving]:
+    async with serving_of(app) as served:
+        yield served
+
+
+@asynccontextmanager
+async def serving_of(app: FastAPI) -> AsyncIterator[Serving]:
+    """The app is served while the block runs."""
     with listening_socket("127.0.0.1", 0) as listener:
         server = server_for(app, on_stop=app.state.feed.close)
         ended = asyncio.create_task(server.serve([listener]))

@@ -127,6 +127,40 @@ async def test_an_empty_body_is_an_empty_object(
     assert admission.last[1:] == ("void", "pay_a1", None)
 
 
+@pytest.mark.parametrize("content_type", [{}, JSON_TYPE, {"Content-Type": "text/plain"}])
+async def test_a_request_without_a_body_may_have_any_media_type(
+    client: httpx.AsyncClient, admission: FakeAdmission, content_type: dict[str, str]
+) -> None:
+    response = await client.post(f"{CREATE}/pay_a1/refunds", content=b"", headers={**KEY, **content_type})
+    assert response.status_code == 201
+    assert admission.last[1:] == ("refund", "pay_a1", None, None, {})
+
+
+@pytest.mark.parametrize("announced", ["14", "1", "13", "15", "x", "-1", "1" * 30, ""])
+@pytest.mark.parametrize("content", [b"", b"{}"])
+async def test_a_body_of_another_length_than_announced_is_refused_whatever_lost_it(
+    client: httpx.AsyncClient, admission: FakeAdmission, announced: str, content: bytes
+) -> None:
+    """Not by the server this time: whichever serves the application, an empty body is not taken for none."""
+    headers = {**KEY, **JSON_TYPE, "Content-Length": announced}
+    response = await client.post(f"{CREATE}/pay_a1/refunds", content=content, headers=headers)
+    _assert_problem(response, 400, "invalid_request")
+    assert not admission.calls
+
+
+@pytest.mark.parametrize("chunks", [[], [b""], [b" "], [b"\r\n", b"\t"], [b"nu", b"ll"]])
+async def test_chunks_that_say_nothing_are_no_object(
+    client: httpx.AsyncClient, admission: FakeAdmission, chunks: list[bytes]
+) -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    response = await client.post(f"{CREATE}/pay_a1/refunds", content=stream(), headers={**KEY, **JSON_TYPE})
+    assert response.status_code == 400
+    assert not admission.calls
+
+
 async def test_a_query_string_on_a_post_is_refused(client: httpx.AsyncClient) -> None:
     response = await client.post(CREATE + "?amount=1", json=payment_body(), headers=KEY)
     _assert_problem(response, 400, "invalid_request")

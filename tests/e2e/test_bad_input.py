@@ -1,5 +1,6 @@
 """What is wrong is refused in one shape, says where, never shows the value, and moves no money."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -223,3 +224,28 @@ async def test_another_method_is_not_allowed_and_says_what_is(shop: Merchant, me
 async def test_there_is_nothing_at_another_path(shop: Merchant) -> None:
     for path in ("/", "/v1", "/v1/payments/", "/v2/payments", "/v1/charges"):
         refused(await shop.client.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("behind", [b'{"amount":300}', b'\r\n{"amount":300}'])
+async def test_a_body_that_nobody_announced_moves_nothing(
+    shop: Merchant, witness: Witness, behind: bytes
+) -> None:
+    """Taken as a request without a body it would refund all."""
+    payment = await shop.paid(amount=1000)
+    url, authorization = shop.client.base_url, shop.client.headers["Authorization"]
+    head = (
+        f"POST /v1/payments/{payment['id']}/refunds HTTP/1.1\r\nHost: {url.host}\r\n"
+        f"Authorization: {authorization}\r\nIdempotency-Key: {fresh_key()}\r\n"
+        "Content-Type: application/json\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    try:
+        writer.write(head.encode() + behind)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+    finally:
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert (await shop.payment(payment))["amount_refundable"] == 1000
+    assert "refund" not in [kind for kind, _ in await witness.movements(payment["id"])]

@@ -105,7 +105,7 @@ async def pay_into_trouble(stack: DevStack, shop: Merchant) -> None:
     for part in ("acquirer", "postgres"):
         await stack.kill(part)
         refused = await asyncio.gather(*(shop.pay(payment_method=method) for method in cards()))
-        assert {answer.status_code for answer in refused} == {503}, [answer.text for answer in refused]
+        assert {answer.status_code for answer in refused} <= {503, 504}, [answer.text for answer in refused]
         await stack.start(part)
 
 

@@ -110,7 +110,7 @@ class Shop:
                 response = await self.client.get(self.url + path, params=query)
             except httpx.TransportError:
                 return None
-            return None if response.status_code == 503 else response
+            return None if response.status_code in (503, 504) else response
 
         response = await patiently(ask, within_s=WITHIN_S)
         assert response.status_code == 200, response.text
@@ -158,7 +158,7 @@ def new_payment(**members: Any) -> Json:
 def is_definite(response: httpx.Response) -> bool:
     """Whether the contract stores this answer. Everything that is no answer yet is one of the known ones."""
     status = response.status_code
-    if status in (202, 429, 503):
+    if status in (202, 429, 503, 504):
         return False
     code = response.json().get("code") if status >= 400 else None
     if code in ("idempotency_key_in_use", "operation_in_progress"):

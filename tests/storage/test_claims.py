@@ -191,8 +191,16 @@ async def test_a_claim_is_given_back_by_its_token_only_and_twice_is_once(shared_
 async def test_a_claim_that_is_not_there_was_never_held(shared_ledger: Ledger) -> None:
     refund = await refund_of(shared_ledger)
     assert await release(shared_ledger, refund) is Release.NEVER_HELD
-    await claim(shared_ledger.database, refund)
-    assert await release(shared_ledger, refund, number=2) is Release.NEVER_HELD
+
+
+async def test_a_release_finds_what_stands_since_a_fail_over(shared_ledger: Ledger) -> None:
+    """The claim of attempt 2 is lost, and so is the release of attempt 1: that one may be sent."""
+    refund = await refund_of(shared_ledger)
+    right = await claim(shared_ledger.database, refund)
+    assert isinstance(right, Right)
+    assert await release(shared_ledger, refund, number=2, token="lost") is Release.OTHERS
+    assert await release(shared_ledger, refund, token=right.token) is Release.GIVEN_BACK
+    assert await release(shared_ledger, refund, number=2, token="lost") is Release.ALREADY
 
 
 @pytest.mark.parametrize("state", [state for state in A if state not in (A.CLAIMED, A.NOT_SENT)])
