@@ -67,6 +67,12 @@ class Node:
         async with await self.connect(database) as connection:
             return await (await connection.execute(query, values or None)).fetchall()
 
+    async def run(self, *statements: str, database: str = "postgres") -> None:
+        """An administrator's statements have run."""
+        async with await self.connect(database) as connection:
+            for statement in statements:
+                await connection.execute(statement.encode())
+
     async def set(self, name: str, value: str) -> None:
         """The server has this setting from now on, also after a restart."""
         async with await self.connect() as connection:
@@ -94,10 +100,10 @@ class Pair:
 
     # Where they are
 
-    def url(self, database: str = "payonce") -> str:
+    def url(self, database: str = "payonce", *, user: str = SUPERUSER) -> str:
         """PAYONCE_DATABASE_URL that names both servers and means whichever can be written to."""
         hosts = "&".join(f"host={LOOPBACK}:{node.port}" for node in (self.primary, self.standby))
-        return f"postgresql+psycopg://{SUPERUSER}@/{database}?{hosts}&target_session_attrs=read-write"
+        return f"postgresql+psycopg://{user}@/{database}?{hosts}&target_session_attrs=read-write"
 
     async def new_database(self) -> str:
         """The name of a migrated, empty database that nobody else uses."""
@@ -163,17 +169,23 @@ class Pair:
 
         return await eventually(enough, timeout_s=WITHIN_S)
 
-    async def waits_with(self, table: str, *, database: str = "payonce", for_s: float = 0.0) -> list[int]:
-        """The backends whose COMMIT waits, for so long already, after they wrote to the table; once there is one.
+    async def waits_with(
+        self, table: str, number: int = 1, *, for_s: float = 0.0, database: str = "payonce"
+    ) -> list[int]:
+        """Those that wrote to the table and have waited for so long already, once there are that many or more."""
 
-        A COMMIT that waits still holds its locks.
-        """
+        async def enough() -> list[int]:
+            waits = await self.commit_waits_with(table, for_s=for_s, database=database)
+            return waits if len(waits) >= number else []
 
-        async def found() -> list[int]:
-            rows = await self.primary.rows(_WAITS_TOUCHING, (table, for_s), database=database)
-            return [pid for (pid,) in rows]
+        return await eventually(enough, timeout_s=WITHIN_S + for_s)
 
-        return await eventually(found, timeout_s=WITHIN_S + for_s)
+    async def commit_waits_with(
+        self, table: str, *, for_s: float = 0.0, database: str = "payonce"
+    ) -> list[int]:
+        """Those that wrote to the table and wait now: a COMMIT that waits still holds its locks."""
+        rows = await self.primary.rows(_WAITS_TOUCHING, (table, for_s), database=database)
+        return [pid for (pid,) in rows]
 
     async def commit_waits(self) -> list[int]:
         """The process ids of the backends whose COMMIT waits now."""
