@@ -49,8 +49,8 @@ class Cluster:
             shutil.chown(unfinished, self.account)
         options = ["-U", SUPERUSER, "-A", "trust", "--no-locale", "-E", "UTF8", "--no-instructions"]
         options += [] if durable else ["--no-sync"]
-        arguments = (str(self.programs / "initdb"), "-D", str(unfinished), *options)
-        await run("initdb", self._command(arguments), log, within_s=INITDB_WITHIN_S)
+        command = self.command("initdb", "-D", str(unfinished), *options)
+        await run("initdb", command, log, within_s=INITDB_WITHIN_S)
         unfinished.rename(self.data)
 
     def _disown_zombie(self) -> None:
@@ -66,8 +66,11 @@ class Cluster:
         if not _is_alive(int(pid)):
             lock.write_text(f"{NO_PROCESS}\n{rest}")
 
-    def part(self, *, port: int, durable: bool) -> Part:
-        """PostgreSQL on the port. Not `durable`: what it holds survives its process, not the machine."""
+    def part(self, *, port: int, durable: bool, name: str = "postgres", **more: str) -> Part:
+        """PostgreSQL on the port, with more settings of its own.
+
+        Not `durable`: what it holds survives its process, not the machine.
+        """
         settings = {
             "listen_addresses": LOOPBACK,
             "port": str(port),
@@ -75,17 +78,19 @@ class Cluster:
             "max_connections": str(MAX_CONNECTIONS),
             "fsync": "on" if durable else "off",
             "full_page_writes": "on" if durable else "off",
+            **more,
         }
         options = [argument for key, value in settings.items() for argument in ("-c", f"{key}={value}")]
         return Part(
-            name="postgres",
-            command=self._command((str(self.programs / "postgres"), "-D", str(self.data), *options)),
+            name=name,
+            command=self.command("postgres", "-D", str(self.data), *options),
             is_ready=lambda: accepts_queries(server_url(port, "postgres")),
             end_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for every client
         )
 
-    def _command(self, arguments: tuple[str, ...]) -> Command:
-        return Command(arguments, self.environ, Path("/"), self.account)
+    def command(self, program: str, *arguments: str) -> Command:
+        """One of PostgreSQL's programs, run by the account that owns the data."""
+        return Command((str(self.programs / program), *arguments), self.environ, Path("/"), self.account)
 
 
 def _is_alive(pid: int) -> bool:
