@@ -348,7 +348,7 @@ async def test_where_one_connection_broke_the_others_are_opened_anew(small: Data
     async with small.transaction() as first, small.transaction() as second, small.transaction() as third:
         pids = [await _pid(connection) for connection in (first, second, third)]
     await ledger.rows(
-        "SELECT pg_terminate_backend(pid) FROM unnest(CAST(:pids AS integer[])) AS pid", pids=pids
+        "SELECT pg_terminate_backend(pid, 5000) FROM unnest(CAST(:pids AS integer[])) AS pid", pids=pids
     )
     async with small.transaction() as first, small.transaction() as second, small.transaction() as third:
         assert not {await _pid(connection) for connection in (first, second, third)} & set(pids)
