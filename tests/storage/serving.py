@@ -131,13 +131,16 @@ async def serving(ledger: Ledger, *, database: Database | None = None) -> AsyncI
     async with ledger.database.transaction() as connection:
         secret = runtime.settings.secret_for("api_keys")
         _, key = await create_key(connection, merchant_id=ledger.merchant_id, mode="test", secret=secret)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app),
-        base_url="http://api.test",
-        headers={"Authorization": f"Bearer {key}"},
-    ) as client:
-        yield Served(client, ledger, runtime, bank)
-    if temporal.running:
-        await asyncio.wait(temporal.running)
-    await recorder.drain()
-    await redis.aclose()
+    try:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url="http://api.test",
+            headers={"Authorization": f"Bearer {key}"},
+        ) as client:
+            yield Served(client, ledger, runtime, bank)
+    finally:
+        bank.opens.set()
+        if temporal.running:
+            await asyncio.wait(temporal.running)
+        await recorder.drain()
+        await redis.aclose()

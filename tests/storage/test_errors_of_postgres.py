@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from psycopg import Error as DriverError
+from psycopg import IntegrityError
 from pydantic import SecretStr
 from sqlalchemy import text
 from structlog.testing import capture_logs
@@ -22,6 +23,7 @@ from payonce.settings import Settings
 from payonce.storage import payments
 from payonce.storage.connection import Connection
 from payonce.storage.database import Database
+from payonce.storage.deliveries import Completion, complete
 from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, TABLE, Meaning, meaning_of
 from payonce.wakeups import WakeUps
 from payonce.webhooks.delivery import Attempt, Delivered
@@ -175,8 +177,7 @@ class ReachesEverybody:
 async def test_the_relay_goes_on(postgres: OnDemand, state: str) -> None:
     ledger = postgres.ledger
     endpoint = await ledger.add_endpoint()
-    of = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
-    await ledger.recorder().record(subject(of), attempt=1, fact=approval(of))
+    await _record_a_refund(ledger)
     sender: Any = ReachesEverybody()
     stop = asyncio.Event()
     await postgres.arm("relay", "raise", state, times=3)  # the last two while attempts are recorded, too
@@ -185,9 +186,7 @@ async def test_the_relay_goes_on(postgres: OnDemand, state: str) -> None:
 
         async def delivered() -> bool:
             assert not relaying.done(), relaying
-            query = "SELECT status FROM webhook_deliveries WHERE endpoint_id = :id"
-            found = {row.status for row in await ledger.rows(query, id=endpoint.id)}
-            return found == {"succeeded"}
+            return await _all_delivered(ledger, endpoint.id)
 
         await eventually(delivered)
     stop.set()
@@ -195,6 +194,48 @@ async def test_the_relay_goes_on(postgres: OnDemand, state: str) -> None:
     await ledger.rows("UPDATE webhook_endpoints SET enabled = false")
     level = "error" if meaning_of(state) is Meaning.OURS else "warning"
     assert level in {line["log_level"] for line in logs}
+
+
+async def test_an_attempt_that_cannot_be_recorded_holds_up_no_other(
+    postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is forgotten after a while, as a restart would forget it, and made again when its lease ends."""
+    monkeypatch.setattr("workers.relay.BACK_OFF_S", (0.01,))
+    ledger, sender, stop = postgres.ledger, ReachesEverybody(), asyncio.Event()
+    played: Any = sender
+    cannot_be_recorded = await ledger.add_endpoint()
+
+    async def complete_others(connection: Connection, ended: list[Completion], **how: Any) -> Any:
+        if any(one.endpoint_id == cannot_be_recorded.id for one in ended):
+            raise IntegrityError
+        return await complete(connection, ended, **how)
+
+    monkeypatch.setattr("workers.relay.complete", complete_others)
+    await _record_a_refund(ledger)
+    with capture_logs() as logs:
+        relaying = asyncio.create_task(Relay(ledger.database, played).run(stop, heard=asyncio.Event()))
+
+        async def forgotten() -> bool:
+            return "webhook_attempts_forgotten" in {line["event"] for line in logs}
+
+        await eventually(forgotten)
+        await ledger.rows("UPDATE webhook_endpoints SET enabled = false")
+        other = await ledger.add_endpoint()
+        await _record_a_refund(ledger)
+        await eventually(lambda: _all_delivered(ledger, other.id))
+    stop.set()
+    await relaying
+    await ledger.rows("UPDATE webhook_endpoints SET enabled = false")
+
+
+async def _record_a_refund(ledger: Ledger) -> None:
+    of = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
+    await ledger.recorder().record(subject(of), attempt=1, fact=approval(of))
+
+
+async def _all_delivered(ledger: Ledger, endpoint_id: str) -> bool:
+    query = "SELECT status FROM webhook_deliveries WHERE endpoint_id = :id"
+    return {row.status for row in await ledger.rows(query, id=endpoint_id)} == {"succeeded"}
 
 
 @EVERY_CLASS

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from payonce.claims import Claimant, Right, Rights
-from payonce.domain.claiming import Durability
+from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd, Durability, commit_end
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts, standby
@@ -39,6 +39,22 @@ PROVES_NOTHING = pytest.mark.parametrize(
         pytest.param("raise", "08006", False, id="lost"),
     ],
 )
+
+
+def test_an_answer_to_commit_proves_something_in_time_unwarned_and_with_the_gate_open() -> None:
+    """Also where the process stood still, and found the answer and the end of its patience together."""
+    ends = {
+        (warned, late, gate_open): commit_end(
+            warned=warned, took_s=COMMIT_ANSWER_S + (0.01 if late else -0.01), gate_open=gate_open
+        )
+        for warned in (False, True)
+        for late in (False, True)
+        for gate_open in (False, True)
+    }
+    assert [how for how, end in ends.items() if end.proves] == [(False, False, True)]
+    assert ends[False, True, True] is CommitEnd.LATE
+    assert ends[False, False, False] is CommitEnd.GATED
+    assert not any(end.nothing_holds for end in ends.values())
 
 
 @pytest.fixture
