@@ -21,6 +21,7 @@ from payonce.storage.pool import Pooled
 from payonce.storage.statements import Query, Row, Statement, changing, inserting, key_values
 from payonce.storage.wire import BEGIN, COMMIT, ROLLBACK, Command, check, failed
 
+_CHANGES = frozenset({b"INSERT", b"UPDATE", b"DELETE"})
 WAITING_MAX = 100  # writes that wait to be sent
 ROLLBACK_S = 1.0
 
@@ -44,6 +45,7 @@ class Connection:
         self._sqlalchemy, self._wire = pooled.sqlalchemy, pooled.wire
         self._begin = begin
         self._waiting = [(begin, Written())]
+        self.wrote = False  # rows: then COMMIT waits for the standby; a transaction that only read does not
         self._failed = False  # then nothing more runs on it, lest it do so outside of the transaction
         self.in_doubt = False  # COMMIT was sent, and not skipped: the transaction may hold
 
@@ -168,6 +170,7 @@ class Connection:
         results, answers = answers[: len(waited)], answers[len(waited) :]
         for (_, written), result in zip(waited, results, strict=True):
             written.rows = result.command_tuples or 0
+            self.wrote |= written.rows > 0 and (result.command_status or b"")[:6] in _CHANGES
         return results, answers
 
     def _go_on(self) -> None:

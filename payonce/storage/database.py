@@ -231,14 +231,14 @@ class Database:
             end = CommitEnd.LOST if connection.in_doubt else CommitEnd.ROLLED_BACK
             await connection.rollback()
         finally:
-            proofs.ended(number, end)
+            proofs.ended(number, end, wrote=connection.wrote)
             await self._writers.give_back(pooled)
         return end
 
     async def _write_nothing(self) -> None:
         """A COMMIT that changes nothing, and proves what was there before it."""
         async with self.transaction() as connection:
-            await connection.fetch(empty_write())
+            connection.wrote = await connection.fetch(empty_write())
 
     def _watch(self) -> None:
         """From the first use on the standby is looked at every second, where durability rests on one."""
@@ -276,7 +276,7 @@ class Database:
             return
         try:
             async with self._begun(self._writers) as (pooled, connection):
-                await connection.fetch(empty_write())
+                connection.wrote = await connection.fetch(empty_write())
                 sight = await connection.fetch(look())
             await self._commit(pooled, connection, probe=True)
         except CommitUnknown as unknown:

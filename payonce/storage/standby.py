@@ -133,10 +133,11 @@ class Proofs:
         self._begun += 1
         return self._begun
 
-    def ended(self, number: int, end: CommitEnd) -> None:
-        """How it ended."""
+    def ended(self, number: int, end: CommitEnd, *, wrote: bool) -> None:
+        """How it ended. One that wrote nothing was answered without the standby, and so proves nothing."""
         if not end.proves:
             COMMITS_UNPROVEN.labels(end).inc()
+        if not end.proves or not wrote:
             return
         self._proven = max(self._proven, number)
         if self._looked is not None and self._looked[0] < self._proven:

@@ -37,7 +37,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
-from payonce.storage import recording
+from payonce.storage import attempts, recording
 from payonce.storage.database import CommitUnknown
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
@@ -106,12 +106,19 @@ class Process:
         return progress
 
     async def resolve(self, name: str, of: Operation, *more: Any) -> Any:
-        resolving = Resolving(
+        asked = request(of)
+        if name == "reverse" and await self.ledger.rows(
+            "SELECT 1 FROM attempts WHERE operation_id = :id", id=of.id
+        ):  # the claim that was inquired about is the one that stands
+            asked = replace(asked, token=(await self.ledger.latest(of.id)).token)
+        return await ActivityEnvironment().run(getattr(self.resolving(), name), asked, *more)
+
+    def resolving(self) -> Resolving:
+        return Resolving(
             cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
             recorder=self.ledger.recorder(),
             connectors={"account_1": self.connector},
         )
-        return await ActivityEnvironment().run(getattr(resolving, name), request(of), *more)
 
 
 def request(of: Operation) -> OperationRequest:
@@ -247,6 +254,27 @@ async def test_what_an_inquiry_finds_counts_at_once(
     assert isinstance(progress, Settled)
     assert progress.status == status
     assert connector.calls == [("inquire", f"{capture.id}-1")]
+
+
+async def test_a_reversal_is_of_the_claim_that_was_inquired_about_and_of_no_other(
+    process: Process, connector: FakeConnector
+) -> None:
+    """The claim was released meanwhile, and the next one sent and charged: a good charge was reversed."""
+    capture = await capture_of(process.ledger)
+    await age(process.ledger, capture)
+    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    due = await process.resolve("inquire", capture)
+    assert isinstance(due, ReversalDue)
+    async with process.ledger.database.transaction() as connection:
+        await attempts.release(connection, operation_id=capture.id, number=1, token="run_1")
+    connector.answers["send"] = OutcomeUnknown("slow")
+    await process.attempt(capture)
+    await age(process.ledger, capture)
+    resolving = process.resolving()
+    asked = replace(request(capture), token=due.token)
+    assert isinstance(await ActivityEnvironment().run(resolving.reverse, asked), InquiryDue)
+    assert "reverse" not in [call for call, _ in connector.calls]
+    assert (await process.ledger.latest(capture.id)).state is A.UNKNOWN
 
 
 @pytest.mark.parametrize("state", [A.CLAIMED, A.UNKNOWN])

@@ -18,7 +18,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts, standby
 from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.standby import Sight
+from payonce.storage.standby import Proofs, Sight
 from payonce.storage.statements import Query, Row
 from payonce.wakeups import CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
@@ -305,26 +305,64 @@ async def counter(ledger: Ledger, watched: Database) -> AsyncIterator[Served]:
         yield opened
 
 
+async def proven(database: Database) -> bool:
+    """Whether what is read now is proven."""
+    async with database.reading() as connection:
+        await connection.execute(text("SELECT 1"))
+    return await database.proven(connection)
+
+
+def proofs(database: Database) -> Proofs:
+    """Of the server that it is connected to."""
+    return database._proofs[database.fail_over.timeline]
+
+
 async def test_what_was_read_is_proven_by_a_commit_that_begins_afterwards(watched: Database) -> None:
-    before = watched._proofs._begun
-    assert await watched.proven()
-    assert watched._proofs._proven > before
+    await watched.ping()
+    before = proofs(watched)._begun
+    assert await proven(watched)
+    assert proofs(watched)._proven > before
+
+
+async def test_a_commit_of_what_wrote_nothing_proves_nothing(
+    watched: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered without the standby: a second request with a key proved what the first had read."""
+    monkeypatch.setattr(Proofs, "look", lambda _proofs, _oldest: False)  # the watcher writes nothing
+    await watched.ping()
+    before = proofs(watched)._proven
+    async with watched.transaction() as connection:
+        await connection.execute(text("SELECT 1"))
+    assert proofs(watched)._proven == before
+
+
+async def test_a_commit_on_another_server_proves_nothing_of_what_this_one_showed(watched: Database) -> None:
+    """A reader was on the old primary still when the process had its COMMIT answered by the new one."""
+    async with watched.reading() as connection:
+        await connection.execute(text("SELECT 1"))
+    here = connection._wire.timeline
+    connection._wire.timeline = "00000000"  # as if it led to the predecessor
+    assert not await watched.proven(connection)
+    connection._wire.timeline = here
+    assert await watched.proven(connection)
 
 
 async def test_one_commit_proves_what_many_have_read(
     watched: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)  # the watcher writes nothing
-    before = watched._proofs._begun
-    assert all(await asyncio.gather(*(watched.proven() for _ in range(20))))
-    assert watched._proofs._begun - before <= 2
+    monkeypatch.setattr(Proofs, "look", lambda _proofs, _oldest: False)  # the watcher writes nothing
+    async with watched.reading() as read:
+        await read.execute(text("SELECT 1"))
+    before = proofs(watched)._begun
+    assert all(await asyncio.gather(*(watched.proven(read) for _ in range(20))))
+    assert proofs(watched)._begun - before <= 2
 
 
 async def test_a_commit_that_warns_proves_nothing_that_was_read(
     watched: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Connection, "warned", property(lambda _self: True))
-    assert not await watched.proven()
+    assert not await proven(watched)
 
 
 async def test_with_the_gate_closed_nothing_is_proven_and_nothing_begins(
@@ -332,13 +370,13 @@ async def test_with_the_gate_closed_nothing_is_proven_and_nothing_begins(
 ) -> None:
     second.there = False
     await eventually(_closed(watched))
-    assert not await watched.proven()
+    assert not await proven(watched)
     with pytest.raises(StorageUnavailable):
         await _write_nothing(watched)
     await watched.ping()
     second.there = True
     await eventually(_open(watched))
-    assert await watched.proven()
+    assert await proven(watched)
 
 
 async def test_with_the_gate_closed_each_key_is_told_what_is_proven(
@@ -350,10 +388,10 @@ async def test_with_the_gate_closed_each_key_is_told_what_is_proven(
     xid = await _written_by(counter.ledger, "proven")
 
     async def proven() -> bool:
-        return watched._proofs.has(xid)
+        return proofs(watched).has(xid)
 
     await eventually(proven)
-    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)
+    monkeypatch.setattr(proofs(watched), "look", lambda _oldest: False)
     assert (await counter.create("unproven")).status_code == 201
     counter.bank.opens.clear()
     held = asyncio.create_task(counter.create("held"))
@@ -386,10 +424,10 @@ async def test_with_the_gate_open_a_replay_follows_a_commit_of_its_own(
     counter: Served, watched: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await counter.create("k")).status_code == 201
-    monkeypatch.setattr(watched._proofs, "look", lambda _oldest: False)
-    before = watched._proofs._proven
+    monkeypatch.setattr(proofs(watched), "look", lambda _oldest: False)
+    before = proofs(watched)._proven
     assert (await counter.create("k")).status_code == 201
-    assert watched._proofs._proven > before
+    assert proofs(watched)._proven > before
     monkeypatch.setattr(Connection, "warned", property(lambda _self: True))
     assert code_of(await counter.create("k")) == (504, "outcome_unknown")
 
