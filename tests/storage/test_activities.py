@@ -1,6 +1,6 @@
 """The activities over a real Postgres and a connector that says what a test says."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from payonce.cases import Cases
 from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, call_of, suspend_aware_clock
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import (
     DeclineCode,
     Declined,
@@ -37,8 +37,10 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.settlement import Settlement
 from payonce.storage import recording
 from payonce.storage.database import CommitUnknown
+from payonce.storage.recording import Recorder
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
@@ -105,13 +107,25 @@ class Process:
         progress: Progress = await environment.run(run, request(of))
         return progress
 
-    async def resolve(self, name: str, of: Operation, *more: Any) -> Any:
+    async def resolve(self, name: str, of: Operation, *more: Any, recorder: Any = None) -> Any:
         resolving = Resolving(
             cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
-            recorder=self.ledger.recorder(),
+            recorder=recorder or self.ledger.recorder(),
             connectors={"account_1": self.connector},
         )
         return await ActivityEnvironment().run(getattr(resolving, name), request(of), *more)
+
+
+@dataclass
+class Overtaken:
+    """A recorder before whose lock something else happens."""
+
+    recorder: Recorder
+    first: Callable[[], Awaitable[object]]
+
+    async def give_up(self, subject: Subject, *, code: FailureCode) -> Settlement:
+        await self.first()
+        return await self.recorder.give_up(subject, code=code)
 
 
 def request(of: Operation) -> OperationRequest:
@@ -387,6 +401,38 @@ async def test_a_create_that_was_never_sent_fails_only_if_somebody_was_told_to_w
     progress = await process.resolve("give_up", authorization)
     assert isinstance(progress, Settled if told else NothingSent)
     assert (await process.ledger.payment(paid.id)).status is (S.FAILED if told else S.INIT)
+
+
+async def test_what_a_retry_claims_while_it_is_given_up_is_not_taken_for_settled(process: Process) -> None:
+    """Between the look at the unsent attempt and the lock, the key goes on with a further one."""
+    paid = await process.ledger.add_payment()
+    authorization = await process.ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
+    await process.ledger.recorder().defer(subject(authorization))
+    other = Process(process.ledger, process.connector)
+    call = call_of(paid, authorization, reference=f"{paid.id}-1")
+    other.rights.keep_unsent(paid.id, Right(call, 1, "account_1", suspend_aware_clock()))
+    claimant = Claimant(process.ledger.database, other.rights)
+
+    async def retry() -> None:
+        assert isinstance(await claimant.claim(payment_id=paid.id, operation_id=paid.id), Right)
+
+    overtaken = Overtaken(process.ledger.recorder(), retry)
+    progress = await process.resolve("give_up", authorization, recorder=overtaken)
+    assert progress == NotOwner(other.rights.owner)
+    assert (await process.ledger.operation(authorization.id)).status is OperationStatus.PENDING
+    assert (await process.ledger.payment(paid.id)).status is S.PROCESSING
+
+
+async def test_a_capture_sent_while_it_is_given_up_is_inquired_about(process: Process) -> None:
+    """Another run, in a process that was stopped and goes on, makes a further attempt."""
+    capture = await capture_of(process.ledger, state=A.NOT_SENT)
+    process.connector.answers["send"] = OutcomeUnknown("timeout")
+    other = Process(process.ledger, process.connector)
+
+    overtaken = Overtaken(process.ledger.recorder(), lambda: other.attempt(capture))
+    assert isinstance(await process.resolve("give_up", capture, recorder=overtaken), InquiryDue)
+    assert process.connector.calls == [("send", f"{capture.id}-2")]
+    assert (await process.ledger.operation(capture.id)).status is OperationStatus.PENDING
 
 
 async def test_a_late_success_is_undone_at_its_own_account(
