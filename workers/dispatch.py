@@ -38,6 +38,7 @@ from workflows import attributes
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
+from workflows.told import ACQUIRER_SPOKE
 
 TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
 START_TIMEOUT = timedelta(seconds=2)
@@ -125,11 +126,10 @@ class Dispatcher:
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
         """The operation's workflow asks the acquirer at once. False: none is running. Raises `NotHandedOver`."""
         refund = operation.kind is OperationKind.REFUND
-        run: Any = RefundWorkflow if refund else PaymentWorkflow
         handle = self._client.get_workflow_handle(operation.id if refund else operation.payment_id)
         try:
             await handle.signal(
-                run.acquirer_spoke, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
+                ACQUIRER_SPOKE, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
             )
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:

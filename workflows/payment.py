@@ -1,13 +1,16 @@
 """`PaymentWorkflow`: one payment from its authorization to capture, void or expiry."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeUpdate
+from temporalio.common import RawValue, SearchAttributeUpdate
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from workflows.attributes import PAYMENT_STATUS, WAITING_UNTIL
 from workflows.settling import Shared, expiry_delay, hear
+from workflows.told import NoUse, ignored, refuse_unless, spoken_of
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
@@ -35,6 +38,7 @@ class PaymentWorkflow:
         self._state: Settled | None = None
         self._searchable: str | None = None
         self._waiting_until: datetime | None = None
+        self._ignored: str | None = None  # why the last signal had no effect
 
     @workflow.run
     async def run(self, request: PaymentRequest) -> str:
@@ -57,18 +61,50 @@ class PaymentWorkflow:
         """The capture has its outcome; returns the payment's status. Admitted in Postgres before."""
         return await self._settle(operation)
 
+    @capture.validator
+    def _is_capture(self, operation: OperationRequest) -> None:
+        refuse_unless(OperationKind.CAPTURE, self._request.payment_id, operation)
+
     @workflow.update(description="Releases what is authorized and not captured")
     async def void(self, operation: OperationRequest) -> str:
         """The void has its outcome; returns the payment's status. Admitted in Postgres before."""
         return await self._settle(operation)
 
-    @workflow.signal(description="The acquirer spoke of one of the payment's operations: ask it now")
-    async def acquirer_spoke(self, operation: OperationRequest, reference: str) -> None:
+    @void.validator
+    def _is_void(self, operation: OperationRequest) -> None:
+        refuse_unless(OperationKind.VOID, self._request.payment_id, operation)
+
+    @workflow.signal(
+        dynamic=True, description="`acquirer_spoke`: ask the acquirer now. Others have no effect"
+    )
+    async def told(self, signal: str, sent: Sequence[RawValue]) -> None:
         """The operation is inquired about at once; one that is not under way, whatever is known of it."""
+        try:
+            operation, reference = spoken_of(signal, sent)
+            if operation.payment_id != self._request.payment_id:
+                raise NoUse("another payment's operation")
+        except NoUse as error:
+            self._ignore(error)
+            return
         if not self._operations.hear(operation, reference):
+            await self._hear(operation, reference)
+
+    async def _hear(self, operation: OperationRequest, reference: str) -> None:
+        """What the acquirer says is followed; where nobody can be asked, or it never answers, nothing changes."""
+        try:
             heard = await hear(operation, reference)
-            if isinstance(heard, Settled):
-                self._follow(heard)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._ignore(f"no answer about {reference}")
+            return
+        if isinstance(heard, Settled):
+            self._follow(heard)
+
+    def _ignore(self, reason: object) -> None:
+        self._ignored = str(reason)
+        ignored(reason)
+        self._show()
 
     async def _settle(self, operation: OperationRequest) -> str:
         settled = await self._operations.outcome(operation)
@@ -148,4 +184,6 @@ class PaymentWorkflow:
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")
+        if self._ignored is not None:
+            lines.append(f"The last signal had no effect: {self._ignored}.")
         return "\n\n".join(lines)

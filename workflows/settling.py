@@ -204,7 +204,12 @@ class Settling:
     async def _listen(self, settled: Settled, reference: str) -> Settled:
         """What the acquirer said while its last answer was being recorded may be news."""
         self._woken, self._spoken = False, None
-        heard = await hear(self._request, reference)
+        try:
+            heard = await hear(self._request, reference)
+        except FailureError as error:  # nobody to ask, or no answer: the outcome stands
+            if is_cancelled_exception(error):
+                raise
+            return settled
         return heard if isinstance(heard, Settled) else settled
 
     async def _call_operator(self, reason: str) -> None:

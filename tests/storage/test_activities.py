@@ -22,6 +22,7 @@ from activities.resolving import Resolving
 from payonce.cases import Cases
 from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, call_of, suspend_aware_clock
 from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.domain.errors import NotFound as MissingOperation
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import (
@@ -159,6 +160,24 @@ async def test_an_attempt_is_claimed_sent_and_recorded(process: Process, connect
     assert isinstance(progress, Settled)
     assert (progress.status, progress.open) == ("captured", False)
     assert connector.calls == [("send", f"{capture.id}-1")]
+
+
+async def test_an_operation_of_another_payment_is_neither_sent_nor_changed(
+    process: Process, connector: FakeConnector
+) -> None:
+    """As a person could ask for it by an update in the Web UI: the lock would be the wrong payment's."""
+    capture = await capture_of(process.ledger, claimed=False)
+    other = await process.ledger.add_payment(S.AUTHORIZED)
+    mixed = replace(capture, payment_id=other.id)
+    with pytest.raises(MissingOperation):
+        await process.attempt(mixed)
+    for activity in ("inquire", "reverse", "give_up"):
+        with pytest.raises(MissingOperation):
+            await process.resolve(activity, mixed)
+    with pytest.raises(MissingOperation):
+        await process.resolve("call_operator", mixed, "by mistake")
+    assert connector.calls == []
+    assert await process.ledger.operation(capture.id) == capture
 
 
 async def test_the_claim_is_committed_before_the_first_byte(
