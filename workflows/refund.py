@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from workflows.renewal import BegunAnew, suggested
 from workflows.settling import Settling
 from workflows.told import Deaf, NoUse, ignored, spoken_of
 
@@ -23,12 +24,15 @@ class RefundWorkflow:
     def __init__(self, request: OperationRequest) -> None:
         self._request = request
         self._ignored = ""  # of the details: why the last signal had no effect
-        self._settling = Settling(request, changed=self._show)
+        self._settling = Settling(request, changed=self._show, begins_anew=self._begins_anew)
 
     @workflow.run
     async def run(self, request: OperationRequest) -> str:
         """Ends with the refund's outcome; returns the payment's status then."""
-        settled = await self._settling.outcome()
+        try:
+            settled = await self._settling.outcome()
+        except BegunAnew:
+            workflow.continue_as_new(request)
         workflow.set_current_details(f"Done; the payment is **{settled.status}**.")
         return settled.status
 
@@ -47,6 +51,9 @@ class RefundWorkflow:
             self._show()
             return
         self._settling.hear(reference)
+
+    def _begins_anew(self) -> bool:
+        return self._settling.rests and suggested()
 
     def _show(self) -> None:
         workflow.set_current_details(f"Waiting for {self._settling.waiting_for}.{self._ignored}")
