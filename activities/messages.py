@@ -52,6 +52,7 @@ class InquiryDue:
 
     schedule: InquirySchedule
     reason: str
+    claimed_at: datetime | None = None  # since when an answer is overdue, whichever run asks
     kind: Literal["inquiry_due"] = "inquiry_due"
 
 
@@ -72,6 +73,7 @@ class ReversalDue:
     schedule: InquirySchedule
     reason: str
     token: str | None = None  # of the claim that is found not to have been processed, and of no other
+    claimed_at: datetime | None = None  # as in `InquiryDue`
     kind: Literal["reversal_due"] = "reversal_due"
 
 

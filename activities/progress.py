@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from activities.messages import (
@@ -87,9 +88,15 @@ def _standing_at(
             patient = create and may_retry and not capabilities.data_in_memory
             return NothingSent("not_sent", may_retry, patient)
         case AttemptState.REVERSING:
-            return ReversalDue(capabilities.inquiry, "abandoned" if attempt.abandoned else "amount_mismatch")
+            reason = "abandoned" if attempt.abandoned else "amount_mismatch"
+            return ReversalDue(capabilities.inquiry, reason, claimed_at=_overdue_from(attempt))
         case AttemptState.WAITING if attempt.act_before is not None:
             action = str((payment.next_action or {}).get("type"))
             return ActionDue(attempt.act_before, capabilities.action_inquiry, action)
         case _:
-            return InquiryDue(capabilities.inquiry, attempt.state)
+            return InquiryDue(capabilities.inquiry, attempt.state, claimed_at=_overdue_from(attempt))
+
+
+def _overdue_from(attempt: Attempt) -> datetime:
+    """When an answer began to be overdue: not while the customer had time to act."""
+    return attempt.act_before or attempt.claimed_at

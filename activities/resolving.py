@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
@@ -149,15 +150,18 @@ class Resolving:
     async def give_up(self, request: OperationRequest) -> Progress:
         """The operation failed as never processed, where its latest attempt was provably not sent.
 
-        A create that nobody was told about with 202 is left as it is instead: its key may go on.
+        A create that nobody was told about with 202 is left as it is instead: its key may go on. So is one whose
+        key went on meanwhile: what was found under the lock is how it stands.
         """
         standing = await self._cases.standing(request.subject)
-        progress = as_found(standing, self._connector(standing).capabilities, here="")
+        capabilities = self._connector(standing).capabilities
+        progress = as_found(standing, capabilities, here="")
         told = standing.operation.deferred_at is not None
         if progress.kind != "nothing_sent" or (request.kind is OperationKind.AUTHORIZE and not told):
             return progress
-        settlement = await self._recorder.give_up(request.subject, code=FailureCode.NOT_PROCESSED)
-        return settled(settlement.payment)
+        found = await self._recorder.give_up(request.subject, code=FailureCode.NOT_PROCESSED)
+        now = replace(standing, payment=found.payment, operation=found.operation, attempt=found.attempt)
+        return as_found(now, capabilities, here="")
 
     @activity.defn
     async def call_operator(self, request: OperationRequest, reason: str) -> None:

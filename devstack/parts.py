@@ -75,11 +75,18 @@ def redis(*, port: int, directory: Path, environ: Mapping[str, str]) -> Part:
 
 
 def temporal(
-    *, port: int, ui_port: int | None, database: Path, durable: bool, environ: Mapping[str, str]
+    *,
+    port: int,
+    ui_port: int | None,
+    database: Path,
+    durable: bool,
+    settings: Mapping[str, object],
+    environ: Mapping[str, str],
 ) -> Part:
     """Temporal's development server with our search attributes, and with its Web UI if that has a port.
 
-    Not `durable`: its state survives the end of the process, not that of the machine.
+    Not `durable`: its state survives the end of the process, not that of the machine. `settings` of its dynamic
+    configuration go over production's.
     """
     storage = ["--db-filename", str(database), "--sqlite-pragma", "journal_mode=wal"]
     storage += ["--sqlite-pragma", f"synchronous={2 if durable else 0}"]
@@ -91,7 +98,7 @@ def temporal(
             arguments=(
                 *(str(temporal_binary()), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)),
                 *("--log-level", "warn", "--color", "never", "--disable-config-file", "--disable-config-env"),
-                *(*ui, *storage, *attributes, *_server_settings()),
+                *(*ui, *storage, *attributes, *_server_settings(settings)),
             ),
             environ={"GOGC": TEMPORAL_GOGC, **environ, "TEMPORAL_VERSION_CHECK_DISABLED": "1"},
             directory=CHECKOUT,
@@ -100,10 +107,10 @@ def temporal(
     )
 
 
-def _server_settings() -> list[str]:
+def _server_settings(ours: Mapping[str, object]) -> list[str]:
     """Production's dynamic configuration and the development server's own, as it takes them."""
     production = {name: at[0]["value"] for name, at in yaml.safe_load(SERVER_SETTINGS.read_text()).items()}
-    settings = {**production, **ONE_SHARD_SETTINGS}
+    settings = {**production, **ONE_SHARD_SETTINGS, **ours}
     return [f"--dynamic-config-value={name}={json.dumps(value)}" for name, value in settings.items()]
 
 

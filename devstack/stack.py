@@ -43,13 +43,15 @@ class StackOptions:
 
     `environ` is what `make dev` reads its PAYONCE_* variables from; `any_ports` ignores its ports.
     `product_environ` goes over what the product's processes would get. Not `durable` is quicker, and
-    survives a killed process all the same. `restart` brings back what dies by itself.
+    survives a killed process all the same. `temporal_settings` go over the server's dynamic configuration.
+    `restart` brings back what dies by itself.
     """
 
     directory: Path
     parts: tuple[str, ...] = (*INFRASTRUCTURE, *PRODUCT)
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     product_environ: Mapping[str, str] = field(default_factory=dict)
+    temporal_settings: Mapping[str, object] = field(default_factory=dict)
     any_ports: bool = False
     api_processes: int = 1
     temporal_ui: bool = True
@@ -271,6 +273,7 @@ class DevStack:
             ui_port=self._port_of["temporal-ui"] if self.options.temporal_ui else None,
             database=self.options.directory / "temporal.sqlite",
             durable=self.options.durable,
+            settings=self.options.temporal_settings,
             environ=self._plain_environ(),
         )
 

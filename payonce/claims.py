@@ -332,14 +332,14 @@ class Claimant:
 async def read_standing(
     connection: Connection, payment_id: str, operation_id: str, *, lock: bool
 ) -> Standing:
-    """How the operation stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
+    """How this operation of this payment stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
     payment, operation, attempt, now = await connection.fetch_together(
         payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
         payments.operation_by_id(operation_id),
         attempts.latest(operation_id),
         attempts.database_now(),
     )
-    if payment is None or operation is None:
+    if payment is None or operation is None or operation.payment_id != payment_id:
         raise NotFound(f"{operation_id} of {payment_id}")
     return Standing(payment, operation, attempt, now)
 

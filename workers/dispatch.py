@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from iso4217 import Currency
+from temporalio.api.enums.v1 import ResourceExhaustedCause
+from temporalio.api.errordetails.v1 import ResourceExhaustedFailure
 from temporalio.client import (
     Client,
     RPCError,
@@ -24,7 +26,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
 from activities.messages import OperationRequest, PaymentRequest
@@ -38,10 +40,17 @@ from workflows import attributes
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
+from workflows.renewal import BEGUN_ANEW
+from workflows.told import ACQUIRER_SPOKE, REFUSED
 
 TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
 START_TIMEOUT = timedelta(seconds=2)
 UPDATE_WITHIN = timedelta(seconds=8)
+
+_ENDED_WITH_ITS_RUN = (
+    BEGUN_ANEW,  # ours
+    "AcceptedUpdateCompletedWorkflow",  # Temporal server, `service/history/workflow/update/errors_failures.go`
+)
 
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
 _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -57,6 +66,15 @@ class NotHandedOver(PaymentError):
     def __init__(self, message: str, *, reached: bool = False) -> None:
         super().__init__(message)
         self.reached = reached  # Temporal answers, but nobody has done it yet
+
+
+class EngineRefused(NotHandedOver):
+    """Temporal answered, and would answer the same again: no time mends that."""
+
+    code = "engine_refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reached=True)
 
 
 class Taken(StrEnum):
@@ -123,18 +141,17 @@ class Dispatcher:
         return described.status is WorkflowExecutionStatus.COMPLETED
 
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
-        """The operation's workflow asks the acquirer at once. False: none is running. Raises `NotHandedOver`."""
+        """The operation's workflow asks the acquirer at once. False: none takes it. Raises `NotHandedOver`."""
         refund = operation.kind is OperationKind.REFUND
-        run: Any = RefundWorkflow if refund else PaymentWorkflow
         handle = self._client.get_workflow_handle(operation.id if refund else operation.payment_id)
         try:
             await handle.signal(
-                run.acquirer_spoke, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
+                ACQUIRER_SPOKE, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
             )
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status is not RPCStatusCode.NOT_FOUND and not _is_refusal(error):
                 raise NotHandedOver(error.status.name) from error
-            return False
+            return False  # refused: it has had all the signals of a run
         return True
 
     async def start_callback(
@@ -159,11 +176,18 @@ class Dispatcher:
 
         Raises `NotHandedOver` when it has none within that time, or when Temporal cannot be reached: then it is
         not known whether the workflow has it, and the sweeper sends it again under the same id. Only an update
-        that failed itself, and would give the same answer for ever, goes on under a new one.
+        that failed itself, and would give the same answer for ever, goes on under a new one. An update that ended
+        with its run was reached: the next run carries the operation on, and knows none of the ids of this one.
         """
         try:
             return await self._update(payment, operation, update_id=operation.id, within=within)
         except WorkflowUpdateFailedError as error:
+            if _type_of(error) in _ENDED_WITH_ITS_RUN:
+                raise NotHandedOver(
+                    "its run ended; the next one finds it in Postgres", reached=True
+                ) from error
+            if _type_of(error) == REFUSED:
+                raise EngineRefused(str(error.cause)) from error
             if not sweeps:
                 raise NotHandedOver("the update failed", reached=True) from error
             with suppress(WorkflowUpdateFailedError):
@@ -189,7 +213,7 @@ class Dispatcher:
             raise NotHandedOver("not taken by a worker, or not done yet", reached=True) from error
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise NotHandedOver(error.status.name) from error
+                raise _not_handed_over(error) from error
             RESUMED.inc()
             began = await self.start_payment(payment, resume=True, eager=False)
             return Taken.STARTED if began else Taken.NEITHER
@@ -216,8 +240,27 @@ class Dispatcher:
         except WorkflowAlreadyStartedError:
             return False
         except RPCError as error:
-            raise NotHandedOver(error.status.name) from error
+            raise _not_handed_over(error) from error
         return True
+
+
+def _not_handed_over(error: RPCError) -> NotHandedOver:
+    return EngineRefused(error.status.name) if _is_refusal(error) else NotHandedOver(error.status.name)
+
+
+def _is_refusal(error: RPCError) -> bool:
+    """Whether Temporal says that this workflow takes no more of it, or not like this; not that it is busy."""
+    if error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT):
+        return True
+    exhausted = ResourceExhaustedFailure()
+    unpacked = [detail.Unpack(exhausted) for detail in error.grpc_status.details]
+    return (
+        any(unpacked) and exhausted.cause == ResourceExhaustedCause.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT
+    )
+
+
+def _type_of(error: WorkflowUpdateFailedError) -> str | None:
+    return error.cause.type if isinstance(error.cause, ApplicationError) else None
 
 
 def _run_of(payment: Payment, operation: Operation) -> _Run:

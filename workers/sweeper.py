@@ -28,8 +28,9 @@ from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, idempotency, sweeping
+from payonce.storage.refusals import count_refusal
 from workers.callbacks import Inbox
-from workers.dispatch import Dispatcher, NotHandedOver, Taken
+from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver, Taken
 from workers.waiting import first
 from workflows.attributes import PAYMENT_STATUS
 
@@ -39,6 +40,7 @@ HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
 PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
+REFUSALS_MAX = 3  # of one operation by Temporal: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
 BEHIND_FOR = timedelta(
     seconds=60
@@ -129,6 +131,8 @@ class Sweeper:
         except (NotHandedOver, TimeoutError) as error:
             reached = isinstance(error, NotHandedOver) and error.reached
             log.warning("sweep_deferred", operation_id=operation.id, error=str(error) or "timed out")
+            if isinstance(error, EngineRefused):
+                await self._refused(operation)
             if not reached:
                 async with self._runtime.database.transaction() as connection:
                     await sweeping.take_back(connection, operation.id)
@@ -136,6 +140,14 @@ class Sweeper:
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
         return True
+
+    async def _refused(self, operation: Operation) -> None:
+        """Counted; from the third time on an operator is told, once. It is handed over again all the same."""
+        async with self._runtime.database.transaction() as connection:
+            refusals = await count_refusal(connection, operation.id)
+        if refusals >= REFUSALS_MAX:
+            subject = Subject(operation.payment_id, operation.id)
+            await self._runtime.recorder.review(subject, reason="engine_refused")
 
     async def _carry_on(self, due: sweeping.Due) -> bool:
         """Its workflow runs, or has it; whether that says that it is done."""

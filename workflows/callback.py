@@ -3,13 +3,14 @@
 from temporalio import workflow
 
 from workflows.settling import hear
+from workflows.told import Deaf
 
 with workflow.unsafe.imports_passed_through():
     from activities.messages import OperationRequest, Settled
 
 
 @workflow.defn
-class CallbackWorkflow:
+class CallbackWorkflow(Deaf):
     """Asks the acquirer and records what it says; its id is derived from the acquirer's event."""
 
     @workflow.run

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from temporalio import workflow
 
+from workflows.told import Deaf
+
 with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.delivering import Delivering
@@ -23,7 +25,7 @@ WAIT_MIN = timedelta(seconds=1)
 
 
 @workflow.defn
-class WebhookDeliveryWorkflow:
+class WebhookDeliveryWorkflow(Deaf):
     """Its id is the delivery's. When the next attempt is due says Postgres, with every attempt.
 
     A run that resumes one which was terminated begins the same way, and finds out what happened meanwhile.

@@ -1,13 +1,18 @@
 """`PaymentWorkflow`: one payment from its authorization to capture, void or expiry."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeUpdate
+from temporalio.common import RawValue, SearchAttributeUpdate
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from workflows.attributes import PAYMENT_STATUS, WAITING_UNTIL
+from workflows.renewal import BegunAnew, suggested
 from workflows.settling import Shared, expiry_delay, hear
+from workflows.told import NoUse, ignored, refuse_unless, spoken_of
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
@@ -24,21 +29,31 @@ LATE_INQUIRIES_MAX = 100  # the schedules end long before
 class PaymentWorkflow:
     """Its id is the payment's. Status and amounts come from Postgres, with every outcome; none are kept here.
 
-    A run that resumes a terminated or failed one begins the same way: the first attempt finds what is recorded,
-    and a capture or void that is pending in Postgres is carried on.
+    A run that resumes a terminated or failed one begins the same way, and so does one that follows a long one: the
+    first attempt finds what is recorded, and a capture or void that is pending in Postgres is carried on.
     """
 
     @workflow.init
     def __init__(self, request: PaymentRequest) -> None:
         self._request = request
-        self._operations = Shared(changed=self._show)
+        self._operations = Shared(changed=self._show, begins_anew=self._begins_anew)
+        self._hearings = 0  # what the acquirer spoke of, and only this run asks about
+        self._anew = False
         self._state: Settled | None = None
         self._searchable: str | None = None
         self._waiting_until: datetime | None = None
+        self._ignored: str | None = None  # why the last signal had no effect
 
     @workflow.run
     async def run(self, request: PaymentRequest) -> str:
         """Ends when nothing of the payment can be captured any more; returns its status then."""
+        try:
+            return await self._until_done(request)
+        except BegunAnew:
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(request)
+
+    async def _until_done(self, request: PaymentRequest) -> str:
         authorization = OperationRequest(request.payment_id, request.payment_id, OperationKind.AUTHORIZE)
         await self._settle(authorization)
         while (state := self._state) is not None and state.open:
@@ -57,18 +72,53 @@ class PaymentWorkflow:
         """The capture has its outcome; returns the payment's status. Admitted in Postgres before."""
         return await self._settle(operation)
 
+    @capture.validator
+    def _is_capture(self, operation: OperationRequest) -> None:
+        refuse_unless(OperationKind.CAPTURE, self._request.payment_id, operation)
+
     @workflow.update(description="Releases what is authorized and not captured")
     async def void(self, operation: OperationRequest) -> str:
         """The void has its outcome; returns the payment's status. Admitted in Postgres before."""
         return await self._settle(operation)
 
-    @workflow.signal(description="The acquirer spoke of one of the payment's operations: ask it now")
-    async def acquirer_spoke(self, operation: OperationRequest, reference: str) -> None:
+    @void.validator
+    def _is_void(self, operation: OperationRequest) -> None:
+        refuse_unless(OperationKind.VOID, self._request.payment_id, operation)
+
+    @workflow.signal(
+        dynamic=True, description="`acquirer_spoke`: ask the acquirer now. Others have no effect"
+    )
+    async def told(self, signal: str, sent: Sequence[RawValue]) -> None:
         """The operation is inquired about at once; one that is not under way, whatever is known of it."""
+        try:
+            operation, reference = spoken_of(signal, sent)
+            if operation.payment_id != self._request.payment_id:
+                raise NoUse("another payment's operation")
+        except NoUse as error:
+            self._ignore(error)
+            return
         if not self._operations.hear(operation, reference):
+            await self._hear(operation, reference)
+
+    async def _hear(self, operation: OperationRequest, reference: str) -> None:
+        """What the acquirer says is followed; where nobody can be asked, or it never answers, nothing changes."""
+        self._hearings += 1
+        try:
             heard = await hear(operation, reference)
-            if isinstance(heard, Settled):
-                self._follow(heard)
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            self._ignore(f"no answer about {reference}")
+            return
+        finally:
+            self._hearings -= 1
+        if isinstance(heard, Settled):
+            self._follow(heard)
+
+    def _ignore(self, reason: object) -> None:
+        self._ignored = str(reason)
+        ignored(reason)
+        self._show()
 
     async def _settle(self, operation: OperationRequest) -> str:
         settled = await self._operations.outcome(operation)
@@ -77,19 +127,28 @@ class PaymentWorkflow:
         return settled.status
 
     async def _authorization_ends(self, state: Settled) -> bool:
-        """Waits until something changes (False) or the authorization's time is over (True)."""
-        if state.capture_before is None:
-            await workflow.wait_condition(lambda: self._state is not state)
-            return False
+        """Waits until something changes (False) or the authorization's time is over (True). Raises `BegunAnew`."""
+        delay = None if state.capture_before is None else expiry_delay(state.capture_before.timestamp())
         try:
             await workflow.wait_condition(
-                lambda: self._state is not state,
-                timeout=expiry_delay(state.capture_before.timestamp()),
+                lambda: self._state is not state or self._begins_anew(),
+                timeout=delay,
                 timeout_summary="the authorization expires",
             )
         except asyncio.TimeoutError:  # noqa: UP041  # what the SDK documents
             return True
+        if self._begins_anew():
+            raise BegunAnew
         return False
+
+    def _begins_anew(self) -> bool:
+        """Whether this run ends, since the server suggests it and nothing is under way; once true, it stays so.
+
+        An update that only waits to ask again ends with it: the next run finds its operation in Postgres.
+        """
+        if not self._anew and self._operations.rest and not self._hearings:
+            self._anew = suggested()
+        return self._anew
 
     async def _expire(self) -> None:
         settled: Settled = await workflow.execute_activity_method(
@@ -105,8 +164,15 @@ class PaymentWorkflow:
             delay_s = schedule.delay_s(inquiries=inquiries, since_s=workflow.time() - started)
             if delay_s is None:
                 return
-            await workflow.sleep(delay_s, summary="whether the rail approves it after all")
+            await self._rest(delay_s, summary="whether the rail approves it after all")
             await hear(create, reference)
+
+    async def _rest(self, delay_s: float, *, summary: str) -> None:
+        """Waits so long. Raises `BegunAnew`."""
+        with suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(self._begins_anew, timeout=delay_s, timeout_summary=summary)
+        if self._begins_anew():
+            raise BegunAnew
 
     def _follow(self, settled: Settled) -> None:
         """Takes over what Postgres said, unless something newer is known."""
@@ -148,4 +214,6 @@ class PaymentWorkflow:
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")
+        if self._ignored is not None:
+            lines.append(f"The last signal had no effect: {self._ignored}.")
         return "\n\n".join(lines)

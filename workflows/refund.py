@@ -1,9 +1,14 @@
 """`RefundWorkflow` and `ReversalWorkflow`: money on its way back."""
 
+from collections.abc import Sequence
+
 from temporalio import workflow
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
+from workflows.renewal import BegunAnew, suggested
 from workflows.settling import Settling
+from workflows.told import Deaf, NoUse, ignored, spoken_of
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
@@ -17,26 +22,45 @@ class RefundWorkflow:
 
     @workflow.init
     def __init__(self, request: OperationRequest) -> None:
-        self._settling = Settling(request, changed=self._show)
+        self._request = request
+        self._ignored = ""  # of the details: why the last signal had no effect
+        self._settling = Settling(request, changed=self._show, begins_anew=self._begins_anew)
 
     @workflow.run
     async def run(self, request: OperationRequest) -> str:
         """Ends with the refund's outcome; returns the payment's status then."""
-        settled = await self._settling.outcome()
+        try:
+            settled = await self._settling.outcome()
+        except BegunAnew:
+            workflow.continue_as_new(request)
         workflow.set_current_details(f"Done; the payment is **{settled.status}**.")
         return settled.status
 
-    @workflow.signal(description="The acquirer spoke of the refund: ask it now")
-    def acquirer_spoke(self, request: OperationRequest, reference: str) -> None:
+    @workflow.signal(
+        dynamic=True, description="`acquirer_spoke`: ask the acquirer now. Others have no effect"
+    )
+    def told(self, signal: str, sent: Sequence[RawValue]) -> None:
         """The refund is inquired about at once."""
+        try:
+            operation, reference = spoken_of(signal, sent)
+            if operation.subject != self._request.subject:
+                raise NoUse("not this refund")
+        except NoUse as error:
+            self._ignored = f"\n\nThe last signal had no effect: {error}."
+            ignored(error)
+            self._show()
+            return
         self._settling.hear(reference)
 
+    def _begins_anew(self) -> bool:
+        return self._settling.rests and suggested()
+
     def _show(self) -> None:
-        workflow.set_current_details(f"Waiting for {self._settling.waiting_for}.")
+        workflow.set_current_details(f"Waiting for {self._settling.waiting_for}.{self._ignored}")
 
 
 @workflow.defn
-class ReversalWorkflow:
+class ReversalWorkflow(Deaf):
     """Undoes a success that came after its failure was proven; its id is the reversal operation's."""
 
     @workflow.run

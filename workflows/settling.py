@@ -10,6 +10,8 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
+from workflows.renewal import BegunAnew
+
 with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.attempting import Attempting
@@ -45,18 +47,26 @@ _ATTEMPTS: dict[OperationKind, Any] = {
 
 
 class Settling:
-    """Carries one operation to its outcome. Calls `changed` whenever it waits for something else."""
+    """Carries one operation to its outcome. Calls `changed` whenever it waits for something else.
 
-    def __init__(self, request: OperationRequest, *, changed: Callable[[], None]) -> None:
+    Where it only waits to ask again, `begins_anew` may say that the next run does that.
+    """
+
+    def __init__(
+        self, request: OperationRequest, *, changed: Callable[[], None], begins_anew: Callable[[], bool]
+    ) -> None:
         self._request = request
         self._changed = changed
+        self._begins_anew = begins_anew
         self._what = _NOUNS.get(request.kind, request.kind)
         self._attempts = 0
         self._inquiries = 0
         self._unknown_since: float | None = None
+        self._claimed_at: float | None = None  # of the attempt in doubt, where that is known
         self._operator_called = False
         self._acting_since: float | None = None
         self._woken = False  # whether there may be news before the schedule says so
+        self._waiting = False  # between two inquiries: nothing is under way
         self._spoken: str | None = None  # the reference that the acquirer spoke of, until it is asked
         self.acts_until: datetime | None = None  # while the customer is to act
         self.waiting_for = f"the acquirer to answer the {self._what}"
@@ -67,6 +77,7 @@ class Settling:
 
         Raises `ApplicationError` of type `nothing_sent` when a create cannot be sent any more (the API answers
         503 and the key goes on), and of type `unresolved` when the inquiries are used up: an operator decides.
+        Raises `BegunAnew` when the next run goes on with it.
         """
         self._changed()
         progress = await self._attempt()
@@ -79,7 +90,7 @@ class Settling:
                 case NothingSent():
                     progress = await self._after_nothing_sent(progress)
                 case InquiryDue():
-                    await self._wait_to_ask(progress.schedule, progress.reason)
+                    await self._wait_to_ask(progress)
                     progress = await self._inquire(f"what became of the {self._what}")
                 case ActionDue():
                     await self._wait_for_customer(progress)
@@ -153,24 +164,32 @@ class Settling:
         asked = replace(self._request, token=due.token)
         progress = await self._resolve(Resolving.reverse, f"undo the {self._what}", asked)
         if isinstance(progress, ReversalDue):
-            await self._wait_to_ask(progress.schedule, progress.reason)
+            await self._wait_to_ask(progress)
         return progress
 
-    async def _wait_to_ask(self, schedule: InquirySchedule, reason: str) -> None:
+    async def _wait_to_ask(self, due: InquiryDue | ReversalDue) -> None:
         """Waits as the rail's schedule says; past its limit an operator is called, past the last one we stop."""
         now = workflow.time()
         if self._unknown_since is None:
             self._unknown_since = now
+            self._claimed_at = None if due.claimed_at is None else due.claimed_at.timestamp()
         since_s = now - self._unknown_since
-        delay_s = schedule.delay_s(inquiries=self._inquiries, since_s=since_s)
+        delay_s = due.schedule.delay_s(inquiries=self._inquiries, since_s=since_s)
         if delay_s is None:
             raise ApplicationError("the inquiries are used up", type="unresolved", non_retryable=True)
-        if since_s >= schedule.review_after_s and not self._operator_called:
-            await self._call_operator(reason)
+        if not self._operator_called and self._is_overdue(due.schedule, now, since_s=since_s):
+            await self._call_operator(due.reason)
         self._inquiries += 1
         self.unknown, self.acts_until = True, None
-        self._wait_for(f"inquiry {self._inquiries} about the {self._what}: {reason}")
+        self._wait_for(f"inquiry {self._inquiries} about the {self._what}: {due.reason}")
         await self._sleep(delay_s, summary=f"before inquiry {self._inquiries}")
+
+    def _is_overdue(self, schedule: InquirySchedule, now: float, *, since_s: float) -> bool:
+        """Whether an operator is to be told. Runs that begin anew do not put it off: the claim's age counts,
+        once this run has asked for itself."""
+        if self._claimed_at is not None and self._inquiries:
+            since_s = max(since_s, now - self._claimed_at)
+        return since_s >= schedule.review_after_s
 
     async def _wait_for_customer(self, due: ActionDue) -> None:
         """Waits until the acquirer spoke, the rail's next inquiry is due, or the time to act is over."""
@@ -186,10 +205,21 @@ class Settling:
         if not await self._sleep(left_s if delay_s is None else min(delay_s, left_s), summary=summary):
             self._inquiries += 1
 
+    @property
+    def rests(self) -> bool:
+        """Whether the run may end here: nothing is under way, and there is no news that only this run has."""
+        return self._waiting and not self._woken
+
     async def _sleep(self, delay_s: float, *, summary: str) -> bool:
-        """Whether there may be news before the time is over."""
+        """Whether there may be news before the time is over. Raises `BegunAnew`."""
+        self._waiting = True
         with suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(lambda: self._woken, timeout=delay_s, timeout_summary=summary)
+            await workflow.wait_condition(
+                lambda: self._woken or self._begins_anew(), timeout=delay_s, timeout_summary=summary
+            )
+        if self.rests and self._begins_anew():
+            raise BegunAnew
+        self._waiting = False
         woken, self._woken = self._woken, False
         return woken
 
@@ -204,7 +234,12 @@ class Settling:
     async def _listen(self, settled: Settled, reference: str) -> Settled:
         """What the acquirer said while its last answer was being recorded may be news."""
         self._woken, self._spoken = False, None
-        heard = await hear(self._request, reference)
+        try:
+            heard = await hear(self._request, reference)
+        except FailureError as error:  # nobody to ask, or no answer: the outcome stands
+            if is_cancelled_exception(error):
+                raise
+            return settled
         return heard if isinstance(heard, Settled) else settled
 
     async def _call_operator(self, reason: str) -> None:
@@ -259,8 +294,9 @@ def _proves_nothing(error: FailureError) -> InquiryDue:
 class Shared:
     """One `Settling` for each operation of a workflow: an update and a resumed run wait for the same one."""
 
-    def __init__(self, *, changed: Callable[[], None]) -> None:
+    def __init__(self, *, changed: Callable[[], None], begins_anew: Callable[[], bool]) -> None:
         self._changed = changed
+        self._begins_anew = begins_anew
         self._running: dict[str, asyncio.Task[Settled]] = {}
         self._settling: dict[str, Settling] = {}
 
@@ -268,7 +304,7 @@ class Shared:
         """The operation's outcome; a second caller joins the first."""
         task = self._running.get(request.operation_id)
         if task is None:
-            settling = Settling(request, changed=self._changed)
+            settling = Settling(request, changed=self._changed, begins_anew=self._begins_anew)
             self._settling[request.operation_id] = settling
             task = asyncio.create_task(settling.outcome())
             self._running[request.operation_id] = task
@@ -290,6 +326,11 @@ class Shared:
         """Whatever is under way looks at how it stands now."""
         for settling in self._settling.values():
             settling.wake()
+
+    @property
+    def rest(self) -> bool:
+        """Whether nothing is under way but waiting."""
+        return all(settling.rests for settling in self._settling.values())
 
     @property
     def acts_until(self) -> datetime | None:

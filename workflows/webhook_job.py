@@ -4,6 +4,8 @@ from datetime import timedelta
 
 from temporalio import workflow
 
+from workflows.told import Deaf
+
 with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.delivering import Delivering
@@ -14,7 +16,7 @@ PAUSE_FIRST_S, PAUSE_LONGEST_S = 2.0, 600.0  # doubled while the endpoint has en
 
 
 @workflow.defn
-class WebhookJobWorkflow:
+class WebhookJobWorkflow(Deaf):
     """Its id is the job's. Its place is in Postgres, so that a run may end anywhere and another goes on there."""
 
     @workflow.run

@@ -397,7 +397,7 @@ def give_up(
     """The operation failed with nothing on the wire; nothing changes unless its latest attempt is unsent."""
     unsent = latest is None or latest.state is AttemptState.NOT_SENT
     if operation.status is not OperationStatus.PENDING or not unsent:
-        return Settlement(payment, operation)
+        return Settlement(payment, operation, latest)
     return _fail(payment, operation, None, failure_error(code), now=now)
 
 

@@ -276,7 +276,7 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
         payments.operation_by_id(subject.operation_id),
         of_attempt,
     )
-    if locked is None or operation is None:
+    if locked is None or operation is None or operation.payment_id != locked.payment.id:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
     return Rows(locked.payment, operation, attempt, locked.xid)
 

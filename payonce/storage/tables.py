@@ -189,6 +189,7 @@ operations = Table(
     Column("rail", _Json),
     Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
     Column("sweeps", Integer, nullable=False, server_default="0"),
+    Column("refusals", Integer, nullable=False, server_default="0"),  # how often Temporal refused to take it
     Column("released_at", _Time),  # since when the latest attempt of a create is given back, unsent
     Column("behind_since", _Time),  # since when its workflow is seen completed, although it is pending
     Column("target_kind", Text),

@@ -35,6 +35,8 @@ NAMES = (
     "customer_abandoned",
     "customer_expired_and_paid",
     "customer_heard_of_late",
+    "began_anew",
+    "followed_a_long_run",
 )
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 

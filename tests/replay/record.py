@@ -30,6 +30,7 @@ from tests.webhooks.receiver import receiving, status
 
 UNTIL_DONE_S = 120.0
 VALIDITY_S = 4
+UPDATES_MAX = 4  # of a short run
 CARD_METHOD = {"type": "card", "card": CARD}
 
 
@@ -41,11 +42,11 @@ class Recorder:
     shop: Merchant
     temporal: Client
 
-    async def keep(self, name: str, workflow_id: str) -> None:
-        """The history of the workflow's latest run is in its file, once that run has ended."""
+    async def keep(self, name: str, workflow_id: str, *, run_id: str | None = None) -> None:
+        """The history of the workflow's latest run, or of this one, is in its file, once the latest has ended."""
         async with asyncio.timeout(UNTIL_DONE_S):
             await self.temporal.get_workflow_handle(workflow_id).result()
-        write(name, await self.temporal.get_workflow_handle(workflow_id).fetch_history())
+        write(name, await self.temporal.get_workflow_handle(workflow_id, run_id=run_id).fetch_history())
         print(f"recorded {path_of(name).relative_to(FOLDER.parent)}")
 
     async def pay(
@@ -244,6 +245,17 @@ async def expiry(recorder: Recorder) -> None:
     await recorder.keep("expiry", payment["id"])
 
 
+async def began_anew(recorder: Recorder) -> None:
+    """A run that has had all its updates but one, and the one that follows it."""
+    payment = await recorder.pay(capture_method="manual")
+    first = await recorder.temporal.get_workflow_handle(payment["id"]).describe()
+    for _ in range(UPDATES_MAX):
+        await recorder.shop.captured(payment, amount=100, final=False)
+    await recorder.shop.captured(payment)
+    await recorder.keep("began_anew", payment["id"], run_id=first.run_id)
+    await recorder.keep("followed_a_long_run", payment["id"])
+
+
 async def webhook_delivered(recorder: Recorder) -> None:
     """A delivery whose first two attempts fail: the second one is the workflow's."""
     async with receiving(answers=[status(500)]) as receiver:
@@ -309,6 +321,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_abandoned,
     customer_expired_and_paid,
 )
+SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)
+SHORT_RUNS = {"history.maxTotalUpdates": UPDATES_MAX}
 
 
 async def record_all() -> None:
@@ -316,6 +330,8 @@ async def record_all() -> None:
     FOLDER.mkdir(exist_ok=True)
     async with running() as stack:
         await record(stack, *SCENARIOS)
+    async with running(temporal_settings=SHORT_RUNS) as stack:
+        await record(stack, *SCENARIOS_OF_SHORT_RUNS)
     with tempfile.TemporaryDirectory() as directory:
         acquirer = Acquirer(
             Path(directory) / "ledger.sqlite", ("--authorization-validity-s", str(VALIDITY_S))
@@ -342,9 +358,10 @@ async def record(stack: DevStack, *scenarios: Scenario) -> None:
 
 async def record_some(names: set[str]) -> None:
     """The histories of the scenarios with these names are new."""
-    chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
-    async with running() as stack:
-        await record(stack, *chosen)
+    for settings, scenarios in (({}, SCENARIOS), (SHORT_RUNS, SCENARIOS_OF_SHORT_RUNS)):
+        if chosen := [scenario for scenario in scenarios if scenario.__name__ in names]:
+            async with running(temporal_settings=settings) as stack:
+                await record(stack, *chosen)
 
 
 def main() -> None:

@@ -32,6 +32,15 @@ async def test_a_recorded_history_replays(name: str) -> None:
     await replayer(*EVERY_WORKFLOW).replay_workflow(load(name))
 
 
+async def test_a_run_from_before_that_was_suggested_to_end_and_went_on_replays() -> None:
+    """The code that recorded it did not know how to begin anew, so that its run did not."""
+    document = read("manual_with_two_captures")
+    for event in document["events"]:
+        if "workflowTaskStartedEventAttributes" in event:
+            event["workflowTaskStartedEventAttributes"]["suggestContinueAsNew"] = True
+    await replayer(*EVERY_WORKFLOW).replay_workflow(WorkflowHistory.from_json("pay_1", document))
+
+
 def test_every_named_history_is_recorded() -> None:
     assert set(NAMES) <= set(FILES)
 

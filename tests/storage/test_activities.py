@@ -1,6 +1,6 @@
 """The activities over a real Postgres and a connector that says what a test says."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -22,8 +22,9 @@ from activities.resolving import Resolving
 from payonce.cases import Cases
 from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights, call_of, suspend_aware_clock
 from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.domain.errors import NotFound as MissingOperation
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import (
     DeclineCode,
     Declined,
@@ -37,8 +38,10 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.settlement import Settlement
 from payonce.storage import attempts, recording
 from payonce.storage.database import CommitUnknown
+from payonce.storage.recording import Recorder
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
@@ -105,20 +108,32 @@ class Process:
         progress: Progress = await environment.run(run, request(of))
         return progress
 
-    async def resolve(self, name: str, of: Operation, *more: Any) -> Any:
+    async def resolve(self, name: str, of: Operation, *more: Any, recorder: Any = None) -> Any:
         asked = request(of)
         if name == "reverse" and await self.ledger.rows(
             "SELECT 1 FROM attempts WHERE operation_id = :id", id=of.id
         ):  # the claim that was inquired about is the one that stands
             asked = replace(asked, token=(await self.ledger.latest(of.id)).token)
-        return await ActivityEnvironment().run(getattr(self.resolving(), name), asked, *more)
+        return await ActivityEnvironment().run(getattr(self.resolving(recorder), name), asked, *more)
 
-    def resolving(self) -> Resolving:
+    def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
             cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
-            recorder=self.ledger.recorder(),
+            recorder=recorder or self.ledger.recorder(),
             connectors={"account_1": self.connector},
         )
+
+
+@dataclass
+class Overtaken:
+    """A recorder before whose lock something else happens."""
+
+    recorder: Recorder
+    first: Callable[[], Awaitable[object]]
+
+    async def give_up(self, subject: Subject, *, code: FailureCode) -> Settlement:
+        await self.first()
+        return await self.recorder.give_up(subject, code=code)
 
 
 def request(of: Operation) -> OperationRequest:
@@ -152,6 +167,24 @@ async def test_an_attempt_is_claimed_sent_and_recorded(process: Process, connect
     assert isinstance(progress, Settled)
     assert (progress.status, progress.open) == ("captured", False)
     assert connector.calls == [("send", f"{capture.id}-1")]
+
+
+async def test_an_operation_of_another_payment_is_neither_sent_nor_changed(
+    process: Process, connector: FakeConnector
+) -> None:
+    """As a person could ask for it by an update in the Web UI: the lock would be the wrong payment's."""
+    capture = await capture_of(process.ledger, claimed=False)
+    other = await process.ledger.add_payment(S.AUTHORIZED)
+    mixed = replace(capture, payment_id=other.id)
+    with pytest.raises(MissingOperation):
+        await process.attempt(mixed)
+    for activity in ("inquire", "reverse", "give_up"):
+        with pytest.raises(MissingOperation):
+            await process.resolve(activity, mixed)
+    with pytest.raises(MissingOperation):
+        await process.resolve("call_operator", mixed, "by mistake")
+    assert connector.calls == []
+    assert await process.ledger.operation(capture.id) == capture
 
 
 async def test_the_claim_is_committed_before_the_first_byte(
@@ -415,6 +448,38 @@ async def test_a_create_that_was_never_sent_fails_only_if_somebody_was_told_to_w
     progress = await process.resolve("give_up", authorization)
     assert isinstance(progress, Settled if told else NothingSent)
     assert (await process.ledger.payment(paid.id)).status is (S.FAILED if told else S.INIT)
+
+
+async def test_what_a_retry_claims_while_it_is_given_up_is_not_taken_for_settled(process: Process) -> None:
+    """Between the look at the unsent attempt and the lock, the key goes on with a further one."""
+    paid = await process.ledger.add_payment()
+    authorization = await process.ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
+    await process.ledger.recorder().defer(subject(authorization))
+    other = Process(process.ledger, process.connector)
+    call = call_of(paid, authorization, reference=f"{paid.id}-1")
+    other.rights.keep_unsent(paid.id, Right(call, 1, "account_1", suspend_aware_clock()))
+    claimant = Claimant(process.ledger.database, other.rights)
+
+    async def retry() -> None:
+        assert isinstance(await claimant.claim(payment_id=paid.id, operation_id=paid.id), Right)
+
+    overtaken = Overtaken(process.ledger.recorder(), retry)
+    progress = await process.resolve("give_up", authorization, recorder=overtaken)
+    assert progress == NotOwner(other.rights.owner)
+    assert (await process.ledger.operation(authorization.id)).status is OperationStatus.PENDING
+    assert (await process.ledger.payment(paid.id)).status is S.PROCESSING
+
+
+async def test_a_capture_sent_while_it_is_given_up_is_inquired_about(process: Process) -> None:
+    """Another run, in a process that was stopped and goes on, makes a further attempt."""
+    capture = await capture_of(process.ledger, state=A.NOT_SENT)
+    process.connector.answers["send"] = OutcomeUnknown("timeout")
+    other = Process(process.ledger, process.connector)
+
+    overtaken = Overtaken(process.ledger.recorder(), lambda: other.attempt(capture))
+    assert isinstance(await process.resolve("give_up", capture, recorder=overtaken), InquiryDue)
+    assert process.connector.calls == [("send", f"{capture.id}-2")]
+    assert (await process.ledger.operation(capture.id)).status is OperationStatus.PENDING
 
 
 async def test_a_late_success_is_undone_at_its_own_account(

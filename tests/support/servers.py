@@ -29,6 +29,7 @@ async def running(
     restart: bool = False,
     environ: Mapping[str, str] | None = None,
     product_environ: Mapping[str, str] | None = None,
+    temporal_settings: Mapping[str, object] | None = None,
 ) -> AsyncIterator[DevStack]:
     """The parts named (all, when none is) run and answer; afterwards nothing of them is left.
 
@@ -43,6 +44,7 @@ async def running(
             parts=parts or (*INFRASTRUCTURE, *PRODUCT),
             environ={**inherited, **(environ or {})},
             product_environ=product_environ or {},
+            temporal_settings=temporal_settings or {},
             any_ports=True,
             api_processes=api_processes,
             temporal_ui=temporal_ui,

@@ -71,7 +71,9 @@ def test_the_acquirer_runs_the_development_stack_s_command(services: Services) -
 
 
 def test_the_development_server_has_production_s_settings(services: Services) -> None:
-    temporal = parts.temporal(port=1, ui_port=None, database=Path("/data/db"), durable=True, environ={})
+    temporal = parts.temporal(
+        port=1, ui_port=None, database=Path("/data/db"), durable=True, settings={}, environ={}
+    )
     production = yaml.safe_load(parts.SERVER_SETTINGS.read_text())
     settings = {name: values[0]["value"] for name, values in production.items()} | parts.ONE_SHARD_SETTINGS
     known = parts.temporal_binary().read_bytes()

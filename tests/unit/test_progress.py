@@ -56,7 +56,7 @@ def test_another_process_may_still_send_a_claimed_create_and_nothing_else(kind: 
     if kind is K.AUTHORIZE:
         assert found == NotOwner("boot_1")
     else:
-        assert found == InquiryDue(SCHEDULE, "claimed")
+        assert found == InquiryDue(SCHEDULE, "claimed", claimed_at=NOW)
 
 
 @pytest.mark.parametrize(("age_s", "owner"), [(1.9, True), (2.0, False), (600.0, False)])
@@ -67,7 +67,7 @@ def test_an_owner_is_asked_only_while_it_may_send(age_s: float, owner: bool) -> 
 
 def test_a_second_run_at_the_owner_is_anyone_else() -> None:
     found = as_found(standing(K.AUTHORIZE, A.CLAIMED), CARDS, here="boot_1")
-    assert found == InquiryDue(SCHEDULE, "claimed")
+    assert found == InquiryDue(SCHEDULE, "claimed", claimed_at=NOW)
 
 
 @pytest.mark.parametrize(("kind", "may_retry"), [(K.AUTHORIZE, False), (K.CAPTURE, True), (K.REFUND, True)])
@@ -88,7 +88,14 @@ def test_what_is_being_reversed_goes_on_being_reversed(kind: OperationKind) -> N
 def test_an_unknown_attempt_is_inquired_about_by_anyone() -> None:
     for here in ("boot_1", "boot_2"):
         found = as_found(standing(K.AUTHORIZE, A.UNKNOWN), CARDS, here=here)
-        assert found == InquiryDue(SCHEDULE, "unknown")
+        assert found == InquiryDue(SCHEDULE, "unknown", claimed_at=NOW)
+
+
+def test_an_answer_is_not_overdue_while_the_customer_had_time_to_act() -> None:
+    of, ended = operation(), NOW + timedelta(minutes=15)
+    asked = attempt(of, A.UNKNOWN, act_before=ended)
+    found = as_found(Standing(payment(), of, asked, NOW), UPI, here="boot_2")
+    assert found == InquiryDue(SCHEDULE, "unknown", claimed_at=ended)
 
 
 @pytest.mark.parametrize(

@@ -343,14 +343,9 @@ def test_giving_up_fails_what_was_never_sent(latest: Attempt | None) -> None:
 
 @pytest.mark.parametrize("state", [state for state in A if state is not A.NOT_SENT])
 def test_nothing_is_given_up_that_may_have_been_sent(state: AttemptState) -> None:
-    kept = give_up(
-        CAPTURE.payment,
-        CAPTURE.operation,
-        attempt(CAPTURE.operation, state),
-        code=FailureCode.NOT_PROCESSED,
-        now=LATER,
-    )
-    assert kept == Settlement(CAPTURE.payment, CAPTURE.operation)
+    latest = attempt(CAPTURE.operation, state)
+    kept = give_up(CAPTURE.payment, CAPTURE.operation, latest, code=FailureCode.NOT_PROCESSED, now=LATER)
+    assert kept == Settlement(CAPTURE.payment, CAPTURE.operation, latest)
 
 
 def test_a_review_is_shown_and_told_once() -> None:

@@ -23,12 +23,13 @@ from tests.support.eventually import eventually
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
+from workflows.told import ACQUIRER_SPOKE
 
 WORKFLOWS = [PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow]
 OWNER = "boot_of_the_api"
 CAPTURE: Any = PaymentWorkflow.capture  # the decorator's type says that an update returns a coroutine
 VOID: Any = PaymentWorkflow.void
-SPOKE: Any = PaymentWorkflow.acquirer_spoke
+SPOKE = ACQUIRER_SPOKE
 
 Step = Progress | Exception | Callable[[], Awaitable[Progress]]
 

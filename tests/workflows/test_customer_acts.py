@@ -190,8 +190,7 @@ async def test_a_refund_hears_too(bench: Bench) -> None:
     handle = await bench.start(RefundWorkflow.run, K.REFUND)
     await bench.authorized(handle)
     begun_s = await bench.now_s()
-    spoke: Any = RefundWorkflow.acquirer_spoke
-    await handle.signal(spoke, args=[bench.operation(K.REFUND), "re_1-1"])
+    await handle.signal(SPOKE, args=[bench.operation(K.REFUND), "re_1-1"])
     assert await handle.result() == "refunded"
     assert made_s(bench, begun_s) == pytest.approx([0], abs=3)
 
