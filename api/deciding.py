@@ -18,7 +18,7 @@ from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.idempotency import Key
 
-DECIDE_WITHIN_S = 5.5  # a transaction's 4 s, and the second that its COMMIT has
+DECIDE_WITHIN_S = 5.0  # a transaction's 4 s, and the second that its COMMIT has
 
 
 @dataclass(frozen=True, slots=True)

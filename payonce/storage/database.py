@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -166,7 +167,7 @@ class Database:
         """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
         if self._watching is not None:
             self._watching.cancel()
-            await asyncio.wait({self._watching})
+            await asyncio.wait({self._watching}, timeout=CLOSE_S)
         if self._committing:
             await asyncio.wait(self._committing, timeout=CLOSE_S)
         for wire in self._committing.values():
@@ -243,7 +244,8 @@ class Database:
     def _watch(self) -> None:
         """From the first use on the standby is looked at every second, where durability rests on one."""
         if self.gate.follows_standby and self._watching is None:
-            self._watching = asyncio.create_task(self._look_every_second())
+            # Not in the context of whoever comes first: its request's id would be in every line of the log.
+            self._watching = asyncio.create_task(self._look_every_second(), context=Context())
 
     async def _look_every_second(self) -> None:
         while True:

@@ -158,4 +158,7 @@ async def _rests(pooled: Pooled) -> bool:
         await pooled.rest()
     except (SQLAlchemyError, psycopg.Error, OSError, TimeoutError):
         return False
+    except BaseException:  # somebody stops the caller: nobody else would close it
+        pooled.wire.abandon()
+        raise
     return True

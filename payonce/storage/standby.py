@@ -107,8 +107,8 @@ class FailOver:
         return self._seen_at is not None and self._clock() - self._seen_at < FAIL_OVER_RECENT_S
 
     def saw(self, timeline: str | None) -> None:
-        """The server is on this timeline; a promotion begins a new one."""
-        if timeline is None or timeline == self.timeline:
+        """The server is on this timeline; a promotion begins a later one, and a predecessor's is no news."""
+        if timeline is None or (self.timeline is not None and timeline <= self.timeline):
             return
         if self.timeline is not None:
             self._seen_at = self._clock()
@@ -170,7 +170,7 @@ class Proofs:
             if self._writing is None:
                 self._writing = asyncio.ensure_future(write())
                 self._writing.add_done_callback(self._written)
-            await asyncio.wait({self._writing}, timeout=2 * COMMIT_ANSWER_S)
+            await asyncio.wait({self._writing}, timeout=COMMIT_ANSWER_S)
             if self._proven > before:
                 return True
         return False

@@ -112,6 +112,8 @@ class Wire:
 
     def spoke_at_rest(self) -> bool:
         """Whether the server sent something while nobody used the connection: most likely that it ends it."""
+        if not self.alive:
+            return True
         rest = select.poll()
         rest.register(self._driver.pgconn.socket, select.POLLIN)
         return bool(rest.poll(0))
