@@ -457,7 +457,7 @@ async def test_what_a_retry_claims_while_it_is_given_up_is_not_taken_for_settled
     await process.ledger.recorder().defer(subject(authorization))
     other = Process(process.ledger, process.connector)
     call = call_of(paid, authorization, reference=f"{paid.id}-1")
-    other.rights.keep_unsent(paid.id, Right(call, 1, "account_1", suspend_aware_clock()))
+    other.rights.keep_unsent(paid.id, Right(call, 1, "run_1", "account_1", suspend_aware_clock()))
     claimant = Claimant(process.ledger.database, other.rights)
 
     async def retry() -> None:
