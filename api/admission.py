@@ -16,6 +16,7 @@ from temporalio.client import Client
 
 from api import known
 from api.commands import (
+    KeyFree,
     KeyInUse,
     NewPayment,
     Post,
@@ -231,7 +232,7 @@ class Admission:
         self._looking_up += 1
         try:
             found = await self._decider.decide(post, partial(_look_up, post=post))
-        except KeyInUse:
+        except KeyFree:
             raise known.no_place() from None  # not a known key, or one whose first request was rolled back
         finally:
             self._looking_up -= 1

@@ -61,6 +61,10 @@ class KeyInUse(PaymentError):
     retryable = True
 
 
+class KeyFree(KeyInUse):
+    """Nobody has the idempotency key: whoever held it a moment ago has rolled back."""
+
+
 class KeyUnknown(PaymentError):
     """The idempotency key could not be read or taken, or what was read is not proven; nothing is promised."""
 

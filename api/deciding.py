@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from psycopg.errors import LockNotAvailable
 
 from api import known
-from api.commands import KeyInUse, KeyUnknown, Post, key_row
-from api.outcomes import Outcomes, Pending, Result, Unavailable
+from api.commands import KeyFree, KeyInUse, KeyUnknown, Post, key_row
+from api.outcomes import GIVE_BACK_WITHIN_S, Outcomes, Pending, Result, Unavailable
 from payonce.claims import Claim, Right
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.operations import Operation
@@ -75,12 +75,15 @@ class Decider:
         taking = Taking()
         transacting = asyncio.create_task(self._transact(admit, taking))
         try:
-            await asyncio.wait({transacting}, timeout=DECIDE_WITHIN_S)
-        finally:
-            if not transacting.done():
-                self._leave(post, transacting, taking)
+            done, _ = await asyncio.wait({transacting}, timeout=DECIDE_WITHIN_S)
+        except asyncio.CancelledError:
+            self._leave(post, transacting, taking)
+            raise
+        if not done:
+            self._leave(post, transacting, taking)
+            raise KeyUnknown
         try:
-            return await self._proven(transacting.result() if transacting.done() else None, taking)
+            return await self._proven(transacting.result(), taking)
         except CommitUnknown as unknown:
             return await self._unproven(post, taking, unknown.ended)
         except StorageUnavailable as error:  # nothing holds
@@ -92,10 +95,9 @@ class Decider:
             taking.decided = await admit(connection, taking)
         return taking.decided
 
-    async def _proven(self, decision: Decision | None, taking: Taking) -> Decision:
+    async def _proven(self, decision: Decision, taking: Taking) -> Decision:
         """A replay was read, and says nothing until a COMMIT after that read is proven."""
-        if decision is None or taking.connection is None:
-            raise KeyUnknown
+        assert taking.connection is not None
         replayed = isinstance(decision, Result) and decision.replayed
         if replayed and not await self._database.proven(taking.connection):
             raise KeyUnknown
@@ -106,17 +108,18 @@ class Decider:
     ) -> Decision:
         """COMMIT was sent, and its end proves nothing: a claim is given back, and no read-back turns it into a right.
 
-        A capture, void or refund grants no right here: its run claims for itself, in a COMMIT of its own. So one
-        whose COMMIT was only late goes on.
+        A capture, void or refund grants no right here: its run claims for itself, in a COMMIT of its own. So where
+        no standby is waited for, one whose COMMIT is only late goes on.
         """
         decision = taking.decided
         if isinstance(decision, Pending) or (isinstance(decision, Result) and decision.replayed):
             return await self._proven(decision, taking)  # nothing was written
         if isinstance(decision, Admitted) and decision.right is not None:
             await self._outcomes.give_back(_claim(post, decision.operation, decision.right), ended=ended)
-        late = ended is not None and ended.done() and ended.result() is CommitEnd.LATE
-        if decision is not None and late and self._database.gate.open:
-            return decision
+        if ended is not None and decision is not None and not self._database.gate.follows_standby:
+            await asyncio.wait({ended}, timeout=GIVE_BACK_WITHIN_S)
+            if ended.done() and ended.result() is CommitEnd.LATE:
+                return decision
         raise KeyUnknown
 
     async def _without_writing(self, post: Post) -> Decision:
@@ -125,13 +128,11 @@ class Decider:
         of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.key}
         try:
             async with self._database.reading() as connection:
-                if await idempotency.find_key(connection, **of_key) is None:
-                    raise KeyUnknown
                 found = await known.meaning(connection, post)
                 # After the answer: whatever is written in between has a later id, which is not proven.
                 xid = await connection.fetch(idempotency.written_by(**of_key))
                 free = isinstance(found, Pending) and await known.is_given_back(connection, found.operation)
-        except StorageUnavailable as error:
+        except (StorageUnavailable, KeyFree) as error:
             raise KeyUnknown from error
         if isinstance(found, Pending) and not free:
             raise KeyInUse
@@ -147,7 +148,7 @@ class Decider:
             error = None if task.cancelled() else task.exception()
             decided = taking.decided
             if isinstance(error, StorageUnavailable) or not isinstance(decided, Admitted):
-                return
+                return  # nothing holds, or nothing was claimed
             if decided.right is not None:
                 commit = error.ended if isinstance(error, CommitUnknown) else None
                 self._outcomes.begin_giving_back(_claim(post, decided.operation, decided.right), ended=commit)

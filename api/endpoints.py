@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.commands import Post
+from api.commands import KeyUnknown, Post
 from api.concealing import reveal
 from api.front import READ_S, Front, path_id
 from api.lists import Listing, fetch, list_response, read_query
@@ -20,7 +20,7 @@ from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.storage import idempotency
 from payonce.storage.concealing import conceal
 from payonce.storage.connection import Connection
-from payonce.storage.database import within
+from payonce.storage.database import StorageUnavailable, within
 from payonce.storage.endpoints import (
     ENDPOINT_COLUMNS,
     ENDPOINTS_MAX,
@@ -170,7 +170,10 @@ class Endpoints:
                     connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
                 )
 
-        return await within(READ_S, read()) is not None
+        try:
+            return await within(READ_S, read()) is not None
+        except StorageUnavailable as error:
+            raise KeyUnknown from error
 
     async def _check_room(self, connection: Connection, caller: Caller) -> None:
         """Returns if the merchant may have one more. Raises `InvalidRequest`."""

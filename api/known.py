@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from api.commands import KeyExpired, KeyInUse, Post
+from api.commands import KeyExpired, KeyFree, Post
 from api.outcomes import Pending, Result, current_view
 from api.rates import RateLimited
 from payonce.domain.errors import IdempotencyMismatch, NotFound
@@ -15,14 +15,14 @@ from payonce.storage.connection import Connection
 async def meaning(connection: Connection, post: Post) -> Result | Pending:
     """Its answer, or the operation that has none yet.
 
-    Raises `KeyInUse`, `KeyExpired` or `IdempotencyMismatch`.
+    Raises `KeyFree`, `KeyExpired` or `IdempotencyMismatch`.
     """
     caller = post.caller
     key = await idempotency.find_key(
         connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
     )
     if key is None or (key.operation_id is None and key.answer_kind is None):
-        raise KeyInUse  # the first request's transaction was rolled back meanwhile: ask again
+        raise KeyFree
     if key.fingerprint != post.fingerprint:
         raise IdempotencyMismatch
     now = datetime.now(UTC)

@@ -25,6 +25,7 @@ from payonce.domain.ids import ID_PATTERN
 from payonce.logging import get_logger
 from payonce.storage import feed as store
 from payonce.storage.connection import Connection
+from payonce.storage.database import StorageUnavailable
 from payonce.storage.feed import Place, Told
 from payonce.storage.merchants import Caller
 from payonce.storage.snapshots import Snapshot, take_snapshot
@@ -167,17 +168,20 @@ class Stream(Response):
 
     async def _tell_page(self, send: Send) -> bool:
         """The next events were sent; whether there may be more."""
-        events = await self._front.read(self._request, self._page)
+        events, connection = await self._front.read(self._request, self._page)
+        if events and not await self._front.runtime.database.proven(connection):
+            raise StorageUnavailable("what was read is not proven")
         for event in events:
             await self._tell_one(event, send)
         return len(events) == PAGE
 
-    async def _page(self, connection: Connection, caller: Caller) -> list[Told]:
+    async def _page(self, connection: Connection, caller: Caller) -> tuple[list[Told], Connection]:
         assert self._place is not None
         ended = (await take_snapshot(connection)).oldest_running
-        return await store.page(
+        events = await store.page(
             connection, caller, after=self._place, ended=ended, types=self._types, limit=PAGE
         )
+        return events, connection
 
     async def _tell_until_heartbeat(self, follower: Follower, send: Send) -> None:
         beat_at = min(time.monotonic() + HEARTBEAT_S, self._ends_at)

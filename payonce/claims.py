@@ -183,7 +183,6 @@ class Releases:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._running: set[asyncio.Task[Release]] = set()
 
     def begin(
         self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None
@@ -193,8 +192,8 @@ class Releases:
         Raises `StorageUnavailable` once it has tried often enough: the claim then goes through inquiry.
         """
         task = asyncio.create_task(self._give_back(claim, ended))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        self._database.lets_end(task)
+        task.add_done_callback(_look_at)
         return task
 
     async def _give_back(self, claim: Claim, ended: "asyncio.Future[CommitEnd] | None") -> Release:
@@ -221,10 +220,11 @@ class Releases:
                 connection, operation_id=claim.operation_id, number=claim.number, token=claim.token
             )
 
-    def _ended(self, task: asyncio.Task[Release]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("claim_not_given_back", error=getattr(error, "code", type(error).__name__))
+
+def _look_at(task: asyncio.Task[Release]) -> None:
+    """A release that did not come about is logged."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("claim_not_given_back", error=getattr(error, "code", type(error).__name__))
 
 
 class _NeverHeld(Exception):

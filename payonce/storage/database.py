@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -25,7 +24,7 @@ from payonce.logging import get_logger
 from payonce.storage.connection import Connection
 from payonce.storage.pool import Pool, Pooled
 from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, Meaning, meaning_of
-from payonce.storage.standby import FailOver, Gate, Proofs, Sight, empty_write, look
+from payonce.storage.standby import FailOver, Gate, Proofs, Sight, boot_clock_s, empty_write, look
 from payonce.storage.wire import BEGIN, BEGIN_READING, Wire, check
 
 CONNECT_S = 3
@@ -88,7 +87,8 @@ class CommitUnknown(PaymentError):
 
 
 class Database:
-    """The connections to the primary: those that write, at most `pool_size`, and half as many that only read.
+    """The connections to the primary: those that write, at most `pool_size`, half as many that only read, and one
+    that looks for the standby, where durability rests on one.
 
     So a process strands `pool_size` backends at most while the standby is away, and its reads go on.
     """
@@ -107,7 +107,9 @@ class Database:
         readers_max = max(2, pool_size // 2)
         self._writers = Pool(engine, size=pool_size, on_open=self._look_first, on_lost=self._renew)
         self._readers = Pool(engine, size=readers_max, on_open=self._look_first, on_lost=self._renew)
+        self._lookout = Pool(engine, size=1, on_open=self._look_first, on_lost=self._renew)
         self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
+        self._behind: set[asyncio.Task[Any]] = set()  # what nobody waits for
         self._watching: asyncio.Task[None] | None = None
         self._probing: asyncio.Future[CommitEnd] | None = None
 
@@ -168,14 +170,19 @@ class Database:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait({self._watching}, timeout=CLOSE_S)
-        if self._committing:
-            await asyncio.wait(self._committing, timeout=CLOSE_S)
+        if under_way := [*self._committing, *self._behind]:
+            await asyncio.wait(under_way, timeout=CLOSE_S)
         for wire in self._committing.values():
             wire.abandon()
         if self._committing:
             await asyncio.wait(self._committing, timeout=CLOSE_S)
-        await self._writers.close()
-        await self._readers.close()
+        for pool in (self._writers, self._readers, self._lookout):
+            await pool.close()
+
+    def lets_end(self, task: asyncio.Task[Any]) -> None:
+        """The task, for which nobody waits, has a moment to end before the connections are closed."""
+        self._behind.add(task)
+        task.add_done_callback(self._behind.discard)
 
     @asynccontextmanager
     async def _begun(self, pool: Pool) -> AsyncIterator[tuple[Pooled, Connection]]:
@@ -220,13 +227,16 @@ class Database:
         self, pooled: Pooled, connection: Connection, errors: list[Exception], *, probe: bool
     ) -> CommitEnd:
         """How COMMIT ended, however long that takes; the connection is given back then."""
-        proofs, clock = self._proofs[pooled.wire.timeline], time.monotonic
-        number, began = proofs.begin(), clock()
+        proofs = self._proofs[pooled.wire.timeline]
+        number, began = proofs.begin(), boot_clock_s()
         end = CommitEnd.LOST
         try:
             await connection.commit()
-            took_s = clock() - began
-            end = commit_end(warned=connection.warned, took_s=took_s, gate_open=probe or self.gate.open)
+            end = commit_end(
+                warned=connection.warned,
+                took_s=boot_clock_s() - began,
+                gate_open=(probe or self.gate.open) and self._leads_to_primary(pooled.wire),
+            )
         except (DBAPIError, DriverError, OSError) as error:
             errors.append(error)
             end = CommitEnd.LOST if connection.in_doubt else CommitEnd.ROLLED_BACK
@@ -236,6 +246,13 @@ class Database:
             await self._writers.give_back(pooled)
         return end
 
+    def _leads_to_primary(self, wire: Wire) -> bool:
+        """Whether the server is the one that is looked at: its predecessor may have no standby any more."""
+        if not self.gate.follows_standby or wire.timeline == self.fail_over.timeline:
+            return True
+        wire.lost = True
+        return False
+
     async def _write_nothing(self) -> None:
         """A COMMIT that changes nothing, and proves what was there before it."""
         async with self.transaction() as connection:
@@ -244,6 +261,7 @@ class Database:
     def _watch(self) -> None:
         """From the first use on the standby is looked at every second, where durability rests on one."""
         if self.gate.follows_standby and self._watching is None:
+            self.gate.looked()  # the first connection looks by itself
             # Not in the context of whoever comes first: its request's id would be in every line of the log.
             self._watching = asyncio.create_task(self._look_every_second(), context=Context())
 
@@ -260,22 +278,26 @@ class Database:
 
     async def _look_again(self) -> None:
         """The gate closes without a standby. With one, a closed gate is probed, and what was written last proven."""
-        async with self.reading() as connection:
+        async with self._begun(self._lookout) as (pooled, connection):
             sight = await connection.fetch(look())
+            await connection.commit()
+        await self._lookout.give_back(pooled)
         self._saw(sight)
         if not sight.standby:
             return
         if not self.gate.open:
-            await self._probe()
+            self.lets_end(asyncio.create_task(self._probe()))
             return
         proofs = self._proofs[sight.timeline]
         if proofs.look(sight.oldest_running):
-            await proofs.passed(self._write_nothing)
+            self.lets_end(asyncio.create_task(proofs.passed(self._write_nothing)))
 
     async def _probe(self) -> None:
         """The gate opens if a write is answered as a proof. One at a time: none begins while an earlier one waits."""
         if self._probing is not None and not self._probing.done():
             return
+        self._probing = asyncio.get_running_loop().create_future()
+        begun = self._probing
         try:
             async with self._begun(self._writers) as (pooled, connection):
                 connection.wrote = await connection.fetch(empty_write())
@@ -284,14 +306,19 @@ class Database:
         except CommitUnknown as unknown:
             self._probing = unknown.ended
             return
+        except PaymentError as error:
+            log.warning("probe_failed", error=error.message)
+            return
+        finally:
+            begun.cancel()
         self._saw(sight)
         if sight.standby:
             self.gate.reopen()
 
     async def _renew(self) -> None:
         """All connections are opened anew: a read on one to a demoted primary raises nothing, and finds the past."""
-        await self._writers.renew()
-        await self._readers.renew()
+        for pool in (self._writers, self._readers, self._lookout):
+            await pool.renew()
 
     async def _look_first(self, pooled: Pooled) -> None:
         """A new connection may lead to another primary, or to one without a standby."""
@@ -303,8 +330,11 @@ class Database:
         self._saw(sight)
 
     def _saw(self, sight: Sight) -> None:
-        self.fail_over.saw(sight.timeline)
-        if not sight.standby:
+        if self.fail_over.saw(sight.timeline):
+            self.lets_end(asyncio.create_task(self._renew()))
+        if sight.standby:
+            self.gate.looked()
+        else:
             self.gate.close("no synchronous standby is connected, or none is named")
 
 

@@ -81,6 +81,8 @@ class Pool:
         async with asyncio.timeout(WAIT_S):
             await self._free.acquire()
         try:
+            if self._closed:
+                raise ConnectionError("the pool is closed")
             pooled = await self._rested() or await self._open()
         except BaseException:
             self._free.release()

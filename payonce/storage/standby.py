@@ -18,6 +18,8 @@ from payonce.logging import get_logger
 from payonce.metrics import COMMITS_UNPROVEN, GATE_CLOSED
 from payonce.storage.statements import Query, Row, Statement
 
+LOOKED_WITHIN_S: Final = 3.0  # one look a second; without any for so long nothing is believed
+IDLE_PROOF_EVERY_S: Final = 10.0  # for what other processes wrote
 FAIL_OVER_RECENT_S: Final = 600.0  # so long a create is inquired about before it is sent
 _XIDS: Final = 2**32  # rows carry the lower half of a transaction's id
 
@@ -38,6 +40,11 @@ _LOOK = Statement(
 _EMPTY_WRITE = Statement(text("SELECT pg_logical_emit_message(true, 'payonce', '') IS NOT NULL AS written"))
 
 log = get_logger(__name__)
+
+
+def boot_clock_s() -> float:
+    """Seconds that go on while the machine sleeps: what waited meanwhile waited."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +77,17 @@ class Gate:
         self.follows_standby = follows_standby
         self._opened = asyncio.Event()
         self._opened.set()
+        self._looked_at: float | None = None  # when a look last found the standby
 
     @property
     def open(self) -> bool:
+        if self._looked_at is not None and boot_clock_s() - self._looked_at > LOOKED_WITHIN_S:
+            self.close("the standby was not looked at for too long")
         return self._opened.is_set()
+
+    def looked(self) -> None:
+        """A look has just found the standby; from the first one on the gate needs the next in time."""
+        self._looked_at = boot_clock_s()
 
     async def opened(self) -> None:
         """Returns when it is open."""
@@ -81,14 +95,14 @@ class Gate:
 
     def close(self, reason: str) -> None:
         """POSTs are answered without a transaction from now on."""
-        if self.follows_standby and self.open:
+        if self.follows_standby and self._opened.is_set():
             self._opened.clear()
             GATE_CLOSED.set(1)
             log.error("gate_closed", reason=reason)
 
     def reopen(self) -> None:
         """A probe that writes was answered."""
-        if not self.open:
+        if not self._opened.is_set():
             self._opened.set()
             GATE_CLOSED.set(0)
             log.warning("gate_opened")
@@ -97,7 +111,7 @@ class Gate:
 class FailOver:
     """Whether this process saw, not long ago, that the primary is another one than before."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = boot_clock_s) -> None:
         self._clock = clock
         self.timeline: str | None = None  # of the primary, as far as this process knows
         self._seen_at: float | None = None
@@ -106,14 +120,19 @@ class FailOver:
     def recent(self) -> bool:
         return self._seen_at is not None and self._clock() - self._seen_at < FAIL_OVER_RECENT_S
 
-    def saw(self, timeline: str | None) -> None:
-        """The server is on this timeline; a promotion begins a later one, and a predecessor's is no news."""
+    def saw(self, timeline: str | None) -> bool:
+        """The server is on this timeline; a promotion begins a later one, and a predecessor's is no news.
+
+        Whether it is another primary than before.
+        """
         if timeline is None or (self.timeline is not None and timeline <= self.timeline):
-            return
-        if self.timeline is not None:
+            return False
+        promoted = self.timeline is not None
+        if promoted:
             self._seen_at = self._clock()
             log.warning("fail_over_seen", timeline=timeline)
         self.timeline = timeline
+        return promoted
 
 
 class Proofs:
@@ -127,6 +146,8 @@ class Proofs:
             None  # COMMITs that had begun, the oldest running transaction then
         )
         self._proven_below = 0
+        self._at_rest = 0  # COMMITs that had begun when all was proven
+        self._proven_at_s = 0.0
 
     def begin(self) -> int:
         """The number of a COMMIT that is about to be sent."""
@@ -147,11 +168,12 @@ class Proofs:
     def look(self, oldest_running: int) -> bool:
         """Every transaction below this id has ended by now: the next COMMIT proves them.
 
-        Whether there is anything to prove that was not proven by an earlier look.
+        Whether one should be made for that: at once after COMMITs of this process, else seldom.
         """
         if self._looked is None:
             self._looked = (self._begun, oldest_running)
-        return oldest_running > self._proven_below
+        idle = self._begun == self._at_rest and boot_clock_s() - self._proven_at_s < IDLE_PROOF_EVERY_S
+        return oldest_running > self._proven_below and not idle
 
     def has(self, xid: int) -> bool:
         """Whether what the transaction wrote is proven, without asking; `xid` as a row's `xmin` shows it.
@@ -172,6 +194,7 @@ class Proofs:
                 self._writing.add_done_callback(self._written)
             await asyncio.wait({self._writing}, timeout=COMMIT_ANSWER_S)
             if self._proven > before:
+                self._at_rest, self._proven_at_s = self._begun, boot_clock_s()
                 return True
         return False
 
