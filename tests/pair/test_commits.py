@@ -189,6 +189,26 @@ async def test_a_look_closes_the_gate_though_nothing_is_committed(store: Store, 
     await eventually(store.is_open, timeout_s=30.0)
 
 
+async def test_names_that_are_emptied_are_seen_while_readers_are_busy(pair: Pair, name: str) -> None:
+    """The look stood in the readers' queue: for as long as that was full every COMMIT was believed."""
+    async with opened(pair, name, pool_size=POOL_SIZE) as store, asyncio.TaskGroup() as readers:
+        await eventually(lambda: store.written("before"), timeout_s=30.0)
+        stop = asyncio.Event()
+
+        async def read_slowly() -> None:
+            while not stop.is_set():
+                with suppress(*REFUSALS):
+                    async with store.database.reading() as connection:
+                        await connection.execute(text("SELECT pg_sleep(1)"))
+
+        for _ in range(4 * POOL_SIZE):
+            readers.create_task(read_slowly())
+        await pair.empty_names()
+        await eventually(store.is_closed, timeout_s=30.0)
+        assert not await store.written("after")
+        stop.set()
+
+
 async def test_emptied_names_are_seen_by_the_first_connection(pair: Pair, name: str) -> None:
     await pair.empty_names()
     async with opened(pair, name) as store:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from payonce.domain.claiming import CommitEnd
 from payonce.domain.ids import IdFactory, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
@@ -41,7 +42,7 @@ class FlakyDatabase(Database):
     """A database whose next transactions end as `ends` says, one after the other; then all is well again.
 
     `"lost answer"`: the commit holds, and nobody hears of it. `"lost commit"`: it does not hold, and nobody can
-    tell. `"down"`: it does not hold, and everybody knows.
+    tell. `"down"`: it does not hold, and everybody knows. `"late answer"`: it holds, which is told too late.
     """
 
     ends: list[str]
@@ -57,6 +58,11 @@ class FlakyDatabase(Database):
                 raise StorageUnavailable
         if end == "lost answer":
             raise CommitUnknown
+        if end == "late answer":
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[CommitEnd] = loop.create_future()
+            loop.call_later(0.05, ended.set_result, CommitEnd.LATE)
+            raise CommitUnknown(ended=ended)
 
 
 @dataclass

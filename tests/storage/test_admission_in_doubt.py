@@ -176,6 +176,26 @@ async def test_a_change_that_may_have_been_admitted_promises_nothing(ledger: Led
     assert [row.status for row in await ledger.rows("SELECT status FROM operations")] == [O.PENDING]
 
 
+async def test_a_change_whose_commit_is_only_late_goes_on(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It grants no right: its run claims in a COMMIT of its own. On a slow disk each was 504, for the sweeper."""
+    monkeypatch.setattr("api.admission.ANSWER_WITHIN_S", 0.5)
+    paid = await ledger.add_payment(S.AUTHORIZED)
+    async with ledger.flaky("late answer") as database:
+        result = await Shop(ledger, database=database).capture(paid.id)
+    assert result.current is not None
+    assert json.loads(result.current)["pending_operation"]["type"] == "capture"
+
+
+async def test_a_create_whose_commit_is_late_is_given_back(ledger: Ledger) -> None:
+    async with ledger.flaky("late answer") as database:
+        shop = Shop(ledger, database=database)
+        with pytest.raises(Unavailable):
+            await shop.create("req_1")
+        assert await shop.latest() == (1, A.NOT_SENT)
+
+
 async def test_a_further_claim_of_unknown_outcome_is_given_back(ledger: Ledger) -> None:
     """It was left claimed with nobody to send it: the payment ended as failed, and its 503 was not true."""
     shop = Shop(ledger, temporal=NoTemporal())
