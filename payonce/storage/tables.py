@@ -234,6 +234,8 @@ operations = Table(
         unique=True,
         postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
     ),
+    # Not read any more: processes of the release before look into it. The release after this one drops it.
+    Index("operations_sweep_idx", "sweep_at", postgresql_where=text("status = 'pending'")),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
 )
