@@ -4,9 +4,8 @@ from typing import Final
 
 from iso4217 import raw_xml
 
-_UNITS_OF_ACCOUNT = frozenset(
-    {"UYW", "XAD"}
-)  # indexed or accounting units that the list does not mark as funds
+# Indexed or accounting units that the list does not mark as funds.
+_UNITS_OF_ACCOUNT = frozenset({"UYW", "XAD"})
 _NO_MINOR_UNIT = "N.A."  # metals, SDR, bond market units, XTS and XXX
 
 

@@ -37,9 +37,8 @@ TICK_S = 0.02
 TREND_S, TREND_ADMITTED = 1.0, 5
 RESERVE = 4  # of so many places one more is there for captures, voids and refunds only
 SLOTS_RESERVE = 10
-WORKING_S_MAX = (
-    1.0  # by then a request only waits: for a slow acquirer that another process calls, most likely
-)
+# By then a request only waits: for a slow acquirer that another process calls, most likely.
+WORKING_S_MAX = 1.0
 
 Clock = Callable[[], float]
 

@@ -56,9 +56,9 @@ days at least; a key is never executed twice, however old. A 202 and everything 
 compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
 matter, and neither does `cvc`. Where the key is optional, a 202 is the definite answer and is stored too.
 
-**Too many requests.** Above a merchant's rate: 429. 503 means that nothing was admitted under the key, or that
-it was given back unsent. Where a busy process cannot tell, it answers 429, which says nothing of the key. Both
-carry `Retry-After`, and the same request with the same key goes on.
+**Too many requests.** Above a merchant's rate, and where a process is too busy: 429, which says nothing of the key.
+On a POST, 503 means that this request held the key, and rolled back or gave it back unsent; 504 that the key could
+be neither read nor taken. All carry `Retry-After`, and the same request with the same key goes on.
 
 **Errors** are problem documents (RFC 9457). Decide by `code`. `errors[].pointer` is a JSON Pointer into the
 body, or `/` and the name of a query parameter. A `code` is the general `invalid_request` when several

@@ -23,9 +23,8 @@ from devstack.processes import Command
 CHECKOUT = Path(__file__).parent.parent
 NAMESPACE = "default"
 PROBE_TIMEOUT_S = 2.0
-TEMPORAL_GOGC = (
-    "400"  # its collector otherwise takes a tenth of its CPU (docs/performance.md); also in compose
-)
+# Its collector otherwise takes a tenth of its CPU (docs/performance.md); also in compose.
+TEMPORAL_GOGC = "400"
 SERVER_SETTINGS = CHECKOUT / "deploy/temporal/dynamicconfig.yaml"  # production's
 ONE_SHARD_SETTINGS = {  # for its one shard and SQLite's one connection (docs/adr/0014)
     "history.visibilityProcessorMaxPollRPS": 2,  # a payment that closes within half a second: one record, not two

@@ -38,9 +38,8 @@ UNREACHABLE_S: Final = 5.0  # after a start that failed, nothing is handed over 
 RECONNECT_S: Final = 5.0
 STUCK_AFTER: Final = timedelta(minutes=10)  # overdue: it leaves a workflow that runs and gets nowhere
 WORKFLOW_SLOTS, ACTIVITY_SLOTS, CACHED_WORKFLOWS_MAX = 10, 64, 200
-GRACEFUL_SHUTDOWN: Final = timedelta(
-    seconds=8
-)  # supervisors kill after 10 s; the lease of what is cut off ends
+# Supervisors kill after 10 s; the lease of what is cut off ends.
+GRACEFUL_SHUTDOWN: Final = timedelta(seconds=8)
 SHUTDOWN_S: Final = 9.0  # of the worker and of starts under way, if Temporal does not answer
 
 log = get_logger(__name__)

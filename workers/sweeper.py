@@ -28,7 +28,7 @@ from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, idempotency, sweeping
-from payonce.storage.refusals import count_refusal
+from payonce.storage.sweeping import count_refusal
 from workers.callbacks import Inbox
 from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver, Taken
 from workers.waiting import first

@@ -25,9 +25,8 @@ from workflows.refund import RefundWorkflow, ReversalWorkflow
 TASK_QUEUE = "payments"
 WORKFLOWS: Sequence[type] = (PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow)
 GRACEFUL_SHUTDOWN = timedelta(seconds=25)  # a call takes 20 s at most
-STICKY_TIMEOUT = timedelta(
-    seconds=1
-)  # with the default of 10 s a capture waited 10 s for a killed cache holder
+# With the default of 10 s a capture waited 10 s for a killed cache holder.
+STICKY_TIMEOUT = timedelta(seconds=1)
 CACHED_WORKFLOWS_MIN = 1_000  # open authorizations stay in the cache; it also caps eager starts
 OWNER_ACTIVITIES_MAX = 100
 BACKGROUND_ACTIVITIES_MAX = 100

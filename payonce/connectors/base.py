@@ -33,9 +33,8 @@ class Capabilities:
     split_capture: bool = True  # whether an authorization may be captured in several parts
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
     action_inquiry: InquirySchedule = CUSTOMER_INQUIRIES  # while the customer may act
-    late_inquiry: InquirySchedule | None = (
-        None  # after the rail's `Expired`, which it may take back; None: never
-    )
+    # After the rail's `Expired`, which it may take back; None: never.
+    late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
 

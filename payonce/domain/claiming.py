@@ -12,9 +12,8 @@ from payonce.domain.operations import Attempt, AttemptState
 
 SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction, on the owner's own clock
 CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's time as over
-COMMIT_ANSWER_S = (
-    1.0  # a COMMIT that is answered later proves nothing, and one without an answer closes the gate
-)
+# A COMMIT that is answered later proves nothing, and one without an answer closes the gate.
+COMMIT_ANSWER_S = 1.0
 
 
 class Durability(StrEnum):
@@ -30,9 +29,8 @@ class CommitEnd(StrEnum):
     ANSWERED = "answered"  # with COMMIT, in time, without a warning, the gate open
     WARNED = "warned"  # answered, with a notice of severity WARNING: it may hold on this server only
     LATE = "late"  # answered after more than `COMMIT_ANSWER_S`
-    GATED = (
-        "gated"  # answered while the gate was closed: emptied standby names answer exactly those that waited
-    )
+    # Answered while the gate was closed: emptied standby names answer exactly those that waited.
+    GATED = "gated"
     LOST = "lost"  # an error, a closed socket, or no answer yet
     ROLLED_BACK = "rolled_back"  # Postgres says that nothing of the transaction holds
 

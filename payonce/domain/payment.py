@@ -141,9 +141,8 @@ class Payment:
     connector_reference: str | None = None
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None
-    pending_operation: Mapping[str, Any] | None = (
-        None  # {"id", "type", "amount"}: the capture or void under way
-    )
+    # {"id", "type", "amount"}: the capture or void under way.
+    pending_operation: Mapping[str, Any] | None = None
     review: Mapping[str, Any] | None = None  # {"reason", "since"}: an operator must decide
     last_error: Mapping[str, Any] | None = None
     sequence: int = 0

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
-CREATE_RETRIES_MAX = (
-    10  # of one whose data is in Postgres: about 10 minutes, while the customer may still wait
-)
+# Of one whose data is in Postgres: about 10 minutes, while the customer may still wait.
+CREATE_RETRIES_MAX = 10
 _RETRY_FIRST_S, _RETRY_LONGEST_S, _RETRY_GIVE_UP = 0.5, 600.0, 150  # about a day
 
 

@@ -377,9 +377,8 @@ def _fail(
             story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
             answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
-        case (
-            OperationKind.EXPIRE
-        ):  # its time is over whatever the acquirer says; whether it was released is not
+        case OperationKind.EXPIRE:
+            # Its time is over whatever the acquirer says; whether it was released is not.
             story.change(Change.EXPIRED, pending_operation=None, last_error=error)
             _refunds_show(story)
             story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))

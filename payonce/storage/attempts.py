@@ -94,11 +94,6 @@ async def latest_attempt(connection: Connection, operation_id: str) -> Attempt |
     return await connection.fetch(latest(operation_id))
 
 
-async def find_attempt(connection: Connection, operation_id: str, number: int) -> Attempt | None:
-    """As `numbered`, alone."""
-    return await connection.fetch(numbered(operation_id, number))
-
-
 async def find_by_reference(connection: Connection, reference: str) -> Attempt | None:
     """The attempt with this reference of ours."""
     return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))

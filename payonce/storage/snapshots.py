@@ -25,9 +25,8 @@ _SNAPSHOT: Final = Statement(text("SELECT CAST(pg_current_snapshot() AS text) AS
 class Snapshot:
     """The transactions of the whole server at one moment."""
 
-    oldest_running: (
-        int  # every transaction below it has ended: what it wrote is there for good, or never will be
-    )
+    # Every transaction below it has ended: what it wrote is there for good, or never will be.
+    oldest_running: int
     next: int  # no transaction from here on had begun
     running: frozenset[int]
 

@@ -13,9 +13,8 @@ class Meaning(StrEnum):
     """What whoever ran the statement may make of the error."""
 
     PASSES = "passes"  # nothing of the transaction holds; the same may work later, on this connection too
-    ELSEWHERE = (
-        "elsewhere"  # the same; but this connection, and all that rest, lead to the wrong place or nowhere
-    )
+    # The same; but this connection, and all that rest, lead to the wrong place or nowhere.
+    ELSEWHERE = "elsewhere"
     OURS = "ours"  # the statement is wrong, or a constraint stopped it: no retry helps, somebody must mend it
 
 

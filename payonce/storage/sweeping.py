@@ -23,9 +23,8 @@ from payonce.storage.statements import Statement
 from payonce.storage.tables import DUE, RELEASED, attempts, operations, payments
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600  # between two looks at the same operation
-OWNERS_PAUSE_S = (
-    4  # for a claim that is seen for the first time: its owner gives it back as soon as the gate opens
-)
+# For a claim that is seen for the first time: its owner gives it back as soon as the gate opens.
+OWNERS_PAUSE_S = 4
 RELEASED_KEPT = timedelta(hours=24)  # then a create that was given back is closed
 
 _OPEN = [status.value for status in PaymentStatus if status.open]
@@ -150,13 +149,7 @@ async def set_aside_if_released(connection: Connection, operation: Operation) ->
 
 async def left_for_its_owner(connection: Connection, create: Operation) -> bool:
     """Whether a claim of the create stands, and nobody was answered with 202; then it is looked at a bit later."""
-    latest = await connection.execute(
-        select(attempts.c.state)
-        .where(attempts.c.operation_id == create.id)
-        .order_by(attempts.c.number.desc())
-        .limit(1)
-    )
-    if create.deferred_at is not None or latest.scalar_one_or_none() != AttemptState.CLAIMED:
+    if create.deferred_at is not None or await _latest_state(connection, create.id) != AttemptState.CLAIMED:
         return False
     await connection.execute(
         update(operations).where(operations.c.id == create.id).values(sweep_at=func.now() + _OWNERS_PAUSE)
@@ -166,13 +159,21 @@ async def left_for_its_owner(connection: Connection, create: Operation) -> bool:
 
 async def is_released(connection: Connection, operation_id: str) -> bool:
     """Whether the operation's latest attempt was given back, provably unsent."""
-    latest = (
-        select(attempts.c.state)
-        .where(attempts.c.operation_id == operation_id)
-        .order_by(attempts.c.number.desc())
-        .limit(1)
+    return await _latest_state(connection, operation_id) == AttemptState.NOT_SENT
+
+
+async def count_refusal(connection: Connection, operation_id: str) -> int:
+    """Temporal refused the operation once more, as it would for ever; returns how often, 0 where it is not pending.
+
+    It is counted whatever time passes between, so that a person hears of it.
+    """
+    counted = (
+        update(operations)
+        .where(operations.c.id == operation_id, operations.c.status == "pending")
+        .values(refusals=operations.c.refusals + 1)
+        .returning(operations.c.refusals)
     )
-    return (await connection.execute(latest)).scalar_one_or_none() == AttemptState.NOT_SENT
+    return (await connection.execute(counted)).scalar_one_or_none() or 0
 
 
 async def capturable_payments(connection: Connection, *, after: str, limit: int) -> list[Payment]:
@@ -223,3 +224,14 @@ async def _payments(connection: Connection, payment_ids: list[str]) -> dict[str,
     query = select(*PAYMENT_COLUMNS).where(payments.c.id.in_(payment_ids))
     rows = (await connection.execute(query)).mappings()
     return {row["id"]: payment_from(row) for row in rows}
+
+
+async def _latest_state(connection: Connection, operation_id: str) -> str | None:
+    latest = (
+        select(attempts.c.state)
+        .where(attempts.c.operation_id == operation_id)
+        .order_by(attempts.c.number.desc())
+        .limit(1)
+    )
+    state: str | None = (await connection.execute(latest)).scalar_one_or_none()
+    return state

@@ -234,6 +234,8 @@ operations = Table(
         unique=True,
         postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
     ),
+    # Not read any more: processes of the release before look into it. The release after this one drops it.
+    Index("operations_sweep_idx", "sweep_at", postgresql_where=text("status = 'pending'")),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
 )
@@ -368,9 +370,8 @@ webhook_deliveries = Table(
     Column("created_at", _Time, nullable=False),
     Column("payment_id", Text),  # the event's, as is the sequence
     Column("sequence", Integer, nullable=False, server_default="0"),
-    Column(
-        "ordered", Boolean, nullable=False, server_default=text("false")
-    ),  # the endpoint's, as of creation
+    # The endpoint's, as of creation.
+    Column("ordered", Boolean, nullable=False, server_default=text("false")),
     Column("cause", Text, nullable=False, server_default="event"),
     Column("holder", Text, nullable=False, server_default="relay"),
     _written_by(),
@@ -441,9 +442,8 @@ webhook_jobs = Table(
         nullable=False,
         server_default=text("pg_snapshot_xmin(pg_current_snapshot())"),
     ),
-    Column(
-        "position_xid", Xid
-    ),  # the last transaction whose events were taken; none as long as that goes by time
+    # The last transaction whose events were taken; none as long as that goes by time.
+    Column("position_xid", Xid),
     CheckConstraint("kind IN ('recover', 'replay')", name="kind"),
     CheckConstraint("state IN ('pending', 'running', 'finished', 'failed')", name="state"),
 )

@@ -45,9 +45,8 @@ _URL: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_NUMBER: Final = re.compile(
-    r"[0-9]+|0x[0-9a-f]*"
-)  # a host whose last label is one is an IPv4 address (WHATWG URL)
+# A host whose last label is one is an IPv4 address (WHATWG URL).
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCAL_NAMES: Final = frozenset(
     {
         "localhost",
@@ -263,9 +262,8 @@ def _host(ipv6: str | None, host: str) -> tuple[str, IPAddress | None]:
         if ipv6 is not None:
             address: IPAddress = ipaddress.IPv6Address(ipv6)
             return str(address), address
-        if _NUMBER.fullmatch(
-            host.rpartition(".")[2]
-        ):  # 127.0.0.1, but also 0x7f.1, 2130706433 and 017700000001
+        # 127.0.0.1, but also 0x7f.1, 2130706433 and 017700000001.
+        if _NUMBER.fullmatch(host.rpartition(".")[2]):
             address = ipaddress.IPv4Address(host)
             return str(address), address
     except ValueError as error:

@@ -176,9 +176,8 @@ async def test_following_the_newest_of_sixteen_writers_loses_none_and_repeats_no
             async with books.runtime.database.transaction() as connection:
                 made += await write(books, connection)
                 await take_snapshot(connection)
-                await asyncio.sleep(
-                    drawn.uniform(0, 0.05)
-                )  # so that they end in another order than they began
+                # So that they end in another order than they began.
+                await asyncio.sleep(drawn.uniform(0, 0.05))
         return made
 
     writing = asyncio.gather(*(write_some() for _ in range(WRITERS)))

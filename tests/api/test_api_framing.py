@@ -5,13 +5,9 @@ is either understood as 300, or refused with nothing admitted.
 """
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from starlette.requests import Request
@@ -22,47 +18,20 @@ from api.protocol import LimitedProtocol
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant, Serving, app_of, serving_of
 from tests.api.fakes import FakeAdmission
-
-BODY = b'{"amount":300}'
-CHUNKED = b"e\r\n" + BODY + b"\r\n0\r\n\r\n"
-LENGTH = f"Content-Length: {len(BODY)}\r\n"
-TE = "Transfer-Encoding: chunked\r\n"
-H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
-LIVEZ = b"GET /livez HTTP/1.1\r\nHost: api.test\r\n\r\n"
-ANSWERED_WITHIN_S = 10.0
-
-REFUND_300 = ("refund", "pay_a1", 300, None, {})
-REFUND_ALL = ("refund", "pay_a1", None, None, {})
-
-
-@dataclass
-class Line:
-    """One connection to the server."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> tuple[int, bytes]:
-        """The next answer's status and body."""
-        async with asyncio.timeout(ANSWERED_WITHIN_S):
-            head = await self.reader.readuntil(b"\r\n\r\n")
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:-2])
-            return int(head.split()[1]), await self.reader.readexactly(int(fields[b"content-length"]))
-
-    async def ends(self) -> None:
-        """Nothing more comes, and the server has closed."""
-        async with asyncio.timeout(ANSWERED_WITHIN_S):
-            assert await self.reader.read() == b""
-
-    async def refused(self, status: int = 400) -> None:
-        """The next answer is a problem, and the last one."""
-        found, body = await self.answer()
-        assert (found, json.loads(body)["status"]) == (status, status)
-        await self.ends()
+from tests.api.lines import (
+    BODY,
+    CHUNKED,
+    H2C,
+    LENGTH,
+    LIVEZ,
+    REFUND_300,
+    REFUND_ALL,
+    TE,
+    Head,
+    Line,
+    admitted,
+    line_to,
+)
 
 
 @pytest.fixture(scope="module")
@@ -86,44 +55,13 @@ def admission(asked: FakeAdmission) -> FakeAdmission:
 
 @pytest.fixture
 async def line(one_server: Serving) -> AsyncIterator[Line]:
-    async with _line_to(one_server) as opened:
+    async with line_to(one_server) as opened:
         yield opened
 
 
-@asynccontextmanager
-async def _line_to(serving: Serving) -> AsyncIterator[Line]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(serving.url).port)
-    try:
-        yield Line(reader, writer)
-    finally:
-        writer.close()
-
-
 @pytest.fixture
-def head(merchant: Merchant) -> "_Head":
-    return _Head(merchant.key, uuid.uuid4().hex)
-
-
-@dataclass(frozen=True)
-class _Head:
-    """The head of a refund, with these fields besides."""
-
-    api_key: str
-    key: str
-
-    def __call__(
-        self, fields: str = "", *, version: str = "HTTP/1.1", json_type: bool = True, again: str = ""
-    ) -> bytes:
-        content_type = "Content-Type: application/json\r\n" if json_type else ""
-        return (
-            f"POST /v1/payments/pay_a1/refunds {version}\r\nHost: api.test\r\n"
-            f"Authorization: Bearer {self.api_key}\r\nIdempotency-Key: {self.key}{again}\r\n"
-            f"{content_type}{fields}\r\n"
-        ).encode()
-
-
-def _admitted(admission: FakeAdmission) -> list[object]:
-    return [call[1:] for call in admission.calls]
+def head(merchant: Merchant) -> Head:
+    return Head(merchant.key, uuid.uuid4().hex)
 
 
 # What asks for another protocol
@@ -142,7 +80,7 @@ def _admitted(admission: FakeAdmission) -> list[object]:
 )
 @pytest.mark.parametrize("cut", [None, 0, 5, -1, -2])
 async def test_an_upgrade_is_ignored_and_the_body_read(
-    line: Line, head: _Head, admission: FakeAdmission, fields: str, cut: int | None
+    line: Line, head: Head, admission: FakeAdmission, fields: str, cut: int | None
 ) -> None:
     """In one segment, and cut before, in and behind the end of the head."""
     sent, body = head(fields), BODY
@@ -153,55 +91,55 @@ async def test_an_upgrade_is_ignored_and_the_body_read(
         await asyncio.sleep(0)
         await line.send((sent + body)[len(sent) + cut :])
     assert (await line.answer())[0] == 201
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_a_chunked_body_is_read_beside_an_upgrade(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head(H2C + TE) + CHUNKED)
     assert (await line.answer())[0] == 201
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_an_upgrade_without_a_body_is_a_request_without_one(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head(H2C + "Content-Length: 0\r\n"))
     assert (await line.answer())[0] == 201
-    assert _admitted(admission) == [REFUND_ALL]
+    assert admitted(admission) == [REFUND_ALL]
 
 
-async def test_a_100_is_said_beside_an_upgrade(line: Line, head: _Head, admission: FakeAdmission) -> None:
+async def test_a_100_is_said_beside_an_upgrade(line: Line, head: Head, admission: FakeAdmission) -> None:
     await line.send(head(H2C + LENGTH + "Expect: 100-continue\r\n"))
     assert await line.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await line.send(BODY)
     assert (await line.answer())[0] == 201
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 async def test_an_upgrade_in_http_1_0_is_ignored(
-    line: Line, head: _Head, admission: FakeAdmission, connection: str
+    line: Line, head: Head, admission: FakeAdmission, connection: str
 ) -> None:
     upgrade = f"Connection: {connection}, Upgrade\r\nUpgrade: h2c\r\n"
     await line.send(head(upgrade + LENGTH, version="HTTP/1.0") + BODY)
     assert (await line.answer())[0] == 201
     await line.ends()
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_what_follows_the_body_beside_an_upgrade_is_the_next_request(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     upgraded = LIVEZ.replace(b"\r\n\r\n", f"\r\n{H2C}\r\n".encode())
     await line.send(head(H2C + LENGTH) + BODY + LIVEZ + upgraded + b"GET /nothing HTTP/1.1\r\n\r\n")
     assert [(await line.answer())[0] for _ in range(4)] == [201, 200, 200, 404]
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_a_body_beside_an_upgrade_is_never_a_request(
-    line: Line, head: _Head, merchant: Merchant, admission: FakeAdmission
+    line: Line, head: Head, merchant: Merchant, admission: FakeAdmission
 ) -> None:
     """The parser stops after the head; what came in a segment of its own was then read as a request."""
     hidden = head("Content-Length: 0\r\n")
@@ -210,20 +148,20 @@ async def test_a_body_beside_an_upgrade_is_never_a_request(
     assert (await line.answer())[0] == 400
     await line.send(LIVEZ)
     assert (await line.answer())[0] == 200
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
-async def test_the_limits_of_a_head_hold_beside_an_upgrade(line: Line, head: _Head) -> None:
+async def test_the_limits_of_a_head_hold_beside_an_upgrade(line: Line, head: Head) -> None:
     await line.send(head(f"{H2C}X: {'x' * 40_000}\r\n{LENGTH}") + BODY)
     await line.refused(431)
 
 
 async def test_connect_is_refused_and_what_follows_is_not_read(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head(LENGTH).replace(b"POST", b"CONNECT") + head(LENGTH) + BODY)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 # What nobody announced
@@ -232,11 +170,11 @@ async def test_connect_is_refused_and_what_follows_is_not_read(
 @pytest.mark.parametrize("content_type", ["", "Content-Type: text/plain\r\n", "Content-Type: a\r\n" * 2])
 @pytest.mark.parametrize("length", ["", "Content-Length: 0\r\n", "Content-Length: 00\r\n"])
 async def test_no_body_is_an_empty_object_whatever_the_content_type(
-    line: Line, head: _Head, admission: FakeAdmission, content_type: str, length: str
+    line: Line, head: Head, admission: FakeAdmission, content_type: str, length: str
 ) -> None:
     await line.send(head(content_type + length, json_type=False))
     assert (await line.answer())[0] == 201
-    assert _admitted(admission) == [REFUND_ALL]
+    assert admitted(admission) == [REFUND_ALL]
 
 
 @pytest.mark.parametrize(
@@ -244,15 +182,15 @@ async def test_no_body_is_an_empty_object_whatever_the_content_type(
 )
 @pytest.mark.parametrize("behind", [BODY, b"\r\n" + BODY, b"\n\n" + BODY, b" " + BODY, b"amount=300", b"300"])
 async def test_bytes_that_nobody_announced_refuse_the_request_before_them(
-    line: Line, head: _Head, admission: FakeAdmission, fields: str, behind: bytes
+    line: Line, head: Head, admission: FakeAdmission, fields: str, behind: bytes
 ) -> None:
     await line.send(head(fields) + behind)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 async def test_an_unannounced_body_that_comes_after_the_head_refuses_it_too(
-    line: Line, head: _Head, admission: FakeAdmission, monkeypatch: pytest.MonkeyPatch
+    line: Line, head: Head, admission: FakeAdmission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listening, listen = asyncio.Event(), bodies.listen
 
@@ -266,33 +204,33 @@ async def test_an_unannounced_body_that_comes_after_the_head_refuses_it_too(
     await listening.wait()
     await line.send(BODY)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 async def test_an_http_1_0_body_that_ends_with_the_connection_is_refused(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head(version="HTTP/1.0") + BODY)
     line.writer.write_eof()
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 async def test_a_next_request_behind_one_without_a_body_is_answered_as_such(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head() + LIVEZ)
     assert [(await line.answer())[0] for _ in range(2)] == [201, 200]
-    assert _admitted(admission) == [REFUND_ALL]
+    assert admitted(admission) == [REFUND_ALL]
 
 
 async def test_only_the_request_before_the_bytes_is_refused(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     await line.send(head(LENGTH) + BODY + head(again="2") + BODY)
     assert (await line.answer())[0] == 201
     await line.refused()
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_a_request_that_takes_no_body_is_answered_before_the_bytes_are_refused(line: Line) -> None:
@@ -329,7 +267,7 @@ class TestTaken:
     async def test_a_request_that_was_taken_is_answered_before_what_follows_is_refused(
         self,
         serving: Serving,
-        head: _Head,
+        head: Head,
         admission: _Slow,
         monkeypatch: pytest.MonkeyPatch,
         behind: bytes,
@@ -341,7 +279,7 @@ class TestTaken:
             refused.set()
 
         monkeypatch.setattr(LimitedProtocol, "_refuse", tell)
-        async with _line_to(serving) as line:
+        async with line_to(serving) as line:
             await line.send(head("Content-Length: 0\r\n"))
             await admission.entered.wait()
             await line.send(behind + LIVEZ)
@@ -349,7 +287,7 @@ class TestTaken:
             admission.go.set()
             assert (await line.answer())[0] == 201
             await line.refused()
-        assert _admitted(admission) == [REFUND_ALL]
+        assert admitted(admission) == [REFUND_ALL]
 
 
 # What is announced, and does not come
@@ -358,56 +296,56 @@ class TestTaken:
 @pytest.mark.parametrize("fields", [LENGTH, H2C + LENGTH, "Content-Length: 1\r\n"])
 @pytest.mark.parametrize("part", [0, 1, 13])
 async def test_a_body_shorter_than_announced_is_a_400(
-    line: Line, head: _Head, admission: FakeAdmission, fields: str, part: int
+    line: Line, head: Head, admission: FakeAdmission, fields: str, part: int
 ) -> None:
     await line.send(head(fields) + BODY[: 0 if "1\r" in fields else part])
     line.writer.write_eof()
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"e", b"e\r\n", CHUNKED[:10], CHUNKED[:-2], b"0\r\n", b"2\r\n{}\r\n0\r\n"]
 )
 async def test_a_chunked_body_without_its_end_is_a_400(
-    line: Line, head: _Head, admission: FakeAdmission, body: bytes
+    line: Line, head: Head, admission: FakeAdmission, body: bytes
 ) -> None:
     await line.send(head(TE) + body)
     line.writer.write_eof()
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 async def test_a_client_that_goes_before_its_body_came_moves_nothing(
-    serving: Serving, head: _Head, admission: FakeAdmission
+    serving: Serving, head: Head, admission: FakeAdmission
 ) -> None:
-    async with _line_to(serving) as line:
+    async with line_to(serving) as line:
         await line.send(head(LENGTH + "Expect: 100-continue\r\n") + BODY[:5])
         await line.reader.readuntil(b"100 Continue\r\n\r\n")  # the body is being read
         line.writer.transport.abort()
     serving.stop()
     await serving.ended
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 @pytest.mark.parametrize("body", [b"0\r\n\r\n", b"1\r\n \r\n0\r\n\r\n", b"4\r\nnull\r\n0\r\n\r\n"])
 @pytest.mark.parametrize("json_type", [True, False])
 async def test_a_chunked_body_that_says_nothing_is_no_object(
-    line: Line, head: _Head, admission: FakeAdmission, body: bytes, json_type: bool
+    line: Line, head: Head, admission: FakeAdmission, body: bytes, json_type: bool
 ) -> None:
     await line.send(head(TE, json_type=json_type) + body)
     status, _ = await line.answer()
     assert status == 400 or (not json_type and body[:1] != b"0" and status == 415)
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 @pytest.mark.parametrize("body", [b" ", b"\r\n\t ", b"null", b"[]", b'"amount"', b"0", b"false"])
 async def test_a_body_that_is_no_object_is_a_400(
-    line: Line, head: _Head, admission: FakeAdmission, body: bytes
+    line: Line, head: Head, admission: FakeAdmission, body: bytes
 ) -> None:
     await line.send(head(f"Content-Length: {len(body)}\r\n") + body)
     assert (await line.answer())[0] == 400
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 # What two readers could understand differently (RFC 9112 §5.1, §5.2, §6.1, §6.3, §7.1)
@@ -457,26 +395,26 @@ async def test_a_body_that_is_no_object_is_a_400(
 )
 @pytest.mark.parametrize("body", [BODY, CHUNKED], ids=["plain", "chunked"])
 async def test_a_framing_in_doubt_is_refused(
-    line: Line, head: _Head, admission: FakeAdmission, fields: str, body: bytes
+    line: Line, head: Head, admission: FakeAdmission, fields: str, body: bytes
 ) -> None:
     await line.send(head(fields) + body)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 @pytest.mark.parametrize("version", ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3.0", ""])
 async def test_another_version_s_framing_is_refused(
-    line: Line, head: _Head, admission: FakeAdmission, version: str
+    line: Line, head: Head, admission: FakeAdmission, version: str
 ) -> None:
     await line.send(head(LENGTH, version=version) + BODY)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
-async def test_http_1_0_knows_no_transfer_coding(line: Line, head: _Head, admission: FakeAdmission) -> None:
+async def test_http_1_0_knows_no_transfer_coding(line: Line, head: Head, admission: FakeAdmission) -> None:
     await line.send(head(TE, version="HTTP/1.0") + CHUNKED)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
 @pytest.mark.parametrize(
@@ -494,26 +432,26 @@ async def test_http_1_0_knows_no_transfer_coding(line: Line, head: _Head, admiss
 )
 @pytest.mark.parametrize("fields", [TE, H2C + TE], ids=["plain", "upgrade"])
 async def test_a_broken_chunk_is_a_400(
-    line: Line, head: _Head, admission: FakeAdmission, fields: str, body: bytes
+    line: Line, head: Head, admission: FakeAdmission, fields: str, body: bytes
 ) -> None:
     await line.send(head(fields) + body)
     await line.refused()
-    assert _admitted(admission) == []
+    assert admitted(admission) == []
 
 
-async def test_trailers_are_not_headers(line: Line, head: _Head, admission: FakeAdmission) -> None:
+async def test_trailers_are_not_headers(line: Line, head: Head, admission: FakeAdmission) -> None:
     """RFC 9110 §6.5.1: one that came with the last chunk could replace the key, or refuse the body's type."""
     trailers = b"Idempotency-Key: other\r\nContent-Encoding: gzip\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
     await line.send(head(TE) + CHUNKED[:-2] + trailers + b"\r\n" + LIVEZ)
     assert [(await line.answer())[0] for _ in range(2)] == [201, 200]
-    assert _admitted(admission) == [REFUND_300]
+    assert admitted(admission) == [REFUND_300]
 
 
 async def test_the_body_of_a_refused_request_is_not_that_of_the_one_before(
-    line: Line, head: _Head, admission: FakeAdmission
+    line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     second = head(f"X: {'x' * 40_000}\r\n{LENGTH}", again="2") + BODY
     await line.send(head("Content-Length: 0\r\n") + second)
     assert (await line.answer())[0] == 201
     await line.refused(431)
-    assert _admitted(admission) == [REFUND_ALL]
+    assert admitted(admission) == [REFUND_ALL]

@@ -216,9 +216,8 @@ async def test_what_sixteen_write_comes_once_each_over_two_connections(
         for _ in range(5):
             async with runtime.database.transaction() as connection:
                 made += await shop.write(connection, AUTHORIZED, CAPTURED)
-                await asyncio.sleep(
-                    drawn.uniform(0, 0.05)
-                )  # so that they end in another order than they began
+                # So that they end in another order than they began.
+                await asyncio.sleep(drawn.uniform(0, 0.05))
         return made
 
     async with server.stream(merchant) as first:

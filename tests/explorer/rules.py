@@ -143,9 +143,8 @@ class Rules:
     marked: Callable[[CommitEnd], bool] = lambda end: end.proves
     next_number: Callable[[Row | None, int, bool], int | None] = next_number
     release: Callable[[Row | None, int, int, object], Release] = release
-    identity: Callable[[int, Claim], object] = lambda token, claim: (
-        token
-    )  # by which a release knows its claim
+    # By which a release knows its claim.
+    identity: Callable[[int, Claim], object] = lambda token, claim: token
     after_release: Callable[[Release, CommitEnd], AfterRelease] = after_release
     owner_may_send: Callable[[Row, int], bool] = owner_may_send
     right_holds: Callable[[int], bool] = lambda age: age == 0

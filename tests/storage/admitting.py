@@ -24,8 +24,8 @@ from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage.database import Database
 from payonce.wakeups import WakeUps
+from tests.storage.acting import FakeConnector
 from tests.storage.ledger import IDS, FakeRedis, Ledger
-from tests.storage.test_activities import FakeConnector
 from tests.storage.test_admitting import post
 from tests.support.eventually import eventually
 

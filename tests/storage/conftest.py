@@ -19,3 +19,10 @@ async def shared_ledger(module_database_url: str) -> AsyncIterator[Ledger]:
     """For tests that look at nothing but the payments they add."""
     async with open_ledger(module_database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine gives its claims back in time, too."""
+    monkeypatch.setattr("api.outcomes.GIVE_BACK_WITHIN_S", 10.0)
+    monkeypatch.setattr("payonce.claims.GIVE_BACK_WITHIN_S", 10.0)

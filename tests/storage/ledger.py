@@ -244,6 +244,6 @@ async def _claim(connection: Connection, of: Operation, state: AttemptState) -> 
         owner="boot_1",
         token="run_1",
     )
-    before = await attempts.find_attempt(connection, of.id, 1)
+    before = await attempts.latest_attempt(connection, of.id)
     assert before is not None
     await attempts.save_attempt(connection, before, replace(before, state=state))

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from redis.asyncio import Redis
+from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
 
 from activities.attempting import Attempting
@@ -23,9 +24,9 @@ from payonce.runtime import Runtime
 from payonce.storage.database import Database
 from payonce.storage.merchants import create_key
 from tests.api.fakes import payment_body
+from tests.storage.acting import FakeConnector
 from tests.storage.admitting import Shop, Temporal
 from tests.storage.ledger import Ledger
-from tests.storage.test_activities import FakeConnector
 from workers.callbacks import Inbox
 
 RUNS_MAX = 5  # of one hand-over, as a workflow runs its activity again
@@ -144,3 +145,9 @@ async def serving(ledger: Ledger, *, database: Database | None = None) -> AsyncI
             await asyncio.wait(temporal.running)
         await recorder.drain()
         await redis.aclose()
+
+
+async def write_nothing(database: Database) -> None:
+    """One transaction that has something to commit, and leaves nothing behind."""
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT pg_logical_emit_message(true, 'test', '')"))

@@ -19,13 +19,13 @@ from payonce.domain.payment import PaymentStatus
 from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database
 from payonce.storage.statements import Query, Statement
+from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.admitting import (
     FailsSecondHandOver,
     Shop,
     SlowConnector,
 )
 from tests.storage.ledger import Ledger, subject
-from tests.storage.test_activities import CAPABILITIES, FakeConnector, Process
 from tests.storage.test_admitting import NoTemporal, post
 from tests.unit.rows import approval
 

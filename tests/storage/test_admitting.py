@@ -20,8 +20,8 @@ from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage.merchants import Caller
 from payonce.wakeups import WakeUps
+from tests.storage.acting import CAPABILITIES, FakeConnector
 from tests.storage.ledger import IDS, FakeRedis, Ledger
-from tests.storage.test_activities import CAPABILITIES, FakeConnector
 
 
 class NoTemporal:

@@ -4,17 +4,19 @@ import asyncio
 import os
 import re
 import sys
+from typing import Any
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from devstack.parts import CHECKOUT
 from payonce.sealing import Sealer, SealingKey
 from payonce.storage.database import Database, migration_config, upgrade
 from payonce.storage.secrets import active_secrets, seal_plain_secrets
-from payonce.storage.tables import metadata
+from payonce.storage.tables import DUE, metadata
 from tests.support.databases import PostgresServer
 
 _CONSTRAINTS = """
@@ -177,19 +179,32 @@ async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer
     assert [code for code, _ in ended] == [0, 0], ended
 
 
-async def test_the_fifth_migration_holds_what_open_cases_of_late_successes_moved(
-    postgres_server: PostgresServer,
+def released_sql(first_words: str) -> str:
+    """The one block of the operations page that begins with these words."""
+    page = (CHECKOUT / "docs" / "operations.md").read_text()
+    (found,) = re.findall(rf"```sql\n({re.escape(first_words)}.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+def run_sql(url: str, statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statements)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "while both versions run"])
+async def test_what_open_cases_of_late_successes_moved_is_held_though_the_version_before_recorded_them(
+    postgres_server: PostgresServer, *, meanwhile: bool
 ) -> None:
-    """As the version before left them: a refund for a person, a capture being reversed, and what is done."""
+    """A refund for a person, a capture being reversed, and what is done; the operations page says what to run."""
 
     def migrate(url: str) -> None:
-        config = migration_config(url)
-        command.upgrade(config, "0003")
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text(_LATE_SUCCESSES))
-        engine.dispose()
+        command.upgrade(migration_config(url), "head" if meanwhile else "0003")
+        run_sql(url, _LATE_SUCCESSES)
         upgrade(url)
+        for _ in range(2 if meanwhile else 0):
+            run_sql(url, released_sql("WITH opened"))
 
     async with postgres_server.empty_database() as url:
         await asyncio.to_thread(migrate, url)
@@ -234,12 +249,116 @@ _LATE_SUCCESSES = """
 """
 
 
-async def test_the_fourth_migration_leaves_what_was_made_beforehand_and_orders_what_was_there(
+async def test_a_create_that_the_version_before_claimed_again_is_in_the_queue_again(
+    postgres_server: PostgresServer,
+) -> None:
+    def migrate(url: str) -> set[str]:
+        upgrade(url)
+        run_sql(url, _GIVEN_BACK)
+        run_sql(url, "UPDATE operations SET released_at = now() WHERE kind = 'authorize'")
+        run_sql(url, released_sql("WITH opened"))
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            found = connection.execute(text(f"SELECT id FROM operations WHERE {DUE}"))
+            due = {str(row.id) for row in found}
+        engine.dispose()
+        return due
+
+    async with postgres_server.empty_database() as url:
+        assert await asyncio.to_thread(migrate, url) == {"claimed_again", "refund"}
+
+
+async def test_no_table_is_read_under_an_exclusive_lock_from_the_fifth_migration_on(
+    postgres_server: PostgresServer,
+) -> None:
+    read: list[str] = []
+
+    def before(_: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        if not _READS.search(statement):
+            return
+        with cursor.connection.cursor() as looking:
+            assert looking.execute(_LOCKED).fetchall() == [], statement
+        read.append(statement)
+
+    def migrate(url: str) -> None:
+        command.upgrade(migration_config(url), "0004")
+        event.listen(Engine, "before_cursor_execute", before)
+        try:
+            upgrade(url)
+        finally:
+            event.remove(Engine, "before_cursor_execute", before)
+
+    async with postgres_server.empty_database() as url:
+        await asyncio.to_thread(migrate, url)
+    assert len(read) == 7  # two that mark rows, three constraints, two indexes
+
+
+_READS = re.compile(r"UPDATE (operations|payments)|VALIDATE|CREATE INDEX")
+_LOCKED = """
+    SELECT relation::regclass::text FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+     WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock' AND relkind = 'r'
+"""
+
+
+async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
+    postgres_server: PostgresServer,
+) -> None:
+    """Those of several transactions; what is held is not held twice."""
+
+    def migrate(url: str) -> tuple[set[tuple[str, str, str]], list[tuple[int, int]]]:
+        config = migration_config(url)
+        command.upgrade(config, "0003")
+        run_sql(url, _LATE_SUCCESSES)
+        for before, revision in (("0004", "0005"), ("0006", "0007")):
+            command.upgrade(config, revision)
+            command.stamp(config, before)
+        upgrade(url)
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            sums = "SELECT amount_capture_undecided_minor, amount_refund_undecided_minor FROM payments"
+            found = described(connection), [(row[0], row[1]) for row in connection.execute(text(sums))]
+        engine.dispose()
+        return found
+
+    async with postgres_server.empty_database() as url, postgres_server.empty_database() as modelled:
+        schema, held = await asyncio.to_thread(migrate, url)
+        await asyncio.to_thread(upgrade, modelled)
+        assert schema == await asyncio.to_thread(_schema, modelled)
+    assert held == [(40, 300)]
+
+
+async def test_migrations_from_the_fourth_on_can_be_taken_back(postgres_server: PostgresServer) -> None:
+    def migrate(url: str) -> list[set[tuple[str, str, str]]]:
+        config = migration_config(url)
+        found = []
+        for move, revision in (
+            (command.upgrade, "0003"),
+            (command.upgrade, "head"),
+            (command.downgrade, "0003"),
+            (command.upgrade, "head"),
+        ):
+            move(config, revision)
+            found.append(_schema(url))
+        return found
+
+    async with postgres_server.empty_database() as url:
+        old, new, taken_back, again = await asyncio.to_thread(migrate, url)
+    assert (taken_back, again) == (old, new)
+
+
+def _schema(url: str) -> set[tuple[str, str, str]]:
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = described(connection)
+    engine.dispose()
+    return found
+
+
+async def test_migrations_leave_what_was_made_beforehand_and_the_fourth_orders_what_was_there(
     postgres_server: PostgresServer,
 ) -> None:
     """The operations page says what to make beforehand."""
-    page = (CHECKOUT / "docs" / "operations.md").read_text()
-    (beforehand,) = re.findall(r"```sql\n(SET lock_timeout.*?)```", page, re.DOTALL)
+    beforehand = released_sql("SET lock_timeout")
 
     def migrate(url: str, *, prepared: bool) -> tuple[set[tuple[str, str, str]], list[tuple[str, bool]]]:
         config = migration_config(url)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 from psycopg import AsyncConnection
+from sqlalchemy import text
 from temporalio.client import RPCError, WorkflowExecutionStatus
 from temporalio.common import TypedSearchAttributes
 from temporalio.service import RPCStatusCode
@@ -17,7 +18,7 @@ from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.settings import Settings
-from payonce.storage import attempts
+from payonce.storage import attempts, sweeping
 from payonce.wakeups import WakeUps
 from tests.storage.ledger import IDS, FakeRedis, Ledger
 from workers import sweeper
@@ -148,13 +149,36 @@ async def test_a_refund_is_handed_over_within_15_s_of_takes_whatever_else_waits(
     await add_captures(ledger, CAPTURES)
     (refund,) = await add_refunds(ledger, 1)
     temporal, stop = Temporal(takes_updates), asyncio.Event()
-    sweeping = asyncio.create_task(sweeper_of(ledger, temporal).run(stop))
+    working = asyncio.create_task(sweeper_of(ledger, temporal).run(stop))
     async with asyncio.timeout(60):
         await temporal.refund_came.wait()
     stop.set()
-    await sweeping
+    await working
     assert temporal.handed_over.index(refund) <= HANDED_OVER_IN_15_S
     assert not [id_ for id_ in temporal.handed_over if id_.startswith("released_")]
+
+
+async def test_nothing_that_is_taken_is_looked_for_in_the_index_of_the_release_before(ledger: Ledger) -> None:
+    """It holds all that was given back, and stays until nobody reads it; whatever the planner knows of the rows."""
+    await add_released(ledger, RELEASED)
+    await add_captures(ledger, CAPTURES)
+    refunds = await add_refunds(ledger, 5)
+    for _ in range(2):
+        taken = {kind: await _taken_unseen(ledger, kind) for kind in K}
+        assert len(taken[K.CAPTURE]) == OPERATIONS_AT_ONCE
+        assert (taken[K.REFUND], taken[K.AUTHORIZE]) == (set(refunds), set())
+        await ledger.rows("UPDATE operations SET sweep_at = now() WHERE kind = 'refund'")
+        async with ledger.database.transaction() as connection:
+            await connection.execute(text("ANALYZE operations"))
+
+
+async def _taken_unseen(ledger: Ledger, kind: OperationKind) -> set[str]:
+    async with ledger.database.transaction() as connection:
+        taken = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
+        await sweeping.take_released(connection, limit=OPERATIONS_AT_ONCE)
+        scans = text("SELECT pg_stat_get_xact_numscans(CAST('operations_sweep_idx' AS regclass))")
+        assert (await connection.execute(scans)).scalar_one() == 0
+    return {due.operation.id for due in taken}
 
 
 async def test_a_queue_is_looked_at_again_at_once_while_a_take_was_full(ledger: Ledger) -> None:

@@ -25,9 +25,8 @@ class Books:
     events: list[Draft] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     cases: dict[str, str] = field(default_factory=dict)  # those of late successes, by the attempt's reference
-    stated: dict[str, tuple[OperationKind, int]] = field(
-        default_factory=dict
-    )  # of open cases, by the acquirer
+    # Of open cases, by the acquirer.
+    stated: dict[str, tuple[OperationKind, int]] = field(default_factory=dict)
     reversible: bool = True  # whether the connector can undo by reference
     now: datetime = NOW
 

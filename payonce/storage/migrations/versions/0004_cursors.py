@@ -54,7 +54,6 @@ _INDEXES = (
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")  # payments wait behind whoever waits for such a lock
     for table in _LISTED:
         _add_writer(table)
     _extend_jobs()

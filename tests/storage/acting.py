@@ -1,0 +1,127 @@
+"""A process of ours that carries operations out, and the acquirer that says what a test says."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.attempting import Attempting
+from activities.messages import OperationRequest, Progress
+from activities.resolving import Resolving
+from payonce.cases import Cases
+from payonce.claims import Claimant, Rights
+from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.domain.errors import NotSent
+from payonce.domain.operations import Operation, OperationKind, Subject
+from payonce.domain.outcomes import FailureCode, Inquiry, Reply
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.settlement import Settlement
+from payonce.storage.recording import Recorder
+from tests.storage.ledger import IDS, Ledger
+
+K, S = OperationKind, PaymentStatus
+CAPABILITIES = Capabilities(
+    methods=frozenset({"card"}),
+    call_deadline_s=10,
+    finality_s=10,
+    inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
+    reversal_by_reference=True,
+)
+LONG_AGO = timedelta(minutes=1)  # longer than claim, call and finality take
+
+
+@dataclass
+class FakeConnector:
+    """One acquirer that answers as told, and remembers what it was asked."""
+
+    answers: dict[str, Reply | Inquiry | Exception] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    capabilities: Capabilities = CAPABILITIES
+    before: Callable[[], Any] | None = None
+
+    async def send(self, call: Call, *, may_send: MaySend) -> Any:
+        if not may_send():
+            raise NotSent
+        return await self._answer("send", call)
+
+    async def inquire(self, call: Call) -> Any:
+        return await self._answer("inquire", call)
+
+    async def reverse(self, call: Call) -> Any:
+        return await self._answer("reverse", call)
+
+    async def _answer(self, name: str, call: Call) -> Any:
+        self.calls.append((name, call.reference))
+        if self.before is not None:
+            await self.before()
+        answer = self.answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@dataclass
+class Process:
+    """The activities of one process, and its rights."""
+
+    ledger: Ledger
+    connector: Any
+    rights: Rights = field(default_factory=Rights)
+
+    async def attempt(self, of: Operation, *, local: bool = True) -> Progress:
+        attempting = Attempting(
+            rights=self.rights,
+            claimant=Claimant(self.ledger.database, self.rights, {"account_1": self.connector.capabilities}),
+            recorder=self.ledger.recorder(),
+            connectors={"account_1": self.connector},
+            fail_over=self.ledger.database.fail_over,
+        )
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, is_local=local)
+        run = getattr(attempting, of.kind)
+        progress: Progress = await environment.run(run, request(of))
+        return progress
+
+    async def resolve(self, name: str, of: Operation, *more: Any, recorder: Any = None) -> Any:
+        asked = request(of)
+        if name == "reverse" and await self.ledger.rows(
+            "SELECT 1 FROM attempts WHERE operation_id = :id", id=of.id
+        ):  # the claim that was inquired about is the one that stands
+            asked = replace(asked, token=(await self.ledger.latest(of.id)).token)
+        return await ActivityEnvironment().run(getattr(self.resolving(recorder), name), asked, *more)
+
+    def resolving(self, recorder: Any = None) -> Resolving:
+        return Resolving(
+            cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
+            recorder=recorder or self.ledger.recorder(),
+            connectors={"account_1": self.connector},
+        )
+
+
+@dataclass
+class Overtaken:
+    """A recorder before whose lock something else happens."""
+
+    recorder: Recorder
+    first: Callable[[], Awaitable[object]]
+
+    async def give_up(self, subject: Subject, *, code: FailureCode) -> Settlement:
+        await self.first()
+        return await self.recorder.give_up(subject, code=code)
+
+
+def request(of: Operation) -> OperationRequest:
+    return OperationRequest(of.payment_id, of.id, of.kind)
+
+
+async def capture_of(ledger: Ledger, **changes: Any) -> Operation:
+    return await ledger.add_operation(await ledger.add_payment(S.AUTHORIZED), K.CAPTURE, **changes)
+
+
+async def age(ledger: Ledger, of: Operation) -> None:
+    """The claim is so old that NOT_FOUND proves something."""
+    query = "UPDATE attempts SET send_before = send_before - :age WHERE operation_id = :id"
+    await ledger.rows(query, age=LONG_AGO, id=of.id)
