@@ -26,8 +26,6 @@ _MARK = """
        AND (SELECT attempts.state FROM attempts WHERE attempts.operation_id = operations.id
              ORDER BY attempts.number DESC LIMIT 1) = 'not_sent'
 """
-
-
 _INDEXES = (
     ("operations_due_idx", ("kind", "sweep_at"), _DUE),
     ("operations_released_idx", ("released_at",), _RELEASED),
