@@ -109,9 +109,10 @@ class Scene:
         await self.postgres.execute(_FORGET, values)
 
     async def look(self, operation: tuple[str, OperationKind]) -> None:
-        """The sweeper looks at the operation."""
+        """The sweeper looks at the operation, and not for the first time: a create is left to its owner then."""
         id_, kind = operation
-        await self.postgres.execute("UPDATE operations SET sweep_at = now() WHERE id = %s", [id_])
+        query = "UPDATE operations SET sweep_at = now(), sweeps = greatest(sweeps, 1) WHERE id = %s"
+        await self.postgres.execute(query, [id_])
         await self.sweeper.sweep(kind)
 
     async def latest_run(self, workflow_id: str) -> str | None:
