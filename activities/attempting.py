@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
-from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, OperationKind
-from payonce.domain.outcomes import Approved, Fact, Unknown, Unsent
+from payonce.domain.outcomes import Approved, Declined, Fact, Unknown, Unsent
 
 if TYPE_CHECKING:
     from payonce.claims import Claimant, Right, Rights, Standing
@@ -94,7 +93,7 @@ class Attempting:
     async def _send(self, request: OperationRequest, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""
         connector = self._connectors[right.connector_account]
-        doubted = self._rights.doubts(request.operation_id)
+        doubted = request.doubted or self._rights.doubts(request.operation_id)
         if doubted or self._fail_over.recent:
             found = await self._sent_before(request, right, doubted=doubted)
             if found is not None:
@@ -110,22 +109,22 @@ class Attempting:
         """What an attempt that Postgres forgot has done, under this reference or an earlier one; None: nothing.
 
         A narrowing, not a proof: its call may be on its way (`design.md` §2 rule 9). Where Temporal says that the
-        operation is done (`doubted`), nothing is given back before the acquirer has answered.
+        operation is done (`doubted`), nothing is given back before the acquirer has answered. An earlier attempt
+        that is undecided is no fact about this one: nothing is sent, and the inquiries go on (`Resolving.inquire`).
         """
         connector = self._connectors[right.connector_account]
-        for number in range(1, right.attempt + 1):
-            earlier = replace(right.call, reference=attempt_reference(request.operation_id, number))
-            try:
-                found = await connector.inquire(earlier)
-            except ConnectorError as error:
-                return Unknown(error.code) if doubted else Unsent(error.code)
-            if found.kind == "not_found":
-                continue
-            if found.kind != "reversed":
-                return found
-            if number == right.attempt:
-                return Unsent("reversed_before")  # the next attempt has another reference
-        return None
+        try:
+            earlier = await found_earlier(connector, right.call, number=right.attempt)
+            if earlier is not None:
+                return earlier if isinstance(earlier, Approved | Declined) else Unknown(SENT_BEFORE)
+            found = await connector.inquire(right.call)
+        except ConnectorError as error:
+            return Unknown(error.code) if doubted else Unsent(error.code)
+        if found.kind == "not_found":
+            return None
+        if found.kind == "reversed":
+            return Unsent("reversed_before")  # the next attempt has another reference
+        return found
 
     async def _record(self, request: OperationRequest, right: Right, fact: Fact) -> Progress:
         connector = self._connectors[right.connector_account]

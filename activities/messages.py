@@ -16,6 +16,7 @@ class OperationRequest:
     operation_id: str
     kind: OperationKind
     token: str | None = None  # to reverse: of the claim that was inquired about
+    doubted: bool = False  # Postgres may have lost claims of it that were sent: inquire before sending
 
     @property
     def subject(self) -> Subject:
@@ -29,6 +30,7 @@ class PaymentRequest:
     payment_id: str
     amount_minor: int
     currency: str
+    doubted: bool = False  # as in `OperationRequest`, of all that this run sends
 
 
 @dataclass(frozen=True, slots=True)

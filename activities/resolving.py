@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
 from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Fact, FailureCode, NotProcessed, Unknown
+from payonce.domain.outcomes import (
+    ActionRequired,
+    Approved,
+    Declined,
+    Fact,
+    FailureCode,
+    NotProcessed,
+    Pending,
+    Unknown,
+)
 
 if TYPE_CHECKING:
     from payonce.cases import Cases
@@ -62,6 +72,26 @@ class Resolving:
             return await self._unanswered(request, standing, attempt, "not_found")
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
             return InquiryDue(schedule, "not_found_yet")
+        return await self._ask_earlier(request, standing, attempt, schedule)
+
+    async def _ask_earlier(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, schedule: InquirySchedule
+    ) -> Progress:
+        """The attempt is not known at the acquirer; nor is an earlier one, whose outcome would be the operation's.
+
+        Postgres may have forgotten that one: while it is undecided, the operation is inquired about, and an operator
+        called as the schedule says.
+        """
+        connector = self._connector(standing)
+        call = self._cases.call(standing, attempt)
+        try:
+            earlier = await found_earlier(connector, call, number=attempt.number)
+        except ConnectorError as error:
+            return InquiryDue(schedule, error.code)
+        if isinstance(earlier, Approved | Declined):
+            return await self._record(request, standing, attempt, earlier)
+        if isinstance(earlier, Pending | ActionRequired):
+            return InquiryDue(schedule, SENT_BEFORE)
         if connector.capabilities.reversal_by_reference:
             return ReversalDue(schedule, "not_found", token=attempt.token)
         return await self._record(request, standing, attempt, NotProcessed(self._unprocessed(standing)))

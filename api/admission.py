@@ -50,7 +50,7 @@ from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.connection import Connection
 from payonce.storage.idempotency import Key
-from workers.dispatch import Dispatcher
+from workers.dispatch import Dispatcher, Taken
 
 LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place
 
@@ -201,7 +201,9 @@ class Admission:
             )
 
         async def dispatch(admitted: Admitted) -> None:
-            await self._dispatcher.update_payment(admitted.payment, admitted.operation)
+            taken = await self._dispatcher.update_payment(admitted.payment, admitted.operation)
+            if taken is not Taken.STARTED and await self._is_pending(admitted.operation):
+                await self._change_again(admitted, taken)
             self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
         return await self._execute(post, Work.CHANGE, admit, dispatch)
@@ -278,6 +280,23 @@ class Admission:
             return
         if self._runtime.rights.withdraw(operation.id, admitted.right):
             await self._dispatcher.acquirer_spoke(operation, admitted.right.call.reference)
+
+    async def _is_pending(self, operation: Operation) -> bool:
+        """Whether Postgres has no outcome; it is not read where this process has just recorded one."""
+        if self._runtime.wakeups.answered(operation.id):
+            return False
+        async with self._runtime.database.reading() as connection:
+            found = await payments.find_operation(connection, operation.id)
+        return found is not None and found.status is OperationStatus.PENDING
+
+    async def _change_again(self, admitted: Admitted, taken: Taken) -> None:
+        """As `_carry_out_again`, a capture or a void: the result was that of the update that Postgres forgot."""
+        payment, operation = admitted.payment, admitted.operation
+        if taken is not Taken.DONE and not await self._dispatcher.is_done(payment, operation):
+            return
+        log.error("admission_forgotten", payment_id=payment.id, operation_id=operation.id)
+        if not await self._dispatcher.start_again(payment, operation):
+            await self._dispatcher.update_again(payment, operation)
 
     async def _of_another(self, post: Post, pending: Pending) -> Result:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""

@@ -83,6 +83,10 @@ class WakeUps:
         elif events:
             self._publish(CHANNEL_EVENTS, "")
 
+    def answered(self, operation_id: str) -> bool:
+        """Whether a waiter of this process was given the operation's answer."""
+        return any(waiter.answer is not None for waiter in self._waiting.get(operation_id, ()))
+
     def wake_relay(self) -> None:
         """The relay looks for deliveries; nobody waits for an operation."""
         self._publish(CHANNEL_DELIVERIES, "")

@@ -117,10 +117,12 @@ class Dispatcher:
     async def start_again(self, payment: Payment, operation: Operation | None = None) -> bool:
         """The workflow of the operation, or of the payment itself, runs, even if its last run completed.
 
-        For what Postgres shows as open all the same: the claims in it protect what was sent. Whether it began now.
-        Raises `NotHandedOver`.
+        For what Postgres shows as open all the same. It may have lost claims, too: the run inquires before it sends
+        anything. Whether it began now. Raises `NotHandedOver`.
         """
-        run = _payment_run(payment) if operation is None else _run_of(payment, operation)
+        run = _payment_run(payment, doubted=True)
+        if operation is not None:
+            run = _run_of(payment, operation, doubted=True)
         return await self._start(run, payment, reuse=_AGAIN)
 
     async def is_done(self, payment: Payment, operation: Operation) -> bool:
@@ -194,21 +196,34 @@ class Dispatcher:
                 await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", within=within)
             return Taken.NEITHER
 
-    async def update_again(self, payment: Payment, operation: Operation, *, within: timedelta) -> None:
-        """As `update_payment`, under an id that was not used before: what ran under the last one has ended."""
+    async def update_again(
+        self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN
+    ) -> None:
+        """As `update_payment`, under an id that was not used before: what ran under the last one has ended.
+
+        As with `start_again`, it is inquired about before anything is sent.
+        """
+        again = random_id(operation.id)
         with suppress(WorkflowUpdateFailedError):
-            await self._update(payment, operation, update_id=random_id(operation.id), within=within)
+            await self._update(payment, operation, update_id=again, within=within, doubted=True)
 
     async def _update(
-        self, payment: Payment, operation: Operation, *, update_id: str, within: timedelta
+        self,
+        payment: Payment,
+        operation: Operation,
+        *,
+        update_id: str,
+        within: timedelta,
+        doubted: bool = False,
     ) -> Taken:
         update: Any = PaymentWorkflow.void
         if operation.kind is OperationKind.CAPTURE:
             update = PaymentWorkflow.capture
         handle = self._client.get_workflow_handle(payment.id)
+        request = _request(operation, doubted=doubted)
         try:
             async with asyncio.timeout(within.total_seconds()):
-                await handle.execute_update(update, _request(operation), id=update_id, rpc_timeout=within)
+                await handle.execute_update(update, request, id=update_id, rpc_timeout=within)
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise NotHandedOver("not taken by a worker, or not done yet", reached=True) from error
         except RPCError as error:
@@ -263,28 +278,29 @@ def _type_of(error: WorkflowUpdateFailedError) -> str | None:
     return error.cause.type if isinstance(error.cause, ApplicationError) else None
 
 
-def _run_of(payment: Payment, operation: Operation) -> _Run:
+def _run_of(payment: Payment, operation: Operation, *, doubted: bool = False) -> _Run:
     """A run of the workflow that carries the operation out."""
+    request = _request(operation, doubted=doubted)
     match operation.kind:
         case OperationKind.REFUND:
             summary = f"Refund of {_amount(operation.amount_minor, operation.currency)}, {payment.id}"
-            return _Run(RefundWorkflow.run, [_request(operation)], operation.id, summary)
+            return _Run(RefundWorkflow.run, [request], operation.id, summary)
         case OperationKind.REVERSE:
             summary = f"Late success of {payment.id}: reversed"
-            return _Run(ReversalWorkflow.run, [_request(operation)], operation.id, summary)
+            return _Run(ReversalWorkflow.run, [request], operation.id, summary)
         case OperationKind.AUTHORIZE | OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
-            return _payment_run(payment)
+            return _payment_run(payment, doubted=doubted)
         case _:
             assert_never(operation.kind)
 
 
-def _payment_run(payment: Payment) -> _Run:
-    request = PaymentRequest(payment.id, payment.amount_minor, payment.currency)
+def _payment_run(payment: Payment, *, doubted: bool = False) -> _Run:
+    request = PaymentRequest(payment.id, payment.amount_minor, payment.currency, doubted=doubted)
     return _Run(PaymentWorkflow.run, [request], payment.id, _summary(payment))
 
 
-def _request(operation: Operation) -> OperationRequest:
-    return OperationRequest(operation.payment_id, operation.id, operation.kind)
+def _request(operation: Operation, *, doubted: bool = False) -> OperationRequest:
+    return OperationRequest(operation.payment_id, operation.id, operation.kind, doubted=doubted)
 
 
 def _summary(payment: Payment) -> str:

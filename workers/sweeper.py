@@ -40,7 +40,7 @@ HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
 PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
-REFUSALS_MAX = 3  # of one operation by Temporal: then it does not mend itself
+REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
 BEHIND_FOR = timedelta(
     seconds=60
@@ -132,7 +132,7 @@ class Sweeper:
             reached = isinstance(error, NotHandedOver) and error.reached
             log.warning("sweep_deferred", operation_id=operation.id, error=str(error) or "timed out")
             if isinstance(error, EngineRefused):
-                await self._refused(operation)
+                await self._refused(operation, reason="engine_refused")
             if not reached:
                 async with self._runtime.database.transaction() as connection:
                     await sweeping.take_back(connection, operation.id)
@@ -141,13 +141,13 @@ class Sweeper:
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
         return True
 
-    async def _refused(self, operation: Operation) -> None:
+    async def _refused(self, operation: Operation, *, reason: str) -> None:
         """Counted; from the third time on an operator is told, once. It is handed over again all the same."""
         async with self._runtime.database.transaction() as connection:
             refusals = await count_refusal(connection, operation.id)
         if refusals >= REFUSALS_MAX:
             subject = Subject(operation.payment_id, operation.id)
-            await self._runtime.recorder.review(subject, reason="engine_refused")
+            await self._runtime.recorder.review(subject, reason=reason)
 
     async def _carry_on(self, due: sweeping.Due) -> bool:
         """Its workflow runs, or has it; whether that says that it is done."""
@@ -191,7 +191,11 @@ class Sweeper:
             return await sweeping.is_behind(connection, operation.id, behind_for=self._behind_for)
 
     async def _carry_on_again(self, due: sweeping.Due) -> None:
-        """It is carried out as if nobody had: its claim stands, so that the acquirer is asked, and told nothing."""
+        """It is carried out as if nobody had, and the acquirer asked before it is told anything.
+
+        An authorization whose workflow goes on past it is only asked about: where that finds nothing, or no attempt
+        is left to ask about, an operator decides.
+        """
         operation, payment = due.operation, due.payment
         BEHIND.labels(operation.kind).inc()
         log.error("recording_lost", operation_id=operation.id, payment_id=payment.id, kind=operation.kind)
@@ -202,6 +206,7 @@ class Sweeper:
                 attempt = await attempts.latest_attempt(connection, operation.id)
             if attempt is not None:
                 await self._dispatcher.acquirer_spoke(operation, attempt.reference)
+            await self._refused(operation, reason="recording_lost")
         elif operation.kind in (OperationKind.CAPTURE, OperationKind.VOID):
             await self._dispatcher.update_again(payment, operation, within=UPDATE_WAIT)
 

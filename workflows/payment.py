@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from temporalio import workflow
@@ -121,6 +122,9 @@ class PaymentWorkflow:
         self._show()
 
     async def _settle(self, operation: OperationRequest) -> str:
+        """The operation has its outcome. A run that is doubted sends nothing that was not inquired about before."""
+        if self._request.doubted:
+            operation = replace(operation, doubted=True)
         settled = await self._operations.outcome(operation)
         self._operations.wake()
         self._follow(settled)

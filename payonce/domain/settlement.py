@@ -264,9 +264,13 @@ def _contradict(
 ) -> Settlement:
     """The first definite fact stands; only a success that contradicts it has consequences.
 
-    What it moved counts from here on, so that its event shows what is left.
+    What it moved counts from here on, so that its event shows what is left. A success that the operation has already,
+    found under the reference of an earlier attempt, is the same money.
     """
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
+        return Settlement(payment, operation, attempt)
+    succeeded = operation.status is OperationStatus.SUCCEEDED
+    if succeeded and fact.connector_reference == operation.connector_reference:
         return Settlement(payment, operation, attempt)
     case = undecided.case_of(operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)

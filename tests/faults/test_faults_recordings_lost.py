@@ -32,6 +32,7 @@ NO_SWEEPER = ("postgres", "redis", "temporal", "acquirer", "api")  # but the tes
 PART = replace(CAPTURE, name="part", moves=["capture"], members={"amount": 400, "final": False})
 ON_CLOSED = (AUTOMATIC, CAPTURE, VOID, REFUND)
 ON_OPEN = (MANUAL, PART)
+BY_CHANGE = pytest.mark.parametrize("deed", [REFUND, CAPTURE, PART, VOID], ids=lambda deed: deed.name)
 BY_NAME = pytest.mark.parametrize("deed", [*ON_CLOSED, *ON_OPEN], ids=lambda deed: deed.name)
 
 # The columns that recording writes. What is not said of a payment is NULL.
@@ -236,3 +237,46 @@ async def test_an_authorization_whose_void_postgres_forgot_altogether_is_looked_
     await scene.sweeper.sweep_payments()
     assert await scene.latest_run(asked.payment_id) != first_run
     assert (await scene.temporal.get_workflow_handle(asked.payment_id).describe()).status is RUNNING
+
+
+@pytest.fixture
+async def forgetful(scene: Scene) -> AsyncIterator[Scene]:
+    """The acquirer moves money each time it is asked, under whatever reference."""
+    await scene.ledger.configure(idempotency="ignored")
+    yield scene
+    await scene.ledger.configure(idempotency="honoured")
+
+
+@BY_CHANGE
+async def test_what_postgres_forgot_together_with_its_claim_is_done_once(
+    forgetful: Scene, deed: Deed
+) -> None:
+    """The claim protects nothing then: only that the run inquires before it sends."""
+    asked = await lost(forgetful, deed)
+    operation = await forgetful.operation(asked)
+    await forgetful.postgres.execute("DELETE FROM attempts WHERE operation_id = %s", [operation[0]])
+    for _ in range(2):
+        await forgetful.look(operation)
+    response = await asked.answered(forgetful.shop)
+    asked.check_done(response, await at_rest(forgetful.shop, forgetful.ledger, asked.payment_id))
+
+
+@BY_CHANGE
+async def test_what_postgres_forgot_altogether_is_done_once_when_its_key_is_retried(
+    forgetful: Scene, deed: Deed
+) -> None:
+    """Restored to before its admission: Temporal knows its id, and what an update of this id has ended with."""
+    asked = await lost(forgetful, deed)
+    operation_id, _ = await forgetful.operation(asked)
+    for table, column in (
+        ("attempts", "operation_id"),
+        ("idempotency_keys", "operation_id"),
+        ("operations", "id"),
+    ):
+        await forgetful.postgres.execute(f"DELETE FROM {table} WHERE {column} = %s", [operation_id])
+    await forgetful.postgres.execute(
+        "UPDATE payments SET pending_operation = NULL, amount_refund_pending_minor = 0 WHERE id = %s",
+        [asked.payment_id],
+    )
+    response = await asked.answered(forgetful.shop)
+    asked.check_done(response, await at_rest(forgetful.shop, forgetful.ledger, asked.payment_id))

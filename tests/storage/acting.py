@@ -71,7 +71,7 @@ class Process:
     connector: Any
     rights: Rights = field(default_factory=Rights)
 
-    async def attempt(self, of: Operation, *, local: bool = True) -> Progress:
+    async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
             claimant=Claimant(self.ledger.database, self.rights, {"account_1": self.connector.capabilities}),
@@ -82,7 +82,7 @@ class Process:
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, is_local=local)
         run = getattr(attempting, of.kind)
-        progress: Progress = await environment.run(run, request(of))
+        progress: Progress = await environment.run(run, replace(request(of), doubted=doubted))
         return progress
 
     async def resolve(self, name: str, of: Operation, *more: Any, recorder: Any = None) -> Any:

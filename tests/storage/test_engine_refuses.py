@@ -148,7 +148,7 @@ async def test_an_operation_that_has_its_outcome_is_not_refused_any_more(ledger:
     await ledger.rows("UPDATE operations SET status = 'succeeded' WHERE id = :id", id=capture.id)
     looking = sweeper_of(ledger, Temporal(NEVER_TAKEN[0]))
     for _ in range(REFUSALS_MAX):
-        await looking._refused(capture)
+        await looking._refused(capture, reason="engine_refused")
     assert await refusals(ledger, capture) == 1
     assert (await ledger.payment(capture.payment_id)).review is None
 

@@ -18,7 +18,7 @@ from payonce.settings import Settings
 from payonce.storage.sweeping import OWNERS_PAUSE_S, RELEASED_KEPT
 from payonce.wakeups import WakeUps
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
-from workers.sweeper import Sweeper
+from workers.sweeper import REFUSALS_MAX, Sweeper
 from workflows.attributes import PAYMENT_STATUS
 
 COMPLETED, RUNNING = WorkflowExecutionStatus.COMPLETED, WorkflowExecutionStatus.RUNNING
@@ -231,3 +231,37 @@ class BusyHandle(Described):
 
     async def execute_update(self, *_args: Any, **_options: Any) -> None:
         raise WorkflowUpdateRPCTimeoutOrCancelledError
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+async def test_an_authorization_that_its_running_workflow_does_not_find_is_reviewed_the_third_time(
+    ledger: Ledger, claimed: bool
+) -> None:
+    """Told to ask again and again, and with nothing that it could ask about it would do so for ever."""
+    paid = await ledger.add_payment()
+    of = await ledger.add_operation(paid, OperationKind.AUTHORIZE, claimed=claimed, sweep_in_s=-1.0)
+    sweeper = sweeper_of(ledger, Past())
+    await looked_at_before(ledger)
+    for looks in range(1, 2 * REFUSALS_MAX + 1):
+        await ledger.rows("UPDATE operations SET sweep_at = now()")
+        await sweeper.sweep(OperationKind.AUTHORIZE)
+        review = (await ledger.payment(paid.id)).review
+        reviewed = looks == 2 * REFUSALS_MAX  # every second look is the first of the next disagreement
+        assert (review and review["reason"]) == ("recording_lost" if reviewed else None)
+    assert (await ledger.operation(of.id)).review_at is not None
+
+
+class Past(Busy):
+    """Every workflow runs, and is past its authorization."""
+
+    def get_workflow_handle(self, id: str) -> "PastHandle":
+        return PastHandle(RUNNING)
+
+
+class PastHandle(Described):
+    typed_search_attributes = TypedSearchAttributes(
+        [SearchAttributePair(PAYMENT_STATUS, PaymentStatus.AUTHORIZED)]
+    )
+
+    async def signal(self, *_args: Any, **_options: Any) -> None:
+        """It is taken, and finds nothing."""

@@ -329,7 +329,18 @@ def test_a_void_that_turns_out_to_be_the_second_success_is_late() -> None:
     first = attempt(CAPTURE.operation, A.NOT_SENT)
     second = attempt(CAPTURE.operation, number=2)
     done = settle(CAPTURE.payment, CAPTURE.operation, second, approval(CAPTURE.operation), now=LATER)
-    assert settle(done.payment, done.operation, first, approval(CAPTURE.operation), now=LATER).late
+    other = approval(CAPTURE.operation, connector_reference="acq-another")
+    assert settle(done.payment, done.operation, first, other, now=LATER).late
+
+
+def test_a_success_that_was_recorded_under_a_later_attempt_is_not_late() -> None:
+    """It is the same money, by the acquirer's own reference: reversing it would undo the only one."""
+    first = attempt(CAPTURE.operation, A.NOT_SENT)
+    second = attempt(CAPTURE.operation, number=2)
+    found = approval(CAPTURE.operation)
+    done = settle(CAPTURE.payment, CAPTURE.operation, second, found, now=LATER)
+    again = settle(done.payment, done.operation, first, found, now=LATER)
+    assert again == Settlement(done.payment, done.operation, first)
 
 
 @pytest.mark.parametrize("latest", [None, attempt(CAPTURE.operation, A.NOT_SENT)])

@@ -159,11 +159,11 @@ class Bench:
             self.environment.client, task_queue=owner_queue(OWNER), activities=[self.owner.authorize]
         )
 
-    async def start_payment(self) -> WorkflowHandle[Any, str]:
+    async def start_payment(self, *, doubted: bool = False) -> WorkflowHandle[Any, str]:
         """The payment's workflow; again when its last run failed or was terminated."""
         return await self.environment.client.start_workflow(
             PaymentWorkflow.run,
-            PaymentRequest(self.payment_id, 1000, "INR"),
+            PaymentRequest(self.payment_id, 1000, "INR", doubted=doubted),
             id=self.payment_id,
             task_queue=self.queue,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,

@@ -3,6 +3,7 @@
 import dataclasses
 import types
 import typing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -71,6 +72,8 @@ async def test_progress_crosses_as_the_member_it_is(value: Progress) -> None:
     "value",
     [
         PaymentRequest("pay_1", 1099, "INR"),
+        PaymentRequest("pay_1", 1099, "INR", doubted=True),
+        replace(CAPTURE, doubted=True),
         *(OperationRequest("pay_1", "op_1", kind) for kind in OperationKind),
     ],
     ids=repr,

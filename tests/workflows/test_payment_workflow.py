@@ -1,6 +1,7 @@
 """`PaymentWorkflow`: from the authorization to capture, void or expiry."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -361,3 +362,31 @@ async def start_capture(handle: WorkflowHandle[Any, str], bench: Bench) -> Workf
         wait_for_stage=WorkflowUpdateStage.ACCEPTED,
     )
     return update
+
+
+async def test_a_run_that_is_doubted_attempts_nothing_that_is_not(bench: Bench) -> None:
+    """Neither the authorization, nor what it finds pending, nor an update that comes later."""
+    found = bench.operation(K.CAPTURE, 1)
+    still_open = await bench.settled("authorized", 1, ends_in_s=DAY_S)
+    bench.fakes.script("authorize", replace(still_open, pending=found))
+    bench.fakes.script("capture", replace(still_open, sequence=2), await bench.settled("captured", 3))
+    handle = await bench.start_payment(doubted=True)
+
+    async def carried_on() -> bool:
+        return len(bench.fakes.made("capture")) == 1
+
+    await eventually(carried_on)
+    assert await handle.execute_update(CAPTURE, bench.operation(K.CAPTURE, 2)) == "captured"
+    assert bench.fakes.names == ["authorize", "capture", "capture"]
+    assert all(call.request.doubted for call in bench.fakes.calls)
+    await replay(handle)
+
+
+async def test_a_change_that_is_doubted_is_attempted_so_by_a_run_that_is_not(bench: Bench) -> None:
+    bench.fakes.script("authorize", await bench.settled("authorized", 1, ends_in_s=DAY_S))
+    bench.fakes.script("capture", await bench.settled("captured", 2))
+    handle = await bench.start_payment()
+    await bench.authorized(handle)
+    doubted = replace(bench.operation(K.CAPTURE), doubted=True)
+    assert await handle.execute_update(CAPTURE, doubted) == "captured"
+    assert [call.request.doubted for call in bench.fakes.calls] == [False, True]

@@ -1,0 +1,30 @@
+"""Attempts that Postgres shows as unsent, or forgot, and that the acquirer may know all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from payonce.domain.ids import attempt_reference, operation_id_of
+
+if TYPE_CHECKING:
+    from payonce.connectors.base import Call, Connector
+    from payonce.domain.outcomes import Inquiry
+
+SENT_BEFORE = "sent_before"  # why nothing is sent or proven: an earlier attempt is undecided at the acquirer
+_MATTERS_MOST = ("approved", "pending", "action_required", "declined", "expired")  # the others moved nothing
+
+
+async def found_earlier(connector: Connector, call: Call, *, number: int) -> Inquiry | None:
+    """What the acquirer knows of the attempts before `number`, whose call this is; None: nothing.
+
+    Of several that it knows the one that matters most, which is never one that is not found or was reversed. Only an
+    approval or a decline says something of the operation; the rest is about that attempt alone. Raises
+    `ConnectorError`.
+    """
+    known: list[Inquiry] = []
+    for earlier in range(1, number):
+        reference = attempt_reference(operation_id_of(call.reference), earlier)
+        known.append(await connector.inquire(replace(call, reference=reference)))
+    mattering = [found for found in known if found.kind in _MATTERS_MOST]
+    return min(mattering, key=lambda found: _MATTERS_MOST.index(found.kind), default=None)
