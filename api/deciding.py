@@ -38,9 +38,8 @@ class Taking:
     """What a request knows of its key while its transaction runs."""
 
     def __init__(self) -> None:
-        self.held = (
-            False  # the key, or a create that was given back, is this request's as long as it is not ended
-        )
+        # Whether the key, or a create that was given back, is this request's until the transaction ends.
+        self.held = False
         self.decided: Decision | None = None
         self.connection: Connection | None = None  # with which it was read
 

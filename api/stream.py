@@ -152,9 +152,8 @@ class Stream(Response):
 
     async def _tell(self, follower: Follower, send: Send) -> None:
         """Everything since the place, then what comes, until one of the ends. Raises `TimeoutError`."""
-        assert (
-            self._last_id is not None
-        )  # what the client resumes from if it is cut off before the first event
+        # What the client resumes from if it is cut off before the first event.
+        assert self._last_id is not None
         await _write(send, b"retry: %d\nid: %s\n\n" % (RECONNECT_MS, self._last_id.encode()))
         try:
             behind = self._begun is None

@@ -42,9 +42,8 @@ RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has othe
 ANSWERS_AT_ONCE = 1_000
 REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
-BEHIND_FOR = timedelta(
-    seconds=60
-)  # between two looks at the same disagreement: then Postgres has lost something
+# Between two looks at the same disagreement: then Postgres has lost something.
+BEHIND_FOR = timedelta(seconds=60)
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
 _SETTLED_FOR = timedelta(seconds=5)  # a payment changed less long ago has somebody working on it
 # A payment in `init` is in the sweeper's queue, or waits for its merchant; of the latter there may be many.

@@ -142,9 +142,8 @@ class Proofs:
         self._begun = 0
         self._proven = 0
         self._writing: asyncio.Future[object] | None = None
-        self._looked: tuple[int, int] | None = (
-            None  # COMMITs that had begun, the oldest running transaction then
-        )
+        # COMMITs that had begun at the latest look, and the oldest transaction that ran then.
+        self._looked: tuple[int, int] | None = None
         self._proven_below = 0
         self._at_rest = 0  # COMMITs that had begun when all was proven
         self._proven_at_s = 0.0
