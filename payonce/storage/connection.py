@@ -46,6 +46,7 @@ class Connection:
         self._begin = begin
         self._waiting = [(begin, Written())]
         self.wrote = False  # rows: then COMMIT waits for the standby; a transaction that only read does not
+        self.empty = False  # it was begun for its COMMIT alone
         self._failed = False  # then nothing more runs on it, lest it do so outside of the transaction
         self.in_doubt = False  # COMMIT was sent, and not skipped: the transaction may hold
 

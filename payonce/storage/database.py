@@ -32,6 +32,7 @@ STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
 TRANSACTION_S = 4.0  # to the COMMIT, so that a stopped Postgres holds no request for longer
 LOOK_EVERY_S = 1.0
+WAITED_S = 0.1  # a COMMIT that takes longer may have been answered by emptied names
 CLOSE_S = 1.0  # for COMMITs that are under way when a process ends
 
 _SESSION = (
@@ -228,23 +229,38 @@ class Database:
     ) -> CommitEnd:
         """How COMMIT ended, however long that takes; the connection is given back then."""
         proofs = self._proofs[pooled.wire.timeline]
-        number, began = proofs.begin(), boot_clock_s()
+        number, began = proofs.begin(empty=connection.empty), boot_clock_s()
         end = CommitEnd.LOST
         try:
             await connection.commit()
+            took_s = boot_clock_s() - began
+            stands = await self._still_stands(took_s, probe=probe)
             end = commit_end(
                 warned=connection.warned,
-                took_s=boot_clock_s() - began,
-                gate_open=(probe or self.gate.open) and self._leads_to_primary(pooled.wire),
+                took_s=took_s,
+                gate_open=stands and (probe or self.gate.open) and self._leads_to_primary(pooled.wire),
             )
         except (DBAPIError, DriverError, OSError) as error:
             errors.append(error)
             end = CommitEnd.LOST if connection.in_doubt else CommitEnd.ROLLED_BACK
             await connection.rollback()
         finally:
-            proofs.ended(number, end, wrote=connection.wrote)
+            proofs.ended(number, end, wrote=connection.wrote, empty=connection.empty)
             await self._writers.give_back(pooled)
         return end
+
+    async def _still_stands(self, took_s: float, *, probe: bool) -> bool:
+        """Whether the standby is there after a COMMIT that may have waited for it.
+
+        Emptied names answer exactly those that waited, and cleanly: so such a one is followed by a look.
+        """
+        if not self.gate.follows_standby or (took_s < WAITED_S and not probe):
+            return True
+        try:
+            sight = await self._look_now()
+        except PaymentError:
+            return False
+        return sight.standby
 
     def _leads_to_primary(self, wire: Wire) -> bool:
         """Whether the server is the one that is looked at: its predecessor may have no standby any more."""
@@ -256,7 +272,7 @@ class Database:
     async def _write_nothing(self) -> None:
         """A COMMIT that changes nothing, and proves what was there before it."""
         async with self.transaction() as connection:
-            connection.wrote = await connection.fetch(empty_write())
+            connection.empty, connection.wrote = True, await connection.fetch(empty_write())
 
     def _watch(self) -> None:
         """From the first use on the standby is looked at every second, where durability rests on one."""
@@ -278,11 +294,7 @@ class Database:
 
     async def _look_again(self) -> None:
         """The gate closes without a standby. With one, a closed gate is probed, and what was written last proven."""
-        async with self._begun(self._lookout) as (pooled, connection):
-            sight = await connection.fetch(look())
-            await connection.commit()
-        await self._lookout.give_back(pooled)
-        self._saw(sight)
+        sight = await self._look_now()
         if not sight.standby:
             return
         if not self.gate.open:
@@ -292,6 +304,14 @@ class Database:
         if proofs.look(sight.oldest_running):
             self.lets_end(asyncio.create_task(proofs.passed(self._write_nothing)))
 
+    async def _look_now(self) -> Sight:
+        async with self._begun(self._lookout) as (pooled, connection):
+            sight = await connection.fetch(look())
+            await connection.commit()
+        await self._lookout.give_back(pooled)
+        self._saw(sight)
+        return sight
+
     async def _probe(self) -> None:
         """The gate opens if a write is answered as a proof. One at a time: none begins while an earlier one waits."""
         if self._probing is not None and not self._probing.done():
@@ -300,8 +320,7 @@ class Database:
         begun = self._probing
         try:
             async with self._begun(self._writers) as (pooled, connection):
-                connection.wrote = await connection.fetch(empty_write())
-                sight = await connection.fetch(look())
+                connection.empty, connection.wrote = True, await connection.fetch(empty_write())
             await self._commit(pooled, connection, probe=True)
         except CommitUnknown as unknown:
             self._probing = unknown.ended
@@ -311,9 +330,7 @@ class Database:
             return
         finally:
             begun.cancel()
-        self._saw(sight)
-        if sight.standby:
-            self.gate.reopen()
+        self.gate.reopen()
 
     async def _renew(self) -> None:
         """All connections are opened anew: a read on one to a demoted primary raises nothing, and finds the past."""

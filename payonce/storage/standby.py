@@ -142,19 +142,24 @@ class Proofs:
         self._begun = 0
         self._proven = 0
         self._writing: asyncio.Future[object] | None = None
-        # COMMITs that had begun at the latest look, and the oldest transaction that ran then.
-        self._looked: tuple[int, int] | None = None
+        # Of the latest look: COMMITs that had begun, the oldest transaction that ran, changes that had ended.
+        self._looked: tuple[int, int, int] | None = None
         self._proven_below = 0
-        self._at_rest = 0  # COMMITs that had begun when all was proven
+        self._changes = 0  # COMMITs that were begun for what they write
+        self._under_way = 0  # of them
+        self._proven_changes = 0  # how many of them the latest proof covers
         self._proven_at_s = 0.0
 
-    def begin(self) -> int:
-        """The number of a COMMIT that is about to be sent."""
+    def begin(self, *, empty: bool = False) -> int:
+        """The number of a COMMIT that is about to be sent; `empty`: it was begun for its own sake."""
         self._begun += 1
+        self._under_way += not empty
+        self._changes += not empty
         return self._begun
 
-    def ended(self, number: int, end: CommitEnd, *, wrote: bool) -> None:
+    def ended(self, number: int, end: CommitEnd, *, wrote: bool, empty: bool = False) -> None:
         """How it ended. One that wrote nothing was answered without the standby, and so proves nothing."""
+        self._under_way -= not empty
         if not end.proves:
             COMMITS_UNPROVEN.labels(end).inc()
         if not end.proves or not wrote:
@@ -162,6 +167,7 @@ class Proofs:
         self._proven = max(self._proven, number)
         if self._looked is not None and self._looked[0] < self._proven:
             self._proven_below = max(self._proven_below, self._looked[1])
+            self._proven_changes, self._proven_at_s = self._looked[2], boot_clock_s()
             self._looked = None
 
     def look(self, oldest_running: int) -> bool:
@@ -170,8 +176,11 @@ class Proofs:
         Whether one should be made for that: at once after COMMITs of this process, else seldom.
         """
         if self._looked is None:
-            self._looked = (self._begun, oldest_running)
-        idle = self._begun == self._at_rest and boot_clock_s() - self._proven_at_s < IDLE_PROOF_EVERY_S
+            covered = self._changes - self._under_way  # those that had ended: of the others one cannot tell
+            self._looked = (self._begun, oldest_running, covered)
+        idle = (
+            self._changes == self._proven_changes and boot_clock_s() - self._proven_at_s < IDLE_PROOF_EVERY_S
+        )
         return oldest_running > self._proven_below and not idle
 
     def has(self, xid: int) -> bool:
@@ -193,7 +202,6 @@ class Proofs:
                 self._writing.add_done_callback(self._written)
             await asyncio.wait({self._writing}, timeout=COMMIT_ANSWER_S)
             if self._proven > before:
-                self._at_rest, self._proven_at_s = self._begun, boot_clock_s()
                 return True
         return False
 

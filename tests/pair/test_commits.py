@@ -189,6 +189,21 @@ async def test_a_look_closes_the_gate_though_nothing_is_committed(store: Store, 
     await eventually(store.is_open, timeout_s=30.0)
 
 
+async def test_emptied_names_answer_who_waits_and_are_not_believed_however_soon(
+    pair: Pair, name: str
+) -> None:
+    """They answered a probe, too, which opened the gate: what was claimed then was sent, and forgotten."""
+    async with opened(pair, name) as store:
+        await eventually(lambda: store.written("before"), timeout_s=30.0)
+        pair.silence_standby()
+        writing = asyncio.create_task(store.write("waits"))
+        await store.waits()
+        await pair.empty_names()
+        with pytest.raises(REFUSALS):
+            await writing
+        assert not store.database.gate.open
+
+
 async def test_names_that_are_emptied_are_seen_while_readers_are_busy(pair: Pair, name: str) -> None:
     """The look stood in the readers' queue: for as long as that was full every COMMIT was believed."""
     async with opened(pair, name, pool_size=POOL_SIZE) as store, asyncio.TaskGroup() as readers:
