@@ -32,7 +32,7 @@ STATEMENT_MS = 3_500
 LOCK_WAIT_MS = 3_000
 TRANSACTION_S = 4.0  # to the COMMIT, so that a stopped Postgres holds no request for longer
 LOOK_EVERY_S = 1.0
-WAITED_S = 0.1  # a COMMIT that takes longer may have been answered by emptied names
+WAITED_S = 0.05  # a COMMIT that takes longer may have been answered by emptied names
 CLOSE_S = 1.0  # for COMMITs that are under way when a process ends
 
 _SESSION = (

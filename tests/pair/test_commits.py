@@ -197,7 +197,7 @@ async def test_emptied_names_answer_who_waits_and_are_not_believed_however_soon(
         await eventually(lambda: store.written("before"), timeout_s=30.0)
         pair.silence_standby()
         writing = asyncio.create_task(store.write("waits"))
-        await store.waits()
+        await store.waits(for_s=0.2)
         await pair.empty_names()
         with pytest.raises(REFUSALS):
             await writing
