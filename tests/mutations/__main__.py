@@ -47,10 +47,12 @@ def _caught(mutation: Mutation) -> str | None:
             timeout=WITHIN_S,
             check=False,
         )
-    failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if ran.returncode not in (0, TESTS_FAILED):
         raise SystemExit(f"pytest ended with {ran.returncode}: {ran.stdout[-2000:]}{ran.stderr[-2000:]}")
-    return failed[0] if failed else None
+    if ran.returncode == 0:
+        return None
+    failed = (line for line in ran.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests")))
+    return next(failed)
 
 
 def _report(mutation: Mutation, failed: str | None) -> bool:
