@@ -21,11 +21,10 @@ from payonce.domain.outcomes import Approved
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.routing import ConnectorAccount
 from payonce.runtime import Runtime
-from payonce.settings import Settings
 from payonce.storage.database import Database
 from payonce.wakeups import WakeUps
 from tests.storage.acting import FakeConnector
-from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.storage.ledger import IDS, FakeRedis, Ledger, settings_of
 from tests.storage.test_admitting import post
 from tests.support.eventually import eventually
 
@@ -111,13 +110,7 @@ class Shop:
     rights: WatchedRights = field(default_factory=WatchedRights)
 
     def __post_init__(self) -> None:
-        settings = Settings(
-            database_url=self.ledger.url,
-            redis_url="redis://nowhere",
-            temporal_address="nowhere",
-            derivation_key="d" * 32,  # type: ignore[arg-type]
-            in_flight_max=self.in_flight_max,
-        )
+        settings = settings_of(self.ledger, in_flight_max=self.in_flight_max)
         redis: Any = FakeRedis()
         self.runtime = Runtime(
             settings,

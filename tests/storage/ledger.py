@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from payonce.claims import Rights
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.ids import IdFactory, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.runtime import Runtime
+from payonce.settings import Settings
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.connection import Connection
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
@@ -75,8 +79,8 @@ class Ledger:
     redis: FakeRedis = field(default_factory=FakeRedis)
 
     def recorder(self, database: Database | None = None) -> Recorder:
-        wakeups = WakeUps(self.redis)  # type: ignore[arg-type]  # all that it calls is `publish`
-        return Recorder(database or self.database, IDS, wakeups)
+        redis: Any = self.redis  # all that is called of it is `publish`
+        return Recorder(database or self.database, IDS, WakeUps(redis))
 
     @asynccontextmanager
     async def flaky(self, *ends: str) -> AsyncIterator[FlakyDatabase]:
@@ -206,6 +210,26 @@ class Ledger:
             return bool((await self.rows(query))[0].n)
 
         await eventually(waiting)
+
+
+def settings_of(ledger: Ledger, **changes: Any) -> Settings:
+    """Those of a process on the ledger's database, with nothing else to be reached."""
+    return Settings(
+        database_url=ledger.url,
+        redis_url="redis://nowhere",
+        temporal_address="nowhere",
+        derivation_key=SecretStr("d" * 32),
+        **changes,
+    )
+
+
+def runtime_of(ledger: Ledger) -> Runtime:
+    """Of such a process, without connector accounts."""
+    redis: Any = FakeRedis()
+    recorder = ledger.recorder()
+    return Runtime(
+        settings_of(ledger), ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {}
+    )
 
 
 def subject(of: Operation) -> Subject:

@@ -13,15 +13,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.admission import Admission
 from api.commands import Post
 from api.outcomes import Result
-from payonce.claims import Rights
 from payonce.domain.errors import InvalidRequest, OperationInProgress
 from payonce.domain.payment import PaymentStatus
-from payonce.runtime import Runtime
-from payonce.settings import Settings
 from payonce.storage.merchants import Caller
-from payonce.wakeups import WakeUps
 from tests.storage.acting import CAPABILITIES, FakeConnector
-from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.storage.ledger import Ledger, runtime_of
 
 
 class NoTemporal:
@@ -34,19 +30,6 @@ class NoTemporal:
         raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
 
     start_update = execute_update = start_workflow
-
-
-def runtime_of(ledger: Ledger) -> Runtime:
-    """Without connector accounts."""
-    settings = Settings(
-        database_url=ledger.url,
-        redis_url="redis://nowhere",
-        temporal_address="nowhere",
-        derivation_key="d" * 32,  # type: ignore[arg-type]
-    )
-    redis: Any = FakeRedis()
-    recorder = ledger.recorder()
-    return Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
 
 
 @pytest.fixture

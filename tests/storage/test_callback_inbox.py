@@ -11,17 +11,13 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
-from payonce.claims import Rights
 from payonce.connectors.base import Callback
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
-from payonce.runtime import Runtime
-from payonce.settings import Settings
 from payonce.storage import callbacks
 from payonce.storage.callbacks import KEPT, Received
-from payonce.wakeups import WakeUps
-from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
 from workers.callbacks import Inbox
 
@@ -76,16 +72,7 @@ def temporal() -> Temporal:
 
 @pytest.fixture
 async def inbox(ledger: Ledger, temporal: Any) -> AsyncIterator[Inbox]:
-    settings = Settings(
-        database_url=ledger.url,
-        redis_url="redis://nowhere",
-        temporal_address="nowhere",
-        derivation_key="d" * 32,  # type: ignore[arg-type]
-    )
-    redis: Any = FakeRedis()
-    recorder = ledger.recorder()
-    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
-    opened = Inbox(runtime, temporal)
+    opened = Inbox(runtime_of(ledger), temporal)
     yield opened
     await opened.drain()
 

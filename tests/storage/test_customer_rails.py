@@ -25,8 +25,8 @@ from payonce.domain.outcomes import (
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
-from tests.storage.ledger import IDS, Ledger, subject
-from tests.storage.test_admitting import NoTemporal, post, runtime_of
+from tests.storage.ledger import IDS, Ledger, runtime_of, subject
+from tests.storage.test_admitting import NoTemporal, post
 from tests.unit.rows import approval
 
 K, S, A = OperationKind, PaymentStatus, AttemptState

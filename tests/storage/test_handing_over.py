@@ -10,14 +10,10 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
-from payonce.claims import Rights
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
-from payonce.runtime import Runtime
-from payonce.settings import Settings
 from payonce.storage.sweeping import OWNERS_PAUSE_S, RELEASED_KEPT
-from payonce.wakeups import WakeUps
-from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
+from tests.storage.ledger import Ledger, runtime_of, subject
 from workers.sweeper import REFUSALS_MAX, Sweeper
 from workflows.attributes import PAYMENT_STATUS
 
@@ -61,16 +57,7 @@ class Described:
 
 
 def sweeper_of(ledger: Ledger, temporal: Any) -> Sweeper:
-    settings = Settings(
-        database_url=ledger.url,
-        redis_url="redis://nowhere",
-        temporal_address="nowhere",
-        derivation_key="d" * 32,  # type: ignore[arg-type]
-    )
-    redis: Any = FakeRedis()
-    recorder = ledger.recorder()
-    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
-    return Sweeper(runtime, temporal, behind_for=timedelta(0))
+    return Sweeper(runtime_of(ledger), temporal, behind_for=timedelta(0))
 
 
 async def sweep(ledger: Ledger) -> list[str]:

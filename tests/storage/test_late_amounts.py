@@ -15,8 +15,8 @@ from payonce.domain.operations import Operation, OperationKind, OperationStatus,
 from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import payments
-from tests.storage.ledger import IDS, Ledger, subject
-from tests.storage.test_admitting import NoTemporal, post, runtime_of
+from tests.storage.ledger import IDS, Ledger, runtime_of, subject
+from tests.storage.test_admitting import NoTemporal, post
 from tests.storage.test_expiry import OVER, cases
 from tests.support.eventually import eventually
 from tests.unit.rows import approval

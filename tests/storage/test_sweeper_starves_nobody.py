@@ -13,14 +13,10 @@ from temporalio.client import RPCError, WorkflowExecutionStatus
 from temporalio.common import TypedSearchAttributes
 from temporalio.service import RPCStatusCode
 
-from payonce.claims import Rights
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
-from payonce.runtime import Runtime
-from payonce.settings import Settings
 from payonce.storage import attempts, sweeping
-from payonce.wakeups import WakeUps
-from tests.storage.ledger import IDS, FakeRedis, Ledger
+from tests.storage.ledger import Ledger, runtime_of
 from workers import sweeper
 from workers.sweeper import OPERATIONS_AT_ONCE, Sweeper
 
@@ -67,16 +63,7 @@ class Temporal:
 
 
 def sweeper_of(ledger: Ledger, temporal: Any) -> Sweeper:
-    settings = Settings(
-        database_url=ledger.url,
-        redis_url="redis://nowhere",
-        temporal_address="nowhere",
-        derivation_key="d" * 32,  # type: ignore[arg-type]
-    )
-    redis: Any = FakeRedis()
-    recorder = ledger.recorder()
-    runtime = Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
-    return Sweeper(runtime, temporal)
+    return Sweeper(runtime_of(ledger), temporal)
 
 
 # The row of one, with what must differ changed.
