@@ -133,6 +133,7 @@ class Payment:
     amount_refund_pending_minor: int = 0
     amount_capture_undecided_minor: int = 0  # what late captures and voids hold: see `undecided`
     amount_refund_undecided_minor: int = 0  # what late refunds hold
+    amount_capture_undone_minor: int = 0  # what the acquirer took back of captures, and has not done again
     merchant_reference: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -19,19 +19,26 @@ from payonce.domain.answers import (
     failure_error,
     payment_view,
     refund_view,
+    refusal_error,
     timestamp,
 )
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
+    Cancelled,
     Declined,
     Expired,
     Fact,
     FailureCode,
+    Foreign,
     NotProcessed,
+    Outcome,
     Pending,
+    Redone,
+    Refused,
     Reversed,
+    Undone,
     Unknown,
     Unsent,
 )
@@ -42,7 +49,7 @@ from payonce.domain.story import Story
 
 
 def settle(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """What the fact makes of the rows. Safe to repeat: a fact that is known already changes nothing."""
     if operation.status is not OperationStatus.PENDING or _closed(attempt):
@@ -57,14 +64,14 @@ def settle(
 def concerns(attempt: Attempt, fact: Fact, *, token: str | None) -> bool:
     """Whether a fact that was found out about the claim with this token counts for the claim that stands.
 
-    An approval is the reference's, whoever sent it; everything else is that claim's: another one, which a fail-over
-    put in its place, may be about to send. None: it is about whichever claim stands.
+    An approval, and what became of it, is the reference's, whoever sent it. Everything else is that claim's: another
+    one, which a fail-over put in its place, may be about to send. None: it is about whichever claim stands.
     """
-    return claiming.concerns(attempt, token=token) or isinstance(fact, Approved)
+    return claiming.concerns(attempt, token=token) or isinstance(fact, Approved | Undone | Redone | Foreign)
 
 
 def _take(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """What a fact makes of an operation that has no outcome."""
     match fact:
@@ -80,19 +87,28 @@ def _take(
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():
             return _approve(payment, operation, attempt, fact, now=now)
-        case Declined():
-            declined = replace(
-                attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference
-            )
-            return _fail(payment, operation, declined, decline_error(fact.code), now=now)
+        case Declined() | Refused():
+            return _turned_down(payment, operation, attempt, fact, now=now)
         case Reversed() if attempt.abandoned:
             return _abandon(payment, operation, attempt, now=now)
-        case Reversed() | NotProcessed() | Expired():
+        case Reversed() | NotProcessed() | Expired() | Cancelled():
             code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
             return _fail(payment, operation, undone, failure_error(code), now=now)
         case _:
             assert_never(fact)
+
+
+def _turned_down(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Declined | Refused, *, now: datetime
+) -> Settlement:
+    """The issuer's no, or the acquirer's to this data."""
+    if isinstance(fact, Refused):
+        code = FailureCode.ACQUIRER_REFUSED
+        refused = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
+        return _fail(payment, operation, refused, refusal_error(), pointer=fact.pointer, now=now)
+    declined = replace(attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference)
+    return _fail(payment, operation, declined, decline_error(fact.code), now=now)
 
 
 def defer(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:
@@ -121,6 +137,8 @@ def _doubt(payment: Payment, operation: Operation, attempt: Attempt | None, *, n
                 story.tell("refund.pending", refund=operation)
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE | OperationKind.REVERSE:
             pass  # the payment keeps its status and shows the pending operation
+        case OperationKind.UNDO | OperationKind.REDO:
+            pass  # what the acquirer did is never pending
         case _:
             assert_never(operation.kind)
     return Settlement(story.payment, operation, attempt, story.events)
@@ -156,6 +174,8 @@ def succeed(
             _refunded(story, operation)
         case OperationKind.REVERSE:
             story.set(review=cleared["review"])  # and what was held for it is let go
+        case OperationKind.UNDO | OperationKind.REDO:
+            pass  # what the acquirer did is never pending
         case _:
             assert_never(operation.kind)
     answer = None if _answered(attempt) else _answer_of_success(story.payment, operation)
@@ -260,7 +280,7 @@ def _closed(attempt: Attempt) -> bool:
 
 
 def _contradict(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """The first definite fact stands; only a success that contradicts it has consequences.
 
@@ -354,14 +374,20 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
             return Answer(AnswerKind.PAYMENT_CHANGED, encode(payment_view(payment)))
         case OperationKind.REFUND:
             return Answer(AnswerKind.REFUND, encode(refund_view(operation)))
-        case OperationKind.EXPIRE | OperationKind.REVERSE:
+        case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             return None  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
 
 
 def _fail(
-    payment: Payment, operation: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt | None,
+    error: dict[str, Any],
+    *,
+    pointer: str | None = None,
+    now: datetime,
 ) -> Settlement:
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
@@ -372,10 +398,10 @@ def _fail(
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
             if not _answered(attempt):
-                answer = failed_answer(story.payment, error, request_id=operation.request_id)
+                answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
-            answer = failed_answer(story.payment, error, request_id=operation.request_id)
+            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
             story.set(amount_refund_pending_minor=held, review=left)
@@ -387,7 +413,7 @@ def _fail(
             _refunds_show(story)
             story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
             story.tell("payment.needs_review")
-        case OperationKind.REVERSE:
+        case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
@@ -404,8 +430,12 @@ def give_up(
     return _fail(payment, operation, None, failure_error(code), now=now)
 
 
-def _unprocessed_because(attempt: Attempt, fact: Reversed | NotProcessed | Expired) -> FailureCode:
+def _unprocessed_because(
+    attempt: Attempt, fact: Reversed | NotProcessed | Expired | Cancelled
+) -> FailureCode:
     match fact:
+        case Cancelled():
+            return FailureCode.ABANDONED
         case NotProcessed():
             return fact.code
         case Expired():

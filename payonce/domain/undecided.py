@@ -12,7 +12,7 @@ from typing import assert_never
 
 from payonce.domain.ids import operation_id_of
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import Approved
 from payonce.domain.payment import Payment
 
@@ -54,7 +54,7 @@ def hold(payment: Payment, operation: Operation, *, amount_minor: int) -> tuple[
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
             held = payment.amount_capture_undecided_minor + more
             payment = replace(payment, amount_capture_undecided_minor=held)
-        case OperationKind.AUTHORIZE | OperationKind.REVERSE:
+        case OperationKind.AUTHORIZE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             return payment, operation
         case kind:
             assert_never(kind)
@@ -71,6 +71,7 @@ def case_of(operation: Operation, attempt: Attempt, fact: Approved, *, now: date
         operation,
         id="",
         kind=OperationKind.REVERSE,
+        origin=Origin.PAYONCE,
         status=OperationStatus.PENDING,
         amount_minor=stated if stated > 0 else operation.amount_minor,
         currency=fact.currency,
@@ -132,7 +133,7 @@ def _excess(payment: Payment, kind: OperationKind) -> list[str]:
             pending = payment.held_pending_minor if capturing else 0
             moved = payment.amount_captured_minor + payment.amount_capture_undecided_minor
             over, what = moved + pending - payment.amount_authorized_minor, "over-captured"
-        case OperationKind.AUTHORIZE | OperationKind.REVERSE:
+        case OperationKind.AUTHORIZE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             return []
         case _:
             assert_never(kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, Text, and_, bindparam, cast, func, or_, select
 
-from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
@@ -130,13 +130,18 @@ def payment_from(row: RowMapping | Mapping[str, Any]) -> Payment:
 
 def operation_from(row: RowMapping | Mapping[str, Any]) -> Operation:
     values = {name: row[name] for name in _OPERATION_FIELDS}
-    target = row["target_kind"]
     typed = {
         "kind": OperationKind(row["kind"]),
         "status": OperationStatus(row["status"]),
-        "target_kind": None if target is None else OperationKind(target),
+        "origin": Origin(row["origin"]),
+        "target_kind": _kind(row["target_kind"]),
+        "sent_as": _kind(row["sent_as"]),
     }
     return Operation(**{**values, **typed})
+
+
+def _kind(name: str | None) -> OperationKind | None:
+    return None if name is None else OperationKind(name)
 
 
 def _row(value: Payment | Operation, names: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from payonce.domain import claiming, reviews, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
-from payonce.domain.outcomes import Fact, FailureCode
+from payonce.domain.outcomes import Fact, FailureCode, Foreign, Redone, Undone
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
@@ -82,6 +82,8 @@ class Recorder:
             if not settlement.concerns(rows.attempt, fact, token=token):
                 log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=fact.kind)
                 return Settlement(rows.payment, rows.operation, rows.attempt)
+            if isinstance(fact, Undone | Redone | Foreign):
+                return Settlement(rows.payment, rows.operation, rows.attempt)  # not yet
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
         return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
