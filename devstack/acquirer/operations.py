@@ -162,7 +162,8 @@ def _callback_url(db: sqlite3.Connection, authorization: str | None) -> str | No
 def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
     """What stands of the original is undone by one entry, and the original's reference is blocked.
 
-    It goes by state, whatever `idempotency` says: what was undone is never undone again.
+    It goes by state, whatever `idempotency` says: what was reversed is never reversed again, and what the acquirer
+    itself undid needs none and will not be redone.
     """
     _block(db, order.original_reference, terms.now)
     waiting.withdrawn(db, order.original_reference, terms.now)
@@ -170,23 +171,23 @@ def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
         "SELECT * FROM operations WHERE reference = ? AND operation <> 'reversal' AND status = 'approved'",
         (order.original_reference,),
     ).fetchall()
-    standing = [row for row in approved if row["reversed_by"] is None]
-    if not standing:
-        return _reversal_recorded(db, order, terms, rows=approved)
-    result = _reversal_recorded(db, order, terms, rows=standing)
+    unreversed = [row for row in approved if row["reversed_by"] is None]
+    standing = [row for row in unreversed if not turns.is_undone(db, row)]
+    status = "reversed" if standing else "already_reversed" if approved else "nothing_to_reverse"
+    result = _reversal_recorded(db, order, terms, rows=standing or approved, status=status)
     db.execute(
         "UPDATE operations SET reversed_by = ? WHERE reference = ? AND operation <> 'reversal'"
         " AND status = 'approved' AND reversed_by IS NULL",
         (result["id"], order.original_reference),
     )
-    movements.entered(db, result, "reversal", payment_reference=order.payment_reference)
+    if standing:
+        movements.entered(db, result, "reversal", payment_reference=order.payment_reference)
     return result
 
 
 def _reversal_recorded(
-    db: sqlite3.Connection, order: Reverse, terms: Terms, *, rows: list[sqlite3.Row]
+    db: sqlite3.Connection, order: Reverse, terms: Terms, *, rows: list[sqlite3.Row], status: str
 ) -> Result:
-    undone = [row for row in rows if row["reversed_by"] is None]
     amount = sum(row["amount"] for row in rows) if rows else None
     position = store.inserted(
         db,
@@ -194,9 +195,9 @@ def _reversal_recorded(
         id=movements.new_id("reversal"),
         reference=order.reference,
         operation="reversal",
-        status="reversed" if undone else "already_reversed" if rows else "nothing_to_reverse",
+        status=status,
         amount_asked=amount,
-        amount=amount + terms.amount_added if amount is not None and undone else amount,
+        amount=amount + terms.amount_added if amount is not None and status == "reversed" else amount,
         currency=rows[0]["currency"] if rows else None,
         authorization=rows[0]["authorization"] if rows else None,
         original_reference=order.original_reference,

@@ -16,6 +16,13 @@ from devstack.acquirer.movements import Origin, Stage
 CAPTURES_ITSELF_AFTER = timedelta(seconds=3)
 FOREIGN_AFTER = timedelta(seconds=1)
 
+_TURN_BY_DEED = {
+    Deed.UNDO_CAPTURE: ("undone", "capture"),
+    Deed.REDO_CAPTURE: ("redone", "capture"),
+    Deed.UNDO_REFUND: ("undone", "refund"),
+    Deed.FOREIGN_REFUND: ("foreign", "refund"),
+    Deed.FOREIGN_CAPTURE: ("foreign", "capture"),
+}
 _CHAIN = (Deed.UNDO_CAPTURE, Deed.REDO_CAPTURE, Deed.UNDO_REFUND)
 
 
@@ -35,7 +42,15 @@ def planned(db: sqlite3.Connection, operation_id: str, entries: Sequence[str], *
 
 def planned_own_capture(db: sqlite3.Connection, operation_id: str, *, at: datetime) -> None:
     """The rail will capture by itself what it has only authorized."""
-    _insert(db, operation_id, type="captured", operation="capture", due_at=at + CAPTURES_ITSELF_AFTER)
+    store.inserted(
+        db,
+        "turns",
+        id=movements.new_id("capture"),
+        operation_id=operation_id,
+        type="captured",
+        operation="capture",
+        due_at=store.timestamp(at + CAPTURES_ITSELF_AFTER),
+    )
 
 
 def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
@@ -72,6 +87,14 @@ def taken(db: sqlite3.Connection, turn: sqlite3.Row) -> None:
         planned(db, row["id"], _faults(db, row["id"]), at=at)
 
 
+def is_undone(db: sqlite3.Connection, row: sqlite3.Row) -> bool:
+    """Whether nothing stands of the operation; an authorization does without its capture."""
+    if row["operation"] == "authorize":
+        return False
+    entry = _latest_entry(db, row["id"], row["operation"])
+    return entry is not None and bool(entry["operation"] == "undo")
+
+
 def left(db: sqlite3.Connection, authorization: str) -> int:
     """What of an authorization nobody captured or voided. What was undone may come again, so it is not left."""
     row = _operation(db, authorization)
@@ -101,37 +124,15 @@ def _concerns(deed: Deed, row: sqlite3.Row) -> bool:
 
 
 def _plan(db: sqlite3.Connection, row: sqlite3.Row, scripted: Scripted, *, due_at: datetime) -> None:
-    match scripted.deed:
-        case Deed.UNDO_CAPTURE:
-            _insert(db, row["id"], type="undone", operation="capture", due_at=due_at)
-        case Deed.REDO_CAPTURE:
-            _insert(db, row["id"], type="redone", operation="capture", due_at=due_at)
-        case Deed.UNDO_REFUND:
-            _insert(db, row["id"], type="undone", operation="refund", due_at=due_at)
-        case Deed.FOREIGN_CAPTURE:
-            _insert(db, row["authorization"], type="foreign", operation="capture", due_at=due_at)
-        case Deed.FOREIGN_REFUND:
-            about, amount = row["authorization"], scripted.number
-            _insert(db, about, type="foreign", operation="refund", due_at=due_at, amount=amount)
-
-
-def _insert(
-    db: sqlite3.Connection,
-    operation_id: str,
-    *,
-    type: str,
-    operation: str,
-    due_at: datetime,
-    amount: int | None = None,
-) -> None:
+    type, operation = _TURN_BY_DEED[scripted.deed]
     store.inserted(
         db,
         "turns",
-        id=movements.new_id(type if type in ("undone", "redone") else operation),
-        operation_id=operation_id,
+        id=movements.new_id(operation if type == "foreign" else type),
+        operation_id=row["authorization"] if type == "foreign" else row["id"],
         type=type,
         operation=operation,
-        amount=amount,
+        amount=scripted.number if scripted.deed is Deed.FOREIGN_REFUND else None,
         due_at=store.timestamp(due_at),
     )
 
@@ -153,7 +154,7 @@ def _moved(db: sqlite3.Connection, turn: sqlite3.Row, row: sqlite3.Row) -> int |
 
 
 def _undone(db: sqlite3.Connection, turn: sqlite3.Row, row: sqlite3.Row) -> int | None:
-    entry = _latest_entry(db, turn)
+    entry = _latest_entry(db, row["id"], turn["operation"])
     if entry is None or entry["operation"] == "undo":
         return None
     amount, position = entry["amount"], entry["position"]
@@ -161,7 +162,7 @@ def _undone(db: sqlite3.Connection, turn: sqlite3.Row, row: sqlite3.Row) -> int 
 
 
 def _redone(db: sqlite3.Connection, turn: sqlite3.Row, row: sqlite3.Row) -> int | None:
-    entry = _latest_entry(db, turn)
+    entry = _latest_entry(db, row["id"], turn["operation"])
     if entry is None or entry["operation"] != "undo":
         return None
     return _entered(db, turn, row, amount=entry["amount"], operation_id=row["id"])
@@ -203,12 +204,12 @@ def _entered(
     return amount
 
 
-def _latest_entry(db: sqlite3.Connection, turn: sqlite3.Row) -> sqlite3.Row | None:
-    """The last that happened to what the turn is about: it moved, or that was undone."""
+def _latest_entry(db: sqlite3.Connection, operation_id: str, operation: str) -> sqlite3.Row | None:
+    """The last that happened to what the operation moved: it moved, or that was undone."""
     row: sqlite3.Row | None = db.execute(
         "SELECT * FROM ledger WHERE operation_id = ? AND operation IN (?, 'undo')"
         " ORDER BY position DESC LIMIT 1",
-        (turn["operation_id"], turn["operation"]),
+        (operation_id, operation),
     ).fetchone()
     return row
 
