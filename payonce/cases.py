@@ -9,7 +9,7 @@ from payonce.connectors.base import Call, Capabilities
 from payonce.domain.claiming import not_found_proves
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, Operation, OperationKind, Subject
+from payonce.domain.operations import Attempt, Operation, OperationKind, Origin, Subject
 from payonce.domain.payment import Payment
 from payonce.storage import attempts, payments
 from payonce.storage.database import Database
@@ -112,6 +112,7 @@ def _expiry(payment: Payment, *, operation_id: str, now: datetime) -> Operation:
         merchant_id=payment.merchant_id,
         mode=payment.mode,
         kind=OperationKind.EXPIRE,
+        origin=Origin.PAYONCE,
         amount_minor=payment.uncaptured_minor,
         currency=payment.currency,
         created_at=now,

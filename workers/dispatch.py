@@ -290,6 +290,8 @@ def _run_of(payment: Payment, operation: Operation, *, doubted: bool = False) ->
             return _Run(ReversalWorkflow.run, [request], operation.id, summary)
         case OperationKind.AUTHORIZE | OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
             return _payment_run(payment, doubted=doubted)
+        case OperationKind.UNDO | OperationKind.REDO:
+            raise AssertionError("what the acquirer did is never pending")
         case _:
             assert_never(operation.kind)
 

@@ -70,7 +70,9 @@ class Sweeper:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweeps until `stop`; no error ends it."""
-        operations = {f"operations_{kind}": partial(self.sweep, kind) for kind in OperationKind}
+        operations = {
+            f"operations_{kind}": partial(self.sweep, kind) for kind in OperationKind if kind.carried_out
+        }
         await asyncio.gather(
             *(_every(OPERATIONS_EVERY_S, what, work, stop) for what, work in operations.items()),
             _every(OPERATIONS_EVERY_S, "callbacks", self.sweep_callbacks, stop),
@@ -167,6 +169,8 @@ class Sweeper:
                 if taken is Taken.DONE:
                     return True
                 began = taken is Taken.STARTED
+            case OperationKind.UNDO | OperationKind.REDO:
+                raise AssertionError("what the acquirer did is never pending")
             case _:
                 assert_never(operation.kind)
         return not began and await self._dispatcher.is_done(payment, operation)

@@ -8,11 +8,11 @@ acquirers is data in `Capabilities`, so that workflows and activities never ask 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Inquiry, Reply, Reversed
+from payonce.domain.outcomes import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
@@ -31,7 +31,10 @@ class Capabilities:
     currencies: frozenset[str] | None = None  # None: every currency
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
     split_capture: bool = True  # whether an authorization may be captured in several parts
+    captures_itself: bool = False  # whether an automatic payment found authorized needs no capture of ours
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
+    # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
+    challenge_ends: Literal["cancelled", "itself"] = "itself"
     action_inquiry: InquirySchedule = CUSTOMER_INQUIRIES  # while the customer may act
     # After the rail's `Expired`, which it may take back; None: never.
     late_inquiry: InquirySchedule | None = None
@@ -51,6 +54,7 @@ class Call:
     final: bool = True  # of a capture: sent on only where the acquirer needs to be told
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
+    attempt_reference: str | None = None  # the acquirer's, of this very attempt, once it is known
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
@@ -103,6 +107,18 @@ class Connector(Protocol):
 
     async def close(self) -> None:
         """Closes the connections."""
+        ...
+
+
+class Asking(Protocol):
+    """What a connector with `capabilities.needs_action` has besides."""
+
+    async def cancel(self, call: Call) -> Cancellation:
+        """The customer can no longer pay what was asked for under our reference. Safe to repeat.
+
+        What was decided before is not undone: it is the answer, as an inquiry would give it. Raises the
+        `ConnectorError`s.
+        """
         ...
 
 

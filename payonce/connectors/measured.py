@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
-from payonce.connectors.base import Call, Callback, Calling, Connector, MaySend
+from payonce.connectors.base import Asking, Call, Callback, Calling, Connector, MaySend
 from payonce.domain.errors import CallbackInvalid, ConnectorError
-from payonce.domain.outcomes import Inquiry, Reply, Reversed
+from payonce.domain.outcomes import Cancellation, EndsItself, Inquiry, Reply, Reversed
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 
-T = TypeVar("T", bound=Reply | Inquiry | Reversed)
+T = TypeVar("T", bound=Reply | Cancellation)
 
 
 class Watcher(Protocol):
@@ -75,6 +75,11 @@ class Measured:
 
     async def reverse(self, call: Call) -> Reversed:
         return await self._measured("reverse", self._connector.reverse(call))
+
+    async def cancel(self, call: Call) -> Cancellation:
+        if not self.capabilities.needs_action:
+            return EndsItself()
+        return await self._measured("cancel", cast("Asking", self._connector).cancel(call))
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         if not self.capabilities.callbacks:

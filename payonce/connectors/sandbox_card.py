@@ -89,7 +89,7 @@ def _order(call: Call) -> tuple[str, Request]:
             return "/voids", _modification(call)
         case OperationKind.REFUND:
             return "/refunds", _modification(call)
-        case OperationKind.EXPIRE | OperationKind.REVERSE:
+        case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             raise Rejected(f"{call.kind} is not sent to this acquirer")  # see `Capabilities`, and `reverse`
         case _:
             assert_never(call.kind)

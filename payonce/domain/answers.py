@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from payonce.domain.operations import Operation
-from payonce.domain.outcomes import DeclineCode, FailureCode
+from payonce.domain.outcomes import Advice, DeclineCode, FailureCode
 from payonce.domain.payment import Payment
 
 
@@ -135,6 +135,11 @@ def failure_error(code: FailureCode) -> dict[str, Any]:
     return {"code": code.value, "decline_code": None, "message": code.message, "advice": None}
 
 
+def refusal_error() -> dict[str, Any]:
+    """`last_error` of what the acquirer refuses for ever."""
+    return {**failure_error(FailureCode.ACQUIRER_REFUSED), "advice": Advice.FIX_DATA.value}
+
+
 def problem_answer(
     kind: AnswerKind, *, detail: str, request_id: str | None, members: Mapping[str, Any] | None = None
 ) -> Answer:
@@ -144,11 +149,17 @@ def problem_answer(
     return Answer(kind, encode({**head, "request_id": request_id, **(members or {})}))
 
 
-def failed_answer(payment: Payment, error: Mapping[str, Any], *, request_id: str | None) -> Answer:
-    """The 402 of a declined or failed authorization, capture or void, with the payment inside."""
+def failed_answer(
+    payment: Payment, error: Mapping[str, Any], *, request_id: str | None, pointer: str | None = None
+) -> Answer:
+    """The 402 of a declined or failed authorization, capture or void, with the payment inside.
+
+    `pointer` is to the member that the acquirer refuses.
+    """
     declined = error["decline_code"] is not None
-    retryable = DeclineCode(error["decline_code"]).retryable if declined else True
+    retryable = DeclineCode(error["decline_code"]).retryable if declined else _retryable(error["code"])
     members = {
+        **({} if pointer is None else {"errors": [{"pointer": pointer, "detail": error["message"]}]}),
         "decline_code": error["decline_code"],
         "retryable": retryable,
         "advice": error["advice"],
@@ -156,3 +167,11 @@ def failed_answer(payment: Payment, error: Mapping[str, Any], *, request_id: str
     }
     kind = AnswerKind.PAYMENT_DECLINED if declined else AnswerKind.PAYMENT_FAILED
     return problem_answer(kind, detail=error["message"], request_id=request_id, members=members)
+
+
+def _retryable(code: str) -> bool:
+    """Whether what failed with this code may be accepted later; one of a later release may."""
+    try:
+        return FailureCode(code).retryable
+    except ValueError:
+        return True

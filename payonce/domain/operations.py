@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from payonce.domain.errors import OperationInProgress, Refused
-from payonce.domain.outcomes import FailureCode
+from payonce.domain.outcomes import FailureCode, Stage
 from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
 
 
@@ -23,6 +23,13 @@ class OperationKind(StrEnum):
     REFUND = "refund"
     EXPIRE = "expire"
     REVERSE = "reverse"  # undoes an attempt that succeeded after it was proven not to have
+    UNDO = "undo"  # the acquirer took back a capture, refund or void
+    REDO = "redo"  # and did it again
+
+    @property
+    def carried_out(self) -> bool:
+        """Whether we carry it out; the others only tell what an acquirer did of itself, and are never pending."""
+        return self not in (OperationKind.UNDO, OperationKind.REDO)
 
     @property
     def exclusive(self) -> bool:
@@ -30,10 +37,24 @@ class OperationKind(StrEnum):
         match self:
             case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
                 return True
-            case OperationKind.AUTHORIZE | OperationKind.REFUND | OperationKind.REVERSE:
+            case (
+                OperationKind.AUTHORIZE
+                | OperationKind.REFUND
+                | OperationKind.REVERSE
+                | OperationKind.UNDO
+                | OperationKind.REDO
+            ):
                 return False
             case _:
                 assert_never(self)
+
+
+class Origin(StrEnum):
+    """Who made an operation."""
+
+    MERCHANT = "merchant"
+    PAYONCE = "payonce"  # an expiry, a reversal, what completes or releases an authorization
+    ACQUIRER = "acquirer"  # it happened there, and nothing is sent for it
 
 
 class OperationStatus(StrEnum):
@@ -92,9 +113,13 @@ class Operation:
     request_id: str | None = None  # of the request that was admitted: it is in the stored answer
     deferred_at: datetime | None = None  # since when its outcome is answered with 202
     review_at: datetime | None = None  # since when an operator must decide
-    target_reference: str | None = None  # of the attempt that a reversal undoes
+    origin: Origin = Origin.MERCHANT
+    target_reference: str | None = None  # of the attempt that a reversal, an undo or a redo is about
     target_kind: OperationKind | None = None  # of the operation that this attempt was made for
     amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
+    amount_undone_minor: int = 0  # what the acquirer took back of it, and has not done again
+    sent_as: OperationKind | None = None  # a reversal that is a void or refund under a reference of its own
+    ends_operation: str | None = None  # of a refund of our own: the void that has its outcome with it
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 
 
@@ -117,6 +142,7 @@ class Attempt:
     connector_reference: str | None = None
     failure_code: str | None = None
     act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
+    stage: Stage | None = None  # how far an approved authorization has come; None: not known
 
     @property
     def abandoned(self) -> bool:
@@ -139,7 +165,7 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     if not payment.status.capturable or (closes_at is not None and now >= closes_at):
         raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
     if payment.capturable_minor == 0:
-        raise Refused("payment_not_capturable", "Nothing is left: a late capture or void is being decided.")
+        raise Refused("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 

@@ -90,6 +90,13 @@ class FailureCode(StrEnum):
     AMOUNT_MISMATCH = "amount_mismatch"
     CARD_DATA_LOST = "card_data_lost"
     ABANDONED = "abandoned"
+    ACQUIRER_REFUSED = "acquirer_refused"
+    TAKEN_BACK = "taken_back"  # a refund that had succeeded
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same data may be accepted later, under a new key."""
+        return self is not FailureCode.ACQUIRER_REFUSED
 
     @property
     def message(self) -> str:
@@ -102,7 +109,55 @@ _FAILURE_MESSAGES = {
     FailureCode.AMOUNT_MISMATCH: "The acquirer approved another amount or currency; it was reversed.",
     FailureCode.CARD_DATA_LOST: "The process that held the card ended before anything was processed.",
     FailureCode.ABANDONED: "The payment was abandoned before the customer completed it.",
+    FailureCode.ACQUIRER_REFUSED: "The acquirer refuses this data, and always will; nothing was processed.",
+    FailureCode.TAKEN_BACK: "The refund had succeeded, and the acquirer took it back.",
 }
+
+
+class Stage(StrEnum):
+    """How far an authorization has come, as the acquirer says it: only what is captured was paid."""
+
+    AUTHORIZED = "authorized"
+    CAPTURED = "captured"
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """The acquirer took back, of itself, what an attempt had done: of an authorization, its capture part.
+
+    It may do the same again, and undo it again. `reason` is the acquirer's, for people.
+    """
+
+    id: str  # the acquirer's, of this very event: it counts once
+    amount_minor: int
+    currency: str
+    reason: str = ""
+    kind: Literal["undone"] = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """What the acquirer had taken back holds again."""
+
+    id: str  # as in `Undone`
+    amount_minor: int
+    currency: str
+    kind: Literal["redone"] = "redone"
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Captured, refunded or released at the acquirer by somebody else than payonce, in its dashboard say."""
+
+    id: str  # the acquirer's, of the operation: it counts once
+    what: Literal["capture", "refund", "void"]
+    amount_minor: int
+    currency: str
+    kind: Literal["foreign"] = "foreign"
+
+
+Turn = Undone | Redone | Foreign
+"""What has become of a success since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +169,9 @@ class Approved:
     currency: str
     capture_before: datetime | None = None
     rail: Mapping[str, str] = field(default_factory=dict)  # what the API shows of the rail: `rrn`, `vpa`
+    # Of an authorization; one that does not say is not known to be captured.
+    stage: Stage | None = None
+    since: tuple[Turn, ...] = ()  # what has become of it, oldest first
     kind: Literal["approved"] = "approved"
 
 
@@ -124,6 +182,15 @@ class Declined:
     code: DeclineCode
     connector_reference: str | None = None
     kind: Literal["declined"] = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The acquirer refuses this data, and always will: nothing moved, and no retry helps."""
+
+    code: str  # the acquirer's, for people
+    pointer: str | None = None  # of the member that it refuses, as our API names it: a JSON Pointer
+    kind: Literal["refused"] = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +235,20 @@ class Reversed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The acquirer confirms that the customer can no longer act; nothing moved."""
+
+    kind: Literal["cancelled"] = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class EndsItself:
+    """The acquirer cannot cancel what waits for its customer: that ends by itself, and may succeed until then."""
+
+    kind: Literal["ends_itself"] = "ends_itself"
+
+
+@dataclass(frozen=True, slots=True)
 class Unsent:
     """Proven: not one byte of the attempt was sent."""
 
@@ -191,11 +272,29 @@ class NotProcessed:
     kind: Literal["not_processed"] = "not_processed"
 
 
-Reply = Approved | Declined | Pending | ActionRequired | Expired
+Reply = Approved | Declined | Refused | Pending | ActionRequired | Expired
 """What a connector's authorize, capture, void or refund returns."""
 
-Inquiry = Approved | Declined | Pending | ActionRequired | Expired | NotFound | Reversed
+Inquiry = Approved | Declined | Refused | Pending | ActionRequired | Expired | NotFound | Reversed
 """What a connector's inquire returns."""
 
-Fact = Approved | Declined | Pending | ActionRequired | Expired | Unsent | Unknown | Reversed | NotProcessed
+Cancellation = Inquiry | Cancelled | EndsItself
+"""What a connector's cancel returns: that it ended, or what had become of the attempt before."""
+
+Outcome = (
+    Approved
+    | Declined
+    | Refused
+    | Pending
+    | ActionRequired
+    | Expired
+    | Unsent
+    | Unknown
+    | Reversed
+    | Cancelled
+    | NotProcessed
+)
+"""What can be said of what became of an attempt."""
+
+Fact = Outcome | Turn
 """What can be recorded of an attempt."""

@@ -19,19 +19,26 @@ from payonce.domain.answers import (
     failure_error,
     payment_view,
     refund_view,
+    refusal_error,
     timestamp,
 )
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
+    Cancelled,
     Declined,
     Expired,
     Fact,
     FailureCode,
+    Foreign,
     NotProcessed,
+    Outcome,
     Pending,
+    Redone,
+    Refused,
     Reversed,
+    Undone,
     Unknown,
     Unsent,
 )
@@ -42,7 +49,7 @@ from payonce.domain.story import Story
 
 
 def settle(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """What the fact makes of the rows. Safe to repeat: a fact that is known already changes nothing."""
     if operation.status is not OperationStatus.PENDING or _closed(attempt):
@@ -57,14 +64,14 @@ def settle(
 def concerns(attempt: Attempt, fact: Fact, *, token: str | None) -> bool:
     """Whether a fact that was found out about the claim with this token counts for the claim that stands.
 
-    An approval is the reference's, whoever sent it; everything else is that claim's: another one, which a fail-over
-    put in its place, may be about to send. None: it is about whichever claim stands.
+    An approval, and what became of it, is the reference's, whoever sent it. Everything else is that claim's: another
+    one, which a fail-over put in its place, may be about to send. None: it is about whichever claim stands.
     """
-    return claiming.concerns(attempt, token=token) or isinstance(fact, Approved)
+    return claiming.concerns(attempt, token=token) or isinstance(fact, Approved | Undone | Redone | Foreign)
 
 
 def _take(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """What a fact makes of an operation that has no outcome."""
     match fact:
@@ -80,19 +87,28 @@ def _take(
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():
             return _approve(payment, operation, attempt, fact, now=now)
-        case Declined():
-            declined = replace(
-                attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference
-            )
-            return _fail(payment, operation, declined, decline_error(fact.code), now=now)
+        case Declined() | Refused():
+            return _turned_down(payment, operation, attempt, fact, now=now)
         case Reversed() if attempt.abandoned:
             return _abandon(payment, operation, attempt, now=now)
-        case Reversed() | NotProcessed() | Expired():
+        case Reversed() | NotProcessed() | Expired() | Cancelled():
             code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
             return _fail(payment, operation, undone, failure_error(code), now=now)
         case _:
             assert_never(fact)
+
+
+def _turned_down(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Declined | Refused, *, now: datetime
+) -> Settlement:
+    """The issuer's no, or the acquirer's to this data."""
+    if isinstance(fact, Refused):
+        code = FailureCode.ACQUIRER_REFUSED
+        refused = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
+        return _fail(payment, operation, refused, refusal_error(), pointer=fact.pointer, now=now)
+    declined = replace(attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference)
+    return _fail(payment, operation, declined, decline_error(fact.code), now=now)
 
 
 def defer(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:
@@ -121,6 +137,8 @@ def _doubt(payment: Payment, operation: Operation, attempt: Attempt | None, *, n
                 story.tell("refund.pending", refund=operation)
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE | OperationKind.REVERSE:
             pass  # the payment keeps its status and shows the pending operation
+        case OperationKind.UNDO | OperationKind.REDO:
+            pass  # what the acquirer did is never pending
         case _:
             assert_never(operation.kind)
     return Settlement(story.payment, operation, attempt, story.events)
@@ -156,6 +174,8 @@ def succeed(
             _refunded(story, operation)
         case OperationKind.REVERSE:
             story.set(review=cleared["review"])  # and what was held for it is let go
+        case OperationKind.UNDO | OperationKind.REDO:
+            pass  # what the acquirer did is never pending
         case _:
             assert_never(operation.kind)
     answer = None if _answered(attempt) else _answer_of_success(story.payment, operation)
@@ -168,7 +188,7 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
         return Settlement(payment, operation)
     if operation.kind is OperationKind.REVERSE:
         reason = undecided.words(payment, operation, why=reason)
-    return _call_operator(payment, operation, reason=reason, now=now)
+    return call_operator(payment, operation, reason=reason, now=now)
 
 
 def open_case(
@@ -186,15 +206,18 @@ def open_case(
     paid = settled.payment
     if settled.attempt is not None and settled.attempt.state is AttemptState.REVERSING:
         paid = undecided.without(paid, settled.operation)
-    called = _call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
+    called = call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
     case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
     return replace(settled, payment=called.payment, events=settled.events + called.events), case
 
 
-def _call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event; a late success is told beside an earlier reason."""
+def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
+    """The payment is in review from now on, with its event.
+
+    A late success, and what the acquirer did of itself, is told beside an earlier reason.
+    """
     story = Story(payment, now)
-    beside = operation.kind is OperationKind.REVERSE
+    beside = operation.kind is OperationKind.REVERSE or operation.origin is Origin.ACQUIRER
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
@@ -260,7 +283,7 @@ def _closed(attempt: Attempt) -> bool:
 
 
 def _contradict(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Fact, *, now: datetime
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """The first definite fact stands; only a success that contradicts it has consequences.
 
@@ -332,17 +355,17 @@ def _refunded(story: Story, refund: Operation) -> None:
         review=reviews.left(story.payment, refund),
     )
     story.tell("refund.succeeded", refund=refund)
-    story.change(_refund_change(story.payment))
+    story.change(refund_change(story.payment))
 
 
 def _refunds_show(story: Story) -> None:
     """Nothing is capturable any more: from here the status follows the refunds made before."""
-    if story.payment.amount_refunded_minor and not story.payment.status.capturable:
-        story.change(_refund_change(story.payment))
+    if story.payment.amount_refunded_minor and story.payment.status is PaymentStatus.CAPTURED:
+        story.change(refund_change(story.payment))
 
 
-def _refund_change(payment: Payment) -> Change:
-    whole = payment.amount_refunded_minor == payment.amount_captured_minor
+def refund_change(payment: Payment) -> Change:
+    whole = payment.amount_refunded_minor >= payment.amount_captured_minor
     return Change.REFUNDED if whole else Change.REFUNDED_IN_PART
 
 
@@ -354,14 +377,20 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
             return Answer(AnswerKind.PAYMENT_CHANGED, encode(payment_view(payment)))
         case OperationKind.REFUND:
             return Answer(AnswerKind.REFUND, encode(refund_view(operation)))
-        case OperationKind.EXPIRE | OperationKind.REVERSE:
+        case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             return None  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
 
 
 def _fail(
-    payment: Payment, operation: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt | None,
+    error: dict[str, Any],
+    *,
+    pointer: str | None = None,
+    now: datetime,
 ) -> Settlement:
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
@@ -372,10 +401,10 @@ def _fail(
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
             if not _answered(attempt):
-                answer = failed_answer(story.payment, error, request_id=operation.request_id)
+                answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
-            answer = failed_answer(story.payment, error, request_id=operation.request_id)
+            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
             story.set(amount_refund_pending_minor=held, review=left)
@@ -387,7 +416,7 @@ def _fail(
             _refunds_show(story)
             story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
             story.tell("payment.needs_review")
-        case OperationKind.REVERSE:
+        case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
@@ -404,8 +433,12 @@ def give_up(
     return _fail(payment, operation, None, failure_error(code), now=now)
 
 
-def _unprocessed_because(attempt: Attempt, fact: Reversed | NotProcessed | Expired) -> FailureCode:
+def _unprocessed_because(
+    attempt: Attempt, fact: Reversed | NotProcessed | Expired | Cancelled
+) -> FailureCode:
     match fact:
+        case Cancelled():
+            return FailureCode.ABANDONED
         case NotProcessed():
             return fact.code
         case Expired():

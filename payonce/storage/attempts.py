@@ -15,7 +15,7 @@ from payonce.domain import claiming
 from payonce.domain.claiming import SEND_WITHIN, Release
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import FailureCode
+from payonce.domain.outcomes import FailureCode, Stage
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import begin_reversal
 from payonce.storage import sweeping
@@ -136,4 +136,5 @@ async def save_attempt(connection: Connection, before: Attempt, after: Attempt) 
 def attempt_from(row: Mapping[str, Any]) -> Attempt:
     values = {name: row[name] for name in _FIELDS}
     kind, state = OperationKind(row["kind"]), AttemptState(row["state"])
-    return Attempt(**{**values, "kind": kind, "state": state})
+    stage = None if row["stage"] is None else Stage(row["stage"])
+    return Attempt(**{**values, "kind": kind, "state": state, "stage": stage})

@@ -132,13 +132,16 @@ payments = Table(
     Column("sequence", Integer, nullable=False),
     Column("amount_capture_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
+    Column("amount_capture_undone_minor", BigInteger, nullable=False, server_default="0"),
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
     CheckConstraint("amount_captured_minor BETWEEN 0 AND amount_authorized_minor", name="captured"),
     CheckConstraint(
-        "amount_refunded_minor >= 0 AND amount_refund_pending_minor >= 0"
-        " AND amount_refunded_minor + amount_refund_pending_minor <= amount_captured_minor",
+        # Of captures that the acquirer took back later, refunds may have been made.
+        "amount_refunded_minor >= 0 AND amount_refund_pending_minor >= 0 AND amount_capture_undone_minor >= 0"
+        " AND amount_refunded_minor + amount_refund_pending_minor"
+        " <= amount_captured_minor + amount_capture_undone_minor",
         name="refunded",
     ),
     # May exceed what there is: the acquirer has moved it, whether it was to or not.
@@ -194,19 +197,29 @@ operations = Table(
     Column("behind_since", _Time),  # since when its workflow is seen completed, although it is pending
     Column("target_kind", Text),
     Column("amount_undecided_minor", BigInteger, nullable=False, server_default="0"),
+    Column("origin", Text, nullable=False, server_default="merchant"),
+    Column("amount_undone_minor", BigInteger, nullable=False, server_default="0"),
+    Column("sent_as", Text),
+    Column("ends_operation", Text),
     _written_by(),
-    CheckConstraint("kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse')", name="kind"),
+    CheckConstraint(
+        "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
+    ),
+    CheckConstraint("origin IN ('merchant', 'payonce', 'acquirer')", name="origin"),
+    CheckConstraint("sent_as IS NULL OR kind = 'reverse' AND sent_as IN ('void', 'refund')", name="sent_as"),
+    CheckConstraint("amount_undone_minor >= 0", name="undone"),
     CheckConstraint("status IN ('pending', 'succeeded', 'failed')", name="status"),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint(
-        "target_kind IS NULL"
-        " OR kind = 'reverse' AND target_kind IN ('authorize', 'capture', 'void', 'refund', 'expire')",
+        "target_kind IS NULL OR kind IN ('reverse', 'undo', 'redo')"
+        " AND target_kind IN ('authorize', 'capture', 'void', 'refund', 'expire')",
         name="target_kind",
     ),
-    # Held until it is decided; a late success that failed to be undone is what a person decides.
+    # Held until it is decided. A late success that failed to be undone is what a person decides; so is what the
+    # acquirer did of itself.
     CheckConstraint(
         "amount_undecided_minor = 0 OR amount_undecided_minor > 0"
-        " AND (status = 'pending' OR status = 'failed' AND kind = 'reverse')",
+        " AND (status = 'pending' OR status = 'failed' AND kind = 'reverse' OR origin = 'acquirer')",
         name="undecided",
     ),
     Index("operations_payment_idx", "payment_id"),
@@ -258,7 +271,9 @@ attempts = Table(
     Column("connector_reference", Text),
     Column("failure_code", Text),
     Column("act_before", _Time),
+    Column("stage", Text),
     CheckConstraint("number > 0", name="number"),
+    CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
         "state IN ('claimed', 'not_sent', 'waiting', 'unknown', 'reversing', 'approved', 'declined',"
         " 'not_processed')",

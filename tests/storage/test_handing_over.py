@@ -64,7 +64,7 @@ async def sweep(ledger: Ledger) -> list[str]:
     """One look at what is due, and one at what is over; returns the ids of the workflows started."""
     temporal = FakeTemporal()
     sweeper = sweeper_of(ledger, temporal)
-    for kind in OperationKind:
+    for kind in filter(lambda kind: kind.carried_out, OperationKind):
         await sweeper.sweep(kind)
     await sweeper.close_released()
     return temporal.started
@@ -162,7 +162,7 @@ async def test_a_create_claimed_by_a_process_of_the_release_before_comes_back_in
     assert await sweep(ledger) == [of.payment_id]
 
 
-@pytest.mark.parametrize("kind", OperationKind)
+@pytest.mark.parametrize("kind", [kind for kind in OperationKind if kind.carried_out])
 async def test_what_is_pending_though_its_workflow_completed_runs_again_once_that_was_seen_twice(
     ledger: Ledger, kind: OperationKind
 ) -> None:
@@ -185,7 +185,7 @@ async def test_what_is_pending_though_its_workflow_completed_runs_again_once_tha
         assert temporal.started == started
 
 
-@pytest.mark.parametrize("kind", OperationKind)
+@pytest.mark.parametrize("kind", [kind for kind in OperationKind if kind.carried_out])
 async def test_what_is_pending_while_its_workflow_runs_is_left_to_it(
     ledger: Ledger, kind: OperationKind
 ) -> None:

@@ -16,6 +16,7 @@ from payonce.domain.answers import (
     payment_view,
     problem_answer,
     refund_view,
+    refusal_error,
     timestamp,
 )
 from payonce.domain.operations import OperationKind, OperationStatus
@@ -161,12 +162,13 @@ def test_a_failure_that_no_issuer_decided_is_no_decline(code: FailureCode) -> No
     answer = failed_answer(payment(PaymentStatus.FAILED, last_error=error), error, request_id=None)
     problem = json.loads(answer.body)
     assert answer.kind is AnswerKind.PAYMENT_FAILED
-    assert (problem["decline_code"], problem["advice"], problem["retryable"]) == (None, None, True)
+    assert (problem["decline_code"], problem["advice"], problem["retryable"]) == (None, None, code.retryable)
     assert problem["payment"]["last_error"]["code"] == code.value
 
 
 def test_last_error_has_the_members_of_the_contract() -> None:
-    for error in (decline_error(DeclineCode.DO_NOT_HONOR), failure_error(FailureCode.NOT_PROCESSED)):
+    decline, failure = decline_error(DeclineCode.DO_NOT_HONOR), failure_error(FailureCode.NOT_PROCESSED)
+    for error in (decline, failure, refusal_error()):
         assert list(error) == ["code", "decline_code", "message", "advice"]
 
 
