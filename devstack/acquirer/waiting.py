@@ -143,7 +143,7 @@ def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
     if _lapses(config):
         db.execute(
             "UPDATE customer_payments SET due_at = max(expires_at, ?) WHERE state = 'pending'"
-            " AND due_at IS NULL AND withdrawn_at IS NULL",
+            " AND due_at IS NULL",
             (store.timestamp(now),),
         )
 

@@ -233,6 +233,19 @@ async def test_what_is_left_is_captured_in_the_dashboard(acquirer: Acquirer) -> 
     assert _seconds(authorized, captured) == 1
 
 
+async def test_what_was_captured_in_the_dashboard_is_not_captured_again(acquirer: Acquirer) -> None:
+    script = ["authorize:authorized_only", "authorize:foreign_capture"]
+    order = await acquirer.ask_by_upi(sandbox_vpa="success@upi", faults=script)
+    capture = acquirer.order(authorization=order["id"], amount=9, final=False)
+    await _has_history(acquirer, order["reference"], 1)
+    await acquirer.post(
+        "/captures", {**capture, "faults": ["capture:foreign_capture", "capture:undo_capture:3"]}
+    )
+    await _has_history(acquirer, capture["reference"], 1)  # so the rail's own capture would have been, too
+    assert _told((await _inquired(acquirer, order["reference"]))["history"]) == [("foreign", "capture", 1099)]
+    assert await acquirer.moved(order["reference"]) == ["authorize", "capture"]
+
+
 async def test_nothing_that_is_left_is_captured_by_nobody(acquirer: Acquirer) -> None:
     answer = await acquirer.authorize(capture=True, faults=["authorize:foreign_capture"])
     await _is_past(acquirer)
