@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from payonce.domain import claiming, reviews, settlement
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationStatus,
+    Subject,
+)
 from payonce.domain.outcomes import Fact, FailureCode, Foreign, Redone, Undone
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
@@ -23,6 +30,7 @@ from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
 
+_ANY = Abilities()
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -66,7 +74,7 @@ class Recorder:
         attempt: int,
         fact: Fact,
         token: str | None = None,
-        reversible: bool = True,
+        abilities: Abilities = _ANY,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
@@ -86,7 +94,7 @@ class Recorder:
                 return Settlement(rows.payment, rows.operation, rows.attempt)  # not yet
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
-        return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities)
 
     async def defer(self, subject: Subject) -> Settlement:
         """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
@@ -153,18 +161,18 @@ class Recorder:
             await asyncio.wait(self._running)
 
     async def _shielded(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self, subject: Subject, *, attempt: int | None, decide: Decision, abilities: Abilities = _ANY
     ) -> Settlement:
         """The caller may be cancelled; the recording goes on."""
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible)
+            self._persist(subject, attempt=attempt, decide=decide, abilities=abilities)
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def _persist(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self, subject: Subject, *, attempt: int | None, decide: Decision, abilities: Abilities = _ANY
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -175,7 +183,7 @@ class Recorder:
                 rows = await _read(connection, subject, attempt)
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
-                settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
+                settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
                 recorded = Recorded(settled, decided, deliveries)
@@ -198,12 +206,12 @@ class Recorder:
             self._wakeups.wake(settled.abandoned)
 
     async def _apply(
-        self, connection: Connection, rows: Rows, decide: Decision, *, reversible: bool
+        self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
         if settled.late is not None:
-            settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+            settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
@@ -256,16 +264,33 @@ class Recorder:
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities
     ) -> Settlement:
         """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
         assert rows.attempt is not None
         reversal_id = self._ids.reversal(reference=rows.attempt.reference)
-        if await payments.find_operation(connection, reversal_id) is not None:
-            return Settlement(rows.payment, rows.operation, rows.attempt)
-        settled, case = settlement.open_case(settled, case_id=reversal_id, reversible=reversible, now=now)
+        opened = await payments.find_operation(connection, reversal_id)
+        if opened is not None:
+            return await self._raise(connection, rows, settled, opened, now=now)
+        settled, case = settlement.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
         await payments.insert_operation(connection, case, sweep_at=now)
         return settled
+
+    async def _raise(
+        self, connection: Connection, rows: Rows, settled: Settlement, case: Operation, *, now: datetime
+    ) -> Settlement:
+        """A case that is open already holds all that the acquirer states by now."""
+        assert settled.late is not None
+        assert settled.attempt is not None
+        latest = await attempts.latest_attempt(connection, case.id)
+        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
+        raised = settlement.raise_case(
+            rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now
+        )
+        await payments.save_operation(connection, case, raised.operation)
+        assert rows.attempt is not None
+        attempt = replace(settled.attempt, connector_reference=rows.attempt.connector_reference)
+        return replace(settled, payment=raised.payment, attempt=attempt, events=raised.events)
 
 
 async def _read(connection: Connection, subject: Subject, number: int | None) -> Rows:

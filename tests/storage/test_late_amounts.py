@@ -11,7 +11,7 @@ from psycopg import IntegrityError
 from api.admission import Admission
 from api.outcomes import Result
 from payonce.domain.answers import AnswerKind
-from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
+from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import payments
@@ -42,7 +42,9 @@ async def failed(ledger: Ledger, kind: OperationKind, *, of: Payment | None = No
 
 async def succeeds_late(ledger: Ledger, of: Operation, *, reversible: bool = True, **stated: Any) -> None:
     fact = approval(of, **stated)
-    await ledger.recorder().record(subject(of), attempt=1, fact=fact, reversible=reversible)
+    await ledger.recorder().record(
+        subject(of), attempt=1, fact=fact, abilities=Abilities(reversible=reversible)
+    )
 
 
 async def case_of(ledger: Ledger, late: Operation) -> Operation:
