@@ -138,8 +138,9 @@ class Recorder:
         """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
         found = turns.Found(rows.payment, rows.operation, attempt, others.held)
         turn_id = None if isinstance(fact, Reversed) else self._turn_id(attempt, fact)
-        if others.known:
-            return None
+        undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
+        if others.known or (isinstance(fact, Reversed) and undecided):
+            return None  # known, or an outcome; a case beside that has a reversal of its own
         if others.case is not None and turns.ends_case(others.case, fact):
             return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
         if isinstance(fact, Reversed) or turn_id is None:

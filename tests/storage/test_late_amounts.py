@@ -134,11 +134,11 @@ async def test_a_confirmed_reversal_gives_its_amount_back_in_its_own_transaction
     assert await ledger.payment(paid.id) == after
 
 
-async def test_a_capture_that_nobody_can_reverse_stays_held(ledger: Ledger) -> None:
+async def test_a_capture_that_nobody_can_reverse_stays_held_until_it_is_refunded(ledger: Ledger) -> None:
     paid, late = await failed(ledger, K.CAPTURE, amount_minor=400)
     await succeeds_late(ledger, late, reversible=False)
     assert (await ledger.payment(paid.id)).capturable_minor == 600
-    assert await reason(ledger, paid) == f"late_capture {late.id}: 400 INR was captured"
+    assert (await case_of(ledger, late)).sent_as is K.REFUND
 
 
 async def test_one_attempt_counts_once_however_often_its_success_is_heard_of(ledger: Ledger) -> None:
