@@ -1,7 +1,8 @@
-"""What a person must decide: why, until when, and what a payment shows of it: `{"reason", "since"}`, as `api.md` has it.
+"""What a person must decide: why, until when, and what a payment shows of it: `{"reason", "since"}` (`api.md`).
 
-One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success and
-an expiry that the acquirer did not confirm, is told beside it. Each operation in review has a row of its own as well.
+One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success, what
+an acquirer did of itself and an expiry that it did not confirm, is told beside it. Each operation in review has a row
+of its own as well.
 """
 
 from collections.abc import Mapping
@@ -87,9 +88,7 @@ class Review:
     closed_by: ClosedBy | None = None
 
 
-def opened(
-    operation: Operation, *, words: str, now: datetime, reason: ReviewReason | None = None
-) -> Review:
+def opened(operation: Operation, *, words: str, now: datetime, reason: ReviewReason | None = None) -> Review:
     """The review that begins now; its reason follows from the operation and the words where none is given."""
     reason = reason or _reason(operation, words)
     return Review(
@@ -109,7 +108,9 @@ def question(operation: Operation) -> Question | None:
     if operation.review_at is None:
         return None
     match operation.kind:
-        case OperationKind.UNDO:
+        case _ if operation.origin is Origin.ACQUIRER and operation.amount_undecided_minor == 0:
+            return None  # settled
+        case OperationKind.UNDO | OperationKind.REDO:
             return Question.UNDONE
         case OperationKind.REVERSE:
             return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
@@ -150,20 +151,15 @@ def left(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
     return {**payment.review, "reason": _BESIDE.join(reasons)} if reasons else None
 
 
-def of(payment: Payment, operation: Operation, *, words: str | None = None) -> Mapping[str, Any] | None:
-    """What the payment shows of this operation once no other's reason is shown; None where nobody was called.
-
-    `words`: those of its review, which say what the rows do not.
-    """
+def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
+    """What the payment shows of this operation once no other's reason is shown; None where nobody was called."""
     if operation.review_at is None:
         return None
     match question(operation):
-        case Question.LATE:
+        case Question.LATE | Question.UNDONE | Question.FOREIGN:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
-        case Question.UNDONE | Question.FOREIGN if words is not None:
-            reason = words
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -172,7 +168,7 @@ def of(payment: Payment, operation: Operation, *, words: str | None = None) -> M
 def _begins(operation: Operation) -> str | None:
     """How the words begin that the payment shows of this operation, wherever they stand; None: they stand first."""
     match question(operation):
-        case Question.LATE:
+        case Question.LATE | Question.UNDONE | Question.FOREIGN:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
@@ -183,7 +179,7 @@ def _begins(operation: Operation) -> str | None:
 def _reason(operation: Operation, words: str) -> ReviewReason:
     """The reason of an operation that is in review in these words."""
     match operation.kind:
-        case OperationKind.UNDO:
+        case OperationKind.UNDO | OperationKind.REDO:
             return ReviewReason.UNDONE
         case OperationKind.REVERSE:
             return ReviewReason.LATE

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.reviews import ClosedBy, Review, ReviewReason
 from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.statements import Statement
 from payonce.storage.tables import reviews
 
 _FIELDS = tuple(field.name for field in fields(Review))

@@ -341,7 +341,9 @@ async def test_what_is_in_review_by_now_has_a_row_of_its_own(
             run_sql(url, released_sql("UPDATE operations\n   SET review_at"))
         engine = create_engine(url)
         with engine.connect() as connection:
-            query = "SELECT operation_id, reason, words, due_at > opened_at FROM reviews WHERE closed_at IS NULL"
+            query = (
+                "SELECT operation_id, reason, words, due_at > opened_at FROM reviews WHERE closed_at IS NULL"
+            )
             found = {row[0]: (row[1], row[2], row[3]) for row in connection.execute(text(query))}
         engine.dispose()
         return found

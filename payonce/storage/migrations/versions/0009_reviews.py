@@ -96,14 +96,10 @@ def _create_reviews() -> None:
         sa.Column("sweep_at", _Time, nullable=True),
         sa.Column("sweeps", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("operation_id", name=op.f("reviews_pkey")),
-        sa.ForeignKeyConstraint(
-            ["operation_id"], ["operations.id"], name=op.f("reviews_operation_id_fkey")
-        ),
+        sa.ForeignKeyConstraint(["operation_id"], ["operations.id"], name=op.f("reviews_operation_id_fkey")),
         sa.CheckConstraint(f"reason IN ({_REASONS})", name=op.f("reviews_reason_check")),
         sa.CheckConstraint("closed_by IN ('fact', 'decision')", name=op.f("reviews_closed_by_check")),
-        sa.CheckConstraint(
-            "(closed_at IS NULL) = (closed_by IS NULL)", name=op.f("reviews_closed_check")
-        ),
+        sa.CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", name=op.f("reviews_closed_check")),
         if_not_exists=True,
     )
 
