@@ -29,8 +29,9 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
-_FOR_A_PERSON = and_(  # a late success that no reversal of ours undoes: it stays until somebody decides
-    operations.c.kind == OperationKind.REVERSE, operations.c.status == OperationStatus.FAILED
+_FOR_A_PERSON = and_(  # a late success that no reversal of ours undoes, an expiry that was not confirmed
+    or_(operations.c.kind == OperationKind.REVERSE, operations.c.kind == OperationKind.EXPIRE),
+    operations.c.status == OperationStatus.FAILED,
 )
 _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
     operations.c.origin == Origin.ACQUIRER, operations.c.amount_undecided_minor > 0

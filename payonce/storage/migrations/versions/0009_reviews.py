@@ -32,7 +32,7 @@ UPDATE operations
    SET review_at = operations.updated_at
   FROM payments
  WHERE operations.kind = 'expire' AND operations.status = 'failed' AND operations.review_at IS NULL
-   AND payments.id = operations.payment_id AND payments.review->>'reason' LIKE '%expiry_not_confirmed%'
+   AND payments.id = operations.payment_id AND strpos(payments.review->>'reason', 'expiry_not_confirmed') > 0
 """
 _CARRY_OVER = """
 WITH called AS (
