@@ -46,6 +46,10 @@ class IdFactory:
         """The id of the operation that undoes the attempt with this reference of ours."""
         return self._derive("op", reference, "reversal")
 
+    def release(self, *, void_id: str) -> str:
+        """The id of the refund of our own with which this void ends."""
+        return self._derive("re", void_id, "release")
+
     def callback(self, *, connector: str, event_id: str) -> str:
         """The id of the workflow that follows up an acquirer's message."""
         return self._derive("cb", connector, event_id)

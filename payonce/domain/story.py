@@ -28,7 +28,8 @@ class Settlement:
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
     late: Operation | None = None  # the case that a success against an earlier fact opens
-    abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
+    abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
+    refund: Operation | None = None  # of our own, which begins with this: see `leaving`
 
 
 @dataclass(slots=True)
