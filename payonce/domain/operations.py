@@ -179,7 +179,7 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     if not payment.status.capturable or (closes_at is not None and now >= closes_at):
         raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
     if payment.capturable_minor == 0:
-        raise Refused("payment_not_capturable", "Nothing is left: a late capture or void is being decided.")
+        raise Refused("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 

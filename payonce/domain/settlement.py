@@ -191,7 +191,7 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
         return Settlement(payment, operation)
     if operation.kind is OperationKind.REVERSE:
         reason = undecided.words(payment, operation, why=reason)
-    return _call_operator(payment, operation, reason=reason, now=now)
+    return call_operator(payment, operation, reason=reason, now=now)
 
 
 def open_case(
@@ -209,15 +209,18 @@ def open_case(
     paid = settled.payment
     if settled.attempt is not None and settled.attempt.state is AttemptState.REVERSING:
         paid = undecided.without(paid, settled.operation)
-    called = _call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
+    called = call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
     case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
     return replace(settled, payment=called.payment, events=settled.events + called.events), case
 
 
-def _call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event; a late success is told beside an earlier reason."""
+def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
+    """The payment is in review from now on, with its event.
+
+    A late success, and what the acquirer did of itself, is told beside an earlier reason.
+    """
     story = Story(payment, now)
-    beside = operation.kind is OperationKind.REVERSE
+    beside = operation.kind is OperationKind.REVERSE or operation.origin is Origin.ACQUIRER
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
     story.tell("payment.needs_review")
     return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
@@ -361,17 +364,17 @@ def _refunded(story: Story, refund: Operation) -> None:
         review=reviews.left(story.payment, refund),
     )
     story.tell("refund.succeeded", refund=refund)
-    story.change(_refund_change(story.payment))
+    story.change(refund_change(story.payment))
 
 
 def _refunds_show(story: Story) -> None:
     """Nothing is capturable any more: from here the status follows the refunds made before."""
-    if story.payment.amount_refunded_minor and not story.payment.status.capturable:
-        story.change(_refund_change(story.payment))
+    if story.payment.amount_refunded_minor and story.payment.status is PaymentStatus.CAPTURED:
+        story.change(refund_change(story.payment))
 
 
-def _refund_change(payment: Payment) -> Change:
-    whole = payment.amount_refunded_minor == payment.amount_captured_minor
+def refund_change(payment: Payment) -> Change:
+    whole = payment.amount_refunded_minor >= payment.amount_captured_minor
     return Change.REFUNDED if whole else Change.REFUNDED_IN_PART
 
 

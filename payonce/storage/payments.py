@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
@@ -33,13 +34,21 @@ _FOR_A_PERSON = and_(
     or_(operations.c.kind == OperationKind.REVERSE, operations.c.ends_operation.is_not(None)),
     operations.c.status == OperationStatus.FAILED,
 )
+_HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
+    operations.c.origin == Origin.ACQUIRER, operations.c.amount_undecided_minor > 0
+)
+_HELD = Statement(
+    select(*OPERATION_COLUMNS)
+    .where(operations.c.payment_id == bindparam("payment_id"), _HOLDS)
+    .order_by(operations.c.created_at.desc(), operations.c.id)
+)
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
-        operations.c.id != bindparam("but_not"),
+        operations.c.id != all_(bindparam("but_not", type_=ARRAY(Text))),
         operations.c.review_at.is_not(None),
-        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON),
+        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON, _HOLDS),
     )
     .order_by(operations.c.review_at)
     .limit(1)
@@ -107,10 +116,17 @@ async def find_operation(connection: Connection, operation_id: str) -> Operation
     return await connection.fetch(operation_by_id(operation_id))
 
 
-async def oldest_in_review(connection: Connection, payment_id: str, *, but_not: str) -> Operation | None:
-    """The payment's operation that an operator has had to decide for longest."""
+async def oldest_in_review(
+    connection: Connection, payment_id: str, *, but_not: list[str]
+) -> Operation | None:
+    """The payment's operation that an operator has had to decide for longest, and is none of these."""
     values = {"payment_id": payment_id, "but_not": but_not}
     return await connection.fetch(single(_OLDEST_IN_REVIEW, values, operation_from))
+
+
+def held_turns(payment_id: str) -> Query[list[Operation]]:
+    """What the acquirer did of itself to the payment and nobody has settled yet, latest first."""
+    return Query(_HELD, {"payment_id": payment_id}, lambda rows: [operation_from(row) for row in rows])
 
 
 async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:

@@ -9,11 +9,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from payonce.domain import claiming, leaving, reviews, settlement
+from payonce.domain import claiming, leaving, reviews, settlement, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
-from payonce.domain.outcomes import Fact, FailureCode, Foreign, Redone, Undone
+from payonce.domain.outcomes import (
+    Approved,
+    Fact,
+    FailureCode,
+    Foreign,
+    Redone,
+    Reversed,
+    Turn,
+    Undone,
+)
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
@@ -36,6 +45,16 @@ class Rows:
     operation: Operation
     attempt: Attempt | None  # the one that the fact is about, or the latest
     xid: int  # of the transaction
+    others: "Others | None" = None  # where they were asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What else a turn of the acquirer may touch."""
+
+    known: bool  # the turn is on record already
+    held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
+    case: Operation | None  # the attempt's late success
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +90,67 @@ class Recorder:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
         `token`: of the claim that it was found out about; where another one stands in its place since a fail-over,
-        only an approval counts. None: of whichever claim stands. Idempotent; not interrupted by cancellation.
+        only an approval counts. None: of whichever claim stands. What has become of an approval since is recorded
+        after it, each turn in a transaction of its own. Idempotent; not interrupted by cancellation.
         Raises `StorageUnavailable` or `CommitUnknown` after about 15 s in which no COMMIT was proven: the claim then
         stands without an outcome and is inquired about.
         """
+        settled = await self._record_one(
+            subject, attempt=attempt, fact=fact, token=token, reversible=reversible
+        )
+        for turn in fact.since if isinstance(fact, Approved) else ():
+            turned = await self._record_one(
+                subject, attempt=attempt, fact=turn, token=token, reversible=reversible
+            )
+            settled = replace(settled, payment=turned.payment, operation=turned.operation)
+        return settled
 
+    async def _record_one(
+        self, subject: Subject, *, attempt: int, fact: Fact, token: str | None, reversible: bool
+    ) -> Settlement:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
                 raise NotFound(f"attempt {attempt} of {subject.operation_id}")
             if not settlement.concerns(rows.attempt, fact, token=token):
                 log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=fact.kind)
                 return Settlement(rows.payment, rows.operation, rows.attempt)
-            if isinstance(fact, Undone | Redone | Foreign):
-                return Settlement(rows.payment, rows.operation, rows.attempt)  # not yet
+            if isinstance(fact, Undone | Redone | Foreign | Reversed) and rows.others is not None:
+                turned = self._turn(rows, rows.attempt, rows.others, fact, now)
+                if turned is not None or not isinstance(fact, Reversed):
+                    return turned or Settlement(rows.payment, rows.operation, rows.attempt)
+            assert not isinstance(fact, Undone | Redone | Foreign)
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
-        return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
+        about = fact if isinstance(fact, Undone | Redone | Foreign | Reversed) else None
+        return await self._shielded(
+            subject, attempt=attempt, decide=decide, reversible=reversible, about=about
+        )
+
+    def _turn(
+        self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
+    ) -> Settlement | None:
+        """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
+        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
+        turn_id = None if isinstance(fact, Reversed) else self._turn_id(attempt, fact)
+        if others.known:
+            return None
+        if others.case is not None and turns.ends_case(others.case, fact):
+            return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
+        if isinstance(fact, Reversed) or turn_id is None:
+            return None
+        settled = turns.take(found, fact, turn_id=turn_id, now=now)
+        if not settled.added:
+            log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
+        return settled
+
+    def _turn_id(self, attempt: Attempt, turn: Turn) -> str:
+        return self._ids.turn(
+            payment_id=attempt.payment_id,
+            account=attempt.connector_account,
+            kind=turn.kind,
+            acquirer_id=turn.id,
+            refund=isinstance(turn, Foreign) and turn.what == "refund",
+        )
 
     async def defer(self, subject: Subject) -> Settlement:
         """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
@@ -153,18 +217,30 @@ class Recorder:
             await asyncio.wait(self._running)
 
     async def _shielded(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self,
+        subject: Subject,
+        *,
+        attempt: int | None,
+        decide: Decision,
+        reversible: bool = True,
+        about: Turn | Reversed | None = None,
     ) -> Settlement:
-        """The caller may be cancelled; the recording goes on."""
+        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too."""
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible)
+            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible, about=about)
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def _persist(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self,
+        subject: Subject,
+        *,
+        attempt: int | None,
+        decide: Decision,
+        reversible: bool = True,
+        about: Turn | Reversed | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -173,6 +249,8 @@ class Recorder:
             nonlocal recorded
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
+                if about is not None and rows.attempt is not None:
+                    rows = replace(rows, others=await self._others(connection, rows.attempt, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
                 settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
@@ -185,6 +263,17 @@ class Recorder:
         self._wake(subject, stored)
         _observe(stored)
         return stored.settled
+
+    async def _others(self, connection: Connection, attempt: Attempt, about: Turn | Reversed) -> Others:
+        """Read under the payment's lock, where an acquirer changed its mind."""
+        turn_id = "" if isinstance(about, Reversed) else self._turn_id(attempt, about)
+        known, held, case = await connection.fetch_together(
+            payments.operation_by_id(turn_id),
+            payments.held_turns(attempt.payment_id),
+            payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
+        )
+        own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
+        return Others(known is not None, own, case)
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -206,7 +295,7 @@ class Recorder:
         if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
         if settled.refund is not None:
-            settled = await self._begin_refund(connection, settled, now=now)
+            settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
@@ -222,6 +311,12 @@ class Recorder:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
+        for added in settled.added:
+            await payments.insert_operation(connection, added, sweep_at=now)
+        for beside in settled.beside:
+            before = await payments.find_operation(connection, beside.id)
+            assert before is not None
+            await payments.save_operation(connection, before, beside)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -250,15 +345,11 @@ class Recorder:
         deliveries = [written, await self._write(connection, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
 
-    async def _begin_refund(
-        self, connection: Connection, settled: Settlement, *, now: datetime
-    ) -> Settlement:
+    def _with_refund(self, settled: Settlement, refund: Operation) -> Settlement:
         """What was captured although it had been given up is refunded, by an operation of our own."""
-        assert settled.refund is not None
-        refund_id = self._ids.release(void_id=settled.refund.ends_operation or "")
+        refund_id = self._ids.release(void_id=refund.ends_operation or "")
         settled, refund = leaving.begin_refund(settled, refund_id=refund_id)
-        await payments.insert_operation(connection, refund, sweep_at=now)
-        return settled
+        return replace(settled, added=(*settled.added, refund))
 
     async def _end(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
@@ -278,7 +369,8 @@ class Recorder:
         """A review that ends gives way to that of another operation which an operator must still decide."""
         if rows.payment.review is None or settled.payment.review is not None:
             return settled
-        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=settled.operation.id)
+        ended = [settled.operation.id, *(beside.id for beside in settled.beside)]
+        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=ended)
         if other is None:
             return settled
         review = reviews.of(settled.payment, other)
