@@ -18,6 +18,7 @@ from payonce.domain.payment import Payment
 
 _BESIDE = " / "
 _NOT_CONFIRMED = "expiry_not_confirmed"
+_NOT_REFUNDED = "void_not_refunded"
 
 
 class ReviewReason(StrEnum):
@@ -27,6 +28,7 @@ class ReviewReason(StrEnum):
     NOT_REVERSIBLE = "not_reversible"  # it must be undone, and the connector cannot
     AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
     EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
+    NOT_RELEASED = "not_released"  # the merchant had given it up, and our refund of it failed
     LATE = "late"  # it succeeded after its failure was recorded
     UNDONE = "undone"  # the acquirer took a success back
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
@@ -44,7 +46,7 @@ class ReviewReason(StrEnum):
                 return timedelta(hours=4)  # goods may be on their way for money that is not there
             case ReviewReason.UNDECIDED | ReviewReason.NOT_REVERSIBLE | ReviewReason.AMOUNT_MISMATCH:
                 return timedelta(hours=24)  # an acquirer's support answers within a working day
-            case ReviewReason.LATE:
+            case ReviewReason.LATE | ReviewReason.NOT_RELEASED:
                 return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
             case ReviewReason.UNDONE | ReviewReason.FOREIGN:
                 return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
@@ -60,6 +62,7 @@ class Question(StrEnum):
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
     EXPIRY = "expiry"  # whether what expired here was released there
+    RELEASE = "release"  # whether what the merchant had given up went back all the same
     UNDONE = "undone"  # whether what the acquirer took back stays so
     FOREIGN = "foreign"  # whether what others did belongs to the payment
 
@@ -107,21 +110,31 @@ def question(operation: Operation) -> Question | None:
     """What a person must decide about the operation; None: nothing, or not any more."""
     if operation.review_at is None:
         return None
-    match operation.kind:
-        case _ if operation.origin is Origin.ACQUIRER and operation.amount_undecided_minor == 0:
-            return None  # settled
-        case OperationKind.UNDO | OperationKind.REDO:
-            return Question.UNDONE
-        case OperationKind.REVERSE:
-            return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
-        case _ if operation.origin is Origin.ACQUIRER:
-            return Question.FOREIGN
-        case _ if operation.status is OperationStatus.PENDING:
+    if operation.origin is Origin.ACQUIRER:
+        return _of_a_turn(operation) if operation.amount_undecided_minor else None
+    if operation.kind is OperationKind.REVERSE:
+        return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
+    match operation.status:
+        case OperationStatus.PENDING:
             return Question.OUTCOME
-        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
-            return Question.EXPIRY
-        case _:
+        case OperationStatus.FAILED:
+            return _of_a_failure(operation)
+        case OperationStatus.SUCCEEDED:
             return None  # an earlier version marked it, and it has its outcome
+        case _:
+            assert_never(operation.status)
+
+
+def _of_a_turn(operation: Operation) -> Question:
+    """What is asked about what the acquirer did of itself."""
+    return Question.FOREIGN if operation.kind.carried_out else Question.UNDONE
+
+
+def _of_a_failure(operation: Operation) -> Question | None:
+    """What a failure leaves open: whether the acquirer let go all the same."""
+    if operation.kind is OperationKind.EXPIRE:
+        return Question.EXPIRY
+    return Question.RELEASE if operation.ends_operation is not None else None
 
 
 def is_open(operation: Operation) -> bool:
@@ -160,6 +173,8 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
+        case Question.RELEASE:
+            reason = _NOT_REFUNDED
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -172,23 +187,29 @@ def _begins(operation: Operation) -> str | None:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
+        case Question.RELEASE:
+            return _NOT_REFUNDED
         case _:
             return None
 
 
 def _reason(operation: Operation, words: str) -> ReviewReason:
     """The reason of an operation that is in review in these words."""
-    match operation.kind:
-        case OperationKind.UNDO | OperationKind.REDO:
+    match question(operation):
+        case Question.UNDONE:
             return ReviewReason.UNDONE
-        case OperationKind.REVERSE:
+        case Question.LATE:
             return ReviewReason.LATE
-        case _ if operation.origin is Origin.ACQUIRER:
+        case Question.FOREIGN:
             return ReviewReason.FOREIGN
-        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
+        case Question.EXPIRY:
             return ReviewReason.EXPIRY_NOT_CONFIRMED
-        case _:
+        case Question.RELEASE:
+            return ReviewReason.NOT_RELEASED
+        case Question.OUTCOME | None:
             return _OWN_WORDS.get(words, ReviewReason.UNDECIDED)
+        case other:
+            assert_never(other)
 
 
 _OWN_WORDS = {
