@@ -19,7 +19,6 @@ from payonce.domain.story import Settlement, Story
 ACTS_WITHIN = timedelta(
     minutes=15
 )  # after the customer was first asked. Source: the public contract, `api.md`
-NOT_RELEASED = "void_not_refunded"  # the review's reason where our refund of what was given up failed
 
 
 def acts_until(expires_at: datetime, *, now: datetime) -> datetime:
@@ -79,7 +78,7 @@ def not_refunded(story: Story, refund: Operation, error: dict[str, object], *, n
     """What was given up is captured all the same, and stays so: the void fails, and a person decides."""
     if refund.ends_operation is None:
         return refund
-    review = reviews.begun(story.payment, NOT_RELEASED, beside=True, now=now)
+    review = reviews.begun(story.payment, reviews.NOT_RELEASED, beside=True, now=now)
     story.set(pending_operation=None, last_error=error, review=review)
     story.tell("payment.needs_review")
     return replace(refund, review_at=now)

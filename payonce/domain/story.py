@@ -7,6 +7,7 @@ from typing import Any
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Change, Payment
+from payonce.domain.reviews import Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Settlement:
     refund: Operation | None = None  # of our own, which begins with this: see `leaving`
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
+    opened: tuple[Review, ...] = ()  # the reviews that begin with this
 
 
 @dataclass(slots=True)

@@ -272,7 +272,8 @@ def _in_review(
         turned = called.operation
     payment = story.payment if called is None else called.payment
     events = story.events + (() if called is None else called.events)
-    return Settlement(payment, target, attempt, events, added=(turned,))
+    opened = () if called is None else called.opened
+    return Settlement(payment, target, attempt, events, added=(turned,), opened=opened)
 
 
 def _operation(

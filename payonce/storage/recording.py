@@ -31,10 +31,11 @@ from payonce.domain.outcomes import (
     Undone,
 )
 from payonce.domain.payment import Payment
+from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
-from payonce.storage import attempts, idempotency, outbox, payments
+from payonce.storage import attempts, idempotency, outbox, payments, review_rows
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
@@ -317,13 +318,15 @@ class Recorder:
     ) -> Written:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
-        await payments.save_operation(connection, rows.operation, settled.operation)
+        await self._save(connection, rows.operation, settled.operation, now=now)
         for added in settled.added:
             await payments.insert_operation(connection, added, sweep_at=now)
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
-            await payments.save_operation(connection, before, beside)
+            await self._save(connection, before, beside, now=now)
+        for review in settled.opened:
+            await review_rows.begin(connection, review)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -339,6 +342,13 @@ class Recorder:
                 now=now,
             )
         return deliveries
+
+    async def _save(
+        self, connection: Connection, before: Operation, after: Operation, *, now: datetime
+    ) -> None:
+        """The operation is as `after`; a review that it is no longer in has ended."""
+        await payments.save_operation(connection, before, after)
+        await review_rows.follow(connection, before, after, by=ClosedBy.FACT, now=now)
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
@@ -415,6 +425,7 @@ class Recorder:
             attempt=attempt,
             events=raised.events,
             beside=() if raised.operation == case else (raised.operation,),
+            opened=raised.opened,
         )
 
 
