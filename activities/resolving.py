@@ -77,7 +77,7 @@ class Resolving:
         except ConnectorError as error:
             return await self._unanswered(request, standing, attempt, error.code)
         if found.kind != "not_found":
-            return after_asking(await self._store(request, standing, attempt, found), connector.capabilities)
+            return after_asking(await self._store(request, attempt, found), connector.capabilities)
         if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
             return await self._unanswered(request, standing, attempt, "not_found")
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
@@ -111,7 +111,7 @@ class Resolving:
     ) -> Progress:
         """The acquirer did not say anything; where a customer's time to act went by meanwhile, that counts."""
         if attempt.state is AttemptState.WAITING:
-            stored = await self._store(request, standing, attempt, Unknown(reason))
+            stored = await self._store(request, attempt, Unknown(reason))
             return after_asking(stored, self._connector(standing).capabilities)
         return InquiryDue(self._connector(standing).capabilities.inquiry, reason)
 
@@ -275,18 +275,18 @@ class Resolving:
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
     ) -> Progress:
-        stored = await self._store(request, standing, attempt, fact)
-        return after_recording(stored, self._connector(standing).capabilities, may_retry=False)
+        stored = await self._store(request, attempt, fact)
+        capabilities = self._connectors[attempt.connector_account].capabilities
+        return after_recording(stored, capabilities, may_retry=False)
 
-    async def _store(
-        self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
-    ) -> Settlement:
+    async def _store(self, request: OperationRequest, attempt: Attempt, fact: Fact) -> Settlement:
+        capabilities = self._connectors[attempt.connector_account].capabilities
         return await self._recorder.record(
             request.subject,
             attempt=attempt.number,
             token=attempt.token,
             fact=fact,
-            reversible=self._connector(standing).capabilities.reversal_by_reference,
+            abilities=capabilities.abilities,
         )
 
     def _unprocessed(self, standing: Standing) -> FailureCode:
@@ -298,8 +298,7 @@ class Resolving:
 
     def _connector(self, standing: Standing) -> Connector:
         """Always the account on the attempt's row."""
-        attempt, payment = standing.attempt, standing.payment
-        return self._connectors[attempt.connector_account if attempt else payment.connector_account]
+        return self._connectors[standing.connector_account]
 
 
 def _create_of(void: OperationRequest) -> OperationRequest:

@@ -92,6 +92,14 @@ class AttemptState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What an acquirer can do, as far as the books depend on it."""
+
+    reversible: bool = True  # it undoes, and blocks, what is known only by our reference
+    captures_itself: bool = False  # an automatic payment found authorized needs no capture of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of `operations`; a refund is the refund object of the API as well."""
 

@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from payonce.domain import claiming, leaving, reviews, settlement, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationStatus,
+    Subject,
+)
 from payonce.domain.outcomes import (
     Approved,
     Fact,
@@ -32,6 +39,7 @@ from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
 
+_ANY = Abilities()
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -85,7 +93,7 @@ class Recorder:
         attempt: int,
         fact: Fact,
         token: str | None = None,
-        reversible: bool = True,
+        abilities: Abilities = _ANY,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
@@ -96,17 +104,17 @@ class Recorder:
         stands without an outcome and is inquired about.
         """
         settled = await self._record_one(
-            subject, attempt=attempt, fact=fact, token=token, reversible=reversible
+            subject, attempt=attempt, fact=fact, token=token, abilities=abilities
         )
         for turn in fact.since if isinstance(fact, Approved) else ():
             turned = await self._record_one(
-                subject, attempt=attempt, fact=turn, token=token, reversible=reversible
+                subject, attempt=attempt, fact=turn, token=token, abilities=abilities
             )
             settled = replace(settled, payment=turned.payment, operation=turned.operation)
         return settled
 
     async def _record_one(
-        self, subject: Subject, *, attempt: int, fact: Fact, token: str | None, reversible: bool
+        self, subject: Subject, *, attempt: int, fact: Fact, token: str | None, abilities: Abilities
     ) -> Settlement:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
@@ -122,9 +130,7 @@ class Recorder:
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
         about = fact if isinstance(fact, Undone | Redone | Foreign | Reversed) else None
-        return await self._shielded(
-            subject, attempt=attempt, decide=decide, reversible=reversible, about=about
-        )
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
 
     def _turn(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
@@ -132,8 +138,9 @@ class Recorder:
         """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
         found = turns.Found(rows.payment, rows.operation, attempt, others.held)
         turn_id = None if isinstance(fact, Reversed) else self._turn_id(attempt, fact)
-        if others.known:
-            return None
+        undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
+        if others.known or (isinstance(fact, Reversed) and undecided):
+            return None  # known, or an outcome; a case beside that has a reversal of its own
         if others.case is not None and turns.ends_case(others.case, fact):
             return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
         if isinstance(fact, Reversed) or turn_id is None:
@@ -222,12 +229,12 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        reversible: bool = True,
+        abilities: Abilities = _ANY,
         about: Turn | Reversed | None = None,
     ) -> Settlement:
         """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too."""
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible, about=about)
+            self._persist(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -239,7 +246,7 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        reversible: bool = True,
+        abilities: Abilities = _ANY,
         about: Turn | Reversed | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
@@ -253,7 +260,7 @@ class Recorder:
                     rows = replace(rows, others=await self._others(connection, rows.attempt, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
-                settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
+                settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
                 recorded = Recorded(settled, decided, deliveries)
@@ -288,12 +295,12 @@ class Recorder:
                 self._wakeups.wake(waiting)
 
     async def _apply(
-        self, connection: Connection, rows: Rows, decide: Decision, *, reversible: bool
+        self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
         if settled.late is not None:
-            settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+            settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.refund is not None:
             settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
@@ -377,16 +384,38 @@ class Recorder:
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities
     ) -> Settlement:
         """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
         assert rows.attempt is not None
         reversal_id = self._ids.reversal(reference=rows.attempt.reference)
-        if await payments.find_operation(connection, reversal_id) is not None:
-            return Settlement(rows.payment, rows.operation, rows.attempt)
-        settled, case = settlement.open_case(settled, case_id=reversal_id, reversible=reversible, now=now)
+        opened = await payments.find_operation(connection, reversal_id)
+        if opened is not None:
+            return await self._raise(connection, rows, settled, opened, now=now)
+        settled, case = settlement.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
         await payments.insert_operation(connection, case, sweep_at=now)
         return settled
+
+    async def _raise(
+        self, connection: Connection, rows: Rows, settled: Settlement, case: Operation, *, now: datetime
+    ) -> Settlement:
+        """A case that is open already holds all that the acquirer states by now."""
+        assert settled.late is not None
+        assert settled.attempt is not None
+        latest = await attempts.latest_attempt(connection, case.id)
+        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
+        raised = settlement.raise_case(
+            rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now
+        )
+        assert rows.attempt is not None
+        attempt = replace(settled.attempt, connector_reference=rows.attempt.connector_reference)
+        return replace(
+            settled,
+            payment=raised.payment,
+            attempt=attempt,
+            events=raised.events,
+            beside=() if raised.operation == case else (raised.operation,),
+        )
 
 
 async def _read(connection: Connection, subject: Subject, number: int | None) -> Rows:

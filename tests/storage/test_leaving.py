@@ -116,7 +116,7 @@ async def test_what_is_given_up_is_cancelled_by_our_reference_and_voided(process
     assert await of_payment(process, create) == ["requires_action", "voided"]
 
 
-@pytest.mark.parametrize("found", UNDECIDED, ids=str)
+@pytest.mark.parametrize("found", UNDECIDED, ids=lambda found: type(found).__name__)
 async def test_a_void_that_the_acquirer_does_not_confirm_is_asked_about_and_tried_again(
     process: Process, found: Cancellation | Exception
 ) -> None:
