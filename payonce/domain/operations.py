@@ -119,6 +119,7 @@ class Operation:
     amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
     amount_undone_minor: int = 0  # what the acquirer took back of it, and has not done again
     sent_as: OperationKind | None = None  # a reversal that is a void or refund under a reference of its own
+    decided_at: datetime | None = None  # since when a person's decision is its outcome
     ends_operation: str | None = None  # of a refund of our own: the void that has its outcome with it
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 

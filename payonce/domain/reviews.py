@@ -1,19 +1,129 @@
-"""What a payment shows of the operations that a person must decide: `{"reason", "since"}`, as `api.md` has it.
+"""What a person must decide: why, until when, and what a payment shows of it, `{"reason", "since"}` of `api.md`.
 
 One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success and
-an expiry that the acquirer did not confirm, is told beside it.
+an expiry that the acquirer did not confirm, is told beside it. Each operation in review has a row of its own as well.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, assert_never
 
 from payonce.domain import undecided
 from payonce.domain.answers import timestamp
-from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment
 
 _BESIDE = " / "
+_NOT_CONFIRMED = "expiry_not_confirmed"
+
+
+class ReviewReason(StrEnum):
+    """Why a person must decide, as a bounded set: for due times, searches and metrics."""
+
+    UNDECIDED = "undecided"  # no definite answer within the rail's time
+    NOT_REVERSIBLE = "not_reversible"  # it must be undone, and the connector cannot
+    AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
+    EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
+    LATE = "late"  # it succeeded after its failure was recorded
+    UNDONE = "undone"  # the acquirer took a success back
+    FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
+    ENGINE_REFUSED = "engine_refused"
+    RECORDING_LOST = "recording_lost"
+    CONTRADICTED = "contradicted"  # the acquirer says otherwise than the person who decided
+
+    @property
+    def due_after(self) -> timedelta:
+        """By when it should be decided; then it escalates. Exhaustive: a new reason has to say."""
+        match self:
+            case ReviewReason.ENGINE_REFUSED:
+                return timedelta(hours=1)  # ours to mend; nobody carries the operation out meanwhile
+            case ReviewReason.RECORDING_LOST | ReviewReason.CONTRADICTED:
+                return timedelta(hours=4)  # goods may be on their way for money that is not there
+            case ReviewReason.UNDECIDED | ReviewReason.NOT_REVERSIBLE | ReviewReason.AMOUNT_MISMATCH:
+                return timedelta(hours=24)  # an acquirer's support answers within a working day
+            case ReviewReason.LATE:
+                return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
+            case ReviewReason.UNDONE | ReviewReason.FOREIGN:
+                return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
+            case ReviewReason.EXPIRY_NOT_CONFIRMED:
+                return timedelta(hours=72)  # issuers let go of what is not captured after a week
+            case _:
+                assert_never(self)
+
+
+class Question(StrEnum):
+    """What a person is asked about an operation in review."""
+
+    OUTCOME = "outcome"  # what became of it: it is pending
+    LATE = "late"  # what is to become of what succeeded late
+    EXPIRY = "expiry"  # whether what expired here was released there
+    UNDONE = "undone"  # whether what the acquirer took back stays so
+    FOREIGN = "foreign"  # whether what others did belongs to the payment
+
+
+class ClosedBy(StrEnum):
+    """What ended a review."""
+
+    FACT = "fact"  # the acquirer's
+    DECISION = "decision"  # a person's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One row of `reviews`: the latest review of one operation."""
+
+    operation_id: str
+    payment_id: str
+    merchant_id: str
+    mode: str
+    reason: ReviewReason
+    words: str  # why, for people
+    opened_at: datetime
+    due_at: datetime
+    overdue_at: datetime | None = None  # since when it is known to be late, and was told
+    closed_at: datetime | None = None
+    closed_by: ClosedBy | None = None
+
+
+def opened(operation: Operation, *, words: str, now: datetime, reason: ReviewReason | None = None) -> Review:
+    """The review that begins now; its reason follows from the operation and the words where none is given."""
+    reason = reason or _reason(operation, words)
+    return Review(
+        operation_id=operation.id,
+        payment_id=operation.payment_id,
+        merchant_id=operation.merchant_id,
+        mode=operation.mode,
+        reason=reason,
+        words=words,
+        opened_at=now,
+        due_at=now + reason.due_after,
+    )
+
+
+def question(operation: Operation) -> Question | None:
+    """What a person must decide about the operation; None: nothing, or not any more."""
+    if operation.review_at is None:
+        return None
+    match operation.kind:
+        case OperationKind.UNDO:
+            return Question.UNDONE
+        case OperationKind.REVERSE:
+            return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
+        case _ if operation.origin is Origin.ACQUIRER:
+            return Question.FOREIGN
+        case _ if operation.status is OperationStatus.PENDING:
+            return Question.OUTCOME
+        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
+            return Question.EXPIRY
+        case _:
+            return None  # an earlier version marked it, and it has its outcome
+
+
+def is_open(operation: Operation) -> bool:
+    """Whether a person must decide about the operation."""
+    return question(operation) is not None
 
 
 def begun(payment: Payment, reason: str, *, beside: bool, now: datetime) -> Mapping[str, Any]:
@@ -26,21 +136,69 @@ def begun(payment: Payment, reason: str, *, beside: bool, now: datetime) -> Mapp
 
 
 def left(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
-    """What is left of the payment's review when this operation has its outcome: the others' reasons stay."""
+    """What is left of the payment's review when this operation is decided: the others' reasons stay."""
     if payment.review is None or operation.review_at is None:
         return payment.review
     reasons = str(payment.review["reason"]).split(_BESIDE)
-    if operation.kind is OperationKind.REVERSE:
-        reasons = [reason for reason in reasons if not reason.startswith(undecided.name(operation))]
+    own = _begins(operation)
+    if own is not None:
+        reasons = [reason for reason in reasons if not reason.startswith(own)]
     elif payment.review["since"] == timestamp(operation.review_at):
         reasons = reasons[1:]
     return {**payment.review, "reason": _BESIDE.join(reasons)} if reasons else None
 
 
-def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
-    """What the payment shows of this operation once no other's reason is shown; None where nobody was called."""
+def of(payment: Payment, operation: Operation, *, words: str | None = None) -> Mapping[str, Any] | None:
+    """What the payment shows of this operation once no other's reason is shown; None where nobody was called.
+
+    `words`: those of its review, which say what the rows do not.
+    """
     if operation.review_at is None:
         return None
-    late = operation.kind is OperationKind.REVERSE
-    reason = undecided.words(payment, operation) if late else f"{operation.kind}_undecided"
+    match question(operation):
+        case Question.LATE:
+            reason = undecided.words(payment, operation)
+        case Question.EXPIRY:
+            reason = _NOT_CONFIRMED
+        case Question.UNDONE | Question.FOREIGN if words is not None:
+            reason = words
+        case _:
+            reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
+
+
+def _begins(operation: Operation) -> str | None:
+    """How the words begin that the payment shows of this operation, wherever they stand; None: they stand first."""
+    match question(operation):
+        case Question.LATE:
+            return undecided.name(operation)
+        case Question.EXPIRY:
+            return _NOT_CONFIRMED
+        case _:
+            return None
+
+
+def _reason(operation: Operation, words: str) -> ReviewReason:
+    """The reason of an operation that is in review in these words."""
+    match operation.kind:
+        case OperationKind.UNDO:
+            return ReviewReason.UNDONE
+        case OperationKind.REVERSE:
+            return ReviewReason.LATE
+        case _ if operation.origin is Origin.ACQUIRER:
+            return ReviewReason.FOREIGN
+        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
+            return ReviewReason.EXPIRY_NOT_CONFIRMED
+        case _:
+            return _OWN_WORDS.get(words, ReviewReason.UNDECIDED)
+
+
+_OWN_WORDS = {
+    reason.value: reason
+    for reason in (
+        ReviewReason.NOT_REVERSIBLE,
+        ReviewReason.AMOUNT_MISMATCH,
+        ReviewReason.ENGINE_REFUSED,
+        ReviewReason.RECORDING_LOST,
+    )
+}

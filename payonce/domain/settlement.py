@@ -43,6 +43,7 @@ from payonce.domain.outcomes import (
     Unsent,
 )
 from payonce.domain.payment import Change, Payment, PaymentStatus
+from payonce.domain.reviews import Review
 from payonce.domain.story import Draft as Draft  # part of what is said here
 from payonce.domain.story import Settlement as Settlement
 from payonce.domain.story import Story
@@ -150,14 +151,15 @@ def succeed(
     """The operation did what was asked. `reply` and `attempt` are None where nothing had to be sent."""
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
+    cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
     operation = replace(
         operation,
         status=OperationStatus.SUCCEEDED,
         connector_reference=reply.connector_reference if reply else None,
         rail={payment.payment_method["type"]: reply.rail} if reply and reply.rail else None,
         updated_at=now,
+        review_at=None,
     )
-    cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
@@ -171,7 +173,7 @@ def succeed(
             story.change(Change.EXPIRED, **cleared, pending_operation=None)
             _refunds_show(story)
         case OperationKind.REFUND:
-            _refunded(story, operation)
+            _refunded(story, operation, review=cleared["review"])
         case OperationKind.REVERSE:
             story.set(review=cleared["review"])  # and what was held for it is let go
         case OperationKind.UNDO | OperationKind.REDO:
@@ -208,16 +210,19 @@ def open_case(
         paid = undecided.without(paid, settled.operation)
     called = _call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
     case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
-    return replace(settled, payment=called.payment, events=settled.events + called.events), case
+    told = replace(settled, payment=called.payment, events=settled.events + called.events)
+    return replace(told, opened=settled.opened + called.opened), case
 
 
 def _call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event; a late success is told beside an earlier reason."""
+    """The payment is in review from now on, with its event; what is no longer pending is told beside others."""
     story = Story(payment, now)
-    beside = operation.kind is OperationKind.REVERSE
+    beside = operation.kind is OperationKind.REVERSE or operation.status is not OperationStatus.PENDING
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
     story.tell("payment.needs_review")
-    return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
+    called = replace(operation, review_at=now, updated_at=now)
+    opened = reviews.opened(called, words=reason, now=now)
+    return Settlement(story.payment, called, None, story.events, opened=(opened,))
 
 
 def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
@@ -345,11 +350,11 @@ def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> No
         _refunds_show(story)
 
 
-def _refunded(story: Story, refund: Operation) -> None:
+def _refunded(story: Story, refund: Operation, *, review: Mapping[str, Any] | None) -> None:
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
-        review=reviews.left(story.payment, refund),
+        review=review,
     )
     story.tell("refund.succeeded", refund=refund)
     story.change(_refund_change(story.payment))
@@ -392,8 +397,11 @@ def _fail(
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
     left = reviews.left(payment, operation)
-    operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
+    operation = replace(
+        operation, status=OperationStatus.FAILED, last_error=error, updated_at=now, review_at=None
+    )
     answer: Answer | None = None
+    opened: tuple[Review, ...] = ()
     match operation.kind:
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
@@ -409,15 +417,16 @@ def _fail(
             answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
         case OperationKind.EXPIRE:
             # Its time is over whatever the acquirer says; whether it was released is not.
-            story.change(Change.EXPIRED, pending_operation=None, last_error=error)
+            story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=left)
             _refunds_show(story)
-            story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
-            story.tell("payment.needs_review")
+            called = _call_operator(story.payment, operation, reason="expiry_not_confirmed", now=now)
+            story.payment, story.events = called.payment, story.events + called.events
+            operation, opened = called.operation, called.opened
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
-    return Settlement(story.payment, operation, attempt, story.events, answer)
+    return Settlement(story.payment, operation, attempt, story.events, answer, opened=opened)
 
 
 def give_up(

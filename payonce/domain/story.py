@@ -7,6 +7,7 @@ from typing import Any
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Change, Payment
+from payonce.domain.reviews import Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Settlement:
     answer: Answer | None = None
     late: Operation | None = None  # the case that a success against an earlier fact opens
     abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
+    opened: tuple[Review, ...] = ()  # the reviews that begin with this
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from payonce.domain.operations import Operation, OperationKind, OperationStatus,
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
-from payonce.storage.tables import operations, payments
+from payonce.storage.tables import operations, payments, reviews
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
 _OPERATION_FIELDS = tuple(field.name for field in fields(Operation))
@@ -28,11 +28,16 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
-_FOR_A_PERSON = and_(  # a late success that no reversal of ours undoes: it stays until somebody decides
-    operations.c.kind == OperationKind.REVERSE, operations.c.status == OperationStatus.FAILED
+_FOR_A_PERSON = or_(  # it has its outcome, and stays in review until somebody decides: see `reviews.question`
+    and_(
+        or_(operations.c.kind == OperationKind.REVERSE, operations.c.kind == OperationKind.EXPIRE),
+        operations.c.status == OperationStatus.FAILED,
+    ),
+    operations.c.origin == Origin.ACQUIRER,
 )
 _OLDEST_IN_REVIEW = Statement(
-    select(*OPERATION_COLUMNS)
+    select(*OPERATION_COLUMNS, reviews.c.words)
+    .outerjoin(reviews, reviews.c.operation_id == operations.c.id)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
         operations.c.id != bindparam("but_not"),
@@ -105,10 +110,13 @@ async def find_operation(connection: Connection, operation_id: str) -> Operation
     return await connection.fetch(operation_by_id(operation_id))
 
 
-async def oldest_in_review(connection: Connection, payment_id: str, *, but_not: str) -> Operation | None:
-    """The payment's operation that an operator has had to decide for longest."""
+async def oldest_in_review(
+    connection: Connection, payment_id: str, *, but_not: str
+) -> tuple[Operation, str | None] | None:
+    """The payment's operation that an operator has had to decide for longest, with the words of its review."""
     values = {"payment_id": payment_id, "but_not": but_not}
-    return await connection.fetch(single(_OLDEST_IN_REVIEW, values, operation_from))
+    query = single(_OLDEST_IN_REVIEW, values, lambda row: (operation_from(row), row["words"]))
+    return await connection.fetch(query)
 
 
 async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:

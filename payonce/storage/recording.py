@@ -15,10 +15,11 @@ from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
 from payonce.domain.outcomes import Fact, FailureCode, Foreign, Redone, Undone
 from payonce.domain.payment import Payment
+from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
-from payonce.storage import attempts, idempotency, outbox, payments
+from payonce.storage import attempts, idempotency, outbox, payments, review_rows
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
@@ -215,6 +216,7 @@ class Recorder:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
+        await _keep_reviews(connection, rows.operation, settled, now=now)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -252,7 +254,8 @@ class Recorder:
         other = await payments.oldest_in_review(connection, settled.payment.id, but_not=settled.operation.id)
         if other is None:
             return settled
-        review = reviews.of(settled.payment, other)
+        operation, words = other
+        review = reviews.of(settled.payment, operation, words=words)
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
@@ -281,6 +284,16 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     if locked is None or operation is None or operation.payment_id != locked.payment.id:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
     return Rows(locked.payment, operation, attempt, locked.xid)
+
+
+async def _keep_reviews(
+    connection: Connection, before: Operation, settled: Settlement, *, now: datetime
+) -> None:
+    """The rows of the reviews that begin or end with this; nothing is written where none does."""
+    for opened in settled.opened:
+        await review_rows.begin(connection, opened)
+    if reviews.is_open(before) and not reviews.is_open(settled.operation):
+        await review_rows.end(connection, before.id, by=ClosedBy.FACT, now=now)
 
 
 def _stands(recorded: Recorded, rows: Rows) -> bool:
