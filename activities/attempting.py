@@ -66,6 +66,11 @@ class Attempting:
         """The refund was attempted once, or was found attempted."""
         return await self._attempt(request)
 
+    @activity.defn
+    async def undo(self, request: OperationRequest) -> Progress:
+        """What succeeded late was released by a void or refund, attempted once, or was found attempted."""
+        return await self._attempt(request)
+
     async def _attempt(self, request: OperationRequest) -> Progress:
         """What was begun is ended and recorded, whatever becomes of the run.
 
@@ -165,7 +170,7 @@ class Attempting:
             attempt=right.attempt,
             token=right.token,
             fact=fact,
-            reversible=capabilities.reversal_by_reference,
+            abilities=capabilities.abilities,
         )
 
     async def _found(self, request: OperationRequest, standing: Standing) -> Progress:
@@ -174,7 +179,7 @@ class Attempting:
         A local run at the owner itself sends to the owner's queue, too: between its look for the right and its
         look at the row, a request of this process may have claimed anew and not granted the right yet.
         """
-        capabilities = self._connectors[standing.payment.connector_account].capabilities
+        capabilities = self._connectors[standing.connector_account].capabilities
         here = "" if activity.info().is_local else self._rights.owner
         progress = as_found(standing, capabilities, here=here)
         if progress.kind == "inquiry_due":

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from payonce.domain.ids import attempt_reference, operation_id_of
+from payonce.domain.operations import OperationKind
 
 if TYPE_CHECKING:
     from payonce.connectors.base import Call, Connector
@@ -24,7 +25,15 @@ async def found_earlier(connector: Connector, call: Call, *, number: int) -> Inq
     """
     known: list[Inquiry] = []
     for earlier in range(1, number):
-        reference = attempt_reference(operation_id_of(call.reference), earlier)
-        known.append(await connector.inquire(replace(call, reference=reference)))
+        known.append(await connector.inquire(_of_earlier(call, earlier)))
     mattering = [found for found in known if found.kind in _MATTERS_MOST]
     return min(mattering, key=lambda found: _MATTERS_MOST.index(found.kind), default=None)
+
+
+def _of_earlier(call: Call, number: int) -> Call:
+    """The call of that attempt, of which we know nothing but our own reference."""
+    earlier = replace(
+        call, reference=attempt_reference(operation_id_of(call.reference), number), attempt_reference=None
+    )
+    authorizes = call.kind is OperationKind.AUTHORIZE
+    return replace(earlier, authorization_reference=None) if authorizes else earlier

@@ -218,13 +218,13 @@ class Resolving:
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
     ) -> Progress:
-        capabilities = self._connector(standing).capabilities
+        capabilities = self._connectors[attempt.connector_account].capabilities
         settlement = await self._recorder.record(
             request.subject,
             attempt=attempt.number,
             token=attempt.token,
             fact=fact,
-            reversible=capabilities.reversal_by_reference,
+            abilities=capabilities.abilities,
         )
         return after_recording(settlement, capabilities, may_retry=False)
 
@@ -237,5 +237,4 @@ class Resolving:
 
     def _connector(self, standing: Standing) -> Connector:
         """Always the account on the attempt's row."""
-        attempt, payment = standing.attempt, standing.payment
-        return self._connectors[attempt.connector_account if attempt else payment.connector_account]
+        return self._connectors[standing.connector_account]

@@ -48,6 +48,7 @@ EventType = Literal[
     "payment.partially_refunded",
     "payment.refunded",
     "payment.late_success",
+    "payment.capture_failed",
     "payment.needs_review",
     "refund.pending",
     "refund.succeeded",

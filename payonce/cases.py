@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from payonce.claims import Standing, call_of, read_standing
+from payonce.claims import Standing, call_about, read_standing
 from payonce.connectors.base import Call, Capabilities
 from payonce.domain.claiming import not_found_proves
 from payonce.domain.errors import NotFound
@@ -95,8 +95,8 @@ class Cases:
         return None if sent else expiry.id
 
     def call(self, standing: Standing, attempt: Attempt) -> Call:
-        """What an inquiry or a reversal asks for: by the attempt's own reference."""
-        return call_of(standing.payment, standing.operation, reference=attempt.reference)
+        """What an inquiry or a reversal asks for: by the attempt's own references."""
+        return call_about(standing, attempt)
 
     def not_found_proves(self, attempt: Attempt, capabilities: Capabilities, *, now: datetime) -> bool:
         """Whether NOT_FOUND says by now that the claim was not processed and never will be."""

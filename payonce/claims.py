@@ -147,7 +147,14 @@ class Standing:
     operation: Operation
     attempt: Attempt | None
     now: datetime  # the database's
+    target: Attempt | None = None  # what a void or refund of our own releases
     kind: Literal["standing"] = "standing"
+
+    @property
+    def connector_account(self) -> str:
+        """Where the operation is sent, and asked about."""
+        sent_to = self.attempt or self.target or self.payment
+        return sent_to.connector_account
 
     @property
     def owner_may_send(self) -> bool:
@@ -317,13 +324,13 @@ class Claimant:
         )
 
     async def _insert(self, connection: Connection, standing: Standing, right: Right) -> None:
-        payment = standing.payment
+        sent_to = standing.target or standing.payment
         await attempts.insert_claim(
             connection,
             standing.operation,
             number=right.attempt,
-            connector=payment.connector,
-            connector_account=payment.connector_account,
+            connector=sent_to.connector,
+            connector_account=sent_to.connector_account,
             owner=self._rights.owner,
             token=right.token,
         )
@@ -341,27 +348,57 @@ async def read_standing(
     )
     if payment is None or operation is None or operation.payment_id != payment_id:
         raise NotFound(f"{operation_id} of {payment_id}")
-    return Standing(payment, operation, attempt, now)
+    target = None
+    if operation.sent_as is not None:
+        target = await attempts.find_by_reference(connection, operation.target_reference or "")
+        if target is None:
+            raise NotFound(f"the attempt that {operation_id} releases")
+    return Standing(payment, operation, attempt, now, target)
 
 
-def call_of(payment: Payment, operation: Operation, *, reference: str) -> Call:
-    """What an acquirer needs to know of an operation; an authorization's card is not in Postgres."""
-    sent_as = OperationKind.VOID if operation.kind is OperationKind.EXPIRE else operation.kind
+def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:
+    """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
+
+    `target`: the attempt that a void or refund of our own releases.
+    """
+    kind = operation.sent_as or operation.kind
+    authorizes = operation.kind is OperationKind.AUTHORIZE
     return Call(
-        kind=sent_as,
+        kind=OperationKind.VOID if kind is OperationKind.EXPIRE else kind,
         reference=reference,
         payment_id=payment.id,
         amount_minor=operation.amount_minor,
         currency=operation.currency,
         final=operation.final,
         automatic_capture=payment.automatic,
-        authorization_reference=payment.connector_reference,
+        authorization_reference=None if authorizes else _authorization(payment, target),
         metadata=payment.metadata,
         operation_metadata=operation.metadata,
         operation_id=operation.id,
         payment_method=payment.payment_method,
         return_url=payment.return_url,
     )
+
+
+def call_about(standing: Standing, attempt: Attempt) -> Call:
+    """What is asked about an attempt, or undone of it: by its own references, whichever attempt counts."""
+    operation = standing.operation
+    call = call_of(standing.payment, operation, reference=attempt.reference, target=standing.target)
+    if (
+        operation.kind is OperationKind.REVERSE and operation.sent_as is None
+    ):  # of another operation's attempt
+        kind = OperationKind.VOID if attempt.kind is OperationKind.EXPIRE else attempt.kind
+        call = replace(call, kind=kind)
+    if attempt.kind is OperationKind.AUTHORIZE:
+        call = replace(call, authorization_reference=attempt.connector_reference)
+    return replace(call, attempt_reference=attempt.connector_reference)
+
+
+def _authorization(payment: Payment, target: Attempt | None) -> str | None:
+    """The acquirer's reference of the authorization that an operation is about."""
+    if target is not None and target.kind is OperationKind.AUTHORIZE:
+        return target.connector_reference
+    return payment.connector_reference
 
 
 def _right(standing: Standing, unsent: Right | None, *, number: int, token: str, deadline: float) -> Right:
@@ -371,5 +408,6 @@ def _right(standing: Standing, unsent: Right | None, *, number: int, token: str,
     if unsent is not None:
         call = replace(unsent.call, reference=reference)
     else:
-        call = call_of(payment, operation, reference=reference)
-    return Right(call, number, token, payment.connector_account, deadline)
+        call = call_of(payment, operation, reference=reference, target=standing.target)
+    sent_to = standing.target or payment
+    return Right(call, number, token, sent_to.connector_account, deadline)

@@ -144,8 +144,8 @@ class Dispatcher:
 
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
         """The operation's workflow asks the acquirer at once. False: none takes it. Raises `NotHandedOver`."""
-        refund = operation.kind is OperationKind.REFUND
-        handle = self._client.get_workflow_handle(operation.id if refund else operation.payment_id)
+        of_its_own = operation.kind in (OperationKind.REFUND, OperationKind.REVERSE)
+        handle = self._client.get_workflow_handle(operation.id if of_its_own else operation.payment_id)
         try:
             await handle.signal(
                 ACQUIRER_SPOKE, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
@@ -284,6 +284,9 @@ def _run_of(payment: Payment, operation: Operation, *, doubted: bool = False) ->
     match operation.kind:
         case OperationKind.REFUND:
             summary = f"Refund of {_amount(operation.amount_minor, operation.currency)}, {payment.id}"
+            return _Run(RefundWorkflow.run, [request], operation.id, summary)
+        case OperationKind.REVERSE if operation.sent_as is not None:
+            summary = f"Late success of {payment.id}: released by a {operation.sent_as}"
             return _Run(RefundWorkflow.run, [request], operation.id, summary)
         case OperationKind.REVERSE:
             summary = f"Late success of {payment.id}: reversed"

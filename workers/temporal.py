@@ -112,6 +112,7 @@ def _activities(runtime: Runtime) -> list[Any]:
         attempting.capture,
         attempting.void,
         attempting.refund,
+        attempting.undo,
         resolving.inquire,
         resolving.hear,
         resolving.reverse,

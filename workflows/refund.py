@@ -18,7 +18,10 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn
 class RefundWorkflow:
-    """One refund, from its first attempt to its outcome; its id is the refund's. Needs no payment workflow."""
+    """One refund, from its first attempt to its outcome; its id is the refund's. Needs no payment workflow.
+
+    Or what releases a late success in the same way, by a void or a refund of its own.
+    """
 
     @workflow.init
     def __init__(self, request: OperationRequest) -> None:

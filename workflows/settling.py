@@ -37,12 +37,16 @@ with workflow.unsafe.imports_passed_through():
 
 STEPS_MAX = 5_000  # of one operation; the schedules end long before
 
-_NOUNS = {OperationKind.AUTHORIZE: "authorization"}  # the others are nouns already
+_NOUNS = {
+    OperationKind.AUTHORIZE: "authorization",
+    OperationKind.REVERSE: "release",
+}  # the others are nouns already
 _ATTEMPTS: dict[OperationKind, Any] = {
     OperationKind.AUTHORIZE: Attempting.authorize,
     OperationKind.CAPTURE: Attempting.capture,
     OperationKind.VOID: Attempting.void,
     OperationKind.REFUND: Attempting.refund,
+    OperationKind.REVERSE: Attempting.undo,  # one that is a void or refund of its own
 }
 
 

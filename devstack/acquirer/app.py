@@ -30,6 +30,7 @@ _ORDERS: dict[str, type[Order]] = {
     "/voids": bodies.Void,
     "/refunds": bodies.Refund,
     "/reversals": bodies.Reverse,
+    "/cancellations": bodies.Cancel,
     "/inquiries": bodies.Inquire,
 }
 
@@ -62,7 +63,7 @@ def create_app(settings: Settings) -> Starlette:
     counter = Counter(desk, courier, settings)
     orders = [Route(path, counter.endpoint(model), methods=["POST"]) for path, model in _ORDERS.items()]
     return Starlette(
-        routes=[*orders, *pages.routes(desk, courier), *witness.routes(desk)],
+        routes=[*orders, *pages.routes(desk, courier), *witness.routes(desk, courier)],
         lifespan=lifespan,
         exception_handlers={404: _no_such_path, 405: _method_not_allowed},
     )
@@ -103,10 +104,10 @@ class Counter:
         if arrival.plan.slow_ms:
             await asyncio.sleep(arrival.plan.slow_ms / 1000)
         reply = await desk.run(desk.execute, arrival, page_base=page_base)
-        if isinstance(order, CustomerOrder):
+        if isinstance(order, CustomerOrder) or arrival.plan.entries:
             self._courier.wake()
-            if desk.config.callbacks == "before_response":
-                await self._courier.tried(order.reference)
+        if isinstance(order, CustomerOrder) and desk.config.callbacks == "before_response":
+            await self._courier.tried(order.reference)
         if desk.config.delay_ms:
             await asyncio.sleep(desk.config.delay_ms / 1000)
         return reply

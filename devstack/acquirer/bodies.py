@@ -101,8 +101,8 @@ class Order(BaseModel):
     fault_scope: Reference | None = None
 
     def own_faults(self) -> list[str]:
-        """The entries that are for this operation, each once, in the order given."""
-        return [entry for entry in dict.fromkeys(self.faults) if entry.startswith(self.fault_prefix + ":")]
+        """The entries that are for this operation, in the order given."""
+        return [entry for entry in self.faults if entry.startswith(self.fault_prefix + ":")]
 
     def scope(self) -> str:
         """Within what a fault fires once: `fault_scope`, or else the payment, or else the reference."""
@@ -110,11 +110,12 @@ class Order(BaseModel):
 
 
 class MoneyOrder(Order):
-    """An order to move money."""
+    """An order to move money. What becomes of it later is told to `callback_url`, or to its authorization's."""
 
     payment_reference: Reference
     amount: Amount
     currency: Currency
+    callback_url: Url | None = None
 
 
 class Authorize(MoneyOrder):
@@ -150,7 +151,6 @@ class CustomerOrder(MoneyOrder):
     currency: Literal["INR"]
     window_s: int = Field(default=30, ge=1, le=WINDOW_S_MAX)
     note: str | None = Field(default=None, max_length=500)
-    callback_url: Url | None = None
 
 
 class PayByUpi(CustomerOrder):
@@ -233,6 +233,16 @@ class Reverse(Order):
     payment_reference: Reference
 
 
+class Cancel(Order):
+    """Let the customer whom `original_reference` asked pay no more, and block it."""
+
+    operation = "cancellation"
+    fault_prefix = "cancel"
+
+    original_reference: Reference
+    payment_reference: Reference
+
+
 class Inquire(Order):
     """Ask what became of `reference`."""
 
@@ -291,7 +301,7 @@ _MEMBERS = frozenset(
     name
     for model in (
         *(Config, Card, NetworkToken, Payee, Authorize, PayByUpi, PayByWallet),
-        *(Capture, Void, Refund, Reverse, Inquire),
+        *(Capture, Void, Refund, Reverse, Cancel, Inquire),
     )
     for name in model.model_fields
 )

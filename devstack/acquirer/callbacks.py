@@ -28,37 +28,39 @@ class Callback:
 
 def queued(
     db: sqlite3.Connection,
-    payment: sqlite3.Row | Mapping[str, Any],
+    about: sqlite3.Row | Mapping[str, Any],
     *,
     status: str,
     amount: int,
     rrn: str | None,
     at: datetime,
     send_at: datetime,
+    type: str = "payment.updated",
+    operation: str = "authorize",
 ) -> None:
-    """The payment's new status will be told to its `callback_url`, if it has one."""
-    if payment["callback_url"] is None:
+    """What became of the payment or operation will be told to its `callback_url`, if it has one."""
+    if about["callback_url"] is None:
         return
     own_id = f"cb_{secrets.token_hex(12)}"
     body = {
         "id": own_id,
-        "type": "payment.updated",
+        "type": type,
         "created_at": store.timestamp(at),
-        "reference": payment["reference"],
-        "payment_reference": payment["payment_reference"],
-        "operation": "authorize",
+        "reference": about["reference"],
+        "payment_reference": about["payment_reference"],
+        "operation": operation,
         "status": status,
         "amount": amount,
-        "currency": payment["currency"],
+        "currency": about["currency"],
         **({} if rrn is None else {"rrn": rrn}),
     }
     store.inserted(
         db,
         "callbacks",
         id=own_id,
-        reference=payment["reference"],
-        payment_reference=payment["payment_reference"],
-        url=payment["callback_url"],
+        reference=about["reference"],
+        payment_reference=about["payment_reference"],
+        url=about["callback_url"],
         body=json.dumps(body),
         next_attempt_at=store.timestamp(send_at),
         created_at=store.timestamp(at),

@@ -11,10 +11,14 @@ FINALITY_S_MAX = 86_400
 Idempotency = Annotated[str, Field(pattern=r"^(honoured|ignored|[1-9][0-9]{0,6}s)$")]
 LateAfterReversal = Literal["refused", "accepted"]
 Callbacks = Literal["on", "off", "duplicate", "reordered", "before_response"]
+ChallengeEnds = Literal["cancelled", "itself"]
 
 
 class Config(BaseModel):
-    """What `GET /config` shows."""
+    """What `GET /config` shows.
+
+    `challenge_ends`: a customer who was asked is out once that is cancelled, or only when their time has passed.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -23,6 +27,7 @@ class Config(BaseModel):
     finality_s: int = Field(default=10, ge=0, le=FINALITY_S_MAX)
     late_after_reversal: LateAfterReversal = "refused"
     callbacks: Callbacks = "on"
+    challenge_ends: ChallengeEnds = "cancelled"
 
     def honoured_since(self, now: datetime) -> datetime | None:
         """A reference answered after this moment gets that answer again; None: no reference does."""

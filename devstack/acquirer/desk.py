@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from devstack.acquirer import callbacks, cards, store, waiting
-from devstack.acquirer.bodies import Authorize, Glimpse, MoneyOrder, Order, Reverse
+from devstack.acquirer import callbacks, cards, due, store, waiting
+from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
 from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
@@ -18,6 +18,8 @@ from devstack.acquirer.movements import Terms
 from devstack.acquirer.operations import executed
 from devstack.acquirer.scripts import Rail
 from devstack.acquirer.waiting import Decision, ReferenceReused, Shown
+
+LEDGER_PREFIX = "led"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,9 +79,10 @@ class Desk:
         if not order.own_faults():
             return Arrival(order, received_at)
         with store.transaction(self._db):
-            fired = [entry for entry in order.own_faults() if self._fires(order.scope(), entry)]
+            fired = {entry for entry in order.own_faults() if self._fires(order.scope(), entry)}
             position = self._log(order, received_at)
-        return Arrival(order, received_at, plan_for(fired), position)
+        plan = plan_for([entry for entry in order.own_faults() if entry in fired])
+        return Arrival(order, received_at, plan, position)
 
     def execute(self, arrival: Arrival, *, page_base: str) -> Reply:
         """The order is executed, and logged with its answer, durably."""
@@ -110,6 +113,7 @@ class Desk:
         config = changed(self.config, body)
         with store.transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO config VALUES (1, ?)", (config.model_dump_json(),))
+            waiting.reconsidered(self._db, config, datetime.now(UTC))
         self.config = config
         return config
 
@@ -122,7 +126,7 @@ class Desk:
         """The payment as it is afterwards, and whether the customer's decision holds (perhaps since before)."""
         with store.transaction(self._db):
             terms = self._terms()
-            waiting.settled(self._db, terms)
+            due.settled(self._db, terms)
             payment = waiting.shown(self._db, rail, payment_reference, terms)
             if payment is None:
                 return None, False
@@ -133,20 +137,20 @@ class Desk:
     def settle(self) -> None:
         """What happens by itself has happened up to now, durably."""
         terms = self._terms()
-        if waiting.is_due(self._db, terms.now):
+        if due.is_due(self._db, terms.now):
             with store.transaction(self._db):
-                waiting.settled(self._db, terms)
+                due.settled(self._db, terms)
 
     def due_callbacks(self, *, limit: int) -> tuple[list[Callback], datetime | None]:
         """Callbacks to be sent now, and when there is something to do next, if ever."""
         self.settle()
         now = datetime.now(UTC)
-        due = callbacks.due(self._db, now, limit=limit)
-        if due and self.config.callbacks == "off":
+        to_send = callbacks.due(self._db, now, limit=limit)
+        if to_send and self.config.callbacks == "off":
             with store.transaction(self._db):
                 callbacks.silenced(self._db, now)
-            due = []
-        return due, self._next_moment(now)
+            to_send = []
+        return to_send, self._next_moment(now)
 
     def callback_tried(self, callback: Callback, *, answer: str, delivered: bool) -> None:
         """The attempt is recorded, durably."""
@@ -166,7 +170,8 @@ class Desk:
     def ledger(self, *, filters: dict[str, str], after: int, limit: int) -> tuple[list[dict[str, Any]], bool]:
         """A page of money that moved, and whether more follows."""
         self.settle()
-        return store.page(self._db, "ledger", filters=filters, after=after, limit=limit)
+        rows, has_more = store.page(self._db, "ledger", filters=filters, after=after, limit=limit)
+        return [_entry(row) for row in rows], has_more
 
     def requests(
         self, *, filters: dict[str, str], after: int, limit: int
@@ -186,25 +191,29 @@ class Desk:
     def _next_moment(self, now: datetime) -> datetime | None:
         row = self._db.execute(
             "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
+            " UNION ALL SELECT min(due_at) FROM turns"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()
         return None if row["moment"] is None else datetime.fromisoformat(row["moment"])
 
-    def _terms(self, *, amount_added: int = 0, page_base: str = "") -> Terms:
+    def _terms(self, plan: Plan = UNDISTURBED, *, page_base: str = "") -> Terms:
         return Terms(
             now=datetime.now(UTC),
             config=self.config,
             authorization_validity_s=self._authorization_validity_s,
-            amount_added=amount_added,
+            amount_added=plan.amount_added,
+            entries=plan.entries,
             page_base=page_base,
         )
 
     def _answered(self, arrival: Arrival, page_base: str) -> Reply:
         if not arrival.plan.executes:
             return Reply(504, {"error": "timeout"}, arrival.plan.ending)
-        terms = self._terms(amount_added=arrival.plan.amount_added, page_base=page_base)
-        waiting.settled(self._db, terms)
+        if arrival.plan.refused_pointer is not None:
+            return _refused(arrival.plan)
+        terms = self._terms(arrival.plan, page_base=page_base)
+        due.settled(self._db, terms)
         try:
             result = executed(self._db, arrival.order, terms)
         except ReferenceReused:
@@ -220,7 +229,7 @@ class Desk:
             "requests",
             operation=order.operation,
             reference=order.reference,
-            original_reference=order.original_reference if isinstance(order, Reverse) else None,
+            original_reference=order.original_reference if isinstance(order, Reverse | Cancel) else None,
             payment_reference=order.payment_reference or self._payment_reference(order.reference),
             amount=money.amount if money else None,
             currency=money.currency if money else None,
@@ -237,6 +246,18 @@ class Desk:
             (reference,),
         ).fetchone()
         return None if row is None else str(row["payment_reference"])
+
+
+def _refused(plan: Plan) -> Reply:
+    """The refusal of a member's value, now and for ever."""
+    detail = "this value is refused and always will be"
+    return Reply(400, {"error": "refused", "pointer": plan.refused_pointer, "detail": detail}, plan.ending)
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the ledger as it is shown."""
+    undoes, _ = row.pop("undoes"), row.pop("operation_id")
+    return row if undoes is None else {**row, "of": f"{LEDGER_PREFIX}_{undoes}"}
 
 
 def invalid(detail: str) -> Reply:

@@ -1,12 +1,17 @@
-"""Faults a request may ask for, fully qualified: `<operation>:<fault>`."""
+"""Faults a request may ask for, fully qualified: `<operation>:<fault>`.
+
+Some disturb the request itself; others are a script of what the acquirer does later, by itself.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-OPERATIONS = ("authorize", "capture", "void", "refund", "inquire", "reverse")
+OPERATIONS = ("authorize", "capture", "void", "refund", "inquire", "reverse", "cancel")
 SLOW_MS_MAX = 60_000
+SCRIPTED_S_MAX = 86_400
+FOREIGN_AMOUNT_MAX = 2**53 - 1
 
 
 class Ending(StrEnum):
@@ -19,14 +24,34 @@ class Ending(StrEnum):
     GARBAGE = "garbage"  # HTTP 200, a body that is not JSON
 
 
+class Deed(StrEnum):
+    """What the acquirer does by itself, long after its answer."""
+
+    UNDO_CAPTURE = "undo_capture"
+    REDO_CAPTURE = "redo_capture"
+    UNDO_REFUND = "undo_refund"
+    FOREIGN_REFUND = "foreign_refund"
+    FOREIGN_CAPTURE = "foreign_capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """One deed to come. `number`: seconds of an undoing or redoing, the amount of a foreign refund, else 0."""
+
+    deed: Deed
+    number: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the faults that fired do to one request."""
+    """What the faults that fired do to one request. `entries` are those faults, for what comes later."""
 
     slow_ms: int = 0
     executes: bool = True
     amount_added: int = 0
     ending: Ending = Ending.ANSWER
+    refused_pointer: str | None = None
+    entries: tuple[str, ...] = ()
 
 
 UNDISTURBED = Plan()
@@ -39,26 +64,65 @@ _PLAN_BY_FAULT = {
     "garbage": Plan(ending=Ending.GARBAGE),
     "amount_mismatch": Plan(amount_added=1),
 }
+_AUTHORIZED_ONLY = "authorized_only"
 _SLOW = re.compile(r"slow:(\d{1,9})")
+_LATER = re.compile(r"(undo_capture|redo_capture|undo_refund|foreign_refund):(\d{1,16})|(foreign_capture)")
+# Members' names and places in lists only: a pointer is answered and logged, so it has no room for a card number.
+_REFUSE = re.compile(r"refuse:((?:/(?:[a-z_]{1,32}|\d{1,2})){1,8})")
 
 
 def is_known(entry: str) -> bool:
     """Whether `entry` names an operation and a fault that exist."""
     operation, _, fault = entry.partition(":")
-    return operation in OPERATIONS and (fault in _PLAN_BY_FAULT or _SLOW.fullmatch(fault) is not None)
+    return operation in OPERATIONS and (
+        fault in _PLAN_BY_FAULT
+        or fault == _AUTHORIZED_ONLY
+        or any(pattern.fullmatch(fault) is not None for pattern in (_SLOW, _REFUSE))
+        or _is_possible(fault)
+    )
 
 
 def plan_for(entries: Sequence[str]) -> Plan:
     """One plan for all entries that fired on a request: waits add up (to 60 s), the first ending holds."""
-    slow_ms, amount_added, ending = 0, 0, UNDISTURBED
-    for entry in entries:
-        fault = entry.partition(":")[2]
-        slow = _SLOW.fullmatch(fault)
-        if slow:
+    slow_ms, amount_added, refused_pointer, ending = 0, 0, None, UNDISTURBED
+    for fault in dict.fromkeys(entry.partition(":")[2] for entry in entries):
+        if slow := _SLOW.fullmatch(fault):
             slow_ms = min(slow_ms + int(slow[1]), SLOW_MS_MAX)
-            continue
-        plan = _PLAN_BY_FAULT[fault]
+        if refuse := _REFUSE.fullmatch(fault):
+            refused_pointer = refused_pointer or refuse[1]
+        plan = _PLAN_BY_FAULT.get(fault, UNDISTURBED)
         amount_added = amount_added or plan.amount_added
         if ending.ending is Ending.ANSWER:
             ending = plan
-    return Plan(slow_ms=slow_ms, executes=ending.executes, amount_added=amount_added, ending=ending.ending)
+    return Plan(
+        slow_ms=slow_ms,
+        executes=ending.executes,
+        amount_added=amount_added,
+        ending=ending.ending,
+        refused_pointer=refused_pointer,
+        entries=tuple(entries),
+    )
+
+
+def authorizes_only(entries: Iterable[str]) -> bool:
+    """Whether an automatic authorization is not captured with it."""
+    return any(entry.partition(":")[2] == _AUTHORIZED_ONLY for entry in entries)
+
+
+def script(entries: Iterable[str]) -> list[Scripted]:
+    """What is to come by itself, in the order given; the same may come several times."""
+    found = (_LATER.fullmatch(entry.partition(":")[2]) for entry in entries)
+    return [Scripted(Deed(each[1] or each[3]), int(each[2] or 0)) for each in found if each]
+
+
+def _is_possible(fault: str) -> bool:
+    """Whether the fault is a deed with a number that it can have."""
+    found = script([f":{fault}"])
+    if not found:
+        return False
+    (later,) = found
+    match later.deed:
+        case Deed.FOREIGN_REFUND:
+            return 1 <= later.number <= FOREIGN_AMOUNT_MAX
+        case _:
+            return later.number <= SCRIPTED_S_MAX

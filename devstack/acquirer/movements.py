@@ -4,24 +4,52 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from devstack.acquirer import store
 from devstack.acquirer.config import Config
 
-_ID_PREFIX = {"authorize": "auth", "capture": "cap", "void": "void", "refund": "ref", "reversal": "rev"}
+_ID_PREFIX = {
+    "authorize": "auth",
+    "capture": "cap",
+    "void": "void",
+    "refund": "ref",
+    "reversal": "rev",
+    "cancellation": "can",
+    "undone": "undo",
+    "redone": "redo",
+}
 
 Result = dict[str, Any]
 
 
+class Stage(StrEnum):
+    """How far an authorization went by itself. What was captured of it by an order shows in that order."""
+
+    AUTHORIZED = "authorized"
+    CAPTURED = "captured"
+
+
+class Origin(StrEnum):
+    """Who wanted a movement."""
+
+    PAYONCE = "payonce"
+    ACQUIRER = "acquirer"
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for one order: when it is executed, and how. `page_base` is where people reach the pages."""
+    """What holds for one order: when it is executed, and how. `page_base` is where people reach the pages.
+
+    `entries`: the faults that it set off.
+    """
 
     now: datetime
     config: Config
     authorization_validity_s: int
     amount_added: int = 0
+    entries: tuple[str, ...] = ()
     page_base: str = ""
 
 
@@ -37,6 +65,8 @@ def recorded(  # the columns of one row
     currency: str,
     authorization: str | None,
     decline_code: str | None,
+    stage: Stage | None,
+    callback_url: str | None,
     at: datetime,
     validity_s: int,
 ) -> Result:
@@ -58,6 +88,8 @@ def recorded(  # the columns of one row
         payment_reference=payment_reference,
         expires_at=store.timestamp(at + timedelta(seconds=validity_s)) if expires else None,
         created_at=store.timestamp(at),
+        stage=stage if expires else None,
+        callback_url=callback_url,
     )
     return answer_at(db, position)
 
@@ -73,6 +105,8 @@ def entered(db: sqlite3.Connection, result: Result, *operations: str, payment_re
             amount=result["amount"],
             currency=result["currency"],
             payment_reference=payment_reference,
+            origin=Origin.PAYONCE,
+            operation_id=result["id"],
             created_at=result["created_at"],
         )
 
@@ -94,6 +128,12 @@ def rrn_of(db: sqlite3.Connection, operation_id: str) -> str | None:
     return None if row is None else str(row["rrn"])
 
 
+def operation(db: sqlite3.Connection, operation_id: str | None) -> sqlite3.Row | None:
+    """The operation that has this id."""
+    row: sqlite3.Row | None = db.execute("SELECT * FROM operations WHERE id = ?", (operation_id,)).fetchone()
+    return row
+
+
 def answer_at(db: sqlite3.Connection, position: int) -> Result:
     """The answer of the operation at a position."""
     return answer(db, db.execute("SELECT * FROM operations WHERE position = ?", (position,)).fetchone())
@@ -110,16 +150,41 @@ _ANSWERED = (
     "authorization",
     "expires_at",
     "created_at",
+    "stage",
 )
 
 
 def answer(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
-    """What is said of an operation."""
+    """What is said of an operation, with what has become of it since."""
     result = {name: row[name] for name in _ANSWERED}
+    result["history"] = history(db, row["id"])
     if row["operation"] == "reversal":
         result["original_reference"] = row["original_reference"]
     rrn = rrn_of(db, row["id"])
     return result if rrn is None else {**result, "rrn": rrn}
+
+
+_REASONS = {
+    ("undone", "capture"): "rejected_by_scheme",
+    ("undone", "refund"): "returned_by_bank",
+    ("foreign", "capture"): "dashboard",
+    ("foreign", "refund"): "dashboard",
+}
+
+
+def history(db: sqlite3.Connection, operation_id: str) -> list[Result]:
+    """What the acquirer did to the operation by itself, and nobody asked for, oldest first."""
+    rows = db.execute(
+        "SELECT turns.*, operations.currency FROM turns JOIN operations ON operations.id = turns.operation_id"
+        " WHERE operation_id = ? AND happened_at IS NOT NULL AND type <> 'captured'"
+        " ORDER BY happened_at, turns.position",
+        (operation_id,),
+    ).fetchall()
+    names = ("id", "type", "operation", "amount", "currency")
+    return [
+        {**{name: row[name] for name in names}, "reason": _REASONS.get((row["type"], row["operation"]))}
+        for row in rows
+    ]
 
 
 def new_id(operation: str) -> str:

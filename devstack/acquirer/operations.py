@@ -3,9 +3,10 @@
 import sqlite3
 from datetime import datetime
 
-from devstack.acquirer import cards, movements, store, waiting
+from devstack.acquirer import cards, faults, movements, store, turns, waiting
 from devstack.acquirer.bodies import (
     Authorize,
+    Cancel,
     CustomerOrder,
     Inquire,
     Modify,
@@ -14,12 +15,12 @@ from devstack.acquirer.bodies import (
     Refund,
     Reverse,
 )
-from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.movements import Result, Stage, Terms
 from devstack.acquirer.waiting import ReferenceReused
 
 
 def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | None:
-    """The result of the order, which is stored; None when an inquiry found nothing.
+    """The result of the order; None when what an inquiry or a cancellation is about is not known.
 
     Raises `ReferenceReused`.
     """
@@ -28,6 +29,8 @@ def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | Non
             return _money_moved(db, order, terms)
         case Reverse():
             return _reversed(db, order, terms)
+        case Cancel():
+            return _cancelled(db, order, terms)
         case Inquire():
             return _found(db, order, terms)
         case _:
@@ -46,7 +49,9 @@ def _money_moved(db: sqlite3.Connection, order: MoneyOrder, terms: Terms) -> Res
     code = _decline_code(db, order, authorization, terms.now)
     result = _recorded(db, order, terms, authorization=authorization, decline_code=code)
     if code is None:
-        _enter_movements(db, order, result)
+        operations = (order.operation, "capture") if result["stage"] == Stage.CAPTURED else (order.operation,)
+        movements.entered(db, result, *operations, payment_reference=order.payment_reference)
+        turns.planned(db, result["id"], terms.entries, at=terms.now)
     if code is None and isinstance(order, Refund) and movements.rrn_of(db, str(authorization)) is not None:
         return {**result, "rrn": movements.given_rrn(db, result["id"], terms.now)}
     return result
@@ -135,48 +140,54 @@ def _recorded(
         currency=order.currency,
         authorization=authorization,
         decline_code=decline_code,
+        stage=_stage(order, terms),
+        callback_url=order.callback_url or _callback_url(db, authorization),
         at=terms.now,
         validity_s=terms.authorization_validity_s,
     )
 
 
-def _enter_movements(db: sqlite3.Connection, order: MoneyOrder, result: Result) -> None:
-    takes_at_once = isinstance(order, Authorize) and order.capture
-    operations = (order.operation, "capture") if takes_at_once else (order.operation,)
-    movements.entered(db, result, *operations, payment_reference=order.payment_reference)
+def _stage(order: MoneyOrder, terms: Terms) -> Stage | None:
+    if not isinstance(order, Authorize):
+        return None
+    takes_at_once = order.capture and not faults.authorizes_only(terms.entries)
+    return Stage.CAPTURED if takes_at_once else Stage.AUTHORIZED
+
+
+def _callback_url(db: sqlite3.Connection, authorization: str | None) -> str | None:
+    row = movements.operation(db, authorization)
+    return None if row is None else row["callback_url"]
 
 
 def _reversed(db: sqlite3.Connection, order: Reverse, terms: Terms) -> Result:
     """What stands of the original is undone by one entry, and the original's reference is blocked.
 
-    It goes by state, whatever `idempotency` says: what was undone is never undone again.
+    It goes by state, whatever `idempotency` says: what was reversed is never reversed again, and what the acquirer
+    itself undid needs none and will not be redone.
     """
-    db.execute(
-        "INSERT OR IGNORE INTO blocked_references VALUES (?, ?)",
-        (order.original_reference, store.timestamp(terms.now)),
-    )
+    _block(db, order.original_reference, terms.now)
     waiting.withdrawn(db, order.original_reference, terms.now)
     approved = db.execute(
         "SELECT * FROM operations WHERE reference = ? AND operation <> 'reversal' AND status = 'approved'",
         (order.original_reference,),
     ).fetchall()
-    standing = [row for row in approved if row["reversed_by"] is None]
-    if not standing:
-        return _reversal_recorded(db, order, terms, rows=approved)
-    result = _reversal_recorded(db, order, terms, rows=standing)
+    unreversed = [row for row in approved if row["reversed_by"] is None]
+    standing = [row for row in unreversed if not turns.is_undone(db, row)]
+    status = "reversed" if standing else "already_reversed" if approved else "nothing_to_reverse"
+    result = _reversal_recorded(db, order, terms, rows=standing or approved, status=status)
     db.execute(
         "UPDATE operations SET reversed_by = ? WHERE reference = ? AND operation <> 'reversal'"
         " AND status = 'approved' AND reversed_by IS NULL",
         (result["id"], order.original_reference),
     )
-    movements.entered(db, result, "reversal", payment_reference=order.payment_reference)
+    if standing:
+        movements.entered(db, result, "reversal", payment_reference=order.payment_reference)
     return result
 
 
 def _reversal_recorded(
-    db: sqlite3.Connection, order: Reverse, terms: Terms, *, rows: list[sqlite3.Row]
+    db: sqlite3.Connection, order: Reverse, terms: Terms, *, rows: list[sqlite3.Row], status: str
 ) -> Result:
-    undone = [row for row in rows if row["reversed_by"] is None]
     amount = sum(row["amount"] for row in rows) if rows else None
     position = store.inserted(
         db,
@@ -184,9 +195,9 @@ def _reversal_recorded(
         id=movements.new_id("reversal"),
         reference=order.reference,
         operation="reversal",
-        status="reversed" if undone else "already_reversed" if rows else "nothing_to_reverse",
+        status=status,
         amount_asked=amount,
-        amount=amount + terms.amount_added if amount is not None and undone else amount,
+        amount=amount + terms.amount_added if amount is not None and status == "reversed" else amount,
         currency=rows[0]["currency"] if rows else None,
         authorization=rows[0]["authorization"] if rows else None,
         original_reference=order.original_reference,
@@ -194,6 +205,36 @@ def _reversal_recorded(
         created_at=store.timestamp(terms.now),
     )
     return movements.answer_at(db, position)
+
+
+def _cancelled(db: sqlite3.Connection, order: Cancel, terms: Terms) -> Result | None:
+    """What became of the challenge; None if there is no such reference. It goes by state, as a reversal does."""
+    found = waiting.found(db, order.original_reference) or _found_decided(db, order.original_reference)
+    if found is None:
+        return None
+    match found["status"]:
+        case "pending" | "expired" if terms.config.challenge_ends == "itself":
+            status = "not_cancellable"
+        case "pending" | "expired":
+            status = "cancelled"
+            _block(db, order.original_reference, terms.now)
+            waiting.withdrawn(db, order.original_reference, terms.now)
+        case "reversed" if found["authorization"] is None:
+            status = "cancelled"  # nobody paid, and nobody can
+        case _:
+            status = "decided"
+    return {
+        "id": movements.new_id(order.operation),
+        "reference": order.reference,
+        "operation": order.operation,
+        "status": status,
+        "original_reference": order.original_reference,
+        "created_at": store.timestamp(terms.now),
+    }
+
+
+def _block(db: sqlite3.Connection, reference: str, now: datetime) -> None:
+    db.execute("INSERT OR IGNORE INTO blocked_references VALUES (?, ?)", (reference, store.timestamp(now)))
 
 
 def _found(db: sqlite3.Connection, order: Inquire, terms: Terms) -> Result | None:

@@ -36,8 +36,12 @@ class Step:
     at: datetime
 
 
-def next_step(payer: str, state: State, *, created_at: datetime, expires_at: datetime) -> Step | None:
+def next_step(
+    payer: str, state: State, *, created_at: datetime, expires_at: datetime, lapses: bool = False
+) -> Step | None:
     """What will happen unless it is stopped; None when only the customer moves it.
+
+    `lapses`: whether one that waits for its customer ends by itself when their time has passed.
 
     Source: shared/api.md, "Sandbox triggers". A wallet has no address, so it waits for its customer.
     """
@@ -50,5 +54,7 @@ def next_step(payer: str, state: State, *, created_at: datetime, expires_at: dat
             return Step(State.EXPIRED, expires_at)
         case "late@upi", State.EXPIRED:
             return Step(State.APPROVED, expires_at + LATE_SUCCESS_AFTER)
+        case _, State.PENDING if lapses:
+            return Step(State.EXPIRED, expires_at)
         case _:
             return None

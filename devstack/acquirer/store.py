@@ -1,4 +1,4 @@
-"""The acquirer's SQLite file: what moved, what was asked, what was answered. Commits are fsynced."""
+"""The acquirer's SQLite file: what moved, what was asked, what was answered, what is to come. Commits are fsynced."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -26,20 +26,29 @@ CREATE TABLE IF NOT EXISTS operations (
     payment_reference TEXT NOT NULL,
     expires_at TEXT,
     reversed_by TEXT,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    stage TEXT CHECK (stage IN ('authorized', 'captured')),
+    callback_url TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS operations_reference ON operations (reference);
 
 CREATE TABLE IF NOT EXISTS ledger (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     reference TEXT NOT NULL,
-    operation TEXT NOT NULL CHECK (operation IN ('authorize', 'capture', 'void', 'refund', 'reversal')),
+    operation TEXT NOT NULL
+        CHECK (operation IN ('authorize', 'capture', 'void', 'refund', 'reversal', 'undo')),
     amount INTEGER NOT NULL CHECK (amount > 0),
     currency TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('payonce', 'acquirer')),
+    undoes INTEGER UNIQUE REFERENCES ledger (position),
+    operation_id TEXT,
+    CHECK ((operation = 'undo') = (undoes IS NOT NULL)),
+    CHECK (operation <> 'undo' OR origin = 'acquirer')
 ) STRICT;
 CREATE INDEX IF NOT EXISTS ledger_reference ON ledger (reference);
+CREATE INDEX IF NOT EXISTS ledger_operation_id ON ledger (operation_id);
 CREATE INDEX IF NOT EXISTS ledger_payment_reference ON ledger (payment_reference);
 
 CREATE TABLE IF NOT EXISTS requests (
@@ -77,11 +86,27 @@ CREATE TABLE IF NOT EXISTS customer_payments (
     expires_at TEXT NOT NULL,
     decided_at TEXT,
     withdrawn_at TEXT,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    faults TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 CREATE INDEX IF NOT EXISTS customer_payments_reference ON customer_payments (reference);
 CREATE INDEX IF NOT EXISTS customer_payments_payment_reference ON customer_payments (payment_reference);
 CREATE INDEX IF NOT EXISTS customer_payments_due ON customer_payments (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS turns (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    operation_id TEXT NOT NULL,
+    type TEXT NOT NULL CHECK (type IN ('captured', 'undone', 'redone', 'foreign')),
+    operation TEXT NOT NULL CHECK (operation IN ('capture', 'refund', 'void')),
+    amount INTEGER CHECK (amount > 0),
+    due_at TEXT,
+    happened_at TEXT,
+    CHECK (due_at IS NULL OR happened_at IS NULL),
+    CHECK (happened_at IS NULL OR amount IS NOT NULL)
+) STRICT;
+CREATE INDEX IF NOT EXISTS turns_operation_id ON turns (operation_id);
+CREATE INDEX IF NOT EXISTS turns_due ON turns (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS rrns (
     position INTEGER PRIMARY KEY AUTOINCREMENT, operation_id TEXT NOT NULL UNIQUE, rrn TEXT UNIQUE
@@ -110,16 +135,60 @@ CREATE TABLE IF NOT EXISTS fired_faults (
 CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
 """
 
+_ADDED = {
+    "operations": {
+        "stage": "stage TEXT CHECK (stage IN ('authorized', 'captured'))",
+        "callback_url": "callback_url TEXT",
+    },
+    "customer_payments": {"faults": "faults TEXT NOT NULL DEFAULT '[]'"},
+}
+# What was authorized by an older version says what it moved; all its entries were asked for. Which operation an
+# entry belongs to was not kept: nothing is to come of it.
+_CARRIED_OVER = """
+INSERT INTO ledger
+    (position, reference, operation, amount, currency, payment_reference, created_at, origin)
+    SELECT position, reference, operation, amount, currency, payment_reference, created_at, 'payonce'
+    FROM ledger_before ORDER BY position;
+DROP TABLE ledger_before;
+UPDATE operations SET stage = CASE WHEN reference IN (SELECT reference FROM ledger WHERE operation = 'capture')
+    THEN 'captured' ELSE 'authorized' END
+    WHERE operation = 'authorize' AND status = 'approved';
+"""
+
 
 def opened(path: Path) -> sqlite3.Connection:
-    """A connection to the file, which has its tables; every commit is on disk when it returns."""
+    """A connection to the file, which has its tables; every commit is on disk when it returns.
+
+    A file of an older version is renewed in one transaction.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
-    db.executescript(_SCHEMA)
+    is_older = _columns(db, "ledger") and "origin" not in _columns(db, "ledger")
+    db.executescript(_renewal(db) if is_older else _SCHEMA)
     return db
+
+
+def _renewal(db: sqlite3.Connection) -> str:
+    """The script that makes a file of an older version one of this version, whole or not at all."""
+    missing = [
+        f"ALTER TABLE {table} ADD COLUMN {declared};"
+        for table, columns in _ADDED.items()
+        for name, declared in columns.items()
+        if (there := _columns(db, table)) and name not in there
+    ]
+    # An index goes with its table under whatever name: the new table could not have it.
+    aside = (
+        "ALTER TABLE ledger RENAME TO ledger_before; DROP INDEX IF EXISTS ledger_reference;"
+        " DROP INDEX IF EXISTS ledger_payment_reference;"
+    )
+    return "\n".join(["BEGIN IMMEDIATE;", *missing, aside, _SCHEMA, _CARRIED_OVER, "COMMIT;"])
+
+
+def _columns(db: sqlite3.Connection, table: str) -> set[str]:
+    return {row["name"] for row in db.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from devstack.acquirer import callbacks, movements, scripts, store
+from devstack.acquirer import callbacks, faults, movements, scripts, store, turns
 from devstack.acquirer.bodies import CustomerOrder, MoneyOrder, PayByUpi, PayByWallet
-from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.config import Config
+from devstack.acquirer.movements import Result, Stage, Terms
 from devstack.acquirer.scripts import Rail, State
 from devstack.acquirer.upi_uri import upi_uri
 
@@ -57,7 +58,8 @@ def opened(db: sqlite3.Connection, order: CustomerOrder, terms: Terms) -> Result
     """The customer was asked; the answer is `pending`, with where they go on."""
     expires_at = terms.now + timedelta(seconds=order.window_s)
     payer = order.payer_vpa() if isinstance(order, PayByUpi) else ""
-    step = scripts.next_step(payer, State.PENDING, created_at=terms.now, expires_at=expires_at)
+    lapses = _lapses(terms.config)
+    step = scripts.next_step(payer, State.PENDING, created_at=terms.now, expires_at=expires_at, lapses=lapses)
     own_id = f"{order.rail}{secrets.token_hex(12)}"  # letters and digits only: it is the link's `tr`
     position = store.inserted(
         db,
@@ -78,6 +80,7 @@ def opened(db: sqlite3.Connection, order: CustomerOrder, terms: Terms) -> Result
         due_at=None if step is None else store.timestamp(_due_at(step, terms)),
         expires_at=store.timestamp(expires_at),
         created_at=store.timestamp(terms.now),
+        faults=json.dumps(terms.entries),
     )
     row = db.execute("SELECT * FROM customer_payments WHERE position = ?", (position,)).fetchone()
     return _asked(row)
@@ -135,35 +138,37 @@ def decided(db: sqlite3.Connection, payment: Shown, decision: Decision, terms: T
     return _shown(db, _row(db, payment.result["id"]), terms)
 
 
-def is_due(db: sqlite3.Connection, now: datetime) -> bool:
-    """Whether `settled` has something to do."""
-    return _next_due(db, now) is not None
+def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
+    """Who waits for a customer ends by itself, now or later, if the configuration says so from now on."""
+    if _lapses(config):
+        db.execute(
+            "UPDATE customer_payments SET due_at = max(expires_at, ?) WHERE state = 'pending'"
+            " AND due_at IS NULL",
+            (store.timestamp(now),),
+        )
 
 
-def settled(db: sqlite3.Connection, terms: Terms) -> None:
-    """Everything that happens by itself up to now has happened, in its order.
-
-    It ends: a payment has at most two such steps.
-    """
-    while (row := _next_due(db, terms.now)) is not None:
-        dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
-        step = None if dead else _own_step(row)
-        if step is None:
-            db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
-        else:
-            _moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
+def moved_by_itself(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> None:
+    """What was due of the payment has happened at its time, or nothing more is due."""
+    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
+    step = None if dead else _own_step(row, lapses=_lapses(terms.config))
+    if step is None:
+        db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
+    else:
+        _moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
 
 
-def _row(db: sqlite3.Connection, own_id: str) -> sqlite3.Row:
-    row: sqlite3.Row = db.execute("SELECT * FROM customer_payments WHERE id = ?", (own_id,)).fetchone()
-    return row
-
-
-def _next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
+def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
+    """The payment whose time came first, if any's has."""
     row: sqlite3.Row | None = db.execute(
         "SELECT * FROM customer_payments WHERE due_at <= ? ORDER BY due_at, position LIMIT 1",
         (store.timestamp(now),),
     ).fetchone()
+    return row
+
+
+def _row(db: sqlite3.Connection, own_id: str) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute("SELECT * FROM customer_payments WHERE id = ?", (own_id,)).fetchone()
     return row
 
 
@@ -191,6 +196,8 @@ def _moved_on(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, term
 
 def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> Result:
     approved = step.state is State.APPROVED
+    entries = json.loads(row["faults"])
+    authorizes_only = faults.authorizes_only(entries)
     result = movements.recorded(
         db,
         id=row["id"],
@@ -202,22 +209,33 @@ def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, term
         currency=row["currency"],
         authorization=None,
         decline_code=None if approved else "generic_decline",
+        stage=Stage.AUTHORIZED if authorizes_only else Stage.CAPTURED,
+        callback_url=row["callback_url"],
         at=step.at,
         validity_s=terms.authorization_validity_s,
     )
     if approved:
-        movements.entered(db, result, "authorize", "capture", payment_reference=row["payment_reference"])
+        moved = ("authorize",) if authorizes_only else ("authorize", "capture")
+        movements.entered(db, result, *moved, payment_reference=row["payment_reference"])
+        turns.planned(db, row["id"], entries, at=step.at)
+        if authorizes_only:
+            turns.planned_own_capture(db, row["id"], at=step.at)
         if row["rail"] == Rail.UPI:
             movements.given_rrn(db, row["id"], step.at)
     return result
 
 
-def _own_step(row: sqlite3.Row, *, state: State | None = None) -> scripts.Step | None:
+def _lapses(config: Config) -> bool:
+    return config.challenge_ends == "itself"
+
+
+def _own_step(row: sqlite3.Row, *, state: State | None = None, lapses: bool = False) -> scripts.Step | None:
     return scripts.next_step(
         row["payer"],
         state or State(row["state"]),
         created_at=datetime.fromisoformat(row["created_at"]),
         expires_at=datetime.fromisoformat(row["expires_at"]),
+        lapses=lapses,
     )
 
 
@@ -266,16 +284,18 @@ def _asked(row: sqlite3.Row) -> Result:
 
 def _common(row: sqlite3.Row, *, status: str, amount: int) -> Result:
     own = {name: row[name] for name in ("id", "reference", "currency", "expires_at", "created_at")}
-    return {**own, "operation": "authorize", "status": status, "amount": amount, "decline_code": None}
+    said = {"operation": "authorize", "status": status, "amount": amount, "decline_code": None}
+    return {**own, **said, "stage": None, "history": []}
 
 
 def _result(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
     status = _status(db, row)
-    decided = _operation(db, row["id"])
-    amount = row["amount"] if decided is None else decided["amount"]
-    code = None if decided is None else decided["decline_code"]
-    result = {**_common(row, status=status, amount=amount), "decline_code": code}
-    result["authorization"] = None if decided is None else decided["authorization"]
+    result = _common(row, status=status, amount=row["amount"]) | {"authorization": None}
+    decided = movements.operation(db, row["id"])
+    if decided is not None:
+        names = ("amount", "decline_code", "authorization", "stage", "history")
+        said = movements.answer(db, decided)
+        result |= {name: said[name] for name in names}
     result["decided_at"] = row["decided_at"]
     if row["rail"] == Rail.UPI:
         result |= {"rrn": movements.rrn_of(db, row["id"]), "payer_vpa": row["payer"]}
@@ -287,14 +307,9 @@ def _status(db: sqlite3.Connection, row: sqlite3.Row) -> str:
     if state is State.DECLINED:
         return state
     if state is State.APPROVED:
-        operation = _operation(db, row["id"])
+        operation = movements.operation(db, row["id"])
         return state if operation is None or operation["reversed_by"] is None else "reversed"
     return state if row["withdrawn_at"] is None else "reversed"
-
-
-def _operation(db: sqlite3.Connection, own_id: str) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = db.execute("SELECT * FROM operations WHERE id = ?", (own_id,)).fetchone()
-    return row
 
 
 def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devstack.acquirer import bodies
-from devstack.acquirer.desk import Desk, invalid
+from devstack.acquirer.courier import Courier
+from devstack.acquirer.desk import LEDGER_PREFIX, Desk, invalid
 from devstack.acquirer.store import PAGE_MAX
 
 _FILTERS = ("reference", "payment_reference")
@@ -23,7 +24,7 @@ class BadQuery(Exception):
     """The query string asks for something that does not exist."""
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(desk: Desk, courier: Courier) -> list[Route]:
     """The open routes."""
 
     async def livez(_: Request) -> Response:
@@ -40,13 +41,14 @@ def routes(desk: Desk) -> list[Route]:
             config = await desk.run(desk.configure, body)
         except ValidationError as error:
             return JSONResponse(invalid(bodies.describe(error)).body, 400)
+        courier.wake()  # it may be that something ends by itself from now on
         return JSONResponse(config.model_dump())
 
     return [
         Route("/livez", livez),
         Route("/config", show_config),
         Route("/config", change_config, methods=["PATCH"]),
-        Route("/ledger", _page_endpoint(desk, desk.ledger, id_prefix="led")),
+        Route("/ledger", _page_endpoint(desk, desk.ledger, id_prefix=LEDGER_PREFIX)),
         Route("/requests", _page_endpoint(desk, desk.requests, id_prefix="req")),
         Route("/callbacks", _page_endpoint(desk, desk.callbacks, id_prefix="call")),
     ]

@@ -154,5 +154,6 @@ IMPOSSIBLE: Final[Mapping[str, str]] = {
     "payment.requires_action": "no payment method of this version asks the customer for anything",
     "payment.expired": "an authorization lasts for days, and no request shortens it",
     "payment.late_success": "the sandbox must be set up to break its word, with PATCH {acquirer}/config",
+    "payment.capture_failed": "an acquirer must take back a capture, days later",
     "payment.needs_review": "an outcome must stay unknown for ten minutes",
 }

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from payonce.domain.cards import Card, NetworkToken
-from payonce.domain.operations import OperationKind
+from payonce.domain.operations import Abilities, OperationKind
 from payonce.domain.outcomes import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
@@ -40,6 +40,11 @@ class Capabilities:
     late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
+
+    @property
+    def abilities(self) -> Abilities:
+        """What of it the books depend on."""
+        return Abilities(reversible=self.reversal_by_reference, captures_itself=self.captures_itself)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

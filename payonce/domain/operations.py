@@ -92,6 +92,14 @@ class AttemptState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What an acquirer can do, as far as the books depend on it."""
+
+    reversible: bool = True  # it undoes, and blocks, what is known only by our reference
+    captures_itself: bool = False  # an automatic payment found authorized needs no capture of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of `operations`; a refund is the refund object of the API as well."""
 
@@ -166,7 +174,7 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     if not payment.status.capturable or (closes_at is not None and now >= closes_at):
         raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
     if payment.capturable_minor == 0:
-        raise Refused("payment_not_capturable", "Nothing is left: a late capture or void is being decided.")
+        raise Refused("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 

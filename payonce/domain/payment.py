@@ -68,6 +68,11 @@ class Change(StrEnum):
     EXPIRED = "expired"
     REFUNDED_IN_PART = "refunded_in_part"
     REFUNDED = "refunded"
+    # What the acquirer does of itself, later: see `turns`.
+    CAPTURE_UNDONE = "capture_undone"  # all of it: nothing is captured any more
+    CAPTURE_REDONE = "capture_redone"  # after the rest of the authorization had ended
+    REFUND_UNDONE = "refund_undone"  # all of it: nothing is refunded any more
+    VOID_UNDONE = "void_undone"
 
 
 _S, _C = PaymentStatus, Change
@@ -99,6 +104,27 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, Change], PaymentStatus] = {
     (_S.CAPTURED, _C.REFUNDED): _S.REFUNDED,
     (_S.PARTIALLY_REFUNDED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
     (_S.PARTIALLY_REFUNDED, _C.REFUNDED): _S.REFUNDED,
+    (_S.PARTIALLY_CAPTURED, _C.CAPTURE_UNDONE): _S.AUTHORIZED,
+    (_S.CAPTURED, _C.CAPTURE_UNDONE): _S.AUTHORIZED,
+    (_S.PARTIALLY_REFUNDED, _C.CAPTURE_UNDONE): _S.AUTHORIZED,
+    (_S.REFUNDED, _C.CAPTURE_UNDONE): _S.AUTHORIZED,
+    (_S.VOIDED, _C.CAPTURE_REDONE): _S.CAPTURED,
+    (_S.EXPIRED, _C.CAPTURE_REDONE): _S.CAPTURED,
+    (_S.PARTIALLY_REFUNDED, _C.REFUND_UNDONE): _S.CAPTURED,
+    (_S.REFUNDED, _C.REFUND_UNDONE): _S.CAPTURED,
+    (_S.VOIDED, _C.VOID_UNDONE): _S.AUTHORIZED,
+    (_S.CAPTURED, _C.VOID_UNDONE): _S.PARTIALLY_CAPTURED,
+    (_S.PARTIALLY_REFUNDED, _C.VOID_UNDONE): _S.PARTIALLY_CAPTURED,
+    (_S.REFUNDED, _C.VOID_UNDONE): _S.PARTIALLY_CAPTURED,
+    # Refunds of captures that were undone meanwhile: they show in the amounts.
+    (_S.AUTHORIZED, _C.REFUNDED_IN_PART): _S.AUTHORIZED,
+    (_S.AUTHORIZED, _C.REFUNDED): _S.AUTHORIZED,
+    (_S.VOIDED, _C.REFUNDED_IN_PART): _S.VOIDED,
+    (_S.VOIDED, _C.REFUNDED): _S.VOIDED,
+    (_S.EXPIRED, _C.REFUNDED_IN_PART): _S.EXPIRED,
+    (_S.EXPIRED, _C.REFUNDED): _S.EXPIRED,
+    (_S.REFUNDED, _C.REFUNDED): _S.REFUNDED,
+    (_S.REFUNDED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
 }
 
 
@@ -171,6 +197,11 @@ class Payment:
         """Captured, less what is refunded, held by a pending refund or undecided."""
         held = self.amount_refund_pending_minor + self.amount_refund_undecided_minor
         return max(0, self.amount_captured_minor - self.amount_refunded_minor - held)
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether the acquirer took something back: the payment may be open again although it was closed before."""
+        return self.amount_capture_undone_minor > 0 or self.amount_capture_undecided_minor > 0
 
     @property
     def automatic(self) -> bool:

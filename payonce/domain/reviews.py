@@ -1,7 +1,7 @@
 """What a person must decide: why, until when, and what a payment shows of it, `{"reason", "since"}` of `api.md`.
 
-One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success and
-an expiry that the acquirer did not confirm, is told beside it. Each operation in review has a row of its own as well.
+One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success, what
+an acquirer did of itself and an expiry that it did not confirm, is told beside it.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class ReviewReason(StrEnum):
     AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
     EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
     LATE = "late"  # it succeeded after its failure was recorded
-    UNDONE = "undone"  # the acquirer took a success back
+    UNDONE = "undone"  # the acquirer took a success back, or did it again against what was told
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
     ENGINE_REFUSED = "engine_refused"
     RECORDING_LOST = "recording_lost"
@@ -59,7 +59,7 @@ class Question(StrEnum):
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
     EXPIRY = "expiry"  # whether what expired here was released there
-    UNDONE = "undone"  # whether what the acquirer took back stays so
+    UNDONE = "undone"  # whether what the acquirer took back, or did again, holds
     FOREIGN = "foreign"  # whether what others did belongs to the payment
 
 
@@ -107,7 +107,7 @@ def question(operation: Operation) -> Question | None:
     if operation.review_at is None:
         return None
     match operation.kind:
-        case OperationKind.UNDO:
+        case OperationKind.UNDO | OperationKind.REDO:
             return Question.UNDONE
         case OperationKind.REVERSE:
             return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
@@ -148,20 +148,15 @@ def left(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
     return {**payment.review, "reason": _BESIDE.join(reasons)} if reasons else None
 
 
-def of(payment: Payment, operation: Operation, *, words: str | None = None) -> Mapping[str, Any] | None:
-    """What the payment shows of this operation once no other's reason is shown; None where nobody was called.
-
-    `words`: those of its review, which say what the rows do not.
-    """
+def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
+    """What the payment shows of this operation once no other's reason is shown; None where nobody was called."""
     if operation.review_at is None:
         return None
     match question(operation):
-        case Question.LATE:
+        case Question.LATE | Question.UNDONE | Question.FOREIGN:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
-        case Question.UNDONE | Question.FOREIGN if words is not None:
-            reason = words
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -170,7 +165,7 @@ def of(payment: Payment, operation: Operation, *, words: str | None = None) -> M
 def _begins(operation: Operation) -> str | None:
     """How the words begin that the payment shows of this operation, wherever they stand; None: they stand first."""
     match question(operation):
-        case Question.LATE:
+        case Question.LATE | Question.UNDONE | Question.FOREIGN:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
@@ -181,7 +176,7 @@ def _begins(operation: Operation) -> str | None:
 def _reason(operation: Operation, words: str) -> ReviewReason:
     """The reason of an operation that is in review in these words."""
     match operation.kind:
-        case OperationKind.UNDO:
+        case OperationKind.UNDO | OperationKind.REDO:
             return ReviewReason.UNDONE
         case OperationKind.REVERSE:
             return ReviewReason.LATE

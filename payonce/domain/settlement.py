@@ -22,7 +22,14 @@ from payonce.domain.answers import (
     refusal_error,
     timestamp,
 )
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
@@ -38,6 +45,7 @@ from payonce.domain.outcomes import (
     Redone,
     Refused,
     Reversed,
+    Stage,
     Undone,
     Unknown,
     Unsent,
@@ -149,6 +157,7 @@ def succeed(
     payment: Payment, operation: Operation, attempt: Attempt | None, *, reply: Approved | None, now: datetime
 ) -> Settlement:
     """The operation did what was asked. `reply` and `attempt` are None where nothing had to be sent."""
+    given_back = operation.amount_undecided_minor
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
     cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
@@ -175,7 +184,9 @@ def succeed(
         case OperationKind.REFUND:
             _refunded(story, operation, review=cleared["review"])
         case OperationKind.REVERSE:
-            story.set(review=cleared["review"])  # and what was held for it is let go
+            story.set(review=cleared["review"])
+            if given_back:
+                story.tell("payment.capture_failed")  # what was held for it is let go
         case OperationKind.UNDO | OperationKind.REDO:
             pass  # what the acquirer did is never pending
         case _:
@@ -190,32 +201,77 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
         return Settlement(payment, operation)
     if operation.kind is OperationKind.REVERSE:
         reason = undecided.words(payment, operation, why=reason)
-    return _call_operator(payment, operation, reason=reason, now=now)
+    return call_operator(payment, operation, reason=reason, now=now)
 
 
 def open_case(
-    settled: Settlement, *, case_id: str, reversible: bool, now: datetime
+    settled: Settlement, *, case_id: str, abilities: Abilities, now: datetime
 ) -> tuple[Settlement, Operation]:
     """The case of a late success under its id: a reversal of ours, or one that only a person can decide.
 
-    In another currency than the payment's it is undone like any other, and a person is told.
+    Where the acquirer cannot reverse it is a void or a refund, of its own. In another currency than the payment's it
+    is undone like any other, and a person is told.
     """
     assert settled.late is not None
+    assert settled.attempt is not None
     case = replace(settled.late, id=case_id)
-    undone_by_us = reversible and compensable(settled.operation)
+    undone_by_us = compensable(settled.operation)
+    if undone_by_us and not abilities.reversible:
+        case = replace(case, sent_as=_released_by(settled.attempt))
     if undone_by_us and case.currency == settled.payment.currency:
         return settled, case
     paid = settled.payment
-    if settled.attempt is not None and settled.attempt.state is AttemptState.REVERSING:
+    if settled.attempt.state is AttemptState.REVERSING:
         paid = undecided.without(paid, settled.operation)
-    called = _call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
+    called = call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
     case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
     told = replace(settled, payment=called.payment, events=settled.events + called.events)
     return replace(told, opened=settled.opened + called.opened), case
 
 
-def _call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event; what is no longer pending is told beside others."""
+def raise_case(
+    payment: Payment, case: Operation, late: Operation, *, attempt: Attempt, sent: bool, now: datetime
+) -> Settlement:
+    """What is known by now of a late success whose case is open: the acquirer may state more than before.
+
+    `late`: the case as this fact alone would open it. `sent`: something was sent for the case, and stays as it is.
+    Returns the case as the operation; it is the same where there is nothing new.
+    """
+    if not _is_open(case):
+        return Settlement(payment, case)
+    same = case.currency == late.currency
+    known = replace(case, amount_minor=max(case.amount_minor, late.amount_minor if same else 0))
+    if case.sent_as is not None and not sent:
+        known = replace(known, sent_as=_released_by(attempt))
+    held = max(case.amount_undecided_minor, late.amount_undecided_minor)
+    holding, known = undecided.hold(payment, known, amount_minor=held)
+    if known == case:
+        return Settlement(payment, case)
+    story = Story(holding, now)
+    story.tell("payment.late_success")
+    if case.review_at is None:
+        return Settlement(story.payment, replace(known, updated_at=now), None, story.events)
+    story.set(review=reviews.left(story.payment, case))
+    called = call_operator(story.payment, known, reason=undecided.words(story.payment, known), now=now)
+    return replace(called, events=story.events + called.events)
+
+
+def _is_open(case: Operation) -> bool:
+    """Whether the case waits to be undone, or for a person."""
+    return case.status is OperationStatus.PENDING or case.amount_undecided_minor > 0
+
+
+def _released_by(attempt: Attempt) -> OperationKind:
+    """What gives back what the attempt took: what is known to be captured can only be refunded."""
+    captured = attempt.kind is not OperationKind.AUTHORIZE or attempt.stage is Stage.CAPTURED
+    return OperationKind.REFUND if captured else OperationKind.VOID
+
+
+def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
+    """The payment is in review from now on, with its event.
+
+    A late success, and whatever else has its outcome, is told beside an earlier reason.
+    """
     story = Story(payment, now)
     beside = operation.kind is OperationKind.REVERSE or operation.status is not OperationStatus.PENDING
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
@@ -302,23 +358,31 @@ def _contradict(
     payment, case = undecided.hold(payment, case, amount_minor=moved)
     story = Story(payment, now)
     story.tell("payment.late_success")
-    late = replace(attempt, connector_reference=fact.connector_reference)
+    late = staged(replace(attempt, connector_reference=fact.connector_reference), fact)
     return Settlement(story.payment, operation, late, story.events, late=case)
 
 
 def _approve(
     payment: Payment, operation: Operation, attempt: Attempt, reply: Approved, *, now: datetime
 ) -> Settlement:
-    attempt = replace(attempt, connector_reference=reply.connector_reference)
-    moves_money = operation.kind not in (OperationKind.VOID, OperationKind.EXPIRE)
+    attempt = staged(replace(attempt, connector_reference=reply.connector_reference), reply)
+    moves_money = (operation.sent_as or operation.kind) not in (OperationKind.VOID, OperationKind.EXPIRE)
     asked = (operation.amount_minor, operation.currency)
     if moves_money and (reply.amount_minor, reply.currency) != asked:
         reversing = begin_reversal(attempt, code=FailureCode.AMOUNT_MISMATCH)
-        more = max(0, undecided.moved_minor(payment, operation, reply) - operation.amount_minor)
-        payment, operation = undecided.hold(payment, operation, amount_minor=more)
+        if operation.kind is not OperationKind.REVERSE:  # all that a case is about is held as it is
+            more = max(0, undecided.moved_minor(payment, operation, reply) - operation.amount_minor)
+            payment, operation = undecided.hold(payment, operation, amount_minor=more)
         return _doubt(payment, operation, reversing, now=now)
     approved = replace(attempt, state=AttemptState.APPROVED)
     return succeed(payment, operation, approved, reply=reply, now=now)
+
+
+def staged(attempt: Attempt, fact: Approved) -> Attempt:
+    """The attempt with how far its authorization has come, which never goes back."""
+    if attempt.kind is not OperationKind.AUTHORIZE or attempt.stage is Stage.CAPTURED:
+        return attempt
+    return replace(attempt, stage=fact.stage or attempt.stage)
 
 
 def _authorized(story: Story, reply: Approved, cleared: dict[str, Any]) -> None:
@@ -357,17 +421,17 @@ def _refunded(story: Story, refund: Operation, *, review: Mapping[str, Any] | No
         review=review,
     )
     story.tell("refund.succeeded", refund=refund)
-    story.change(_refund_change(story.payment))
+    story.change(refund_change(story.payment))
 
 
 def _refunds_show(story: Story) -> None:
     """Nothing is capturable any more: from here the status follows the refunds made before."""
-    if story.payment.amount_refunded_minor and not story.payment.status.capturable:
-        story.change(_refund_change(story.payment))
+    if story.payment.amount_refunded_minor and story.payment.status is PaymentStatus.CAPTURED:
+        story.change(refund_change(story.payment))
 
 
-def _refund_change(payment: Payment) -> Change:
-    whole = payment.amount_refunded_minor == payment.amount_captured_minor
+def refund_change(payment: Payment) -> Change:
+    whole = payment.amount_refunded_minor >= payment.amount_captured_minor
     return Change.REFUNDED if whole else Change.REFUNDED_IN_PART
 
 
@@ -394,6 +458,9 @@ def _fail(
     pointer: str | None = None,
     now: datetime,
 ) -> Settlement:
+    if operation.kind is OperationKind.REVERSE:
+        return _not_undone(payment, operation, attempt, error, now=now)
+    given_back = operation.amount_undecided_minor
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
     left = reviews.left(payment, operation)
@@ -409,6 +476,8 @@ def _fail(
                 answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
+            if given_back:
+                story.tell("payment.capture_failed")
             answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
@@ -419,7 +488,7 @@ def _fail(
             # Its time is over whatever the acquirer says; whether it was released is not.
             story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=left)
             _refunds_show(story)
-            called = _call_operator(story.payment, operation, reason="expiry_not_confirmed", now=now)
+            called = call_operator(story.payment, operation, reason="expiry_not_confirmed", now=now)
             story.payment, story.events = called.payment, story.events + called.events
             operation, opened = called.operation, called.opened
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
@@ -427,6 +496,17 @@ def _fail(
         case _:
             assert_never(operation.kind)
     return Settlement(story.payment, operation, attempt, story.events, answer, opened=opened)
+
+
+def _not_undone(
+    payment: Payment, case: Operation, attempt: Attempt | None, error: dict[str, Any], *, now: datetime
+) -> Settlement:
+    """What was to release a late success did not: a person decides, and what is held stays held."""
+    case = replace(case, status=OperationStatus.FAILED, last_error=error, updated_at=now)
+    payment = replace(payment, review=reviews.left(payment, case))
+    why = error["decline_code"] or error["code"]
+    called = call_operator(payment, case, reason=undecided.words(payment, case, why=why), now=now)
+    return replace(called, attempt=attempt)
 
 
 def give_up(

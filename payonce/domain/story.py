@@ -29,6 +29,8 @@ class Settlement:
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
     late: Operation | None = None  # the case that a success against an earlier fact opens
+    added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
+    beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
     abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
     opened: tuple[Review, ...] = ()  # the reviews that begin with this
 
@@ -46,10 +48,17 @@ class Story:
         self.payment = self.payment.changed(change, **fields)
         self.tell(f"payment.{self.payment.status}")
 
-    def tell(self, type_: str, *, refund: Operation | None = None) -> None:
+    def move(self, change: Change) -> None:
+        """As `change`, where that is another status; a status that stays has no event."""
+        if self.payment.changed(change).status is not self.payment.status:
+            self.change(change)
+
+    def tell(self, type_: str, *, refund: Operation | None = None, previously: str | None = None) -> None:
+        """`previously`: what the object was before the acquirer changed its mind."""
         sequence = self.payment.sequence + 1
         self.payment = replace(self.payment, sequence=sequence, updated_at=self.now)
         data = payment_view(self.payment) if refund is None else refund_view(refund)
+        data |= {} if previously is None else {"previously": previously}
         self.events += (Draft(type_, sequence, data),)
 
     def set(self, **fields: Any) -> None:

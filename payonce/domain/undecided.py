@@ -89,21 +89,33 @@ def case_of(operation: Operation, attempt: Attempt, fact: Approved, *, now: date
 
 
 def words(payment: Payment, case: Operation, *, why: str | None = None) -> str:
-    """Why a person must look at the case: operation, amount, what limit is exceeded, why it is not undone."""
+    """Why a person must look at the case, or at what an acquirer did of itself.
+
+    Operation, amount, what limit is exceeded, why it is not undone.
+    """
     kind = _kind(case)
-    said = [f"{name(case)} {case.amount_minor} {case.currency} was {_MOVED[kind]}"]
+    said = [f"{name(case)} {case.amount_minor} {case.currency} {_happened(case)}"]
     if case.currency != payment.currency:
         said.append(f"the payment is in {payment.currency}")
-    else:
-        said += _excess(payment, kind)
+    else:  # refunds may have been made of a capture that was undone
+        undone = (case.kind, kind) == (OperationKind.UNDO, OperationKind.CAPTURE)
+        said += _excess(payment, OperationKind.REFUND if undone else kind)
     if why is not None:
         said.append(f"not undone yet ({why})")
     return "; ".join(said)
 
 
 def name(case: Operation) -> str:
-    """How the words begin: with the operation that succeeded late."""
-    return f"late_{_kind(case)} {operation_id_of(case.target_reference or '')}:"
+    """How the words begin: with the operation that succeeded late, or with what the acquirer did."""
+    match case.kind:
+        case OperationKind.REVERSE:
+            return f"late_{_kind(case)} {operation_id_of(case.target_reference or '')}:"
+        case OperationKind.UNDO:
+            return f"undone_{_kind(case)} {case.id}:"
+        case OperationKind.REDO:
+            return f"redone_{_kind(case)} {case.id}:"
+        case kind:
+            return f"foreign_{kind} {case.id}:"
 
 
 def without(payment: Payment, operation: Operation) -> Payment:
@@ -117,8 +129,20 @@ def without(payment: Payment, operation: Operation) -> Payment:
 
 
 def _kind(case: Operation) -> OperationKind:
-    """What succeeded late."""
-    return case.target_kind or OperationKind.REVERSE
+    """What succeeded late, or was undone; else the kind of what the acquirer did."""
+    return case.target_kind or case.kind
+
+
+def _happened(case: Operation) -> str:
+    """What became of the amount, and of which operation where the words do not begin with it."""
+    of = operation_id_of(case.target_reference or "")
+    match case.kind:
+        case OperationKind.UNDO:
+            return f"of {of} was taken back"
+        case OperationKind.REDO:
+            return f"of {of} was {_MOVED[_kind(case)]} again"
+        case _:
+            return f"was {_MOVED[_kind(case)]}"
 
 
 def _excess(payment: Payment, kind: OperationKind) -> list[str]:

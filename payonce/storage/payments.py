@@ -5,13 +5,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
-from payonce.storage.tables import operations, payments, reviews
+from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
 _OPERATION_FIELDS = tuple(field.name for field in fields(Operation))
@@ -35,12 +36,19 @@ _FOR_A_PERSON = or_(  # it has its outcome, and stays in review until somebody d
     ),
     operations.c.origin == Origin.ACQUIRER,
 )
+_HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
+    operations.c.origin == Origin.ACQUIRER, operations.c.amount_undecided_minor > 0
+)
+_HELD = Statement(
+    select(*OPERATION_COLUMNS)
+    .where(operations.c.payment_id == bindparam("payment_id"), _HOLDS)
+    .order_by(operations.c.created_at.desc(), operations.c.id)
+)
 _OLDEST_IN_REVIEW = Statement(
-    select(*OPERATION_COLUMNS, reviews.c.words)
-    .outerjoin(reviews, reviews.c.operation_id == operations.c.id)
+    select(*OPERATION_COLUMNS)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
-        operations.c.id != bindparam("but_not"),
+        operations.c.id != all_(bindparam("but_not", type_=ARRAY(Text))),
         operations.c.review_at.is_not(None),
         or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON),
     )
@@ -111,12 +119,16 @@ async def find_operation(connection: Connection, operation_id: str) -> Operation
 
 
 async def oldest_in_review(
-    connection: Connection, payment_id: str, *, but_not: str
-) -> tuple[Operation, str | None] | None:
-    """The payment's operation that an operator has had to decide for longest, with the words of its review."""
+    connection: Connection, payment_id: str, *, but_not: list[str]
+) -> Operation | None:
+    """The payment's operation that an operator has had to decide for longest, and is none of these."""
     values = {"payment_id": payment_id, "but_not": but_not}
-    query = single(_OLDEST_IN_REVIEW, values, lambda row: (operation_from(row), row["words"]))
-    return await connection.fetch(query)
+    return await connection.fetch(single(_OLDEST_IN_REVIEW, values, operation_from))
+
+
+def held_turns(payment_id: str) -> Query[list[Operation]]:
+    """What the acquirer did of itself to the payment and nobody has settled yet, latest first."""
+    return Query(_HELD, {"payment_id": payment_id}, lambda rows: [operation_from(row) for row in rows])
 
 
 async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:

@@ -9,11 +9,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from payonce.domain import claiming, reviews, settlement
+from payonce.domain import claiming, reviews, settlement, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus, Subject
-from payonce.domain.outcomes import Fact, FailureCode, Foreign, Redone, Undone
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationStatus,
+    Subject,
+)
+from payonce.domain.outcomes import (
+    Approved,
+    Fact,
+    FailureCode,
+    Foreign,
+    Redone,
+    Reversed,
+    Turn,
+    Undone,
+)
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
@@ -24,6 +40,7 @@ from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
 
+_ANY = Abilities()
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -37,6 +54,16 @@ class Rows:
     operation: Operation
     attempt: Attempt | None  # the one that the fact is about, or the latest
     xid: int  # of the transaction
+    others: "Others | None" = None  # where they were asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What else a turn of the acquirer may touch."""
+
+    known: bool  # the turn is on record already
+    held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
+    case: Operation | None  # the attempt's late success
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +94,71 @@ class Recorder:
         attempt: int,
         fact: Fact,
         token: str | None = None,
-        reversible: bool = True,
+        abilities: Abilities = _ANY,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
         `token`: of the claim that it was found out about; where another one stands in its place since a fail-over,
-        only an approval counts. None: of whichever claim stands. Idempotent; not interrupted by cancellation.
+        only an approval counts. None: of whichever claim stands. What has become of an approval since is recorded
+        after it, each turn in a transaction of its own. Idempotent; not interrupted by cancellation.
         Raises `StorageUnavailable` or `CommitUnknown` after about 15 s in which no COMMIT was proven: the claim then
         stands without an outcome and is inquired about.
         """
+        settled = await self._record_one(
+            subject, attempt=attempt, fact=fact, token=token, abilities=abilities
+        )
+        for turn in fact.since if isinstance(fact, Approved) else ():
+            turned = await self._record_one(
+                subject, attempt=attempt, fact=turn, token=token, abilities=abilities
+            )
+            settled = replace(settled, payment=turned.payment, operation=turned.operation)
+        return settled
 
+    async def _record_one(
+        self, subject: Subject, *, attempt: int, fact: Fact, token: str | None, abilities: Abilities
+    ) -> Settlement:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
                 raise NotFound(f"attempt {attempt} of {subject.operation_id}")
             if not settlement.concerns(rows.attempt, fact, token=token):
                 log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=fact.kind)
                 return Settlement(rows.payment, rows.operation, rows.attempt)
-            if isinstance(fact, Undone | Redone | Foreign):
-                return Settlement(rows.payment, rows.operation, rows.attempt)  # not yet
+            if isinstance(fact, Undone | Redone | Foreign | Reversed) and rows.others is not None:
+                turned = self._turn(rows, rows.attempt, rows.others, fact, now)
+                if turned is not None or not isinstance(fact, Reversed):
+                    return turned or Settlement(rows.payment, rows.operation, rows.attempt)
+            assert not isinstance(fact, Undone | Redone | Foreign)
             return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
 
-        return await self._shielded(subject, attempt=attempt, decide=decide, reversible=reversible)
+        about = fact if isinstance(fact, Undone | Redone | Foreign | Reversed) else None
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
+
+    def _turn(
+        self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
+    ) -> Settlement | None:
+        """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
+        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
+        turn_id = None if isinstance(fact, Reversed) else self._turn_id(attempt, fact)
+        undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
+        if others.known or (isinstance(fact, Reversed) and undecided):
+            return None  # known, or an outcome; a case beside that has a reversal of its own
+        if others.case is not None and turns.ends_case(others.case, fact):
+            return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
+        if isinstance(fact, Reversed) or turn_id is None:
+            return None
+        settled = turns.take(found, fact, turn_id=turn_id, now=now)
+        if not settled.added:
+            log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
+        return settled
+
+    def _turn_id(self, attempt: Attempt, turn: Turn) -> str:
+        return self._ids.turn(
+            payment_id=attempt.payment_id,
+            account=attempt.connector_account,
+            kind=turn.kind,
+            acquirer_id=turn.id,
+            refund=isinstance(turn, Foreign) and turn.what == "refund",
+        )
 
     async def defer(self, subject: Subject) -> Settlement:
         """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
@@ -154,18 +225,30 @@ class Recorder:
             await asyncio.wait(self._running)
 
     async def _shielded(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self,
+        subject: Subject,
+        *,
+        attempt: int | None,
+        decide: Decision,
+        abilities: Abilities = _ANY,
+        about: Turn | Reversed | None = None,
     ) -> Settlement:
-        """The caller may be cancelled; the recording goes on."""
+        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too."""
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, reversible=reversible)
+            self._persist(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
     async def _persist(
-        self, subject: Subject, *, attempt: int | None, decide: Decision, reversible: bool = True
+        self,
+        subject: Subject,
+        *,
+        attempt: int | None,
+        decide: Decision,
+        abilities: Abilities = _ANY,
+        about: Turn | Reversed | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -174,9 +257,11 @@ class Recorder:
             nonlocal recorded
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
+                if about is not None and rows.attempt is not None:
+                    rows = replace(rows, others=await self._others(connection, rows.attempt, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
-                settled, deliveries = await self._apply(connection, rows, decide, reversible=reversible)
+                settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
                 recorded = Recorded(settled, decided, deliveries)
@@ -186,6 +271,17 @@ class Recorder:
         self._wake(subject, stored)
         _observe(stored)
         return stored.settled
+
+    async def _others(self, connection: Connection, attempt: Attempt, about: Turn | Reversed) -> Others:
+        """Read under the payment's lock, where an acquirer changed its mind."""
+        turn_id = "" if isinstance(about, Reversed) else self._turn_id(attempt, about)
+        known, held, case = await connection.fetch_together(
+            payments.operation_by_id(turn_id),
+            payments.held_turns(attempt.payment_id),
+            payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
+        )
+        own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
+        return Others(known is not None, own, case)
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -199,12 +295,12 @@ class Recorder:
             self._wakeups.wake(settled.abandoned)
 
     async def _apply(
-        self, connection: Connection, rows: Rows, decide: Decision, *, reversible: bool
+        self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
         if settled.late is not None:
-            settled = await self._compensate(connection, rows, settled, now=now, reversible=reversible)
+            settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         settled = await self._with_other_review(connection, rows, settled)
@@ -216,7 +312,16 @@ class Recorder:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
-        await _keep_reviews(connection, rows.operation, settled, now=now)
+        await _end_review(connection, rows.operation, settled.operation, now=now)
+        for added in settled.added:
+            await payments.insert_operation(connection, added, sweep_at=now)
+        for beside in settled.beside:
+            before = await payments.find_operation(connection, beside.id)
+            assert before is not None
+            await payments.save_operation(connection, before, beside)
+            await _end_review(connection, before, beside, now=now)
+        for opened in settled.opened:
+            await review_rows.begin(connection, opened)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -251,24 +356,47 @@ class Recorder:
         """A review that ends gives way to that of another operation which an operator must still decide."""
         if rows.payment.review is None or settled.payment.review is not None:
             return settled
-        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=settled.operation.id)
+        ended = [settled.operation.id, *(beside.id for beside in settled.beside)]
+        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=ended)
         if other is None:
             return settled
-        operation, words = other
-        review = reviews.of(settled.payment, operation, words=words)
+        review = reviews.of(settled.payment, other)
         return replace(settled, payment=replace(settled.payment, review=review))
 
     async def _compensate(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, reversible: bool
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities
     ) -> Settlement:
         """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
         assert rows.attempt is not None
         reversal_id = self._ids.reversal(reference=rows.attempt.reference)
-        if await payments.find_operation(connection, reversal_id) is not None:
-            return Settlement(rows.payment, rows.operation, rows.attempt)
-        settled, case = settlement.open_case(settled, case_id=reversal_id, reversible=reversible, now=now)
+        opened = await payments.find_operation(connection, reversal_id)
+        if opened is not None:
+            return await self._raise(connection, rows, settled, opened, now=now)
+        settled, case = settlement.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
         await payments.insert_operation(connection, case, sweep_at=now)
         return settled
+
+    async def _raise(
+        self, connection: Connection, rows: Rows, settled: Settlement, case: Operation, *, now: datetime
+    ) -> Settlement:
+        """A case that is open already holds all that the acquirer states by now."""
+        assert settled.late is not None
+        assert settled.attempt is not None
+        latest = await attempts.latest_attempt(connection, case.id)
+        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
+        raised = settlement.raise_case(
+            rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now
+        )
+        assert rows.attempt is not None
+        attempt = replace(settled.attempt, connector_reference=rows.attempt.connector_reference)
+        return replace(
+            settled,
+            payment=raised.payment,
+            attempt=attempt,
+            events=raised.events,
+            beside=() if raised.operation == case else (raised.operation,),
+            opened=raised.opened,
+        )
 
 
 async def _read(connection: Connection, subject: Subject, number: int | None) -> Rows:
@@ -286,14 +414,10 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     return Rows(locked.payment, operation, attempt, locked.xid)
 
 
-async def _keep_reviews(
-    connection: Connection, before: Operation, settled: Settlement, *, now: datetime
-) -> None:
-    """The rows of the reviews that begin or end with this; nothing is written where none does."""
-    for opened in settled.opened:
-        await review_rows.begin(connection, opened)
-    if reviews.is_open(before) and not reviews.is_open(settled.operation):
-        await review_rows.end(connection, before.id, by=ClosedBy.FACT, now=now)
+async def _end_review(connection: Connection, before: Operation, after: Operation, *, now: datetime) -> None:
+    """The review of the operation has ended, where this ends it; else nothing is written."""
+    if reviews.is_open(before) and not reviews.is_open(after):
+        await review_rows.end(connection, after.id, by=ClosedBy.FACT, now=now)
 
 
 def _stands(recorded: Recorded, rows: Rows) -> bool:

@@ -115,6 +115,9 @@ class Acquirer:
     async def reverse(self, original_reference: str) -> Body:
         return answered(await self.post("/reversals", self.reversal(original_reference)))
 
+    async def cancel(self, original_reference: str) -> httpx.Response:
+        return await self.post("/cancellations", self.reversal(original_reference))
+
     async def inquire(self, reference: str) -> httpx.Response:
         return await self.post("/inquiries", {"reference": reference})
 

@@ -3,6 +3,7 @@
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acquirer_process import Acquirer, answered, eventually, eventually_is
@@ -127,9 +128,75 @@ async def test_before_response_tells_the_outcome_before_the_order_is_answered(
     assert await acquirer.status(order["reference"]) == status
 
 
+async def test_what_becomes_of_a_card_by_itself_is_told_though_nobody_looks(acquirer: Acquirer) -> None:
+    script = ["authorize:undo_capture:0", "authorize:redo_capture:1", "authorize:foreign_refund:5"]
+    async with merchant_side() as merchant:
+        authorization = await acquirer.authorize(capture=True, callback_url=merchant.url, faults=script)
+        await eventually(lambda: merchant.has(3))
+    undone = next(body for body in merchant.bodies if body["status"] == "undone")
+    assert merchant.signatures_hold == [True] * 3
+    assert undone.pop("id").startswith("cb_")
+    assert undone == {
+        "type": "operation.updated",
+        "created_at": authorization["created_at"],
+        "reference": authorization["reference"],
+        "payment_reference": "pay_1",
+        "operation": "authorize",
+        "status": "undone",
+        "amount": 1099,
+        "currency": "INR",
+    }
+    assert sorted(merchant.statuses()) == ["foreign", "redone", "undone"]
+    assert {body["reference"] for body in merchant.bodies} == {authorization["reference"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "fault", "more"),
+    [("/captures", "capture:undo_capture:0", {"final": True}), ("/refunds", "refund:undo_refund:0", {})],
+)
+async def test_a_later_operation_is_told_of_at_its_own_address_or_its_authorizations(
+    acquirer: Acquirer, path: str, fault: str, more: dict[str, Any]
+) -> None:
+    async with merchant_side() as merchant, merchant_side() as own:
+        authorization = (await acquirer.authorize(callback_url=merchant.url))["id"]
+        for address in ({}, {"callback_url": own.url}):
+            order = acquirer.order(authorization=authorization, faults=[fault], **more, **address)
+            await acquirer.post(path, {**order, "fault_scope": order["reference"]})
+            receiver = own if address else merchant
+            await eventually(lambda receiver=receiver: receiver.has(1))
+            assert receiver.bodies[0]["reference"] == order["reference"]
+            assert receiver.bodies[0]["operation"] == path.removeprefix("/").removesuffix("s")
+
+
+async def test_a_foreign_capture_is_told_about_the_authorization(acquirer: Acquirer) -> None:
+    async with merchant_side() as merchant:
+        answer = await acquirer.authorize(callback_url=merchant.url, faults=["authorize:foreign_capture"])
+        await eventually(lambda: merchant.has(1))
+    (body,) = merchant.bodies
+    assert (body["reference"], body["operation"]) == (answer["reference"], "authorize")
+    assert (body["status"], body["amount"]) == ("foreign", 1099)
+
+
+async def test_a_rails_own_late_capture_is_told(acquirer: Acquirer) -> None:
+    async with merchant_side() as merchant:
+        await acquirer.ask_by_upi(
+            callback_url=merchant.url, sandbox_vpa="success@upi", faults=["authorize:authorized_only"]
+        )
+        await eventually(lambda: merchant.has(2))
+    assert [(body["type"], body["status"]) for body in merchant.bodies] == [
+        ("payment.updated", "approved"),
+        ("operation.updated", "captured"),
+    ]
+
+
 async def test_without_a_callback_url_nothing_is_sent(acquirer: Acquirer) -> None:
-    order = await acquirer.ask_by_upi(sandbox_vpa="success@upi")
+    order = await acquirer.ask_by_upi(sandbox_vpa="success@upi", faults=["authorize:undo_capture:0"])
     await eventually_is(acquirer, order["reference"], "approved")
+
+    async def is_undone() -> bool:
+        return "undo" in await acquirer.moved(order["reference"])
+
+    await eventually(is_undone)
     assert await acquirer.callbacks() == []
 
 

@@ -53,6 +53,7 @@ async def test_configuration_and_blocks_survive_a_restart(acquirer: Acquirer) ->
         "finality_s": 3,
         "late_after_reversal": "refused",
         "callbacks": "on",
+        "challenge_ends": "cancelled",
     }
     assert answered(await acquirer.post("/authorizations", blocked))["decline_code"] == "reference_reversed"
 
@@ -70,6 +71,7 @@ async def test_configuration_and_blocks_survive_a_restart(acquirer: Acquirer) ->
         {"finality_s": 1.5},
         {"late_after_reversal": "maybe"},
         {"callbacks": "sometimes"},
+        {"challenge_ends": "never"},
         {"delay_ms": 5, "unknown": 1},
         [],
     ],
@@ -82,6 +84,7 @@ async def test_a_bad_configuration_is_refused_whole(unmoved_acquirer: Acquirer, 
         "finality_s": 10,
         "late_after_reversal": "refused",
         "callbacks": "on",
+        "challenge_ends": "cancelled",
     }
     response = await unmoved_acquirer.client.patch("/config", json=members)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")

@@ -30,6 +30,7 @@ CAPABILITIES = Capabilities(
     inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
     reversal_by_reference=True,
 )
+_ACTIVITIES = {OperationKind.REVERSE: "undo"}  # the others have their kind's name
 LONG_AGO = timedelta(minutes=1)  # longer than claim, call and finality take
 
 
@@ -71,17 +72,26 @@ class Process:
     connector: Any
     rights: Rights = field(default_factory=Rights)
 
+    @property
+    def connectors(self) -> dict[str, Any]:
+        """By account."""
+        return {"account_1": self.connector}
+
+    @property
+    def _capabilities(self) -> dict[str, Capabilities]:
+        return {account: connector.capabilities for account, connector in self.connectors.items()}
+
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights, {"account_1": self.connector.capabilities}),
+            claimant=Claimant(self.ledger.database, self.rights, self._capabilities),
             recorder=self.ledger.recorder(),
-            connectors={"account_1": self.connector},
+            connectors=self.connectors,
             fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, is_local=local)
-        run = getattr(attempting, of.kind)
+        run = getattr(attempting, _ACTIVITIES.get(of.kind, of.kind))
         progress: Progress = await environment.run(run, replace(request(of), doubted=doubted))
         return progress
 
@@ -95,9 +105,9 @@ class Process:
 
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, {"account_1": self.connector.capabilities}),
+            cases=Cases(self.ledger.database, IDS, self._capabilities),
             recorder=recorder or self.ledger.recorder(),
-            connectors={"account_1": self.connector},
+            connectors=self.connectors,
         )
 
 

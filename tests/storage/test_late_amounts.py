@@ -11,7 +11,7 @@ from psycopg import IntegrityError
 from api.admission import Admission
 from api.outcomes import Result
 from payonce.domain.answers import AnswerKind
-from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
+from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import payments
@@ -42,7 +42,9 @@ async def failed(ledger: Ledger, kind: OperationKind, *, of: Payment | None = No
 
 async def succeeds_late(ledger: Ledger, of: Operation, *, reversible: bool = True, **stated: Any) -> None:
     fact = approval(of, **stated)
-    await ledger.recorder().record(subject(of), attempt=1, fact=fact, reversible=reversible)
+    await ledger.recorder().record(
+        subject(of), attempt=1, fact=fact, abilities=Abilities(reversible=reversible)
+    )
 
 
 async def case_of(ledger: Ledger, late: Operation) -> Operation:
@@ -132,11 +134,11 @@ async def test_a_confirmed_reversal_gives_its_amount_back_in_its_own_transaction
     assert await ledger.payment(paid.id) == after
 
 
-async def test_a_capture_that_nobody_can_reverse_stays_held(ledger: Ledger) -> None:
+async def test_a_capture_that_nobody_can_reverse_stays_held_until_it_is_refunded(ledger: Ledger) -> None:
     paid, late = await failed(ledger, K.CAPTURE, amount_minor=400)
     await succeeds_late(ledger, late, reversible=False)
     assert (await ledger.payment(paid.id)).capturable_minor == 600
-    assert await reason(ledger, paid) == f"late_capture {late.id}: 400 INR was captured"
+    assert (await case_of(ledger, late)).sent_as is K.REFUND
 
 
 async def test_one_attempt_counts_once_however_often_its_success_is_heard_of(ledger: Ledger) -> None:

@@ -6,10 +6,25 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from payonce.domain.answers import Answer
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payonce.domain.outcomes import Approved, Fact, FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Draft, Settlement, begin_reversal, open_case, settle, succeed
+from payonce.domain.settlement import (
+    Draft,
+    Settlement,
+    begin_reversal,
+    open_case,
+    raise_case,
+    settle,
+    succeed,
+)
 from tests.unit.rows import NOW, attempt, operation, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -126,7 +141,7 @@ class Books:
             if settled.late is None:
                 return settled
             if before.reference in self.cases:  # it is open already, or was decided
-                return Settlement(payment, of, before)
+                return self._raise(payment, settled, before, fact)
             return self._open(settled, before.reference, fact)
 
         settled = self.apply(operation_id, decide)
@@ -142,13 +157,29 @@ class Books:
     def _open(self, settled: Settlement, reference: str, fact: Fact) -> Settlement:
         """As the recorder does: once for each attempt."""
         case_id = f"op_{len(self.operations)}"
-        settled, case = open_case(settled, case_id=case_id, reversible=self.reversible, now=self.now)
+        settled, case = open_case(
+            settled, case_id=case_id, abilities=Abilities(reversible=self.reversible), now=self.now
+        )
         self.operations[case_id] = case
         self.cases[reference] = case_id
         assert isinstance(fact, Approved)
         if fact.currency == self.payment.currency:
             self.stated[case_id] = (settled.operation.kind, fact.amount_minor)
         return settled
+
+    def _raise(self, payment: Payment, settled: Settlement, before: Attempt, fact: Fact) -> Settlement:
+        """As the recorder does: an open case holds the most that was stated."""
+        case_id = self.cases[before.reference]
+        case = self.operations[case_id]
+        assert settled.late is not None
+        assert settled.attempt is not None
+        raised = raise_case(payment, case, settled.late, attempt=settled.attempt, sent=False, now=self.now)
+        self.operations[case_id] = raised.operation
+        assert isinstance(fact, Approved)
+        if case_id in self.stated and fact.currency == payment.currency:
+            of, stated = self.stated[case_id]
+            self.stated[case_id] = (of, max(stated, fact.amount_minor))
+        return replace(settled, payment=raised.payment, attempt=before, events=raised.events)
 
     def _check_limits(self, kind: OperationKind) -> None:
         """What was just admitted fits into what there is, with all that the acquirer says has moved."""

@@ -10,6 +10,7 @@ from payonce.domain.errors import Refused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import (
+    Abilities,
     AttemptState,
     Operation,
     OperationKind,
@@ -18,9 +19,18 @@ from payonce.domain.operations import (
     admit_refund,
     admit_void,
 )
-from payonce.domain.outcomes import DeclineCode, Declined, Fact, FailureCode, NotProcessed, Reversed
+from payonce.domain.outcomes import (
+    DeclineCode,
+    Declined,
+    FailureCode,
+    NotProcessed,
+    Outcome,
+    Reversed,
+    Stage,
+)
+from payonce.domain.outcomes import Refused as FactRefused
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, open_case, review, settle, succeed
+from payonce.domain.settlement import Settlement, open_case, raise_case, review, settle, succeed
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
 from tests.unit.test_settle_examples import AUTHORIZE, CAPTURE, LATER, REFUND, VOID, Case, case
 
@@ -29,7 +39,7 @@ FAILED = NotProcessed(FailureCode.NOT_PROCESSED)
 
 
 def late(
-    of: Case, *, first: Fact = FAILED, reversible: bool = True, **stated: Any
+    of: Case, *, first: Outcome = FAILED, reversible: bool = True, **stated: Any
 ) -> tuple[Payment, Operation]:
     """The payment and the case once a success contradicts the first fact."""
     failed = of.settled(first)
@@ -37,7 +47,9 @@ def late(
     found = settle(
         failed.payment, failed.operation, failed.attempt, approval(of.operation, **stated), now=LATER
     )
-    settled, opened = open_case(found, case_id="op_case", reversible=reversible, now=LATER)
+    settled, opened = open_case(
+        found, case_id="op_case", abilities=Abilities(reversible=reversible), now=LATER
+    )
     return settled.payment, opened
 
 
@@ -161,7 +173,7 @@ def test_a_refund_that_succeeded_before_we_knew_is_over_refunded() -> None:
     assert failed.attempt is not None
     meanwhile = replace(failed.payment, amount_refunded_minor=1000)
     found = settle(meanwhile, failed.operation, failed.attempt, approval(of.operation), now=LATER)
-    paid = open_case(found, case_id="op_case", reversible=True, now=LATER)[0].payment
+    paid = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)[0].payment
     assert reason(paid) == "late_refund op_refund: 1000 INR was refunded; over-refunded by 1000"
     assert paid.refundable_minor == 0
 
@@ -171,7 +183,7 @@ def test_a_refund_that_is_pending_when_we_learn_is_counted_with_the_late_one() -
     assert failed.attempt is not None
     second = replace(failed.payment, amount_refund_pending_minor=600)
     found = settle(second, failed.operation, failed.attempt, approval(REFUND.operation), now=LATER)
-    paid = open_case(found, case_id="op_case", reversible=True, now=LATER)[0].payment
+    paid = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)[0].payment
     assert reason(paid).endswith("; over-refunded by 600 if what is pending succeeds")
     assert paid.refundable_minor == 0
 
@@ -181,14 +193,14 @@ def test_a_capture_that_is_pending_when_we_learn_of_a_late_void_is_over_captured
     assert failed.attempt is not None
     busy = replace(failed.payment, pending_operation=under_way(operation(K.CAPTURE)))
     found = settle(busy, failed.operation, failed.attempt, approval(VOID.operation), now=LATER)
-    paid = open_case(found, case_id="op_case", reversible=True, now=LATER)[0].payment
+    paid = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)[0].payment
     assert reason(paid).endswith("1000 INR was released; over-captured by 1000 if what is pending succeeds")
 
 
 @pytest.mark.parametrize("of", [REFUND, VOID], ids=["refund", "void"])
 def test_what_is_being_undone_is_not_counted_as_a_second_success_in_the_words(of: Case) -> None:
     found = of.settled(approval(of.operation), A.REVERSING)
-    paid = open_case(found, case_id="op_case", reversible=True, now=LATER)[0].payment
+    paid = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)[0].payment
     assert "over-" not in reason(paid)
     assert (paid.refundable_minor, paid.capturable_minor) == (0, 0)
 
@@ -198,7 +210,7 @@ def test_two_late_refunds_add_up_and_both_are_named() -> None:
     other = operation(K.REFUND, id="re_2", status=O.FAILED)
     failed = attempt(other, A.NOT_PROCESSED)
     found = settle(paid, other, failed, approval(other, amount_minor=700), now=LATER)
-    both = open_case(found, case_id="op_case_2", reversible=True, now=LATER)[0].payment
+    both = open_case(found, case_id="op_case_2", abilities=Abilities(), now=LATER)[0].payment
     assert (both.amount_refund_undecided_minor, both.refundable_minor) == (1300, 0)
     assert reason(both) == (
         "late_refund op_refund: 600 INR was refunded / late_refund re_2: 700 INR was refunded; over-refunded by 300"
@@ -221,7 +233,7 @@ def test_a_late_success_is_told_beside_an_earlier_reason_and_each_goes_with_its_
     )
     capture = operation(K.CAPTURE, amount_minor=600, status=O.FAILED)
     found = settle(first.payment, capture, attempt(capture, A.DECLINED), approval(capture), now=LATER)
-    opened, late_capture = open_case(found, case_id="op_case", reversible=True, now=LATER)
+    opened, late_capture = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)
     told = review(opened.payment, late_capture, reason="rejected", now=LATER)
     words = "late_capture op_capture: 600 INR was captured; not undone yet (rejected)"
     assert reason(told.payment) == f"unknown / {words}"
@@ -246,14 +258,129 @@ def test_a_pending_void_captures_nothing() -> None:
     assert failed.attempt is not None
     busy = replace(failed.payment, pending_operation=under_way(operation(K.VOID)))
     found = settle(busy, failed.operation, failed.attempt, approval(CAPTURE.operation), now=LATER)
-    paid = open_case(found, case_id="op_case", reversible=False, now=LATER)[0].payment
-    assert reason(paid) == "late_capture op_capture: 1000 INR was captured"
+    opened, case = open_case(found, case_id="op_case", abilities=Abilities(), now=LATER)
+    told = review(opened.payment, case, reason="unknown", now=LATER)
+    assert reason(told.payment) == "late_capture op_capture: 1000 INR was captured; not undone yet (unknown)"
 
 
-def test_where_nothing_can_be_reversed_a_person_decides_and_the_amount_stays_held() -> None:
+@pytest.mark.parametrize(
+    ("of", "stage", "sent_as"),
+    [
+        (AUTHORIZE, None, K.VOID),
+        (AUTHORIZE, Stage.AUTHORIZED, K.VOID),
+        (AUTHORIZE, Stage.CAPTURED, K.REFUND),
+        (CAPTURE, None, K.REFUND),
+    ],
+)
+def test_where_nothing_can_be_reversed_it_is_released_by_an_operation_of_its_own(
+    of: Case, stage: Stage | None, sent_as: OperationKind
+) -> None:
+    paid, opened = late(of, reversible=False, stage=stage)
+    assert (opened.status, opened.sent_as, paid.review) == (O.PENDING, sent_as, None)
+    assert late(of, reversible=True, stage=stage)[1].sent_as is None
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [Declined(DeclineCode.GENERIC_DECLINE), FactRefused("no"), FAILED],
+    ids=["declined", "refused", "not processed"],
+)
+def test_a_release_that_is_refused_is_for_a_person_and_the_amount_stays_held(refused: Outcome) -> None:
     paid, opened = late(CAPTURE, reversible=False)
-    assert (opened.status, opened.amount_undecided_minor, paid.capturable_minor) == (O.FAILED, 1000, 0)
-    assert reason(paid) == "late_capture op_capture: 1000 INR was captured"
+    sent = attempt(opened)
+    settled = settle(paid, opened, sent, refused, now=LATER)
+    assert (settled.operation.status, settled.operation.amount_undecided_minor) == (O.FAILED, 1000)
+    assert (settled.payment.capturable_minor, settled.answer) == (0, None)
+    assert reason(settled.payment).startswith(
+        "late_capture op_capture: 1000 INR was captured; not undone yet ("
+    )
+    assert [event.type for event in settled.events] == ["payment.needs_review"]
+
+
+def test_a_release_that_a_person_was_told_of_before_is_refused_in_other_words() -> None:
+    paid, opened = late(CAPTURE, reversible=False)
+    told = review(paid, opened, reason="unknown", now=LATER)
+    refused = settle(
+        told.payment, told.operation, attempt(opened), Declined(DeclineCode.DO_NOT_HONOR), now=LATER
+    )
+    assert reason(refused.payment) == (
+        "late_capture op_capture: 1000 INR was captured; not undone yet (do_not_honor)"
+    )
+
+
+@pytest.mark.parametrize("of", [CAPTURE, AUTHORIZE], ids=["capture", "authorization"])
+def test_a_release_gives_back_what_was_held_with_an_event(of: Case) -> None:
+    paid, opened = late(of, reversible=False)
+    released = settle(paid, opened, attempt(opened), approval(opened), now=LATER)
+    assert (released.operation.status, released.operation.amount_undecided_minor) == (O.SUCCEEDED, 0)
+    told = [(event.type, event.data["amount_capturable"]) for event in released.events]
+    assert told == ([("payment.capture_failed", 1000)] if of is CAPTURE else [])
+    assert [event.type for event in confirmed(paid, opened).events] == [type_ for type_, _ in told]
+
+
+def test_a_release_of_another_amount_is_for_a_person_and_all_of_it_stays_held() -> None:
+    paid, opened = late(CAPTURE, reversible=False)
+    wrong = settle(paid, opened, attempt(opened), approval(opened, amount_minor=10), now=LATER)
+    assert wrong.attempt is not None
+    assert (wrong.attempt.state, wrong.operation.status) == (A.REVERSING, O.PENDING)
+    assert (wrong.operation.amount_undecided_minor, wrong.payment.capturable_minor) == (1000, 0)
+
+
+def found_again(
+    paid: Payment, opened: Operation, *, sent: bool = False, stage: Stage | None = None, **stated: Any
+) -> Settlement:
+    """What a further success under the same reference makes of the open case."""
+    of = operation(opened.target_kind or K.AUTHORIZE, status=O.FAILED)
+    fact = approval(of, stage=stage, **stated)
+    again = settle(paid, of, attempt(of, A.NOT_PROCESSED), fact, now=LATER)
+    assert again.late is not None
+    assert again.attempt is not None
+    return raise_case(paid, opened, again.late, attempt=again.attempt, sent=sent, now=LATER)
+
+
+def test_a_later_fact_with_a_larger_amount_holds_more_and_with_a_smaller_one_nothing() -> None:
+    paid, opened = late(CAPTURE, amount_minor=300)
+    more = found_again(paid, opened, amount_minor=700)
+    assert (more.payment.capturable_minor, more.operation.amount_minor) == (300, 700)
+    assert [(event.type, event.data["amount_capturable"]) for event in more.events] == [
+        ("payment.late_success", 300)
+    ]
+    for stated in (700, 200):
+        again = found_again(more.payment, more.operation, amount_minor=stated)
+        assert (again.payment, again.operation, again.events) == (more.payment, more.operation, ())
+
+
+def test_a_larger_amount_is_told_to_the_person_who_decides() -> None:
+    paid, opened = late(REFUND, amount_minor=300)
+    more = found_again(paid, opened, amount_minor=700)
+    assert more.payment.refundable_minor == 300
+    assert reason(more.payment) == "late_refund op_refund: 700 INR was refunded"
+    assert [event.type for event in more.events] == ["payment.late_success", "payment.needs_review"]
+
+
+def test_what_is_undone_already_is_not_held_again() -> None:
+    paid, opened = late(CAPTURE, amount_minor=300)
+    done = confirmed(paid, opened)
+    assert found_again(done.payment, done.operation, amount_minor=700).payment == done.payment
+
+
+@pytest.mark.parametrize(("sent", "sent_as"), [(False, K.REFUND), (True, K.VOID)])
+def test_a_late_authorization_that_the_rail_captures_meanwhile_is_refunded_unless_its_void_was_sent(
+    sent: bool, sent_as: OperationKind
+) -> None:
+    paid, opened = late(AUTHORIZE, reversible=False, stage=Stage.AUTHORIZED)
+    again = found_again(paid, opened, stage=Stage.CAPTURED, sent=sent)
+    assert again.operation.sent_as is sent_as
+
+
+def test_a_capture_of_too_much_that_is_reversed_gives_back_what_it_held_with_an_event() -> None:
+    of = case(K.CAPTURE, S.AUTHORIZED, amount_minor=300)
+    wrong = of.settled(approval(of.operation, amount_minor=1000))
+    assert wrong.attempt is not None
+    assert wrong.payment.capturable_minor == 0
+    undone = settle(wrong.payment, wrong.operation, wrong.attempt, Reversed(), now=LATER)
+    told = [(event.type, event.data["amount_capturable"]) for event in undone.events]
+    assert told == [("payment.capture_failed", 1000)]
 
 
 def test_the_review_of_a_late_success_can_be_told_again_in_the_same_words() -> None:
@@ -280,7 +407,7 @@ def test_a_case_of_an_earlier_version_is_told_as_far_as_it_is_known() -> None:
 )
 @pytest.mark.parametrize("end", [Reversed(), FAILED], ids=["reversed", "not processed"])
 def test_a_refund_of_more_than_was_asked_for_holds_all_of_it_until_it_is_reversed(
-    changes: dict[str, Any], refundable: int, end: Fact
+    changes: dict[str, Any], refundable: int, end: Outcome
 ) -> None:
     """The same kind: the acquirer has moved it, and we know."""
     of = case(K.REFUND, S.CAPTURED, amount_minor=300)

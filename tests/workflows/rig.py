@@ -75,7 +75,7 @@ class FakeActivities:
 
     @property
     def attempts(self) -> list[Callable[..., Any]]:
-        return [self.authorize, self.capture, self.void, self.refund]
+        return [self.authorize, self.capture, self.void, self.refund, self.undo]
 
     @activity.defn(name="authorize")
     async def authorize(self, request: OperationRequest) -> Progress:
@@ -92,6 +92,10 @@ class FakeActivities:
     @activity.defn(name="refund")
     async def refund(self, request: OperationRequest) -> Progress:
         return await self._step("refund", request)
+
+    @activity.defn(name="undo")
+    async def undo(self, request: OperationRequest) -> Progress:
+        return await self._step("undo", request)
 
     @activity.defn(name="inquire")
     async def inquire(self, request: OperationRequest) -> Progress:

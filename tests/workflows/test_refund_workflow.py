@@ -42,6 +42,15 @@ async def test_a_refund_that_broke_is_inquired_about_and_never_sent_again(bench:
     assert bench.fakes.names == ["refund", "inquire"]
 
 
+async def test_a_release_of_its_own_is_carried_out_like_a_refund(bench: Bench) -> None:
+    bench.fakes.script("undo", UNKNOWN)
+    bench.fakes.script("inquire", UNKNOWN, await bench.settled("captured", 5))
+    handle = await bench.start(RefundWorkflow.run, K.REVERSE)
+    assert await handle.result() == "captured"
+    assert bench.fakes.names == ["undo", "inquire", "inquire"]
+    await replay(handle)
+
+
 async def test_a_refund_that_cannot_be_sent_for_a_day_fails(bench: Bench) -> None:
     nothing = NothingSent("not_sent", may_retry=True)
     bench.fakes.script("refund", nothing)

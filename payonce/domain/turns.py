@@ -1,0 +1,463 @@
+"""What an acquirer does of itself: it takes a success back, does it again, or moves what payonce never asked for.
+
+Nothing that was recorded is overwritten. Each turn is an operation of origin `acquirer`, once for the acquirer's id
+of it, and the payment's amounts and status follow. What such a turn leaves in doubt is held, so that it can neither
+be captured nor refunded, until the acquirer does it again or a person decides: that is what the review is for.
+Pure, as `settlement` is: the recording function calls `take` under the payment's lock and writes what it returns.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, assert_never
+
+from payonce.domain import reviews, undecided
+from payonce.domain.answers import failure_error
+from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.outcomes import FailureCode, Foreign, Redone, Reversed, Stage, Turn, Undone
+from payonce.domain.payment import Change, Payment, PaymentStatus
+from payonce.domain.settlement import Settlement, call_operator, refund_change, succeed
+from payonce.domain.story import Story
+
+_REASON_MAX: Final = 200
+# Something was captured, and nothing is capturable any more.
+_CLOSED: Final = (PaymentStatus.CAPTURED, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)
+# What an attempt did that may be taken back. An authorization holds nothing that the acquirer could return.
+_TURNED: Final = {
+    OperationKind.AUTHORIZE: OperationKind.CAPTURE,
+    OperationKind.CAPTURE: OperationKind.CAPTURE,
+    OperationKind.REFUND: OperationKind.REFUND,
+    OperationKind.VOID: OperationKind.VOID,
+    OperationKind.EXPIRE: OperationKind.VOID,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands under the lock; `held`: earlier turns of this operation that hold something, latest first."""
+
+    payment: Payment
+    operation: Operation  # that the attempt was made for
+    attempt: Attempt
+    held: tuple[Operation, ...] = ()
+
+
+def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement:
+    """What the turn makes of the rows; `turn_id` is the id of its operation, which must not exist yet.
+
+    Of an operation that has not succeeded by this attempt nothing can be taken back: nothing changes, since the
+    acquirer's word that it did succeed comes first, and what is undone of a late success ends its case (`ends_case`).
+    """
+    match turn:
+        case Foreign():
+            return _foreign(found, turn, turn_id=turn_id, now=now)
+        case Undone() | Redone() if not _stands(found):
+            return Settlement(found.payment, found.operation, found.attempt)
+        case Undone():
+            return _undone(found, turn, turn_id=turn_id, now=now)
+        case Redone():
+            return _redone(found, turn, turn_id=turn_id, now=now)
+        case _:
+            assert_never(turn)
+
+
+def end_case(
+    found: Found, case: Operation, fact: Turn | Reversed, *, turn_id: str | None, now: datetime
+) -> Settlement:
+    """The late success that the case stands for is undone, by the acquirer itself. `turn_id`: as in `take`."""
+    ended = succeed(found.payment, case, None, reply=None, now=now)
+    settled = Settlement(
+        ended.payment, found.operation, found.attempt, ended.events, beside=(ended.operation,)
+    )
+    if isinstance(fact, Reversed) or turn_id is None:
+        return settled
+    what = OperationKind(fact.what) if isinstance(fact, Foreign) else OperationKind.UNDO
+    kind = None if isinstance(fact, Foreign) else case.target_kind
+    turn = _operation(found, fact, what, turn_id=turn_id, kind=kind, final=False, now=now)
+    return replace(settled, added=(turn,))
+
+
+def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
+    """Whether this does all that was to be done about the late success that the case stands for."""
+    if case.status is OperationStatus.SUCCEEDED:
+        return False
+    if isinstance(turn, Reversed):
+        return True
+    if turn.currency != case.currency or turn.amount_minor < case.amount_minor:
+        return False
+    match turn:
+        case Undone():
+            return True
+        case Foreign():
+            return case.target_kind is OperationKind.AUTHORIZE and turn.what in ("refund", "void")
+        case Redone():
+            return False
+        case _:
+            assert_never(turn)
+
+
+def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
+    """Nothing is held any more for what the acquirer did: it is final. The review of it ends.
+
+    A capture that was undone after the rest of its authorization had ended can never be made again.
+    """
+    story = Story(payment, now)
+    turned = _settled(story, turned)
+    capture_undone = (turned.kind, turned.target_kind) == (OperationKind.UNDO, OperationKind.CAPTURE)
+    if capture_undone and turned.final and story.payment.status is PaymentStatus.AUTHORIZED:
+        story.change(Change.EXPIRED)
+    return Settlement(story.payment, turned, None, story.events)
+
+
+def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: datetime) -> Settlement:
+    """What was undone holds after all: amounts and status are as before it, and its review ends.
+
+    A refund that failed by it has succeeded. `target` is the operation that it was undone of.
+    """
+    story = Story(payment, now)
+    amount = min(undo.amount_minor, target.amount_undone_minor)
+    undo = _settled(story, undo)
+    target = _with_undone(target, target.amount_undone_minor - amount, now=now)
+    match undo.target_kind:
+        case OperationKind.CAPTURE:
+            _capture_again(story, target, amount)
+        case OperationKind.REFUND:
+            target = _refund_again(story, target, amount)
+        case _:
+            _void_again(story)
+    return Settlement(story.payment, undo, None, story.events, beside=(target,))
+
+
+def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
+    """What is held for a turn is booked as far as it fits by now, and the rest is let go: it did happen."""
+    story = Story(payment, now)
+    held = turned.amount_undecided_minor
+    turned = _settled(story, turned)
+    if turned.kind is OperationKind.VOID:
+        _void_again(story)
+    else:
+        _moved(story, turned, min(held, _room(story.payment, turned.kind)))
+    return Settlement(story.payment, turned, None, story.events)
+
+
+def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settlement:
+    """It is not of this payment: nothing is held for it, and what was booked of it is taken out again."""
+    story = Story(payment, now)
+    booked = foreign.amount_minor - foreign.amount_undecided_minor
+    foreign = replace(_settled(story, foreign), status=OperationStatus.FAILED)
+    match foreign.kind:
+        case OperationKind.CAPTURE if booked:
+            story.set(amount_captured_minor=story.payment.amount_captured_minor - booked)
+            story.tell("payment.capture_failed", previously="succeeded")
+            _follow_captures(story)
+        case OperationKind.REFUND if booked:
+            story.set(amount_refunded_minor=story.payment.amount_refunded_minor - booked)
+            story.tell("refund.failed", refund=foreign, previously="succeeded")
+            _follow_refunds(story)
+        case _:
+            pass  # nothing of it is in the amounts
+    return Settlement(story.payment, foreign, None, story.events)
+
+
+def _stands(found: Found) -> bool:
+    """Whether the operation has succeeded, by this attempt; a refund that was taken back has failed by that."""
+    taken_back = found.operation.amount_undone_minor > 0
+    succeeded = found.operation.status is OperationStatus.SUCCEEDED or taken_back
+    own = found.attempt.connector_reference == found.operation.connector_reference
+    return succeeded and (own or found.operation.connector_reference is None)
+
+
+def _undone(found: Found, fact: Undone, *, turn_id: str, now: datetime) -> Settlement:
+    """What was counted is not any more. What had been done again before, and was held for a person, is undone too."""
+    kind = _TURNED[found.operation.kind]
+    story = Story(found.payment, now)
+    stated = _counted(found.payment, fact)
+    counted = min(stated, _standing(found))
+    redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
+    again = _held_less(story, redone, stated - counted)
+    closed = not found.payment.status.capturable
+    undo = _operation(found, fact, OperationKind.UNDO, turn_id=turn_id, kind=kind, final=closed, now=now)
+    undo = replace(undo, reason=fact.reason[:_REASON_MAX] or None)
+    target = _with_undone(found.operation, found.operation.amount_undone_minor + counted, now=now)
+    match kind:
+        case OperationKind.CAPTURE if counted:
+            _take_back_capture(story, counted)
+            undo = _held(story, undo, max(counted, _not_held(story.payment)) if closed else counted)
+            story.tell("payment.capture_failed", previously="succeeded")
+            _follow_captures(story)
+        case OperationKind.REFUND if counted:
+            target = _take_back_refund(story, target, counted)
+            undo = _held(story, undo, counted)
+            story.tell("refund.failed", refund=target, previously="succeeded")
+            _follow_refunds(story)
+        case OperationKind.VOID if counted:
+            undo = _held(story, undo, max(counted, _not_held(story.payment)))
+            _stand_again(story)
+        case _:  # nothing of it stands, or it cannot be compared: a person must look
+            comparable = fact.currency == found.payment.currency
+            limit = found.payment.amount_authorized_minor
+            undo = _held(story, undo, min(undo.amount_minor, limit) if comparable else limit)
+    settled = _in_review(story, undo, target, found.attempt, now=now)
+    return replace(settled, beside=again)
+
+
+def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settlement:
+    """It counts as far as it was undone. A refund that the merchant was told has failed stays so for a person."""
+    kind = _TURNED[found.operation.kind]
+    story = Story(found.payment, now)
+    redo = _operation(found, fact, OperationKind.REDO, turn_id=turn_id, kind=kind, final=False, now=now)
+    counted = min(_counted(found.payment, fact), found.operation.amount_undone_minor)
+    undone = tuple(turn for turn in found.held if turn.kind is OperationKind.UNDO)
+    whole = counted >= found.operation.amount_undone_minor
+    held = _held_less(story, undone, sum(_holds(undone)) if whole else counted)
+    match kind:
+        case OperationKind.REFUND:
+            counted = 0
+        case OperationKind.CAPTURE:
+            counted = min(counted, _free(story.payment))
+        case _:
+            pass
+    target = _with_undone(found.operation, found.operation.amount_undone_minor - counted, now=now)
+    if kind is OperationKind.CAPTURE:
+        _capture_again(story, target, counted)
+    elif kind is OperationKind.VOID:
+        _void_again(story)
+    redo = _held(story, redo, redo.amount_minor - counted)
+    settled = _in_review(story, redo, target, found.attempt, now=now)
+    return replace(settled, beside=held)
+
+
+def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
+    """What earlier turns hold, less what has turned again, the latest first; those that are changed by it."""
+    changed = []
+    for turn, holds in zip(held, _holds(held), strict=True):
+        kept = max(0, holds - less)
+        less -= holds - kept
+        if kept < holds:
+            changed.append(_held(story, turn, kept) if kept else _settled(story, turn))
+    return tuple(changed)
+
+
+def _holds(turned: tuple[Operation, ...]) -> list[int]:
+    return [turn.amount_undecided_minor for turn in turned]
+
+
+def _foreign(found: Found, fact: Foreign, *, turn_id: str, now: datetime) -> Settlement:
+    """It is booked as far as the limits allow, beside what is pending; what exceeds them is for a person."""
+    kind = OperationKind(fact.what)
+    story = Story(found.payment, now)
+    foreign = replace(
+        _operation(found, fact, kind, turn_id=turn_id, kind=None, final=False, now=now),
+        connector_reference=fact.id,
+        target_reference=None,
+    )
+    if kind is OperationKind.VOID:
+        foreign = _released(story, foreign)
+    else:
+        open_ = kind is OperationKind.REFUND or found.payment.status.capturable
+        fits = min(_counted(found.payment, fact), _room(found.payment, kind)) if open_ else 0
+        _moved(story, foreign, fits)
+        foreign = _held(story, foreign, foreign.amount_minor - fits)
+    return _in_review(story, foreign, found.operation, found.attempt, now=now)
+
+
+def _in_review(
+    story: Story, turned: Operation, target: Operation, attempt: Attempt, *, now: datetime
+) -> Settlement:
+    """The turn is added; where something is held for it, a person is called."""
+    called: Settlement | None = None
+    if turned.amount_undecided_minor:
+        words = undecided.words(story.payment, turned)
+        called = call_operator(story.payment, turned, reason=words, now=now)
+        turned = called.operation
+    payment = story.payment if called is None else called.payment
+    events = story.events + (() if called is None else called.events)
+    opened = () if called is None else called.opened
+    return Settlement(payment, target, attempt, events, added=(turned,), opened=opened)
+
+
+def _operation(
+    found: Found,
+    fact: Turn,
+    what: OperationKind,
+    *,
+    turn_id: str,
+    kind: OperationKind | None,
+    final: bool,
+    now: datetime,
+) -> Operation:
+    """The turn as an operation: it has happened, at the acquirer. Without an amount it is all of its operation."""
+    payment = found.payment
+    stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
+    return Operation(
+        id=turn_id,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=what,
+        amount_minor=stated if stated > 0 else found.operation.amount_minor,
+        currency=fact.currency,
+        created_at=now,
+        updated_at=now,
+        status=OperationStatus.SUCCEEDED,
+        final=final,
+        origin=Origin.ACQUIRER,
+        connector_reference=fact.id,
+        target_reference=found.attempt.reference,
+        target_kind=kind,
+    )
+
+
+def _counted(payment: Payment, fact: Turn) -> int:
+    """What can be counted of it: another currency is not comparable."""
+    return min(fact.amount_minor, AMOUNT_MINOR_MAX) if fact.currency == payment.currency else 0
+
+
+def _standing(found: Found) -> int:
+    """What the operation's success still stands for. A manual authorization captured nothing."""
+    operation, attempt = found.operation, found.attempt
+    captured = attempt.stage is Stage.CAPTURED or (attempt.stage is None and found.payment.automatic)
+    if operation.kind is OperationKind.AUTHORIZE and not captured:
+        return 0
+    return operation.amount_minor - operation.amount_undone_minor
+
+
+def _room(payment: Payment, kind: OperationKind) -> int:
+    """How much more may be captured or refunded, beside what is pending and what is held."""
+    if kind is OperationKind.REFUND:
+        return payment.refundable_minor
+    return max(0, _not_held(payment) - payment.held_pending_minor)
+
+
+def _with_undone(target: Operation, amount_minor: int, *, now: datetime) -> Operation:
+    return replace(target, amount_undone_minor=amount_minor, updated_at=now)
+
+
+def _held(story: Story, turned: Operation, amount_minor: int) -> Operation:
+    payment, turned = undecided.hold(story.payment, turned, amount_minor=amount_minor)
+    story.payment = payment
+    return turned
+
+
+def _settled(story: Story, turned: Operation) -> Operation:
+    """Nothing is held for it, and its reason is not in the payment's review any more."""
+    left = reviews.left(story.payment, turned)
+    turned = _held(story, replace(turned, updated_at=story.now, review_at=None), 0)
+    story.set(review=left)
+    return turned
+
+
+def _take_back_capture(story: Story, counted: int) -> None:
+    story.set(
+        amount_captured_minor=story.payment.amount_captured_minor - counted,
+        amount_capture_undone_minor=story.payment.amount_capture_undone_minor + counted,
+    )
+
+
+def _take_back_refund(story: Story, target: Operation, counted: int) -> Operation:
+    """The refund, which has failed once all of it is taken back."""
+    story.set(amount_refunded_minor=story.payment.amount_refunded_minor - counted)
+    if target.amount_undone_minor < target.amount_minor:
+        return target
+    error = failure_error(FailureCode.TAKEN_BACK)
+    return replace(target, status=OperationStatus.FAILED, last_error=error)
+
+
+def _free(payment: Payment) -> int:
+    """What is not captured of the authorization, nor pending; what is done again was held for until now."""
+    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
+    return max(0, uncaptured - payment.held_pending_minor)
+
+
+def _not_held(payment: Payment) -> int:
+    """What is not captured of the authorization, nor held for what an acquirer did."""
+    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
+    return uncaptured - payment.amount_capture_undecided_minor
+
+
+def _stand_again(story: Story) -> None:
+    """The authorization stands again, except where its time is over; nothing of it can be captured meanwhile."""
+    if story.payment.status in (PaymentStatus.VOIDED, *_CLOSED):
+        story.change(Change.VOID_UNDONE)
+
+
+def _capture_again(story: Story, target: Operation, counted: int) -> None:
+    if counted == 0:
+        return
+    payment = story.payment
+    captured = payment.amount_captured_minor + counted
+    undone = payment.amount_capture_undone_minor - counted
+    story.set(amount_captured_minor=captured, amount_capture_undone_minor=undone)
+    _show_captured(story, last=target.final and undone == 0)
+
+
+def _show_captured(story: Story, *, last: bool) -> None:
+    """The status after more was captured, with its event. `last`: what is left of the authorization is released."""
+    payment = story.payment
+    match payment.status:
+        case PaymentStatus.AUTHORIZED | PaymentStatus.PARTIALLY_CAPTURED:
+            whole = payment.amount_captured_minor == payment.amount_authorized_minor
+            story.change(Change.CAPTURED if last or whole else Change.CAPTURED_IN_PART)
+        case PaymentStatus.VOIDED | PaymentStatus.EXPIRED:
+            story.change(Change.CAPTURE_REDONE)
+        case _:
+            story.tell(f"payment.{payment.status}")
+    _follow_refunds(story)
+
+
+def _refund_again(story: Story, target: Operation, counted: int) -> Operation:
+    target = replace(target, status=OperationStatus.SUCCEEDED, last_error=None)
+    story.set(amount_refunded_minor=story.payment.amount_refunded_minor + counted)
+    story.tell("refund.succeeded", refund=target, previously="failed")
+    _follow_refunds(story)
+    return target
+
+
+def _void_again(story: Story) -> None:
+    if story.payment.status.capturable and story.payment.pending_operation is None:
+        story.change(Change.VOIDED)
+        _follow_refunds(story)
+
+
+def _moved(story: Story, foreign: Operation, fits: int) -> None:
+    """So much of what was captured or refunded there is in the payment's amounts, with its events."""
+    if fits == 0:
+        return
+    payment = story.payment
+    if foreign.kind is OperationKind.REFUND:
+        story.set(amount_refunded_minor=payment.amount_refunded_minor + fits)
+        story.tell("refund.succeeded", refund=foreign)
+        story.change(refund_change(story.payment))
+        return
+    story.set(amount_captured_minor=payment.amount_captured_minor + fits)
+    _show_captured(story, last=False)
+
+
+def _released(story: Story, void: Operation) -> Operation:
+    """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed."""
+    payment = story.payment
+    if not payment.status.capturable and not payment.status.undecided:
+        return void  # nothing was left to release: there is nothing to decide
+    if payment.status.capturable and payment.pending_operation is None:
+        story.change(Change.VOIDED)
+        _follow_refunds(story)
+        return void
+    return _held(story, void, max(void.amount_minor, payment.uncaptured_minor))
+
+
+def _follow_captures(story: Story) -> None:
+    """The status after something captured was taken back."""
+    if story.payment.amount_captured_minor:
+        _follow_refunds(story)
+    elif story.payment.status is not PaymentStatus.AUTHORIZED:
+        story.change(Change.CAPTURE_UNDONE)
+
+
+def _follow_refunds(story: Story) -> None:
+    """Where nothing is capturable any more, the status follows what is refunded of what is captured."""
+    if story.payment.status not in _CLOSED:
+        return
+    if story.payment.amount_refunded_minor:
+        story.move(refund_change(story.payment))
+    elif story.payment.status is not PaymentStatus.CAPTURED:
+        story.change(Change.REFUND_UNDONE)
