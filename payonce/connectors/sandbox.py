@@ -17,7 +17,16 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Pending, Reversed
+from payonce.domain.outcomes import (
+    Approved,
+    Cancelled,
+    DeclineCode,
+    Declined,
+    EndsItself,
+    NotFound,
+    Pending,
+    Reversed,
+)
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -51,11 +60,11 @@ CALLBACK_AGE_S_MAX: Final = 300
 
 _DOCUMENTED = Documented(answers=frozenset({404}), rejections=frozenset({400, 401, 429}))
 _FAULT = re.compile(
-    r"((authorize|capture|void|refund|inquire|reverse):)?"
+    r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
     r"|slow:[0-9]{1,9}|amount_mismatch|garbage)"
 )
-_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse):")
+_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
@@ -108,11 +117,13 @@ class Answer(BaseModel):
     page: Annotated[str, Field(max_length=1024)] | None = None
 
 
-class _Reversal(Request):
+class _Undoing(Request):
+    """A reversal or a cancellation."""
+
     original_reference: str
 
 
-class _ReversalAnswer(BaseModel):
+class _UndoingAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
     original_reference: str
@@ -164,26 +175,48 @@ class Desk:
         response = await self._http.post("/inquiries", body, may_send=None)
         if response.status != 404:
             return _own_answer(response, call)
-        if response.read(_Problem).error != "not_found":
-            raise OutcomeUnknown("HTTP 404")  # of the path, not of the reference
+        _not_found(response)
         return None
 
     async def reverse(self, call: Call) -> Reversed:
         """Our reference is undone and blocked; see `Connector.reverse`."""
         members = common(call, operation="reverse") | {"reference": f"{call.reference}-reversal"}
-        body = _Reversal(**members, original_reference=call.reference)
-        response = await self._http.post("/reversals", body, may_send=None)
+        response = await self._undo("/reversals", members, call)
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")
-        answer = response.read(_ReversalAnswer)
-        if answer.original_reference != call.reference:
-            raise OutcomeUnknown("an answer to another request")
-        match answer.status:
+        match _undone(response, call):
             case "reversed" | "already_reversed" | "nothing_to_reverse":
                 return Reversed()
             case _:
                 log.warning("acquirer_status_unmapped", operation="reverse", reference=call.reference)
                 raise OutcomeUnknown("an unmapped status of the reversal")
+
+    async def cancel(self, call: Call) -> Cancelled | EndsItself | Pending | NotFound:
+        """Nobody can pay our reference any more, where the acquirer says so; see `Asking.cancel`.
+
+        What is decided is `Pending` here: this acquirer says what it is in answer to an inquiry only.
+        """
+        members = common(call, operation="cancel") | {"reference": f"{call.reference}-cancellation"}
+        response = await self._undo("/cancellations", members, call)
+        if response.status == 404:
+            _not_found(response)
+            return NotFound()
+        match _undone(response, call):
+            case "cancelled":
+                return Cancelled()
+            case "not_cancellable":
+                return EndsItself()
+            case "decided":
+                return Pending(reason="decided")
+            case status:
+                log.warning(
+                    "acquirer_status_unmapped", operation="cancel", reference=call.reference, status=status
+                )
+                return Pending(reason="unmapped status")
+
+    async def _undo(self, path: str, members: dict[str, Any], call: Call) -> AcquirerResponse:
+        body = _Undoing(**members, original_reference=call.reference)
+        return await self._http.post(path, body, may_send=None)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """See `Calling`. Signed is the time in seconds, a dot and the raw body, with the account's key."""
@@ -276,6 +309,20 @@ def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
     if answer.reference != call.reference or answer.operation != call.kind:
         raise OutcomeUnknown("an answer to another request")
     return answer
+
+
+def _undone(response: AcquirerResponse, call: Call) -> str:
+    """The status of a reversal or cancellation of our reference. Raises `OutcomeUnknown`."""
+    answer = response.read(_UndoingAnswer)
+    if answer.original_reference != call.reference:
+        raise OutcomeUnknown("an answer to another request")
+    return answer.status[:_LOGGED_MAX]
+
+
+def _not_found(response: AcquirerResponse) -> None:
+    """Returns where the 404 is about our reference. Raises `OutcomeUnknown` where it is about the path."""
+    if response.read(_Problem).error != "not_found":
+        raise OutcomeUnknown("HTTP 404")
 
 
 def _decline_code(code: str | None) -> DeclineCode:

@@ -17,6 +17,7 @@ from payonce.domain.payment import Payment
 
 _BESIDE = " / "
 _NOT_CONFIRMED = "expiry_not_confirmed"
+NOT_RELEASED = "void_not_refunded"  # the words where our refund of what was given up failed
 
 
 class ReviewReason(StrEnum):
@@ -26,6 +27,7 @@ class ReviewReason(StrEnum):
     NOT_REVERSIBLE = "not_reversible"  # it must be undone, and the connector cannot
     AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
     EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
+    NOT_RELEASED = "not_released"  # given up and captured all the same, and our refund of it failed
     LATE = "late"  # it succeeded after its failure was recorded
     UNDONE = "undone"  # the acquirer took a success back, or did it again against what was told
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
@@ -43,7 +45,7 @@ class ReviewReason(StrEnum):
                 return timedelta(hours=4)  # goods may be on their way for money that is not there
             case ReviewReason.UNDECIDED | ReviewReason.NOT_REVERSIBLE | ReviewReason.AMOUNT_MISMATCH:
                 return timedelta(hours=24)  # an acquirer's support answers within a working day
-            case ReviewReason.LATE:
+            case ReviewReason.LATE | ReviewReason.NOT_RELEASED:
                 return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
             case ReviewReason.UNDONE | ReviewReason.FOREIGN:
                 return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
@@ -59,6 +61,7 @@ class Question(StrEnum):
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
     EXPIRY = "expiry"  # whether what expired here was released there
+    RELEASE = "release"  # whether what was given up and captured was refunded
     UNDONE = "undone"  # whether what the acquirer took back, or did again, holds
     FOREIGN = "foreign"  # whether what others did belongs to the payment
 
@@ -117,6 +120,8 @@ def question(operation: Operation) -> Question | None:
             return Question.OUTCOME
         case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
             return Question.EXPIRY
+        case _ if operation.ends_operation is not None and operation.status is OperationStatus.FAILED:
+            return Question.RELEASE
         case _:
             return None  # an earlier version marked it, and it has its outcome
 
@@ -157,6 +162,8 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
+        case Question.RELEASE:
+            reason = NOT_RELEASED
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -169,6 +176,8 @@ def _begins(operation: Operation) -> str | None:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
+        case Question.RELEASE:
+            return NOT_RELEASED
         case _:
             return None
 
@@ -189,11 +198,9 @@ def _reason(operation: Operation, words: str) -> ReviewReason:
 
 
 _OWN_WORDS = {
-    reason.value: reason
-    for reason in (
-        ReviewReason.NOT_REVERSIBLE,
-        ReviewReason.AMOUNT_MISMATCH,
-        ReviewReason.ENGINE_REFUSED,
-        ReviewReason.RECORDING_LOST,
-    )
+    NOT_RELEASED: ReviewReason.NOT_RELEASED,
+    ReviewReason.NOT_REVERSIBLE.value: ReviewReason.NOT_REVERSIBLE,
+    ReviewReason.AMOUNT_MISMATCH.value: ReviewReason.AMOUNT_MISMATCH,
+    ReviewReason.ENGINE_REFUSED.value: ReviewReason.ENGINE_REFUSED,
+    ReviewReason.RECORDING_LOST.value: ReviewReason.RECORDING_LOST,
 }

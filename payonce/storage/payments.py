@@ -31,7 +31,11 @@ _OF_MERCHANT = Statement(
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
 _FOR_A_PERSON = or_(  # it has its outcome, and stays in review until somebody decides: see `reviews.question`
     and_(
-        or_(operations.c.kind == OperationKind.REVERSE, operations.c.kind == OperationKind.EXPIRE),
+        or_(
+            operations.c.kind == OperationKind.REVERSE,
+            operations.c.kind == OperationKind.EXPIRE,
+            operations.c.ends_operation.is_not(None),
+        ),
         operations.c.status == OperationStatus.FAILED,
     ),
     operations.c.origin == Origin.ACQUIRER,

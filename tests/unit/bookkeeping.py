@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from payonce.domain import leaving
 from payonce.domain.answers import Answer
 from payonce.domain.operations import (
     Abilities,
@@ -14,12 +15,11 @@ from payonce.domain.operations import (
     OperationKind,
     OperationStatus,
 )
-from payonce.domain.outcomes import Approved, Fact, FailureCode
+from payonce.domain.outcomes import Approved, Fact
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import (
     Draft,
     Settlement,
-    begin_reversal,
     open_case,
     raise_case,
     settle,
@@ -53,7 +53,7 @@ class Books:
         self.attempts[opened.id] = [attempt(opened)]
         if kind.exclusive:
             self.payment = replace(self.payment, pending_operation=under_way(opened))
-        if kind is K.VOID and self.payment.status is S.REQUIRES_ACTION:
+        if kind is K.VOID and self.payment.status.undecided:
             self._abandon(opened)
         if kind is K.REFUND:
             held = self.payment.amount_refund_pending_minor + amount_minor
@@ -62,10 +62,11 @@ class Books:
         return opened
 
     def _abandon(self, void: Operation) -> None:
-        """Nothing is sent for the void: the authorization's attempt is reversed."""
+        """Nothing is sent for the void while the authorization has no outcome."""
         del self.attempts[void.id]
+        self.payment = replace(self.payment, next_action=None)
         latest = self.attempts[self.payment.id][-1]
-        self.attempts[self.payment.id][-1] = begin_reversal(latest, code=FailureCode.ABANDONED)
+        self.attempts[self.payment.id][-1] = leaving.abandoned(latest)
 
     def further_attempt(self, operation_id: str) -> None:
         """A further attempt is claimed, the latest one being unsent."""
@@ -91,6 +92,8 @@ class Books:
         """What was decided is written, as far as it may be."""
         before = self.operations[operation_id]
         settled = decide(self.payment, before)
+        if settled.refund is not None:
+            settled = self._release(settled)
         self._check_operation(before, settled)
         self._check_events(settled)
         self.payment = settled.payment
@@ -101,8 +104,25 @@ class Books:
             self.answers[operation_id] = settled.answer
         if settled.abandoned is not None:
             self.apply(settled.abandoned, lambda paid, of: succeed(paid, of, None, reply=None, now=self.now))
+        self._follow(before, settled)
         self.check()
         return settled
+
+    def _release(self, settled: Settlement) -> Settlement:
+        """As the recorder does: what was given up and captured is refunded, by an attempt like any other."""
+        settled, refund = leaving.begin_refund(settled, refund_id=f"re_{len(self.operations)}")
+        self.operations[refund.id] = refund
+        self.attempts[refund.id] = [attempt(refund)]
+        return settled
+
+    def _follow(self, before: Operation, settled: Settlement) -> None:
+        """The void that waited for this has its outcome, or is now to be sent."""
+        of, pending = settled.operation, self.payment.pending_operation
+        decided_now = before.status is O.PENDING and of.status is not O.PENDING
+        if decided_now and of.ends_operation is not None:
+            self.apply(of.ends_operation, lambda paid, void: leaving.end(void, settled, now=self.now))
+        if decided_now and of.kind is K.AUTHORIZE and pending is not None and "ended_by" not in pending:
+            self.attempts[pending["id"]] = [attempt(self.operations[pending["id"]])]
 
     def undo(self, case_id: str) -> None:
         """The reversal of a late success is confirmed: nothing of it is undecided any more."""
@@ -128,7 +148,8 @@ class Books:
         assert payment.capturable_minor >= 0
         assert [event.sequence for event in self.events] == list(range(1, payment.sequence + 1))
         busy = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
-        assert [under_way(op) for op in busy] == [payment.pending_operation] * len(busy)
+        shown = {name: (payment.pending_operation or {}).get(name) for name in ("id", "type", "amount")}
+        assert [under_way(op) for op in busy] == [shown] * len(busy)
         assert bool(busy) == (payment.pending_operation is not None)
         assert _explains(payment), f"{payment.status} does not say what happened"
 
@@ -214,7 +235,7 @@ class Books:
         decided_now = before.status is O.PENDING and after.status is not O.PENDING
         if before.status is not O.PENDING:
             assert after == before
-        asked_over_http = after.kind not in (K.EXPIRE, K.REVERSE)
+        asked_over_http = after.kind not in (K.EXPIRE, K.REVERSE) and after.ends_operation is None
         asked = settled.payment.status is S.REQUIRES_ACTION and self.payment.status is not S.REQUIRES_ACTION
         if before.id in self.answers:
             assert settled.answer is None
@@ -252,8 +273,10 @@ def _explains(payment: Payment) -> bool:
     match payment.status:
         case S.INIT | S.REQUIRES_ACTION | S.PROCESSING | S.FAILED:
             return authorized == 0
-        case S.AUTHORIZED | S.VOIDED | S.EXPIRED:
+        case S.AUTHORIZED | S.EXPIRED:
             return authorized > 0 and captured == 0
+        case S.VOIDED:
+            return captured == 0  # what was abandoned was never authorized
         case S.PARTIALLY_CAPTURED:
             return 0 < captured < authorized
         case S.CAPTURED:

@@ -127,6 +127,8 @@ def test_an_operation_in_review_has_one_question(
             assert kind is K.REVERSE
         case reviews.Question.EXPIRY:
             assert (kind, status) == (K.EXPIRE, O.FAILED)
+        case reviews.Question.RELEASE:
+            assert (kind, status) == (K.REFUND, O.FAILED)
         case reviews.Question.UNDONE:
             assert kind in (K.UNDO, K.REDO)
         case reviews.Question.FOREIGN:
@@ -141,12 +143,13 @@ def test_what_is_shown_again_of_each_question_is_its_own_words(question: reviews
         reviews.Question.OUTCOME: (K.REFUND, O.PENDING, Origin.MERCHANT),
         reviews.Question.LATE: (K.REVERSE, O.FAILED, Origin.PAYONCE),
         reviews.Question.EXPIRY: (K.EXPIRE, O.FAILED, Origin.PAYONCE),
+        reviews.Question.RELEASE: (K.REFUND, O.FAILED, Origin.PAYONCE),
         reviews.Question.UNDONE: (K.UNDO, O.SUCCEEDED, Origin.ACQUIRER),
         reviews.Question.FOREIGN: (K.REFUND, O.SUCCEEDED, Origin.ACQUIRER),
     }[question]
-    of = operation(
-        kind, status=status, origin=origin, review_at=NOW, target_reference="op_1-1", target_kind=None
-    )
+    values = {"status": status, "origin": origin, "review_at": NOW, "target_reference": "op_1-1"}
+    ends = "op_void" if question is reviews.Question.RELEASE else None
+    of = operation(kind, **values, ends_operation=ends)
     shown = reviews.of(payment(S.CAPTURED), of)
     assert shown is not None
     assert (
@@ -155,6 +158,7 @@ def test_what_is_shown_again_of_each_question_is_its_own_words(question: reviews
             reviews.Question.OUTCOME: "refund_undecided",
             reviews.Question.LATE: "late_reverse op_1: 1000 INR was moved",
             reviews.Question.EXPIRY: "expiry_not_confirmed",
+            reviews.Question.RELEASE: "void_not_refunded",
             reviews.Question.UNDONE: "undone_undo op_undo: 1000 INR of op_1 was taken back",
             reviews.Question.FOREIGN: "foreign_refund op_refund: 1000 INR was refunded",
         }[question]
