@@ -149,7 +149,7 @@ def test_what_is_shown_again_of_each_question_is_its_own_words(question: reviews
     }[question]
     values = {"status": status, "origin": origin, "review_at": NOW, "target_reference": "op_1-1"}
     ends = "op_void" if question is reviews.Question.RELEASE else None
-    of = operation(kind, **values, ends_operation=ends)
+    of = operation(kind, **values, ends_operation=ends, connector_reference="acq-1")
     shown = reviews.of(payment(S.CAPTURED), of)
     assert shown is not None
     assert (
