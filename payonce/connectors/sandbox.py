@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, assert_never
 
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -17,15 +17,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
+from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.outcomes import (
     Approved,
     Cancelled,
     DeclineCode,
     Declined,
     EndsItself,
+    Foreign,
     NotFound,
     Pending,
+    Redone,
+    Refused,
     Reversed,
+    Turn,
+    Undone,
 )
 from payonce.domain.schedules import InquirySchedule
 
@@ -58,14 +64,24 @@ VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
 FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
 CALLBACK_AGE_S_MAX: Final = 300
 
-_DOCUMENTED = Documented(answers=frozenset({404}), rejections=frozenset({400, 401, 429}))
+TURN_S_MAX: Final = 86_400  # until the acquirer does something by itself
+TURNS_MAX: Final = 100  # of one operation
+
+_DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
+_POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
 _FAULT = re.compile(
     r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
-    r"|slow:[0-9]{1,9}|amount_mismatch|garbage)"
+    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|authorized_only|foreign_capture"
+    r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
+    rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
 )
 _PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
+# Whose request they are about where they have no prefix; of the others, it is the first one.
+_OF_REFUNDS: Final = ("undo_refund:",)
+_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
+_MEMBER_REFUSED: Final = "refused"
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
 
@@ -75,9 +91,17 @@ def parse_faults(text: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in text.split(","))
     if len(entries) > FAULTS_MAX:
         raise ValueError(f"at most {FAULTS_MAX} faults are possible")
-    if not all(_FAULT.fullmatch(entry) for entry in entries):
+    if not all(_possible(_FAULT.fullmatch(entry)) for entry in entries):
         raise ValueError("unknown fault")
     return entries
+
+
+def _possible(fault: re.Match[str] | None) -> bool:
+    """Whether there is such a fault, and its number is one that the acquirer takes."""
+    if fault is None:
+        return False
+    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
+    return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
 
 
 class Request(BaseModel):
@@ -98,6 +122,31 @@ class Money(Request):
     currency: str
 
 
+class _Turn(BaseModel):
+    """What the acquirer did to an operation, or beside it, and nobody asked for."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    type: Literal["undone", "redone", "foreign"]
+    operation: Literal["capture", "refund", "void"]
+    amount: int
+    currency: str
+    reason: Annotated[str, Field(max_length=200)] | None = None
+
+    def told(self) -> Turn:
+        """The turn in our words."""
+        match self.type:
+            case "undone":
+                return Undone(self.id, self.amount, self.currency, self.reason or "")
+            case "redone":
+                return Redone(self.id, self.amount, self.currency)
+            case "foreign":
+                return Foreign(self.id, self.operation, self.amount, self.currency)
+            case _:
+                assert_never(self.type)
+
+
 class Answer(BaseModel):
     """What the acquirer says of an operation; members that we do not need are not looked at."""
 
@@ -115,6 +164,7 @@ class Answer(BaseModel):
     payer_vpa: Annotated[str, Field(max_length=320)] | None = None
     intent: Annotated[str, Field(max_length=1024)] | None = None
     page: Annotated[str, Field(max_length=1024)] | None = None
+    history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
 
 
 class _Undoing(Request):
@@ -134,6 +184,7 @@ class _Problem(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
     error: str
+    pointer: str | None = None
 
 
 _VISIBLE = r"^[\x21-\x7e]{1,128}$"
@@ -162,9 +213,11 @@ class Desk:
             documented=_DOCUMENTED,
         )
 
-    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer:
+    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer | Refused:
         """The answer to one request that may move money; see `Connector.send` for what it raises."""
         response = await self._http.post(path, body, may_send=may_send)
+        if response.status == 400:
+            return _refused(response)
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
         return _own_answer(response, call)
@@ -244,7 +297,8 @@ def common(call: Call, *, operation: str) -> dict[str, Any]:
     own = _faults_for(operation, call.operation_metadata, unprefixed="refund")
     if own:  # a refund's own faults come before those that its payment has for refunds
         return members | {"faults": own, "fault_scope": call.operation_id}
-    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize")
+    captures = "authorize" if call.automatic_capture else "capture"
+    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
     return members | {"faults": of_payment, "fault_scope": call.payment_id} if of_payment else members
 
 
@@ -286,11 +340,17 @@ def approved(
         currency=answer.currency,
         capture_before=capture_before,
         rail=rail or {},
+        since=tuple(turn.told() for turn in answer.history),
     )
 
 
-def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str) -> tuple[str, ...]:
-    """The entries that are meant for `operation`, each with its prefix."""
+def _faults_for(
+    operation: str, metadata: Mapping[str, str], *, unprefixed: str, captures: str = "capture"
+) -> tuple[str, ...]:
+    """The entries that are meant for `operation`, each with its prefix.
+
+    `captures`: the operation that captures, which is what an undoing without a prefix is about.
+    """
     text = metadata.get(FAULT_METADATA)
     if text is None:
         return ()
@@ -299,8 +359,28 @@ def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str)
     except ValueError:  # the API refuses these: what got past it disturbs no payment
         log.warning("sandbox_fault_unknown")
         return ()
-    full = (entry if _PREFIX.match(entry) else f"{unprefixed}:{entry}" for entry in entries)
+    full = (
+        entry if _PREFIX.match(entry) else f"{_meant(entry, unprefixed, captures)}:{entry}"
+        for entry in entries
+    )
     return tuple(entry for entry in full if entry.startswith(f"{operation}:"))
+
+
+def _meant(entry: str, unprefixed: str, captures: str) -> str:
+    """Which request a fault without a prefix is about: what can be undone says it by its name."""
+    if entry.startswith(_OF_REFUNDS):
+        return "refund"
+    return captures if entry.startswith(_OF_CAPTURES) else unprefixed
+
+
+def _refused(response: AcquirerResponse) -> Refused:
+    """The acquirer refuses a member of what it was sent, for ever. Raises `Rejected` for any other 400."""
+    problem = response.read(_Problem)
+    if problem.error != _MEMBER_REFUSED:
+        log.error("acquirer_rejected", status=response.status)
+        raise Rejected("HTTP 400")
+    pointer = problem.pointer if problem.pointer and re.fullmatch(_POINTER, problem.pointer) else None
+    return Refused(problem.error, pointer)
 
 
 def _own_answer(response: AcquirerResponse, call: Call) -> Answer:

@@ -17,6 +17,7 @@ from payonce.domain.outcomes import (
     Inquiry,
     NotFound,
     Pending,
+    Refused,
     Reply,
     Reversed,
 )
@@ -65,6 +66,8 @@ class CustomerRail(ABC):
                 answer = await self._desk.order("/refunds", self._refund(call), call, may_send=may_send)
             case _:
                 raise Rejected(f"{call.kind} does not exist on this rail")
+        if isinstance(answer, Refused):
+            return answer
         outcome = self._outcome(answer, call)
         return Pending(reason="reversed") if isinstance(outcome, Reversed) else outcome
 

@@ -401,7 +401,7 @@ TABLE: Final[Mapping[tuple[Question, OperationKind], Mapping[Verdict, Effect]]] 
         _V.APPROVED: Effect("it was released at the acquirer after all", _expiry_confirmed),
         _V.DECLINED: Effect("it was not, and stays expired here", _noted),
     },
-    (_Q.RELEASE, _K.REFUND): {
+    (_Q.GIVEN_UP, _K.REFUND): {
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, _release_paid),
         _V.NOT_PAID: Effect("the payment stays captured, and may be refunded again", _noted),
     },

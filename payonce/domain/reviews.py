@@ -1,7 +1,8 @@
-"""What a person must decide: why, until when, and what a payment shows of it, `{"reason", "since"}` of `api.md`.
+"""What a person must decide: why, until when, and what a payment shows of it: `{"reason", "since"}` (`api.md`).
 
 One operation's reason is shown until it is decided, then another's. What must not wait for that, a late success, what
-an acquirer did of itself and an expiry that it did not confirm, is told beside it.
+an acquirer did of itself and an expiry that it did not confirm, is told beside it. Each operation in review has a row
+of its own as well.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from payonce.domain.payment import Payment
 
 _BESIDE = " / "
 _NOT_CONFIRMED = "expiry_not_confirmed"
-NOT_RELEASED = "void_not_refunded"  # the words where our refund of what was given up failed
+NOT_RELEASED = "void_not_refunded"  # our refund of what was given up failed
 
 
 class ReviewReason(StrEnum):
@@ -27,9 +28,8 @@ class ReviewReason(StrEnum):
     NOT_REVERSIBLE = "not_reversible"  # it must be undone, and the connector cannot
     AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
     EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
-    NOT_RELEASED = "not_released"  # given up and captured all the same, and our refund of it failed
     LATE = "late"  # it succeeded after its failure was recorded
-    UNDONE = "undone"  # the acquirer took a success back, or did it again against what was told
+    UNDONE = "undone"  # the acquirer took a success back
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
     ENGINE_REFUSED = "engine_refused"
     RECORDING_LOST = "recording_lost"
@@ -45,7 +45,7 @@ class ReviewReason(StrEnum):
                 return timedelta(hours=4)  # goods may be on their way for money that is not there
             case ReviewReason.UNDECIDED | ReviewReason.NOT_REVERSIBLE | ReviewReason.AMOUNT_MISMATCH:
                 return timedelta(hours=24)  # an acquirer's support answers within a working day
-            case ReviewReason.LATE | ReviewReason.NOT_RELEASED:
+            case ReviewReason.LATE:
                 return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
             case ReviewReason.UNDONE | ReviewReason.FOREIGN:
                 return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
@@ -61,9 +61,9 @@ class Question(StrEnum):
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
     EXPIRY = "expiry"  # whether what expired here was released there
-    RELEASE = "release"  # whether what was given up and captured was refunded
-    UNDONE = "undone"  # whether what the acquirer took back, or did again, holds
+    UNDONE = "undone"  # whether what the acquirer took back stays so
     FOREIGN = "foreign"  # whether what others did belongs to the payment
+    GIVEN_UP = "given_up"  # whether what was given up, and captured all the same, was given back after all
 
 
 class ClosedBy(StrEnum):
@@ -109,21 +109,26 @@ def question(operation: Operation) -> Question | None:
     """What a person must decide about the operation; None: nothing, or not any more."""
     if operation.review_at is None:
         return None
-    match operation.kind:
-        case OperationKind.UNDO | OperationKind.REDO:
-            return Question.UNDONE
-        case OperationKind.REVERSE:
-            return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
-        case _ if operation.origin is Origin.ACQUIRER:
-            return Question.FOREIGN
-        case _ if operation.status is OperationStatus.PENDING:
+    if operation.origin is Origin.ACQUIRER:
+        return _of_acquirer(operation)
+    match operation.status, operation.kind:
+        case OperationStatus.PENDING | OperationStatus.FAILED, OperationKind.REVERSE:
+            return Question.LATE
+        case OperationStatus.PENDING, _:
             return Question.OUTCOME
-        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
+        case OperationStatus.FAILED, OperationKind.EXPIRE:
             return Question.EXPIRY
-        case _ if operation.ends_operation is not None and operation.status is OperationStatus.FAILED:
-            return Question.RELEASE
+        case OperationStatus.FAILED, OperationKind.REFUND if operation.ends_operation is not None:
+            return Question.GIVEN_UP
         case _:
             return None  # an earlier version marked it, and it has its outcome
+
+
+def _of_acquirer(operation: Operation) -> Question | None:
+    if operation.amount_undecided_minor == 0:
+        return None  # settled
+    turned = operation.kind in (OperationKind.UNDO, OperationKind.REDO)
+    return Question.UNDONE if turned else Question.FOREIGN
 
 
 def is_open(operation: Operation) -> bool:
@@ -162,7 +167,7 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
-        case Question.RELEASE:
+        case Question.GIVEN_UP:
             reason = NOT_RELEASED
         case _:
             reason = f"{operation.kind}_undecided"
@@ -176,7 +181,7 @@ def _begins(operation: Operation) -> str | None:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
-        case Question.RELEASE:
+        case Question.GIVEN_UP:
             return NOT_RELEASED
         case _:
             return None
@@ -200,9 +205,11 @@ def _reason(operation: Operation, words: str) -> ReviewReason:
 
 
 _OWN_WORDS = {
-    NOT_RELEASED: ReviewReason.NOT_RELEASED,
-    ReviewReason.NOT_REVERSIBLE.value: ReviewReason.NOT_REVERSIBLE,
-    ReviewReason.AMOUNT_MISMATCH.value: ReviewReason.AMOUNT_MISMATCH,
-    ReviewReason.ENGINE_REFUSED.value: ReviewReason.ENGINE_REFUSED,
-    ReviewReason.RECORDING_LOST.value: ReviewReason.RECORDING_LOST,
-}
+    reason.value: reason
+    for reason in (
+        ReviewReason.NOT_REVERSIBLE,
+        ReviewReason.AMOUNT_MISMATCH,
+        ReviewReason.ENGINE_REFUSED,
+        ReviewReason.RECORDING_LOST,
+    )
+} | {NOT_RELEASED: ReviewReason.NOT_REVERSIBLE}

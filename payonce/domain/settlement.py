@@ -272,10 +272,7 @@ def _released_by(attempt: Attempt) -> OperationKind:
 
 
 def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event.
-
-    A late success, and whatever else has its outcome, is told beside an earlier reason.
-    """
+    """The payment is in review from now on, with its event; what is no longer pending is told beside others."""
     story = Story(payment, now)
     beside = operation.kind is OperationKind.REVERSE or operation.status is not OperationStatus.PENDING
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
@@ -555,7 +552,7 @@ def _fail(
             story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
             operation = leaving.not_refunded(story, operation, error, now=now)
-            if reviews.is_open(operation):
+            if operation.review_at is not None:
                 opened = (reviews.opened(operation, words=reviews.NOT_RELEASED, now=now),)
             if operation.origin is Origin.MERCHANT:
                 answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))

@@ -354,7 +354,7 @@ def _held(story: Story, turned: Operation, amount_minor: int) -> Operation:
 def _settled(story: Story, turned: Operation) -> Operation:
     """Nothing is held for it, and its reason is not in the payment's review any more."""
     left = reviews.left(story.payment, turned)
-    turned = _held(story, replace(turned, updated_at=story.now, review_at=None), 0)
+    turned = _held(story, replace(turned, updated_at=story.now), 0)
     story.set(review=left)
     return turned
 

@@ -29,16 +29,15 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
-_FOR_A_PERSON = or_(  # it has its outcome, and stays in review until somebody decides: see `reviews.question`
-    and_(
-        or_(
-            operations.c.kind == OperationKind.REVERSE,
-            operations.c.kind == OperationKind.EXPIRE,
-            operations.c.ends_operation.is_not(None),
-        ),
-        operations.c.status == OperationStatus.FAILED,
+# A late success that no reversal of ours undoes, an expiry that was not confirmed, what was given up and could not be
+# refunded.
+_FOR_A_PERSON = and_(
+    or_(
+        operations.c.kind == OperationKind.REVERSE,
+        operations.c.kind == OperationKind.EXPIRE,
+        operations.c.ends_operation.is_not(None),
     ),
-    operations.c.origin == Origin.ACQUIRER,
+    operations.c.status == OperationStatus.FAILED,
 )
 _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
     operations.c.origin == Origin.ACQUIRER, operations.c.amount_undecided_minor > 0
@@ -54,7 +53,7 @@ _OLDEST_IN_REVIEW = Statement(
         operations.c.payment_id == bindparam("payment_id"),
         operations.c.id != all_(bindparam("but_not", type_=ARRAY(Text))),
         operations.c.review_at.is_not(None),
-        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON),
+        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON, _HOLDS),
     )
     .order_by(operations.c.review_at)
     .limit(1)

@@ -318,17 +318,15 @@ class Recorder:
     ) -> Written:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
-        await payments.save_operation(connection, rows.operation, settled.operation)
-        await _end_review(connection, rows.operation, settled.operation, now=now)
+        await self._save(connection, rows.operation, settled.operation, now=now)
         for added in settled.added:
             await payments.insert_operation(connection, added, sweep_at=now)
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
-            await payments.save_operation(connection, before, beside)
-            await _end_review(connection, before, beside, now=now)
-        for opened in settled.opened:
-            await review_rows.begin(connection, opened)
+            await self._save(connection, before, beside, now=now)
+        for review in settled.opened:
+            await review_rows.begin(connection, review)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -344,6 +342,13 @@ class Recorder:
                 now=now,
             )
         return deliveries
+
+    async def _save(
+        self, connection: Connection, before: Operation, after: Operation, *, now: datetime
+    ) -> None:
+        """The operation is as `after`; a review that it is no longer in has ended."""
+        await payments.save_operation(connection, before, after)
+        await review_rows.follow(connection, before, after, by=ClosedBy.FACT, now=now)
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
@@ -437,12 +442,6 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     if locked is None or operation is None or operation.payment_id != locked.payment.id:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
     return Rows(locked.payment, operation, attempt, locked.xid)
-
-
-async def _end_review(connection: Connection, before: Operation, after: Operation, *, now: datetime) -> None:
-    """The review of the operation has ended, where this ends it; else nothing is written."""
-    if reviews.is_open(before) and not reviews.is_open(after):
-        await review_rows.end(connection, after.id, by=ClosedBy.FACT, now=now)
 
 
 def _ended_by(before: Operation, settled: Settlement) -> str | None:

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, update
 from sqlalchemy.dialects.postgresql import insert
 
-from payonce.domain.reviews import ClosedBy, Review, ReviewReason
+from payonce.domain.operations import Operation
+from payonce.domain.reviews import ClosedBy, Review, ReviewReason, is_open
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Statement
 from payonce.storage.tables import reviews
@@ -28,6 +29,14 @@ _END = Statement(
     .where(reviews.c.operation_id == bindparam("id"), reviews.c.closed_at.is_(None))
     .values(closed_at=bindparam("at"), closed_by=bindparam("by"), sweep_at=bindparam("at"), sweeps=0)
 )
+
+
+async def follow(
+    connection: Connection, before: Operation, after: Operation, *, by: ClosedBy, now: datetime
+) -> None:
+    """A review that the operation was in has ended, where nobody must decide about it any more."""
+    if is_open(before) and not is_open(after):
+        await end(connection, after.id, by=by, now=now)
 
 
 async def begin(connection: Connection, review: Review) -> None:

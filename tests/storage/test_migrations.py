@@ -338,6 +338,7 @@ async def test_what_is_in_review_by_now_has_a_row_of_its_own(
         run_sql(url, _IN_REVIEW)
         upgrade(url)
         for _ in range(2 if meanwhile else 0):
+            run_sql(url, _OPEN_ALTHOUGH_SETTLED)
             run_sql(url, released_sql("UPDATE operations\n   SET review_at"))
         engine = create_engine(url)
         with engine.connect() as connection:
@@ -357,6 +358,11 @@ async def test_what_is_in_review_by_now_has_a_row_of_its_own(
         }
 
 
+_OPEN_ALTHOUGH_SETTLED = """
+    INSERT INTO reviews (operation_id, payment_id, merchant_id, mode, reason, words, opened_at, due_at)
+         VALUES ('pay_3', 'pay_3', 'mer_1', 'test', 'undecided', 'unknown', now(), now() + interval '1 day')
+    ON CONFLICT DO NOTHING
+"""
 _IN_REVIEW = """
     INSERT INTO merchants VALUES ('mer_1', 'Shop', now());
     CREATE TEMPORARY TABLE called (id text, kind text, status text, marked boolean, words text) ON COMMIT DROP;

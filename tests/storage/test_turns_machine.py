@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from payonce.domain import reviews
 from payonce.domain.errors import OperationInProgress, Refused
 from payonce.domain.operations import (
     Operation,
@@ -170,9 +169,6 @@ class TurnsMachine(RuleBasedStateMachine):
         held = sum(of.amount_undecided_minor for of in rows.values())
         assert held == paid.amount_capture_undecided_minor + paid.amount_refund_undecided_minor
         assert (paid.review is None) == (held == 0)
-        in_review = {of.id for of in rows.values() if reviews.is_open(of)}
-        assert in_review == self._open_reviews()
-        assert in_review == {of.id for of in rows.values() if of.amount_undecided_minor}
         undone = sum(of.amount_undone_minor for of in rows.values() if of.kind in (K.AUTHORIZE, K.CAPTURE))
         assert paid.amount_capture_undone_minor == undone
         told = [of.connector_reference for of in rows.values() if of.origin is Origin.ACQUIRER]
@@ -201,10 +197,6 @@ class TurnsMachine(RuleBasedStateMachine):
 
     def _rows(self) -> dict[str, Operation]:
         return self._run(self._read())
-
-    def _open_reviews(self) -> set[str]:
-        query = "SELECT operation_id FROM reviews WHERE payment_id = :id AND closed_at IS NULL"
-        return {row.operation_id for row in self._run(self.ledger.rows(query, id=self.created.id))}
 
     async def _read(self) -> dict[str, Operation]:
         query = select(*OPERATION_COLUMNS).where(operations.c.payment_id == self.created.id)

@@ -131,7 +131,7 @@ MATTERS: dict[Question, Callable[[OperationKind], InReview]] = {
     Q.OUTCOME: pending,
     Q.LATE: late,
     Q.EXPIRY: expiry_not_confirmed,
-    Q.RELEASE: not_released,
+    Q.GIVEN_UP: not_released,
     Q.UNDONE: undone,
     Q.FOREIGN: foreign,
 }
@@ -186,10 +186,10 @@ EXPECTED: dict[tuple[Question, OperationKind, Verdict], Becomes] = {
     (Q.LATE, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed",)),
     (Q.EXPIRY, K.EXPIRE, V.APPROVED): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING),
     (Q.EXPIRY, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING),
-    (Q.RELEASE, K.REFUND, V.PAID): Becomes(
+    (Q.GIVEN_UP, K.REFUND, V.PAID): Becomes(
         O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded")
     ),
-    (Q.RELEASE, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED),
+    (Q.GIVEN_UP, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED),
     (Q.UNDONE, K.CAPTURE, V.UNDONE): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING, ("payment.expired",)),
     (Q.UNDONE, K.CAPTURE, V.APPROVED): Becomes(
         O.SUCCEEDED, S.CAPTURED, CAPTURED, ("payment.captured",), beside=O.SUCCEEDED
@@ -222,7 +222,7 @@ NEVER_ASKED: dict[tuple[Question, OperationKind], str] = {
         for kind in (K.UNDO, K.REDO)
     },
     **{(Q.EXPIRY, kind): "only an expiry expires" for kind in K if kind is not K.EXPIRE},
-    **{(Q.RELEASE, kind): "only a refund of ours releases" for kind in K if kind is not K.REFUND},
+    **{(Q.GIVEN_UP, kind): "only a refund of ours releases" for kind in K if kind is not K.REFUND},
     **{
         (Q.UNDONE, kind): "a turn is of a capture, a refund or a void: see `turns`"
         for kind in K

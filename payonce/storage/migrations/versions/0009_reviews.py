@@ -14,7 +14,7 @@ depends_on = None
 
 _Time = sa.DateTime(timezone=True)
 _REASONS = (
-    "'undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'not_released', 'late', 'undone', 'foreign',"
+    "'undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'late', 'undone', 'foreign',"
     " 'engine_refused', 'recording_lost', 'contradicted'"
 )
 _INDEXES = (

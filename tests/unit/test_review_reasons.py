@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 import pytest
 
 from payonce.domain import reviews, settlement
+from payonce.domain.answers import timestamp
 from payonce.domain.operations import Abilities, AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed
 from payonce.domain.payment import PaymentStatus
@@ -115,7 +116,7 @@ def test_an_operation_in_review_has_one_question(
     kind: OperationKind, status: OperationStatus, origin: Origin
 ) -> None:
     """And one that nobody was called for has none."""
-    of = operation(kind, status=status, origin=origin)
+    of = operation(kind, status=status, origin=origin, amount_undecided_minor=1000)
     assert not reviews.is_open(of)
     called = replace(of, review_at=NOW)
     match reviews.question(called):
@@ -127,8 +128,6 @@ def test_an_operation_in_review_has_one_question(
             assert kind is K.REVERSE
         case reviews.Question.EXPIRY:
             assert (kind, status) == (K.EXPIRE, O.FAILED)
-        case reviews.Question.RELEASE:
-            assert (kind, status) == (K.REFUND, O.FAILED)
         case reviews.Question.UNDONE:
             assert kind in (K.UNDO, K.REDO)
         case reviews.Question.FOREIGN:
@@ -137,29 +136,48 @@ def test_an_operation_in_review_has_one_question(
             assert_never(other)
 
 
-@pytest.mark.parametrize("question", reviews.Question)
-def test_what_is_shown_again_of_each_question_is_its_own_words(question: reviews.Question) -> None:
-    kind, status, origin = {
-        reviews.Question.OUTCOME: (K.REFUND, O.PENDING, Origin.MERCHANT),
-        reviews.Question.LATE: (K.REVERSE, O.FAILED, Origin.PAYONCE),
-        reviews.Question.EXPIRY: (K.EXPIRE, O.FAILED, Origin.PAYONCE),
-        reviews.Question.RELEASE: (K.REFUND, O.FAILED, Origin.PAYONCE),
-        reviews.Question.UNDONE: (K.UNDO, O.SUCCEEDED, Origin.ACQUIRER),
-        reviews.Question.FOREIGN: (K.REFUND, O.SUCCEEDED, Origin.ACQUIRER),
-    }[question]
-    values = {"status": status, "origin": origin, "review_at": NOW, "target_reference": "op_1-1"}
-    ends = "op_void" if question is reviews.Question.RELEASE else None
-    of = operation(kind, **values, ends_operation=ends, connector_reference="acq-1")
-    shown = reviews.of(payment(S.CAPTURED), of)
-    assert shown is not None
-    assert (
-        shown["reason"]
-        == {
-            reviews.Question.OUTCOME: "refund_undecided",
-            reviews.Question.LATE: "late_reverse op_1: 1000 INR was moved",
-            reviews.Question.EXPIRY: "expiry_not_confirmed",
-            reviews.Question.RELEASE: "void_not_refunded",
-            reviews.Question.UNDONE: "undone_undo op_undo: 1000 INR of op_1 was taken back",
-            reviews.Question.FOREIGN: "foreign_refund op_refund: 1000 INR was refunded",
-        }[question]
-    )
+@pytest.mark.parametrize("kind", K)
+def test_what_an_acquirer_did_is_no_question_once_nothing_is_held_for_it(kind: OperationKind) -> None:
+    of = operation(kind, status=O.SUCCEEDED, origin=Origin.ACQUIRER, review_at=NOW, amount_undecided_minor=0)
+    assert reviews.question(of) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        (K.REFUND, {}, "refund_undecided"),
+        (K.EXPIRE, {"status": O.FAILED}, "expiry_not_confirmed"),
+        (K.REVERSE, {"status": O.FAILED, "target_kind": K.REFUND}, "late_refund op_1: 1000 INR was refunded"),
+        (
+            K.UNDO,
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "connector_reference": "u1",
+            },
+            "undone_capture op_undo: 1000 INR of op_1 was taken back",
+        ),
+        (
+            K.UNDO,
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "reason": "declined",
+            },
+            "contradicted_capture op_undo: 1000 INR of op_1 was decided, and the acquirer says declined",
+        ),
+        (
+            K.REFUND,
+            {"origin": Origin.ACQUIRER, "status": O.SUCCEEDED},
+            "foreign_refund op_refund: 1000 INR was refunded",
+        ),
+    ],
+)
+def test_what_is_shown_again_of_a_review_are_its_own_words(
+    kind: OperationKind, changes: dict[str, Any], words: str
+) -> None:
+    held = {"review_at": NOW, "target_reference": "op_1-1", "amount_undecided_minor": 1000, **changes}
+    shown = reviews.of(payment(S.CAPTURED), operation(kind, **held))
+    assert shown == {"reason": words, "since": timestamp(NOW)}
