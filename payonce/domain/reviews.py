@@ -190,6 +190,8 @@ def _begins(operation: Operation) -> str | None:
 def _reason(operation: Operation, words: str) -> ReviewReason:
     """The reason of an operation that is in review in these words."""
     match operation.kind:
+        case OperationKind.UNDO if undecided.contradicts(operation):
+            return ReviewReason.CONTRADICTED
         case OperationKind.UNDO | OperationKind.REDO:
             return ReviewReason.UNDONE
         case OperationKind.REVERSE:

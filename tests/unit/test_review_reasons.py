@@ -150,8 +150,23 @@ def test_what_an_acquirer_did_is_no_question_once_nothing_is_held_for_it(kind: O
         (K.REVERSE, {"status": O.FAILED, "target_kind": K.REFUND}, "late_refund op_1: 1000 INR was refunded"),
         (
             K.UNDO,
-            {"origin": Origin.ACQUIRER, "status": O.SUCCEEDED, "target_kind": K.CAPTURE},
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "connector_reference": "u1",
+            },
             "undone_capture op_undo: 1000 INR of op_1 was taken back",
+        ),
+        (
+            K.UNDO,
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "reason": "declined",
+            },
+            "contradicted_capture op_undo: 1000 INR of op_1 was decided, and the acquirer says declined",
         ),
         (
             K.REFUND,
