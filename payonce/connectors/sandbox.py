@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Pending, Reversed
+from payonce.domain.operations import OperationKind
+from payonce.domain.outcomes import Approved, DeclineCode, Declined, Pending, Reversed, Stage
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ class Answer(BaseModel):
     amount: int | None
     currency: str | None
     decline_code: str | None = None
+    stage: Literal["authorized", "captured"] | None = None
     expires_at: AwareDatetime | None = None
     rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
     payer_vpa: Annotated[str, Field(max_length=320)] | None = None
@@ -253,7 +255,15 @@ def approved(
         currency=answer.currency,
         capture_before=capture_before,
         rail=rail or {},
+        stage=_stage(answer),
     )
+
+
+def _stage(answer: Answer) -> Stage | None:
+    """How far an authorization has come by itself; what does not say so is not known to be captured."""
+    if answer.operation != OperationKind.AUTHORIZE:
+        return None
+    return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
 
 
 def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str) -> tuple[str, ...]:

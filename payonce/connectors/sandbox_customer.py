@@ -41,6 +41,7 @@ class CustomerRail(ABC):
             currencies=frozenset({"INR"}),
             capture_methods=frozenset({"automatic"}),
             split_capture=False,
+            captures_itself=True,
             needs_action=True,
             callbacks=True,
             data_in_memory=False,

@@ -50,6 +50,10 @@ class IdFactory:
         """The id of the operation that tells what an acquirer did of itself, by the acquirer's id of that."""
         return self._derive("re" if refund else "op", payment_id, account, kind, acquirer_id)
 
+    def follow_up(self, *, operation_id: str) -> str:
+        """The id of the operation of our own that follows from the outcome of this one."""
+        return self._derive("op", operation_id, "follow-up")
+
     def callback(self, *, connector: str, event_id: str) -> str:
         """The id of the workflow that follows up an acquirer's message."""
         return self._derive("cb", connector, event_id)

@@ -99,6 +99,9 @@ class Abilities:
     captures_itself: bool = False  # an automatic payment found authorized needs no capture of ours
 
 
+USUAL = Abilities()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of `operations`; a refund is the refund object of the API as well."""

@@ -27,6 +27,7 @@ class Settlement:
     attempt: Attempt | None = None
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
+    answered: str | None = None  # whose answer that is, where it is another operation's
     late: Operation | None = None  # the case that a success against an earlier fact opens
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be

@@ -18,7 +18,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.settlement import Settlement, begin_reversal, defer, settle, succeed
-from tests.unit.rows import NOW, approval, operation, under_way
+from tests.unit.rows import NOW, approval, captured, operation, under_way
 from tests.unit.test_settle_examples import DECLINED, LATER, REFUND, Case, case, types
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -67,7 +67,7 @@ def test_what_the_customer_is_to_do_is_the_answer(waiting: Waiting) -> None:
 
 
 def test_a_customer_who_pays_is_captured_and_the_stored_answer_stays(waiting: Waiting) -> None:
-    paid = approval(UPI.operation, rail={"rrn": "633112345678", "vpa": "a@bank"})
+    paid = captured(UPI.operation, rail={"rrn": "633112345678", "vpa": "a@bank"})
     settled = waiting.settled(paid)
     assert types(settled) == ["payment.authorized", "payment.captured"]
     assert settled.payment.next_action is None
@@ -108,20 +108,20 @@ def test_a_window_that_ends_without_a_definite_answer_is_processing(waiting: Wai
     assert types(settled) == ["payment.processing"]
     assert settled.attempt is not None
     assert settled.attempt.state is A.UNKNOWN
-    later = Waiting(UPI, settled).settled(approval(UPI.operation), at=ASKED.expires_at)
+    later = Waiting(UPI, settled).settled(captured(UPI.operation), at=ASKED.expires_at)
     assert later.payment.status is S.CAPTURED
     assert later.answer is None
 
 
 def test_a_success_after_the_rails_expiry_is_late(waiting: Waiting) -> None:
-    late = Waiting(UPI, waiting.settled(Expired())).settled(approval(UPI.operation))
+    late = Waiting(UPI, waiting.settled(Expired())).settled(captured(UPI.operation))
     assert late.late
     assert late.payment.status is S.FAILED
     assert types(late) == ["payment.late_success"]
 
 
 def test_another_amount_than_was_asked_for_is_reversed_and_not_shown_as_an_action(waiting: Waiting) -> None:
-    settled = waiting.settled(approval(UPI.operation, amount_minor=999))
+    settled = waiting.settled(captured(UPI.operation, amount_minor=999))
     assert settled.payment.status is S.PROCESSING
     assert settled.attempt is not None
     assert settled.attempt.state is A.REVERSING
@@ -147,7 +147,7 @@ def test_an_abandoned_payment_is_voided_by_its_reversal_and_a_success_does_not_c
     given_up = begin_reversal(waiting.asked.attempt, code=FailureCode.ABANDONED)
     paid = replace(waiting.asked.payment, pending_operation=under_way(void))
     abandoned = Waiting(UPI, replace(waiting.asked, payment=paid, attempt=given_up))
-    assert abandoned.settled(approval(UPI.operation)).payment == paid
+    assert abandoned.settled(captured(UPI.operation)).payment == paid
     settled = abandoned.settled(Reversed())
     assert settled.abandoned == void.id
     assert settled.payment == paid
