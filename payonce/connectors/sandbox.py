@@ -1,7 +1,7 @@
 """The wire of the sandbox acquirer, which its connectors share: one desk for cards, UPI and wallets.
 
 Source: the sandbox acquirer's own description (`devstack/acquirer`) and `api.md`, "Sandbox triggers". It documents
-that 400, 401 and 429 mean that nothing was processed.
+that 400, 401 and 429 mean that nothing was processed; what is answered 400 would be answered so again.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, assert_never
 
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -17,8 +17,21 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
+from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Pending, Reversed, Stage
+from payonce.domain.outcomes import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Foreign,
+    Pending,
+    Redone,
+    Refused,
+    Reversed,
+    Stage,
+    Turn,
+    Undone,
+)
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -47,16 +60,21 @@ LATE_INQUIRY: Final = InquirySchedule(
 FAULT_METADATA: Final = "sandbox_fault"
 VPA_METADATA: Final = "sandbox_vpa"
 VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
+SCRIPTED_S_MAX: Final = 86_400  # between an operation and what the acquirer does with it
+FAULT_LENGTH_MAX: Final = 64
+HISTORY_MAX: Final = 100  # what more the acquirer did of itself is nobody's to guess
 FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
 CALLBACK_AGE_S_MAX: Final = 300
 
-_DOCUMENTED = Documented(answers=frozenset({404}), rejections=frozenset({400, 401, 429}))
+_DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
+_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
 _FAULT = re.compile(
-    r"((authorize|capture|void|refund|inquire|reverse):)?"
+    rf"({_PREFIX.pattern})?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
-    r"|slow:[0-9]{1,9}|amount_mismatch|garbage)"
+    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|authorized_only|foreign_capture"
+    r"|(?:undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,16})|foreign_refund:(?P<amount>[0-9]{1,16})"
+    r"|refuse:(?:/(?:[a-z_]{1,32}|[0-9]{1,2})){1,8})"
 )
-_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse):")
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
@@ -67,9 +85,26 @@ def parse_faults(text: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in text.split(","))
     if len(entries) > FAULTS_MAX:
         raise ValueError(f"at most {FAULTS_MAX} faults are possible")
-    if not all(_FAULT.fullmatch(entry) for entry in entries):
+    if not all(_is_fault(entry) for entry in entries):
         raise ValueError("unknown fault")
     return entries
+
+
+def _is_fault(entry: str) -> bool:
+    """Whether the acquirer has it, with a number within its limits."""
+    found = _FAULT.fullmatch(entry)
+    if found is None or len(_prefixed(entry, "authorize")) > FAULT_LENGTH_MAX:
+        return False
+    seconds, amount = found["seconds"], found["amount"]
+    if amount is not None:
+        return 1 <= int(amount) <= AMOUNT_MINOR_MAX
+    return seconds is None or int(seconds) <= SCRIPTED_S_MAX
+
+
+_VISIBLE = r"^[\x21-\x7e]{1,128}$"
+_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
+_POINTER_MAX: Final = 256
+_NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
 
 
 class Request(BaseModel):
@@ -90,6 +125,30 @@ class Money(Request):
     currency: str
 
 
+class _Event(BaseModel):
+    """One thing that the acquirer did of itself."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=_VISIBLE)]
+    type: Literal["undone", "redone", "foreign"]
+    operation: Literal["capture", "refund", "void"]
+    amount: Annotated[int, Field(ge=0)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    reason: Annotated[str, Field(max_length=256)] | None = None
+
+    def turn(self) -> Turn:
+        match self.type:
+            case "undone":
+                return Undone(self.id, self.amount, self.currency, self.reason or "")
+            case "redone":
+                return Redone(self.id, self.amount, self.currency)
+            case "foreign":
+                return Foreign(self.id, self.operation, self.amount, self.currency)
+            case _:
+                assert_never(self.type)
+
+
 class Answer(BaseModel):
     """What the acquirer says of an operation; members that we do not need are not looked at."""
 
@@ -103,6 +162,7 @@ class Answer(BaseModel):
     currency: str | None
     decline_code: str | None = None
     stage: Literal["authorized", "captured"] | None = None
+    history: Annotated[list[_Event], Field(max_length=HISTORY_MAX)] = Field(default_factory=list)
     expires_at: AwareDatetime | None = None
     rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
     payer_vpa: Annotated[str, Field(max_length=320)] | None = None
@@ -125,9 +185,7 @@ class _Problem(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
     error: str
-
-
-_VISIBLE = r"^[\x21-\x7e]{1,128}$"
+    pointer: str | None = None
 
 
 class _Told(BaseModel):
@@ -153,17 +211,19 @@ class Desk:
             documented=_DOCUMENTED,
         )
 
-    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer:
+    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer | Refused:
         """The answer to one request that may move money; see `Connector.send` for what it raises."""
         response = await self._http.post(path, body, may_send=may_send)
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
-        return _own_answer(response, call)
+        return _refused(response, call) if response.status == 400 else _own_answer(response, call)
 
     async def inquire(self, call: Call) -> Answer | None:
         """What became of our reference; None where the acquirer does not know it."""
         body = Request(**common(call, operation="inquire"))
         response = await self._http.post("/inquiries", body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of the inquiry: it says nothing of what is asked about
         if response.status != 404:
             return _own_answer(response, call)
         if response.read(_Problem).error != "not_found":
@@ -175,8 +235,8 @@ class Desk:
         members = common(call, operation="reverse") | {"reference": f"{call.reference}-reversal"}
         body = _Reversal(**members, original_reference=call.reference)
         response = await self._http.post("/reversals", body, may_send=None)
-        if response.status == 404:
-            raise OutcomeUnknown("HTTP 404")
+        if response.status in (400, 404):
+            raise OutcomeUnknown(f"HTTP {response.status}")
         answer = response.read(_ReversalAnswer)
         if answer.original_reference != call.reference:
             raise OutcomeUnknown("an answer to another request")
@@ -256,6 +316,7 @@ def approved(
         capture_before=capture_before,
         rail=rail or {},
         stage=_stage(answer),
+        since=tuple(event.turn() for event in answer.history),
     )
 
 
@@ -276,8 +337,12 @@ def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str)
     except ValueError:  # the API refuses these: what got past it disturbs no payment
         log.warning("sandbox_fault_unknown")
         return ()
-    full = (entry if _PREFIX.match(entry) else f"{unprefixed}:{entry}" for entry in entries)
+    full = (_prefixed(entry, unprefixed) for entry in entries)
     return tuple(entry for entry in full if entry.startswith(f"{operation}:"))
+
+
+def _prefixed(entry: str, unprefixed: str) -> str:
+    return entry if _PREFIX.match(entry) else f"{unprefixed}:{entry}"
 
 
 def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
@@ -286,6 +351,21 @@ def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
     if answer.reference != call.reference or answer.operation != call.kind:
         raise OutcomeUnknown("an answer to another request")
     return answer
+
+
+def _refused(response: AcquirerResponse, call: Call) -> Refused:
+    """What the acquirer will never take. Its detail is not read: it may hold what was sent."""
+    problem = response.read(_Problem)
+    code = problem.error[:_LOGGED_MAX]
+    log.warning("acquirer_refused", operation=call.kind, reference=call.reference, code=code)
+    return Refused(code, _pointer(problem.pointer))
+
+
+def _pointer(pointer: str | None) -> str | None:
+    """The pointer, if it is one that can be shown."""
+    if pointer is None or len(pointer) > _POINTER_MAX or _NUMBER.search(pointer):
+        return None
+    return pointer if _POINTER.fullmatch(pointer) else None
 
 
 def _decline_code(code: str | None) -> DeclineCode:

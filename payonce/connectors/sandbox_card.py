@@ -1,16 +1,18 @@
 """Cards, and the network tokens of device wallets, at the sandbox acquirer."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from payonce.connectors import sandbox
-from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
+from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
 from payonce.connectors.sandbox import Answer, Desk, Money, Request
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import Rejected
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, Declined, Inquiry, NotFound, Pending, Reply, Reversed
+from payonce.domain.outcomes import Approved, Declined, Inquiry, NotFound, Pending, Refused, Reply, Reversed
 
 
 class _CardBody(BaseModel):
@@ -34,6 +36,7 @@ class _TokenBody(BaseModel):
 
 class _Authorization(Money):
     capture: bool
+    callback_url: str | None = None  # what the acquirer does later, of itself, is told there
     card: _CardBody | None = None
     network_token: _TokenBody | None = None
 
@@ -50,18 +53,23 @@ class SandboxCard:
 
     def __init__(self, account: ConnectorAccount) -> None:
         self._desk = Desk(account)
+        self._callback_url = account.callback_url
         self.capabilities = Capabilities(
             methods=frozenset({"card", "wallet.apple_pay", "wallet.google_pay"}),
             call_deadline_s=self._desk.call_deadline_s,
             finality_s=self._desk.finality_s,
             inquiry=sandbox.INQUIRY,
             reversal_by_reference=True,
+            callbacks=True,
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
         """Authorizes, captures, voids or refunds under our reference; see `Connector`."""
-        path, body = _order(call)
-        outcome = _outcome(await self._desk.order(path, body, call, may_send=may_send))
+        path, body = _order(call, self._callback_url)
+        answer = await self._desk.order(path, body, call, may_send=may_send)
+        if isinstance(answer, Refused):
+            return answer
+        outcome = _outcome(answer)
         return Pending(reason="reversed") if isinstance(outcome, Reversed) else outcome
 
     async def inquire(self, call: Call) -> Inquiry:
@@ -73,16 +81,20 @@ class SandboxCard:
         """Undoes and blocks our reference; see `Connector`."""
         return await self._desk.reverse(call)
 
+    def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
+        """The callback, once its signature is checked; see `Calling`."""
+        return self._desk.read_callback(headers, body, now=now)
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._desk.close()
 
 
-def _order(call: Call) -> tuple[str, Request]:
+def _order(call: Call, callback_url: str | None) -> tuple[str, Request]:
     """The path and the body of an operation. Raises `Rejected` for one that this acquirer does not have."""
     match call.kind:
         case OperationKind.AUTHORIZE:
-            return "/authorizations", _authorization(call)
+            return "/authorizations", _authorization(call, callback_url)
         case OperationKind.CAPTURE:
             return "/captures", _modification(call, final=call.final)
         case OperationKind.VOID:
@@ -95,12 +107,13 @@ def _order(call: Call) -> tuple[str, Request]:
             assert_never(call.kind)
 
 
-def _authorization(call: Call) -> _Authorization:
+def _authorization(call: Call, callback_url: str | None) -> _Authorization:
     if call.card is None and call.network_token is None:
         raise Rejected("authorize without a card")
     return _Authorization(
         **sandbox.money(call),
         capture=call.automatic_capture,
+        callback_url=callback_url,
         card=None if call.card is None else _card(call.card),
         network_token=None if call.network_token is None else _token(call.network_token),
     )

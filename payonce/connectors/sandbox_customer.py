@@ -10,7 +10,16 @@ from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccou
 from payonce.connectors.sandbox import Answer, Desk, Money
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import ActionRequired, Expired, Inquiry, NotFound, Pending, Reply, Reversed
+from payonce.domain.outcomes import (
+    ActionRequired,
+    Expired,
+    Inquiry,
+    NotFound,
+    Pending,
+    Refused,
+    Reply,
+    Reversed,
+)
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES
 
 
@@ -56,6 +65,8 @@ class CustomerRail(ABC):
                 answer = await self._desk.order("/refunds", self._refund(call), call, may_send=may_send)
             case _:
                 raise Rejected(f"{call.kind} does not exist on this rail")
+        if isinstance(answer, Refused):
+            return answer
         outcome = self._outcome(answer, call)
         return Pending(reason="reversed") if isinstance(outcome, Reversed) else outcome
 

@@ -27,7 +27,7 @@ from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
 from tests.storage.ledger import IDS, Ledger, runtime_of, subject
 from tests.storage.test_admitting import NoTemporal, post
-from tests.unit.rows import approval
+from tests.unit.rows import captured
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 UPI = replace(
@@ -111,7 +111,7 @@ async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
 ) -> None:
     create = await waiting(process)
     before = (await process.ledger.stored_key(create)).answer_body
-    process.connector.answers["inquire"] = found or approval(create)
+    process.connector.answers["inquire"] = found or captured(create)
     progress = await process.resolve("inquire", create)
     assert isinstance(progress, Settled)
     assert progress.status == status
@@ -134,7 +134,7 @@ async def test_a_window_that_ends_without_a_definite_answer_is_processing(
     await lapsed(process.ledger, create)
     assert isinstance(await process.resolve("inquire", create), InquiryDue)
     assert (await process.ledger.payment(create.payment_id)).status is S.PROCESSING
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     await process.resolve("inquire", create)
     events = await process.ledger.events(create.payment_id)
     assert types(events) == ["requires_action", "processing", "authorized", "captured"]
@@ -153,7 +153,7 @@ async def test_a_success_after_the_rails_expiry_opens_a_case(process: Process) -
     create = await waiting(process)
     process.connector.answers["inquire"] = Expired()
     await process.resolve("inquire", create)
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     reference = attempt_reference(create.id, 1)
     for _ in range(2):
         progress = await process.resolve("hear", create, reference)
@@ -179,7 +179,7 @@ async def test_hearing_of_nothing_definite_changes_nothing(process: Process, fou
 
 async def test_a_success_that_is_heard_of_before_the_order_is_answered_stands(process: Process) -> None:
     create = await create_of(process.ledger)
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     await process.resolve("hear", create, attempt_reference(create.id, 1))
     recorder = process.ledger.recorder()
     late = await recorder.record(subject(create), attempt=1, fact=asked())
@@ -189,7 +189,7 @@ async def test_a_success_that_is_heard_of_before_the_order_is_answered_stands(pr
 
 async def test_another_amount_is_reversed_and_never_captured(process: Process) -> None:
     create = await waiting(process)
-    process.connector.answers["inquire"] = approval(create, amount_minor=999)
+    process.connector.answers["inquire"] = captured(create, amount_minor=999)
     assert isinstance(await process.resolve("inquire", create), ReversalDue)
     process.connector.answers["reverse"] = Reversed()
     await process.resolve("reverse", create)
@@ -241,7 +241,7 @@ async def test_an_abandoned_payment_is_reversed_by_our_reference_and_voided(
 async def test_a_customer_who_pays_after_the_void_was_admitted_pays_nothing(process: Process) -> None:
     create = await waiting(process)
     void = await abandoned(process.ledger, process.connector, create)
-    process.connector.answers |= {"inquire": approval(create), "reverse": Reversed()}
+    process.connector.answers |= {"inquire": captured(create), "reverse": Reversed()}
     await process.resolve("hear", create, attempt_reference(create.id, 1))
     assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
     await process.resolve("reverse", void)
