@@ -38,7 +38,7 @@ class Settled:
     """The operation has its outcome; the payment as Postgres has it now."""
 
     status: str
-    open: bool  # something of the payment may still be captured, voided or expire
+    open: bool  # something of the payment may still be captured, voided or expire, or is under way
     sequence: int
     capture_before: datetime | None = None
     pending: OperationRequest | None = None  # a capture or void that is under way

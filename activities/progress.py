@@ -19,6 +19,7 @@ from activities.messages import (
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
+from payonce.domain.schedules import LOOKS
 
 if TYPE_CHECKING:
     from payonce.claims import Standing
@@ -39,7 +40,7 @@ def settled(payment: Payment) -> Settled:
         under_way = OperationRequest(payment.id, str(pending["id"]), kind)
     return Settled(
         status=payment.status,
-        open=payment.status.open,
+        open=payment.status.open or under_way is not None,
         sequence=payment.sequence,
         capture_before=payment.capture_before,
         pending=under_way,
@@ -61,6 +62,8 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
         return replace(_done(standing.payment, attempt, capabilities), asked=False)
     if standing.abandons:
         return ReversalDue(capabilities.inquiry, "abandoned")
+    if standing.refunds:
+        return InquiryDue(LOOKS, "refund")
     create = operation.kind is OperationKind.AUTHORIZE
     may_retry = not (create and capabilities.data_in_memory)
     if attempt is None:
@@ -68,6 +71,22 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     if create and attempt.owner != here and standing.owner_may_send:
         return NotOwner(attempt.owner)
     return _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)
+
+
+def after_asking(settlement: Settlement, capabilities: Capabilities) -> Progress:
+    """As `after_recording`, the acquirer just asked: what is left alone is cancelled, where that is for us to do.
+
+    Where a void gave it up, that one's run asks and cancels, and the authorization's own looks on.
+    """
+    progress = after_recording(settlement, capabilities, may_retry=False)
+    attempt = settlement.attempt
+    if progress.kind != "inquiry_due" or attempt is None or not attempt.left_alone:
+        return progress
+    if settlement.payment.pending_operation is not None:
+        return replace(progress, schedule=capabilities.inquiry.seldom)
+    if capabilities.challenge_ends == "cancelled":
+        return ReversalDue(progress.schedule, "left_alone", claimed_at=progress.claimed_at)
+    return progress
 
 
 def _done(payment: Payment, attempt: Attempt | None, capabilities: Capabilities) -> Settled:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from temporalio import activity
 
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
-from activities.progress import after_recording, as_found, settled
+from activities.progress import after_asking, after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
     Declined,
+    EndsItself,
     Fact,
     FailureCode,
+    NotFound,
     NotProcessed,
     Pending,
     Unknown,
@@ -28,9 +30,10 @@ from payonce.domain.outcomes import (
 if TYPE_CHECKING:
     from payonce.cases import Cases
     from payonce.claims import Standing
-    from payonce.connectors.base import Connector
+    from payonce.connectors.base import Asking, Connector
     from payonce.domain.operations import Attempt
     from payonce.domain.schedules import InquirySchedule
+    from payonce.domain.settlement import Settlement
     from payonce.storage.recording import Recorder
 
 
@@ -47,6 +50,13 @@ class Resolving:
     async def inquire(self, request: OperationRequest) -> Progress:
         """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
         standing = await self._cases.standing(request.subject)
+        if not standing.abandons:
+            return await self._inquire(request, standing)
+        create = _create_of(request)
+        progress = await self._inquire(create, await self._cases.standing(create.subject))
+        return await self._of_void(request, progress, undecided=ReversalDue)
+
+    async def _inquire(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
         progress = as_found(standing, connector.capabilities, here="")
@@ -67,7 +77,7 @@ class Resolving:
         except ConnectorError as error:
             return await self._unanswered(request, standing, attempt, error.code)
         if found.kind != "not_found":
-            return await self._record(request, standing, attempt, found)
+            return after_asking(await self._store(request, attempt, found), connector.capabilities)
         if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
             return await self._unanswered(request, standing, attempt, "not_found")
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
@@ -101,7 +111,8 @@ class Resolving:
     ) -> Progress:
         """The acquirer did not say anything; where a customer's time to act went by meanwhile, that counts."""
         if attempt.state is AttemptState.WAITING:
-            return await self._record(request, standing, attempt, Unknown(reason))
+            stored = await self._store(request, attempt, Unknown(reason))
+            return after_asking(stored, self._connector(standing).capabilities)
         return InquiryDue(self._connector(standing).capabilities.inquiry, reason)
 
     @activity.defn
@@ -126,10 +137,56 @@ class Resolving:
     async def reverse(self, request: OperationRequest) -> Progress:
         """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
         standing = await self._cases.standing(request.subject)
-        if standing.abandons:  # what was to be paid is undone by the reference it was asked for with
-            asked = OperationRequest(request.payment_id, request.payment_id, OperationKind.AUTHORIZE)
-            return await self._reverse(asked, await self._cases.standing(asked.subject))
-        return await self._reverse(request, standing)
+        if not standing.abandons:
+            return await self._end(request, standing)
+        create = _create_of(request)
+        progress = await self._end(create, await self._cases.standing(create.subject))
+        return await self._of_void(request, progress, undecided=InquiryDue)
+
+    async def _end(self, request: OperationRequest, standing: Standing) -> Progress:
+        """What nobody is to pay any more is cancelled. All else is undone by the reference it was asked for with.
+
+        That is what is marked so, and what the acquirer was found not to know, as its claim's token says.
+        """
+        attempt = standing.attempt
+        if attempt is None or attempt.state is AttemptState.REVERSING or request.token is not None:
+            return await self._reverse(request, standing)
+        if self._is_given_up(standing, attempt):
+            return await self._cancel(request, standing, attempt)
+        return as_found(standing, self._connector(standing).capabilities, here="")
+
+    def _is_given_up(self, standing: Standing, attempt: Attempt) -> bool:
+        pending = standing.operation.status is OperationStatus.PENDING and attempt.left_alone
+        voided = standing.payment.pending_operation is not None
+        return pending and (voided or self._connector(standing).capabilities.challenge_ends == "cancelled")
+
+    async def _cancel(self, request: OperationRequest, standing: Standing, attempt: Attempt) -> Progress:
+        """The acquirer was told that nobody is to pay any more, and what it says is recorded.
+
+        Where it says nothing definite it is inquired about next, since it may have been paid.
+        """
+        connector = self._connector(standing)
+        schedule = connector.capabilities.inquiry
+        try:
+            answer = await cast("Asking", connector).cancel(self._cases.call(standing, attempt))
+        except ConnectorError as error:
+            return InquiryDue(schedule, error.code)
+        if isinstance(answer, EndsItself | NotFound):
+            return InquiryDue(schedule, answer.kind)
+        return await self._record(request, standing, attempt, answer)
+
+    async def _of_void(
+        self, void: OperationRequest, progress: Progress, *, undecided: type[InquiryDue | ReversalDue]
+    ) -> Progress:
+        """Where the void stands, whose authorization stands at `progress`: one without an outcome is asked about and
+        cancelled in turn, on the rail's schedule, and the void is answered with 202."""
+        standing = await self._cases.standing(void.subject)
+        if not standing.abandons:
+            return as_found(standing, self._connector(standing).capabilities, here="")
+        if not isinstance(progress, InquiryDue):
+            return progress
+        await self._recorder.defer(void.subject)
+        return undecided(self._connector(standing).capabilities.inquiry, progress.reason)
 
     async def _reverse(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
@@ -218,15 +275,19 @@ class Resolving:
     async def _record(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
     ) -> Progress:
+        stored = await self._store(request, attempt, fact)
         capabilities = self._connectors[attempt.connector_account].capabilities
-        settlement = await self._recorder.record(
+        return after_recording(stored, capabilities, may_retry=False)
+
+    async def _store(self, request: OperationRequest, attempt: Attempt, fact: Fact) -> Settlement:
+        capabilities = self._connectors[attempt.connector_account].capabilities
+        return await self._recorder.record(
             request.subject,
             attempt=attempt.number,
             token=attempt.token,
             fact=fact,
             abilities=capabilities.abilities,
         )
-        return after_recording(settlement, capabilities, may_retry=False)
 
     def _unprocessed(self, standing: Standing) -> FailureCode:
         """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
@@ -238,3 +299,10 @@ class Resolving:
     def _connector(self, standing: Standing) -> Connector:
         """Always the account on the attempt's row."""
         return self._connectors[standing.connector_account]
+
+
+def _create_of(void: OperationRequest) -> OperationRequest:
+    """The authorization that the void gives up; what was found out about its claim goes along."""
+    return OperationRequest(
+        void.payment_id, void.payment_id, OperationKind.AUTHORIZE, token=void.token, doubted=void.doubted
+    )

@@ -43,7 +43,7 @@ from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.errors import NotFound, Refused
 from payonce.domain.ids import attempt_reference, random_id
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
@@ -124,14 +124,19 @@ class Admission:
         """Releases what is authorized and not captured."""
 
         async def admit(connection: Connection, payment: Payment) -> Operation:
-            amount = rules.admit_void(payment)
-            if payment.status is PaymentStatus.REQUIRES_ACTION:
-                await attempts.abandon(connection, payment)
+            create = await self._undecided(connection, payment)
+            amount = rules.admit_void(payment, asked=create is not None and create.asked)
+            if create is not None:
+                await attempts.abandon(connection, create)
             return await self._reserve(
                 connection, post, payment, kind=OperationKind.VOID, amount_minor=amount, reason=reason
             )
 
         return await self._change(post, payment_id, admit)
+
+    async def _undecided(self, connection: Connection, payment: Payment) -> Attempt | None:
+        """The latest attempt of an authorization that has no outcome."""
+        return await attempts.latest_attempt(connection, payment.id) if payment.status.undecided else None
 
     async def refund(
         self,
@@ -410,7 +415,8 @@ class Admission:
         )
         operation = replace(operation, final=final, reason=reason)
         pending = {"id": operation.id, "type": kind, "amount": amount_minor}
-        await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+        after = replace(payment, pending_operation=pending, next_action=None)
+        await payments.save_payment(connection, payment, after)
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
         return operation
 

@@ -108,7 +108,11 @@ VOID_PAYMENT = Description(
     id="voidPayment",
     tag="Payments",
     summary="Release what is authorized and not captured, or abandon what the customer has not paid yet",
-    text="A payment that `requires_action` becomes `voided`; a success that comes later is reversed.",
+    text=(
+        "A payment whose customer was asked and has not paid becomes `voided` once the acquirer confirms that nobody"
+        " can pay any more; 202 until then. A success that comes before is released by a void or a refund of its own,"
+        " with which this one ends: `voided` or `refunded`. One that comes later is reversed."
+    ),
     answers=_CHANGED,
     codes=(
         *KEY_CODES,

@@ -330,7 +330,7 @@ def _as_deferred(payment: Payment, operation: Operation) -> Payment:
         return replace(payment, status=PaymentStatus.PROCESSING)
     if operation.kind.exclusive:
         pending = {"id": operation.id, "type": operation.kind, "amount": operation.amount_minor}
-        return replace(payment, pending_operation=pending)
+        return replace(payment, pending_operation=pending, next_action=None)
     return payment
 
 

@@ -66,6 +66,7 @@ class Session:
     def __init__(self, directory: Path) -> None:
         self._terminal = Terminal()
         self._record = directory / "dev.json"
+        self._environ = directory / "environ.json"
         self._is_up = False
         self._stack = DevStack(
             StackOptions(
@@ -79,7 +80,7 @@ class Session:
 
     async def run(self) -> None:
         """Every part ran until a signal came; none is left."""
-        self._record.unlink(missing_ok=True)
+        self._forget()
         main = asyncio.current_task()
         assert main is not None
         loop = asyncio.get_running_loop()
@@ -90,7 +91,7 @@ class Session:
                 await self._stay_up()
         finally:
             self._is_up = False
-            self._record.unlink(missing_ok=True)
+            self._forget()
 
     async def _stay_up(self) -> None:
         payment_id = await self._demonstrate()
@@ -111,12 +112,17 @@ class Session:
 
     def _write_record(self) -> None:
         if self._is_up:
+            write_json(self._environ, operators_environ(self._stack))
             write_json(self._record, self._stack.describe())
+
+    def _forget(self) -> None:
+        self._record.unlink(missing_ok=True)
+        self._environ.unlink(missing_ok=True)
 
     def _on_signal(self, number: signal.Signals, main: "asyncio.Task[None]") -> None:
         """The first signal ends the stack in order, a second one at once."""
         self._is_up = False
-        self._record.unlink(missing_ok=True)
+        self._forget()
         if self._ending is None:
             self._terminal.progress(f"{number.name}: ending every process (once more: at once)")
             self._ending = asyncio.create_task(self._cancel(main))
@@ -125,6 +131,11 @@ class Session:
 
     async def _cancel(self, main: "asyncio.Task[None]") -> None:
         main.cancel()
+
+
+def operators_environ(stack: DevStack) -> dict[str, str]:
+    """The variables with which the `payonce` command works on this stack, for whoever types it beside it."""
+    return {name: value for name, value in stack.product_environ().items() if name.startswith("PAYONCE_")}
 
 
 def up() -> None:

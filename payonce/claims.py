@@ -21,7 +21,7 @@ from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
-from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.connection import Connection
@@ -164,9 +164,14 @@ class Standing:
 
     @property
     def abandons(self) -> bool:
-        """Whether the operation gives up what a customer was to act on: nothing is sent, the attempt is reversed."""
-        undecided = self.payment.status is PaymentStatus.REQUIRES_ACTION
-        return undecided and self.operation.kind is OperationKind.VOID
+        """Whether the operation gives up what a customer was asked for, and that has no outcome: nothing is sent."""
+        return self.payment.status.undecided and self.operation.kind is OperationKind.VOID
+
+    @property
+    def refunds(self) -> bool:
+        """Whether the operation is a void that a refund of our own ends: nothing is sent for the void itself."""
+        pending = self.payment.pending_operation or {}
+        return pending.get("id") == self.operation.id and "ended_by" in pending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,8 +318,8 @@ class Claimant:
             raise StorageUnavailable("the claim is still being given back")
 
     def _next_number(self, standing: Standing, *, has_data: bool) -> int | None:
-        pending = standing.operation.status is OperationStatus.PENDING
-        pending = pending and not standing.abandons and not standing.captured
+        sent = not standing.abandons and not standing.refunds and not standing.captured
+        pending = standing.operation.status is OperationStatus.PENDING and sent
         has_data = has_data or self._needs_none(standing)
         return claiming.next_number(standing.attempt, pending=pending, has_data=has_data)
 

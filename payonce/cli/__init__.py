@@ -6,6 +6,7 @@ import typer
 from pydantic import ValidationError
 
 from payonce.cli import listen, operators, trigger, webhooks
+from payonce.cli.base import use_dev_stack
 from payonce.domain.errors import PaymentError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The payonce payment gateway.")
@@ -19,6 +20,7 @@ app.command("trigger")(trigger.trigger)
 
 def main() -> None:
     """Runs one command; an error we know is one line and exit status 1."""
+    use_dev_stack()
     try:
         app()
     except PaymentError as error:

@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Final
 
 import httpx
 import typer
 
-from payonce.cli.base import Refused
+from payonce.cli.base import STATE_DIRECTORY, Refused
 
-STATE_DIRECTORY: Final = Path(".payonce")
 DEV_JSON: Final = STATE_DIRECTORY / "dev.json"
 
 ApiUrl = Annotated[

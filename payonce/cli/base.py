@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -12,6 +15,8 @@ from payonce.settings import settings_from_environment
 from payonce.storage.connection import Connection
 from payonce.storage.database import Database
 
+STATE_DIRECTORY: Final = Path(".payonce")
+ENVIRON_JSON: Final = STATE_DIRECTORY / "environ.json"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 T = TypeVar("T")
 
@@ -20,6 +25,19 @@ class Refused(PaymentError):
     """The command cannot do what was asked; the message says why and what would help."""
 
     code = "refused"
+
+
+def use_dev_stack() -> None:
+    """Where no deployment is named and `make dev` runs here, commands work on its stack, and say so."""
+    if "PAYONCE_DATABASE_URL" in os.environ:
+        return
+    try:
+        written = json.loads(ENVIRON_JSON.read_text())
+    except (OSError, ValueError):
+        return
+    print(f"payonce: on the stack of `make dev` ({ENVIRON_JSON})", file=sys.stderr)
+    for name, value in written.items():
+        os.environ.setdefault(str(name), str(value))
 
 
 def in_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:

@@ -15,8 +15,8 @@ from typing import Annotated, Final
 import httpx
 import typer
 
-from payonce.cli.api import STATE_DIRECTORY, ApiKey, ApiUrl, api_client, web_url
-from payonce.cli.base import Refused
+from payonce.cli.api import ApiKey, ApiUrl, api_client, web_url
+from payonce.cli.base import STATE_DIRECTORY, Refused
 from payonce.cli.following import TIMEOUT, Follower, Message
 from payonce.webhooks.delivery import DEADLINE_S, RESPONSE_BYTES_MAX
 from payonce.webhooks.signing import SECRET_BYTES, SECRET_PREFIX, new_secret, signed_headers

@@ -9,20 +9,23 @@
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, cast
 
 import pytest
 
-from payonce.connectors.base import Call, Calling, Connector
+from payonce.connectors.base import Asking, Call, Calling, Connector
 from payonce.connectors.conformance import AFTER, Fault, eventually, following, no, yes
 from payonce.domain.errors import CallbackInvalid, ConnectorError, NotSent, OutcomeUnknown
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
+    Cancelled,
     Declined,
+    EndsItself,
     Expired,
     Inquiry,
     NotFound,
@@ -184,6 +187,45 @@ class CustomerConformance:
         assert await connector.reverse(call) == Reversed()
         assert list(await harness.movements(call.payment_id))[2:] == ["reversal"]
 
+    async def test_what_is_cancelled_cannot_be_paid_any_more(self, harness: CustomerHarness) -> None:
+        """Or it ends by itself: then the connector says so, and the customer may pay until then."""
+        connector, call = harness.open(), harness.order()
+        await connector.send(call, may_send=yes)
+        said = [await asking(connector).cancel(call) for _ in range(2)]
+        await harness.decide(call.payment_id, approve=True)
+        if said == [EndsItself(), EndsItself()]:
+            assert connector.capabilities.challenge_ends == "itself"
+            assert isinstance(await decided(connector, call), Approved)
+            return
+        assert said == [Cancelled(), Cancelled()]
+        assert not isinstance(await connector.inquire(call), Approved | ActionRequired)
+        assert list(await harness.movements(call.payment_id)) == []
+
+    @pytest.mark.parametrize("approve", [True, False])
+    async def test_what_is_decided_is_not_cancelled(self, harness: CustomerHarness, approve: bool) -> None:
+        """The answer is what it is, or undecided: then it is inquired about next."""
+        connector, call = harness.open(), harness.order()
+        await connector.send(call, may_send=yes)
+        await harness.decide(call.payment_id, approve=approve)
+        before = await decided(connector, call)
+        said = await asking(connector).cancel(call)
+        assert said == before or isinstance(said, Pending | EndsItself)
+        assert await connector.inquire(call) == before
+        moved = ["authorize", "capture"] if approve else []
+        assert list(await harness.movements(call.payment_id)) == moved
+
+    async def test_what_was_never_asked_for_is_not_said_to_be_cancelled(
+        self, harness: CustomerHarness
+    ) -> None:
+        """It may still be on its way."""
+        said = await asking(harness.open()).cancel(harness.order())
+        assert isinstance(said, NotFound | Pending | EndsItself)
+
+    async def test_a_cancellation_that_does_not_arrive_says_nothing(self, harness: CustomerHarness) -> None:
+        with suppress(ConnectorError):
+            said = await asking(harness.open_unreachable()).cancel(harness.order())
+            assert said == EndsItself()  # without a call
+
     async def test_a_refused_connection_is_not_sent(self, harness: CustomerHarness) -> None:
         call = harness.order()
         with pytest.raises(NotSent):
@@ -222,6 +264,9 @@ class CustomerConformance:
         connector = await harness.open_unmapped()
         assert isinstance(await connector.send(harness.order(), may_send=yes), Pending)
         assert isinstance(await connector.inquire(harness.order()), Pending)
+        with suppress(ConnectorError):
+            said = await asking(connector).cancel(harness.order())
+            assert isinstance(said, Pending | EndsItself)
 
 
 class ExpiryConformance:
@@ -304,6 +349,12 @@ def calling(harness: CustomerHarness) -> Calling:
     connector = harness.open()
     assert connector.capabilities.callbacks
     return cast("Calling", connector)
+
+
+def asking(connector: Connector) -> Asking:
+    """The connector, whose acquirer asks customers."""
+    assert connector.capabilities.needs_action
+    return cast("Asking", connector)
 
 
 async def decided(connector: Connector, call: Call) -> Inquiry:

@@ -21,9 +21,12 @@ from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import (
     Approved,
+    Cancelled,
     DeclineCode,
     Declined,
+    EndsItself,
     Foreign,
+    NotFound,
     Pending,
     Redone,
     Refused,
@@ -60,22 +63,30 @@ LATE_INQUIRY: Final = InquirySchedule(
 FAULT_METADATA: Final = "sandbox_fault"
 VPA_METADATA: Final = "sandbox_vpa"
 VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
-SCRIPTED_S_MAX: Final = 86_400  # between an operation and what the acquirer does with it
-FAULT_LENGTH_MAX: Final = 64
-HISTORY_MAX: Final = 100  # what more the acquirer did of itself is nobody's to guess
+FAULT_LENGTH_MAX: Final = 64 - len("authorize:")  # the acquirer's limit, with the longest prefix
 FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
 CALLBACK_AGE_S_MAX: Final = 300
 
+TURN_S_MAX: Final = 86_400  # until the acquirer does something by itself
+TURNS_MAX: Final = 100  # of one operation
+
 _DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
-_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
+_POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
 _FAULT = re.compile(
-    rf"({_PREFIX.pattern})?"
+    r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
     r"|slow:[0-9]{1,9}|amount_mismatch|garbage|authorized_only|foreign_capture"
-    r"|(?:undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,16})|foreign_refund:(?P<amount>[0-9]{1,16})"
-    r"|refuse:(?:/(?:[a-z_]{1,32}|[0-9]{1,2})){1,8})"
+    r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
+    rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
 )
+_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
+# Whose request they are about where they have no prefix; of the others, it is the first one.
+_OF_REFUNDS: Final = ("undo_refund:",)
+_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
+POINTER_MAX: Final = 256
+_JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
+_NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
 
@@ -85,26 +96,20 @@ def parse_faults(text: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in text.split(","))
     if len(entries) > FAULTS_MAX:
         raise ValueError(f"at most {FAULTS_MAX} faults are possible")
-    if not all(_is_fault(entry) for entry in entries):
+    if not all(_possible(_FAULT.fullmatch(entry)) for entry in entries):
         raise ValueError("unknown fault")
     return entries
 
 
-def _is_fault(entry: str) -> bool:
-    """Whether the acquirer has it, with a number within its limits."""
-    found = _FAULT.fullmatch(entry)
-    if found is None or len(_prefixed(entry, "authorize")) > FAULT_LENGTH_MAX:
+def _possible(fault: re.Match[str] | None) -> bool:
+    """Whether there is such a fault, and its number is one that the acquirer takes."""
+    if fault is None or len(fault[0]) > FAULT_LENGTH_MAX:
         return False
-    seconds, amount = found["seconds"], found["amount"]
-    if amount is not None:
-        return 1 <= int(amount) <= AMOUNT_MINOR_MAX
-    return seconds is None or int(seconds) <= SCRIPTED_S_MAX
+    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
+    return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
 
 
 _VISIBLE = r"^[\x21-\x7e]{1,128}$"
-_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
-_POINTER_MAX: Final = 256
-_NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
 
 
 class Request(BaseModel):
@@ -125,8 +130,8 @@ class Money(Request):
     currency: str
 
 
-class _Event(BaseModel):
-    """One thing that the acquirer did of itself."""
+class _Turn(BaseModel):
+    """What the acquirer did to an operation, or beside it, and nobody asked for."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
@@ -135,9 +140,10 @@ class _Event(BaseModel):
     operation: Literal["capture", "refund", "void"]
     amount: Annotated[int, Field(ge=0)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
-    reason: Annotated[str, Field(max_length=256)] | None = None
+    reason: Annotated[str, Field(max_length=200)] | None = None
 
-    def turn(self) -> Turn:
+    def told(self) -> Turn:
+        """The turn in our words."""
         match self.type:
             case "undone":
                 return Undone(self.id, self.amount, self.currency, self.reason or "")
@@ -162,19 +168,21 @@ class Answer(BaseModel):
     currency: str | None
     decline_code: str | None = None
     stage: Literal["authorized", "captured"] | None = None
-    history: Annotated[list[_Event], Field(max_length=HISTORY_MAX)] = Field(default_factory=list)
     expires_at: AwareDatetime | None = None
     rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
     payer_vpa: Annotated[str, Field(max_length=320)] | None = None
     intent: Annotated[str, Field(max_length=1024)] | None = None
     page: Annotated[str, Field(max_length=1024)] | None = None
+    history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
 
 
-class _Reversal(Request):
+class _Undoing(Request):
+    """A reversal or a cancellation."""
+
     original_reference: str
 
 
-class _ReversalAnswer(BaseModel):
+class _UndoingAnswer(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
     original_reference: str
@@ -214,9 +222,11 @@ class Desk:
     async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer | Refused:
         """The answer to one request that may move money; see `Connector.send` for what it raises."""
         response = await self._http.post(path, body, may_send=may_send)
+        if response.status == 400:
+            return _refused(response, call)
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
-        return _refused(response, call) if response.status == 400 else _own_answer(response, call)
+        return _own_answer(response, call)
 
     async def inquire(self, call: Call) -> Answer | None:
         """What became of our reference; None where the acquirer does not know it."""
@@ -226,26 +236,51 @@ class Desk:
             raise OutcomeUnknown("HTTP 400")  # of the inquiry: it says nothing of what is asked about
         if response.status != 404:
             return _own_answer(response, call)
-        if response.read(_Problem).error != "not_found":
-            raise OutcomeUnknown("HTTP 404")  # of the path, not of the reference
+        _not_found(response)
         return None
 
     async def reverse(self, call: Call) -> Reversed:
         """Our reference is undone and blocked; see `Connector.reverse`."""
         members = common(call, operation="reverse") | {"reference": f"{call.reference}-reversal"}
-        body = _Reversal(**members, original_reference=call.reference)
-        response = await self._http.post("/reversals", body, may_send=None)
-        if response.status in (400, 404):
-            raise OutcomeUnknown(f"HTTP {response.status}")
-        answer = response.read(_ReversalAnswer)
-        if answer.original_reference != call.reference:
-            raise OutcomeUnknown("an answer to another request")
-        match answer.status:
+        response = await self._undo("/reversals", members, call)
+        if response.status == 404:
+            raise OutcomeUnknown("HTTP 404")
+        match _undone(response, call):
             case "reversed" | "already_reversed" | "nothing_to_reverse":
                 return Reversed()
             case _:
                 log.warning("acquirer_status_unmapped", operation="reverse", reference=call.reference)
                 raise OutcomeUnknown("an unmapped status of the reversal")
+
+    async def cancel(self, call: Call) -> Cancelled | EndsItself | Pending | NotFound:
+        """Nobody can pay our reference any more, where the acquirer says so; see `Asking.cancel`.
+
+        What is decided is `Pending` here: this acquirer says what it is in answer to an inquiry only.
+        """
+        members = common(call, operation="cancel") | {"reference": f"{call.reference}-cancellation"}
+        response = await self._undo("/cancellations", members, call)
+        if response.status == 404:
+            _not_found(response)
+            return NotFound()
+        match _undone(response, call):
+            case "cancelled":
+                return Cancelled()
+            case "not_cancellable":
+                return EndsItself()
+            case "decided":
+                return Pending(reason="decided")
+            case status:
+                log.warning(
+                    "acquirer_status_unmapped", operation="cancel", reference=call.reference, status=status
+                )
+                return Pending(reason="unmapped status")
+
+    async def _undo(self, path: str, members: dict[str, Any], call: Call) -> AcquirerResponse:
+        body = _Undoing(**members, original_reference=call.reference)
+        response = await self._http.post(path, body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of this request: it says nothing of what was to be undone
+        return response
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """See `Calling`. Signed is the time in seconds, a dot and the raw body, with the account's key."""
@@ -273,7 +308,8 @@ def common(call: Call, *, operation: str) -> dict[str, Any]:
     own = _faults_for(operation, call.operation_metadata, unprefixed="refund")
     if own:  # a refund's own faults come before those that its payment has for refunds
         return members | {"faults": own, "fault_scope": call.operation_id}
-    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize")
+    captures = "authorize" if call.automatic_capture else "capture"
+    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
     return members | {"faults": of_payment, "fault_scope": call.payment_id} if of_payment else members
 
 
@@ -316,7 +352,7 @@ def approved(
         capture_before=capture_before,
         rail=rail or {},
         stage=_stage(answer),
-        since=tuple(event.turn() for event in answer.history),
+        since=tuple(turn.told() for turn in answer.history),
     )
 
 
@@ -327,8 +363,13 @@ def _stage(answer: Answer) -> Stage | None:
     return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
 
 
-def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str) -> tuple[str, ...]:
-    """The entries that are meant for `operation`, each with its prefix."""
+def _faults_for(
+    operation: str, metadata: Mapping[str, str], *, unprefixed: str, captures: str = "capture"
+) -> tuple[str, ...]:
+    """The entries that are meant for `operation`, each with its prefix.
+
+    `captures`: the operation that captures, which is what an undoing without a prefix is about.
+    """
     text = metadata.get(FAULT_METADATA)
     if text is None:
         return ()
@@ -337,12 +378,33 @@ def _faults_for(operation: str, metadata: Mapping[str, str], *, unprefixed: str)
     except ValueError:  # the API refuses these: what got past it disturbs no payment
         log.warning("sandbox_fault_unknown")
         return ()
-    full = (_prefixed(entry, unprefixed) for entry in entries)
+    full = (
+        entry if _PREFIX.match(entry) else f"{_meant(entry, unprefixed, captures)}:{entry}"
+        for entry in entries
+    )
     return tuple(entry for entry in full if entry.startswith(f"{operation}:"))
 
 
-def _prefixed(entry: str, unprefixed: str) -> str:
-    return entry if _PREFIX.match(entry) else f"{unprefixed}:{entry}"
+def _meant(entry: str, unprefixed: str, captures: str) -> str:
+    """Which request a fault without a prefix is about: what can be undone says it by its name."""
+    if entry.startswith(_OF_REFUNDS):
+        return "refund"
+    return captures if entry.startswith(_OF_CAPTURES) else unprefixed
+
+
+def _refused(response: AcquirerResponse, call: Call) -> Refused:
+    """What the acquirer will never take. Its detail is not read: it may hold what was sent."""
+    problem = response.read(_Problem)
+    code = problem.error[:_LOGGED_MAX]
+    log.warning("acquirer_refused", operation=call.kind, reference=call.reference, code=code)
+    return Refused(code, _shown(problem.pointer))
+
+
+def _shown(pointer: str | None) -> str | None:
+    """The pointer, if it is one that can be shown."""
+    if pointer is None or len(pointer) > POINTER_MAX or _NUMBER.search(pointer):
+        return None
+    return pointer if _JSON_POINTER.fullmatch(pointer) else None
 
 
 def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
@@ -353,19 +415,18 @@ def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
     return answer
 
 
-def _refused(response: AcquirerResponse, call: Call) -> Refused:
-    """What the acquirer will never take. Its detail is not read: it may hold what was sent."""
-    problem = response.read(_Problem)
-    code = problem.error[:_LOGGED_MAX]
-    log.warning("acquirer_refused", operation=call.kind, reference=call.reference, code=code)
-    return Refused(code, _pointer(problem.pointer))
+def _undone(response: AcquirerResponse, call: Call) -> str:
+    """The status of a reversal or cancellation of our reference. Raises `OutcomeUnknown`."""
+    answer = response.read(_UndoingAnswer)
+    if answer.original_reference != call.reference:
+        raise OutcomeUnknown("an answer to another request")
+    return answer.status[:_LOGGED_MAX]
 
 
-def _pointer(pointer: str | None) -> str | None:
-    """The pointer, if it is one that can be shown."""
-    if pointer is None or len(pointer) > _POINTER_MAX or _NUMBER.search(pointer):
-        return None
-    return pointer if _POINTER.fullmatch(pointer) else None
+def _not_found(response: AcquirerResponse) -> None:
+    """Returns where the 404 is about our reference. Raises `OutcomeUnknown` where it is about the path."""
+    if response.read(_Problem).error != "not_found":
+        raise OutcomeUnknown("HTTP 404")
 
 
 def _decline_code(code: str | None) -> DeclineCode:

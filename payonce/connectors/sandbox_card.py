@@ -36,7 +36,7 @@ class _TokenBody(BaseModel):
 
 class _Authorization(Money):
     capture: bool
-    callback_url: str | None = None  # what the acquirer does later, of itself, is told there
+    callback_url: str | None = None
     card: _CardBody | None = None
     network_token: _TokenBody | None = None
 
@@ -65,7 +65,7 @@ class SandboxCard:
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
         """Authorizes, captures, voids or refunds under our reference; see `Connector`."""
-        path, body = _order(call, self._callback_url)
+        path, body = _order(call, callback_url=self._callback_url)
         answer = await self._desk.order(path, body, call, may_send=may_send)
         if isinstance(answer, Refused):
             return answer
@@ -90,7 +90,7 @@ class SandboxCard:
         await self._desk.close()
 
 
-def _order(call: Call, callback_url: str | None) -> tuple[str, Request]:
+def _order(call: Call, *, callback_url: str | None) -> tuple[str, Request]:
     """The path and the body of an operation. Raises `Rejected` for one that this acquirer does not have."""
     match call.kind:
         case OperationKind.AUTHORIZE:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from payonce.connectors import sandbox
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
@@ -12,6 +12,7 @@ from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import (
     ActionRequired,
+    Cancellation,
     Expired,
     Inquiry,
     NotFound,
@@ -33,7 +34,7 @@ class CustomerRail(ABC):
     path: ClassVar[str]  # of the order, at the acquirer
     page: ClassVar[str]  # beginning of the customer's page there
     window_s: ClassVar[int]
-    expires: ClassVar[bool] = False  # whether the rail says itself that a payment has expired
+    challenge_ends: ClassVar[Literal["cancelled", "itself"]]  # of what a customer has left alone
 
     def __init__(self, account: ConnectorAccount) -> None:
         self._desk = Desk(account)
@@ -52,6 +53,7 @@ class CustomerRail(ABC):
             split_capture=False,
             captures_itself=True,
             needs_action=True,
+            challenge_ends=self.challenge_ends,
             callbacks=True,
             data_in_memory=False,
         )
@@ -78,6 +80,10 @@ class CustomerRail(ABC):
     async def reverse(self, call: Call) -> Reversed:
         """Undoes and blocks our reference; see `Connector`."""
         return await self._desk.reverse(call)
+
+    async def cancel(self, call: Call) -> Cancellation:
+        """Lets nobody pay our reference any more; see `Asking`."""
+        return await self._desk.cancel(call)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, once its signature is checked; see `Calling`."""
@@ -117,7 +123,7 @@ class CustomerRail(ABC):
             case "approved":
                 known = {"rrn": answer.rrn, "vpa": answer.payer_vpa}
                 return sandbox.approved(answer, rail={name: value for name, value in known.items() if value})
-            case "expired" if self.expires:
+            case "expired":
                 return Expired(connector_reference=answer.id)
             case "pending" if call.kind is OperationKind.AUTHORIZE:
                 if answer.expires_at is None:

@@ -44,7 +44,7 @@ class SandboxUpi(CustomerRail):
 
     name = "sandbox_upi"
     path, page, window_s = "/upi/payments", "upi", 30
-    expires = True
+    challenge_ends = "itself"
 
     def __init__(self, account: ConnectorAccount) -> None:
         super().__init__(account)

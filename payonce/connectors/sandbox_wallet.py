@@ -25,6 +25,7 @@ class SandboxWallet(CustomerRail):
 
     name = "sandbox_wallet"
     path, page, window_s = "/wallets/payments", "wallet", 120
+    challenge_ends = "cancelled"
 
     def _methods(self, _options: Mapping[str, str]) -> frozenset[str]:
         return frozenset({"wallet.paytm", "wallet.phonepe"})

@@ -61,8 +61,8 @@ def commit_end(*, warned: bool, took_s: float, gate_open: bool) -> CommitEnd:
 def next_number(latest: Attempt | None, *, pending: bool, has_data: bool) -> int | None:
     """The number that a run may claim; None where it may not: it inquires, or waits for who holds the data.
 
-    `pending`: the operation has no outcome and is not being abandoned. `has_data`: whoever claims holds all that the
-    acquirer needs. A claimed attempt is never taken over.
+    `pending`: the operation has no outcome, and does not end with another one. `has_data`: whoever claims holds all
+    that the acquirer needs. A claimed attempt is never taken over.
     """
     if not pending or not has_data:
         return None

@@ -46,6 +46,10 @@ class IdFactory:
         """The id of the operation that undoes the attempt with this reference of ours."""
         return self._derive("op", reference, "reversal")
 
+    def release(self, *, void_id: str) -> str:
+        """The id of the refund of our own with which this void ends."""
+        return self._derive("re", void_id, "release")
+
     def turn(self, *, payment_id: str, account: str, kind: str, acquirer_id: str, refund: bool) -> str:
         """The id of the operation that tells what an acquirer did of itself, by the acquirer's id of that."""
         return self._derive("re" if refund else "op", payment_id, account, kind, acquirer_id)

@@ -156,9 +156,23 @@ class Attempt:
     stage: Stage | None = None  # how far an approved authorization has come; None: not known
 
     @property
+    def asked(self) -> bool:
+        """Whether the customer was asked to act."""
+        return self.act_before is not None
+
+    @property
     def abandoned(self) -> bool:
-        """Whether the merchant gave it up while the customer could act: it is reversed, and then voided."""
+        """Whether it was given up while, or after, the customer could act: it ends, and is then voided."""
         return self.failure_code == FailureCode.ABANDONED
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether the acquirer waited for a customer, when last heard of, from whom nothing is wanted any more.
+
+        What is authorized already is not among it.
+        """
+        waited = self.state is AttemptState.UNKNOWN and self.connector_reference is not None
+        return waited and self.kind is OperationKind.AUTHORIZE and self.stage is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +194,15 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 
-def admit_void(payment: Payment) -> int:
-    """The amount that the void releases, or abandons. Raises `Refused` or `OperationInProgress`."""
-    _idle(payment)
-    if payment.status is PaymentStatus.REQUIRES_ACTION:
+def admit_void(payment: Payment, *, asked: bool) -> int:
+    """The amount that the void releases, or abandons. Raises `Refused` or `OperationInProgress`.
+
+    `asked`: whether the customer was, so that there is something to abandon although it has no outcome.
+    """
+    if payment.status.undecided and asked:
+        _alone(payment)
         return payment.amount_minor
+    _idle(payment)
     if not payment.status.capturable:
         raise Refused("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
     return payment.uncaptured_minor
@@ -202,6 +220,10 @@ def _idle(payment: Payment) -> None:
     """One capture or void at a time, decided at admission."""
     if payment.status in (PaymentStatus.INIT, PaymentStatus.PROCESSING):
         raise OperationInProgress(f"The payment is {payment.status}: it has no outcome yet.")
+    _alone(payment)
+
+
+def _alone(payment: Payment) -> None:
     if payment.pending_operation is not None:
         raise OperationInProgress(f"A {payment.pending_operation['type']} of this payment is pending.")
 

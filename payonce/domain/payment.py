@@ -89,6 +89,7 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, Change], PaymentStatus] = {
     (_S.PROCESSING, _C.ACTION_REQUIRED): _S.REQUIRES_ACTION,
     (_S.PROCESSING, _C.AUTHORIZED): _S.AUTHORIZED,
     (_S.PROCESSING, _C.FAILED): _S.FAILED,
+    (_S.PROCESSING, _C.VOIDED): _S.VOIDED,
     (_S.AUTHORIZED, _C.CAPTURED_IN_PART): _S.PARTIALLY_CAPTURED,
     (_S.AUTHORIZED, _C.CAPTURED): _S.CAPTURED,
     (_S.AUTHORIZED, _C.VOIDED): _S.VOIDED,
@@ -168,7 +169,7 @@ class Payment:
     connector_reference: str | None = None
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None
-    # {"id", "type", "amount"}: the capture or void under way.
+    # {"id", "type", "amount"}: the capture or void under way; "ended_by": our own refund that a void ends with.
     pending_operation: Mapping[str, Any] | None = None
     review: Mapping[str, Any] | None = None  # {"reason", "since"}: an operator must decide
     last_error: Mapping[str, Any] | None = None

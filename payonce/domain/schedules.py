@@ -1,6 +1,6 @@
 """When to ask again: schedules as data, so that a rail differs in numbers and not in code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
 # Of one whose data is in Postgres: about 10 minutes, while the customer may still wait.
@@ -21,6 +21,11 @@ class InquirySchedule:
     review_after_s: float
     slow_every_s: float
     give_up_after_s: float
+
+    @property
+    def seldom(self) -> "InquirySchedule":
+        """As seldom as after a review, and without one: for who only looks on while another one asks."""
+        return replace(self, first_s=(), then_every_s=self.slow_every_s, review_after_s=self.give_up_after_s)
 
     def delay_s(self, *, inquiries: int, since_s: float) -> float | None:
         """The wait before the next inquiry, `inquiries` made and `since_s` after the first; None: no more."""
@@ -58,6 +63,15 @@ LATE_INQUIRIES = InquirySchedule(
     give_up_after_s=5 * 24 * 3600,
 )
 """After the rail said that a payment expired: a success that its banks settle late is noticed within a day."""
+
+LOOKS = InquirySchedule(
+    first_s=(1, 2, 4, 8),
+    then_every_s=60,
+    review_after_s=30 * 24 * 3600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+"""At a void that ends with our refund, which is asked about, and reviewed, for itself: in Postgres only."""
 
 UNKNOWN_ACCOUNT_INQUIRIES = InquirySchedule(
     first_s=(1, 2, 4, 8),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from payonce.domain import claiming, reviews, stages, undecided
+from payonce.domain import claiming, leaving, reviews, stages, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -110,8 +110,6 @@ def _take(
             return _approve(payment, operation, attempt, fact, abilities=abilities, now=now)
         case Declined() | Refused():
             return _turned_down(payment, operation, attempt, fact, now=now)
-        case Reversed() if attempt.abandoned:
-            return _abandon(payment, operation, attempt, now=now)
         case Reversed() | NotProcessed() | Expired() | Cancelled():
             code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
@@ -128,7 +126,12 @@ def _turned_down(
         code = FailureCode.ACQUIRER_REFUSED
         refused = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
         return _fail(payment, operation, refused, refusal_error(), pointer=fact.pointer, now=now)
-    declined = replace(attempt, state=AttemptState.DECLINED, connector_reference=fact.connector_reference)
+    declined = replace(
+        attempt,
+        state=AttemptState.DECLINED,
+        connector_reference=fact.connector_reference,
+        failure_code=None,  # the issuer's no, not the merchant who had given it up
+    )
     return _fail(payment, operation, declined, decline_error(fact.code), now=now)
 
 
@@ -308,24 +311,23 @@ def _require_action(
     """
     if _customer_may_act(attempt, now):
         return Settlement(payment, operation, attempt)
-    reference = fact.connector_reference
+    reference, act_before = fact.connector_reference, leaving.acts_until(fact.expires_at, now=now)
     if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or _answered(attempt):
         unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
         return _doubt(payment, operation, unknown, now=now)
     attempt = replace(
-        attempt, state=AttemptState.WAITING, connector_reference=reference, act_before=fact.expires_at
+        attempt, state=AttemptState.WAITING, connector_reference=reference, act_before=act_before
     )
     story = Story(payment, now)
-    action = {**fact.action, "expires_at": timestamp(fact.expires_at)}
+    action = {**fact.action, "expires_at": timestamp(act_before)}
     story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
     answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)))
     return Settlement(story.payment, operation, attempt, story.events, answer)
 
 
 def _customer_may_act(attempt: Attempt, now: datetime) -> bool:
-    return (
-        attempt.state is AttemptState.WAITING and attempt.act_before is not None and now < attempt.act_before
-    )
+    """Whether the time of the customer who was asked is not over, also where the merchant has given it up."""
+    return attempt.act_before is not None and now < attempt.act_before
 
 
 def _answered(attempt: Attempt | None) -> bool:
@@ -333,13 +335,19 @@ def _answered(attempt: Attempt | None) -> bool:
     return attempt is not None and attempt.act_before is not None
 
 
-def _abandon(payment: Payment, operation: Operation, attempt: Attempt, *, now: datetime) -> Settlement:
-    """The authorization moved nothing and never will; what the payment becomes, the void says."""
-    undone = replace(attempt, state=AttemptState.NOT_PROCESSED)
-    error = failure_error(FailureCode.ABANDONED)
+def _abandon(
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt | None,
+    error: dict[str, Any],
+    *,
+    void_id: str,
+    now: datetime,
+) -> Settlement:
+    """The authorization came to nothing; what the payment becomes, the void says that waits for it."""
+    payment = replace(payment, review=reviews.left(payment, operation))
     operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
-    assert payment.pending_operation is not None, "what is abandoned has a void that asked for it"
-    return Settlement(payment, operation, undone, abandoned=str(payment.pending_operation["id"]))
+    return Settlement(payment, operation, attempt, abandoned=void_id)
 
 
 def _closed(attempt: Attempt) -> bool:
@@ -389,8 +397,8 @@ def _approve(
         return _doubt(payment, operation, reversing, now=now)
     if abilities.captures_itself and stages.lacks_capture(payment, operation, attempt):
         return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
-    approved = replace(attempt, state=AttemptState.APPROVED)
-    return succeed(payment, operation, approved, reply=reply, now=now)
+    approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
+    return leaving.released(succeed(payment, operation, approved, reply=reply, now=now), now=now)
 
 
 def _authorized(story: Story, reply: Approved, cleared: dict[str, Any], *, captured: bool) -> None:
@@ -424,6 +432,7 @@ def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> No
 
 
 def _refunded(story: Story, refund: Operation) -> None:
+    leaving.refunded(story, refund)
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
@@ -456,8 +465,10 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
             return Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
         case OperationKind.CAPTURE | OperationKind.VOID:
             return Answer(AnswerKind.PAYMENT_CHANGED, encode(payment_view(payment)))
-        case OperationKind.REFUND:
+        case OperationKind.REFUND if operation.origin is Origin.MERCHANT:
             return Answer(AnswerKind.REFUND, encode(refund_view(operation)))
+        case OperationKind.REFUND:
+            return None
         case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             return None  # nobody asked over HTTP
         case _:
@@ -475,6 +486,9 @@ def _fail(
 ) -> Settlement:
     if operation.kind is OperationKind.REVERSE:
         return _not_undone(payment, operation, attempt, error, now=now)
+    if operation.kind is OperationKind.AUTHORIZE and payment.pending_operation is not None:
+        void_id = str(payment.pending_operation["id"])  # only that is admitted before there is an outcome
+        return _abandon(payment, operation, attempt, error, void_id=void_id, now=now)
     given_back = operation.amount_undecided_minor
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
@@ -499,10 +513,12 @@ def _fail(
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
             story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
-            answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
+            operation = leaving.not_refunded(story, operation, error, now=now)
+            if operation.origin is Origin.MERCHANT:
+                answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
         case OperationKind.EXPIRE:
             # Its time is over whatever the acquirer says; whether it was released is not.
-            story.change(Change.EXPIRED, pending_operation=None, last_error=error)
+            story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=left)
             _refunds_show(story)
             story.set(review=left)
             story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
@@ -547,4 +563,5 @@ def _unprocessed_because(
         case Expired():
             return FailureCode.PAYMENT_TIMED_OUT
         case Reversed():
-            return FailureCode(attempt.failure_code) if attempt.failure_code else FailureCode.NOT_PROCESSED
+            without = FailureCode.ABANDONED if _answered(attempt) else FailureCode.NOT_PROCESSED
+            return FailureCode(attempt.failure_code) if attempt.failure_code else without

@@ -29,9 +29,10 @@ class Settlement:
     answer: Answer | None = None
     answered: str | None = None  # whose answer that is, where it is another operation's
     late: Operation | None = None  # the case that a success against an earlier fact opens
+    abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
+    refund: Operation | None = None  # of our own, which begins with this: see `leaving`
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
-    abandoned: str | None = None  # the void that succeeds with this, since the authorization is undone
 
 
 @dataclass(slots=True)

@@ -171,8 +171,10 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, now: datetime) -> Settl
     """What was counted is not any more. What had been done again before, and was held for a person, is undone too."""
     kind = _TURNED[found.operation.kind]
     story = Story(found.payment, now)
-    counted = min(_counted(found.payment, fact), _standing(found))
-    again = tuple(_settled(story, turn) for turn in found.held if turn.kind is OperationKind.REDO)
+    stated = _counted(found.payment, fact)
+    counted = min(stated, _standing(found))
+    redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
+    again = _held_less(story, redone, stated - counted)
     closed = not found.payment.status.capturable
     undo = _operation(found, fact, OperationKind.UNDO, turn_id=turn_id, kind=kind, final=closed, now=now)
     undo = replace(undo, reason=fact.reason[:_REASON_MAX] or None)
@@ -205,13 +207,14 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
     story = Story(found.payment, now)
     redo = _operation(found, fact, OperationKind.REDO, turn_id=turn_id, kind=kind, final=False, now=now)
     counted = min(_counted(found.payment, fact), found.operation.amount_undone_minor)
-    all_again = kind is OperationKind.REFUND or counted >= found.operation.amount_undone_minor
-    held = _held_less(story, found.held, counted, all_again=all_again)
+    undone = tuple(turn for turn in found.held if turn.kind is OperationKind.UNDO)
+    whole = counted >= found.operation.amount_undone_minor
+    held = _held_less(story, undone, sum(_holds(undone)) if whole else counted)
     match kind:
         case OperationKind.REFUND:
             counted = 0
         case OperationKind.CAPTURE:
-            counted = min(counted, _room(story.payment, OperationKind.CAPTURE))
+            counted = min(counted, _free(story.payment))
         case _:
             pass
     target = _with_undone(found.operation, found.operation.amount_undone_minor - counted, now=now)
@@ -224,19 +227,19 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
     return replace(settled, beside=held)
 
 
-def _held_less(
-    story: Story, held: tuple[Operation, ...], counted: int, *, all_again: bool
-) -> tuple[Operation, ...]:
-    """What earlier turns hold, less what is done again, the latest first."""
-    if all_again:
-        return tuple(_settled(story, turn) for turn in held)
-    left, changed = counted, []
-    for turn in held:
-        less = min(left, turn.amount_undecided_minor)
-        left -= less
-        kept = turn.amount_undecided_minor - less
-        changed.append(_held(story, turn, kept) if kept else _settled(story, turn))
+def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
+    """What earlier turns hold, less what has turned again, the latest first; those that are changed by it."""
+    changed = []
+    for turn, holds in zip(held, _holds(held), strict=True):
+        kept = max(0, holds - less)
+        less -= holds - kept
+        if kept < holds:
+            changed.append(_held(story, turn, kept) if kept else _settled(story, turn))
     return tuple(changed)
+
+
+def _holds(turned: tuple[Operation, ...]) -> list[int]:
+    return [turn.amount_undecided_minor for turn in turned]
 
 
 def _foreign(found: Found, fact: Foreign, *, turn_id: str, now: datetime) -> Settlement:
@@ -357,6 +360,12 @@ def _take_back_refund(story: Story, target: Operation, counted: int) -> Operatio
         return target
     error = failure_error(FailureCode.TAKEN_BACK)
     return replace(target, status=OperationStatus.FAILED, last_error=error)
+
+
+def _free(payment: Payment) -> int:
+    """What is not captured of the authorization, nor pending; what is done again was held for until now."""
+    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
+    return max(0, uncaptured - payment.held_pending_minor)
 
 
 def _not_held(payment: Payment) -> int:

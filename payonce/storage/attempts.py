@@ -11,13 +11,11 @@ from typing import Any, cast
 
 from sqlalchemy import bindparam, func, insert, select, text
 
-from payonce.domain import claiming
+from payonce.domain import claiming, leaving
 from payonce.domain.claiming import SEND_WITHIN, Release
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import FailureCode, Stage
-from payonce.domain.payment import Payment
-from payonce.domain.settlement import begin_reversal
+from payonce.domain.outcomes import Stage
 from payonce.storage import sweeping
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
@@ -111,15 +109,13 @@ async def release(connection: Connection, *, operation_id: str, number: int, tok
     return found
 
 
-async def abandon(connection: Connection, payment: Payment) -> None:
-    """The authorization for which the customer was to act is being reversed: a success does not count any more.
+async def abandon(connection: Connection, attempt: Attempt) -> None:
+    """The authorization for which the customer was to act is given up: a success of it will be released.
 
     In the transaction that admits the void, under the payment's lock, so that the customer's act comes before it
-    or is undone.
+    or has the void to wait for.
     """
-    attempt = await latest_attempt(connection, payment.id)
-    if attempt is not None and not attempt.state.definite:
-        await save_attempt(connection, attempt, begin_reversal(attempt, code=FailureCode.ABANDONED))
+    await save_attempt(connection, attempt, leaving.abandoned(attempt))
 
 
 async def save_attempt(connection: Connection, before: Attempt, after: Attempt) -> None:

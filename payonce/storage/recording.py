@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from payonce.domain import claiming, rail, reviews, settlement, stages, turns
+from payonce.domain import claiming, leaving, rail, reviews, settlement, stages, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -40,6 +40,7 @@ from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
 
+_FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -323,8 +324,9 @@ class Recorder:
             events=bool(settled.events),
             deliveries=any(written.rows for written in recorded.deliveries),
         )
-        if settled.abandoned is not None:
-            self._wakeups.wake(settled.abandoned)
+        for waiting in (settled.abandoned, settled.operation.ends_operation):
+            if waiting is not None:
+                self._wakeups.wake(waiting)
         if settled.answered is not None:
             self._wakeups.wake(settled.answered, answer=settled.answer)
         for beside in settled.beside:
@@ -337,6 +339,8 @@ class Recorder:
         settled = decide(rows, now)
         if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
+        if settled.refund is not None:
+            settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         if stages.completes_create(rows.operation) and rows.operation.status is OperationStatus.PENDING:
@@ -344,7 +348,11 @@ class Recorder:
         follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
         settled = stages.follow(rows.operation, settled, follow_up_id=follow_up_id, now=now)
         settled = await self._with_other_review(connection, rows, settled)
-        return settled, [await self._write(connection, rows, settled, now=now)]
+        written = await self._write(connection, rows, settled, now=now)
+        ended = _ended_by(rows.operation, settled)
+        if ended is None:
+            return settled, [written]
+        return settled, [written, await self._end(connection, rows, settled, void_id=ended, now=now)]
 
     async def _write(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
@@ -352,8 +360,9 @@ class Recorder:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
         await payments.save_operation(connection, rows.operation, settled.operation)
-        for added in settled.added:  # what is pending is carried out by who is told of it now
-            sweep_at = now + timedelta(seconds=sweeping.FIRST_PAUSE_S)
+        for added in settled.added:
+            # A capture or a void is carried out by the payment's workflow, which is told of it with this.
+            sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
             await payments.insert_operation(connection, added, sweep_at=sweep_at)
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
@@ -390,16 +399,34 @@ class Recorder:
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
     ) -> tuple[Settlement, Sequence[Written]]:
-        """The void that abandoned the payment succeeded, in the transaction that records the reversal."""
-        void = await payments.find_operation(connection, void_id)
-        if void is None:
-            raise NotFound(void_id)
+        """The void that gave the payment up succeeded, in the transaction that records that it came to nothing."""
+        void = await self._other(connection, void_id)
+        written = await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
-        deliveries = [
-            await self._write(connection, rows, replace(settled, payment=rows.payment), now=now),
-            await self._write(connection, Rows(rows.payment, void, None, rows.xid), voided, now=now),
-        ]
+        of_void = Rows(rows.payment, void, None, rows.xid)
+        voided = await self._with_other_review(connection, of_void, voided)
+        deliveries = [written, await self._write(connection, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
+
+    def _with_refund(self, settled: Settlement, refund: Operation) -> Settlement:
+        """What was captured although it had been given up is refunded, by an operation of our own."""
+        refund_id = self._ids.release(void_id=refund.ends_operation or "")
+        settled, refund = leaving.begin_refund(settled, refund_id=refund_id)
+        return replace(settled, added=(*settled.added, refund))
+
+    async def _end(
+        self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
+    ) -> Written:
+        """The void that waited for our refund has its outcome, in the transaction that records the refund's."""
+        void = await self._other(connection, void_id)
+        ended = leaving.end(void, settled, now=now)
+        return await self._write(connection, Rows(settled.payment, void, None, rows.xid), ended, now=now)
+
+    async def _other(self, connection: Connection, operation_id: str) -> Operation:
+        operation = await payments.find_operation(connection, operation_id)
+        if operation is None:
+            raise NotFound(operation_id)
+        return operation
 
     async def _with_other_review(self, connection: Connection, rows: Rows, settled: Settlement) -> Settlement:
         """A review that ends gives way to that of another operation which an operator must still decide."""
@@ -460,6 +487,12 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     if locked is None or operation is None or operation.payment_id != locked.payment.id:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
     return Rows(locked.payment, operation, attempt, locked.xid)
+
+
+def _ended_by(before: Operation, settled: Settlement) -> str | None:
+    """The void that ends with this: what was settled is the refund of our own that it waited for."""
+    decided = before.status is OperationStatus.PENDING and settled.operation.status is not before.status
+    return settled.operation.ends_operation if decided else None
 
 
 def _stands(recorded: Recorded, rows: Rows) -> bool:

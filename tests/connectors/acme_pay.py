@@ -15,8 +15,11 @@ from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
+    Cancellation,
+    Cancelled,
     DeclineCode,
     Declined,
+    EndsItself,
     Inquiry,
     NotFound,
     Pending,
@@ -53,6 +56,10 @@ class _Answer(BaseModel):
     expires_at: AwareDatetime | None = None
 
 
+class _Cancellation(BaseModel):
+    status: str
+
+
 class _Told(BaseModel):
     id: str
     reference: str
@@ -75,6 +82,7 @@ class AcmePay:
             split_capture=False,
             captures_itself=True,
             needs_action=True,
+            challenge_ends="cancelled",
             action_inquiry=CUSTOMER_INQUIRIES,
             callbacks=True,
             data_in_memory=False,
@@ -108,6 +116,20 @@ class AcmePay:
         if (await self._http.post("/reversals", body, may_send=None)).status == 404:
             raise OutcomeUnknown("HTTP 404")
         return Reversed()
+
+    async def cancel(self, call: Call) -> Cancellation:
+        common = _common(call) | {"reference": f"{call.reference}-cancel"}
+        body = _Body(**common, original_reference=call.reference)
+        response = await self._http.post("/cancellations", body, may_send=None)
+        if response.status == 404:
+            return NotFound()
+        match response.read(_Cancellation).status:
+            case "cancelled":
+                return Cancelled()
+            case "not_cancellable":
+                return EndsItself()
+            case _:
+                return Pending()
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         at, _, mac = headers.get("acquirer-signature", "").removeprefix("t=").partition(",v1=")

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from wire_server import Serve, WireServer, answer
+from wire_server import Serve, WireServer, answer, answering_for_ever
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import Fault, yes
@@ -22,14 +22,22 @@ from payonce.connectors.conformance_customer import (
     CapturesItselfConformance,
     CustomerConformance,
     ExpiryConformance,
+    asking,
     decided,
 )
 from payonce.connectors.sandbox_card import SandboxCard
 from payonce.connectors.sandbox_upi import SandboxUpi
 from payonce.connectors.sandbox_wallet import SandboxWallet
-from payonce.domain.errors import Rejected
+from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import ActionRequired, Approved
+from payonce.domain.outcomes import (
+    ActionRequired,
+    Approved,
+    Cancelled,
+    EndsItself,
+    Expired,
+    Reversed,
+)
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 
 KEY = "sandbox-acquirer-key"
@@ -261,6 +269,48 @@ async def test_there_is_nothing_to_capture_or_void(harness: Harness) -> None:
     for kind in (OperationKind.CAPTURE, OperationKind.VOID):
         with pytest.raises(Rejected):
             await harness.open().send(replace(harness.order(), kind=kind), may_send=yes)
+
+
+@pytest.mark.parametrize(("rail", "ends"), [("upi", "itself"), ("wallet", "cancelled")])
+def test_who_ends_what_a_customer_left_alone(harness: Harness, ends: str) -> None:
+    assert harness.open().capabilities.challenge_ends == ends
+
+
+async def test_an_acquirer_that_cannot_cancel_says_so_and_when_the_time_is_over(
+    harness: Harness, witness: httpx.AsyncClient
+) -> None:
+    (await witness.patch("/config", json={"challenge_ends": "itself"})).raise_for_status()
+    try:
+        connector, call = harness.open_hurried(), harness.order()
+        await connector.send(call, may_send=yes)
+        assert await asking(connector).cancel(call) == EndsItself()
+        assert isinstance(await decided(connector, call), Expired)
+        assert await asking(connector).cancel(call) == EndsItself()
+    finally:
+        (await witness.patch("/config", json={"challenge_ends": "cancelled"})).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.TIMEOUT_AFTER, Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.GARBAGE_AFTER]
+)
+async def test_a_cancellation_whose_answer_is_lost_is_made_again(harness: Harness, fault: Fault) -> None:
+    connector, call = harness.open(), harness.order()
+    await connector.send(call, may_send=yes)
+    faulty = replace(call, metadata={"sandbox_fault": f"cancel:{FAULTS[fault]}"})
+    with pytest.raises(OutcomeUnknown):
+        await asking(connector).cancel(faulty)
+    assert await asking(connector).cancel(faulty) == Cancelled()
+    assert await connector.inquire(call) == Reversed()
+
+
+async def test_an_answer_to_another_cancellation_proves_nothing(harness: Harness, serve: Serve) -> None:
+    """Nor does a 404 that is not about our reference."""
+    call = harness.order()
+    others = json.dumps({"original_reference": "pay_other-1", "status": "cancelled"}).encode()
+    for said in (answer(others), answer(b'{"error":"no such path"}', status="404 Not Found")):
+        connector = harness.open_at((await serve(answering_for_ever(said))).url)
+        with pytest.raises(OutcomeUnknown):
+            await asking(connector).cancel(call)
 
 
 async def held(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -305,15 +305,6 @@ async def test_a_refusal_that_cannot_be_read_proves_nothing(
         await connector.send(authorization(harness), may_send=yes)
 
 
-async def test_a_refused_inquiry_or_reversal_says_nothing_of_the_attempt(
-    harness: SandboxHarness, serve: Serve
-) -> None:
-    connector = harness.open_at((await serve(refusing({"error": "refused", "pointer": "/reference"}))).url)
-    for ask in (connector.inquire, connector.reverse):
-        with pytest.raises(OutcomeUnknown):
-            await ask(authorization(harness))
-
-
 def event(number: int = 1, **changes: object) -> dict[str, object]:
     members = {"type": "undone", "operation": "capture", "amount": 1099, "currency": "INR", "reason": None}
     return {"id": f"turn_{number}", **members, **changes}

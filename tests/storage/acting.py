@@ -15,7 +15,7 @@ from payonce.claims import Claimant, Rights
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.operations import Operation, OperationKind, Subject
-from payonce.domain.outcomes import FailureCode, Inquiry, Reply, Stage
+from payonce.domain.outcomes import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
@@ -45,7 +45,7 @@ def stage_of(call: Call) -> Stage | None:
 class FakeConnector:
     """One acquirer that answers as told, and remembers what it was asked."""
 
-    answers: dict[str, Reply | Inquiry | Exception] = field(default_factory=dict)
+    answers: dict[str, Reply | Cancellation | Exception] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     capabilities: Capabilities = CAPABILITIES
     before: Callable[[], Any] | None = None
@@ -60,6 +60,9 @@ class FakeConnector:
 
     async def reverse(self, call: Call) -> Any:
         return await self._answer("reverse", call)
+
+    async def cancel(self, call: Call) -> Any:
+        return await self._answer("cancel", call)
 
     async def _answer(self, name: str, call: Call) -> Any:
         self.calls.append((name, call.reference))
@@ -102,10 +105,21 @@ class Process:
         progress: Progress = await environment.run(run, replace(request(of), doubted=doubted))
         return progress
 
-    async def resolve(self, name: str, of: Operation, *more: Any, recorder: Any = None) -> Any:
-        asked = request(of)
-        if name == "reverse" and await self.ledger.rows(
-            "SELECT 1 FROM attempts WHERE operation_id = :id", id=of.id
+    async def resolve(
+        self,
+        name: str,
+        of: Operation,
+        *more: Any,
+        recorder: Any = None,
+        not_found: bool = True,
+        token: str | None = None,
+    ) -> Any:
+        """`not_found`: the acquirer did not know the attempt that is to be reversed."""
+        asked = replace(request(of), token=token)
+        if (
+            name == "reverse"
+            and not_found
+            and await self.ledger.rows("SELECT 1 FROM attempts WHERE operation_id = :id", id=of.id)
         ):  # the claim that was inquired about is the one that stands
             asked = replace(asked, token=(await self.ledger.latest(of.id)).token)
         return await ActivityEnvironment().run(getattr(self.resolving(recorder), name), asked, *more)

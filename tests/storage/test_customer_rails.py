@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
-from api.admission import Admission
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
@@ -25,8 +24,7 @@ from payonce.domain.outcomes import (
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
-from tests.storage.ledger import IDS, Ledger, runtime_of, subject
-from tests.storage.test_admitting import NoTemporal, post
+from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import captured
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
@@ -197,59 +195,6 @@ async def test_another_amount_is_reversed_and_never_captured(process: Process) -
     assert (paid.status, paid.amount_captured_minor) == (S.FAILED, 0)
     assert paid.last_error is not None
     assert paid.last_error["code"] == "amount_mismatch"
-
-
-def admission(ledger: Ledger, connector: Any) -> Admission:
-    temporal: Any = NoTemporal()
-    return Admission(replace(runtime_of(ledger), connectors={"account_1": connector}), temporal)
-
-
-async def abandoned(ledger: Ledger, connector: Any, create: Operation) -> Operation:
-    """The void that abandons the payment, admitted with Temporal away."""
-    result = await admission(ledger, connector).void(post(ledger, create.id), create.payment_id, reason=None)
-    assert result.current is not None
-    pending = (await ledger.payment(create.payment_id)).pending_operation
-    assert pending is not None
-    return await ledger.operation(str(pending["id"]))
-
-
-@pytest.mark.parametrize("by", ["void", "authorize"])
-async def test_an_abandoned_payment_is_reversed_by_our_reference_and_voided(
-    process: Process, by: str
-) -> None:
-    """Whichever of the two loops comes first; nothing is sent for the void itself."""
-    create = await waiting(process)
-    void = await abandoned(process.ledger, process.connector, create)
-    process.connector.answers["reverse"] = Reversed()
-    assert isinstance(await process.attempt(void), ReversalDue)
-    progress = await process.resolve("reverse", void if by == "void" else create)
-    assert isinstance(progress, Settled)
-    assert progress.status == "voided"
-    for of in (void, create):
-        assert isinstance(await process.resolve("inquire", of), Settled)
-    paid = await process.ledger.payment(create.payment_id)
-    assert (paid.status, paid.next_action, paid.pending_operation) == (S.VOIDED, None, None)
-    assert (await process.ledger.operation(void.id)).status is OperationStatus.SUCCEEDED
-    assert (await process.ledger.operation(create.id)).status is OperationStatus.FAILED
-    assert process.connector.calls[1:] == [("reverse", attempt_reference(create.id, 1))]
-    rows = await process.ledger.rows(
-        "SELECT answer_body FROM idempotency_keys WHERE operation_id = :id", id=void.id
-    )
-    assert json.loads(rows[0].answer_body)["status"] == "voided"
-
-
-async def test_a_customer_who_pays_after_the_void_was_admitted_pays_nothing(process: Process) -> None:
-    create = await waiting(process)
-    void = await abandoned(process.ledger, process.connector, create)
-    process.connector.answers |= {"inquire": captured(create), "reverse": Reversed()}
-    await process.resolve("hear", create, attempt_reference(create.id, 1))
-    assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
-    await process.resolve("reverse", void)
-    paid = await process.ledger.payment(create.payment_id)
-    assert (paid.status, paid.amount_captured_minor) == (S.VOIDED, 0)
-    await process.resolve("hear", create, attempt_reference(create.id, 1))
-    events = await process.ledger.events(create.payment_id)
-    assert types(events) == ["requires_action", "voided", "late_success"]
 
 
 async def test_any_run_may_claim_a_further_attempt_where_nothing_lives_in_memory(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from payonce.domain import rail, turns
+from payonce.domain import leaving, rail, turns
 from payonce.domain.answers import Answer
 from payonce.domain.operations import (
     USUAL,
@@ -17,12 +17,11 @@ from payonce.domain.operations import (
     OperationStatus,
     Origin,
 )
-from payonce.domain.outcomes import Approved, Fact, FailureCode, Outcome, Stage
+from payonce.domain.outcomes import Approved, Fact, Outcome, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import (
     Draft,
     Settlement,
-    begin_reversal,
     open_case,
     raise_case,
     settle,
@@ -57,7 +56,7 @@ class Books:
         self.attempts[opened.id] = [attempt(opened)]
         if kind.exclusive:
             self.payment = replace(self.payment, pending_operation=under_way(opened))
-        if kind is K.VOID and self.payment.status is S.REQUIRES_ACTION:
+        if kind is K.VOID and self.payment.status.undecided:
             self._abandon(opened)
         if kind is K.REFUND:
             held = self.payment.amount_refund_pending_minor + amount_minor
@@ -66,10 +65,11 @@ class Books:
         return opened
 
     def _abandon(self, void: Operation) -> None:
-        """Nothing is sent for the void: the authorization's attempt is reversed."""
+        """Nothing is sent for the void while the authorization has no outcome."""
         del self.attempts[void.id]
+        self.payment = replace(self.payment, next_action=None)
         latest = self.attempts[self.payment.id][-1]
-        self.attempts[self.payment.id][-1] = begin_reversal(latest, code=FailureCode.ABANDONED)
+        self.attempts[self.payment.id][-1] = leaving.abandoned(latest)
 
     def further_attempt(self, operation_id: str) -> None:
         """A further attempt is claimed, the latest one being unsent."""
@@ -95,6 +95,8 @@ class Books:
         """What was decided is written, as far as it may be."""
         before = self.operations[operation_id]
         settled = self._with_follow_up(before, decide(self.payment, before))
+        if settled.refund is not None:
+            settled = self._release(settled)
         self._check_operation(before, settled)
         self._check_events(settled)
         self.payment = settled.payment
@@ -114,6 +116,7 @@ class Books:
                 self.answers[answered] = settled.answer
         if settled.abandoned is not None:
             self.apply(settled.abandoned, lambda paid, of: succeed(paid, of, None, reply=None, now=self.now))
+        self._follow(before, settled)
         self.check()
         return settled
 
@@ -136,6 +139,22 @@ class Books:
                 own = rail.Capture(pending, sent=self.attempts[pending.id][-1].state is not A.NOT_SENT)
         counted = rail.capture(turns.Found(payment, of, before), fact, own, now=self.now)
         return counted or Settlement(payment, of, before)  # else as what somebody else did: `test_turns`
+
+    def _release(self, settled: Settlement) -> Settlement:
+        """As the recorder does: what was given up and captured is refunded, by an attempt like any other."""
+        settled, refund = leaving.begin_refund(settled, refund_id=f"re_{len(self.operations)}")
+        self.operations[refund.id] = refund
+        self.attempts[refund.id] = [attempt(refund)]
+        return settled
+
+    def _follow(self, before: Operation, settled: Settlement) -> None:
+        """The void that waited for this has its outcome, or is now to be sent."""
+        of, pending = settled.operation, self.payment.pending_operation
+        decided_now = before.status is O.PENDING and of.status is not O.PENDING
+        if decided_now and of.ends_operation is not None:
+            self.apply(of.ends_operation, lambda paid, void: leaving.end(void, settled, now=self.now))
+        if decided_now and of.kind is K.AUTHORIZE and pending is not None and "ended_by" not in pending:
+            self.attempts[pending["id"]] = [attempt(self.operations[pending["id"]])]
 
     def undo(self, case_id: str) -> None:
         """The reversal of a late success is confirmed: nothing of it is undecided any more."""
@@ -161,7 +180,8 @@ class Books:
         assert payment.capturable_minor >= 0
         assert [event.sequence for event in self.events] == list(range(1, payment.sequence + 1))
         busy = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
-        assert [under_way(op) for op in busy] == [payment.pending_operation] * len(busy)
+        shown = {name: (payment.pending_operation or {}).get(name) for name in ("id", "type", "amount")}
+        assert [under_way(op) for op in busy] == [shown] * len(busy)
         assert bool(busy) == (payment.pending_operation is not None)
         assert _explains(payment), f"{payment.status} does not say what happened"
 
@@ -248,8 +268,10 @@ class Books:
             told_to_wait = awaits_capture(self.payment, before)
             as_before = replace(before, deferred_at=after.deferred_at, updated_at=after.updated_at)
             assert after == (as_before if told_to_wait else before)
-        asked_over_http = after.kind not in (K.EXPIRE, K.REVERSE) and not awaits_capture(
-            settled.payment, after
+        asked_over_http = (
+            after.ends_operation is None
+            and after.kind not in (K.EXPIRE, K.REVERSE)
+            and not awaits_capture(settled.payment, after)
         )
         if after.origin is Origin.PAYONCE and after.kind is not K.CAPTURE:
             asked_over_http = False
@@ -295,8 +317,10 @@ def _explains(payment: Payment) -> bool:
     match payment.status:
         case S.INIT | S.REQUIRES_ACTION | S.PROCESSING | S.FAILED:
             return authorized == 0
-        case S.AUTHORIZED | S.VOIDED | S.EXPIRED:
+        case S.AUTHORIZED | S.EXPIRED:
             return authorized > 0 and captured == 0
+        case S.VOIDED:
+            return captured == 0  # what was abandoned was never authorized
         case S.PARTIALLY_CAPTURED:
             return 0 < captured < authorized
         case S.CAPTURED:

@@ -19,7 +19,7 @@ PENDING_KINDS = [kind for kind in OperationKind if kind.exclusive]
 def test_all_that_is_capturable_is_captured_or_voided(status: PaymentStatus) -> None:
     before = payment(status)
     assert admit_capture(before, amount_minor=None, now=NOW) == before.capturable_minor
-    assert admit_void(before) == before.capturable_minor
+    assert admit_void(before, asked=False) == before.capturable_minor
 
 
 def test_a_part_is_captured_up_to_what_is_left() -> None:
@@ -37,12 +37,16 @@ def test_nothing_is_captured_or_voided_from_other_statuses(status: PaymentStatus
     assert refused.value.refusal == "payment_not_capturable"
     if status is not PaymentStatus.REQUIRES_ACTION:
         with pytest.raises(Refused) as refused:
-            admit_void(payment(status))
+            admit_void(payment(status), asked=True)
         assert refused.value.refusal == "payment_not_voidable"
 
 
-def test_a_void_abandons_what_the_customer_has_not_paid_yet() -> None:
-    assert admit_void(payment(PaymentStatus.REQUIRES_ACTION)) == 1000
+@pytest.mark.parametrize("status", [PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING])
+def test_a_void_abandons_what_the_customer_was_asked_for_and_has_not_paid(status: PaymentStatus) -> None:
+    assert admit_void(payment(status), asked=True) == 1000
+    given_up = payment(status, pending_operation=under_way(operation(OperationKind.VOID)))
+    with pytest.raises(OperationInProgress, match="A void of this payment is pending"):
+        admit_void(given_up, asked=True)
 
 
 @pytest.mark.parametrize("status", UNDECIDED)
@@ -50,7 +54,7 @@ def test_an_undecided_payment_is_in_progress(status: PaymentStatus) -> None:
     with pytest.raises(OperationInProgress):
         admit_capture(payment(status), amount_minor=None, now=NOW)
     with pytest.raises(OperationInProgress):
-        admit_void(payment(status))
+        admit_void(payment(status), asked=False)
 
 
 @pytest.mark.parametrize("kind", PENDING_KINDS)
@@ -59,7 +63,7 @@ def test_one_capture_or_void_at_a_time(kind: OperationKind) -> None:
     with pytest.raises(OperationInProgress, match=f"A {kind} of this payment is pending"):
         admit_capture(busy, amount_minor=1, now=NOW)
     with pytest.raises(OperationInProgress):
-        admit_void(busy)
+        admit_void(busy, asked=False)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,7 @@ def test_captures_close_five_minutes_before_the_authorization_ends(before_s: int
 
 
 def test_a_void_is_possible_to_the_end() -> None:
-    assert admit_void(payment(PaymentStatus.AUTHORIZED)) == 1000
+    assert admit_void(payment(PaymentStatus.AUTHORIZED), asked=False) == 1000
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,15 +12,17 @@ from activities.messages import (
     NothingSent,
     NotOwner,
     OperationRequest,
+    Progress,
     ReversalDue,
     Settled,
 )
-from activities.progress import after_recording, as_found, settled
+from activities.progress import after_asking, after_recording, as_found, settled
 from payonce.claims import Standing
 from payonce.connectors.base import Capabilities
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.outcomes import Stage
 from payonce.domain.payment import PaymentStatus
-from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.schedules import LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
 from tests.unit.rows import NOW, attempt, operation, payment, under_way
 
@@ -34,7 +37,8 @@ def standing(kind: OperationKind, state: AttemptState | None, *, age_s: float = 
     """An operation whose attempt is in the state, `age_s` after the owner's time to send ended."""
     of = operation(kind)
     found = None if state is None else attempt(of, state)
-    return Standing(payment(), of, found, NOW + timedelta(seconds=5 + age_s))
+    of_payment = payment(PaymentStatus.INIT if kind is K.AUTHORIZE else PaymentStatus.AUTHORIZED)
+    return Standing(of_payment, of, found, NOW + timedelta(seconds=5 + age_s))
 
 
 def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
@@ -132,9 +136,54 @@ def test_what_needs_nothing_in_memory_may_be_tried_again_by_anyone() -> None:
     assert found == NothingSent("not_sent", may_retry=True, patient=True)
 
 
-def test_the_void_of_what_the_customer_has_not_paid_is_a_reversal() -> None:
-    void, paid = operation(K.VOID), payment(PaymentStatus.REQUIRES_ACTION)
+@pytest.mark.parametrize("status", [PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING])
+def test_the_void_of_what_the_customer_has_not_paid_ends_that(status: PaymentStatus) -> None:
+    void, paid = operation(K.VOID), payment(status)
     assert as_found(Standing(paid, void, None, NOW), UPI, here="") == ReversalDue(SCHEDULE, "abandoned")
+
+
+def test_a_void_that_our_refund_ends_is_looked_at_and_the_payment_stays_open() -> None:
+    void = operation(K.VOID)
+    paid = payment(PaymentStatus.CAPTURED, pending_operation={**under_way(void), "ended_by": "re_1"})
+    assert as_found(Standing(paid, void, None, NOW), UPI, here="") == InquiryDue(LOOKS, "refund")
+    assert settled(paid).open
+
+
+def test_the_void_of_what_is_authorized_is_sent() -> None:
+    void = operation(K.VOID)
+    paid = payment(PaymentStatus.AUTHORIZED, pending_operation=under_way(void))
+    found = as_found(Standing(paid, void, None, NOW), UPI, here="")
+    assert found == NothingSent("not_sent", may_retry=True)
+
+
+LEFT = attempt(operation(), A.UNKNOWN, act_before=NOW, connector_reference="acq-1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "ends", "given_up", "expected"),
+    [
+        ({}, "cancelled", False, ReversalDue(SCHEDULE, "left_alone", claimed_at=NOW)),
+        ({}, "itself", False, InquiryDue(SCHEDULE, "unknown", claimed_at=NOW)),
+        ({}, "cancelled", True, InquiryDue(SCHEDULE.seldom, "unknown", claimed_at=NOW)),
+        ({"stage": Stage.AUTHORIZED}, "cancelled", False, InquiryDue(SCHEDULE, "unknown", claimed_at=NOW)),
+        ({"state": A.WAITING}, "cancelled", False, ActionDue(NOW, UPI.action_inquiry, "None")),
+    ],
+    ids=["cancelled by us", "ends itself", "given up", "authorized", "has time"],
+)
+def test_what_is_left_alone_is_cancelled_where_that_is_for_us_to_do(
+    changes: dict[str, Any], ends: Any, given_up: bool, expected: Progress
+) -> None:
+    paid = payment(PaymentStatus.PROCESSING)
+    if given_up:
+        paid = replace(paid, pending_operation=under_way(operation(K.VOID)))
+    asked = Settlement(paid, operation(), replace(LEFT, **changes))
+    assert after_asking(asked, replace(UPI, challenge_ends=ends)) == expected
+
+
+def test_a_run_that_looks_on_asks_seldom_and_calls_nobody() -> None:
+    waits = [SCHEDULE.seldom.delay_s(inquiries=n, since_s=n * 3600.0) for n in range(3)]
+    assert waits == [SCHEDULE.slow_every_s] * 3
+    assert SCHEDULE.seldom.review_after_s == SCHEDULE.give_up_after_s
 
 
 @pytest.mark.parametrize(("code", "watched"), [("payment_timed_out", True), ("not_processed", False)])

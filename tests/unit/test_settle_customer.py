@@ -1,24 +1,31 @@
 """What each fact makes of a payment whose customer decides, by example."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from payonce.domain.answers import AnswerKind, refund_view
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain import leaving
+from payonce.domain.answers import AnswerKind, refund_view, timestamp
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import (
     ActionRequired,
+    Cancelled,
     Expired,
     Fact,
     FailureCode,
+    NotProcessed,
     Pending,
+    Refused,
     Reversed,
+    Stage,
     Unknown,
 )
 from payonce.domain.payment import PaymentStatus
-from payonce.domain.settlement import Settlement, begin_reversal, defer, settle, succeed
-from tests.unit.rows import NOW, approval, captured, operation, under_way
+from payonce.domain.settlement import Settlement, begin_reversal, defer, review, settle, succeed
+from tests.unit.rows import NOW, approval, attempt, captured, operation, under_way
 from tests.unit.test_settle_examples import DECLINED, LATER, REFUND, Case, case, types
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -139,23 +146,216 @@ def test_a_request_that_nobody_waits_for_any_longer_leaves_the_action_alone(wait
     assert settled == Settlement(waiting.asked.payment, waiting.asked.operation)
 
 
-def test_an_abandoned_payment_is_voided_by_its_reversal_and_a_success_does_not_count(
-    waiting: Waiting,
+@pytest.mark.parametrize(("for_s", "acts_s"), [(60, 60), (900, 900), (901, 900), (86_400, 900)])
+def test_the_customer_has_the_acquirers_time_and_at_most_a_quarter_of_an_hour(
+    for_s: int, acts_s: int
 ) -> None:
-    assert waiting.asked.attempt is not None
-    void = operation(K.VOID)
-    given_up = begin_reversal(waiting.asked.attempt, code=FailureCode.ABANDONED)
-    paid = replace(waiting.asked.payment, pending_operation=under_way(void))
-    abandoned = Waiting(UPI, replace(waiting.asked, payment=paid, attempt=given_up))
-    assert abandoned.settled(captured(UPI.operation)).payment == paid
-    settled = abandoned.settled(Reversed())
-    assert settled.abandoned == void.id
-    assert settled.payment == paid
+    settled = UPI.settled(replace(ASKED, expires_at=LATER + timedelta(seconds=for_s)))
+    assert settled.attempt is not None
+    assert settled.attempt.act_before == LATER + timedelta(seconds=acts_s)
+    assert settled.payment.next_action is not None
+    assert settled.payment.next_action["expires_at"] == timestamp(LATER + timedelta(seconds=acts_s))
+
+
+@pytest.mark.parametrize("at", [LATER, ASKED.expires_at])
+def test_the_end_of_the_customers_time_never_moves(waiting: Waiting, at: datetime) -> None:
+    """An acquirer that computes it anew whenever it is asked."""
+    settled = waiting.settled(replace(ASKED, expires_at=at + timedelta(minutes=15)), at=at)
+    assert settled.attempt is not None
+    assert settled.attempt.act_before == ASKED.expires_at
+    assert settled.payment.status is (S.REQUIRES_ACTION if at < ASKED.expires_at else S.PROCESSING)
+
+
+VOID = operation(K.VOID)
+
+
+def given_up(asked: Settlement, of: Case = UPI) -> Waiting:
+    """The payment once a void of it is admitted."""
+    assert asked.attempt is not None
+    paid = replace(asked.payment, next_action=None, pending_operation=under_way(VOID))
+    return Waiting(of, replace(asked, payment=paid, attempt=leaving.abandoned(asked.attempt)))
+
+
+COME_TO_NOTHING = [
+    (Cancelled(), A.NOT_PROCESSED, "abandoned"),
+    (DECLINED, A.DECLINED, None),
+    (Refused("no such address"), A.NOT_PROCESSED, "acquirer_refused"),
+    (Expired(), A.NOT_PROCESSED, "payment_timed_out"),
+    (Reversed(), A.NOT_PROCESSED, "abandoned"),
+    (NotProcessed(FailureCode.NOT_PROCESSED), A.NOT_PROCESSED, "not_processed"),
+]
+
+
+@pytest.mark.parametrize("lapsed", [False, True])
+@pytest.mark.parametrize(("fact", "state", "code"), COME_TO_NOTHING, ids=str)
+def test_what_is_given_up_and_comes_to_nothing_is_voided(
+    waiting: Waiting, fact: Fact, state: AttemptState, code: str | None, lapsed: bool
+) -> None:
+    """Whatever ends it, and whether the customer's time was over by then or not."""
+    asked = waiting.settled(Pending(), at=ASKED.expires_at) if lapsed else waiting.asked
+    abandoned = given_up(asked)
+    settled = abandoned.settled(fact)
+    assert (settled.abandoned, settled.events, settled.answer) == (VOID.id, (), None)
     assert settled.operation.status is O.FAILED
-    voided = succeed(settled.payment, void, None, reply=None, now=LATER)
-    assert voided.payment.status is S.VOIDED
-    assert voided.payment.next_action is None
+    assert settled.attempt is not None
+    assert (settled.attempt.state, settled.attempt.failure_code) == (state, code)
+    voided = succeed(settled.payment, VOID, None, reply=None, now=LATER)
+    assert (voided.payment.status, voided.payment.pending_operation) == (S.VOIDED, None)
+    assert voided.payment.last_error is None
     assert types(voided) == ["payment.voided"]
+
+
+@pytest.mark.parametrize(("fact", "_state", "code"), COME_TO_NOTHING, ids=str)
+def test_what_is_left_alone_and_comes_to_nothing_fails(
+    waiting: Waiting, fact: Fact, _state: AttemptState, code: str | None
+) -> None:
+    """No void asked for it: nothing the recorder could stumble over."""
+    lapsed = Waiting(UPI, waiting.settled(Pending(), at=ASKED.expires_at))
+    settled = lapsed.settled(fact, at=ASKED.expires_at)
+    assert settled.payment.status is S.FAILED
+    assert settled.abandoned is None
+    assert settled.payment.last_error is not None
+    assert settled.payment.last_error["code"] == (code or "payment_declined")
+    assert types(settled) == ["payment.failed"]
+
+
+@pytest.mark.parametrize("fact", [Pending(), Unknown("timeout"), ASKED], ids=str)
+def test_what_is_given_up_stays_as_it_was_until_its_time_is_over(waiting: Waiting, fact: Fact) -> None:
+    abandoned = given_up(waiting.asked)
+    settled = abandoned.settled(fact)
+    assert (settled.payment, settled.attempt, settled.events) == (
+        abandoned.asked.payment,
+        abandoned.asked.attempt,
+        (),
+    )
+    over = abandoned.settled(fact, at=ASKED.expires_at)
+    assert types(over) == ["payment.processing"]
+    assert over.payment.pending_operation == under_way(VOID)
+
+
+def test_a_success_of_what_was_given_up_is_recorded_and_refunded(waiting: Waiting) -> None:
+    settled = given_up(waiting.asked).settled(captured(UPI.operation))
+    assert types(settled) == ["payment.authorized", "payment.captured"]
+    assert settled.late is None
+    assert settled.refund is not None
+    assert (settled.refund.kind, settled.refund.origin) == (K.REFUND, Origin.PAYONCE)
+    assert (settled.refund.amount_minor, settled.refund.ends_operation) == (1000, VOID.id)
+    begun, refund = leaving.begin_refund(settled, refund_id="re_1")
+    assert refund.id == "re_1"
+    assert (begun.payment.refundable_minor, begun.payment.amount_refund_pending_minor) == (0, 1000)
+    assert begun.payment.pending_operation == {**under_way(VOID), "ended_by": "re_1"}
+
+
+def test_a_success_that_is_authorized_only_waits_for_the_void_itself() -> None:
+    manual = case(K.AUTHORIZE, S.INIT)
+    settled = given_up(manual.settled(ASKED), manual).settled(approval(manual.operation))
+    assert types(settled) == ["payment.authorized"]
+    assert settled.refund is None
+    assert settled.payment.pending_operation == under_way(VOID)
+
+
+@pytest.fixture
+def refunding(waiting: Waiting) -> Case:
+    """What was captured although it had been given up, and is being refunded by us."""
+    paid = given_up(waiting.asked).settled(captured(UPI.operation))
+    begun, refund = leaving.begin_refund(paid, refund_id="re_1")
+    return Case(begun.payment, refund)
+
+
+def test_the_void_ends_with_the_refund_as_the_payment_is_then(refunding: Case) -> None:
+    settled = refunding.settled(approval(refunding.operation))
+    assert types(settled) == ["refund.succeeded", "payment.refunded"]
+    assert settled.answer is None  # nobody asked for the refund
+    assert settled.events[-1].data["pending_operation"] is None
+    ended = leaving.end(VOID, settled, now=LATER)
+    assert (ended.operation.id, ended.operation.status, ended.events) == (VOID.id, O.SUCCEEDED, ())
+    assert ended.answer is not None
+    assert ended.answer.kind is AnswerKind.PAYMENT_CHANGED
+    shown = json.loads(ended.answer.body)
+    assert (shown["status"], shown["amount_refunded"], shown["pending_operation"]) == ("refunded", 1000, None)
+
+
+@pytest.mark.parametrize("fact", [DECLINED, NotProcessed(FailureCode.NOT_PROCESSED)], ids=str)
+def test_a_refund_that_fails_fails_the_void_and_a_person_is_told(refunding: Case, fact: Fact) -> None:
+    settled = refunding.settled(fact)
+    assert types(settled) == ["refund.failed", "payment.needs_review"]
+    paid = settled.payment
+    assert (paid.status, paid.pending_operation, paid.refundable_minor) == (S.CAPTURED, None, 1000)
+    assert paid.review is not None
+    assert paid.review["reason"] == "void_not_refunded"
+    assert settled.operation.review_at == LATER
+    ended = leaving.end(VOID, settled, now=LATER)
+    assert ended.operation.status is O.FAILED
+    assert ended.operation.last_error == settled.operation.last_error == paid.last_error
+    assert ended.answer is not None
+    assert json.loads(ended.answer.body)["payment"]["status"] == "captured"
+
+
+def test_a_void_that_has_its_outcome_is_not_ended_again(refunding: Case) -> None:
+    settled = refunding.settled(approval(refunding.operation))
+    decided = replace(VOID, status=O.FAILED)
+    assert leaving.end(decided, settled, now=LATER) == Settlement(settled.payment, decided)
+
+
+def test_what_is_being_reversed_when_it_is_given_up_goes_on_being_reversed(waiting: Waiting) -> None:
+    """Another amount than was asked for: what ends it is the reversal, and the void with it."""
+    mismatch = waiting.settled(captured(UPI.operation, amount_minor=999))
+    abandoned = given_up(mismatch)
+    assert abandoned.asked.attempt == mismatch.attempt
+    assert abandoned.settled(Reversed()).abandoned == VOID.id
+
+
+def test_another_amount_of_what_was_given_up_is_reversed_and_then_voided(waiting: Waiting) -> None:
+    settled = given_up(waiting.asked).settled(captured(UPI.operation, amount_minor=999))
+    assert settled.attempt is not None
+    assert (settled.attempt.state, settled.refund) == (A.REVERSING, None)
+    assert Waiting(UPI, settled).settled(Reversed()).abandoned == VOID.id
+
+
+def test_what_the_release_before_was_reversing_ends_as_it_did(waiting: Waiting) -> None:
+    """A success meanwhile is part of what the reversal undoes."""
+    assert waiting.asked.attempt is not None
+    reversing = begin_reversal(waiting.asked.attempt, code=FailureCode.ABANDONED)
+    before = Waiting(UPI, replace(given_up(waiting.asked).asked, attempt=reversing))
+    assert before.settled(captured(UPI.operation)).payment == before.asked.payment
+    settled = before.settled(Reversed())
+    assert (settled.abandoned, settled.operation.status) == (VOID.id, O.FAILED)
+
+
+def test_a_success_after_the_cancellation_is_late(waiting: Waiting) -> None:
+    settled = given_up(waiting.asked).settled(Cancelled())
+    voided = succeed(settled.payment, VOID, None, reply=None, now=LATER)
+    late = Waiting(UPI, replace(settled, payment=voided.payment)).settled(captured(UPI.operation))
+    assert late.late is not None
+    assert (late.payment.status, late.refund) == (S.VOIDED, None)
+
+
+def test_the_review_of_an_authorization_ends_with_its_void(waiting: Waiting) -> None:
+    lapsed = waiting.settled(Pending(), at=ASKED.expires_at)
+    called = review(lapsed.payment, lapsed.operation, reason="pending", now=LATER)
+    assert called.payment.review is not None
+    abandoned = given_up(replace(called, attempt=lapsed.attempt))
+    assert abandoned.settled(Cancelled()).payment.review is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_alone"),
+    [
+        ({}, True),
+        ({"state": A.WAITING}, False),
+        ({"state": A.REVERSING}, False),
+        ({"state": A.APPROVED}, False),
+        ({"connector_reference": None}, False),  # it may never have arrived
+        ({"stage": Stage.AUTHORIZED}, False),
+        ({"kind": K.REFUND}, False),
+    ],
+    ids=str,
+)
+def test_only_what_still_waits_for_a_customer_is_left_alone(
+    changes: dict[str, Any], left_alone: bool
+) -> None:
+    asked = attempt(UPI.operation, A.UNKNOWN, connector_reference="acq-authorize")
+    assert replace(asked, **changes).left_alone is left_alone
 
 
 def test_a_refund_shows_the_rails_reference() -> None:

@@ -122,7 +122,7 @@ def test_a_part_that_is_left_may_be_captured() -> None:
 @pytest.mark.parametrize("of", [CAPTURE, VOID], ids=["capture", "void"])
 def test_a_void_and_an_expiry_still_release_all_that_is_not_captured(of: Case) -> None:
     paid, _ = late(of)
-    assert admit_void(paid) == paid.uncaptured_minor == 1000
+    assert admit_void(paid, asked=False) == paid.uncaptured_minor == 1000
     void = operation(K.VOID, id="op_again")
     released = confirmed(replace(paid, pending_operation=under_way(void)), void).payment
     assert (released.status, released.capturable_minor) == (S.VOIDED, 0)

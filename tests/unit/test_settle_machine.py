@@ -20,6 +20,7 @@ from payonce.domain.operations import (
 from payonce.domain.outcomes import (
     ActionRequired,
     Approved,
+    Cancelled,
     DeclineCode,
     Declined,
     Expired,
@@ -57,6 +58,7 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.just(Unsent()),
     st.just(Unknown("timeout")),
     st.just(Reversed()),
+    st.just(Cancelled()),
     st.builds(NotProcessed, st.sampled_from(FailureCode)),
 )
 AMOUNTS = st.sampled_from([None, 1, 100, 250, 1_000, 1_001])
@@ -103,7 +105,8 @@ class PaymentMachine(RuleBasedStateMachine):
     @rule(really=RARELY)
     def void(self, really: bool) -> None:
         try:
-            amount = admit_void(self.books.payment)
+            asked = self.books.attempts[self.books.payment.id][-1].asked
+            amount = admit_void(self.books.payment, asked=asked)
         except (Refused, OperationInProgress):
             return
         if really:
@@ -209,8 +212,7 @@ class PaymentMachine(RuleBasedStateMachine):
     def a_review_is_that_of_an_operation_that_still_needs_one_or_of_a_failed_expiry(self) -> None:
         """What a person must decide stays; nobody has decided anything yet."""
         called = [of for of in self.books.operations.values() if of.review_at]
-        for_a_person = (OperationKind.REVERSE, OperationStatus.FAILED)
-        needed = [of for of in called if of.status is PENDING or (of.kind, of.status) == for_a_person]
+        needed = [of for of in called if of.status is PENDING or _for_a_person(of)]
         review = self.books.payment.review
         not_confirmed = ("expiry_not_confirmed", "void_not_confirmed")
         assert review is None or needed or review["reason"] in not_confirmed
@@ -240,6 +242,12 @@ class PaymentMachine(RuleBasedStateMachine):
         pending = [id_ for id_ in every if self.books.operations[id_].status is PENDING]
         among = every if which % 2 or not pending else pending
         return among[which // 2 % len(among)]
+
+
+def _for_a_person(of: Operation) -> bool:
+    """A late success that nobody undoes, or what was given up, captured, and not refunded."""
+    failed = of.status is OperationStatus.FAILED
+    return failed and (of.kind is OperationKind.REVERSE or of.ends_operation is not None)
 
 
 PaymentMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
