@@ -277,6 +277,15 @@ def _expiry_confirmed(matter: InReview, _: Decision, now: datetime) -> Settlemen
     return Settlement(story.payment, confirmed, matter.attempt, story.events)
 
 
+def _void_confirmed(matter: InReview, _: Decision, now: datetime) -> Settlement:
+    """What we were to release was released; nothing can be captured any more."""
+    story = Story(matter.payment, now)
+    story.set(review=reviews.left(story.payment, matter.operation))
+    turns.void_again(story)
+    confirmed = replace(matter.operation, status=OperationStatus.SUCCEEDED, last_error=None, review_at=None)
+    return Settlement(story.payment, confirmed, matter.attempt, story.events)
+
+
 def _noted(matter: InReview, _: Decision, now: datetime) -> Settlement:
     """It stays as it was recorded; only the review ends."""
     story = Story(matter.payment, now)
@@ -397,9 +406,13 @@ TABLE: Final[Mapping[tuple[Question, OperationKind], Mapping[Verdict, Effect]]] 
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, _late_refund_paid),
         _V.NOT_PAID: Effect(f"the refund stays failed; {_NOTHING_HELD}", _dismiss),
     },
-    (_Q.EXPIRY, _K.EXPIRE): {
+    (_Q.RELEASE, _K.EXPIRE): {
         _V.APPROVED: Effect("it was released at the acquirer after all", _expiry_confirmed),
         _V.DECLINED: Effect("it was not, and stays expired here", _noted),
+    },
+    (_Q.RELEASE, _K.VOID): {
+        _V.APPROVED: Effect("it was released at the acquirer after all: voided", _void_confirmed),
+        _V.DECLINED: Effect("it was not: the authorization stands, and may be captured or voided", _noted),
     },
     (_Q.GIVEN_UP, _K.REFUND): {
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, _release_paid),
