@@ -8,9 +8,18 @@ from payonce.domain import reviews
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, InReview
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import operation_id_of
+from payonce.domain.operations import Abilities
 from payonce.storage import attempts, payments, review_rows
 from payonce.storage.connection import Connection
 from payonce.storage.review_rows import Decided
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a decision needs to know of a connector account."""
+
+    finality: Finality
+    abilities: Abilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class Deciding:
 
 
 async def read_deciding(
-    connection: Connection, found: InReview, decision: Decision, finalities: Mapping[str, Finality]
+    connection: Connection, found: InReview, decision: Decision, accounts: Mapping[str, Account]
 ) -> Deciding:
     """`found`: the rows under the payment's lock. Raises `DecisionRefused` where the key is another decision's."""
     known, review, now = await connection.fetch_together(
@@ -33,22 +42,22 @@ async def read_deciding(
     )
     if known is not None and not known.decision.says_the_same(decision):
         raise DecisionRefused(_of_another(known))
-    matter = await read_matter(connection, found, finalities)
+    matter = await read_matter(connection, found, accounts)
     reason = (review or _assumed(found, now)).reason
     return Deciding(matter, Decided(decision, reason, now), known)
 
 
-async def read_matter(
-    connection: Connection, found: InReview, finalities: Mapping[str, Finality]
-) -> InReview:
-    """With what it is about, where that is another operation's success, and how long its account takes."""
+async def read_matter(connection: Connection, found: InReview, accounts: Mapping[str, Account]) -> InReview:
+    """With what it is about, where that is another operation's success, and what its account can and takes."""
     reference, attempt = found.operation.target_reference, found.attempt
     if reference is not None:
         target = await payments.find_operation(connection, operation_id_of(reference))
         target_attempt = await attempts.find_by_reference(connection, reference)
         found = replace(found, target=target, target_attempt=target_attempt)
-    known = None if attempt is None else finalities.get(attempt.connector_account)
-    return replace(found, finality=known or UNKNOWN_FINALITY)
+    account = accounts.get(found.payment.connector_account if attempt is None else attempt.connector_account)
+    if account is None:
+        return replace(found, finality=UNKNOWN_FINALITY)
+    return replace(found, finality=account.finality, abilities=account.abilities)
 
 
 def _assumed(found: InReview, now: datetime) -> reviews.Review:

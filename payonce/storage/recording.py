@@ -7,13 +7,14 @@ writes the fact, the state, the events, their deliveries and the merchant's answ
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from payonce.domain import claiming, decisions, leaving, reviews, settlement, turns
-from payonce.domain.decisions import Finality, InReview
+from payonce.domain import claiming, decisions, leaving, rail, reviews, settlement, stages, turns
+from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
+    USUAL,
     Abilities,
     Attempt,
     AttemptState,
@@ -37,14 +38,14 @@ from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
-from payonce.storage import attempts, idempotency, outbox, payments, review_rows
+from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.deciding import Deciding, read_deciding
+from payonce.storage.deciding import Account, Deciding, read_deciding
 from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
-_ANY = Abilities()
+_FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -74,6 +75,7 @@ class Others:
     known: bool  # the turn is on record already
     held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
     case: Operation | None  # the attempt's late success
+    capture: rail.Capture | None = None  # of our own, where it is pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Recorder:
         attempt: int,
         fact: Fact,
         token: str | None = None,
-        abilities: Abilities = _ANY,
+        abilities: Abilities = USUAL,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
@@ -149,10 +151,24 @@ class Recorder:
                 if turned is not None or not isinstance(fact, Reversed):
                     return turned or Settlement(rows.payment, rows.operation, rows.attempt)
             assert not isinstance(fact, Undone | Redone | Foreign)
-            return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
+            if isinstance(fact, Approved) and rows.others is not None:
+                return self._captured_by_rail(rows, rows.attempt, rows.others, fact, now)
+            return settlement.settle(
+                rows.payment, rows.operation, rows.attempt, fact, abilities=abilities, now=now
+            )
 
-        about = fact if isinstance(fact, Undone | Redone | Foreign | Reversed) else None
-        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=fact)
+
+    def _captured_by_rail(
+        self, rows: Rows, attempt: Attempt, others: Others, fact: Approved, now: datetime
+    ) -> Settlement:
+        """As the capture that was to come; else as what somebody else did."""
+        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
+        counted = rail.capture(found, fact, others.capture, now=now)
+        if counted is not None:
+            return counted
+        turned = self._turn(rows, attempt, others, rail.as_foreign(fact), now)
+        return turned or Settlement(rows.payment, rows.operation, attempt)
 
     def _turn(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
@@ -241,11 +257,11 @@ class Recorder:
         return await self._shielded(subject, attempt=None, decide=decide)
 
     async def decide(
-        self, subject: Subject, decision: decisions.Decision, *, finalities: Mapping[str, Finality]
+        self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
     ) -> DecisionTaken:
         """The operation in review is as the person decided, with the decision's own row in the same transaction.
 
-        `finalities` are those of the connector accounts, by id. The same decision under its key again changes
+        `accounts` are the connector accounts, by id. The same decision under its key again changes
         nothing. Raises `DecisionRefused`, in words, `NotFound`, and as `record` what storage raises.
         """
         tried = False  # a COMMIT of this call that proves nothing may hold all the same
@@ -253,7 +269,7 @@ class Recorder:
 
         async def reading(connection: Connection, rows: Rows) -> Rows:
             found = InReview(rows.payment, rows.operation, rows.attempt)
-            deciding = await read_deciding(connection, found, decision, finalities)
+            deciding = await read_deciding(connection, found, decision, accounts)
             return replace(rows, deciding=deciding, by=ClosedBy.DECISION)
 
         def decide(rows: Rows, _: datetime) -> Settlement:
@@ -284,8 +300,8 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        abilities: Abilities = _ANY,
-        about: Turn | Reversed | None = None,
+        abilities: Abilities = USUAL,
+        about: Fact | None = None,
         reading: Reading | None = None,
     ) -> Settlement:
         """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too.
@@ -307,8 +323,8 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        abilities: Abilities = _ANY,
-        about: Turn | Reversed | None = None,
+        abilities: Abilities = USUAL,
+        about: Fact | None = None,
         reading: Reading | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
@@ -318,8 +334,8 @@ class Recorder:
             nonlocal recorded
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
-                if about is not None and rows.attempt is not None:
-                    rows = replace(rows, others=await self._others(connection, rows.attempt, about))
+                if about is not None:
+                    rows = replace(rows, others=await self._others(connection, rows, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
                 if reading is not None:
@@ -335,16 +351,34 @@ class Recorder:
         _observe(stored)
         return stored.settled
 
-    async def _others(self, connection: Connection, attempt: Attempt, about: Turn | Reversed) -> Others:
-        """Read under the payment's lock, where an acquirer changed its mind."""
-        turn_id = "" if isinstance(about, Reversed) else self._turn_id(attempt, about)
+    async def _others(self, connection: Connection, rows: Rows, about: Fact) -> Others | None:
+        """Read under the payment's lock, where an acquirer changed its mind; None where it did not."""
+        attempt, turn = rows.attempt, about
+        if isinstance(about, Approved) and stages.captured_since(attempt, about):
+            turn = rail.as_foreign(about)
+        if attempt is None or not isinstance(turn, Undone | Redone | Foreign | Reversed):
+            return None
+        turn_id = "" if isinstance(turn, Reversed) else self._turn_id(attempt, turn)
         known, held, case = await connection.fetch_together(
             payments.operation_by_id(turn_id),
             payments.held_turns(attempt.payment_id),
             payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
         )
         own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        return Others(known is not None, own, case)
+        capture = await self._own_capture(connection, rows) if isinstance(about, Approved) else None
+        return Others(known is not None, own, case, capture)
+
+    async def _own_capture(self, connection: Connection, rows: Rows) -> rail.Capture | None:
+        """The capture of our own that is pending for the create."""
+        capture_id = self._ids.follow_up(operation_id=rows.operation.id)
+        if rows.payment.pending_operation is None or rows.payment.pending_operation["id"] != capture_id:
+            return None
+        operation, latest = await connection.fetch_together(
+            payments.operation_by_id(capture_id), attempts.latest(capture_id)
+        )
+        if operation is None:
+            return None
+        return rail.Capture(operation, latest is not None and latest.state is not AttemptState.NOT_SENT)
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -357,6 +391,10 @@ class Recorder:
         for waiting in (settled.abandoned, settled.operation.ends_operation):
             if waiting is not None:
                 self._wakeups.wake(waiting)
+        if settled.answered is not None:
+            self._wakeups.wake(settled.answered, answer=settled.answer)
+        for beside in settled.beside:
+            self._wakeups.wake(beside.id)
 
     async def _apply(
         self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
@@ -371,6 +409,10 @@ class Recorder:
             settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
+        if stages.completes_create(rows.operation) and rows.operation.status is OperationStatus.PENDING:
+            settled = await self._completing(connection, rows, settled, now=now)
+        follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
+        settled = stages.follow(rows.operation, settled, follow_up_id=follow_up_id, now=now)
         settled = await self._with_other_review(connection, rows, settled)
         written = await self._write(connection, rows, settled, now=now)
         ended = _ended_by(rows.operation, settled)
@@ -385,7 +427,9 @@ class Recorder:
         await payments.save_payment(connection, rows.payment, settled.payment)
         await self._save(connection, rows.operation, settled.operation, by=rows.by, now=now)
         for added in settled.added:
-            await payments.insert_operation(connection, added, sweep_at=now)
+            # A capture or a void is carried out by the payment's workflow, which is told of it with this.
+            sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
+            await payments.insert_operation(connection, added, sweep_at=sweep_at)
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
@@ -402,7 +446,7 @@ class Recorder:
         if settled.answer is not None:
             await idempotency.store_answer(
                 connection,
-                operation_id=settled.operation.id,
+                operation_id=settled.answered or settled.operation.id,
                 merchant_id=settled.payment.merchant_id,
                 mode=settled.payment.mode,
                 answer=settled.answer,
@@ -416,6 +460,18 @@ class Recorder:
         """The operation is as `after`; a review that it is no longer in has ended."""
         await payments.save_operation(connection, before, after)
         await review_rows.follow(connection, before, after, by=by, now=now)
+
+    async def _completing(
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
+    ) -> Settlement:
+        """The capture of our own on which the answer to the create depends."""
+        authorization = await attempts.latest_attempt(connection, rows.payment.id)
+        if stages.stands(settled, authorization):
+            return settlement.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
+        create = await payments.find_operation(connection, rows.payment.id)
+        if create is None or create.deferred_at is not None or settled.operation.deferred_at is None:
+            return settled
+        return replace(settled, beside=(*settled.beside, replace(create, deferred_at=now)))
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.decisions import Decision, Verdict
 from payonce.domain.operations import Operation
+from payonce.domain.outcomes import Stage
 from payonce.domain.reviews import ClosedBy, Review, ReviewReason, is_open
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
@@ -88,7 +89,8 @@ def review_of(operation_id: str) -> Query[Review | None]:
 
 def decided_from(row: Mapping[str, Any]) -> Decided:
     values = {name: row[name] for name in _DECISION_FIELDS}
-    decision = Decision(**{**values, "verdict": Verdict(row["verdict"])})
+    stage = None if row["stage"] is None else Stage(row["stage"])
+    decision = Decision(**{**values, "verdict": Verdict(row["verdict"]), "stage": stage})
     return Decided(decision, ReviewReason(row["reason"]), row["created_at"])
 
 

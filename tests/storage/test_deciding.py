@@ -9,16 +9,26 @@ import pytest
 from payonce.domain.answers import AnswerKind
 from payonce.domain.decisions import Decision, Finality, Verdict
 from payonce.domain.errors import DecisionRefused, NotFound
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.operations import (
+    USUAL,
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Origin,
+)
 from payonce.domain.outcomes import Approved, DeclineCode, Declined, Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
+from payonce.storage.deciding import Account
 from payonce.storage.recording import DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
 K, S, A, O, V, R = OperationKind, PaymentStatus, AttemptState, OperationStatus, Verdict, ReviewReason
-FINALITIES = {"account_1": Finality(call_deadline_s=20, finality_s=10)}
+ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), USUAL)}
 DECLINED = Declined(DeclineCode.GENERIC_DECLINE)
 LONG_AGO = "interval '1 hour'"
 
@@ -37,7 +47,7 @@ def decision(of: Operation, verdict: Verdict, **changes: Any) -> Decision:
 
 async def decided(ledger: Ledger, of: Operation, verdict: Verdict, **changes: Any) -> DecisionTaken:
     given = decision(of, verdict, **changes)
-    return await ledger.recorder().decide(subject(of), given, finalities=FINALITIES)
+    return await ledger.recorder().decide(subject(of), given, accounts=ACCOUNTS)
 
 
 async def in_review(
@@ -141,7 +151,7 @@ async def test_what_is_not_in_review_is_not_decided(ledger: Ledger) -> None:
 async def test_an_account_that_is_not_known_here_takes_a_day(ledger: Ledger) -> None:
     _, refund = await in_review(ledger, K.REFUND)
     with pytest.raises(DecisionRefused, match="may still arrive"):
-        await ledger.recorder().decide(subject(refund), decision(refund, V.NOT_PAID), finalities={})
+        await ledger.recorder().decide(subject(refund), decision(refund, V.NOT_PAID), accounts={})
 
 
 async def test_ten_at_once_are_one_decision(ledger: Ledger) -> None:
@@ -165,7 +175,7 @@ async def test_an_unknown_commit_is_decided_once(ledger: Ledger, end: str) -> No
     paid, refund = await in_review(ledger, K.REFUND)
     async with ledger.flaky(end) as database:
         recorder = ledger.recorder(database)
-        taken = await recorder.decide(subject(refund), decision(refund, V.NOT_PAID), finalities=FINALITIES)
+        taken = await recorder.decide(subject(refund), decision(refund, V.NOT_PAID), accounts=ACCOUNTS)
     assert not taken.again
     assert taken.operation.status is O.FAILED
     assert len(await kept(ledger, paid)) == 1
@@ -276,3 +286,44 @@ async def test_an_automatic_payment_that_a_person_approves_answers_its_create(le
     assert (taken.payment.status, taken.payment.connector_reference) == (S.CAPTURED, "acq-1")
     assert (await ledger.latest(create.id)).stage is Stage.CAPTURED
     assert (await ledger.stored_key(create)).answer_kind == AnswerKind.PAYMENT
+
+
+@pytest.mark.parametrize("state", [A.NOT_SENT, None])
+async def test_an_automatic_payment_whose_attempt_was_forgotten_is_captured_as_a_person_says(
+    ledger: Ledger, state: AttemptState | None
+) -> None:
+    """It is captured there, so payonce captures nothing."""
+    paid = await ledger.add_payment(S.PROCESSING, capture_method="automatic")
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, claimed=state is not None, state=state or A.CLAIMED
+    )
+    await ledger.recorder().review(subject(create), reason="recording_lost")
+    taken = await decided(ledger, create, V.APPROVED, reference="acq-1")
+    assert (taken.payment.status, taken.payment.pending_operation) == (S.CAPTURED, None)
+    states = "SELECT state FROM attempts WHERE operation_id = :id"
+    assert [row.state for row in await ledger.rows(states, id=create.id)] == (
+        [] if state is None else [state]
+    )
+
+
+async def test_an_automatic_payment_that_is_authorized_only_is_captured_by_payonce(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(S.PROCESSING, capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE, claimed=False)
+    await ledger.recorder().review(subject(create), reason="recording_lost")
+    given: dict[str, Any] = {"reference": "acq-1", "stage": Stage.AUTHORIZED}
+    taken = await decided(ledger, create, V.APPROVED, **given)
+    assert taken.payment.status is S.AUTHORIZED
+    assert taken.payment.pending_operation is not None
+    capture = await ledger.operation(str(taken.payment.pending_operation["id"]))
+    assert (capture.kind, capture.status, capture.origin) == (K.CAPTURE, O.PENDING, Origin.PAYONCE)
+    assert (await ledger.rows("SELECT stage FROM decisions"))[0].stage == "authorized"
+
+
+async def test_where_the_rail_captures_by_itself_authorized_decides_nothing(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(S.PROCESSING, capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE, claimed=False, deferred_at=paid.created_at)
+    await ledger.recorder().review(subject(create), reason="recording_lost")
+    itself = {"account_1": Account(ACCOUNTS["account_1"].finality, Abilities(captures_itself=True))}
+    given = decision(create, V.APPROVED, reference="acq-1", stage=Stage.AUTHORIZED)
+    with pytest.raises(DecisionRefused, match="would change nothing"):
+        await ledger.recorder().decide(subject(create), given, accounts=itself)
