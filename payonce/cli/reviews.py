@@ -83,7 +83,7 @@ def show_review(
 
     payment, asked, views = in_transaction(read)
     may = _merchant_may(payment, asked=asked, now=datetime.now(UTC))
-    values = {"payment": payment.id, "status": payment.status, "reviews": views, "merchant_may": may}
+    values = {"payment_id": payment.id, "status": payment.status, "reviews": views, "merchant_may": may}
     show(values, as_json, "\n".join([f"{payment.id}  {payment.status}", *map(_told, views), *_may_told(may)]))
 
 
@@ -135,7 +135,7 @@ async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any],
         told = await taken_and_told(runtime, subject, decision)
     taken, decided = told.taken, told.taken.decided
     values = {
-        "payment": taken.payment.id,
+        "payment_id": taken.payment.id,
         "payment_status": taken.payment.status,
         "operation_status": taken.operation.status,
         "review": taken.payment.review,
@@ -164,7 +164,7 @@ async def _view(connection: Connection, operation: Operation, review: Review | N
     row = {} if review is None else _review_view(review, now)
     return {
         **row,
-        "operation": operation.id,
+        "operation_id": operation.id,
         "kind": operation.kind,
         "about": operation.target_reference,
         "amount": operation.amount_minor,
@@ -181,9 +181,9 @@ async def _view(connection: Connection, operation: Operation, review: Review | N
 def _review_view(review: Review, now: datetime) -> dict[str, Any]:
     open_ = review.closed_at is None
     return {
-        "operation": review.operation_id,
-        "payment": review.payment_id,
-        "merchant": review.merchant_id,
+        "operation_id": review.operation_id,
+        "payment_id": review.payment_id,
+        "merchant_id": review.merchant_id,
         "mode": review.mode,
         "reason": review.reason,
         "words": review.words,
@@ -210,7 +210,7 @@ def _decided_view(decided: Decided) -> dict[str, Any]:
     decision = decided.decision
     return {
         "key": decision.key,
-        "operation": decision.operation_id,
+        "operation_id": decision.operation_id,
         "verdict": decision.verdict,
         "actor": decision.actor,
         "authenticated": False,
@@ -260,7 +260,7 @@ def _told(view: dict[str, Any]) -> str:
     """One operation, for a person."""
     about = f" about {view['about']}" if view["about"] else ""
     lines = [
-        f"{view['operation']}  {view['kind']}{about}  {view['amount']} {view['currency']}  {view['status']}"
+        f"{view['operation_id']}  {view['kind']}{about}  {view['amount']} {view['currency']}  {view['status']}"
     ]
     if "reason" in view:
         late = " (OVERDUE)" if view["overdue"] else ""
@@ -277,7 +277,7 @@ def _told(view: dict[str, Any]) -> str:
         lines.append(f"    {verdict}: {says}")
     if view["verdicts"]:
         after = f"    from {view['decidable_from']} on:" if view["decidable_from"] else "   "
-        command = f"payonce review decide {shlex.quote(view['operation'])} VERDICT --why ..."
+        command = f"payonce review decide {shlex.quote(view['operation_id'])} VERDICT --why ..."
         lines.append(f"{after} {command}")
     return "\n".join(lines)
 

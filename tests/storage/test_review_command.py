@@ -83,15 +83,15 @@ async def test_the_list_has_the_most_urgent_first_and_says_what_is_overdue(ledge
     assert [line.split()[0] for line in listed] == [late.id, first.id]
     assert [" OVERDUE " in line for line in listed] == [True, False]
     only = await told(ledger, "list", "--overdue")
-    assert (only["operation"], only["reason"], only["overdue"]) == (late.id, "undecided", True)
+    assert (only["operation_id"], only["reason"], only["overdue"]) == (late.id, "undecided", True)
 
 
 async def test_a_review_says_what_the_acquirer_knows_it_by_and_what_may_be_decided(ledger: Ledger) -> None:
     asked, capture = await in_review(ledger, K.CAPTURE)
     shown = await told(ledger, "show", asked.id)
     (one,) = shown["reviews"]
-    assert (shown["payment"], shown["status"]) == (asked.id, "authorized")
-    assert (one["operation"], one["reason"], one["words"]) == (capture.id, "undecided", "unknown")
+    assert (shown["payment_id"], shown["status"]) == (asked.id, "authorized")
+    assert (one["operation_id"], one["reason"], one["words"]) == (capture.id, "undecided", "unknown")
     assert [request["reference"] for request in one["attempts"]] == [f"{capture.id}-1"]
     assert list(one["verdicts"]) == ["approved", "declined", "reversed"]
     assert one["decidable_from"] is not None
@@ -114,7 +114,7 @@ async def test_a_late_refund_is_shown_with_the_request_that_it_is_about(ledger: 
     assert [request["acquirer_reference"] for request in one["attempts"]] == ["acq-refund"]
     assert list(one["verdicts"]) == ["paid", "not_paid"]
     assert one["decidable_from"] is None
-    assert (shown["payment"], shown["merchant_may"]["refund"]) == (payment_id, 700)
+    assert (shown["payment_id"], shown["merchant_may"]["refund"]) == (payment_id, 700)
 
 
 async def test_a_decision_is_recorded_although_temporal_is_away_and_says_so(ledger: Ledger) -> None:
