@@ -130,6 +130,7 @@ class Operation:
     amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
     amount_undone_minor: int = 0  # what the acquirer took back of it, and has not done again
     sent_as: OperationKind | None = None  # a reversal that is a void or refund under a reference of its own
+    decided_at: datetime | None = None  # since when a person's decision is its outcome
     ends_operation: str | None = None  # of a refund of our own: the void that has its outcome with it
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
 
@@ -181,6 +182,25 @@ class Subject:
 
     payment_id: str
     operation_id: str
+
+
+def of_our_own(
+    payment: Payment, kind: OperationKind, *, id_: str, amount_minor: int, now: datetime, **more: Any
+) -> Operation:
+    """An operation that payonce makes of itself: nobody asked for it over HTTP. In the payment's currency."""
+    values = {"currency": payment.currency, **more}
+    return Operation(
+        id=id_,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=kind,
+        origin=Origin.PAYONCE,
+        amount_minor=amount_minor,
+        created_at=now,
+        updated_at=now,
+        **values,
+    )
 
 
 def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:

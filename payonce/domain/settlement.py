@@ -52,6 +52,7 @@ from payonce.domain.outcomes import (
     Unsent,
 )
 from payonce.domain.payment import Change, Payment, PaymentStatus
+from payonce.domain.reviews import Review
 from payonce.domain.story import Draft as Draft  # part of what is said here
 from payonce.domain.story import Settlement as Settlement
 from payonce.domain.story import Story
@@ -177,14 +178,15 @@ def succeed(
     given_back = operation.amount_undecided_minor
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
+    cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
     operation = replace(
         operation,
         status=OperationStatus.SUCCEEDED,
         connector_reference=reply.connector_reference if reply else None,
         rail={payment.payment_method["type"]: reply.rail} if reply and reply.rail else None,
         updated_at=now,
+        review_at=None,
     )
-    cleared: dict[str, Any] = {"last_error": None, "review": reviews.left(payment, operation)}
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
@@ -200,7 +202,7 @@ def succeed(
             story.change(Change.EXPIRED, **cleared, pending_operation=None)
             _refunds_show(story)
         case OperationKind.REFUND:
-            _refunded(story, operation)
+            _refunded(story, operation, review=cleared["review"])
         case OperationKind.REVERSE:
             story.set(review=cleared["review"])
             if given_back:
@@ -244,7 +246,8 @@ def open_case(
         paid = undecided.without(paid, settled.operation)
     called = call_operator(settled.payment, case, reason=undecided.words(paid, case), now=now)
     case = called.operation if undone_by_us else replace(called.operation, status=OperationStatus.FAILED)
-    return replace(settled, payment=called.payment, events=settled.events + called.events), case
+    told = replace(settled, payment=called.payment, events=settled.events + called.events)
+    return replace(told, opened=settled.opened + called.opened), case
 
 
 def raise_case(
@@ -280,15 +283,14 @@ def _is_open(case: Operation) -> bool:
 
 
 def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
-    """The payment is in review from now on, with its event.
-
-    A late success, and what the acquirer did of itself, is told beside an earlier reason.
-    """
+    """The payment is in review from now on, with its event; what is no longer pending is told beside others."""
     story = Story(payment, now)
-    beside = operation.kind is OperationKind.REVERSE or operation.origin is Origin.ACQUIRER
+    beside = operation.kind is OperationKind.REVERSE or operation.status is not OperationStatus.PENDING
     story.set(review=reviews.begun(payment, reason, beside=beside, now=now))
     story.tell("payment.needs_review")
-    return Settlement(story.payment, replace(operation, review_at=now, updated_at=now), None, story.events)
+    called = replace(operation, review_at=now, updated_at=now)
+    opened = reviews.opened(called, words=reason, now=now)
+    return Settlement(story.payment, called, None, story.events, opened=(opened,))
 
 
 def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
@@ -346,7 +348,9 @@ def _abandon(
 ) -> Settlement:
     """The authorization came to nothing; what the payment becomes, the void says that waits for it."""
     payment = replace(payment, review=reviews.left(payment, operation))
-    operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
+    operation = replace(
+        operation, status=OperationStatus.FAILED, last_error=error, updated_at=now, review_at=None
+    )
     return Settlement(payment, operation, attempt, abandoned=void_id)
 
 
@@ -358,23 +362,77 @@ def _closed(attempt: Attempt) -> bool:
 def _contradict(
     payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
-    """The first definite fact stands; only a success that contradicts it has consequences.
+    """The first definite fact stands; a success that contradicts it has consequences, and so has a person's error.
 
     What it moved counts from here on, so that its event shows what is left. A success that the operation has already,
-    found under the reference of an earlier attempt, is the same money.
+    found under the reference of an earlier attempt, is the same money. What the acquirer takes back of a success that
+    it stated itself, it says as a turn (`turns`): any other word against that is an old one.
     """
+    if operation.kind is OperationKind.REVERSE:
+        return _about_case(payment, operation, attempt, fact, now=now)
+    if _against_a_person(operation, attempt, fact):
+        return Settlement(payment, operation, attempt, against=fact)
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
         return Settlement(payment, operation, attempt)
     succeeded = operation.status is OperationStatus.SUCCEEDED
-    if succeeded and fact.connector_reference == operation.connector_reference:
+    same = fact.connector_reference == operation.connector_reference
+    found_by_a_person = operation.decided_at is not None and attempt.state is AttemptState.NOT_SENT
+    if succeeded and (same or found_by_a_person):  # whose attempt Postgres had forgotten
         return Settlement(payment, operation, attempt)
-    case = undecided.case_of(operation, attempt, fact, now=now)
+    case = undecided.case_of(payment, operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
     payment, case = undecided.hold(payment, case, amount_minor=moved)
     story = Story(payment, now)
     story.tell("payment.late_success")
     late = stages.staged(replace(attempt, connector_reference=fact.connector_reference), fact)
     return Settlement(story.payment, operation, late, story.events, late=case)
+
+
+def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:
+    """Whether the acquirer says definitely otherwise than the person who decided that it succeeded.
+
+    The same success is no news, whatever reference it has there: the person may have mistyped it.
+    """
+    decided = operation.decided_at is not None and operation.status is OperationStatus.SUCCEEDED
+    if not decided or attempt.state is not AttemptState.APPROVED:
+        return False
+    match fact:
+        case Approved():
+            moves_money = operation.kind not in (OperationKind.VOID, OperationKind.EXPIRE)
+            stated = (fact.amount_minor, fact.currency)
+            return moves_money and stated != (operation.amount_minor, operation.currency)
+        case Declined() | Refused() | Reversed() | NotProcessed() | Expired() | Cancelled():
+            return True
+        case Pending() | ActionRequired() | Unknown() | Unsent():
+            return False  # nothing definite
+        case _:
+            assert_never(fact)
+
+
+def _about_case(
+    payment: Payment, case: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
+) -> Settlement:
+    """What was sent to release a late success turned out otherwise than was recorded.
+
+    It is released after all, or, against a person who decided that it was, it is not: then it is in review again.
+    """
+    if attempt.state is AttemptState.APPROVED or isinstance(
+        fact, Pending | ActionRequired | Unknown | Unsent
+    ):
+        return Settlement(payment, case, attempt)
+    failed = case.status is OperationStatus.FAILED
+    if isinstance(fact, Approved):
+        if not failed:
+            return Settlement(payment, case, attempt)  # as a person decided
+        approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
+        return succeed(payment, case, approved, reply=fact, now=now)
+    if failed or case.decided_at is None:
+        return Settlement(payment, case, attempt)
+    held = case.amount_minor if case.currency == payment.currency else payment.amount_authorized_minor
+    case = replace(case, status=OperationStatus.FAILED, decided_at=None)
+    payment, case = undecided.hold(payment, case, amount_minor=held)
+    words = undecided.words(payment, case, why=fact.kind)
+    return replace(call_operator(payment, case, reason=words, now=now), attempt=attempt)
 
 
 def _approve(
@@ -431,12 +489,12 @@ def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> No
         _refunds_show(story)
 
 
-def _refunded(story: Story, refund: Operation) -> None:
+def _refunded(story: Story, refund: Operation, *, review: Mapping[str, Any] | None) -> None:
     leaving.refunded(story, refund)
     story.set(
         amount_refunded_minor=story.payment.amount_refunded_minor + refund.amount_minor,
         amount_refund_pending_minor=story.payment.amount_refund_pending_minor - refund.amount_minor,
-        review=reviews.left(story.payment, refund),
+        review=review,
     )
     story.tell("refund.succeeded", refund=refund)
     story.change(refund_change(story.payment))
@@ -493,42 +551,79 @@ def _fail(
     payment, operation = undecided.hold(payment, operation, amount_minor=0)
     story = Story(payment, now)
     left = reviews.left(payment, operation)
-    operation = replace(operation, status=OperationStatus.FAILED, last_error=error, updated_at=now)
+    operation = replace(
+        operation, status=OperationStatus.FAILED, last_error=error, updated_at=now, review_at=None
+    )
     answer: Answer | None = None
-    match operation.kind:
+    opened: tuple[Review, ...] = ()
+    kind = operation.kind
+    match kind:
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
             if not _answered(attempt):
                 answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.VOID if operation.origin is Origin.PAYONCE:
             story.set(pending_operation=None, review=left)
-            story.set(review=reviews.begun(story.payment, "void_not_confirmed", beside=True, now=now))
-            story.tell("payment.needs_review")
+            operation, opened = _call(story, operation, reviews.VOID_NOT_CONFIRMED)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
             if given_back or stages.completes_create(operation):
                 story.tell("payment.capture_failed")
             answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
-            held = story.payment.amount_refund_pending_minor - operation.amount_minor
-            story.set(amount_refund_pending_minor=held, review=left)
-            story.tell("refund.failed", refund=operation)
-            operation = leaving.not_refunded(story, operation, error, now=now)
-            if operation.origin is Origin.MERCHANT:
-                answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
+            story.set(review=left)
+            operation, answer, opened = _refund_failed(story, operation, error)
         case OperationKind.EXPIRE:
             # Its time is over whatever the acquirer says; whether it was released is not.
-            story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=left)
-            _refunds_show(story)
-            story.set(review=left)
-            story.set(review=reviews.begun(story.payment, "expiry_not_confirmed", beside=True, now=now))
-            story.tell("payment.needs_review")
+            _expired(story, error, review=left)
+            operation, opened = _call(story, operation, reviews.EXPIRY_NOT_CONFIRMED)
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
-            assert_never(operation.kind)
+            assert_never(kind)
     answered = stages.answered_by(operation)
-    return Settlement(story.payment, operation, attempt, story.events, answer, answered)
+    return Settlement(story.payment, operation, attempt, story.events, answer, answered, opened=opened)
+
+
+def _refund_failed(
+    story: Story, refund: Operation, error: dict[str, Any]
+) -> tuple[Operation, Answer | None, tuple[Review, ...]]:
+    held = story.payment.amount_refund_pending_minor - refund.amount_minor
+    story.set(amount_refund_pending_minor=held)
+    story.tell("refund.failed", refund=refund)
+    if refund.origin is Origin.MERCHANT:
+        return refund, Answer(AnswerKind.REFUND, encode(refund_view(refund))), ()
+    refund = leaving.not_refunded(story, refund, error, now=story.now)
+    called = refund.review_at is not None
+    opened = (reviews.opened(refund, words=reviews.NOT_RELEASED, now=story.now),) if called else ()
+    return refund, None, opened
+
+
+def _call(story: Story, operation: Operation, reason: str) -> tuple[Operation, tuple[Review, ...]]:
+    called = call_operator(story.payment, operation, reason=reason, now=story.now)
+    story.payment, story.events = called.payment, story.events + called.events
+    return called.operation, called.opened
+
+
+def _expired(story: Story, error: dict[str, Any], *, review: Mapping[str, Any] | None) -> None:
+    story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=review)
+    _refunds_show(story)
+
+
+def not_released(
+    payment: Payment, expiry: Operation, attempt: Attempt | None, *, now: datetime
+) -> Settlement:
+    """The pending expiry has happened here and not at the acquirer, as a person says who is not asked again."""
+    code = FailureCode.NOT_PROCESSED
+    error = failure_error(code)
+    left = reviews.left(payment, expiry)
+    payment, expiry = undecided.hold(payment, expiry, amount_minor=0)
+    story = Story(payment, now)
+    _expired(story, error, review=left)
+    expiry = replace(expiry, status=OperationStatus.FAILED, last_error=error, review_at=None, updated_at=now)
+    if attempt is not None and not _closed(attempt):
+        attempt = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
+    return Settlement(story.payment, expiry, attempt, story.events)
 
 
 def _not_undone(

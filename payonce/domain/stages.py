@@ -7,7 +7,15 @@ own, or by the rail itself where it does that; a capture of our own that fails i
 from dataclasses import replace
 from datetime import datetime
 
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Origin,
+    of_our_own,
+)
 from payonce.domain.outcomes import Approved, Fact, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.story import Settlement
@@ -60,22 +68,14 @@ def follow(before: Operation, settled: Settlement, *, follow_up_id: str, now: da
     kind = _following(before, settled)
     if kind is None:
         return settled
-    payment, operation = settled.payment, settled.operation
-    own = replace(
-        operation,
-        id=follow_up_id,
-        kind=kind,
-        origin=Origin.PAYONCE,
-        status=OperationStatus.PENDING,
+    payment = settled.payment
+    own = of_our_own(
+        payment,
+        kind,
+        id_=follow_up_id,
         amount_minor=payment.uncaptured_minor,
-        final=True,
-        connector_reference=None,
-        last_error=None,
-        deferred_at=None,
-        review_at=None,
-        rail=None,
-        created_at=now,
-        updated_at=now,
+        request_id=settled.operation.request_id,
+        now=now,
     )
     pending = {"id": own.id, "type": kind, "amount": own.amount_minor}
     return replace(settled, payment=replace(payment, pending_operation=pending), added=(*settled.added, own))

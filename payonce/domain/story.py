@@ -6,7 +6,9 @@ from typing import Any
 
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.operations import Attempt, Operation
+from payonce.domain.outcomes import Outcome
 from payonce.domain.payment import Change, Payment
+from payonce.domain.reviews import Review
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,14 @@ class Settlement:
     answer: Answer | None = None
     answered: str | None = None  # whose answer that is, where it is another operation's
     late: Operation | None = None  # the case that a success against an earlier fact opens
+    against: Outcome | None = (
+        None  # what the acquirer says against a person's decision: see `turns.contradict`
+    )
     abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
     refund: Operation | None = None  # of our own, which begins with this: see `leaving`
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
+    opened: tuple[Review, ...] = ()  # the reviews that begin with this
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from payonce.domain.ids import operation_id_of
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import Attempt, Operation, OperationKind, of_our_own
 from payonce.domain.outcomes import Approved
 from payonce.domain.payment import Payment
 
@@ -61,30 +61,24 @@ def hold(payment: Payment, operation: Operation, *, amount_minor: int) -> tuple[
     return payment, replace(operation, amount_undecided_minor=amount_minor)
 
 
-def case_of(operation: Operation, attempt: Attempt, fact: Approved, *, now: datetime) -> Operation:
+def case_of(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Approved, *, now: datetime
+) -> Operation:
     """The operation that undoes the late success of the attempt, or stands for it until a person decides.
 
     It has no id yet, and nothing is held for it. Its amount is the acquirer's, in the acquirer's currency.
     """
     stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
-    return replace(
-        operation,
-        id="",
-        kind=OperationKind.REVERSE,
-        origin=Origin.PAYONCE,
-        status=OperationStatus.PENDING,
+    return of_our_own(
+        payment,
+        OperationKind.REVERSE,
+        id_="",
         amount_minor=stated if stated > 0 else operation.amount_minor,
         currency=fact.currency,
-        connector_reference=None,
-        last_error=None,
-        request_id=None,
         deferred_at=now,
-        review_at=None,
         target_reference=attempt.reference,
         target_kind=operation.kind,
-        amount_undecided_minor=0,
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
 
 
@@ -110,12 +104,19 @@ def name(case: Operation) -> str:
     match case.kind:
         case OperationKind.REVERSE:
             return f"late_{_kind(case)} {operation_id_of(case.target_reference or '')}:"
+        case OperationKind.UNDO if contradicts(case):
+            return f"contradicted_{_kind(case)} {case.id}:"
         case OperationKind.UNDO:
             return f"undone_{_kind(case)} {case.id}:"
         case OperationKind.REDO:
             return f"redone_{_kind(case)} {case.id}:"
         case kind:
             return f"foreign_{kind} {case.id}:"
+
+
+def contradicts(case: Operation) -> bool:
+    """Whether it tells what the acquirer says against a person's decision, and not what it did."""
+    return case.kind is OperationKind.UNDO and case.connector_reference is None
 
 
 def without(payment: Payment, operation: Operation) -> Payment:
@@ -137,6 +138,8 @@ def _happened(case: Operation) -> str:
     """What became of the amount, and of which operation where the words do not begin with it."""
     of = operation_id_of(case.target_reference or "")
     match case.kind:
+        case OperationKind.UNDO if contradicts(case):
+            return f"of {of} was decided, and the acquirer says {case.reason}"
         case OperationKind.UNDO:
             return f"of {of} was taken back"
         case OperationKind.REDO:

@@ -29,9 +29,14 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
-# A late success that no reversal of ours undoes, or what was given up and could not be refunded.
+# A late success that no reversal of ours undoes, an expiry that was not confirmed, what was given up and could not be
+# refunded.
 _FOR_A_PERSON = and_(
-    or_(operations.c.kind == OperationKind.REVERSE, operations.c.ends_operation.is_not(None)),
+    or_(
+        operations.c.kind == OperationKind.REVERSE,
+        operations.c.kind == OperationKind.EXPIRE,
+        operations.c.ends_operation.is_not(None),
+    ),
     operations.c.status == OperationStatus.FAILED,
 )
 _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled

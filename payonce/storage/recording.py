@@ -32,10 +32,11 @@ from payonce.domain.outcomes import (
     Undone,
 )
 from payonce.domain.payment import Payment
+from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
-from payonce.storage import attempts, idempotency, outbox, payments, sweeping
+from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import WakeUps
@@ -359,7 +360,7 @@ class Recorder:
     ) -> Written:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
-        await payments.save_operation(connection, rows.operation, settled.operation)
+        await self._save(connection, rows.operation, settled.operation, now=now)
         for added in settled.added:
             # A capture or a void is carried out by the payment's workflow, which is told of it with this.
             sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
@@ -367,7 +368,9 @@ class Recorder:
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
-            await payments.save_operation(connection, before, beside)
+            await self._save(connection, before, beside, now=now)
+        for review in settled.opened:
+            await review_rows.begin(connection, review)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -383,6 +386,13 @@ class Recorder:
                 now=now,
             )
         return deliveries
+
+    async def _save(
+        self, connection: Connection, before: Operation, after: Operation, *, now: datetime
+    ) -> None:
+        """The operation is as `after`; a review that it is no longer in has ended."""
+        await payments.save_operation(connection, before, after)
+        await review_rows.follow(connection, before, after, by=ClosedBy.FACT, now=now)
 
     async def _completing(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
@@ -471,6 +481,7 @@ class Recorder:
             attempt=attempt,
             events=raised.events,
             beside=() if raised.operation == case else (raised.operation,),
+            opened=raised.opened,
         )
 
 

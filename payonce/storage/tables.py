@@ -201,6 +201,7 @@ operations = Table(
     Column("amount_undone_minor", BigInteger, nullable=False, server_default="0"),
     Column("sent_as", Text),
     Column("ends_operation", Text),
+    Column("decided_at", _Time),  # since when a person's decision is its outcome
     _written_by(),
     CheckConstraint(
         "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
@@ -279,6 +280,56 @@ attempts = Table(
         " 'not_processed')",
         name="state",
     ),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
+    Column("payment_id", Text, nullable=False),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("opened_at", _Time, nullable=False),
+    Column("due_at", _Time, nullable=False),
+    Column("overdue_at", _Time),
+    Column("closed_at", _Time),
+    Column("closed_by", Text),
+    # When the sweeper may look at it next: while it is open, and once more when it is closed.
+    Column("sweep_at", _Time),
+    Column("sweeps", Integer, nullable=False, server_default="0"),
+    CheckConstraint(
+        "reason IN ('undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'late', 'undone',"
+        " 'foreign', 'engine_refused', 'recording_lost', 'contradicted')",
+        name="reason",
+    ),
+    CheckConstraint("closed_by IN ('fact', 'decision')", name="closed_by"),
+    CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", name="closed"),
+    Index("reviews_open_idx", "due_at", postgresql_where=text("closed_at IS NULL")),
+    Index("reviews_sweep_idx", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
+    Index("reviews_payment_idx", "payment_id"),
+)
+
+decisions = Table(  # append-only
+    "decisions",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("operation_id", Text, ForeignKey("operations.id"), nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # of the review that it ended
+    Column("verdict", Text, nullable=False),
+    Column("actor", Text, nullable=False),  # user@host, as the machine said: not authenticated
+    Column("why", Text, nullable=False),
+    Column("evidence", Text),
+    Column("amount_minor", BigInteger),
+    Column("reference", Text),
+    Column("created_at", _Time, nullable=False),
+    CheckConstraint(
+        "verdict IN ('approved', 'declined', 'reversed', 'paid', 'not_paid', 'undone', 'orphan')",
+        name="verdict",
+    ),
+    Index("decisions_operation_idx", "operation_id"),
 )
 
 callbacks = Table(

@@ -290,7 +290,7 @@ async def test_no_table_is_read_under_an_exclusive_lock_from_the_fifth_migration
 
     async with postgres_server.empty_database() as url:
         await asyncio.to_thread(migrate, url)
-    assert len(read) == 16  # three that mark rows, eleven constraints, two indexes
+    assert len(read) == 21  # four that mark rows, eleven constraints, six indexes
 
 
 _READS = re.compile(r"UPDATE (operations|payments)|VALIDATE|CREATE INDEX")
@@ -309,7 +309,7 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
         config = migration_config(url)
         command.upgrade(config, "0003")
         run_sql(url, _LATE_SUCCESSES)
-        for before, revision in (("0004", "0005"), ("0006", "0007")):
+        for before, revision in (("0004", "0005"), ("0006", "0007"), ("0008", "0009")):
             command.upgrade(config, revision)
             command.stamp(config, before)
         upgrade(url)
@@ -325,6 +325,66 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
         await asyncio.to_thread(upgrade, modelled)
         assert schema == await asyncio.to_thread(_schema, modelled)
     assert held == [(40, 300)]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "while both versions run"])
+async def test_what_is_in_review_by_now_has_a_row_of_its_own(
+    postgres_server: PostgresServer, *, meanwhile: bool
+) -> None:
+    """What an earlier version marked and has its outcome has none; the operations page says what to run."""
+
+    def migrate(url: str) -> dict[str, tuple[str, str, bool]]:
+        command.upgrade(migration_config(url), "head" if meanwhile else "0008")
+        run_sql(url, _IN_REVIEW)
+        upgrade(url)
+        for _ in range(2 if meanwhile else 0):
+            run_sql(url, _OPEN_ALTHOUGH_SETTLED)
+            run_sql(url, released_sql("UPDATE operations\n   SET review_at"))
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            query = (
+                "SELECT operation_id, reason, words, due_at > opened_at FROM reviews WHERE closed_at IS NULL"
+            )
+            found = {row[0]: (row[1], row[2], row[3]) for row in connection.execute(text(query))}
+        engine.dispose()
+        return found
+
+    async with postgres_server.empty_database() as url:
+        assert await asyncio.to_thread(migrate, url) == {
+            "pay_1": ("engine_refused", "engine_refused", True),
+            "pay_2": ("undecided", "not_found_yet", True),
+            "pay_4": ("late", "late_refund re_1: 1 INR was refunded", True),
+            "pay_5": ("expiry_not_confirmed", "unknown / expiry_not_confirmed", True),
+        }
+
+
+_OPEN_ALTHOUGH_SETTLED = """
+    INSERT INTO reviews (operation_id, payment_id, merchant_id, mode, reason, words, opened_at, due_at)
+         VALUES ('pay_3', 'pay_3', 'mer_1', 'test', 'undecided', 'unknown', now(), now() + interval '1 day')
+    ON CONFLICT DO NOTHING
+"""
+_IN_REVIEW = """
+    INSERT INTO merchants VALUES ('mer_1', 'Shop', now());
+    CREATE TEMPORARY TABLE called (id text, kind text, status text, marked boolean, words text) ON COMMIT DROP;
+    INSERT INTO called VALUES ('pay_1', 'authorize', 'pending', true, 'engine_refused'),
+                              ('pay_2', 'authorize', 'pending', true, 'not_found_yet'),
+                              ('pay_3', 'authorize', 'succeeded', true, NULL),
+                              ('pay_4', 'reverse', 'failed', true, 'late_refund re_1: 1 INR was refunded'),
+                              ('pay_5', 'expire', 'failed', false, 'unknown / expiry_not_confirmed'),
+                              ('pay_6', 'refund', 'pending', false, NULL);
+    INSERT INTO payments (id, merchant_id, mode, status, amount_minor, currency, capture_method, payment_method,
+                          idempotency_key, connector, connector_account, created_at, updated_at, metadata, sequence,
+                          amount_authorized_minor, amount_captured_minor, amount_refunded_minor,
+                          amount_refund_pending_minor, review)
+         SELECT id, 'mer_1', 'test', 'processing', 1, 'INR', 'manual', '{}', id, 'c', 'c', now(), now(), '{}', 0,
+                0, 0, 0, 0, CASE WHEN words IS NOT NULL
+                                 THEN json_build_object('reason', words, 'since', '2026-11-28T10:00:00.000Z') END
+           FROM called;
+    INSERT INTO operations (id, payment_id, merchant_id, mode, kind, amount_minor, currency, created_at, updated_at,
+                            status, final, metadata, sweep_at, review_at)
+         SELECT id, id, 'mer_1', 'test', kind, 1, 'INR', now(), now(), status, true, '{}', now(),
+                CASE WHEN marked THEN now() END FROM called;
+"""
 
 
 async def test_migrations_from_the_fourth_on_can_be_taken_back(postgres_server: PostgresServer) -> None:
