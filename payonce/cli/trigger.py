@@ -156,4 +156,5 @@ IMPOSSIBLE: Final[Mapping[str, str]] = {
     "payment.late_success": "the sandbox must be set up to break its word, with PATCH {acquirer}/config",
     "payment.capture_failed": "an acquirer must take back a capture, days later",
     "payment.needs_review": "an outcome must stay unknown for ten minutes",
+    "payment.review_overdue": "nobody must decide a review until it is due, an hour or more later",
 }
