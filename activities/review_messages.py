@@ -1,6 +1,6 @@
 """What crosses Temporal about a review: no card data, and a `kind` on every union member."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -41,7 +41,7 @@ class InReview:
     due_at: datetime
     overdue_at: datetime | None = None  # since when it is known, and was told, that nobody decided in time
     about: Spoken | None = None  # None: there is nothing that the acquirer could be asked
-    verdicts: tuple[str, ...] = ()  # that are possible
+    verdicts: dict[str, str] = field(default_factory=dict)  # that are possible, and what each means
     kind: Literal["in_review"] = "in_review"
 
 

@@ -9,6 +9,7 @@ from temporalio import activity
 
 from activities.messages import OperationRequest
 from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding, Spoken
+from payonce.domain.decisions import verdicts
 
 if TYPE_CHECKING:
     from payonce.cases import Cases
@@ -38,6 +39,7 @@ class Reviewing:
             due_at=review.due_at,
             overdue_at=review.overdue_at,
             about=None if found.attempt is None else _spoken(found.attempt),
+            verdicts={verdict.value: effect.says for verdict, effect in verdicts(found.operation).items()},
         )
 
     @activity.defn

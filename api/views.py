@@ -13,6 +13,10 @@ from payonce.domain.operations import OperationStatus
 from payonce.domain.outcomes import Advice, DeclineCode
 from payonce.domain.payment import PaymentStatus
 
+_PREVIOUSLY = (
+    "Only where the acquirer took back what it had done, or did it again after all: what it was before"
+)
+
 
 class View(BaseModel):
     """An object in an answer."""
@@ -227,6 +231,22 @@ class EndpointNoticeView(EndpointView):
     event: str = _sometimes(description="The event of that delivery")
 
 
+class PaymentThenView(PaymentView):
+    """A payment as of an event."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    previously: Literal["succeeded"] = _sometimes(description=_PREVIOUSLY)
+
+
+class RefundThenView(RefundView):
+    """A refund as of an event."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
+    previously: Literal["succeeded", "failed"] = _sometimes(description=_PREVIOUSLY)
+
+
 class EventView(View):
     """Something that happened; the same bytes are delivered to webhook endpoints."""
 
@@ -236,7 +256,7 @@ class EventView(View):
     type: EventType | Literal["webhook_endpoint.ping"]
     timestamp: datetime
     sequence: int = Field(description="Among the events of its payment; 0 where there is none")
-    data: PaymentView | RefundView | EndpointNoticeView
+    data: PaymentThenView | RefundThenView | EndpointNoticeView
 
 
 class AttemptView(View):

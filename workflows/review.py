@@ -156,16 +156,17 @@ def _details(request: ReviewRequest, seen: InReview, asked: str | None) -> list[
     due = f"Since {_time(seen.opened_at)}. To be decided by {_time(seen.due_at)}"
     if seen.overdue_at is not None:
         due = f"Since {_time(seen.opened_at)}. **Overdue**: it was to be decided by {_time(seen.due_at)}"
-    command = f"    payonce review show {request.payment_id}"
+    commands = [f"    payonce review show {request.payment_id}"]
     if seen.verdicts:
-        verdicts = "|".join(seen.verdicts)
-        command += f'\n    payonce review decide {request.operation_id} {verdicts} --why "…"'
+        commands.append(f'    payonce review decide {request.operation_id} <verdict> --why "…"')
     return [
         f"In **review** ({seen.reason}): {seen.meaning}.",
         seen.words,
         f"{due}.",
         *([asked] if asked else []),
-        f"A person ends it:\n\n{command}",
+        "A person ends it:",
+        "\n".join(commands),
+        "\n".join(f"- `{verdict}`: {means}" for verdict, means in seen.verdicts.items()),
     ]
 
 

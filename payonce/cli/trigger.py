@@ -20,6 +20,8 @@ POLL_S: Final = 0.3
 AMOUNT_MINOR, PART_MINOR, CURRENCY = 1099, 599, "INR"
 APPROVED, DECLINED = "4242424242424242", "4000000000000002"
 LOST_ANSWER: Final = {"sandbox_fault": "error_after_charge"}  # executed, and nobody is told
+TAKEN_BACK: Final = {"sandbox_fault": "undo_capture:1"}  # by the acquirer, a second after it was captured
+UPI: Final = {"type": "upi", "upi": {"flow": "intent"}}
 LOST_REQUEST: Final = {"sandbox_fault": "timeout_before_charge"}  # not executed, and nobody is told
 
 Body = dict[str, Any]
@@ -138,12 +140,15 @@ def _refunded(**body: Any) -> Recipe:
 
 
 RECIPES: Final[Mapping[str, Recipe]] = {
+    "payment.requires_action": lambda shop: shop.pay(payment_method=UPI),
     "payment.processing": lambda shop: shop.pay(metadata=LOST_ANSWER),
     "payment.authorized": lambda shop: shop.authorize(),
     "payment.partially_captured": _captured_in_part,
     "payment.captured": lambda shop: shop.pay(),
     "payment.voided": _voided,
     "payment.failed": lambda shop: shop.pay(DECLINED),
+    "payment.capture_failed": lambda shop: shop.pay(metadata=TAKEN_BACK),
+    "payment.needs_review": lambda shop: shop.pay(metadata=TAKEN_BACK),
     "payment.partially_refunded": _refunded(amount=PART_MINOR),
     "payment.refunded": _refunded(),
     "refund.pending": _refunded(metadata=LOST_ANSWER),
@@ -151,10 +156,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "refund.failed": _refunded(metadata=LOST_REQUEST),
 }
 IMPOSSIBLE: Final[Mapping[str, str]] = {
-    "payment.requires_action": "no payment method of this version asks the customer for anything",
     "payment.expired": "an authorization lasts for days, and no request shortens it",
     "payment.late_success": "the sandbox must be set up to break its word, with PATCH {acquirer}/config",
-    "payment.capture_failed": "an acquirer must take back a capture, days later",
-    "payment.needs_review": "an outcome must stay unknown for ten minutes",
     "payment.review_overdue": "nobody must decide a review until it is due, an hour or more later",
 }

@@ -8,6 +8,7 @@
      │   ├─ IdempotencyMismatch   same key, another request
      │   └─ OperationInProgress   another capture or void is pending
      ├─ CallbackInvalid           a callback that its acquirer did not sign, or not now
+     ├─ DecisionRefused           a person's decision that the review does not allow
      ├─ Refused                   a refusal for state or amount: itself the stored answer
      └─ ConnectorError
          ├─ NotSent               provably not processed: retry or fail over
@@ -86,6 +87,12 @@ class Refused(PaymentError):
     def __init__(self, refusal: "str", message: str) -> None:
         super().__init__(message)
         self.refusal = refusal
+
+
+class DecisionRefused(PaymentError):
+    """The review does not allow this decision."""
+
+    code = "decision_refused"
 
 
 class CallbackInvalid(PaymentError):

@@ -54,6 +54,10 @@ class IdFactory:
         """The id of the operation that tells what an acquirer did of itself, by the acquirer's id of that."""
         return self._derive("re" if refund else "op", payment_id, account, kind, acquirer_id)
 
+    def contradiction(self, *, reference: str) -> str:
+        """The id of the operation that tells what the acquirer says of the attempt against a person's decision."""
+        return self._derive("op", reference, "contradiction")
+
     def callback(self, *, connector: str, event_id: str) -> str:
         """The id of the workflow that follows up an acquirer's message."""
         return self._derive("cb", connector, event_id)

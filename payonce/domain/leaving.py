@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from payonce.domain import reviews
 from payonce.domain.answers import Answer, AnswerKind, encode, failed_answer, payment_view
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import FailureCode
@@ -18,7 +19,6 @@ from payonce.domain.story import Settlement, Story
 ACTS_WITHIN = timedelta(
     minutes=15
 )  # after the customer was first asked. Source: the public contract, `api.md`
-NOT_REFUNDED = "void_not_refunded"  # the words of the review where our refund of what was given up failed
 
 
 def acts_until(expires_at: datetime, *, now: datetime) -> datetime:
@@ -74,9 +74,14 @@ def refunded(story: Story, refund: Operation) -> None:
         story.set(pending_operation=None)
 
 
-def not_refunded(story: Story, error: dict[str, object]) -> None:
-    """What was given up is captured all the same, and stays so: the void that waited fails; a person decides."""
-    story.set(pending_operation=None, last_error=error)
+def not_refunded(story: Story, refund: Operation, error: dict[str, object], *, now: datetime) -> Operation:
+    """What was given up is captured all the same, and stays so: the void fails, and a person decides."""
+    if refund.ends_operation is None:
+        return refund
+    review = reviews.begun(story.payment, reviews.NOT_RELEASED, beside=True, now=now)
+    story.set(pending_operation=None, last_error=error, review=review)
+    story.tell("payment.needs_review")
+    return replace(refund, review_at=now)
 
 
 def end(void: Operation, settled: Settlement, *, now: datetime) -> Settlement:

@@ -18,7 +18,7 @@ from payonce.domain.payment import Payment
 
 _BESIDE = " / "
 _NOT_CONFIRMED = "expiry_not_confirmed"
-_NOT_REFUNDED = "void_not_refunded"
+NOT_RELEASED = "void_not_refunded"  # our refund of what was given up failed
 
 
 class ReviewReason(StrEnum):
@@ -28,7 +28,6 @@ class ReviewReason(StrEnum):
     NOT_REVERSIBLE = "not_reversible"  # it must be undone, and the connector cannot
     AMOUNT_MISMATCH = "amount_mismatch"  # another amount was approved, and its reversal is not confirmed
     EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
-    NOT_RELEASED = "not_released"  # the merchant had given it up, and our refund of it failed
     LATE = "late"  # it succeeded after its failure was recorded
     UNDONE = "undone"  # the acquirer took a success back
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
@@ -46,7 +45,7 @@ class ReviewReason(StrEnum):
                 return timedelta(hours=4)  # goods may be on their way for money that is not there
             case ReviewReason.UNDECIDED | ReviewReason.NOT_REVERSIBLE | ReviewReason.AMOUNT_MISMATCH:
                 return timedelta(hours=24)  # an acquirer's support answers within a working day
-            case ReviewReason.LATE | ReviewReason.NOT_RELEASED:
+            case ReviewReason.LATE:
                 return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
             case ReviewReason.UNDONE | ReviewReason.FOREIGN:
                 return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
@@ -66,7 +65,6 @@ _MEANINGS = {
     ReviewReason.NOT_REVERSIBLE: "it must be undone, and the acquirer cannot",
     ReviewReason.AMOUNT_MISMATCH: "another amount was approved, and its reversal is not confirmed",
     ReviewReason.EXPIRY_NOT_CONFIRMED: "the acquirer did not confirm that it let go of what expired",
-    ReviewReason.NOT_RELEASED: "the merchant had given it up, and our refund of it failed",
     ReviewReason.LATE: "it succeeded after its failure was recorded",
     ReviewReason.UNDONE: "the acquirer took it back",
     ReviewReason.FOREIGN: "others did it at the acquirer, and it is more than there was",
@@ -82,9 +80,9 @@ class Question(StrEnum):
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
     EXPIRY = "expiry"  # whether what expired here was released there
-    RELEASE = "release"  # whether what the merchant had given up went back all the same
     UNDONE = "undone"  # whether what the acquirer took back stays so
     FOREIGN = "foreign"  # whether what others did belongs to the payment
+    GIVEN_UP = "given_up"  # whether what was given up, and captured all the same, was given back after all
 
 
 class ClosedBy(StrEnum):
@@ -131,30 +129,25 @@ def question(operation: Operation) -> Question | None:
     if operation.review_at is None:
         return None
     if operation.origin is Origin.ACQUIRER:
-        return _of_a_turn(operation) if operation.amount_undecided_minor else None
-    if operation.kind is OperationKind.REVERSE:
-        return None if operation.status is OperationStatus.SUCCEEDED else Question.LATE
-    match operation.status:
-        case OperationStatus.PENDING:
+        return _of_acquirer(operation)
+    match operation.status, operation.kind:
+        case OperationStatus.PENDING | OperationStatus.FAILED, OperationKind.REVERSE:
+            return Question.LATE
+        case OperationStatus.PENDING, _:
             return Question.OUTCOME
-        case OperationStatus.FAILED:
-            return _of_a_failure(operation)
-        case OperationStatus.SUCCEEDED:
-            return None  # an earlier version marked it, and it has its outcome
+        case OperationStatus.FAILED, OperationKind.EXPIRE:
+            return Question.EXPIRY
+        case OperationStatus.FAILED, OperationKind.REFUND if operation.ends_operation is not None:
+            return Question.GIVEN_UP
         case _:
-            assert_never(operation.status)
+            return None  # an earlier version marked it, and it has its outcome
 
 
-def _of_a_turn(operation: Operation) -> Question:
-    """What is asked about what the acquirer did of itself."""
-    return Question.FOREIGN if operation.kind.carried_out else Question.UNDONE
-
-
-def _of_a_failure(operation: Operation) -> Question | None:
-    """What a failure leaves open: whether the acquirer let go all the same."""
-    if operation.kind is OperationKind.EXPIRE:
-        return Question.EXPIRY
-    return Question.RELEASE if operation.ends_operation is not None else None
+def _of_acquirer(operation: Operation) -> Question | None:
+    if operation.amount_undecided_minor == 0:
+        return None  # settled
+    turned = operation.kind in (OperationKind.UNDO, OperationKind.REDO)
+    return Question.UNDONE if turned else Question.FOREIGN
 
 
 def is_open(operation: Operation) -> bool:
@@ -193,8 +186,8 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
             reason = undecided.words(payment, operation)
         case Question.EXPIRY:
             reason = _NOT_CONFIRMED
-        case Question.RELEASE:
-            reason = _NOT_REFUNDED
+        case Question.GIVEN_UP:
+            reason = NOT_RELEASED
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -207,29 +200,27 @@ def _begins(operation: Operation) -> str | None:
             return undecided.name(operation)
         case Question.EXPIRY:
             return _NOT_CONFIRMED
-        case Question.RELEASE:
-            return _NOT_REFUNDED
+        case Question.GIVEN_UP:
+            return NOT_RELEASED
         case _:
             return None
 
 
 def _reason(operation: Operation, words: str) -> ReviewReason:
     """The reason of an operation that is in review in these words."""
-    match question(operation):
-        case Question.UNDONE:
+    match operation.kind:
+        case OperationKind.UNDO if undecided.contradicts(operation):
+            return ReviewReason.CONTRADICTED
+        case OperationKind.UNDO | OperationKind.REDO:
             return ReviewReason.UNDONE
-        case Question.LATE:
+        case OperationKind.REVERSE:
             return ReviewReason.LATE
-        case Question.FOREIGN:
+        case _ if operation.origin is Origin.ACQUIRER:
             return ReviewReason.FOREIGN
-        case Question.EXPIRY:
+        case OperationKind.EXPIRE if operation.status is OperationStatus.FAILED:
             return ReviewReason.EXPIRY_NOT_CONFIRMED
-        case Question.RELEASE:
-            return ReviewReason.NOT_RELEASED
-        case Question.OUTCOME | None:
+        case _:
             return _OWN_WORDS.get(words, ReviewReason.UNDECIDED)
-        case other:
-            assert_never(other)
 
 
 _OWN_WORDS = {
@@ -240,4 +231,4 @@ _OWN_WORDS = {
         ReviewReason.ENGINE_REFUSED,
         ReviewReason.RECORDING_LOST,
     )
-}
+} | {NOT_RELEASED: ReviewReason.NOT_REVERSIBLE}

@@ -292,13 +292,6 @@ def call_operator(payment: Payment, operation: Operation, *, reason: str, now: d
     return Settlement(story.payment, called, None, story.events, opened=(opened,))
 
 
-def _call_beside(story: Story, operation: Operation, *, reason: str) -> tuple[Operation, tuple[Review, ...]]:
-    """A person must decide what the outcome of the operation leaves open."""
-    called = call_operator(story.payment, operation, reason=reason, now=story.now)
-    story.payment, story.events = called.payment, story.events + called.events
-    return called.operation, called.opened
-
-
 def begin_reversal(attempt: Attempt, *, code: FailureCode) -> Attempt:
     """From here on a success of the attempt no longer counts: it will be undone, and the operation fails so."""
     return replace(attempt, state=AttemptState.REVERSING, failure_code=code.value)
@@ -368,15 +361,22 @@ def _closed(attempt: Attempt) -> bool:
 def _contradict(
     payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
-    """The first definite fact stands; only a success that contradicts it has consequences.
+    """The first definite fact stands; a success that contradicts it has consequences, and so has a person's error.
 
     What it moved counts from here on, so that its event shows what is left. A success that the operation has already,
-    found under the reference of an earlier attempt, is the same money.
+    found under the reference of an earlier attempt, is the same money. What the acquirer takes back of a success that
+    it stated itself, it says as a turn (`turns`): any other word against that is an old one.
     """
+    if operation.kind is OperationKind.REVERSE:
+        return _about_case(payment, operation, attempt, fact, now=now)
+    if _against_a_person(operation, attempt, fact):
+        return Settlement(payment, operation, attempt, against=fact)
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
         return Settlement(payment, operation, attempt)
     succeeded = operation.status is OperationStatus.SUCCEEDED
-    if succeeded and fact.connector_reference == operation.connector_reference:
+    same = fact.connector_reference == operation.connector_reference
+    found_by_a_person = operation.decided_at is not None and attempt.state is AttemptState.NOT_SENT
+    if succeeded and (same or found_by_a_person):  # whose attempt Postgres had forgotten
         return Settlement(payment, operation, attempt)
     case = undecided.case_of(operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
@@ -385,6 +385,53 @@ def _contradict(
     story.tell("payment.late_success")
     late = staged(replace(attempt, connector_reference=fact.connector_reference), fact)
     return Settlement(story.payment, operation, late, story.events, late=case)
+
+
+def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:
+    """Whether the acquirer says definitely otherwise than the person who decided that it succeeded.
+
+    The same success is no news, whatever reference it has there: the person may have mistyped it.
+    """
+    decided = operation.decided_at is not None and operation.status is OperationStatus.SUCCEEDED
+    if not decided or attempt.state is not AttemptState.APPROVED:
+        return False
+    match fact:
+        case Approved():
+            moves_money = operation.kind not in (OperationKind.VOID, OperationKind.EXPIRE)
+            stated = (fact.amount_minor, fact.currency)
+            return moves_money and stated != (operation.amount_minor, operation.currency)
+        case Declined() | Refused() | Reversed() | NotProcessed() | Expired() | Cancelled():
+            return True
+        case Pending() | ActionRequired() | Unknown() | Unsent():
+            return False  # nothing definite
+        case _:
+            assert_never(fact)
+
+
+def _about_case(
+    payment: Payment, case: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
+) -> Settlement:
+    """What was sent to release a late success turned out otherwise than was recorded.
+
+    It is released after all, or, against a person who decided that it was, it is not: then it is in review again.
+    """
+    if attempt.state is AttemptState.APPROVED or isinstance(
+        fact, Pending | ActionRequired | Unknown | Unsent
+    ):
+        return Settlement(payment, case, attempt)
+    failed = case.status is OperationStatus.FAILED
+    if isinstance(fact, Approved):
+        if not failed:
+            return Settlement(payment, case, attempt)  # as a person decided
+        approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
+        return succeed(payment, case, approved, reply=fact, now=now)
+    if failed or case.decided_at is None:
+        return Settlement(payment, case, attempt)
+    held = case.amount_minor if case.currency == payment.currency else payment.amount_authorized_minor
+    case = replace(case, status=OperationStatus.FAILED, decided_at=None)
+    payment, case = undecided.hold(payment, case, amount_minor=held)
+    words = undecided.words(payment, case, why=fact.kind)
+    return replace(call_operator(payment, case, reason=words, now=now), attempt=attempt)
 
 
 def _approve(
@@ -514,21 +561,43 @@ def _fail(
             held = story.payment.amount_refund_pending_minor - operation.amount_minor
             story.set(amount_refund_pending_minor=held, review=left)
             story.tell("refund.failed", refund=operation)
+            operation = leaving.not_refunded(story, operation, error, now=now)
+            if operation.review_at is not None:
+                opened = (reviews.opened(operation, words=reviews.NOT_RELEASED, now=now),)
             if operation.origin is Origin.MERCHANT:
                 answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
-            if operation.ends_operation is not None:
-                leaving.not_refunded(story, error)
-                operation, opened = _call_beside(story, operation, reason=leaving.NOT_REFUNDED)
         case OperationKind.EXPIRE:
             # Its time is over whatever the acquirer says; whether it was released is not.
-            story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=left)
-            _refunds_show(story)
-            operation, opened = _call_beside(story, operation, reason="expiry_not_confirmed")
+            _expired(story, error, review=left)
+            called = call_operator(story.payment, operation, reason="expiry_not_confirmed", now=now)
+            story.payment, story.events = called.payment, story.events + called.events
+            operation, opened = called.operation, called.opened
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
     return Settlement(story.payment, operation, attempt, story.events, answer, opened=opened)
+
+
+def _expired(story: Story, error: dict[str, Any], *, review: Mapping[str, Any] | None) -> None:
+    story.change(Change.EXPIRED, pending_operation=None, last_error=error, review=review)
+    _refunds_show(story)
+
+
+def not_released(
+    payment: Payment, expiry: Operation, attempt: Attempt | None, *, now: datetime
+) -> Settlement:
+    """The pending expiry has happened here and not at the acquirer, as a person says who is not asked again."""
+    code = FailureCode.NOT_PROCESSED
+    error = failure_error(code)
+    left = reviews.left(payment, expiry)
+    payment, expiry = undecided.hold(payment, expiry, amount_minor=0)
+    story = Story(payment, now)
+    _expired(story, error, review=left)
+    expiry = replace(expiry, status=OperationStatus.FAILED, last_error=error, review_at=None, updated_at=now)
+    if attempt is not None and not _closed(attempt):
+        attempt = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
+    return Settlement(story.payment, expiry, attempt, story.events)
 
 
 def _not_undone(

@@ -6,6 +6,7 @@ from typing import Any
 
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.operations import Attempt, Operation
+from payonce.domain.outcomes import Outcome
 from payonce.domain.payment import Change, Payment
 from payonce.domain.reviews import Review
 
@@ -29,6 +30,9 @@ class Settlement:
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
     late: Operation | None = None  # the case that a success against an earlier fact opens
+    against: Outcome | None = (
+        None  # what the acquirer says against a person's decision: see `turns.contradict`
+    )
     abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
     refund: Operation | None = None  # of our own, which begins with this: see `leaving`
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this

@@ -14,7 +14,7 @@ from payonce.domain import reviews, undecided
 from payonce.domain.answers import failure_error
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import FailureCode, Foreign, Redone, Reversed, Stage, Turn, Undone
+from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, call_operator, refund_change, succeed
 from payonce.domain.story import Story
@@ -59,6 +59,17 @@ def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement
             return _redone(found, turn, turn_id=turn_id, now=now)
         case _:
             assert_never(turn)
+
+
+def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> Settlement:
+    """A person decided that it succeeded, and the acquirer says otherwise: held as if the acquirer had taken it back.
+
+    Where that is an authorization, there is none once that is final.
+    """
+    operation = found.operation
+    undone = Undone(turn_id, operation.amount_minor, operation.currency, reason=fact.kind)
+    final = operation.kind is OperationKind.AUTHORIZE
+    return _undone(found, undone, turn_id=turn_id, final=final, now=now)
 
 
 def end_case(
@@ -122,7 +133,7 @@ def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: da
         case OperationKind.CAPTURE:
             _capture_again(story, target, amount)
         case OperationKind.REFUND:
-            target = _refund_again(story, target, amount)
+            target = refund_again(story, target, amount)
         case _:
             _void_again(story)
     return Settlement(story.payment, undo, None, story.events, beside=(target,))
@@ -167,7 +178,7 @@ def _stands(found: Found) -> bool:
     return succeeded and (own or found.operation.connector_reference is None)
 
 
-def _undone(found: Found, fact: Undone, *, turn_id: str, now: datetime) -> Settlement:
+def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, now: datetime) -> Settlement:
     """What was counted is not any more. What had been done again before, and was held for a person, is undone too."""
     kind = _TURNED[found.operation.kind]
     story = Story(found.payment, now)
@@ -176,7 +187,8 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, now: datetime) -> Settl
     redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
     again = _held_less(story, redone, stated - counted)
     closed = not found.payment.status.capturable
-    undo = _operation(found, fact, OperationKind.UNDO, turn_id=turn_id, kind=kind, final=closed, now=now)
+    final = final or closed
+    undo = _operation(found, fact, OperationKind.UNDO, turn_id=turn_id, kind=kind, final=final, now=now)
     undo = replace(undo, reason=fact.reason[:_REASON_MAX] or None)
     target = _with_undone(found.operation, found.operation.amount_undone_minor + counted, now=now)
     match kind:
@@ -302,7 +314,7 @@ def _operation(
         status=OperationStatus.SUCCEEDED,
         final=final,
         origin=Origin.ACQUIRER,
-        connector_reference=fact.id,
+        connector_reference=None if fact.id == turn_id else fact.id,  # ours: see `contradict`
         target_reference=found.attempt.reference,
         target_kind=kind,
     )
@@ -405,7 +417,8 @@ def _show_captured(story: Story, *, last: bool) -> None:
     _follow_refunds(story)
 
 
-def _refund_again(story: Story, target: Operation, counted: int) -> Operation:
+def refund_again(story: Story, target: Operation, counted: int) -> Operation:
+    """The refund, which was told as failed, has succeeded."""
     target = replace(target, status=OperationStatus.SUCCEEDED, last_error=None)
     story.set(amount_refunded_minor=story.payment.amount_refunded_minor + counted)
     story.tell("refund.succeeded", refund=target, previously="failed")

@@ -110,12 +110,19 @@ def name(case: Operation) -> str:
     match case.kind:
         case OperationKind.REVERSE:
             return f"late_{_kind(case)} {operation_id_of(case.target_reference or '')}:"
+        case OperationKind.UNDO if contradicts(case):
+            return f"contradicted_{_kind(case)} {case.id}:"
         case OperationKind.UNDO:
             return f"undone_{_kind(case)} {case.id}:"
         case OperationKind.REDO:
             return f"redone_{_kind(case)} {case.id}:"
         case kind:
             return f"foreign_{kind} {case.id}:"
+
+
+def contradicts(case: Operation) -> bool:
+    """Whether it tells what the acquirer says against a person's decision, and not what it did."""
+    return case.kind is OperationKind.UNDO and case.connector_reference is None
 
 
 def without(payment: Payment, operation: Operation) -> Payment:
@@ -137,6 +144,8 @@ def _happened(case: Operation) -> str:
     """What became of the amount, and of which operation where the words do not begin with it."""
     of = operation_id_of(case.target_reference or "")
     match case.kind:
+        case OperationKind.UNDO if contradicts(case):
+            return f"of {of} was decided, and the acquirer says {case.reason}"
         case OperationKind.UNDO:
             return f"of {of} was taken back"
         case OperationKind.REDO:

@@ -29,8 +29,8 @@ _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
-# A late success that no reversal of ours undoes, an expiry that was not confirmed, or what was given up and could not
-# be refunded.
+# A late success that no reversal of ours undoes, an expiry that was not confirmed, what was given up and could not be
+# refunded.
 _FOR_A_PERSON = and_(
     or_(
         operations.c.kind == OperationKind.REVERSE,

@@ -300,8 +300,8 @@ reviews = Table(
     Column("sweep_at", _Time),
     Column("sweeps", Integer, nullable=False, server_default="0"),
     CheckConstraint(
-        "reason IN ('undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'not_released', 'late',"
-        " 'undone', 'foreign', 'engine_refused', 'recording_lost', 'contradicted')",
+        "reason IN ('undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'late', 'undone',"
+        " 'foreign', 'engine_refused', 'recording_lost', 'contradicted')",
         name="reason",
     ),
     CheckConstraint("closed_by IN ('fact', 'decision')", name="closed_by"),

@@ -33,6 +33,8 @@ NAMES = (
     "customer_declined",
     "customer_never_asked_again",
     "customer_abandoned",
+    "customer_paid_after_the_void",
+    "customer_left_alone",
     "customer_expired_and_paid",
     "customer_heard_of_late",
     "began_anew",

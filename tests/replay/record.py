@@ -32,6 +32,7 @@ UNTIL_DONE_S = 120.0
 VALIDITY_S = 4
 UPDATES_MAX = 4  # of a short run
 CARD_METHOD = {"type": "card", "card": CARD}
+UPI_METHOD = {"type": "upi", "upi": {"flow": "intent"}}
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,20 @@ class Recorder:
 
         return str(await eventually(one, timeout_s=30))
 
-    async def ask(self, vpa: str) -> Body:
+    async def ask(
+        self, vpa: str = "pending@upi", *, fault: str | None = None, method: Body = UPI_METHOD
+    ) -> Body:
         """A payment whose customer is asked, and decides as this address does."""
-        method = {"type": "upi", "upi": {"flow": "intent"}}
-        answer = await self.shop.pay(payment_method=method, metadata={"sandbox_vpa": vpa})
-        return answered(answer, 201)
+        metadata = {"sandbox_vpa": vpa} | ({} if fault is None else {"sandbox_fault": fault})
+        return answered(await self.shop.pay(payment_method=method, metadata=metadata), 201)
+
+    async def is_pending(self, payment: Body) -> None:
+        """Returns once a capture or void of the payment is."""
+
+        async def is_so() -> bool:
+            return (await self.shop.payment(payment))["pending_operation"] is not None
+
+        await eventually(is_so, UNTIL_DONE_S)
 
     async def decide(self, payment: Body) -> None:
         """The customer approves on the sandbox page."""
@@ -88,13 +98,13 @@ class Recorder:
             )
             answer.raise_for_status()
 
-    async def becomes(self, payment: Body, status: str) -> None:
+    async def becomes(self, payment: Body, status: str, *, within_s: float = UNTIL_DONE_S) -> None:
         """Returns once the payment has this status."""
 
         async def is_so() -> bool:
             return bool((await self.shop.payment(payment))["status"] == status)
 
-        await eventually(is_so, UNTIL_DONE_S)
+        await eventually(is_so, within_s)
 
     async def heard_of(self, payment: Body) -> str:
         """The workflow that followed up what the acquirer said of the decided payment."""
@@ -231,6 +241,24 @@ async def customer_abandoned(recorder: Recorder) -> None:
     await recorder.keep("customer_abandoned", payment["id"])
 
 
+async def customer_paid_after_the_void(recorder: Recorder) -> None:
+    """The acquirer did not get the cancellation; what was paid meanwhile is refunded, and the void ends with that."""
+    payment = await recorder.ask("pending@upi", fault="cancel:timeout_before_charge")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(recorder.shop.void(payment))
+        await recorder.is_pending(payment)
+        await recorder.decide(payment)
+    await recorder.becomes(payment, "refunded")
+    await recorder.keep("customer_paid_after_the_void", payment["id"])
+
+
+async def customer_left_alone(recorder: Recorder) -> None:
+    """Nobody acted on the wallet's page: cancelled by us."""
+    payment = await recorder.ask(method={"type": "wallet", "wallet": {"provider": "paytm"}})
+    await recorder.becomes(payment, "failed", within_s=2 * UNTIL_DONE_S)
+    await recorder.keep("customer_left_alone", payment["id"])
+
+
 async def customer_expired_and_paid(recorder: Recorder) -> None:
     """The rail said `expired`, was watched, and approved it after all."""
     payment = await recorder.ask("late@upi")
@@ -319,6 +347,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_declined,
     customer_never_asked_again,
     customer_abandoned,
+    customer_paid_after_the_void,
+    customer_left_alone,
     customer_expired_and_paid,
 )
 SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)

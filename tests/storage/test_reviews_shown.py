@@ -199,6 +199,7 @@ async def test_a_look_says_how_the_review_stands_and_whom_to_ask_about_what(ledg
     assert isinstance(seen, InReview)
     assert (seen.reason, seen.meaning, seen.words) == ("undecided", R.UNDECIDED.meaning, "unknown")
     assert seen.due_at - seen.opened_at == timedelta(hours=24)
+    assert seen.verdicts.keys() == {"paid", "not_paid"}
     assert seen.about is not None
     assert seen.about.operation == OperationRequest(refund.payment_id, refund.id, K.REFUND)
     assert seen.about.reference == f"{refund.id}-1"

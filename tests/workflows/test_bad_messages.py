@@ -22,7 +22,6 @@ from tests.support.eventually import eventually
 from tests.workflows.rig import CAPTURE, SPOKE, VOID, WORKFLOWS, Bench, event_types, replay
 from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
 from workflows.callback import CallbackWorkflow
-from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 K = OperationKind

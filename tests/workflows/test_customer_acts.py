@@ -19,7 +19,7 @@ from activities.messages import (
     Settled,
 )
 from payonce.domain.operations import OperationKind
-from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, LOOKS, InquirySchedule
 from tests.support.eventually import eventually
 from tests.workflows.rig import SPOKE, VOID, Bench, failure_type, replay
 from workflows.callback import CallbackWorkflow
@@ -169,6 +169,77 @@ async def test_an_abandoned_payment_ends_with_its_reversal(bench: Bench) -> None
     assert await handle.execute_update(VOID, bench.operation(K.VOID)) == "voided"
     assert await handle.result() == "voided"
     assert made_s(bench, begun_s) == pytest.approx([0], abs=3)  # not at the next inquiry, 90 s later
+    await replay(handle)
+
+
+async def test_what_the_acquirer_cannot_cancel_is_asked_about_and_cancelled_in_turn(bench: Bench) -> None:
+    """On the rail's schedule, until there is an outcome; the authorization's own run looks on."""
+    voided = Settled("voided", open=False, sequence=2)
+    due = InquiryDue(SCHEDULE, "ends_itself")
+    bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+    bench.fakes.script("void", ReversalDue(SCHEDULE, "abandoned"))
+    bench.fakes.script("reverse", due)
+    again = ReversalDue(SCHEDULE, "unknown")
+    bench.fakes.script("inquire", again, again, again, voided)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    begun_s = await bench.now_s()
+    assert await handle.execute_update(VOID, bench.operation(K.VOID)) == "voided"
+    of_void = [call for call in bench.fakes.made("inquire") if call.request.kind is K.VOID]
+    assert [round(call.at_s - begun_s) for call in of_void] == pytest.approx([5, 15, 35, 55], abs=3)
+    assert len(bench.fakes.made("reverse")) == 4
+    assert await handle.result() == "voided"
+    await replay(handle)
+
+
+async def test_what_was_left_alone_is_cancelled_when_its_time_is_over(bench: Bench) -> None:
+    """At once, and again on the schedule where the acquirer does not answer."""
+    due = await asked(bench, for_s=4)
+    left = ReversalDue(SCHEDULE, "left_alone")
+    begun_s = await bench.now_s()
+    bench.fakes.script("authorize", due)
+    bench.fakes.script("inquire", left)
+    bench.fakes.script("reverse", InquiryDue(SCHEDULE, "outcome_unknown"), FAILED)
+    handle = await bench.start_payment()
+    assert await handle.result() == "failed"
+    assert made_s(bench, begun_s) == pytest.approx([4, 14], abs=2)
+    assert bench.fakes.names == ["authorize", "inquire", "reverse", "inquire", "reverse"]
+    await replay(handle)
+
+
+async def test_a_success_that_is_authorized_only_is_then_voided(bench: Bench) -> None:
+    bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+    voided = Settled("voided", open=False, sequence=3)
+    bench.fakes.script("void", ReversalDue(SCHEDULE, "abandoned"), voided)
+    bench.fakes.script("reverse", NothingSent("not_sent", may_retry=True))
+    bench.fakes.script("inquire", voided)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    assert await handle.execute_update(VOID, bench.operation(K.VOID)) == "voided"
+    assert len(bench.fakes.made("void")) == 2
+    assert await handle.result() == "voided"
+    await replay(handle)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_payment_stays_for_a_void_that_a_refund_ends(bench: Bench, resumed: bool) -> None:
+    """Nobody may be left who waits for it: a run that resumes another one finds it in Postgres."""
+    void = bench.operation(K.VOID)
+    refunding = Settled("captured", open=True, sequence=3, pending=void)
+    refunded = Settled("refunded", open=False, sequence=5)
+    looks = InquiryDue(LOOKS, "refund")
+    bench.fakes.script("void", looks)
+    bench.fakes.script("inquire", looks, looks, refunded)
+    if resumed:
+        bench.fakes.script("authorize", refunding)
+        handle = await bench.start_payment()
+    else:
+        bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
+        handle = await bench.start_payment()
+        await waiting(bench, handle)
+        assert await handle.execute_update(VOID, void) == "refunded"
+    assert await handle.result() == "refunded"
+    assert [call.request for call in bench.fakes.made("void")] == [void]
     await replay(handle)
 
 

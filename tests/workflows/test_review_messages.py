@@ -18,7 +18,7 @@ AT = datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC)
 ABOUT = Spoken(OperationRequest("pay_1", "op_1", OperationKind.CAPTURE), "op_1-1")
 STANDINGS: list[Any] = [
     InReview("undone", "it was taken back", "1000 INR", AT, AT),
-    InReview("undone", "it was taken back", "1000 INR", AT, AT, AT, ABOUT, ("undone", "paid")),
+    InReview("undone", "it was taken back", "1000 INR", AT, AT, AT, ABOUT, {"undone": "it stays so"}),
     Over("fact"),
     Over(None),
 ]

@@ -201,7 +201,7 @@ async def test_a_signal_without_news_in_postgres_ends_nothing_and_another_has_no
 
 
 async def test_its_details_say_what_is_in_review_since_when_until_when_and_what_to_type(bench: Bench) -> None:
-    seen = replace(await in_review(bench), verdicts=("undone", "paid"))
+    seen = replace(await in_review(bench), verdicts={"undone": "it stays so", "paid": "it was paid"})
     looks(bench, seen)
     handle = await start(bench)
 
@@ -216,7 +216,8 @@ async def test_its_details_say_what_is_in_review_since_when_until_when_and_what_
     assert f"Since {seen.opened_at.isoformat(timespec='seconds')}" in text
     assert f"To be decided by {seen.due_at.isoformat(timespec='seconds')}." in text
     assert f"    payonce review show {bench.payment_id}\n" in text
-    assert f'    payonce review decide op_{bench.payment_id} undone|paid --why "…"' in text
+    assert f'    payonce review decide op_{bench.payment_id} <verdict> --why "…"' in text
+    assert "- `undone`: it stays so\n- `paid`: it was paid" in text
     await handle.terminate()
 
 

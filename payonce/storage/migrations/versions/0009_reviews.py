@@ -14,8 +14,8 @@ depends_on = None
 
 _Time = sa.DateTime(timezone=True)
 _REASONS = (
-    "'undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'not_released', 'late', 'undone',"
-    " 'foreign', 'engine_refused', 'recording_lost', 'contradicted'"
+    "'undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'late', 'undone', 'foreign',"
+    " 'engine_refused', 'recording_lost', 'contradicted'"
 )
 _INDEXES = (
     ("reviews_open_idx", "reviews", "due_at", "closed_at IS NULL"),

@@ -107,19 +107,6 @@ def test_an_expiry_that_was_undecided_before_is_in_review_for_its_new_reason_alo
     assert [opened.reason for opened in settled.opened] == [R.EXPIRY_NOT_CONFIRMED]
 
 
-def test_a_refund_of_what_was_given_up_that_failed_is_a_review_of_the_refund() -> None:
-    refund = operation(K.REFUND, origin=Origin.PAYONCE, ends_operation="op_void")
-    busy = payment(S.CAPTURED, amount_refund_pending_minor=1000, pending_operation=under_way(refund))
-    settled = settlement.settle(busy, refund, attempt(refund), DECLINED, now=NOW)
-    (opened,) = settled.opened
-    assert (opened.operation_id, opened.reason, opened.words) == (
-        refund.id,
-        R.NOT_RELEASED,
-        "void_not_refunded",
-    )
-    assert reviews.is_open(settled.operation)
-
-
 def test_what_an_earlier_version_left_marked_after_its_outcome_is_not_in_review() -> None:
     for status in (O.SUCCEEDED, O.FAILED):
         assert not reviews.is_open(operation(K.CAPTURE, status=status, review_at=NOW))
@@ -144,8 +131,6 @@ def test_an_operation_in_review_has_one_question(
             assert kind is K.REVERSE
         case reviews.Question.EXPIRY:
             assert (kind, status) == (K.EXPIRE, O.FAILED)
-        case reviews.Question.RELEASE:
-            assert kind is K.REFUND
         case reviews.Question.UNDONE:
             assert kind in (K.UNDO, K.REDO)
         case reviews.Question.FOREIGN:
@@ -165,12 +150,26 @@ def test_what_an_acquirer_did_is_no_question_once_nothing_is_held_for_it(kind: O
     [
         (K.REFUND, {}, "refund_undecided"),
         (K.EXPIRE, {"status": O.FAILED}, "expiry_not_confirmed"),
-        (K.REFUND, {"status": O.FAILED, "ends_operation": "op_void"}, "void_not_refunded"),
         (K.REVERSE, {"status": O.FAILED, "target_kind": K.REFUND}, "late_refund op_1: 1000 INR was refunded"),
         (
             K.UNDO,
-            {"origin": Origin.ACQUIRER, "status": O.SUCCEEDED, "target_kind": K.CAPTURE},
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "connector_reference": "u1",
+            },
             "undone_capture op_undo: 1000 INR of op_1 was taken back",
+        ),
+        (
+            K.UNDO,
+            {
+                "origin": Origin.ACQUIRER,
+                "status": O.SUCCEEDED,
+                "target_kind": K.CAPTURE,
+                "reason": "declined",
+            },
+            "contradicted_capture op_undo: 1000 INR of op_1 was decided, and the acquirer says declined",
         ),
         (
             K.REFUND,
