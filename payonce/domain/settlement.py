@@ -579,7 +579,8 @@ def _fail(
             story.set(pending_operation=None, last_error=error, review=left)
             if given_back or stages.completes_create(operation):
                 story.tell("payment.capture_failed")
-            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
+            shown = stages.as_answered(story.payment, operation)
+            answer = failed_answer(shown, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
             story.set(review=left)
             operation, answer, opened = _refund_failed(story, operation, error)
