@@ -35,6 +35,10 @@ INQUIRE: dict[str, Any] = {
     "schedule_to_start_timeout": None,
     "retry_policy": _UNTIL_STORED,
 }
+ASK_ONCE: dict[str, Any] = {
+    **INQUIRE,
+    "schedule_to_close_timeout": timedelta(minutes=10),  # then whoever asks does something else first
+}
 BOOKKEEPING: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=30),
     "retry_policy": _UNTIL_STORED,

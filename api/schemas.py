@@ -50,6 +50,7 @@ EventType = Literal[
     "payment.late_success",
     "payment.capture_failed",
     "payment.needs_review",
+    "payment.review_overdue",
     "refund.pending",
     "refund.succeeded",
     "refund.failed",

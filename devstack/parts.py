@@ -42,6 +42,7 @@ SEARCH_ATTRIBUTES = {
     "AmountMinor": "Int",
     "EndpointId": "Keyword",
     "WaitingUntil": "Datetime",
+    "ReviewReason": "Keyword",
 }
 
 

@@ -11,7 +11,8 @@ from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import Attempt, Operation, OperationKind, Origin, Subject
 from payonce.domain.payment import Payment
-from payonce.storage import attempts, payments
+from payonce.domain.reviews import Review
+from payonce.storage import attempts, payments, review_rows
 from payonce.storage.database import Database
 
 
@@ -22,6 +23,15 @@ class LateSuccess:
     standing: Standing
     attempt: Attempt
     call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """An operation that is or was in review, and the attempt that the acquirer can be asked about."""
+
+    review: Review | None
+    operation: Operation
+    attempt: Attempt | None
 
 
 class Cases:
@@ -62,6 +72,26 @@ class Cases:
         if not attempt:
             raise NotFound(f"the attempt that {subject.operation_id} undoes")
         return LateSuccess(standing, attempt, self.call(standing, attempt))
+
+    async def reviewed(self, subject: Subject) -> Reviewed:
+        """The operation's latest review. Raises `NotFound`.
+
+        The attempt is its own; or, of what the acquirer did of itself and of a late success, the one that this is
+        about.
+        """
+        async with self._database.reading() as connection:
+            operation, review, own, authorization = await connection.fetch_together(
+                payments.operation_by_id(subject.operation_id),
+                review_rows.of_operation(subject.operation_id),
+                attempts.latest(subject.operation_id),
+                attempts.latest(subject.payment_id),
+            )
+            if operation is None or operation.payment_id != subject.payment_id:
+                raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
+            if operation.target_reference is not None:
+                own = await attempts.find_by_reference(connection, operation.target_reference)
+        done_by_others = operation.origin is Origin.ACQUIRER
+        return Reviewed(review, operation, authorization if own is None and done_by_others else own)
 
     async def admit_expiry(self, payment_id: str) -> str | None:
         """The id of the expiry that is to be completed now; None where there is none, or something comes first.

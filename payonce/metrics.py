@@ -9,6 +9,11 @@ LATE_SUCCESSES = Counter(
     "payonce_late_successes", "Successes that contradicted a recorded failure; each is undone", ["kind"]
 )
 REVIEWS = Counter("payonce_reviews", "Operations that an operator must decide", ["kind"])
+REVIEWS_ESCALATED = Counter(
+    "payonce_reviews_escalated", "Reviews that nobody decided by their due time", ["reason"]
+)
+REVIEWS_OPEN = Gauge("payonce_reviews_open", "Operations that wait for a person", ["reason"])
+REVIEWS_OVERDUE = Gauge("payonce_reviews_overdue", "Those of them whose due time is over", ["reason"])
 CONNECTOR_CALLS = Counter(
     "payonce_connector_calls", "Calls to acquirers by what they established", ["account", "kind", "result"]
 )

@@ -30,10 +30,12 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
 from activities.messages import OperationRequest, PaymentRequest
+from activities.review_messages import ReviewRequest
 from payonce.domain.errors import PaymentError
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.reviews import Review, ReviewReason
 from payonce.metrics import RESUMED
 from workers.temporal import TASK_QUEUE
 from workflows import attributes
@@ -41,6 +43,7 @@ from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 from workflows.renewal import BEGUN_ANEW
+from workflows.review import REVIEW_CHANGED, ReviewWorkflow
 from workflows.told import ACQUIRER_SPOKE, REFUSED
 
 TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
@@ -51,6 +54,12 @@ _ENDED_WITH_ITS_RUN = (
     BEGUN_ANEW,  # ours
     "AcceptedUpdateCompletedWorkflow",  # Temporal server, `service/history/workflow/update/errors_failures.go`
 )
+
+_NOUNS = {
+    OperationKind.AUTHORIZE: "authorization",
+    OperationKind.EXPIRE: "expiry",
+    OperationKind.REVERSE: "late success",
+}  # the others are nouns already
 
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
 _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -93,6 +102,7 @@ class _Run:
     arguments: list[Any]
     workflow_id: str
     summary: str
+    review: ReviewReason | None = None  # of the workflow of a review: by which it is found
 
 
 class Dispatcher:
@@ -171,6 +181,22 @@ class Dispatcher:
         """As `start_payment`, the reversal's own workflow."""
         return await self._start(_run_of(payment, reversal), payment, reuse=_RESUME)
 
+    async def start_review(self, payment: Payment, operation: Operation, review: Review) -> bool:
+        """The review's workflow runs, even if its last run completed; whether it began now.
+
+        Raises `NotHandedOver`.
+        """
+        return await self._start(_review_run(payment, operation, review), payment, reuse=_AGAIN)
+
+    async def review_changed(self, review: Review) -> None:
+        """The review's workflow, where one runs, looks in Postgres at once. Raises `NotHandedOver`."""
+        handle = self._client.get_workflow_handle(_review_id(review.operation_id))
+        try:
+            await handle.signal(REVIEW_CHANGED, rpc_timeout=START_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND and not _is_refusal(error):
+                raise NotHandedOver(error.status.name) from error  # else it looks by itself, or has ended
+
     async def update_payment(
         self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN, sweeps: int = 0
     ) -> Taken:
@@ -247,7 +273,7 @@ class Dispatcher:
                 id_reuse_policy=reuse,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 task_timeout=TASK_TIMEOUT,
-                search_attributes=_search_attributes(payment),
+                search_attributes=_search_attributes(payment, run.review),
                 static_summary=run.summary,
                 request_eager_start=eager,
                 rpc_timeout=START_TIMEOUT,
@@ -304,6 +330,19 @@ def _payment_run(payment: Payment, *, doubted: bool = False) -> _Run:
     return _Run(PaymentWorkflow.run, [request], payment.id, _summary(payment))
 
 
+def _review_run(payment: Payment, operation: Operation, review: Review) -> _Run:
+    request = ReviewRequest(review.payment_id, review.operation_id, review.reason)
+    amount = _amount(operation.amount_minor, operation.currency)
+    kind = operation.target_kind or operation.kind  # of what was undone, or succeeded late
+    what = f"{_NOUNS.get(kind, kind)} of {amount}, {payment.id}"
+    summary = f"In review: {what}: {review.reason.meaning}"
+    return _Run(ReviewWorkflow.run, [request], _review_id(review.operation_id), summary, review.reason)
+
+
+def _review_id(operation_id: str) -> str:
+    return f"review-{operation_id}"
+
+
 def _request(operation: Operation, *, doubted: bool = False) -> OperationRequest:
     return OperationRequest(operation.payment_id, operation.id, operation.kind, doubted=doubted)
 
@@ -324,12 +363,16 @@ def _amount(amount_minor: int, currency: str) -> str:
     return f"{whole}.{rest:0{decimals}d} {currency}"
 
 
-def _search_attributes(payment: Payment) -> TypedSearchAttributes:
+def _search_attributes(payment: Payment, review: ReviewReason | None) -> TypedSearchAttributes:
+    """A review's run has its reason in place of the payment's status, which it does not follow."""
+    own: SearchAttributePair[str] = SearchAttributePair(attributes.PAYMENT_STATUS, payment.status)
+    if review is not None:
+        own = SearchAttributePair(attributes.REVIEW_REASON, review)
     return TypedSearchAttributes(
         [
             SearchAttributePair(attributes.MERCHANT_ID, payment.merchant_id),
             SearchAttributePair(attributes.PAYMENT_ID, payment.id),
-            SearchAttributePair(attributes.PAYMENT_STATUS, payment.status),
+            own,
             SearchAttributePair(attributes.CONNECTOR, payment.connector),
             SearchAttributePair(attributes.PAYMENT_METHOD, payment.payment_method["type"]),
             SearchAttributePair(attributes.CURRENCY, payment.currency),

@@ -5,6 +5,7 @@ and callbacks that nobody has handed over. Each kind of operation has a queue an
 waits for another; a queue that has more is looked at again at once.
 Where Temporal says that an operation is done and Postgres, twice and a minute apart, that it is not, then Postgres
 has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
+Reviews have a queue as well: each open one has a workflow that shows it.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
 out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
 that were given back a day ago are closed.
@@ -31,6 +32,7 @@ from payonce.storage import attempts, callbacks, idempotency, sweeping
 from payonce.storage.sweeping import count_refusal
 from workers.callbacks import Inbox
 from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver, Taken
+from workers.reviews import Reviews
 from workers.waiting import first
 from workflows.attributes import PAYMENT_STATUS
 
@@ -42,6 +44,7 @@ RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has othe
 ANSWERS_AT_ONCE = 1_000
 REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
+REVIEWS_AT_ONCE, REVIEWS_MEASURED_EVERY_S = 50, 15.0
 # Between two looks at the same disagreement: then Postgres has lost something.
 BEHIND_FOR = timedelta(seconds=60)
 UPDATE_WAIT = timedelta(seconds=2)  # for the outcome of one handed over again; it goes on without us
@@ -65,6 +68,7 @@ class Sweeper:
         self._behind_for = behind_for
         self._dispatcher = Dispatcher(client)
         self._inbox = Inbox(runtime, client)
+        self._reviews = Reviews(runtime, self._dispatcher)
         self._walked_to = ""
         self._completed: dict[str, float] = {}  # workflows of open payments, and since when they are seen so
 
@@ -76,6 +80,8 @@ class Sweeper:
         await asyncio.gather(
             *(_every(OPERATIONS_EVERY_S, what, work, stop) for what, work in operations.items()),
             _every(OPERATIONS_EVERY_S, "callbacks", self.sweep_callbacks, stop),
+            _every(OPERATIONS_EVERY_S, "reviews", self.sweep_reviews, stop),
+            _every(REVIEWS_MEASURED_EVERY_S, "reviews_measured", self._reviews.measure, stop),
             _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
             _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
         )
@@ -95,6 +101,14 @@ class Sweeper:
     async def sweep_callbacks(self) -> bool:
         """Callbacks that were received and not handed over are handed over; whether to look again at once."""
         return await self._inbox.sweep(limit=CALLBACKS_AT_ONCE) == CALLBACKS_AT_ONCE
+
+    async def sweep_reviews(self) -> bool:
+        """Reviews that opened have a workflow, and those that ended told it; whether to look again at once."""
+        due = await self._reviews.take(limit=REVIEWS_AT_ONCE)
+        reached = await asyncio.gather(
+            *(_surviving(self._reviews.show(one), operation_id=one.operation.id) for one in due)
+        )
+        return len(due) == REVIEWS_AT_ONCE and all(reached)
 
     async def sweep_payments(self) -> bool:
         """Workflows that ended although their payment is open run again; old answers are forgotten."""

@@ -13,6 +13,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.attempting import Attempting
 from activities.options import owner_queue
 from activities.resolving import Resolving
+from activities.reviewing import Reviewing
 from payonce.cases import Cases
 from payonce.claims import Claimant
 from payonce.logging import get_logger
@@ -21,9 +22,16 @@ from workers.converter import data_converter
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
+from workflows.review import ReviewWorkflow
 
 TASK_QUEUE = "payments"
-WORKFLOWS: Sequence[type] = (PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow)
+WORKFLOWS: Sequence[type] = (
+    PaymentWorkflow,
+    RefundWorkflow,
+    ReversalWorkflow,
+    CallbackWorkflow,
+    ReviewWorkflow,
+)
 GRACEFUL_SHUTDOWN = timedelta(seconds=25)  # a call takes 20 s at most
 # With the default of 10 s a capture waited 10 s for a killed cache holder.
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -106,11 +114,9 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
 
 def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
-    resolving = Resolving(
-        cases=Cases(runtime.database, runtime.ids, runtime.capabilities),
-        recorder=runtime.recorder,
-        connectors=runtime.connectors,
-    )
+    cases = Cases(runtime.database, runtime.ids, runtime.capabilities)
+    resolving = Resolving(cases=cases, recorder=runtime.recorder, connectors=runtime.connectors)
+    reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
         attempting.authorize,
         attempting.capture,
@@ -124,6 +130,8 @@ def _activities(runtime: Runtime) -> list[Any]:
         resolving.expire,
         resolving.give_up,
         resolving.call_operator,
+        reviewing.look_at_review,
+        reviewing.escalate_review,
     ]
 
 

@@ -15,7 +15,8 @@ attempt() { # a new namespace is known everywhere only after some seconds
 temporal operator namespace describe --namespace "$namespace" >/dev/null 2>&1 \
     || temporal operator namespace create --namespace "$namespace" --retention 720h
 for attribute in MerchantId=Keyword PaymentId=Keyword PaymentStatus=Keyword Connector=Keyword \
-    PaymentMethod=Keyword Currency=Keyword AmountMinor=Int EndpointId=Keyword WaitingUntil=Datetime; do
+    PaymentMethod=Keyword Currency=Keyword AmountMinor=Int EndpointId=Keyword WaitingUntil=Datetime \
+    ReviewReason=Keyword; do
     attempt temporal operator search-attribute create --namespace "$namespace" \
         --name "${attribute%=*}" --type "${attribute#*=}"
 done

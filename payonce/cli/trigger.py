@@ -158,4 +158,5 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 IMPOSSIBLE: Final[Mapping[str, str]] = {
     "payment.expired": "an authorization lasts for days, and no request shortens it",
     "payment.late_success": "the sandbox must be set up to break its word, with PATCH {acquirer}/config",
+    "payment.review_overdue": "nobody must decide a review until it is due, an hour or more later",
 }

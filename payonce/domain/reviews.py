@@ -55,6 +55,25 @@ class ReviewReason(StrEnum):
             case _:
                 assert_never(self)
 
+    @property
+    def meaning(self) -> str:
+        """In words, for people: of the operation in review."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ReviewReason.UNDECIDED: "the acquirer gave no definite answer in time",
+    ReviewReason.NOT_REVERSIBLE: "it must be undone, and the acquirer cannot",
+    ReviewReason.AMOUNT_MISMATCH: "another amount was approved, and its reversal is not confirmed",
+    ReviewReason.EXPIRY_NOT_CONFIRMED: "the acquirer did not confirm that it let go of what expired",
+    ReviewReason.LATE: "it succeeded after its failure was recorded",
+    ReviewReason.UNDONE: "the acquirer took it back",
+    ReviewReason.FOREIGN: "others did it at the acquirer, and it is more than there was",
+    ReviewReason.ENGINE_REFUSED: "Temporal refuses to carry it out",
+    ReviewReason.RECORDING_LOST: "Postgres lost what became of it",
+    ReviewReason.CONTRADICTED: "the acquirer says otherwise than the person who decided",
+}
+
 
 class Question(StrEnum):
     """What a person is asked about an operation in review."""

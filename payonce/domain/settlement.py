@@ -225,6 +225,16 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
     return call_operator(payment, operation, reason=reason, now=now)
 
 
+def escalate(payment: Payment, operation: Operation, review: Review, *, now: datetime) -> Settlement:
+    """An event says that the review is overdue, once for each. Safe to repeat; not once it has ended."""
+    if review.closed_at is not None or review.overdue_at is not None:
+        return Settlement(payment, operation)
+    story = Story(payment, now)
+    story.tell("payment.review_overdue")
+    late = replace(review, overdue_at=now)
+    return Settlement(story.payment, operation, None, story.events, escalated=late)
+
+
 def open_case(
     settled: Settlement, *, case_id: str, abilities: Abilities, now: datetime
 ) -> tuple[Settlement, Operation]:
@@ -569,7 +579,8 @@ def _fail(
             story.set(pending_operation=None, last_error=error, review=left)
             if given_back or stages.completes_create(operation):
                 story.tell("payment.capture_failed")
-            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
+            shown = stages.as_answered(story.payment, operation)
+            answer = failed_answer(shown, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
             story.set(review=left)
             operation, answer, opened = _refund_failed(story, operation, error)

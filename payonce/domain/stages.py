@@ -81,6 +81,14 @@ def follow(before: Operation, settled: Settlement, *, follow_up_id: str, now: da
     return replace(settled, payment=replace(payment, pending_operation=pending), added=(*settled.added, own))
 
 
+def as_answered(payment: Payment, operation: Operation) -> Payment:
+    """The payment as the failure of the operation is answered: what could not be captured is being released."""
+    if not (completes_create(operation) and payment.status.capturable):
+        return payment
+    pending = {"type": OperationKind.VOID, "amount": payment.uncaptured_minor}
+    return replace(payment, pending_operation=pending)
+
+
 def _following(before: Operation, settled: Settlement) -> OperationKind | None:
     """What follows, where the operation has its outcome since this."""
     payment, operation = settled.payment, settled.operation

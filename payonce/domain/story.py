@@ -39,6 +39,7 @@ class Settlement:
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
     opened: tuple[Review, ...] = ()  # the reviews that begin with this
+    escalated: Review | None = None  # the review that is told of as overdue
 
 
 @dataclass(slots=True)

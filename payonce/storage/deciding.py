@@ -37,7 +37,7 @@ async def read_deciding(
     """`found`: the rows under the payment's lock. Raises `DecisionRefused` where the key is another decision's."""
     known, review, now = await connection.fetch_together(
         review_rows.decided_under(decision.key),
-        review_rows.review_of(found.operation.id),
+        review_rows.of_operation(found.operation.id),
         attempts.database_now(),
     )
     if known is not None and not known.decision.says_the_same(decision):

@@ -34,10 +34,10 @@ from payonce.domain.outcomes import (
     Undone,
 )
 from payonce.domain.payment import Payment
-from payonce.domain.reviews import ClosedBy
+from payonce.domain.reviews import ClosedBy, Review
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
-from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS
+from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
@@ -62,10 +62,11 @@ class Rows:
     others: "Others | None" = None  # where they were asked for
     deciding: Deciding | None = None  # where a person decides
     by: ClosedBy = ClosedBy.FACT  # what ends a review
+    review: Review | None = None  # of the operation, where it is or was in one
 
     def of_another(self, operation: Operation) -> "Rows":
         """Of an operation that has its outcome by this one's, and no attempt of its own."""
-        return replace(self, operation=operation, attempt=None, others=None, deciding=None)
+        return replace(self, operation=operation, attempt=None, others=None, deciding=None, review=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +290,19 @@ class Recorder:
         log.info("review_decided", operation_id=subject.operation_id, verdict=decision.verdict, again=again)
         return DecisionTaken(settled.payment, settled.operation, decided, again)
 
+    async def overdue(self, subject: Subject, *, due_at: datetime) -> Settlement:
+        """A review that was due then and is open has escalated: an event, a metric and an error in the log say so.
+
+        Once for each review, whoever calls; the clock that counts is the caller's.
+        """
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            if rows.review is None or rows.review.due_at != due_at:
+                return Settlement(rows.payment, rows.operation)  # another review began meanwhile
+            return settlement.escalate(rows.payment, rows.operation, rows.review, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
+
     async def drain(self) -> None:
         """Every recording that began has ended; a process calls this before it closes its connections."""
         if self._running:
@@ -438,6 +452,8 @@ class Recorder:
             await review_rows.add_decision(connection, rows.deciding.decided, payment_id=rows.payment.id)
         for review in settled.opened:
             await review_rows.begin(connection, review)
+        if settled.escalated is not None:
+            await review_rows.tell_overdue(connection, settled.escalated)
         if rows.attempt is not None and settled.attempt is not None:
             await attempts.save_attempt(connection, rows.attempt, settled.attempt)
         deliveries = await outbox.add_events(
@@ -580,7 +596,10 @@ async def _read(connection: Connection, subject: Subject, number: int | None) ->
     )
     if locked is None or operation is None or operation.payment_id != locked.payment.id:
         raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
-    return Rows(locked.payment, operation, attempt, locked.xid)
+    review = None
+    if operation.review_at is not None:
+        review = await connection.fetch(review_rows.of_operation(operation.id))
+    return Rows(locked.payment, operation, attempt, locked.xid, review=review)
 
 
 def _ended_by(before: Operation, settled: Settlement) -> str | None:
@@ -619,5 +638,9 @@ def _observe(recorded: Recorded) -> None:
         if event.type == "payment.needs_review":
             REVIEWS.labels(operation.kind).inc()
             log.error("needs_review", payment_id=payment.id, operation_id=operation.id)
+    if settled.escalated is not None:
+        reason = settled.escalated.reason
+        REVIEWS_ESCALATED.labels(reason).inc()
+        log.error("review_overdue", payment_id=payment.id, operation_id=operation.id, reason=reason)
     if recorded.decided:
         OUTCOMES.labels(operation.kind, operation.status, payment.connector).inc()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.decisions import Decision, Verdict
@@ -26,6 +26,10 @@ _BEGIN = Statement(
         set_={**{name: _BEGUN.excluded[name] for name in _WRITTEN if name != "operation_id"}, "sweeps": 0},
     )
 )
+_OF_OPERATION = Statement(select(*COLUMNS).where(reviews.c.operation_id == bindparam("id")))
+_OVERDUE = Statement(
+    update(reviews).where(reviews.c.operation_id == bindparam("id")).values(overdue_at=bindparam("at"))
+)
 _END = Statement(
     update(reviews)
     .where(reviews.c.operation_id == bindparam("id"), reviews.c.closed_at.is_(None))
@@ -39,7 +43,6 @@ DECISION_COLUMNS = (
     decisions.c.created_at,
 )
 _DECIDED = Statement(select(*DECISION_COLUMNS).where(decisions.c.key == bindparam("key")))
-_LATEST = Statement(select(*COLUMNS).where(reviews.c.operation_id == bindparam("id")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ async def follow(
     """A review that the operation was in has ended, where nobody must decide about it any more."""
     if is_open(before) and not is_open(after):
         await end(connection, after.id, by=by, now=now)
+
+
+def of_operation(operation_id: str) -> Query[Review | None]:
+    """The operation's latest review, whether it is open or not."""
+    return single(_OF_OPERATION, {"id": operation_id}, review_from)
 
 
 async def begin(connection: Connection, review: Review) -> None:
@@ -82,11 +90,6 @@ def decided_under(key: str) -> Query[Decided | None]:
     return single(_DECIDED, {"key": key}, decided_from)
 
 
-def review_of(operation_id: str) -> Query[Review | None]:
-    """The operation's latest review; it may have ended."""
-    return single(_LATEST, {"id": operation_id}, review_from)
-
-
 def decided_from(row: Mapping[str, Any]) -> Decided:
     values = {name: row[name] for name in _DECISION_FIELDS}
     stage = None if row["stage"] is None else Stage(row["stage"])
@@ -94,7 +97,12 @@ def decided_from(row: Mapping[str, Any]) -> Decided:
     return Decided(decision, ReviewReason(row["reason"]), row["created_at"])
 
 
-def review_from(row: Mapping[str, Any]) -> Review:
+async def tell_overdue(connection: Connection, review: Review) -> None:
+    """It is on record since when the review is known to be overdue."""
+    await connection.write(_OVERDUE, {"id": review.operation_id, "at": review.overdue_at})
+
+
+def review_from(row: RowMapping | Mapping[str, Any]) -> Review:
     values = {name: row[name] for name in _FIELDS}
     by = None if row["closed_by"] is None else ClosedBy(row["closed_by"])
     return Review(**{**values, "reason": ReviewReason(row["reason"]), "closed_by": by})

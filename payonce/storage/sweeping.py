@@ -78,11 +78,11 @@ async def take_due(connection: Connection, kind: OperationKind, *, limit: int) -
     taken = (
         update(operations)
         .where(operations.c.id.in_(due.scalar_subquery()))
-        .values(sweep_at=func.now() + _pause(), sweeps=operations.c.sweeps + 1)
+        .values(sweep_at=func.now() + pause(operations.c.sweeps), sweeps=operations.c.sweeps + 1)
         .returning(*OPERATION_COLUMNS, operations.c.sweeps)
     )
     found = [(operation_from(row), row["sweeps"]) for row in (await connection.execute(taken)).mappings()]
-    paid = await _payments(connection, [operation.payment_id for operation, _ in found])
+    paid = await payments_of(connection, [operation.payment_id for operation, _ in found])
     return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
 
 
@@ -130,7 +130,7 @@ async def take_released(connection: Connection, *, limit: int) -> list[Operation
     taken = (
         update(operations)
         .where(operations.c.id.in_(over.scalar_subquery()))
-        .values(sweep_at=func.now() + _pause(), sweeps=operations.c.sweeps + 1)
+        .values(sweep_at=func.now() + pause(operations.c.sweeps), sweeps=operations.c.sweeps + 1)
         .returning(*OPERATION_COLUMNS)
     )
     return [operation_from(row) for row in (await connection.execute(taken)).mappings()]
@@ -211,14 +211,15 @@ async def still_open(
     return [payment_from(row) for row in (await connection.execute(query)).mappings()]
 
 
-def _pause() -> ColumnElement[timedelta]:
-    """Until the next look: twice as long each time, up to a limit."""
-    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(operations.c.sweeps, 16)), LONGEST_PAUSE_S)
-    pause: ColumnElement[timedelta] = pause_s * text("interval '1 second'")
-    return pause
+def pause(sweeps: ColumnElement[int]) -> ColumnElement[timedelta]:
+    """Until the next look, so many made: twice as long each time, up to a limit."""
+    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(sweeps, 16)), LONGEST_PAUSE_S)
+    until: ColumnElement[timedelta] = pause_s * text("interval '1 second'")
+    return until
 
 
-async def _payments(connection: Connection, payment_ids: list[str]) -> dict[str, Payment]:
+async def payments_of(connection: Connection, payment_ids: list[str]) -> dict[str, Payment]:
+    """These payments by their ids."""
     if not payment_ids:
         return {}
     query = select(*PAYMENT_COLUMNS).where(payments.c.id.in_(payment_ids))

@@ -1,14 +1,18 @@
 """Each operation that waits for an operator has a row; the payment shows one of them, as long as any does."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 
+from payonce import metrics
 from payonce.domain.operations import Abilities, Operation, OperationKind
 from payonce.domain.outcomes import Approved, DeclineCode, Declined, Redone, Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.reviews import ReviewReason
+from payonce.domain.reviews import Review, ReviewReason
+from payonce.storage import review_rows
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
@@ -130,3 +134,75 @@ async def test_a_review_that_ends_gives_way_to_another_operations(ledger: Ledger
 
     await recorder.record(subject(second), attempt=1, fact=Declined(DeclineCode.GENERIC_DECLINE))
     assert (await ledger.payment(paid.id)).review is None
+
+
+async def in_review(ledger: Ledger) -> tuple[Payment, Operation, Review]:
+    """A refund that a person must decide about."""
+    paid, refund = await refunding(ledger)
+    await ledger.recorder().review(subject(refund), reason="unknown")
+    return paid, refund, await review_of(ledger, refund)
+
+
+async def review_of(ledger: Ledger, operation: Operation) -> Review:
+    async with ledger.database.transaction() as connection:
+        found = await connection.fetch(review_rows.of_operation(operation.id))
+    assert found is not None
+    return found
+
+
+def escalated() -> float:
+    return float(metrics.REVIEWS_ESCALATED.labels(R.UNDECIDED)._value.get())
+
+
+async def test_an_overdue_review_escalates_once_for_whoever_says_so(ledger: Ledger) -> None:
+    paid, refund, review = await in_review(ledger)
+    before = escalated()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await ledger.recorder().overdue(subject(refund), due_at=review.due_at)
+    assert (await review_of(ledger, refund)).overdue_at is not None
+    types = [type_ for _, type_ in await ledger.events(paid.id)]
+    assert types == ["payment.needs_review", "payment.review_overdue"]
+    assert escalated() == before + 1
+    errors = [entry["event"] for entry in logs if entry["log_level"] == "error"]
+    assert errors == ["review_overdue"]
+    assert (await ledger.operation(refund.id)).review_at is not None, "it is open all the same"
+
+
+async def test_an_escalation_whose_commit_was_lost_is_told_and_one_whose_answer_was_is_not_told_again(
+    ledger: Ledger,
+) -> None:
+    for end in ("lost commit", "lost answer"):
+        paid, refund, review = await in_review(ledger)
+        async with ledger.flaky(end) as database:
+            await ledger.recorder(database).overdue(subject(refund), due_at=review.due_at)
+        types = [type_ for _, type_ in await ledger.events(paid.id)]
+        assert types == ["payment.needs_review", "payment.review_overdue"]
+
+
+async def test_a_review_that_has_ended_or_begun_anew_is_not_overdue(ledger: Ledger) -> None:
+    paid, refund, review = await in_review(ledger)
+    other = review.due_at - timedelta(hours=1)
+    await ledger.recorder().overdue(subject(refund), due_at=other)
+    await ledger.recorder().record(subject(refund), attempt=1, fact=DECLINED)
+    await ledger.recorder().overdue(subject(refund), due_at=review.due_at)
+    assert (await review_of(ledger, refund)).overdue_at is None
+    assert "payment.review_overdue" not in {type_ for _, type_ in await ledger.events(paid.id)}
+
+
+async def test_what_was_never_in_review_is_not_overdue(ledger: Ledger) -> None:
+    paid, refund = await refunding(ledger)
+    await ledger.recorder().overdue(subject(refund), due_at=paid.created_at)
+    assert await ledger.events(paid.id) == []
+
+
+async def test_a_review_that_begins_anew_is_not_overdue_any_more(ledger: Ledger) -> None:
+    authorized = await ledger.add_payment(S.AUTHORIZED)
+    expiry = await ledger.add_operation(authorized, K.EXPIRE)
+    recorder = ledger.recorder()
+    await recorder.review(subject(expiry), reason="unknown")
+    first = await review_of(ledger, expiry)
+    await recorder.overdue(subject(expiry), due_at=first.due_at)
+    await recorder.record(subject(expiry), attempt=1, fact=DECLINED)
+    again = await review_of(ledger, expiry)
+    assert (again.reason, again.overdue_at) == (R.EXPIRY_NOT_CONFIRMED, None)

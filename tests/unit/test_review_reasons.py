@@ -20,8 +20,11 @@ DECLINED = Declined(DeclineCode.PROCESSING_ERROR)
 
 
 @pytest.mark.parametrize("reason", R)
-def test_every_reason_has_a_due_time_of_at_least_an_hour_and_at_most_a_week(reason: ReviewReason) -> None:
+def test_every_reason_has_words_and_a_due_time_of_at_least_an_hour_and_at_most_a_week(
+    reason: ReviewReason,
+) -> None:
     assert timedelta(hours=1) <= reason.due_after <= timedelta(days=7)
+    assert reason.meaning
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_the_failure_of_our_capture_is_the_creates_and_a_void_of_our_own_follows
     problem = json.loads(failed.answer.body)
     assert problem["request_id"] == "req_1"
     assert problem["payment"]["status"] == "authorized"
+    assert problem["payment"]["pending_operation"] == {"type": "void", "amount": 1000}
     assert types(failed) == ["payment.capture_failed"]
     (void,) = failed.added
     assert (void.kind, void.origin, void.amount_minor) == (K.VOID, Origin.PAYONCE, 1000)

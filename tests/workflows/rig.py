@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,21 +17,23 @@ from temporalio.worker import Replayer, Worker
 
 from activities.messages import OperationRequest, PaymentRequest, Progress, Settled
 from activities.options import owner_queue
+from activities.review_messages import ReviewRequest, ReviewStanding
 from payonce.domain.ids import random_id
 from payonce.domain.operations import OperationKind
 from tests.support.eventually import eventually
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
+from workflows.review import ReviewWorkflow
 from workflows.told import ACQUIRER_SPOKE
 
-WORKFLOWS = [PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow]
+WORKFLOWS = [PaymentWorkflow, RefundWorkflow, ReversalWorkflow, CallbackWorkflow, ReviewWorkflow]
 OWNER = "boot_of_the_api"
 CAPTURE: Any = PaymentWorkflow.capture  # the decorator's type says that an update returns a coroutine
 VOID: Any = PaymentWorkflow.void
 SPOKE = ACQUIRER_SPOKE
 
-Step = Progress | Exception | Callable[[], Awaitable[Progress]]
+Step = Progress | ReviewStanding | Exception | Callable[[], Awaitable[Progress]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class FakeActivities:
             self.expire,
             self.give_up,
         ]
-        return [*self.attempts, *bookkeeping, self.call_operator]
+        of_reviews: list[Callable[..., Any]] = [self.look_at_review, self.escalate_review]
+        return [*self.attempts, *bookkeeping, self.call_operator, *of_reviews]
 
     @property
     def attempts(self) -> list[Callable[..., Any]]:
@@ -127,7 +130,15 @@ class FakeActivities:
     async def call_operator(self, request: OperationRequest, reason: str) -> None:
         self._called("call_operator", (request, reason))
 
-    async def _step(self, name: str, request: Any) -> Progress:
+    @activity.defn(name="look_at_review")
+    async def look_at_review(self, request: ReviewRequest) -> ReviewStanding:
+        return await self._step("look_at_review", request)
+
+    @activity.defn(name="escalate_review")
+    async def escalate_review(self, request: ReviewRequest, due_at: datetime) -> None:
+        self._called("escalate_review", (request, due_at))
+
+    async def _step(self, name: str, request: Any) -> Any:
         self._called(name, request)
         script = self.scripts[name]
         if not script:

@@ -19,10 +19,9 @@ from activities.messages import InquiryDue, OperationRequest, Progress
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from tests.support.eventually import eventually
-from tests.workflows.rig import CAPTURE, SPOKE, VOID, Bench, event_types, replay
+from tests.workflows.rig import CAPTURE, SPOKE, VOID, WORKFLOWS, Bench, event_types, replay
 from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
 from workflows.callback import CallbackWorkflow
-from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 K = OperationKind
@@ -231,7 +230,7 @@ async def test_signals_do_not_stop_a_reversal_and_a_follow_up(bench: Bench) -> N
     assert [await failed_tasks(reversal), await failed_tasks(callback)] == [0, 0]
 
 
-@pytest.mark.parametrize("workflow", [*WEBHOOK_WORKFLOWS, PaymentWorkflow, RefundWorkflow, ReversalWorkflow])
+@pytest.mark.parametrize("workflow", [*WEBHOOK_WORKFLOWS, *WORKFLOWS])
 def test_every_workflow_takes_whatever_is_signalled(workflow: Any) -> None:
     """As raw payloads: the SDK decodes nothing, so that nothing can fail before our code looks at it."""
     signals = workflow.__temporal_workflow_definition.signals

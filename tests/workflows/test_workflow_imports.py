@@ -15,6 +15,7 @@ PROGRAM = "import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
 MODULES = (
     "workflows.payment",
     "workflows.refund",
+    "workflows.review",
     "workflows.delivery",
     "workflows.webhook_job",
     "activities.options",

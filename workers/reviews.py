@@ -1,0 +1,59 @@
+"""Reviews: each open one has a workflow that shows it, each ended one's is told, and what is open is measured."""
+
+from collections.abc import Sequence
+
+from payonce.logging import get_logger
+from payonce.metrics import REVIEWS_OPEN, REVIEWS_OVERDUE
+from payonce.runtime import Runtime
+from payonce.storage import review_queue
+from payonce.storage.review_queue import Due
+from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver
+
+log = get_logger(__name__)
+
+
+class Reviews:
+    """Takes reviews from their queue; what one process takes, the others do not see for a while."""
+
+    def __init__(self, runtime: Runtime, dispatcher: Dispatcher) -> None:
+        self._runtime = runtime
+        self._dispatcher = dispatcher
+
+    async def take(self, *, limit: int) -> Sequence[Due]:
+        """The longest overdue looks, at most `limit`."""
+        async with self._runtime.database.transaction() as connection:
+            return await review_queue.take_due(connection, limit=limit)
+
+    async def show(self, due: Due) -> bool:
+        """Temporal has a run that shows the review as it is; False where Temporal is away, and it comes again."""
+        try:
+            await self._hand_over(due)
+        except NotHandedOver as error:
+            refused = isinstance(error, EngineRefused)
+            level = log.error if refused else log.warning
+            level("review_not_shown", operation_id=due.operation.id, error=str(error))
+            if not refused:
+                async with self._runtime.database.transaction() as connection:
+                    await review_queue.take_back(connection, due.review)
+            return refused
+        return True
+
+    async def measure(self) -> bool:
+        """The gauges say how many reviews wait for a person, and how many of them for too long."""
+        async with self._runtime.database.reading() as connection:
+            counted = await review_queue.count_open(connection)
+        for reason, count in counted.items():
+            REVIEWS_OPEN.labels(reason).set(count.open)
+            REVIEWS_OVERDUE.labels(reason).set(count.overdue)
+        return False
+
+    async def _hand_over(self, due: Due) -> None:
+        """A run that is there already shows a review that began anew once it has looked."""
+        if due.review.closed_at is not None:
+            await self._dispatcher.review_changed(due.review)
+            async with self._runtime.database.transaction() as connection:
+                await review_queue.told(connection, due.review)
+            return
+        began = await self._dispatcher.start_review(due.payment, due.operation, due.review)
+        if not began and due.sweeps == 1:
+            await self._dispatcher.review_changed(due.review)
