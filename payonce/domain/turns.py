@@ -90,8 +90,8 @@ def end_case(
 
 def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
     """Whether this does all that was to be done about the late success that the case stands for."""
-    if case.status is OperationStatus.SUCCEEDED:
-        return False
+    if case.status is OperationStatus.SUCCEEDED or case.decided_at is not None:
+        return False  # what a person decided stands: it is undone as what it is since then
     if isinstance(turn, Reversed):
         return True
     if turn.currency != case.currency or turn.amount_minor < case.amount_minor:

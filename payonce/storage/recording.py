@@ -1,15 +1,16 @@
-"""The one function that records an acquirer's fact: activity, inquiry, callback, reconciliation or a zombie.
+"""The one function that records a fact: activity, inquiry, callback, reconciliation, a zombie or a person's decision.
 
 Under the payment's row lock it reads the rows, asks `payonce.domain.settlement` what the fact makes of them, and
 writes the fact, the state, the events, their deliveries and the merchant's answer in one transaction.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from payonce.domain import claiming, leaving, rail, reviews, settlement, stages, turns
+from payonce.domain import claiming, decisions, leaving, rail, reviews, settlement, stages, turns
+from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -26,6 +27,7 @@ from payonce.domain.outcomes import (
     Fact,
     FailureCode,
     Foreign,
+    Outcome,
     Redone,
     Reversed,
     Turn,
@@ -39,6 +41,8 @@ from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.deciding import Account, Deciding, read_deciding
+from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
 _FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
@@ -57,6 +61,12 @@ class Rows:
     xid: int  # of the transaction
     others: "Others | None" = None  # where they were asked for
     review: Review | None = None  # of the operation, where it is or was in one
+    deciding: Deciding | None = None  # where a person decides
+    by: ClosedBy = ClosedBy.FACT  # what ends a review
+
+    def of_another(self, operation: Operation) -> "Rows":
+        """Of an operation that has its outcome by this one's, and no attempt of its own."""
+        return replace(self, operation=operation, attempt=None, others=None, deciding=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,18 @@ class Recorded:
     deliveries: Sequence[Written]
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """A decision that holds, and how its payment and operation stand."""
+
+    payment: Payment
+    operation: Operation
+    decided: Decided
+    again: bool  # it had been recorded before, and nothing changed
+
+
 Decision = Callable[[Rows, datetime], Settlement]
+Reading = Callable[[Connection, Rows], Awaitable[Rows]]
 
 
 class Recorder:
@@ -249,6 +270,39 @@ class Recorder:
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
+    async def decide(
+        self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
+    ) -> DecisionTaken:
+        """The operation in review is as the person decided, with the decision's own row in the same transaction.
+
+        `accounts` are the connector accounts, by id. The same decision under its key again changes
+        nothing. Raises `DecisionRefused`, in words, `NotFound`, and as `record` what storage raises.
+        """
+        tried = False  # a COMMIT of this call that proves nothing may hold all the same
+        taken: Deciding | None = None
+
+        async def reading(connection: Connection, rows: Rows) -> Rows:
+            found = InReview(rows.payment, rows.operation, rows.attempt)
+            deciding = await read_deciding(connection, found, decision, accounts)
+            return replace(rows, deciding=deciding, by=ClosedBy.DECISION)
+
+        def decide(rows: Rows, _: datetime) -> Settlement:
+            nonlocal tried, taken
+            taken = rows.deciding
+            assert taken is not None
+            if taken.known is not None:
+                return Settlement(rows.payment, rows.operation, rows.attempt)
+            settled = decisions.decide(taken.matter, decision, now=taken.decided.at)
+            tried = True
+            return settled
+
+        settled = await self._shielded(subject, attempt=None, decide=decide, reading=reading)
+        assert taken is not None
+        decided = taken.known or taken.decided
+        again = taken.known is not None and not tried
+        log.info("review_decided", operation_id=subject.operation_id, verdict=decision.verdict, again=again)
+        return DecisionTaken(settled.payment, settled.operation, decided, again)
+
     async def drain(self) -> None:
         """Every recording that began has ended; a process calls this before it closes its connections."""
         if self._running:
@@ -262,10 +316,16 @@ class Recorder:
         decide: Decision,
         abilities: Abilities = USUAL,
         about: Fact | None = None,
+        reading: Reading | None = None,
     ) -> Settlement:
-        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too."""
+        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too.
+
+        `reading` reads what else `decide` needs.
+        """
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
+            self._persist(
+                subject, attempt=attempt, decide=decide, abilities=abilities, about=about, reading=reading
+            )
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -279,6 +339,7 @@ class Recorder:
         decide: Decision,
         abilities: Abilities = USUAL,
         about: Fact | None = None,
+        reading: Reading | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -291,6 +352,8 @@ class Recorder:
                     rows = replace(rows, others=await self._others(connection, rows, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
+                if reading is not None:
+                    rows = await reading(connection, rows)
                 settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
@@ -352,6 +415,8 @@ class Recorder:
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
+        if settled.against is not None:
+            settled = await self._contradict(connection, rows, settled, settled.against, now=now)
         if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.refund is not None:
@@ -374,7 +439,7 @@ class Recorder:
     ) -> Written:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
-        await self._save(connection, rows.operation, settled.operation, now=now)
+        await self._save(connection, rows.operation, settled.operation, by=rows.by, now=now)
         for added in settled.added:
             # A capture or a void is carried out by the payment's workflow, which is told of it with this.
             sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
@@ -382,7 +447,9 @@ class Recorder:
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
-            await self._save(connection, before, beside, now=now)
+            await self._save(connection, before, beside, by=rows.by, now=now)
+        if rows.deciding is not None and rows.deciding.known is None:
+            await review_rows.add_decision(connection, rows.deciding.decided, payment_id=rows.payment.id)
         for review in settled.opened:
             await review_rows.begin(connection, review)
         if settled.escalated is not None:
@@ -404,11 +471,11 @@ class Recorder:
         return deliveries
 
     async def _save(
-        self, connection: Connection, before: Operation, after: Operation, *, now: datetime
+        self, connection: Connection, before: Operation, after: Operation, *, by: ClosedBy, now: datetime
     ) -> None:
         """The operation is as `after`; a review that it is no longer in has ended."""
         await payments.save_operation(connection, before, after)
-        await review_rows.follow(connection, before, after, by=ClosedBy.FACT, now=now)
+        await review_rows.follow(connection, before, after, by=by, now=now)
 
     async def _completing(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
@@ -429,7 +496,7 @@ class Recorder:
         void = await self._other(connection, void_id)
         written = await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
-        of_void = Rows(rows.payment, void, None, rows.xid)
+        of_void = rows.of_another(void)
         voided = await self._with_other_review(connection, of_void, voided)
         deliveries = [written, await self._write(connection, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
@@ -446,7 +513,8 @@ class Recorder:
         """The void that waited for our refund has its outcome, in the transaction that records the refund's."""
         void = await self._other(connection, void_id)
         ended = leaving.end(void, settled, now=now)
-        return await self._write(connection, Rows(settled.payment, void, None, rows.xid), ended, now=now)
+        of_void = replace(rows.of_another(void), payment=settled.payment)
+        return await self._write(connection, of_void, ended, now=now)
 
     async def _other(self, connection: Connection, operation_id: str) -> Operation:
         operation = await payments.find_operation(connection, operation_id)
@@ -464,6 +532,21 @@ class Recorder:
             return settled
         review = reviews.of(settled.payment, other)
         return replace(settled, payment=replace(settled.payment, review=review))
+
+    async def _contradict(
+        self, connection: Connection, rows: Rows, settled: Settlement, fact: Outcome, *, now: datetime
+    ) -> Settlement:
+        """What the acquirer says against a person's decision is a case, once for the attempt."""
+        assert rows.attempt is not None
+        turn_id = self._ids.contradiction(reference=rows.attempt.reference)
+        known, held = await connection.fetch_together(
+            payments.operation_by_id(turn_id), payments.held_turns(rows.payment.id)
+        )
+        if known is not None:
+            return replace(settled, against=None)
+        own = tuple(turn for turn in held if turn.target_reference == rows.attempt.reference)
+        found = turns.Found(rows.payment, rows.operation, rows.attempt, own)
+        return turns.contradict(found, fact, turn_id=turn_id, now=now)
 
     async def _compensate(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities

@@ -603,3 +603,32 @@ def test_a_release_that_fails_against_a_person_who_said_that_it_was_undone_is_in
     assert amounts(told.payment) == NOTHING
     assert told.opened[0].words.endswith("not undone yet (declined)")
     assert says(told, sent, DECLINED).opened == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"why": " "}, "Say why"),
+        ({"why": "x" * 501}, "why is longer than 500"),
+        ({"evidence": "x" * 501}, "evidence is longer than 500"),
+        ({"reference": "x" * 101}, "reference is longer than 100"),
+        ({"key": "x" * 201}, "key is longer than 200"),
+        ({"why": "card 4242 4242 4242 4242 was charged"}, "why holds what looks like a card number"),
+        ({"stage": Stage.AUTHORIZED}, "has a stage"),
+    ],
+)
+def test_what_is_kept_of_a_decision_is_short_and_no_card_number(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(DecisionRefused, match=words):
+        decide(pending(K.CAPTURE), decision(V.APPROVED, **changes), now=LATER)
+
+
+@pytest.mark.parametrize("state", [None, A.NOT_SENT, A.UNKNOWN])
+def test_an_automatic_payment_that_a_person_approves_is_captured_whatever_is_known_of_its_attempt(
+    state: AttemptState | None,
+) -> None:
+    matter = pending(K.AUTHORIZE, state=state)
+    automatic = replace(matter, payment=replace(matter.payment, capture_method="automatic"))
+    settled = decide(automatic, decision(V.APPROVED, reference="acq-1"), now=LATER)
+    assert (settled.payment.status, amounts(settled.payment)) == (S.CAPTURED, CAPTURED)
+    if state is not A.UNKNOWN:
+        assert settled.attempt == matter.attempt
