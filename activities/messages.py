@@ -55,6 +55,7 @@ class InquiryDue:
     schedule: InquirySchedule
     reason: str
     claimed_at: datetime | None = None  # since when an answer is overdue, whichever run asks
+    review_since: datetime | None = None  # since when a person must decide
     kind: Literal["inquiry_due"] = "inquiry_due"
 
 
@@ -76,6 +77,7 @@ class ReversalDue:
     reason: str
     token: str | None = None  # of the claim that is found not to have been processed, and of no other
     claimed_at: datetime | None = None  # as in `InquiryDue`
+    review_since: datetime | None = None  # the same
     kind: Literal["reversal_due"] = "reversal_due"
 
 

@@ -24,7 +24,7 @@ from payonce.domain.schedules import LOOKS
 if TYPE_CHECKING:
     from payonce.claims import Standing
     from payonce.connectors.base import Capabilities
-    from payonce.domain.operations import Attempt
+    from payonce.domain.operations import Attempt, Operation
     from payonce.domain.settlement import Settlement
 
 
@@ -52,7 +52,8 @@ def after_recording(settlement: Settlement, capabilities: Capabilities, *, may_r
     attempt = settlement.attempt
     if settlement.operation.status is not OperationStatus.PENDING or attempt is None:
         return _done(settlement.payment, attempt, capabilities)
-    return _standing_at(attempt, settlement.payment, capabilities, may_retry=may_retry)
+    progress = _standing_at(attempt, settlement.payment, capabilities, may_retry=may_retry)
+    return with_review(progress, settlement.operation)
 
 
 def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Progress:
@@ -70,7 +71,8 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
         return NothingSent("not_sent", may_retry, patient=create and may_retry)
     if create and attempt.owner != here and standing.owner_may_send:
         return NotOwner(attempt.owner)
-    return _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)
+    progress = _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)
+    return with_review(progress, operation)
 
 
 def after_asking(settlement: Settlement, capabilities: Capabilities) -> Progress:
@@ -87,6 +89,13 @@ def after_asking(settlement: Settlement, capabilities: Capabilities) -> Progress
     if capabilities.challenge_ends == "cancelled":
         return ReversalDue(progress.schedule, "left_alone", claimed_at=progress.claimed_at)
     return progress
+
+
+def with_review(progress: Progress, operation: Operation) -> Progress:
+    """The same, with since when a person must decide the operation that is due."""
+    if not isinstance(progress, InquiryDue | ReversalDue) or progress.review_since is not None:
+        return progress
+    return replace(progress, review_since=operation.review_at)
 
 
 def _done(payment: Payment, attempt: Attempt | None, capabilities: Capabilities) -> Settled:

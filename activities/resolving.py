@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
-from activities.progress import after_asking, after_recording, as_found, settled
+from activities.progress import after_asking, after_recording, as_found, settled, with_review
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
@@ -51,10 +51,10 @@ class Resolving:
         """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
         standing = await self._cases.standing(request.subject)
         if not standing.abandons:
-            return await self._inquire(request, standing)
+            return with_review(await self._inquire(request, standing), standing.operation)
         create = _create_of(request)
         progress = await self._inquire(create, await self._cases.standing(create.subject))
-        return await self._of_void(request, progress, undecided=ReversalDue)
+        return with_review(await self._of_void(request, progress, undecided=ReversalDue), standing.operation)
 
     async def _inquire(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
@@ -138,10 +138,10 @@ class Resolving:
         """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
         standing = await self._cases.standing(request.subject)
         if not standing.abandons:
-            return await self._end(request, standing)
+            return with_review(await self._end(request, standing), standing.operation)
         create = _create_of(request)
         progress = await self._end(create, await self._cases.standing(create.subject))
-        return await self._of_void(request, progress, undecided=InquiryDue)
+        return with_review(await self._of_void(request, progress, undecided=InquiryDue), standing.operation)
 
     async def _end(self, request: OperationRequest, standing: Standing) -> Progress:
         """What nobody is to pay any more is cancelled. All else is undone by the reference it was asked for with.
@@ -195,8 +195,8 @@ class Resolving:
         if attempt is None or standing.operation.status is not OperationStatus.PENDING:
             return as_found(standing, capabilities, here="")
         if not capabilities.reversal_by_reference:
-            await self._recorder.review(request.subject, reason="not_reversible")
-            return ReversalDue(schedule, "not_reversible", token=attempt.token)
+            called = await self._recorder.review(request.subject, reason="not_reversible")
+            return with_review(ReversalDue(schedule, "not_reversible", token=attempt.token), called.operation)
         if not await self._begin_reversal(request, standing):
             return as_found(await self._cases.standing(request.subject), capabilities, here="")
         try:
@@ -221,7 +221,7 @@ class Resolving:
         try:
             await connector.reverse(late.call)
         except ConnectorError as error:
-            return ReversalDue(schedule, error.code)
+            return with_review(ReversalDue(schedule, error.code), standing.operation)
         return settled((await self._recorder.complete(request.subject)).payment)
 
     @activity.defn

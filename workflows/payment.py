@@ -218,6 +218,7 @@ class PaymentWorkflow:
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")
+        lines += self._operations.in_review()
         if self._ignored is not None:
             lines.append(f"The last signal had no effect: {self._ignored}.")
         return "\n\n".join(lines)

@@ -1,13 +1,13 @@
 """`RefundWorkflow` and `ReversalWorkflow`: money on its way back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from temporalio import workflow
 from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
 
 from workflows.renewal import BegunAnew, suggested
-from workflows.settling import Settling
+from workflows.settling import Settling, in_review, used_up_delay_s
 from workflows.told import Deaf, NoUse, ignored, spoken_of
 
 with workflow.unsafe.imports_passed_through():
@@ -59,7 +59,10 @@ class RefundWorkflow:
         return self._settling.rests and suggested()
 
     def _show(self) -> None:
-        workflow.set_current_details(f"Waiting for {self._settling.waiting_for}.{self._ignored}")
+        lines = [f"Waiting for {self._settling.waiting_for}."]
+        if self._settling.in_review is not None:
+            lines.append(self._settling.in_review)
+        workflow.set_current_details("\n\n".join(lines) + self._ignored)
 
 
 @workflow.defn
@@ -68,23 +71,35 @@ class ReversalWorkflow(Deaf):
 
     @workflow.run
     async def run(self, request: OperationRequest) -> str:
-        """Ends when the acquirer confirmed; raises `ApplicationError` (`unresolved`) when an operator must."""
+        """Ends when the acquirer confirmed, however long it takes; returns the payment's status then."""
         started, calls, called = workflow.time(), 0, False
         while True:
             progress = await workflow.execute_activity_method(
                 Resolving.reverse_late, request, summary="reverse a late success", **options.INQUIRE
             )
             if isinstance(progress, Settled):
+                workflow.set_current_details(f"Done; the payment is **{progress.status}**.")
                 return progress.status
             assert isinstance(progress, ReversalDue)
             since_s = workflow.time() - started
             delay_s = progress.schedule.delay_s(inquiries=calls, since_s=since_s)
             if delay_s is None:
-                raise ApplicationError("the reversal is not confirmed", type="unresolved", non_retryable=True)
+                delay_s = used_up_delay_s()
             if since_s >= progress.schedule.review_after_s and not called:
                 called = True
                 await workflow.execute_activity_method(
                     Resolving.call_operator, args=[request, progress.reason], **options.BOOKKEEPING
                 )
+                progress = replace(progress, review_since=progress.review_since or workflow.now())
             calls += 1
+            workflow.set_current_details(_waiting(request, progress, number=calls + 1))
             await workflow.sleep(delay_s, summary=f"before reversal {calls + 1}")
+            if suggested():
+                workflow.continue_as_new(request)
+
+
+def _waiting(request: OperationRequest, due: ReversalDue, *, number: int) -> str:
+    lines = [f"Waiting for reversal {number}: {due.reason}."]
+    if due.review_since is not None:
+        lines.append(in_review(request.payment_id, since=due.review_since, reason=due.reason))
+    return "\n\n".join(lines)

@@ -31,12 +31,14 @@ with workflow.unsafe.imports_passed_through():
         CREATE_RETRIES_MAX,
         NOT_SENT_RETRIES_S,
         UNKNOWN_ACCOUNT_INQUIRIES,
+        USED_UP_EVERY_S,
         InquirySchedule,
         retry_delay_s,
     )
 
-STEPS_MAX = 5_000  # of one operation; the schedules end long before
+STEPS_MAX = 5_000  # of one operation; the run begins anew long before
 
+_NEVER_STOPS = "review-never-stops-asking"
 _NOUNS = {
     OperationKind.AUTHORIZE: "authorization",
     OperationKind.REVERSE: "release",
@@ -73,6 +75,7 @@ class Settling:
         self._waiting = False  # between two inquiries: nothing is under way
         self._spoken: str | None = None  # the reference that the acquirer spoke of, until it is asked
         self.acts_until: datetime | None = None  # while the customer is to act
+        self.in_review: str | None = None  # in words, once a person must decide
         self.waiting_for = f"the acquirer to answer the {self._what}"
         self.unknown = False  # whether the acquirer may have done it without our knowing
 
@@ -80,7 +83,7 @@ class Settling:
         """The operation's outcome, however long it takes.
 
         Raises `ApplicationError` of type `nothing_sent` when a create cannot be sent any more (the API answers
-        503 and the key goes on), and of type `unresolved` when the inquiries are used up: an operator decides.
+        503 and the key goes on), and of type `unresolved` after very many steps: the sweeper starts another run.
         Raises `BegunAnew` when the next run goes on with it.
         """
         self._changed()
@@ -172,15 +175,16 @@ class Settling:
         return progress
 
     async def _wait_to_ask(self, due: InquiryDue | ReversalDue) -> None:
-        """Waits as the rail's schedule says; past its limit an operator is called, past the last one we stop."""
+        """Waits as the rail's schedule says; past its limit an operator is called. It never ends."""
         now = workflow.time()
+        self._note_review(due.review_since, due.reason)
         if self._unknown_since is None:
             self._unknown_since = now
             self._claimed_at = None if due.claimed_at is None else due.claimed_at.timestamp()
         since_s = now - self._unknown_since
         delay_s = due.schedule.delay_s(inquiries=self._inquiries, since_s=since_s)
         if delay_s is None:
-            raise ApplicationError("the inquiries are used up", type="unresolved", non_retryable=True)
+            delay_s = used_up_delay_s()
         if not self._operator_called and self._is_overdue(due.schedule, now, since_s=since_s):
             await self._call_operator(due.reason)
         self._inquiries += 1
@@ -191,6 +195,8 @@ class Settling:
     def _is_overdue(self, schedule: InquirySchedule, now: float, *, since_s: float) -> bool:
         """Whether an operator is to be told. Runs that begin anew do not put it off: the claim's age counts,
         once this run has asked for itself."""
+        if not schedule.calls_operator:
+            return False
         if self._claimed_at is not None and self._inquiries:
             since_s = max(since_s, now - self._claimed_at)
         return since_s >= schedule.review_after_s
@@ -246,6 +252,10 @@ class Settling:
             return settled
         return heard if isinstance(heard, Settled) else settled
 
+    def _note_review(self, since: datetime | None, reason: str) -> None:
+        if since is not None:
+            self.in_review = in_review(self._request.payment_id, since=since, reason=reason)
+
     async def _call_operator(self, reason: str) -> None:
         self._operator_called = True
         await workflow.execute_activity_method(
@@ -254,6 +264,8 @@ class Settling:
             summary=f"needs review: {reason}",
             **options.BOOKKEEPING,
         )
+        if self.in_review is None:
+            self._note_review(workflow.now(), reason)
 
     async def _resolve(
         self, activity: Any, summary: str, request: OperationRequest | None = None
@@ -266,6 +278,18 @@ class Settling:
     def _wait_for(self, what: str) -> None:
         self.waiting_for = what
         self._changed()
+
+
+def used_up_delay_s() -> float:
+    """The wait once a schedule is used up. In a run of an earlier version, which ended there, it raises."""
+    if workflow.patched(_NEVER_STOPS):
+        return USED_UP_EVERY_S
+    raise ApplicationError("the inquiries are used up", type="unresolved", non_retryable=True)
+
+
+def in_review(payment_id: str, *, since: datetime, reason: str) -> str:
+    """For the details of a run that carries on what a person must decide."""
+    return f"In **review** since {since.isoformat(timespec='seconds')}: {reason}. `payonce review show {payment_id}`"
 
 
 async def hear(request: OperationRequest, reference: str) -> Progress:
@@ -349,6 +373,10 @@ class Shared:
     def waiting_for(self) -> str | None:
         """What the operations under way wait for, in words."""
         return "; ".join(settling.waiting_for for settling in self._settling.values()) or None
+
+    def in_review(self) -> list[str]:
+        """Of those under way that a person must decide, in words."""
+        return [settling.in_review for settling in self._settling.values() if settling.in_review is not None]
 
 
 def expiry_delay(until: float) -> timedelta:

@@ -1,6 +1,7 @@
 """When to ask again: schedules as data, so that a rail differs in numbers and not in code."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
 # Of one whose data is in Postgres: about 10 minutes, while the customer may still wait.
@@ -13,7 +14,8 @@ class InquirySchedule:
     """The delays between inquiries about one attempt, in seconds.
 
     First `first_s` one by one, then every `then_every_s`; after `review_after_s` an operator is told and the
-    delay becomes `slow_every_s`; after `give_up_after_s` nobody asks any more and the payment stays in review.
+    delay becomes `slow_every_s`; after `give_up_after_s` the schedule is used up. What is in review is asked about
+    all the same, `USED_UP_EVERY_S`.
     """
 
     first_s: tuple[float, ...]
@@ -21,6 +23,11 @@ class InquirySchedule:
     review_after_s: float
     slow_every_s: float
     give_up_after_s: float
+
+    @property
+    def calls_operator(self) -> bool:
+        """Whether an operator is ever told; not by who only looks on."""
+        return self.review_after_s < self.give_up_after_s
 
     @property
     def seldom(self) -> "InquirySchedule":
@@ -34,6 +41,10 @@ class InquirySchedule:
         if since_s >= self.review_after_s:
             return self.slow_every_s
         return self.first_s[inquiries] if inquiries < len(self.first_s) else self.then_every_s
+
+
+USED_UP_EVERY_S: Final = 24 * 3600.0
+"""Between inquiries once the schedule is used up: a fact that comes later still ends the review."""
 
 
 def retry_delay_s(retries: int) -> float | None:

@@ -39,6 +39,7 @@ NAMES = (
     "customer_heard_of_late",
     "began_anew",
     "followed_a_long_run",
+    "review_ended_by_a_fact",
 )
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 

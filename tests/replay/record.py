@@ -68,11 +68,7 @@ class Recorder:
     async def failed_delivery(self, endpoint_id: str) -> str:
         """The id of the endpoint's only delivery, once its workflow has been started."""
         query = f"EndpointId = '{endpoint_id}'"
-
-        async def one() -> str | None:
-            return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
-
-        return str(await eventually(one, timeout_s=30))
+        return str(await eventually(lambda: self.listed(query), timeout_s=30))
 
     async def ask(
         self, vpa: str = "pending@upi", *, fault: str | None = None, method: Body = UPI_METHOD
@@ -109,14 +105,13 @@ class Recorder:
     async def heard_of(self, payment: Body) -> str:
         """The workflow that followed up what the acquirer said of the decided payment."""
         query = f"WorkflowType = 'CallbackWorkflow' AND PaymentId = '{payment['id']}'"
-
-        async def found() -> str | None:
-            ids = [one.id async for one in self.temporal.list_workflows(query)]
-            return ids[0] if ids else None
-
-        started = await eventually(found, UNTIL_DONE_S)
+        started = await eventually(lambda: self.listed(query), UNTIL_DONE_S)
         assert started is not None
         return started
+
+    async def listed(self, query: str) -> str | None:
+        """The id of a workflow that the query lists, once there is one."""
+        return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
 
     async def settled(self, payment: Body, status: str) -> Body:
         """The payment, once nothing about it is unknown; it has this status then."""
@@ -145,6 +140,15 @@ async def void(recorder: Recorder) -> None:
     payment = await recorder.pay(capture_method="manual")
     await recorder.shop.voided(payment)
     await recorder.keep("void", payment["id"])
+
+
+async def review_ended_by_a_fact(recorder: Recorder) -> None:
+    """The acquirer takes the capture back, and makes it again while a person is called."""
+    payment = await recorder.pay(fault="undo_capture:1,redo_capture:5")
+    query = f"WorkflowType = 'ReviewWorkflow' AND PaymentId = '{payment['id']}'"
+    started = await eventually(lambda: recorder.listed(query), UNTIL_DONE_S)
+    assert started is not None
+    await recorder.keep("review_ended_by_a_fact", started)
 
 
 async def refund(recorder: Recorder) -> None:
@@ -350,6 +354,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_paid_after_the_void,
     customer_left_alone,
     customer_expired_and_paid,
+    review_ended_by_a_fact,
 )
 SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)
 SHORT_RUNS = {"history.maxTotalUpdates": UPDATES_MAX}

@@ -80,7 +80,7 @@ def test_the_histories_cover_what_workflows_do() -> None:
         "expire",
     }
     assert needed <= done
-    assert {"deliver", "redeliver_page"} <= done
+    assert {"deliver", "redeliver_page", "look_at_review"} <= done
 
 
 @pytest.mark.parametrize("name", ["automatic", "manual_with_two_captures", "expiry"])

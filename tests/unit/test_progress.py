@@ -63,6 +63,19 @@ def test_another_process_may_still_send_a_claimed_create_and_nothing_else(kind: 
         assert found == InquiryDue(SCHEDULE, "claimed", claimed_at=NOW)
 
 
+@pytest.mark.parametrize("state", [A.UNKNOWN, A.REVERSING, A.CLAIMED])
+def test_what_is_due_for_an_operation_in_review_says_since_when(state: AttemptState) -> None:
+    found = standing(K.REFUND, state)
+    since = NOW - timedelta(hours=1)
+    reviewed = replace(found.operation, review_at=since)
+    for due in (
+        as_found(replace(found, operation=reviewed), CARDS, here=""),
+        after_recording(Settlement(found.payment, reviewed, found.attempt), CARDS, may_retry=False),
+    ):
+        assert isinstance(due, InquiryDue | ReversalDue)
+        assert due.review_since == since
+
+
 @pytest.mark.parametrize(("age_s", "owner"), [(1.9, True), (2.0, False), (600.0, False)])
 def test_an_owner_is_asked_only_while_it_may_send(age_s: float, owner: bool) -> None:
     found = as_found(standing(K.AUTHORIZE, A.CLAIMED, age_s=age_s), CARDS, here="boot_2")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
@@ -215,6 +216,14 @@ class Bench:
 
 async def event_types(handle: WorkflowHandle[Any, Any]) -> Sequence[int]:
     return [event.event_type for event in (await handle.fetch_history()).events]
+
+
+async def details(handle: WorkflowHandle[Any, Any]) -> str:
+    """What the Web UI shows; the answer is made by the run itself, after all that it was sent before."""
+    metadata: WorkflowMetadata = await handle.query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    return metadata.current_details
 
 
 async def timers_s(handle: WorkflowHandle[Any, Any]) -> list[float]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.common import RawValue
@@ -19,7 +18,7 @@ from activities.messages import InquiryDue, OperationRequest, Progress
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from tests.support.eventually import eventually
-from tests.workflows.rig import CAPTURE, SPOKE, VOID, WORKFLOWS, Bench, event_types, replay
+from tests.workflows.rig import CAPTURE, SPOKE, VOID, WORKFLOWS, Bench, details, event_types, replay
 from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
 from workflows.callback import CallbackWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
@@ -62,14 +61,6 @@ def wrong_references(bench: Bench) -> dict[str, list[Any]]:
 
 async def failed_tasks(handle: WorkflowHandle[Any, Any]) -> int:
     return list(await event_types(handle)).count(EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED)
-
-
-async def details(handle: WorkflowHandle[Any, Any]) -> str:
-    """What the Web UI shows; the answer is made by the run itself, after all that it was sent before."""
-    metadata: WorkflowMetadata = await handle.query(
-        "__temporal_workflow_metadata", result_type=WorkflowMetadata
-    )
-    return metadata.current_details
 
 
 async def authorized(bench: Bench) -> WorkflowHandle[Any, str]:

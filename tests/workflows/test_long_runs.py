@@ -21,14 +21,16 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
+from activities.review_messages import InReview, Over, ReviewRequest
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import InquirySchedule
 from tests.support.eventually import eventually
 from tests.support.servers import running
 from tests.workflows.rig import CAPTURE, SPOKE, Bench, event_types, replay
 from workers.converter import data_converter
-from workflows.refund import RefundWorkflow
+from workflows.refund import RefundWorkflow, ReversalWorkflow
 from workflows.renewal import BEGUN_ANEW
+from workflows.review import REVIEW_CHANGED, ReviewWorkflow
 
 K = OperationKind
 UPDATES_MAX, SIGNALS_MAX, SUGGESTED_AFTER = 6, 100, 50
@@ -146,6 +148,37 @@ async def test_a_create_and_a_refund_without_outcome_are_carried_on_too(bench: B
         await eventually(partial(has_attempted, handle, times=1))
         await handle.signal(SPOKE, args=[operation, "op_1-1"])
         assert await handle.result() == "captured"
+
+
+async def test_a_reversal_that_takes_long_is_carried_on(bench: Bench) -> None:
+    """Some ten events each time: at 50 the next run begins."""
+    due = ReversalDue(replace(NEVER, then_every_s=0.01), "timeout")
+    bench.fakes.script("reverse_late", *[due] * 7, Settled("failed", open=False, sequence=2))
+    handle = await bench.start(ReversalWorkflow.run, K.REVERSE)
+    assert await handle.result() == "failed"
+    assert await began_anew(bench, handle)
+    for run in await first_and_latest(bench, handle):
+        await replay(run)
+
+
+async def test_a_review_that_was_signalled_often_is_carried_on(bench: Bench) -> None:
+    now = datetime.now(UTC)
+    seen = InReview("undone", "it was taken back", "1000 INR", now, now + timedelta(days=3))
+    bench.fakes.script("look_at_review", seen)
+    request = ReviewRequest(bench.payment_id, f"op_{bench.payment_id}", "undone")
+    handle = await bench.environment.client.start_workflow(
+        ReviewWorkflow.run, request, id=f"review-{request.operation_id}", task_queue=bench.queue
+    )
+
+    async def goes_on() -> bool:
+        await bench.environment.client.get_workflow_handle(handle.id).signal(REVIEW_CHANGED)
+        return await began_anew(bench, handle)
+
+    await eventually(goes_on)
+    bench.fakes.script("look_at_review", Over("decision"))
+    await bench.environment.client.get_workflow_handle(handle.id).signal(REVIEW_CHANGED)
+    assert await handle.result() == "decision"
+    await replay((await first_and_latest(bench, handle))[0])
 
 
 async def test_a_long_run_waits_for_what_only_it_knows(bench: Bench) -> None:

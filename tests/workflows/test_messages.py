@@ -38,9 +38,15 @@ EXAMPLES: dict[type, list[Any]] = {
         Settled("failed", open=False, sequence=2, watched="pay_1-1", watch=SCHEDULE),
         Settled("authorized", True, 1, datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC), CAPTURE),
     ],
-    InquiryDue: [InquiryDue(SCHEDULE, "timeout"), InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, "")],
+    InquiryDue: [
+        InquiryDue(SCHEDULE, "timeout"),
+        InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, "", review_since=datetime(2026, 11, 22, tzinfo=UTC)),
+    ],
     ActionDue: [ActionDue(datetime(2026, 11, 22, 5, 46, 30, tzinfo=UTC), SCHEDULE, "upi_qr")],
-    ReversalDue: [ReversalDue(SCHEDULE, "amount_mismatch")],
+    ReversalDue: [
+        ReversalDue(SCHEDULE, "amount_mismatch"),
+        ReversalDue(SCHEDULE, "timeout", review_since=datetime(2026, 11, 22, tzinfo=UTC)),
+    ],
     NothingSent: [
         NothingSent("not_sent", may_retry=True),
         NothingSent("not_sent", may_retry=False),

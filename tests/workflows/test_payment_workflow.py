@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,17 @@ from activities.messages import InquiryDue, NothingSent, NotOwner, Progress, Rev
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import NOT_SENT_RETRIES_S, UNKNOWN_ACCOUNT_INQUIRIES, InquirySchedule
 from tests.support.eventually import eventually
-from tests.workflows.rig import CAPTURE, OWNER, VOID, Bench, event_types, failure_type, replay, timers_s
+from tests.workflows.rig import (
+    CAPTURE,
+    OWNER,
+    VOID,
+    Bench,
+    details,
+    event_types,
+    failure_type,
+    replay,
+    timers_s,
+)
 
 K = OperationKind
 DAY_S = 24 * 3600.0
@@ -194,16 +205,40 @@ async def test_the_schedule_of_the_latest_inquiry_counts(bench: Bench) -> None:
     assert await timers_s(handle) == [1, 30]
 
 
-async def test_an_operator_is_called_once_and_the_inquiries_end(bench: Bench) -> None:
+async def test_an_operator_is_called_once_and_the_inquiries_never_end(bench: Bench) -> None:
+    """Once the rail's schedule is used up, the acquirer is asked daily: a fact that comes then still counts."""
     bench.fakes.script("authorize", UNKNOWN)
-    bench.fakes.script("inquire", UNKNOWN)
+    bench.fakes.script("inquire", *[UNKNOWN] * 11, await bench.settled("failed", 2))
     handle = await bench.start_payment()
-    assert await failure_type(handle) == "unresolved"
+    assert await handle.result() == "failed"
     assert [call.request[1] for call in bench.fakes.made("call_operator")] == ["timeout"]
     waited = await timers_s(handle)
-    assert waited == [1, 2, 4, 4, 100, 100, 100, 100, 100]
+    assert waited == [1, 2, 4, 4, 100, 100, 100, 100, 100, DAY_S, DAY_S, DAY_S]
     first_six = ["authorize", "inquire", "inquire", "inquire", "inquire", "call_operator"]
     assert bench.fakes.names[:6] == first_six
+    await replay(handle)
+
+
+async def test_a_payments_details_say_that_what_it_carries_out_is_in_review(bench: Bench) -> None:
+    since = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
+    open_ = await bench.settled("authorized", 1, ends_in_s=7 * DAY_S)
+    bench.fakes.script("authorize", open_)
+    bench.fakes.script("capture", replace(UNKNOWN, review_since=since))
+    bench.fakes.script("inquire", replace(UNKNOWN, review_since=since))
+    handle = await bench.start_payment()
+    await bench.authorized(handle)
+    capture = bench.operation(K.CAPTURE)
+    await handle.start_update(
+        CAPTURE, capture, id=capture.operation_id, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+    )
+    await bench.environment.sleep(1)
+    lines = (await details(handle)).split("\n\n")
+    command = f"`payonce review show {bench.payment_id}`"
+    assert lines[0] == "**authorized**"
+    assert lines[2] == f"In **review** since 2026-11-22T05:46:00+00:00: timeout. {command}"
+    bench.fakes.script("inquire", await bench.settled("captured", 2))
+    assert await handle.result() == "captured"
+    assert "review" not in await details(handle)
     await replay(handle)
 
 

@@ -1,11 +1,14 @@
 """`RefundWorkflow` and `ReversalWorkflow`: money on its way back."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import InquiryDue, NothingSent, ReversalDue
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import InquirySchedule
-from tests.workflows.rig import Bench, failure_type, replay, timers_s
+from tests.workflows.rig import Bench, details, replay, timers_s
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 
 K = OperationKind
@@ -14,6 +17,8 @@ SCHEDULE = InquirySchedule(
 )
 UNKNOWN = InquiryDue(SCHEDULE, "timeout")
 DUE = ReversalDue(SCHEDULE, "outcome_unknown")
+DAY_S = 24 * 3600.0
+SINCE = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 
 
 async def test_a_refund_is_one_local_activity(bench: Bench) -> None:
@@ -62,12 +67,41 @@ async def test_a_refund_that_cannot_be_sent_for_a_day_fails(bench: Bench) -> Non
     assert bench.fakes.names[-1] == "give_up"
 
 
-async def test_a_refund_that_nobody_can_tell_anything_about_ends_with_an_operator(bench: Bench) -> None:
+async def test_a_refund_that_is_unknown_for_a_month_is_asked_about_daily_and_an_operator_called_once(
+    bench: Bench,
+) -> None:
+    bench.fakes.script("refund", UNKNOWN)
+    bench.fakes.script("inquire", *[UNKNOWN] * 40, await bench.settled("refunded", 5))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    assert await handle.result() == "refunded"
+    assert len(bench.fakes.made("call_operator")) == 1
+    assert (await timers_s(handle))[-30:] == [DAY_S] * 30
+    await replay(handle)
+
+
+async def test_its_details_say_that_it_is_in_review_since_when_why_and_what_to_type(bench: Bench) -> None:
+    bench.fakes.script("refund", UNKNOWN)
+    bench.fakes.script("inquire", replace(UNKNOWN, review_since=SINCE))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    await bench.environment.sleep(4)
+    command = f"`payonce review show {bench.payment_id}`"
+    assert f"In **review** since 2026-11-22T05:46:00+00:00: timeout. {command}" in await details(handle)
+    await handle.terminate()
+
+
+async def test_its_details_say_nothing_of_a_review_before_there_is_one(bench: Bench) -> None:
     bench.fakes.script("refund", UNKNOWN)
     bench.fakes.script("inquire", UNKNOWN)
     handle = await bench.start(RefundWorkflow.run, K.REFUND)
-    assert await failure_type(handle) == "unresolved"
-    assert len(bench.fakes.made("call_operator")) == 1
+    await bench.environment.sleep(4)
+    assert "review" not in await details(handle)
+    called = await bench.environment.get_current_time()
+    await bench.environment.sleep(20)
+    text = await details(handle)
+    assert "In **review** since " in text
+    since = datetime.fromisoformat(text.partition("since ")[2].partition(": timeout")[0])
+    assert called < since < await bench.environment.get_current_time()
+    await handle.terminate()
 
 
 async def test_a_late_success_is_reversed_until_the_acquirer_confirms(bench: Bench) -> None:
@@ -80,10 +114,26 @@ async def test_a_late_success_is_reversed_until_the_acquirer_confirms(bench: Ben
     await replay(handle)
 
 
-async def test_a_reversal_that_is_never_confirmed_calls_an_operator_and_ends(bench: Bench) -> None:
-    bench.fakes.script("reverse_late", DUE)
+async def test_a_reversal_that_is_never_confirmed_calls_an_operator_once_and_goes_on_daily(
+    bench: Bench,
+) -> None:
+    bench.fakes.script("reverse_late", *[DUE] * 12, await bench.settled("failed", 5))
     handle = await bench.start(ReversalWorkflow.run, K.REVERSE)
-    assert await failure_type(handle) == "unresolved"
+    assert await handle.result() == "failed"
     assert [call.request[1] for call in bench.fakes.made("call_operator")] == ["outcome_unknown"]
-    assert await timers_s(handle) == [1, 2, 4, 4, 100, 100, 100]
+    assert await timers_s(handle) == [1, 2, 4, 4, 100, 100, 100, *[DAY_S] * 5]
     await replay(handle)
+
+
+async def test_the_details_of_a_reversal_say_what_it_waits_for_and_that_it_is_in_review(bench: Bench) -> None:
+    bench.fakes.script("reverse_late", DUE, DUE, replace(DUE, review_since=SINCE))
+    handle = await bench.start(ReversalWorkflow.run, K.REVERSE)
+    await bench.environment.sleep(2)
+    assert await details(handle) == "Waiting for reversal 3: outcome_unknown."
+    await bench.environment.sleep(6)
+    command = f"`payonce review show {bench.payment_id}`"
+    assert await details(handle) == (
+        "Waiting for reversal 5: outcome_unknown.\n\n"
+        f"In **review** since 2026-11-22T05:46:00+00:00: outcome_unknown. {command}"
+    )
+    await handle.terminate()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
@@ -16,7 +15,7 @@ from activities.review_messages import InReview, Over, ReviewRequest, Spoken
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from tests.support.eventually import eventually
-from tests.workflows.rig import Bench, event_types, replay, timers_s
+from tests.workflows.rig import Bench, details, event_types, replay, timers_s
 from workflows.review import LOOK_EVERY, LOOKS_PER_RUN, REVIEW_CHANGED, ReviewWorkflow
 
 K = OperationKind
@@ -60,13 +59,6 @@ def looks(bench: Bench, *standings: Any) -> None:
 
 def after_looks(count: int, standing: InReview, last: Over = DECIDED) -> list[Any]:
     return [*[standing] * count, last]
-
-
-async def details(handle: WorkflowHandle[Any, Any]) -> str:
-    metadata: WorkflowMetadata = await handle.query(
-        "__temporal_workflow_metadata", result_type=WorkflowMetadata
-    )
-    return metadata.current_details
 
 
 async def test_a_review_that_has_ended_already_ends_its_workflow_at_once(bench: Bench) -> None:
