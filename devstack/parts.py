@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
 import yaml
-from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
@@ -43,6 +45,11 @@ SEARCH_ATTRIBUTES = {
     "EndpointId": "Keyword",
     "WaitingUntil": "Datetime",
     "ReviewReason": "Keyword",
+}
+_INDEXED: Final = {
+    "Keyword": "INDEXED_VALUE_TYPE_KEYWORD",
+    "Int": "INDEXED_VALUE_TYPE_INT",
+    "Datetime": "INDEXED_VALUE_TYPE_DATETIME",
 }
 
 
@@ -214,7 +221,11 @@ async def listens(port: int) -> bool:
 
 
 async def knows_search_attributes(address: str) -> bool:
-    """The Temporal server answers and has every search attribute of ours."""
+    """The Temporal server answers and has every search attribute of ours.
+
+    The server takes those of its command line only with a new file: what this version has anew is added to an older
+    one here, and is known with a later answer.
+    """
     if not await listens(int(address.rpartition(":")[2])):
         return False
     try:
@@ -222,6 +233,16 @@ async def knows_search_attributes(address: str) -> bool:
             client = await Client.connect(address, namespace=NAMESPACE)
             request = ListSearchAttributesRequest(namespace=NAMESPACE)
             answer = await client.operator_service.list_search_attributes(request)
+            missing = SEARCH_ATTRIBUTES.keys() - answer.custom_attributes.keys()
+            if missing:
+                await _add_search_attributes(client, sorted(missing))
     except (RPCError, RuntimeError, TimeoutError):
         return False
-    return SEARCH_ATTRIBUTES.keys() <= answer.custom_attributes.keys()
+    return not missing
+
+
+async def _add_search_attributes(client: Client, names: list[str]) -> None:
+    kinds = {name: IndexedValueType.Value(_INDEXED[SEARCH_ATTRIBUTES[name]]) for name in names}
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=NAMESPACE, search_attributes=kinds)
+    )
