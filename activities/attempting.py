@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
-from activities.progress import after_recording, as_found
+from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.outcomes import Approved, Declined, Fact, Unknown, Unsent
@@ -184,6 +184,8 @@ class Attempting:
         progress = as_found(standing, capabilities, here=here)
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
+        if progress.kind == "nothing_sent" and standing.captured:
+            return settled((await self._recorder.complete(request.subject)).payment)
         return progress
 
 

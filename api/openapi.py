@@ -62,8 +62,9 @@ be neither read nor taken. All carry `Retry-After`, and the same request with th
 
 **Errors** are problem documents (RFC 9457). Decide by `code`. `errors[].pointer` is a JSON Pointer into the
 body, or `/` and the name of a query parameter. A `code` is the general `invalid_request` when several
-things are wrong for different reasons. `retryable` says whether the same data may be accepted later, under
-a new key.
+things are wrong for different reasons. With a 402 `payment_failed` whose `last_error.code` is `acquirer_refused` it
+points to the member that the acquirer refuses for ever, where the acquirer says so. `retryable` says whether the
+same data may be accepted later, under a new key.
 
 **Lists** are newest first unless they say otherwise, and stable while objects are added. A list shows what is
 there at once; to follow what is new, ask again with `ending_before` the first object of the page before: it gives an

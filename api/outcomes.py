@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from api.commands import KeyInUse, KeyUnknown
 from payonce.claims import Claim, Releases, Right
+from payonce.domain import stages
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.claiming import CommitEnd, Release
 from payonce.domain.errors import PaymentError
@@ -62,9 +63,15 @@ class Pending:
 
 def current_view(payment: Payment, operation: Operation) -> bytes | None:
     """The body of a 202; None while the first request may still be answered with the outcome itself."""
-    if operation.deferred_at is None:
+    if operation.deferred_at is None and not _is_overdue(payment, operation):
         return None
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
+
+
+def _is_overdue(payment: Payment, operation: Operation) -> bool:
+    """Whether the answer to a create takes too long that waits for a capture of our own, whoever asked for it."""
+    since = datetime.now(UTC) - operation.created_at
+    return stages.awaits_capture(payment, operation) and since >= timedelta(seconds=ANSWER_WITHIN_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class LastErrorView(View):
 
     code: str = Field(
         description="`payment_declined`, or `payment_timed_out`, `not_processed`, `amount_mismatch`,"
-        " `card_data_lost`, `abandoned`"
+        " `card_data_lost`, `abandoned`, `acquirer_refused` (it refuses this data, and always will), or of a refund"
+        " `taken_back` (it had succeeded)"
     )
     decline_code: DeclineCode | None
     message: str
@@ -330,7 +331,10 @@ class ProblemView(View):
     detail: str
     code: str = Field(description="Stable: decide by this", examples=["invalid_request"])
     request_id: str | None
-    errors: list[MistakeView] = Field(default=[], description="What is wrong with the request, and where")
+    errors: list[MistakeView] = Field(
+        default=[],
+        description="What is wrong with the request, and where; with a 402, the member that the acquirer refuses",
+    )
     decline_code: DeclineCode | None = None
     retryable: bool | None = Field(
         default=None, description="Whether the same data may be accepted later, under a new key"

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Literal
 
 from payonce.connectors.base import Call, Capabilities
-from payonce.domain import claiming
+from payonce.domain import claiming, stages
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
@@ -148,6 +148,7 @@ class Standing:
     attempt: Attempt | None
     now: datetime  # the database's
     target: Attempt | None = None  # what a void or refund of our own releases
+    captured: bool = False  # a capture of our own is not sent any more: the rail has captured by itself
     kind: Literal["standing"] = "standing"
 
     @property
@@ -317,7 +318,7 @@ class Claimant:
             raise StorageUnavailable("the claim is still being given back")
 
     def _next_number(self, standing: Standing, *, has_data: bool) -> int | None:
-        sent = not standing.abandons and not standing.refunds
+        sent = not standing.abandons and not standing.refunds and not standing.captured
         pending = standing.operation.status is OperationStatus.PENDING and sent
         has_data = has_data or self._needs_none(standing)
         return claiming.next_number(standing.attempt, pending=pending, has_data=has_data)
@@ -359,7 +360,13 @@ async def read_standing(
         target = await attempts.find_by_reference(connection, operation.target_reference or "")
         if target is None:
             raise NotFound(f"the attempt that {operation_id} releases")
-    return Standing(payment, operation, attempt, now, target)
+    captured = stages.completes_create(operation) and await _captured_by_rail(connection, payment_id)
+    return Standing(payment, operation, attempt, now, target, captured)
+
+
+async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
+    authorization = await attempts.latest_attempt(connection, payment_id)
+    return authorization is not None and stages.captured(authorization)
 
 
 def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:

@@ -45,19 +45,23 @@ log = get_logger(__name__)
 
 async def connect(runtime: Runtime) -> Client:
     """A client, as soon as Temporal answers. Raises `RuntimeError` after about a minute without it."""
-    settings = runtime.settings
     for attempt in range(CONNECT_RETRIES):
         try:
-            return await Client.connect(
-                settings.temporal_address,
-                namespace=settings.temporal_namespace,
-                data_converter=data_converter,
-                grpc_compression=GrpcCompression.NONE,  # costs more than it saves beside the server
-            )
+            return await client_of(runtime)
         except (RPCError, RuntimeError) as error:
             log.warning("temporal_not_there_yet", attempt=attempt + 1, error=type(error).__name__)
             await asyncio.sleep(CONNECT_RETRY_S)
-    raise RuntimeError(f"Temporal does not answer at {settings.temporal_address}")
+    raise RuntimeError(f"Temporal does not answer at {runtime.settings.temporal_address}")
+
+
+async def client_of(runtime: Runtime) -> Client:
+    """A client, where Temporal answers now. Raises `RPCError` or `RuntimeError`."""
+    return await Client.connect(
+        runtime.settings.temporal_address,
+        namespace=runtime.settings.temporal_namespace,
+        data_converter=data_converter,
+        grpc_compression=GrpcCompression.NONE,  # costs more than it saves beside the server
+    )
 
 
 @asynccontextmanager

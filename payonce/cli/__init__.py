@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from payonce.cli import listen, operators, trigger, webhooks
+from payonce.cli import listen, operators, reviews, trigger, webhooks
 from payonce.cli.base import use_dev_stack
 from payonce.domain.errors import PaymentError
 
@@ -14,6 +14,7 @@ app.add_typer(operators.merchants, name="merchants")
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.db, name="db")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(reviews.app, name="review")
 app.command("listen")(listen.listen)
 app.command("trigger")(trigger.trigger)
 

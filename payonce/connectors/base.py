@@ -95,7 +95,8 @@ class Connector(Protocol):
 
         `may_send` is looked at right before the first byte; when it says no, nothing is sent and `NotSent` is
         raised. Raises `NotSent` (connect, DNS, TLS, pool wait), `OutcomeUnknown` (time-out, reset, 5xx, garbage),
-        `Rejected` or `RateLimited` (both documented by the acquirer: nothing was processed).
+        `Rejected` or `RateLimited` (both documented by the acquirer: nothing was processed). Data that it will never
+        take is an answer: `Refused`, where it documents that nothing was processed.
         """
         ...
 

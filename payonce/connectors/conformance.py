@@ -1,10 +1,11 @@
 """What every connector must show against its acquirer's sandbox, as tests to inherit. Needs pytest-asyncio.
 
-    class TestOurConnector(ConnectorConformance, ReversalConformance):
+    class TestOurConnector(ConnectorConformance, ReversalConformance, TurnsConformance):
         @pytest.fixture
         def harness(self) -> ConformanceHarness: ...
 
-`ReversalConformance` is for connectors with `reversal_by_reference`.
+`ReversalConformance` is for connectors with `reversal_by_reference`, `TurnsConformance` for those whose acquirer says
+what it did of itself, and whose sandbox can be made to.
 """
 
 import asyncio
@@ -22,9 +23,22 @@ from payonce.connectors.base import Call, Connector
 from payonce.domain.cards import Card
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Inquiry, NotFound, Pending, Reversed
+from payonce.domain.outcomes import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Foreign,
+    Inquiry,
+    NotFound,
+    Pending,
+    Refused,
+    Reversed,
+    Stage,
+    Undone,
+)
 
 AMOUNT_MINOR: Final = 1099
+FOREIGN_MINOR: Final = 99
 WAIT_S_MAX: Final = 20.0
 CALL_DEADLINE_S_MAX: Final = 20.0
 
@@ -40,6 +54,10 @@ class Fault(StrEnum):
     RESET_AFTER = "reset_after"
     GARBAGE_AFTER = "garbage_after"
     AMOUNT_MISMATCH = "amount_mismatch"
+    AUTHORIZED_ONLY = "authorized_only"  # of an automatic payment: it is not captured with it
+    UNDONE = "undone"  # what was captured, or refunded, is taken back at once
+    FOREIGN = "foreign"  # somebody refunds `FOREIGN_MINOR` of what was captured, in the acquirer's dashboard
+    REFUSED = "refused"  # the data is refused, and always will be
 
 
 MOVING = (OperationKind.AUTHORIZE, OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND)
@@ -101,11 +119,14 @@ class ConnectorConformance:
             assert isinstance(reply, Approved), kind
             assert (reply.amount_minor, reply.currency) == (call.amount_minor, call.currency)
             assert reply.connector_reference
+            assert reply.stage is (Stage.AUTHORIZED if kind is OperationKind.AUTHORIZE else None)
             assert await connector.inquire(call) == reply
 
     async def test_automatic_capture_authorizes_and_captures(self, harness: ConformanceHarness) -> None:
         call = replace(authorization(harness), automatic_capture=True)
-        assert isinstance(await harness.open().send(call, may_send=yes), Approved)
+        reply = await harness.open().send(call, may_send=yes)
+        assert isinstance(reply, Approved)
+        assert reply.stage is Stage.CAPTURED
         assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
     async def test_several_captures_and_refunds_of_a_part(self, harness: ConformanceHarness) -> None:
@@ -276,6 +297,72 @@ class ReversalConformance:
             await harness.open_unreachable().reverse(authorization(harness))
 
 
+class TurnsConformance:
+    """How far it came, and what has become of it since."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_what_is_only_authorized_says_so_and_is_captured_when_it_is_asked_for(
+        self, harness: ConformanceHarness
+    ) -> None:
+        connector = harness.open()
+        sound = replace(authorization(harness), automatic_capture=True)
+        call = harness.faulty(sound, Fault.AUTHORIZED_ONLY)
+        reply = await connector.send(call, may_send=yes)
+        assert isinstance(reply, Approved)
+        assert reply.stage is Stage.AUTHORIZED
+        capture = replace(
+            following(call, OperationKind.CAPTURE), authorization_reference=reply.connector_reference
+        )
+        assert isinstance(await connector.send(capture, may_send=yes), Approved)
+        assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
+        found = await connector.inquire(call)
+        assert isinstance(found, Approved)
+        assert found.stage is Stage.AUTHORIZED  # by itself it captured nothing
+
+    @pytest.mark.parametrize("kind", [OperationKind.AUTHORIZE, OperationKind.CAPTURE, OperationKind.REFUND])
+    async def test_what_the_acquirer_takes_back_is_told_with_an_id_of_its_own(
+        self, harness: ConformanceHarness, kind: OperationKind
+    ) -> None:
+        connector = harness.open()
+        call = await prepared(harness, connector, kind)
+        call = harness.faulty(replace(call, automatic_capture=True), Fault.UNDONE)
+        assert isinstance(await connector.send(call, may_send=yes), Approved)
+        found = await turned(connector, call)
+        assert await turned(connector, call) == found
+        (undone,) = found.since
+        assert isinstance(undone, Undone)
+        assert (undone.amount_minor, undone.currency) == (call.amount_minor, call.currency)
+        assert undone.id
+
+    async def test_what_nobody_here_asked_for_is_told_of_the_authorization(
+        self, harness: ConformanceHarness
+    ) -> None:
+        connector = harness.open()
+        call = harness.faulty(replace(authorization(harness), automatic_capture=True), Fault.FOREIGN)
+        assert isinstance(await connector.send(call, may_send=yes), Approved)
+        (foreign,) = (await turned(connector, call)).since
+        assert isinstance(foreign, Foreign)
+        assert (foreign.what, foreign.amount_minor, foreign.currency) == (
+            "refund",
+            FOREIGN_MINOR,
+            call.currency,
+        )
+
+    @pytest.mark.parametrize("kind", MOVING)
+    async def test_data_that_is_refused_for_ever_is_a_value_and_nothing_moves(
+        self, harness: ConformanceHarness, kind: OperationKind
+    ) -> None:
+        connector = harness.open()
+        call = harness.faulty(await prepared(harness, connector, kind), Fault.REFUSED)
+        before = list(await harness.movements(call.payment_id))
+        refused = await connector.send(call, may_send=yes)
+        assert isinstance(refused, Refused)
+        assert refused.code
+        assert refused.pointer is None or refused.pointer.startswith("/")
+        assert list(await harness.movements(call.payment_id)) == before
+
+
 def yes() -> bool:
     """The right to send holds."""
     return True
@@ -325,6 +412,16 @@ async def inquired(connector: Connector, call: Call) -> Inquiry:
         return None if isinstance(inquiry, NotFound) else inquiry
 
     return await eventually(found)
+
+
+async def turned(connector: Connector, call: Call) -> Approved:
+    """What the acquirer says once it did something of itself."""
+
+    async def since() -> Approved | None:
+        found = await connector.inquire(call)
+        return found if isinstance(found, Approved) and found.since else None
+
+    return await eventually(since)
 
 
 async def eventually(check: Callable[[], Awaitable[T | None]]) -> T:

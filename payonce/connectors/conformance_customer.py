@@ -4,8 +4,8 @@
         @pytest.fixture
         def harness(self) -> CustomerHarness: ...
 
-`CallbackConformance` is for connectors with `callbacks`, `ExpiryConformance` for rails that say `expired`. Needs
-pytest-asyncio.
+`CallbackConformance` is for connectors with `callbacks`, `ExpiryConformance` for rails that say `expired`,
+`CapturesItselfConformance` for those with `captures_itself`. Needs pytest-asyncio.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,7 @@ from payonce.domain.outcomes import (
     NotFound,
     Pending,
     Reversed,
+    Stage,
 )
 
 ACTIONS: Final = {
@@ -128,6 +129,7 @@ class CustomerConformance:
         assert isinstance(found, Approved)
         assert (found.amount_minor, found.currency) == (call.amount_minor, call.currency)
         assert found.connector_reference == asked.connector_reference
+        assert found.stage is Stage.CAPTURED
         assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
     async def test_a_customer_who_declines_pays_nothing(self, harness: CustomerHarness) -> None:
@@ -276,6 +278,33 @@ class ExpiryConformance:
         connector, call = harness.open_hurried(), harness.expiring()
         await connector.send(call, may_send=yes)
         assert isinstance(await decided(connector, call), Expired)
+
+
+class CapturesItselfConformance:
+    """What is authorized is not paid until the rail has captured it."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_what_is_only_authorized_says_so_until_the_rail_captures_it(
+        self, harness: CustomerHarness
+    ) -> None:
+        connector = harness.open()
+        assert connector.capabilities.captures_itself
+        call = harness.faulty(harness.order(), Fault.AUTHORIZED_ONLY)
+        await connector.send(call, may_send=yes)
+        await harness.decide(call.payment_id, approve=True)
+        found = await decided(connector, call)
+        assert isinstance(found, Approved)
+        assert found.stage is Stage.AUTHORIZED
+
+        async def captured() -> Approved | None:
+            later = await connector.inquire(call)
+            assert isinstance(later, Approved)
+            return later if later.stage is Stage.CAPTURED else None
+
+        later = await eventually(captured)
+        assert replace(later, stage=Stage.AUTHORIZED) == found
+        assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
 
 class CallbackConformance:

@@ -1,7 +1,7 @@
 """The wire of the sandbox acquirer, which its connectors share: one desk for cards, UPI and wallets.
 
 Source: the sandbox acquirer's own description (`devstack/acquirer`) and `api.md`, "Sandbox triggers". It documents
-that 400, 401 and 429 mean that nothing was processed.
+that 400, 401 and 429 mean that nothing was processed; what is answered 400 would be answered so again.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
 from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.operations import OperationKind
 from payonce.domain.outcomes import (
     Approved,
     Cancelled,
@@ -30,6 +31,7 @@ from payonce.domain.outcomes import (
     Redone,
     Refused,
     Reversed,
+    Stage,
     Turn,
     Undone,
 )
@@ -61,6 +63,7 @@ LATE_INQUIRY: Final = InquirySchedule(
 FAULT_METADATA: Final = "sandbox_fault"
 VPA_METADATA: Final = "sandbox_vpa"
 VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
+FAULT_LENGTH_MAX: Final = 64 - len("authorize:")  # the acquirer's limit, with the longest prefix
 FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
 CALLBACK_AGE_S_MAX: Final = 300
 
@@ -81,7 +84,9 @@ _PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
 _OF_REFUNDS: Final = ("undo_refund:",)
 _OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
-_MEMBER_REFUSED: Final = "refused"
+POINTER_MAX: Final = 256
+_JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
+_NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
 
@@ -98,10 +103,13 @@ def parse_faults(text: str) -> tuple[str, ...]:
 
 def _possible(fault: re.Match[str] | None) -> bool:
     """Whether there is such a fault, and its number is one that the acquirer takes."""
-    if fault is None:
+    if fault is None or len(fault[0]) > FAULT_LENGTH_MAX:
         return False
     seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
     return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
+
+
+_VISIBLE = r"^[\x21-\x7e]{1,128}$"
 
 
 class Request(BaseModel):
@@ -127,11 +135,11 @@ class _Turn(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
-    id: Annotated[str, Field(min_length=1, max_length=128)]
+    id: Annotated[str, Field(pattern=_VISIBLE)]
     type: Literal["undone", "redone", "foreign"]
     operation: Literal["capture", "refund", "void"]
-    amount: int
-    currency: str
+    amount: Annotated[int, Field(ge=0)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
     reason: Annotated[str, Field(max_length=200)] | None = None
 
     def told(self) -> Turn:
@@ -159,6 +167,7 @@ class Answer(BaseModel):
     amount: int | None
     currency: str | None
     decline_code: str | None = None
+    stage: Literal["authorized", "captured"] | None = None
     expires_at: AwareDatetime | None = None
     rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
     payer_vpa: Annotated[str, Field(max_length=320)] | None = None
@@ -185,9 +194,6 @@ class _Problem(BaseModel):
 
     error: str
     pointer: str | None = None
-
-
-_VISIBLE = r"^[\x21-\x7e]{1,128}$"
 
 
 class _Told(BaseModel):
@@ -217,7 +223,7 @@ class Desk:
         """The answer to one request that may move money; see `Connector.send` for what it raises."""
         response = await self._http.post(path, body, may_send=may_send)
         if response.status == 400:
-            return _refused(response)
+            return _refused(response, call)
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
         return _own_answer(response, call)
@@ -226,6 +232,8 @@ class Desk:
         """What became of our reference; None where the acquirer does not know it."""
         body = Request(**common(call, operation="inquire"))
         response = await self._http.post("/inquiries", body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of the inquiry: it says nothing of what is asked about
         if response.status != 404:
             return _own_answer(response, call)
         _not_found(response)
@@ -269,7 +277,10 @@ class Desk:
 
     async def _undo(self, path: str, members: dict[str, Any], call: Call) -> AcquirerResponse:
         body = _Undoing(**members, original_reference=call.reference)
-        return await self._http.post(path, body, may_send=None)
+        response = await self._http.post(path, body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of this request: it says nothing of what was to be undone
+        return response
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """See `Calling`. Signed is the time in seconds, a dot and the raw body, with the account's key."""
@@ -340,8 +351,16 @@ def approved(
         currency=answer.currency,
         capture_before=capture_before,
         rail=rail or {},
+        stage=_stage(answer),
         since=tuple(turn.told() for turn in answer.history),
     )
+
+
+def _stage(answer: Answer) -> Stage | None:
+    """How far an authorization has come by itself; what does not say so is not known to be captured."""
+    if answer.operation != OperationKind.AUTHORIZE:
+        return None
+    return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
 
 
 def _faults_for(
@@ -373,14 +392,19 @@ def _meant(entry: str, unprefixed: str, captures: str) -> str:
     return captures if entry.startswith(_OF_CAPTURES) else unprefixed
 
 
-def _refused(response: AcquirerResponse) -> Refused:
-    """The acquirer refuses a member of what it was sent, for ever. Raises `Rejected` for any other 400."""
+def _refused(response: AcquirerResponse, call: Call) -> Refused:
+    """What the acquirer will never take. Its detail is not read: it may hold what was sent."""
     problem = response.read(_Problem)
-    if problem.error != _MEMBER_REFUSED:
-        log.error("acquirer_rejected", status=response.status)
-        raise Rejected("HTTP 400")
-    pointer = problem.pointer if problem.pointer and re.fullmatch(_POINTER, problem.pointer) else None
-    return Refused(problem.error, pointer)
+    code = problem.error[:_LOGGED_MAX]
+    log.warning("acquirer_refused", operation=call.kind, reference=call.reference, code=code)
+    return Refused(code, _shown(problem.pointer))
+
+
+def _shown(pointer: str | None) -> str | None:
+    """The pointer, if it is one that can be shown."""
+    if pointer is None or len(pointer) > POINTER_MAX or _NUMBER.search(pointer):
+        return None
+    return pointer if _JSON_POINTER.fullmatch(pointer) else None
 
 
 def _own_answer(response: AcquirerResponse, call: Call) -> Answer:

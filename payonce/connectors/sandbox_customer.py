@@ -51,6 +51,7 @@ class CustomerRail(ABC):
             currencies=frozenset({"INR"}),
             capture_methods=frozenset({"automatic"}),
             split_capture=False,
+            captures_itself=True,
             needs_action=True,
             challenge_ends=self.challenge_ends,
             callbacks=True,

@@ -10,9 +10,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from payonce.domain import claiming, leaving, reviews, settlement, turns, undecided
+from payonce.domain import claiming, reviews, settlement, turns, undecided
+from payonce.domain.cards import looks_like_card_number
 from payonce.domain.errors import DecisionRefused
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import (
+    USUAL,
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payonce.domain.outcomes import (
     Approved,
     DeclineCode,
@@ -30,6 +40,9 @@ from payonce.domain.story import Story
 
 # After it was asked for, since nobody but the acquirer knows how long it holds. Source: card schemes, 5 to 30 days.
 APPROVED_FOR: Final = timedelta(days=7)
+TEXT_MAX: Final = 500
+REFERENCE_MAX: Final = 100
+KEY_MAX: Final = 200
 
 
 class Verdict(StrEnum):
@@ -56,6 +69,7 @@ class Decision:
     evidence: str | None = None
     amount_minor: int | None = None  # what moved, where it is said
     reference: str | None = None  # the acquirer's, where it is said
+    stage: Stage | None = None  # how far an authorization came, where it is not what was asked for
 
     def says_the_same(self, other: "Decision") -> bool:
         """Whether both decide the same, whoever did."""
@@ -83,6 +97,7 @@ class InReview:
     target: Operation | None = None  # that succeeded late, or that a turn is about
     target_attempt: Attempt | None = None  # of the target: the one that the case or the turn is about
     finality: Finality = UNKNOWN_FINALITY
+    abilities: Abilities = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +138,8 @@ def decide(matter: InReview, decision: Decision, *, now: datetime) -> Settlement
     effect = possible.get(decision.verdict)
     if effect is None:
         raise DecisionRefused(f"{operation.id} can only be decided as {', '.join(possible)}.")
-    _refuse_what_does_not_belong(decision)
+    _refuse_what_does_not_belong(operation, decision)
+    _refuse_unfit_texts(decision)
     _refuse_too_early(matter, now)
     settled = effect.of(matter, decision, now=now)
     if settled.operation == operation and settled.payment == matter.payment:
@@ -140,11 +156,31 @@ def settles_at(attempt: Attempt, finality: Finality) -> datetime:
     return answered if attempt.act_before is None else max(answered, attempt.act_before)
 
 
-def _refuse_what_does_not_belong(decision: Decision) -> None:
+def _refuse_what_does_not_belong(operation: Operation, decision: Decision) -> None:
     """An amount or a reference says what happened; where nothing did there is none."""
     happened = decision.verdict in (Verdict.APPROVED, Verdict.PAID)
     if not happened and (decision.amount_minor is not None or decision.reference is not None):
         raise DecisionRefused(f"{decision.verdict} takes neither an amount nor a reference.")
+    authorizes = operation.kind is OperationKind.AUTHORIZE and happened
+    if decision.stage is not None and not authorizes:
+        raise DecisionRefused("Only an authorization that was approved has a stage.")
+
+
+def _refuse_unfit_texts(decision: Decision) -> None:
+    """What is kept for ever is short, says why, and is no card number."""
+    if not decision.why.strip():
+        raise DecisionRefused("Say why.")
+    texts = {
+        "why": (decision.why, TEXT_MAX),
+        "evidence": (decision.evidence or "", TEXT_MAX),
+        "reference": (decision.reference or "", REFERENCE_MAX),
+        "key": (decision.key, KEY_MAX),
+    }
+    for name, (text, longest) in texts.items():
+        if len(text) > longest:
+            raise DecisionRefused(f"{name} is longer than {longest} characters.")
+        if name in ("why", "evidence") and looks_like_card_number(text):  # acquirers' references may look so
+            raise DecisionRefused(f"{name} holds what looks like a card number: leave that out.")
 
 
 def _refuse_too_early(matter: InReview, now: datetime) -> None:
@@ -187,12 +223,33 @@ def _happened(matter: InReview, decision: Decision, now: datetime) -> Settlement
         operation.amount_minor,
         operation.currency,
         capture_before=(attempt.claimed_at if attempt else operation.created_at) + APPROVED_FOR,
-        stage=Stage.CAPTURED if payment.automatic else Stage.AUTHORIZED,
+        stage=decision.stage or (Stage.CAPTURED if payment.automatic else Stage.AUTHORIZED),
     )
-    if attempt is None or attempt.state is AttemptState.NOT_SENT:
-        settled = settlement.succeed(payment, operation, None, reply=approved, now=now)
-        return leaving.released(replace(settled, attempt=attempt), now=now)
-    return settlement.settle(payment, operation, attempt, approved, now=now)
+    sent, abilities = _as_sent(matter), matter.abilities
+    settled = settlement.settle(payment, operation, sent, approved, abilities=abilities, now=now)
+    return settled if sent == attempt else replace(settled, attempt=attempt)  # what was not sent stays so
+
+
+def _as_sent(matter: InReview) -> Attempt:
+    """The attempt that a person says succeeded, also where Postgres knows of none, or of one that was not sent."""
+    attempt, operation = matter.attempt, matter.operation
+    if attempt is not None and attempt.state is not AttemptState.NOT_SENT:
+        return attempt
+    number = 1 if attempt is None else attempt.number
+    return Attempt(
+        operation_id=operation.id,
+        number=number,
+        payment_id=operation.payment_id,
+        kind=operation.kind,
+        connector=matter.payment.connector,
+        connector_account=matter.payment.connector_account,
+        reference=attempt_reference(operation.id, number),
+        state=AttemptState.UNKNOWN,
+        owner="",
+        token="",
+        send_before=operation.created_at,
+        claimed_at=operation.created_at,
+    )
 
 
 def _did_not(outcome: Outcome) -> Callable[[InReview, Decision, datetime], Settlement]:
@@ -274,6 +331,15 @@ def _expiry_confirmed(matter: InReview, _: Decision, now: datetime) -> Settlemen
     story = Story(matter.payment, now)
     story.set(review=reviews.left(story.payment, expiry), last_error=error)
     confirmed = replace(expiry, status=OperationStatus.SUCCEEDED, last_error=None, review_at=None)
+    return Settlement(story.payment, confirmed, matter.attempt, story.events)
+
+
+def _void_confirmed(matter: InReview, _: Decision, now: datetime) -> Settlement:
+    """What we were to release was released; nothing can be captured any more."""
+    story = Story(matter.payment, now)
+    story.set(review=reviews.left(story.payment, matter.operation))
+    turns.void_again(story)
+    confirmed = replace(matter.operation, status=OperationStatus.SUCCEEDED, last_error=None, review_at=None)
     return Settlement(story.payment, confirmed, matter.attempt, story.events)
 
 
@@ -397,9 +463,13 @@ TABLE: Final[Mapping[tuple[Question, OperationKind], Mapping[Verdict, Effect]]] 
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, _late_refund_paid),
         _V.NOT_PAID: Effect(f"the refund stays failed; {_NOTHING_HELD}", _dismiss),
     },
-    (_Q.EXPIRY, _K.EXPIRE): {
+    (_Q.RELEASE, _K.EXPIRE): {
         _V.APPROVED: Effect("it was released at the acquirer after all", _expiry_confirmed),
         _V.DECLINED: Effect("it was not, and stays expired here", _noted),
+    },
+    (_Q.RELEASE, _K.VOID): {
+        _V.APPROVED: Effect("it was released at the acquirer after all: voided", _void_confirmed),
+        _V.DECLINED: Effect("it was not: the authorization stands, and may be captured or voided", _noted),
     },
     (_Q.GIVEN_UP, _K.REFUND): {
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, _release_paid),

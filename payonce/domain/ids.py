@@ -58,6 +58,10 @@ class IdFactory:
         """The id of the operation that tells what the acquirer says of the attempt against a person's decision."""
         return self._derive("op", reference, "contradiction")
 
+    def follow_up(self, *, operation_id: str) -> str:
+        """The id of the operation of our own that follows from the outcome of this one."""
+        return self._derive("op", operation_id, "follow-up")
+
     def callback(self, *, connector: str, event_id: str) -> str:
         """The id of the workflow that follows up an acquirer's message."""
         return self._derive("cb", connector, event_id)

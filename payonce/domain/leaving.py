@@ -11,7 +11,14 @@ from typing import assert_never
 
 from payonce.domain import reviews
 from payonce.domain.answers import Answer, AnswerKind, encode, failed_answer, payment_view
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    of_our_own,
+)
 from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
 from payonce.domain.story import Settlement, Story
@@ -38,19 +45,14 @@ def released(settled: Settlement, *, now: datetime) -> Settlement:
     paid, void = settled.payment, settled.payment.pending_operation
     if settled.operation.kind is not OperationKind.AUTHORIZE or void is None or not paid.refundable_minor:
         return settled
-    refund = Operation(
-        id="",  # the recorder's to derive
-        payment_id=paid.id,
-        merchant_id=paid.merchant_id,
-        mode=paid.mode,
-        kind=OperationKind.REFUND,
-        origin=Origin.PAYONCE,
+    refund = of_our_own(  # its id is the recorder's to derive
+        paid,
+        OperationKind.REFUND,
+        id_="",
         amount_minor=paid.refundable_minor,
-        currency=paid.currency,
         reason="void",
         ends_operation=str(void["id"]),
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
     return replace(settled, refund=refund)
 

@@ -99,6 +99,9 @@ class Abilities:
     captures_itself: bool = False  # an automatic payment found authorized needs no capture of ours
 
 
+USUAL = Abilities()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One row of `operations`; a refund is the refund object of the API as well."""
@@ -179,6 +182,25 @@ class Subject:
 
     payment_id: str
     operation_id: str
+
+
+def of_our_own(
+    payment: Payment, kind: OperationKind, *, id_: str, amount_minor: int, now: datetime, **more: Any
+) -> Operation:
+    """An operation that payonce makes of itself: nobody asked for it over HTTP. In the payment's currency."""
+    values = {"currency": payment.currency, **more}
+    return Operation(
+        id=id_,
+        payment_id=payment.id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        kind=kind,
+        origin=Origin.PAYONCE,
+        amount_minor=amount_minor,
+        created_at=now,
+        updated_at=now,
+        **values,
+    )
 
 
 def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:

@@ -115,7 +115,10 @@ _FAILURE_MESSAGES = {
 
 
 class Stage(StrEnum):
-    """How far an authorization has come, as the acquirer says it: only what is captured was paid."""
+    """How far an authorization has come by itself, as the acquirer says it: only what is captured was paid.
+
+    What a capture that was asked for took of it, or somebody in the acquirer's dashboard, does not change it.
+    """
 
     AUTHORIZED = "authorized"
     CAPTURED = "captured"

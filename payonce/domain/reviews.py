@@ -17,7 +17,8 @@ from payonce.domain.operations import Operation, OperationKind, OperationStatus,
 from payonce.domain.payment import Payment
 
 _BESIDE = " / "
-_NOT_CONFIRMED = "expiry_not_confirmed"
+EXPIRY_NOT_CONFIRMED = "expiry_not_confirmed"
+VOID_NOT_CONFIRMED = "void_not_confirmed"  # of ours, of what could not be captured
 NOT_RELEASED = "void_not_refunded"  # our refund of what was given up failed
 
 
@@ -79,7 +80,7 @@ class Question(StrEnum):
 
     OUTCOME = "outcome"  # what became of it: it is pending
     LATE = "late"  # what is to become of what succeeded late
-    EXPIRY = "expiry"  # whether what expired here was released there
+    RELEASE = "release"  # whether what ended here, and nobody asked to end, was released there
     UNDONE = "undone"  # whether what the acquirer took back stays so
     FOREIGN = "foreign"  # whether what others did belongs to the payment
     GIVEN_UP = "given_up"  # whether what was given up, and captured all the same, was given back after all
@@ -136,7 +137,9 @@ def question(operation: Operation) -> Question | None:
         case OperationStatus.PENDING, _:
             return Question.OUTCOME
         case OperationStatus.FAILED, OperationKind.EXPIRE:
-            return Question.EXPIRY
+            return Question.RELEASE
+        case OperationStatus.FAILED, OperationKind.VOID if operation.origin is Origin.PAYONCE:
+            return Question.RELEASE
         case OperationStatus.FAILED, OperationKind.REFUND if operation.ends_operation is not None:
             return Question.GIVEN_UP
         case _:
@@ -184,8 +187,8 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
     match question(operation):
         case Question.LATE | Question.UNDONE | Question.FOREIGN:
             reason = undecided.words(payment, operation)
-        case Question.EXPIRY:
-            reason = _NOT_CONFIRMED
+        case Question.RELEASE:
+            reason = _not_confirmed(operation)
         case Question.GIVEN_UP:
             reason = NOT_RELEASED
         case _:
@@ -193,13 +196,17 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
     return {"reason": reason, "since": timestamp(operation.review_at)}
 
 
+def _not_confirmed(operation: Operation) -> str:
+    return EXPIRY_NOT_CONFIRMED if operation.kind is OperationKind.EXPIRE else VOID_NOT_CONFIRMED
+
+
 def _begins(operation: Operation) -> str | None:
     """How the words begin that the payment shows of this operation, wherever they stand; None: they stand first."""
     match question(operation):
         case Question.LATE | Question.UNDONE | Question.FOREIGN:
             return undecided.name(operation)
-        case Question.EXPIRY:
-            return _NOT_CONFIRMED
+        case Question.RELEASE:
+            return _not_confirmed(operation)
         case Question.GIVEN_UP:
             return NOT_RELEASED
         case _:
@@ -231,4 +238,7 @@ _OWN_WORDS = {
         ReviewReason.ENGINE_REFUSED,
         ReviewReason.RECORDING_LOST,
     )
-} | {NOT_RELEASED: ReviewReason.NOT_REVERSIBLE}
+} | {
+    NOT_RELEASED: ReviewReason.NOT_REVERSIBLE,
+    VOID_NOT_CONFIRMED: ReviewReason.NOT_REVERSIBLE,
+}

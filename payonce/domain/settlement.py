@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from payonce.domain import claiming, leaving, reviews, undecided
+from payonce.domain import claiming, leaving, reviews, stages, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -23,6 +23,7 @@ from payonce.domain.answers import (
     timestamp,
 )
 from payonce.domain.operations import (
+    USUAL,
     Abilities,
     Attempt,
     AttemptState,
@@ -46,7 +47,6 @@ from payonce.domain.outcomes import (
     Redone,
     Refused,
     Reversed,
-    Stage,
     Undone,
     Unknown,
     Unsent,
@@ -59,7 +59,13 @@ from payonce.domain.story import Story
 
 
 def settle(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt,
+    fact: Outcome,
+    *,
+    abilities: Abilities = USUAL,
+    now: datetime,
 ) -> Settlement:
     """What the fact makes of the rows. Safe to repeat: a fact that is known already changes nothing."""
     if operation.status is not OperationStatus.PENDING or _closed(attempt):
@@ -68,7 +74,7 @@ def settle(
         if isinstance(fact, Approved) and fact.connector_reference != attempt.connector_reference:
             return _contradict(payment, operation, attempt, fact, now=now)  # perhaps after its reversal
         return Settlement(payment, operation, attempt)  # whatever it did is being undone
-    return _take(payment, operation, attempt, fact, now=now)
+    return _take(payment, operation, attempt, fact, abilities=abilities, now=now)
 
 
 def concerns(attempt: Attempt, fact: Fact, *, token: str | None) -> bool:
@@ -81,7 +87,13 @@ def concerns(attempt: Attempt, fact: Fact, *, token: str | None) -> bool:
 
 
 def _take(
-    payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt,
+    fact: Outcome,
+    *,
+    abilities: Abilities,
+    now: datetime,
 ) -> Settlement:
     """What a fact makes of an operation that has no outcome."""
     match fact:
@@ -96,7 +108,7 @@ def _take(
         case ActionRequired():
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():
-            return _approve(payment, operation, attempt, fact, now=now)
+            return _approve(payment, operation, attempt, fact, abilities=abilities, now=now)
         case Declined() | Refused():
             return _turned_down(payment, operation, attempt, fact, now=now)
         case Reversed() | NotProcessed() | Expired() | Cancelled():
@@ -127,8 +139,10 @@ def _turned_down(
 def defer(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:
     """From now on the operation is answered with 202 until it has an outcome: `processing`, with its event.
 
-    Not while the customer is asked to act: that is an answer.
+    Not while the customer is asked to act: that is an answer. A create that waits for our capture has no answer yet.
     """
+    if operation.deferred_at is None and stages.awaits_capture(payment, operation):
+        return Settlement(payment, replace(operation, deferred_at=now, updated_at=now), attempt)
     asked = operation.kind is OperationKind.AUTHORIZE and payment.status is PaymentStatus.REQUIRES_ACTION
     if operation.status is not OperationStatus.PENDING or operation.deferred_at is not None or asked:
         return Settlement(payment, operation, attempt)
@@ -176,10 +190,12 @@ def succeed(
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
-            _authorized(story, reply, cleared)
+            _authorized(story, reply, cleared, captured=attempt is not None and stages.captured(attempt))
         case OperationKind.CAPTURE:
             _captured(story, operation, {**cleared, "pending_operation": None})
         case OperationKind.VOID:
+            if operation.origin is Origin.PAYONCE:  # it releases what could not be captured
+                cleared["last_error"] = payment.last_error
             story.change(Change.VOIDED, **cleared, pending_operation=None, next_action=None)
             _refunds_show(story)
         case OperationKind.EXPIRE:
@@ -196,7 +212,8 @@ def succeed(
         case _:
             assert_never(operation.kind)
     answer = None if _answered(attempt) else _answer_of_success(story.payment, operation)
-    return Settlement(story.payment, operation, attempt, story.events, answer)
+    answered = stages.answered_by(operation)
+    return Settlement(story.payment, operation, attempt, story.events, answer, answered)
 
 
 def review(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
@@ -231,7 +248,7 @@ def open_case(
     case = replace(settled.late, id=case_id)
     undone_by_us = compensable(settled.operation)
     if undone_by_us and not abilities.reversible:
-        case = replace(case, sent_as=_released_by(settled.attempt))
+        case = replace(case, sent_as=stages.released_by(settled.attempt))
     if undone_by_us and case.currency == settled.payment.currency:
         return settled, case
     paid = settled.payment
@@ -256,7 +273,7 @@ def raise_case(
     same = case.currency == late.currency
     known = replace(case, amount_minor=max(case.amount_minor, late.amount_minor if same else 0))
     if case.sent_as is not None and not sent:
-        known = replace(known, sent_as=_released_by(attempt))
+        known = replace(known, sent_as=stages.released_by(attempt))
     held = max(case.amount_undecided_minor, late.amount_undecided_minor)
     holding, known = undecided.hold(payment, known, amount_minor=held)
     if known == case:
@@ -273,12 +290,6 @@ def raise_case(
 def _is_open(case: Operation) -> bool:
     """Whether the case waits to be undone, or for a person."""
     return case.status is OperationStatus.PENDING or case.amount_undecided_minor > 0
-
-
-def _released_by(attempt: Attempt) -> OperationKind:
-    """What gives back what the attempt took: what is known to be captured can only be refunded."""
-    captured = attempt.kind is not OperationKind.AUTHORIZE or attempt.stage is Stage.CAPTURED
-    return OperationKind.REFUND if captured else OperationKind.VOID
 
 
 def call_operator(payment: Payment, operation: Operation, *, reason: str, now: datetime) -> Settlement:
@@ -378,12 +389,12 @@ def _contradict(
     found_by_a_person = operation.decided_at is not None and attempt.state is AttemptState.NOT_SENT
     if succeeded and (same or found_by_a_person):  # whose attempt Postgres had forgotten
         return Settlement(payment, operation, attempt)
-    case = undecided.case_of(operation, attempt, fact, now=now)
+    case = undecided.case_of(payment, operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
     payment, case = undecided.hold(payment, case, amount_minor=moved)
     story = Story(payment, now)
     story.tell("payment.late_success")
-    late = staged(replace(attempt, connector_reference=fact.connector_reference), fact)
+    late = stages.staged(replace(attempt, connector_reference=fact.connector_reference), fact)
     return Settlement(story.payment, operation, late, story.events, late=case)
 
 
@@ -435,9 +446,15 @@ def _about_case(
 
 
 def _approve(
-    payment: Payment, operation: Operation, attempt: Attempt, reply: Approved, *, now: datetime
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt,
+    reply: Approved,
+    *,
+    abilities: Abilities,
+    now: datetime,
 ) -> Settlement:
-    attempt = staged(replace(attempt, connector_reference=reply.connector_reference), reply)
+    attempt = stages.staged(replace(attempt, connector_reference=reply.connector_reference), reply)
     moves_money = (operation.sent_as or operation.kind) not in (OperationKind.VOID, OperationKind.EXPIRE)
     asked = (operation.amount_minor, operation.currency)
     if moves_money and (reply.amount_minor, reply.currency) != asked:
@@ -446,28 +463,24 @@ def _approve(
             more = max(0, undecided.moved_minor(payment, operation, reply) - operation.amount_minor)
             payment, operation = undecided.hold(payment, operation, amount_minor=more)
         return _doubt(payment, operation, reversing, now=now)
+    if abilities.captures_itself and stages.lacks_capture(payment, operation, attempt):
+        return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
     approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
     return leaving.released(succeed(payment, operation, approved, reply=reply, now=now), now=now)
 
 
-def staged(attempt: Attempt, fact: Approved) -> Attempt:
-    """The attempt with how far its authorization has come, which never goes back."""
-    if attempt.kind is not OperationKind.AUTHORIZE or attempt.stage is Stage.CAPTURED:
-        return attempt
-    return replace(attempt, stage=fact.stage or attempt.stage)
-
-
-def _authorized(story: Story, reply: Approved, cleared: dict[str, Any]) -> None:
+def _authorized(story: Story, reply: Approved, cleared: dict[str, Any], *, captured: bool) -> None:
+    """The books follow what the acquirer did, also where it captured what was only to be authorized."""
     story.change(
         Change.AUTHORIZED,
         **cleared,
         amount_authorized_minor=reply.amount_minor,
         connector_reference=reply.connector_reference,
-        capture_before=None if story.payment.automatic else reply.capture_before,
+        capture_before=None if captured else reply.capture_before,
         next_action=None,
         payment_method=_with_rail(story.payment.payment_method, reply),
     )
-    if story.payment.automatic:
+    if captured:
         story.change(Change.CAPTURED, amount_captured_minor=reply.amount_minor)
 
 
@@ -509,7 +522,13 @@ def refund_change(payment: Payment) -> Change:
 
 
 def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
+    if operation.origin is Origin.PAYONCE and not stages.completes_create(operation):
+        return None  # nobody asked over HTTP
     match operation.kind:
+        case OperationKind.AUTHORIZE if stages.awaits_capture(payment, operation):
+            return None
+        case OperationKind.CAPTURE if stages.completes_create(operation):
+            return Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
         case OperationKind.AUTHORIZE:
             return Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
         case OperationKind.CAPTURE | OperationKind.VOID:
@@ -547,36 +566,54 @@ def _fail(
     )
     answer: Answer | None = None
     opened: tuple[Review, ...] = ()
-    match operation.kind:
+    kind = operation.kind
+    match kind:
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
             if not _answered(attempt):
                 answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
+        case OperationKind.VOID if operation.origin is Origin.PAYONCE:
+            story.set(pending_operation=None, review=left)
+            operation, opened = _call(story, operation, reviews.VOID_NOT_CONFIRMED)
         case OperationKind.CAPTURE | OperationKind.VOID:
             story.set(pending_operation=None, last_error=error, review=left)
-            if given_back:
+            if given_back or stages.completes_create(operation):
                 story.tell("payment.capture_failed")
-            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
+            shown = stages.as_answered(story.payment, operation)
+            answer = failed_answer(shown, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.REFUND:
-            held = story.payment.amount_refund_pending_minor - operation.amount_minor
-            story.set(amount_refund_pending_minor=held, review=left)
-            story.tell("refund.failed", refund=operation)
-            operation = leaving.not_refunded(story, operation, error, now=now)
-            if operation.review_at is not None:
-                opened = (reviews.opened(operation, words=reviews.NOT_RELEASED, now=now),)
-            if operation.origin is Origin.MERCHANT:
-                answer = Answer(AnswerKind.REFUND, encode(refund_view(operation)))
+            story.set(review=left)
+            operation, answer, opened = _refund_failed(story, operation, error)
         case OperationKind.EXPIRE:
             # Its time is over whatever the acquirer says; whether it was released is not.
             _expired(story, error, review=left)
-            called = call_operator(story.payment, operation, reason="expiry_not_confirmed", now=now)
-            story.payment, story.events = called.payment, story.events + called.events
-            operation, opened = called.operation, called.opened
+            operation, opened = _call(story, operation, reviews.EXPIRY_NOT_CONFIRMED)
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
-            assert_never(operation.kind)
-    return Settlement(story.payment, operation, attempt, story.events, answer, opened=opened)
+            assert_never(kind)
+    answered = stages.answered_by(operation)
+    return Settlement(story.payment, operation, attempt, story.events, answer, answered, opened=opened)
+
+
+def _refund_failed(
+    story: Story, refund: Operation, error: dict[str, Any]
+) -> tuple[Operation, Answer | None, tuple[Review, ...]]:
+    held = story.payment.amount_refund_pending_minor - refund.amount_minor
+    story.set(amount_refund_pending_minor=held)
+    story.tell("refund.failed", refund=refund)
+    if refund.origin is Origin.MERCHANT:
+        return refund, Answer(AnswerKind.REFUND, encode(refund_view(refund))), ()
+    refund = leaving.not_refunded(story, refund, error, now=story.now)
+    called = refund.review_at is not None
+    opened = (reviews.opened(refund, words=reviews.NOT_RELEASED, now=story.now),) if called else ()
+    return refund, None, opened
+
+
+def _call(story: Story, operation: Operation, reason: str) -> tuple[Operation, tuple[Review, ...]]:
+    called = call_operator(story.payment, operation, reason=reason, now=story.now)
+    story.payment, story.events = called.payment, story.events + called.events
+    return called.operation, called.opened
 
 
 def _expired(story: Story, error: dict[str, Any], *, review: Mapping[str, Any] | None) -> None:

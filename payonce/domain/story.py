@@ -29,6 +29,7 @@ class Settlement:
     attempt: Attempt | None = None
     events: tuple[Draft, ...] = ()
     answer: Answer | None = None
+    answered: str | None = None  # whose answer that is, where it is another operation's
     late: Operation | None = None  # the case that a success against an earlier fact opens
     against: Outcome | None = (
         None  # what the acquirer says against a person's decision: see `turns.contradict`

@@ -90,8 +90,8 @@ def end_case(
 
 def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
     """Whether this does all that was to be done about the late success that the case stands for."""
-    if case.status is OperationStatus.SUCCEEDED:
-        return False
+    if case.status is OperationStatus.SUCCEEDED or case.decided_at is not None:
+        return False  # what a person decided stands: it is undone as what it is since then
     if isinstance(turn, Reversed):
         return True
     if turn.currency != case.currency or turn.amount_minor < case.amount_minor:
@@ -135,7 +135,7 @@ def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: da
         case OperationKind.REFUND:
             target = refund_again(story, target, amount)
         case _:
-            _void_again(story)
+            void_again(story)
     return Settlement(story.payment, undo, None, story.events, beside=(target,))
 
 
@@ -145,7 +145,7 @@ def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     held = turned.amount_undecided_minor
     turned = _settled(story, turned)
     if turned.kind is OperationKind.VOID:
-        _void_again(story)
+        void_again(story)
     else:
         _moved(story, turned, min(held, _room(story.payment, turned.kind)))
     return Settlement(story.payment, turned, None, story.events)
@@ -233,7 +233,7 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
     if kind is OperationKind.CAPTURE:
         _capture_again(story, target, counted)
     elif kind is OperationKind.VOID:
-        _void_again(story)
+        void_again(story)
     redo = _held(story, redo, redo.amount_minor - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
     return replace(settled, beside=held)
@@ -426,7 +426,7 @@ def refund_again(story: Story, target: Operation, counted: int) -> Operation:
     return target
 
 
-def _void_again(story: Story) -> None:
+def void_again(story: Story) -> None:
     if story.payment.status.capturable and story.payment.pending_operation is None:
         story.change(Change.VOIDED)
         _follow_refunds(story)

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from payonce.domain.ids import operation_id_of
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import Attempt, Operation, OperationKind, of_our_own
 from payonce.domain.outcomes import Approved
 from payonce.domain.payment import Payment
 
@@ -61,30 +61,24 @@ def hold(payment: Payment, operation: Operation, *, amount_minor: int) -> tuple[
     return payment, replace(operation, amount_undecided_minor=amount_minor)
 
 
-def case_of(operation: Operation, attempt: Attempt, fact: Approved, *, now: datetime) -> Operation:
+def case_of(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: Approved, *, now: datetime
+) -> Operation:
     """The operation that undoes the late success of the attempt, or stands for it until a person decides.
 
     It has no id yet, and nothing is held for it. Its amount is the acquirer's, in the acquirer's currency.
     """
     stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
-    return replace(
-        operation,
-        id="",
-        kind=OperationKind.REVERSE,
-        origin=Origin.PAYONCE,
-        status=OperationStatus.PENDING,
+    return of_our_own(
+        payment,
+        OperationKind.REVERSE,
+        id_="",
         amount_minor=stated if stated > 0 else operation.amount_minor,
         currency=fact.currency,
-        connector_reference=None,
-        last_error=None,
-        request_id=None,
         deferred_at=now,
-        review_at=None,
         target_reference=attempt.reference,
         target_kind=operation.kind,
-        amount_undecided_minor=0,
-        created_at=now,
-        updated_at=now,
+        now=now,
     )
 
 

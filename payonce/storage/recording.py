@@ -1,18 +1,20 @@
-"""The one function that records an acquirer's fact: activity, inquiry, callback, reconciliation or a zombie.
+"""The one function that records a fact: activity, inquiry, callback, reconciliation, a zombie or a person's decision.
 
 Under the payment's row lock it reads the rows, asks `payonce.domain.settlement` what the fact makes of them, and
 writes the fact, the state, the events, their deliveries and the merchant's answer in one transaction.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from payonce.domain import claiming, leaving, reviews, settlement, turns
+from payonce.domain import claiming, decisions, leaving, rail, reviews, settlement, stages, turns
+from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
+    USUAL,
     Abilities,
     Attempt,
     AttemptState,
@@ -25,6 +27,7 @@ from payonce.domain.outcomes import (
     Fact,
     FailureCode,
     Foreign,
+    Outcome,
     Redone,
     Reversed,
     Turn,
@@ -35,12 +38,14 @@ from payonce.domain.reviews import ClosedBy, Review
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
-from payonce.storage import attempts, idempotency, outbox, payments, review_rows
+from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.deciding import Account, Deciding, read_deciding
+from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
-_ANY = Abilities()
+_FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
@@ -55,7 +60,13 @@ class Rows:
     attempt: Attempt | None  # the one that the fact is about, or the latest
     xid: int  # of the transaction
     others: "Others | None" = None  # where they were asked for
+    deciding: Deciding | None = None  # where a person decides
+    by: ClosedBy = ClosedBy.FACT  # what ends a review
     review: Review | None = None  # of the operation, where it is or was in one
+
+    def of_another(self, operation: Operation) -> "Rows":
+        """Of an operation that has its outcome by this one's, and no attempt of its own."""
+        return replace(self, operation=operation, attempt=None, others=None, deciding=None, review=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,7 @@ class Others:
     known: bool  # the turn is on record already
     held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
     case: Operation | None  # the attempt's late success
+    capture: rail.Capture | None = None  # of our own, where it is pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,18 @@ class Recorded:
     deliveries: Sequence[Written]
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """A decision that holds, and how its payment and operation stand."""
+
+    payment: Payment
+    operation: Operation
+    decided: Decided
+    again: bool  # it had been recorded before, and nothing changed
+
+
 Decision = Callable[[Rows, datetime], Settlement]
+Reading = Callable[[Connection, Rows], Awaitable[Rows]]
 
 
 class Recorder:
@@ -95,7 +118,7 @@ class Recorder:
         attempt: int,
         fact: Fact,
         token: str | None = None,
-        abilities: Abilities = _ANY,
+        abilities: Abilities = USUAL,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
@@ -129,10 +152,24 @@ class Recorder:
                 if turned is not None or not isinstance(fact, Reversed):
                     return turned or Settlement(rows.payment, rows.operation, rows.attempt)
             assert not isinstance(fact, Undone | Redone | Foreign)
-            return settlement.settle(rows.payment, rows.operation, rows.attempt, fact, now=now)
+            if isinstance(fact, Approved) and rows.others is not None:
+                return self._captured_by_rail(rows, rows.attempt, rows.others, fact, now)
+            return settlement.settle(
+                rows.payment, rows.operation, rows.attempt, fact, abilities=abilities, now=now
+            )
 
-        about = fact if isinstance(fact, Undone | Redone | Foreign | Reversed) else None
-        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=fact)
+
+    def _captured_by_rail(
+        self, rows: Rows, attempt: Attempt, others: Others, fact: Approved, now: datetime
+    ) -> Settlement:
+        """As the capture that was to come; else as what somebody else did."""
+        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
+        counted = rail.capture(found, fact, others.capture, now=now)
+        if counted is not None:
+            return counted
+        turned = self._turn(rows, attempt, others, rail.as_foreign(fact), now)
+        return turned or Settlement(rows.payment, rows.operation, attempt)
 
     def _turn(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
@@ -220,6 +257,39 @@ class Recorder:
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
+    async def decide(
+        self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
+    ) -> DecisionTaken:
+        """The operation in review is as the person decided, with the decision's own row in the same transaction.
+
+        `accounts` are the connector accounts, by id. The same decision under its key again changes
+        nothing. Raises `DecisionRefused`, in words, `NotFound`, and as `record` what storage raises.
+        """
+        tried = False  # a COMMIT of this call that proves nothing may hold all the same
+        taken: Deciding | None = None
+
+        async def reading(connection: Connection, rows: Rows) -> Rows:
+            found = InReview(rows.payment, rows.operation, rows.attempt)
+            deciding = await read_deciding(connection, found, decision, accounts)
+            return replace(rows, deciding=deciding, by=ClosedBy.DECISION)
+
+        def decide(rows: Rows, _: datetime) -> Settlement:
+            nonlocal tried, taken
+            taken = rows.deciding
+            assert taken is not None
+            if taken.known is not None:
+                return Settlement(rows.payment, rows.operation, rows.attempt)
+            settled = decisions.decide(taken.matter, decision, now=taken.decided.at)
+            tried = True
+            return settled
+
+        settled = await self._shielded(subject, attempt=None, decide=decide, reading=reading)
+        assert taken is not None
+        decided = taken.known or taken.decided
+        again = taken.known is not None and not tried
+        log.info("review_decided", operation_id=subject.operation_id, verdict=decision.verdict, again=again)
+        return DecisionTaken(settled.payment, settled.operation, decided, again)
+
     async def overdue(self, subject: Subject, *, due_at: datetime) -> Settlement:
         """A review that was due then and is open has escalated: an event, a metric and an error in the log say so.
 
@@ -244,12 +314,18 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        abilities: Abilities = _ANY,
-        about: Turn | Reversed | None = None,
+        abilities: Abilities = USUAL,
+        about: Fact | None = None,
+        reading: Reading | None = None,
     ) -> Settlement:
-        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too."""
+        """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too.
+
+        `reading` reads what else `decide` needs.
+        """
         task = asyncio.create_task(
-            self._persist(subject, attempt=attempt, decide=decide, abilities=abilities, about=about)
+            self._persist(
+                subject, attempt=attempt, decide=decide, abilities=abilities, about=about, reading=reading
+            )
         )
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -261,8 +337,9 @@ class Recorder:
         *,
         attempt: int | None,
         decide: Decision,
-        abilities: Abilities = _ANY,
-        about: Turn | Reversed | None = None,
+        abilities: Abilities = USUAL,
+        about: Fact | None = None,
+        reading: Reading | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -271,10 +348,12 @@ class Recorder:
             nonlocal recorded
             async with self._database.transaction() as connection:
                 rows = await _read(connection, subject, attempt)
-                if about is not None and rows.attempt is not None:
-                    rows = replace(rows, others=await self._others(connection, rows.attempt, about))
+                if about is not None:
+                    rows = replace(rows, others=await self._others(connection, rows, about))
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
+                if reading is not None:
+                    rows = await reading(connection, rows)
                 settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
@@ -286,16 +365,34 @@ class Recorder:
         _observe(stored)
         return stored.settled
 
-    async def _others(self, connection: Connection, attempt: Attempt, about: Turn | Reversed) -> Others:
-        """Read under the payment's lock, where an acquirer changed its mind."""
-        turn_id = "" if isinstance(about, Reversed) else self._turn_id(attempt, about)
+    async def _others(self, connection: Connection, rows: Rows, about: Fact) -> Others | None:
+        """Read under the payment's lock, where an acquirer changed its mind; None where it did not."""
+        attempt, turn = rows.attempt, about
+        if isinstance(about, Approved) and stages.captured_since(attempt, about):
+            turn = rail.as_foreign(about)
+        if attempt is None or not isinstance(turn, Undone | Redone | Foreign | Reversed):
+            return None
+        turn_id = "" if isinstance(turn, Reversed) else self._turn_id(attempt, turn)
         known, held, case = await connection.fetch_together(
             payments.operation_by_id(turn_id),
             payments.held_turns(attempt.payment_id),
             payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
         )
         own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        return Others(known is not None, own, case)
+        capture = await self._own_capture(connection, rows) if isinstance(about, Approved) else None
+        return Others(known is not None, own, case, capture)
+
+    async def _own_capture(self, connection: Connection, rows: Rows) -> rail.Capture | None:
+        """The capture of our own that is pending for the create."""
+        capture_id = self._ids.follow_up(operation_id=rows.operation.id)
+        if rows.payment.pending_operation is None or rows.payment.pending_operation["id"] != capture_id:
+            return None
+        operation, latest = await connection.fetch_together(
+            payments.operation_by_id(capture_id), attempts.latest(capture_id)
+        )
+        if operation is None:
+            return None
+        return rail.Capture(operation, latest is not None and latest.state is not AttemptState.NOT_SENT)
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -308,18 +405,28 @@ class Recorder:
         for waiting in (settled.abandoned, settled.operation.ends_operation):
             if waiting is not None:
                 self._wakeups.wake(waiting)
+        if settled.answered is not None:
+            self._wakeups.wake(settled.answered, answer=settled.answer)
+        for beside in settled.beside:
+            self._wakeups.wake(beside.id)
 
     async def _apply(
         self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
+        if settled.against is not None:
+            settled = await self._contradict(connection, rows, settled, settled.against, now=now)
         if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.refund is not None:
             settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
+        if stages.completes_create(rows.operation) and rows.operation.status is OperationStatus.PENDING:
+            settled = await self._completing(connection, rows, settled, now=now)
+        follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
+        settled = stages.follow(rows.operation, settled, follow_up_id=follow_up_id, now=now)
         settled = await self._with_other_review(connection, rows, settled)
         written = await self._write(connection, rows, settled, now=now)
         ended = _ended_by(rows.operation, settled)
@@ -332,13 +439,17 @@ class Recorder:
     ) -> Written:
         """The state, the fact, the events with their deliveries, which are counted, and the answer."""
         await payments.save_payment(connection, rows.payment, settled.payment)
-        await self._save(connection, rows.operation, settled.operation, now=now)
+        await self._save(connection, rows.operation, settled.operation, by=rows.by, now=now)
         for added in settled.added:
-            await payments.insert_operation(connection, added, sweep_at=now)
+            # A capture or a void is carried out by the payment's workflow, which is told of it with this.
+            sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
+            await payments.insert_operation(connection, added, sweep_at=sweep_at)
         for beside in settled.beside:
             before = await payments.find_operation(connection, beside.id)
             assert before is not None
-            await self._save(connection, before, beside, now=now)
+            await self._save(connection, before, beside, by=rows.by, now=now)
+        if rows.deciding is not None and rows.deciding.known is None:
+            await review_rows.add_decision(connection, rows.deciding.decided, payment_id=rows.payment.id)
         for review in settled.opened:
             await review_rows.begin(connection, review)
         if settled.escalated is not None:
@@ -351,7 +462,7 @@ class Recorder:
         if settled.answer is not None:
             await idempotency.store_answer(
                 connection,
-                operation_id=settled.operation.id,
+                operation_id=settled.answered or settled.operation.id,
                 merchant_id=settled.payment.merchant_id,
                 mode=settled.payment.mode,
                 answer=settled.answer,
@@ -360,11 +471,23 @@ class Recorder:
         return deliveries
 
     async def _save(
-        self, connection: Connection, before: Operation, after: Operation, *, now: datetime
+        self, connection: Connection, before: Operation, after: Operation, *, by: ClosedBy, now: datetime
     ) -> None:
         """The operation is as `after`; a review that it is no longer in has ended."""
         await payments.save_operation(connection, before, after)
-        await review_rows.follow(connection, before, after, by=ClosedBy.FACT, now=now)
+        await review_rows.follow(connection, before, after, by=by, now=now)
+
+    async def _completing(
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
+    ) -> Settlement:
+        """The capture of our own on which the answer to the create depends."""
+        authorization = await attempts.latest_attempt(connection, rows.payment.id)
+        if stages.stands(settled, authorization):
+            return settlement.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
+        create = await payments.find_operation(connection, rows.payment.id)
+        if create is None or create.deferred_at is not None or settled.operation.deferred_at is None:
+            return settled
+        return replace(settled, beside=(*settled.beside, replace(create, deferred_at=now)))
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
@@ -373,7 +496,7 @@ class Recorder:
         void = await self._other(connection, void_id)
         written = await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
         voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
-        of_void = Rows(rows.payment, void, None, rows.xid)
+        of_void = rows.of_another(void)
         voided = await self._with_other_review(connection, of_void, voided)
         deliveries = [written, await self._write(connection, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
@@ -390,7 +513,8 @@ class Recorder:
         """The void that waited for our refund has its outcome, in the transaction that records the refund's."""
         void = await self._other(connection, void_id)
         ended = leaving.end(void, settled, now=now)
-        return await self._write(connection, Rows(settled.payment, void, None, rows.xid), ended, now=now)
+        of_void = replace(rows.of_another(void), payment=settled.payment)
+        return await self._write(connection, of_void, ended, now=now)
 
     async def _other(self, connection: Connection, operation_id: str) -> Operation:
         operation = await payments.find_operation(connection, operation_id)
@@ -408,6 +532,21 @@ class Recorder:
             return settled
         review = reviews.of(settled.payment, other)
         return replace(settled, payment=replace(settled.payment, review=review))
+
+    async def _contradict(
+        self, connection: Connection, rows: Rows, settled: Settlement, fact: Outcome, *, now: datetime
+    ) -> Settlement:
+        """What the acquirer says against a person's decision is a case, once for the attempt."""
+        assert rows.attempt is not None
+        turn_id = self._ids.contradiction(reference=rows.attempt.reference)
+        known, held = await connection.fetch_together(
+            payments.operation_by_id(turn_id), payments.held_turns(rows.payment.id)
+        )
+        if known is not None:
+            return replace(settled, against=None)
+        own = tuple(turn for turn in held if turn.target_reference == rows.attempt.reference)
+        found = turns.Found(rows.payment, rows.operation, rows.attempt, own)
+        return turns.contradict(found, fact, turn_id=turn_id, now=now)
 
     async def _compensate(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities

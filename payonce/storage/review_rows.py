@@ -1,18 +1,20 @@
 """Reviews and decisions: rows in, domain objects out. Nothing is written here for what is not in review."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from payonce.domain.decisions import Decision, Verdict
 from payonce.domain.operations import Operation
+from payonce.domain.outcomes import Stage
 from payonce.domain.reviews import ClosedBy, Review, ReviewReason, is_open
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
-from payonce.storage.tables import reviews
+from payonce.storage.tables import decisions, reviews
 
 _FIELDS = tuple(field.name for field in fields(Review))
 COLUMNS = tuple(reviews.c[name] for name in _FIELDS)
@@ -33,6 +35,23 @@ _END = Statement(
     .where(reviews.c.operation_id == bindparam("id"), reviews.c.closed_at.is_(None))
     .values(closed_at=bindparam("at"), closed_by=bindparam("by"), sweep_at=bindparam("at"), sweeps=0)
 )
+
+_DECISION_FIELDS = tuple(field.name for field in fields(Decision))
+DECISION_COLUMNS = (
+    *(decisions.c[name] for name in _DECISION_FIELDS),
+    decisions.c.reason,
+    decisions.c.created_at,
+)
+_DECIDED = Statement(select(*DECISION_COLUMNS).where(decisions.c.key == bindparam("key")))
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision as it is kept: what it was about, and when it was made."""
+
+    decision: Decision
+    reason: ReviewReason  # of the review that it was made in
+    at: datetime
 
 
 async def follow(
@@ -57,6 +76,25 @@ async def begin(connection: Connection, review: Review) -> None:
 async def end(connection: Connection, operation_id: str, *, by: ClosedBy, now: datetime) -> None:
     """The operation is no longer in review, and the sweeper tells its workflow."""
     await connection.write(_END, {"id": operation_id, "by": by, "at": now})
+
+
+async def add_decision(connection: Connection, decided: Decided, *, payment_id: str) -> None:
+    """The decision is kept for ever, under its key."""
+    values = {name: getattr(decided.decision, name) for name in _DECISION_FIELDS}
+    row = {**values, "payment_id": payment_id, "reason": decided.reason, "created_at": decided.at}
+    await connection.insert(decisions, row)
+
+
+def decided_under(key: str) -> Query[Decided | None]:
+    """The decision with this key."""
+    return single(_DECIDED, {"key": key}, decided_from)
+
+
+def decided_from(row: Mapping[str, Any]) -> Decided:
+    values = {name: row[name] for name in _DECISION_FIELDS}
+    stage = None if row["stage"] is None else Stage(row["stage"])
+    decision = Decision(**{**values, "verdict": Verdict(row["verdict"]), "stage": stage})
+    return Decided(decision, ReviewReason(row["reason"]), row["created_at"])
 
 
 async def tell_overdue(connection: Connection, review: Review) -> None:

@@ -324,7 +324,9 @@ decisions = Table(  # append-only
     Column("evidence", Text),
     Column("amount_minor", BigInteger),
     Column("reference", Text),
+    Column("stage", Text),
     Column("created_at", _Time, nullable=False),
+    CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
         "verdict IN ('approved', 'declined', 'reversed', 'paid', 'not_paid', 'undone', 'orphan')",
         name="verdict",

@@ -25,6 +25,7 @@ from payonce.domain.outcomes import (
     Pending,
     Reply,
     Reversed,
+    Stage,
 )
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, UNKNOWN_ACCOUNT_INQUIRIES
 
@@ -51,6 +52,7 @@ class _Answer(BaseModel):
     status: str
     amount: int
     currency: str
+    stage: str | None = None
     expires_at: AwareDatetime | None = None
 
 
@@ -78,6 +80,7 @@ class AcmePay:
             currencies=frozenset({"INR"}),
             capture_methods=frozenset({"automatic"}),
             split_capture=False,
+            captures_itself=True,
             needs_action=True,
             challenge_ends="cancelled",
             action_inquiry=CUSTOMER_INQUIRIES,
@@ -157,7 +160,8 @@ class AcmePay:
             raise OutcomeUnknown("an answer to another request")
         match answer.status:
             case "approved":
-                return Approved(answer.id, answer.amount, answer.currency)
+                stage = None if answer.stage is None else Stage(answer.stage)
+                return Approved(answer.id, answer.amount, answer.currency, stage=stage)
             case "declined":
                 return Declined(DeclineCode.GENERIC_DECLINE, answer.id)
             case "reversed":

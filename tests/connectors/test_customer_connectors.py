@@ -19,11 +19,13 @@ from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import Fault, yes
 from payonce.connectors.conformance_customer import (
     CallbackConformance,
+    CapturesItselfConformance,
     CustomerConformance,
     ExpiryConformance,
     asking,
     decided,
 )
+from payonce.connectors.sandbox_card import SandboxCard
 from payonce.connectors.sandbox_upi import SandboxUpi
 from payonce.connectors.sandbox_wallet import SandboxWallet
 from payonce.domain.errors import OutcomeUnknown, Rejected
@@ -45,6 +47,7 @@ FAULTS = {
     Fault.ERROR_AFTER: "error_after_charge",
     Fault.RESET_AFTER: "reset_after_charge",
     Fault.GARBAGE_AFTER: "garbage",
+    Fault.AUTHORIZED_ONLY: "authorized_only",
 }
 
 
@@ -166,8 +169,20 @@ async def upi(
     await made.close()
 
 
-class TestSandboxRails(CustomerConformance, CallbackConformance):
+class TestSandboxRails(CustomerConformance, CapturesItselfConformance, CallbackConformance):
     """Both, one after the other."""
+
+
+class TestSandboxCardIsCalled(CallbackConformance):
+    """Its acquirer tells what it does of itself."""
+
+    @pytest.fixture
+    async def harness(
+        self, acquirer_url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient
+    ) -> AsyncIterator[Harness]:
+        made = Harness(SandboxCard, "card", {}, acquirer_url, refusing_url, serve, witness)
+        yield made
+        await made.close()
 
 
 class TestSandboxUpiExpires(ExpiryConformance):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 from wire_server import Handler, Serve, WireServer, answer
 
+from devstack.acquirer import faults
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import (
     ConnectorConformance,
     Fault,
     ReversalConformance,
+    TurnsConformance,
     authorization,
     following,
     prepared,
@@ -26,9 +29,21 @@ from payonce.connectors.sandbox_card import SandboxCard
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Pending, Reversed
+from payonce.domain.outcomes import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Foreign,
+    Pending,
+    Redone,
+    Refused,
+    Reversed,
+    Stage,
+    Undone,
+)
 
 DEADLINE_S = "1.0"
+PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATIONS))
 
 _FAULTS = {
     Fault.TIMEOUT_AFTER: "timeout_after_charge",
@@ -37,6 +52,9 @@ _FAULTS = {
     Fault.RESET_AFTER: "reset_after_charge",
     Fault.GARBAGE_AFTER: "garbage",
     Fault.AMOUNT_MISMATCH: "amount_mismatch",
+    Fault.AUTHORIZED_ONLY: "authorized_only",
+    Fault.FOREIGN: "foreign_refund:99",
+    Fault.REFUSED: "refuse:/card/number",
 }
 
 
@@ -99,7 +117,8 @@ class SandboxHarness:
         return connector
 
     def faulty(self, call: Call, fault: Fault) -> Call:
-        return replace(call, metadata={"sandbox_fault": f"{call.kind}:{_FAULTS[fault]}"})
+        undone = "undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
+        return replace(call, metadata={"sandbox_fault": f"{call.kind}:{_FAULTS.get(fault, undone)}"})
 
     async def movements(self, payment_id: str) -> Sequence[str]:
         entries = await self._listed("/ledger", payment_reference=payment_id)
@@ -136,15 +155,28 @@ async def harness(
     await harness.close()
 
 
-def answering(**changes: object) -> Handler:
-    """Answers every request as an approved authorization, with these changes."""
+def refusing(problem: dict[str, object]) -> Handler:
+    """Refuses every request."""
 
     async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(100):
-            asked = json.loads(await server.request(reader))
+            await server.request(reader)
+            writer.write(answer(json.dumps(problem).encode(), status="400 Bad Request"))
+            await writer.drain()
+
+    return handle
+
+
+def answering(*, asked: list[dict[str, object]] | None = None, **changes: object) -> Handler:
+    """Answers every request as an approved authorization, with these changes; `asked` gets the requests."""
+    heard: list[dict[str, object]] = [] if asked is None else asked
+
+    async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(100):
+            heard.append(json.loads(await server.request(reader)))
             body = {
                 "id": "auth_1",
-                "reference": asked["reference"],
+                "reference": heard[-1]["reference"],
                 "operation": "authorize",
                 "status": "approved",
                 "amount": 1099,
@@ -160,7 +192,7 @@ def answering(**changes: object) -> Handler:
     return handle
 
 
-class TestSandboxCard(ConnectorConformance, ReversalConformance):
+class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance):
     """Passes the suite."""
 
 
@@ -237,6 +269,119 @@ async def test_an_unmapped_code_is_warned_of_by_its_code_alone(harness: SandboxH
     assert logs == [{"event": "acquirer_decline_code_unmapped", "code": "moon_phase", "log_level": "warning"}]
 
 
+@pytest.mark.parametrize(
+    ("problem", "refused"),
+    [
+        (
+            {"error": "refused", "pointer": "/card/number", "detail": "no"},
+            Refused("refused", "/card/number"),
+        ),
+        ({"error": "refused", "pointer": "/lines/0/a~1b"}, Refused("refused", "/lines/0/a~1b")),
+        ({"error": "refused", "pointer": None}, Refused("refused")),
+        ({"error": "refused", "pointer": "card"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/a b"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/a\u0000"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/a~2"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/4242424242424242"}, Refused("refused")),
+        ({"error": "refused", "pointer": "/a" * 17}, Refused("refused")),
+        ({"error": "refused", "pointer": "/" + "a" * 65}, Refused("refused")),
+        ({"error": "x" * 1000}, Refused("x" * 64)),
+    ],
+)
+async def test_a_refusal_is_told_with_a_pointer_that_can_be_shown(
+    harness: SandboxHarness, serve: Serve, problem: dict[str, object], refused: Refused
+) -> None:
+    connector = harness.open_at((await serve(refusing(problem))).url)
+    assert await connector.send(authorization(harness), may_send=yes) == refused
+
+
+@pytest.mark.parametrize("problem", [{}, {"error": 1}, {"error": "refused", "pointer": 1}])
+async def test_a_refusal_that_cannot_be_read_proves_nothing(
+    harness: SandboxHarness, serve: Serve, problem: dict[str, object]
+) -> None:
+    connector = harness.open_at((await serve(refusing(problem))).url)
+    with pytest.raises(OutcomeUnknown):
+        await connector.send(authorization(harness), may_send=yes)
+
+
+def event(number: int = 1, **changes: object) -> dict[str, object]:
+    members = {"type": "undone", "operation": "capture", "amount": 1099, "currency": "INR", "reason": None}
+    return {"id": f"turn_{number}", **members, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "turn"),
+    [
+        ({"reason": "rejected_by_scheme"}, Undone("turn_1", 1099, "INR", "rejected_by_scheme")),
+        ({}, Undone("turn_1", 1099, "INR")),
+        ({"type": "redone"}, Redone("turn_1", 1099, "INR")),
+        ({"type": "foreign", "operation": "refund"}, Foreign("turn_1", "refund", 1099, "INR")),
+        ({"type": "foreign", "operation": "void", "amount": 0}, Foreign("turn_1", "void", 0, "INR")),
+    ],
+)
+async def test_what_the_acquirer_did_of_itself(
+    harness: SandboxHarness, serve: Serve, changes: dict[str, object], turn: object
+) -> None:
+    connector = harness.open_at((await serve(answering(history=[event(**changes), event(2)]))).url)
+    found = await connector.inquire(authorization(harness))
+    assert isinstance(found, Approved)
+    assert found.since == (turn, Undone("turn_2", 1099, "INR"))
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [event(n) for n in range(101)],
+        [event(type="repaid")],
+        [event(operation="authorize")],
+        [event(amount="1099")],
+        [event(amount=-1)],
+        [event(currency="inr")],
+        [event(id="")],
+        [event(id="a b")],
+        [event(reason=1)],
+        {},
+    ],
+)
+async def test_a_history_that_cannot_be_read_proves_nothing(
+    harness: SandboxHarness, serve: Serve, history: object
+) -> None:
+    connector = harness.open_at((await serve(answering(history=history))).url)
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(authorization(harness))
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [("authorized", Stage.AUTHORIZED), ("captured", Stage.CAPTURED), (None, Stage.AUTHORIZED)],
+)
+async def test_how_far_an_authorization_has_come(
+    harness: SandboxHarness, serve: Serve, stage: str | None, expected: Stage
+) -> None:
+    connector = harness.open_at((await serve(answering(stage=stage))).url)
+    found = await connector.inquire(authorization(harness))
+    assert isinstance(found, Approved)
+    assert found.stage is expected
+
+
+async def test_a_stage_that_nobody_has_heard_of_proves_nothing(harness: SandboxHarness, serve: Serve) -> None:
+    connector = harness.open_at((await serve(answering(stage="settled"))).url)
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(authorization(harness))
+
+
+async def test_what_is_done_later_is_told_by_a_callback(harness: SandboxHarness, serve: Serve) -> None:
+    asked: list[dict[str, object]] = []
+    connector = SandboxCard(
+        replace(account((await serve(answering(asked=asked))).url), public_url="https://api.example")
+    )
+    await connector.send(authorization(harness), may_send=yes)
+    await connector.close()
+    assert connector.capabilities.callbacks
+    assert asked[0]["callback_url"] == "https://api.example/v1/connectors/sandbox_card/callbacks"
+
+
 async def test_a_path_that_is_not_there_is_not_a_missing_reference(
     harness: SandboxHarness, acquirer_url: str
 ) -> None:
@@ -254,10 +399,9 @@ async def test_a_wrong_key_is_rejected_and_nothing_moves(harness: SandboxHarness
     assert await harness.movements(call.payment_id) == []
 
 
-async def test_a_malformed_request_is_rejected_and_nothing_moves(harness: SandboxHarness) -> None:
+async def test_a_malformed_request_is_refused_and_nothing_moves(harness: SandboxHarness) -> None:
     call = replace(authorization(harness), amount_minor=-1)
-    with pytest.raises(Rejected):
-        await harness.open().send(call, may_send=yes)
+    assert await harness.open().send(call, may_send=yes) == Refused("invalid_request")
     assert await harness.movements(call.payment_id) == []
 
 
@@ -311,10 +455,20 @@ async def test_account_options_set_the_deadline_and_finality(refusing_url: str) 
         "capture:garbage,void:amount_mismatch",
         "inquire:error_after_charge",
         "timeout_before_charge,refund:slow:1",
+        "authorized_only",
+        "undo_capture:0,redo_capture:86400,capture:undo_capture:7",
+        "refund:undo_refund:1,undo_refund:2",
+        "foreign_refund:1,foreign_refund:9007199254740991",
+        "foreign_capture,capture:foreign_capture",
+        "refuse:/card/number,capture:refuse:/amount,refuse:/lines/0",
+        "cancel:error_after_charge",
     ],
 )
 def test_faults_that_exist(text: str) -> None:
-    assert parse_faults(text) == tuple(text.split(","))
+    entries = text.split(",")
+    assert parse_faults(text) == tuple(entries)
+    full = [entry if PREFIXED.match(entry) else f"authorize:{entry}" for entry in entries]
+    assert all(faults.is_known(entry) for entry in full)  # the acquirer has them, too
 
 
 @pytest.mark.parametrize(
@@ -335,6 +489,25 @@ def test_faults_that_exist(text: str) -> None:
         "gar\nbage",
         "GARBAGE",
         ",".join(["garbage"] * 17),
+        "undo_capture",
+        "undo_capture:",
+        "undo_capture:-1",
+        "undo_capture:86401",
+        "undo_refund:1s",
+        "redo_capture:\u0661",
+        "foreign_refund:0",
+        "foreign_refund:9007199254740992",
+        "foreign_capture:1",
+        "authorized_only:1",
+        "refuse",
+        "refuse:",
+        "refuse:card",
+        "refuse:/",
+        "refuse:/Card",
+        "refuse:/lines/123",
+        "refuse:/" + "a" * 33,
+        "refuse:" + "/a" * 9,
+        "refuse:" + "/abcdefgh" * 6,
     ],
 )
 def test_faults_that_do_not_exist(text: str) -> None:

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Subject
-from payonce.domain.outcomes import Approved
+from payonce.domain.outcomes import Approved, Stage
 from payonce.runtime import open_runtime
 from tests.acquirer.acquirer_process import Acquirer
 from tests.e2e.merchant import Body, Merchant, answered, merchant_with
@@ -210,7 +210,7 @@ async def late_success_reversed(recorder: Recorder) -> None:
     payment = await recorder.pay(fault="timeout_before_charge")
     await recorder.settled(payment, "failed")
     async with open_runtime(settings_of(recorder.stack)) as runtime:
-        late = Approved("late-1", payment["amount"], payment["currency"])
+        late = Approved("late-1", payment["amount"], payment["currency"], stage=Stage.CAPTURED)
         await runtime.recorder.record(Subject(payment["id"], payment["id"]), attempt=1, fact=late)
         reversal_id = runtime.ids.reversal(reference=attempt_reference(payment["id"], 1))
     await eventually(lambda: started(recorder.temporal, reversal_id))

@@ -15,7 +15,7 @@ from payonce.claims import Claimant, Rights
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.operations import Operation, OperationKind, Subject
-from payonce.domain.outcomes import Cancellation, FailureCode, Reply
+from payonce.domain.outcomes import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
@@ -32,6 +32,13 @@ CAPABILITIES = Capabilities(
 )
 _ACTIVITIES = {OperationKind.REVERSE: "undo"}  # the others have their kind's name
 LONG_AGO = timedelta(minutes=1)  # longer than claim, call and finality take
+
+
+def stage_of(call: Call) -> Stage | None:
+    """As an acquirer that does what it is asked for says it."""
+    if call.kind is not OperationKind.AUTHORIZE:
+        return None
+    return Stage.CAPTURED if call.automatic_capture else Stage.AUTHORIZED
 
 
 @dataclass

@@ -23,7 +23,7 @@ from payonce.domain.routing import ConnectorAccount
 from payonce.runtime import Runtime
 from payonce.storage.database import Database
 from payonce.wakeups import WakeUps
-from tests.storage.acting import FakeConnector
+from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.ledger import IDS, FakeRedis, Ledger, settings_of
 from tests.storage.test_admitting import post
 from tests.support.eventually import eventually
@@ -85,7 +85,7 @@ class SlowConnector(FakeConnector):
             raise NotSent
         self.sent.append(call.reference)
         await self.approves.wait()
-        return Approved(f"acq-{call.reference}", call.amount_minor, call.currency)
+        return Approved(f"acq-{call.reference}", call.amount_minor, call.currency, stage=stage_of(call))
 
 
 class WatchedRights(Rights):

@@ -24,7 +24,7 @@ from payonce.runtime import Runtime
 from payonce.storage.database import Database
 from payonce.storage.merchants import create_key
 from tests.api.fakes import payment_body
-from tests.storage.acting import FakeConnector
+from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.admitting import Shop, Temporal
 from tests.storage.ledger import Ledger
 from workers.callbacks import Inbox
@@ -47,7 +47,7 @@ class Bank(FakeConnector):
             raise NotSent
         self.movements.append(call.reference)
         await self.opens.wait()
-        return Approved(f"acq-{call.reference}", call.amount_minor, call.currency)
+        return Approved(f"acq-{call.reference}", call.amount_minor, call.currency, stage=stage_of(call))
 
 
 @dataclass

@@ -27,7 +27,7 @@ from tests.storage.admitting import (
 )
 from tests.storage.ledger import Ledger, subject
 from tests.storage.test_admitting import NoTemporal, post
-from tests.unit.rows import approval
+from tests.unit.rows import approval, captured
 
 _ONE = Statement(text("SELECT CAST(:one AS integer) AS one"))
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
@@ -219,7 +219,7 @@ async def test_what_needs_nothing_in_memory_is_answered_with_202_and_goes_on_any
     assert json.loads(result.current)["status"] == "processing"
     assert await shop.latest() == (1, A.NOT_SENT)
     create = await ledger.operation(shop.payment_id)
-    connector.answers["send"] = approval(create)
+    connector.answers["send"] = captured(create)
     await Process(ledger, connector).attempt(create)
     assert connector.calls == [("send", f"{create.id}-2")]
     assert (await ledger.payment(create.payment_id)).status is S.CAPTURED

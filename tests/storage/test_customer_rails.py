@@ -25,7 +25,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.unit.rows import approval
+from tests.unit.rows import captured
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 UPI = replace(
@@ -109,7 +109,7 @@ async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
 ) -> None:
     create = await waiting(process)
     before = (await process.ledger.stored_key(create)).answer_body
-    process.connector.answers["inquire"] = found or approval(create)
+    process.connector.answers["inquire"] = found or captured(create)
     progress = await process.resolve("inquire", create)
     assert isinstance(progress, Settled)
     assert progress.status == status
@@ -132,7 +132,7 @@ async def test_a_window_that_ends_without_a_definite_answer_is_processing(
     await lapsed(process.ledger, create)
     assert isinstance(await process.resolve("inquire", create), InquiryDue)
     assert (await process.ledger.payment(create.payment_id)).status is S.PROCESSING
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     await process.resolve("inquire", create)
     events = await process.ledger.events(create.payment_id)
     assert types(events) == ["requires_action", "processing", "authorized", "captured"]
@@ -151,7 +151,7 @@ async def test_a_success_after_the_rails_expiry_opens_a_case(process: Process) -
     create = await waiting(process)
     process.connector.answers["inquire"] = Expired()
     await process.resolve("inquire", create)
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     reference = attempt_reference(create.id, 1)
     for _ in range(2):
         progress = await process.resolve("hear", create, reference)
@@ -177,7 +177,7 @@ async def test_hearing_of_nothing_definite_changes_nothing(process: Process, fou
 
 async def test_a_success_that_is_heard_of_before_the_order_is_answered_stands(process: Process) -> None:
     create = await create_of(process.ledger)
-    process.connector.answers["inquire"] = approval(create)
+    process.connector.answers["inquire"] = captured(create)
     await process.resolve("hear", create, attempt_reference(create.id, 1))
     recorder = process.ledger.recorder()
     late = await recorder.record(subject(create), attempt=1, fact=asked())
@@ -187,7 +187,7 @@ async def test_a_success_that_is_heard_of_before_the_order_is_answered_stands(pr
 
 async def test_another_amount_is_reversed_and_never_captured(process: Process) -> None:
     create = await waiting(process)
-    process.connector.answers["inquire"] = approval(create, amount_minor=999)
+    process.connector.answers["inquire"] = captured(create, amount_minor=999)
     assert isinstance(await process.resolve("inquire", create), ReversalDue)
     process.connector.answers["reverse"] = Reversed()
     await process.resolve("reverse", create)

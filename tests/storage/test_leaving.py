@@ -30,7 +30,7 @@ from tests.storage.acting import FakeConnector, Process, age
 from tests.storage.ledger import IDS, Ledger, runtime_of, subject
 from tests.storage.test_admitting import NoTemporal, post
 from tests.storage.test_customer_rails import UPI, asked, create_of, lapsed, types, waiting
-from tests.unit.rows import approval
+from tests.unit.rows import approval, captured
 
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
 UNDECIDED = [
@@ -171,7 +171,7 @@ async def paid_meanwhile(process: Process, by: str = "cancel", **changes: Any) -
     """A create that its customer paid between the void and the cancellation, and its void."""
     create = await waiting(process)
     void = await given_up(process, create)
-    process.connector.answers |= dict.fromkeys(("cancel", "inquire"), approval(create, **changes))
+    process.connector.answers |= dict.fromkeys(("cancel", "inquire"), captured(create, **changes))
     if by == "hear":
         await process.resolve("hear", create, attempt_reference(create.id, 1))
     else:
@@ -275,7 +275,7 @@ async def test_what_is_only_authorized_is_released_by_the_void_itself(process: P
 async def test_a_success_after_the_cancellation_is_late_and_the_void_stays(process: Process) -> None:
     create = await waiting(process)
     void = await given_up(process, create)
-    process.connector.answers |= {"cancel": Cancelled(), "inquire": approval(create)}
+    process.connector.answers |= {"cancel": Cancelled(), "inquire": captured(create)}
     await process.resolve("reverse", void)
     for _ in range(2):
         await process.resolve("hear", create, attempt_reference(create.id, 1))
@@ -341,7 +341,7 @@ async def test_a_success_that_comes_before_the_confirmation_counts(process: Proc
     process.connector.answers |= {"inquire": asked(), "cancel": OutcomeUnknown("timeout")}
     await process.resolve("inquire", create)
     assert isinstance(await process.resolve("reverse", create, not_found=False), InquiryDue)
-    process.connector.answers |= dict.fromkeys(("cancel", "inquire"), approval(create))
+    process.connector.answers |= dict.fromkeys(("cancel", "inquire"), captured(create))
     progress = await process.resolve("reverse" if by == "cancel" else by, create, not_found=False)
     assert isinstance(progress, Settled)
     assert (progress.status, progress.pending) == ("captured", None)
@@ -422,7 +422,7 @@ async def test_what_the_release_before_was_reversing_ends_as_it_did(process: Pro
     void = await given_up(process, create)
     query = "UPDATE attempts SET state = 'reversing' WHERE operation_id = :id"
     await process.ledger.rows(query, id=create.id)
-    process.connector.answers |= {"inquire": approval(create), "reverse": Reversed()}
+    process.connector.answers |= {"inquire": captured(create), "reverse": Reversed()}
     await process.resolve("hear", create, attempt_reference(create.id, 1))
     assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
     progress = await process.resolve("reverse", void if by == "void" else create)
@@ -457,7 +457,7 @@ async def test_a_recording_whose_answer_was_lost_is_made_once(process: Process) 
     void = await given_up(process, create)
     async with process.ledger.flaky("lost answer", "lost answer") as database:
         recorder = process.ledger.recorder(database)
-        await recorder.record(subject(create), attempt=1, fact=approval(create))
+        await recorder.record(subject(create), attempt=1, fact=captured(create))
     refund = await process.ledger.operation(IDS.release(void_id=void.id))
     process.connector.answers["send"] = approval(refund)
     await process.attempt(refund)

@@ -30,7 +30,7 @@ from payonce.storage.wire import Command, Wire
 from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.eventually import eventually
-from tests.unit.rows import approval
+from tests.unit.rows import approval, captured
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 
@@ -38,7 +38,7 @@ K, S, A = OperationKind, PaymentStatus, AttemptState
 async def test_an_outcome_is_state_attempt_event_and_answer(ledger: Ledger) -> None:
     paid = await ledger.add_payment(capture_method="automatic")
     authorization = await ledger.add_operation(paid, K.AUTHORIZE)
-    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=captured(authorization))
     after = await ledger.payment(paid.id)
     assert (after.status, after.sequence, after.amount_captured_minor) == (S.CAPTURED, 2, 1000)
     assert await ledger.events(paid.id) == [(1, "payment.authorized"), (2, "payment.captured")]
@@ -61,7 +61,7 @@ async def test_a_recording_waits_for_postgres_twice(ledger: Ledger, monkeypatch:
     paid = await ledger.add_payment(capture_method="automatic")
     authorization = await ledger.add_operation(paid, K.AUTHORIZE)
     monkeypatch.setattr(Wire, "exchange", exchange_and_count)
-    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=captured(authorization))
     assert exchanged == [4, 6]  # BEGIN and what it reads; what it writes and COMMIT
 
 
@@ -110,7 +110,7 @@ async def test_an_event_is_delivered_to_each_endpoint_that_wants_it(ledger: Ledg
     await ledger.add_endpoint("*", enabled=False)
     paid = await ledger.add_payment(capture_method="automatic")
     authorization = await ledger.add_operation(paid, K.AUTHORIZE)
-    await ledger.recorder().record(subject(authorization), attempt=1, fact=approval(authorization))
+    await ledger.recorder().record(subject(authorization), attempt=1, fact=captured(authorization))
     query = "SELECT endpoint_id, type FROM webhook_deliveries JOIN events ON events.id = event_id"
     delivered = {(row.endpoint_id, row.type) for row in await ledger.rows(query)}
     assert delivered == {

@@ -5,7 +5,7 @@ from typing import Any
 
 from payonce.domain.ids import IdFactory, attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import Approved
+from payonce.domain.outcomes import Approved, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
@@ -109,3 +109,8 @@ def approval(of: Operation, **changes: Any) -> Approved:
         "capture_before": CAPTURE_BEFORE if of.kind is OperationKind.AUTHORIZE else None,
     }
     return Approved(**{**values, **changes})
+
+
+def captured(of: Operation, **changes: Any) -> Approved:
+    """An automatic payment, authorized and captured in one."""
+    return approval(of, **{"stage": Stage.CAPTURED, **changes})

@@ -86,10 +86,11 @@ def late(kind: OperationKind, *, reversible: bool = False, **stated: Any) -> InR
     return InReview(paid, case, None, failed, settled.attempt, FINALITY)
 
 
-def expiry_not_confirmed(_: OperationKind = K.EXPIRE) -> InReview:
-    expiry = operation(K.EXPIRE)
-    busy = payment(S.AUTHORIZED, pending_operation=under_way(expiry))
-    failed = settle(busy, expiry, attempt(expiry), DECLINED, now=NOW)
+def not_confirmed(kind: OperationKind) -> InReview:
+    """An expiry, or a void of our own, that the acquirer did not confirm."""
+    release = operation(kind, origin=Origin.PAYONCE)
+    busy = payment(S.AUTHORIZED, pending_operation=under_way(release))
+    failed = settle(busy, release, attempt(release), DECLINED, now=NOW)
     return InReview(failed.payment, failed.operation, failed.attempt, finality=FINALITY)
 
 
@@ -130,7 +131,7 @@ def foreign(kind: OperationKind) -> InReview:
 MATTERS: dict[Question, Callable[[OperationKind], InReview]] = {
     Q.OUTCOME: pending,
     Q.LATE: late,
-    Q.EXPIRY: expiry_not_confirmed,
+    Q.RELEASE: not_confirmed,
     Q.GIVEN_UP: not_released,
     Q.UNDONE: undone,
     Q.FOREIGN: foreign,
@@ -184,8 +185,10 @@ EXPECTED: dict[tuple[Question, OperationKind, Verdict], Becomes] = {
         O.FAILED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded"), beside=O.SUCCEEDED
     ),
     (Q.LATE, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed",)),
-    (Q.EXPIRY, K.EXPIRE, V.APPROVED): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING),
-    (Q.EXPIRY, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING),
+    (Q.RELEASE, K.EXPIRE, V.APPROVED): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING),
+    (Q.RELEASE, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING),
+    (Q.RELEASE, K.VOID, V.APPROVED): Becomes(O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",)),
+    (Q.RELEASE, K.VOID, V.DECLINED): Becomes(O.FAILED, S.AUTHORIZED, (0, 1000, 0, 0)),
     (Q.GIVEN_UP, K.REFUND, V.PAID): Becomes(
         O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded")
     ),
@@ -221,7 +224,11 @@ NEVER_ASKED: dict[tuple[Question, OperationKind], str] = {
         (Q.LATE, kind): "what the acquirer did of itself has no failure before it"
         for kind in (K.UNDO, K.REDO)
     },
-    **{(Q.EXPIRY, kind): "only an expiry expires" for kind in K if kind is not K.EXPIRE},
+    **{
+        (Q.RELEASE, kind): "only an expiry and a void of ours release unasked"
+        for kind in K
+        if kind not in (K.EXPIRE, K.VOID)
+    },
     **{(Q.GIVEN_UP, kind): "only a refund of ours releases" for kind in K if kind is not K.REFUND},
     **{
         (Q.UNDONE, kind): "a turn is of a capture, a refund or a void: see `turns`"
@@ -596,3 +603,32 @@ def test_a_release_that_fails_against_a_person_who_said_that_it_was_undone_is_in
     assert amounts(told.payment) == NOTHING
     assert told.opened[0].words.endswith("not undone yet (declined)")
     assert says(told, sent, DECLINED).opened == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"why": " "}, "Say why"),
+        ({"why": "x" * 501}, "why is longer than 500"),
+        ({"evidence": "x" * 501}, "evidence is longer than 500"),
+        ({"reference": "x" * 101}, "reference is longer than 100"),
+        ({"key": "x" * 201}, "key is longer than 200"),
+        ({"why": "card 4242 4242 4242 4242 was charged"}, "why holds what looks like a card number"),
+        ({"stage": Stage.AUTHORIZED}, "has a stage"),
+    ],
+)
+def test_what_is_kept_of_a_decision_is_short_and_no_card_number(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(DecisionRefused, match=words):
+        decide(pending(K.CAPTURE), decision(V.APPROVED, **changes), now=LATER)
+
+
+@pytest.mark.parametrize("state", [None, A.NOT_SENT, A.UNKNOWN])
+def test_an_automatic_payment_that_a_person_approves_is_captured_whatever_is_known_of_its_attempt(
+    state: AttemptState | None,
+) -> None:
+    matter = pending(K.AUTHORIZE, state=state)
+    automatic = replace(matter, payment=replace(matter.payment, capture_method="automatic"))
+    settled = decide(automatic, decision(V.APPROVED, reference="acq-1"), now=LATER)
+    assert (settled.payment.status, amounts(settled.payment)) == (S.CAPTURED, CAPTURED)
+    if state is not A.UNKNOWN:
+        assert settled.attempt == matter.attempt

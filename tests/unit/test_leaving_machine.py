@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 
 from payonce.domain.errors import OperationInProgress, Refused
-from payonce.domain.operations import OperationKind, OperationStatus, admit_void
+from payonce.domain.operations import Abilities, OperationKind, OperationStatus, admit_void
+from payonce.domain.outcomes import Stage
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import payment
 from tests.unit.test_settle_machine import PaymentMachine
@@ -18,10 +19,18 @@ class LeavingMachine(PaymentMachine):
         capture_method=st.sampled_from(["manual", "automatic"]),
         undecided=st.booleans(),
         captured_minor=st.just(0),
-        reversible=st.booleans(),
+        abilities=st.builds(Abilities, reversible=st.booleans(), captures_itself=st.booleans()),
+        stage=st.none(),
     )
-    def create(self, capture_method: str, undecided: bool, captured_minor: int, reversible: bool) -> None:
-        self.books = Books(payment(capture_method=capture_method), reversible=reversible)
+    def create(
+        self,
+        capture_method: str,
+        undecided: bool,
+        captured_minor: int,
+        abilities: Abilities,
+        stage: Stage | None,
+    ) -> None:
+        self.books = Books(payment(capture_method=capture_method), abilities=abilities)
         self.books.open(OperationKind.AUTHORIZE, amount_minor=1_000)
         self.ask_the_customer(expires_in_h=1)
         if not undecided:

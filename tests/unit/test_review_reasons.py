@@ -129,8 +129,9 @@ def test_an_operation_in_review_has_one_question(
             assert status is O.PENDING
         case reviews.Question.LATE:
             assert kind is K.REVERSE
-        case reviews.Question.EXPIRY:
-            assert (kind, status) == (K.EXPIRE, O.FAILED)
+        case reviews.Question.RELEASE:
+            assert status is O.FAILED
+            assert kind is K.EXPIRE or (kind, origin) == (K.VOID, Origin.PAYONCE)
         case reviews.Question.UNDONE:
             assert kind in (K.UNDO, K.REDO)
         case reviews.Question.FOREIGN:

@@ -25,7 +25,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.settlement import Settlement, begin_reversal, defer, review, settle, succeed
-from tests.unit.rows import NOW, approval, attempt, operation, under_way
+from tests.unit.rows import NOW, approval, attempt, captured, operation, under_way
 from tests.unit.test_settle_examples import DECLINED, LATER, REFUND, Case, case, types
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
@@ -74,7 +74,7 @@ def test_what_the_customer_is_to_do_is_the_answer(waiting: Waiting) -> None:
 
 
 def test_a_customer_who_pays_is_captured_and_the_stored_answer_stays(waiting: Waiting) -> None:
-    paid = approval(UPI.operation, rail={"rrn": "633112345678", "vpa": "a@bank"})
+    paid = captured(UPI.operation, rail={"rrn": "633112345678", "vpa": "a@bank"})
     settled = waiting.settled(paid)
     assert types(settled) == ["payment.authorized", "payment.captured"]
     assert settled.payment.next_action is None
@@ -115,20 +115,20 @@ def test_a_window_that_ends_without_a_definite_answer_is_processing(waiting: Wai
     assert types(settled) == ["payment.processing"]
     assert settled.attempt is not None
     assert settled.attempt.state is A.UNKNOWN
-    later = Waiting(UPI, settled).settled(approval(UPI.operation), at=ASKED.expires_at)
+    later = Waiting(UPI, settled).settled(captured(UPI.operation), at=ASKED.expires_at)
     assert later.payment.status is S.CAPTURED
     assert later.answer is None
 
 
 def test_a_success_after_the_rails_expiry_is_late(waiting: Waiting) -> None:
-    late = Waiting(UPI, waiting.settled(Expired())).settled(approval(UPI.operation))
+    late = Waiting(UPI, waiting.settled(Expired())).settled(captured(UPI.operation))
     assert late.late
     assert late.payment.status is S.FAILED
     assert types(late) == ["payment.late_success"]
 
 
 def test_another_amount_than_was_asked_for_is_reversed_and_not_shown_as_an_action(waiting: Waiting) -> None:
-    settled = waiting.settled(approval(UPI.operation, amount_minor=999))
+    settled = waiting.settled(captured(UPI.operation, amount_minor=999))
     assert settled.payment.status is S.PROCESSING
     assert settled.attempt is not None
     assert settled.attempt.state is A.REVERSING
@@ -234,7 +234,7 @@ def test_what_is_given_up_stays_as_it_was_until_its_time_is_over(waiting: Waitin
 
 
 def test_a_success_of_what_was_given_up_is_recorded_and_refunded(waiting: Waiting) -> None:
-    settled = given_up(waiting.asked).settled(approval(UPI.operation))
+    settled = given_up(waiting.asked).settled(captured(UPI.operation))
     assert types(settled) == ["payment.authorized", "payment.captured"]
     assert settled.late is None
     assert settled.refund is not None
@@ -257,7 +257,7 @@ def test_a_success_that_is_authorized_only_waits_for_the_void_itself() -> None:
 @pytest.fixture
 def refunding(waiting: Waiting) -> Case:
     """What was captured although it had been given up, and is being refunded by us."""
-    paid = given_up(waiting.asked).settled(approval(UPI.operation))
+    paid = given_up(waiting.asked).settled(captured(UPI.operation))
     begun, refund = leaving.begin_refund(paid, refund_id="re_1")
     return Case(begun.payment, refund)
 
@@ -299,14 +299,14 @@ def test_a_void_that_has_its_outcome_is_not_ended_again(refunding: Case) -> None
 
 def test_what_is_being_reversed_when_it_is_given_up_goes_on_being_reversed(waiting: Waiting) -> None:
     """Another amount than was asked for: what ends it is the reversal, and the void with it."""
-    mismatch = waiting.settled(approval(UPI.operation, amount_minor=999))
+    mismatch = waiting.settled(captured(UPI.operation, amount_minor=999))
     abandoned = given_up(mismatch)
     assert abandoned.asked.attempt == mismatch.attempt
     assert abandoned.settled(Reversed()).abandoned == VOID.id
 
 
 def test_another_amount_of_what_was_given_up_is_reversed_and_then_voided(waiting: Waiting) -> None:
-    settled = given_up(waiting.asked).settled(approval(UPI.operation, amount_minor=999))
+    settled = given_up(waiting.asked).settled(captured(UPI.operation, amount_minor=999))
     assert settled.attempt is not None
     assert (settled.attempt.state, settled.refund) == (A.REVERSING, None)
     assert Waiting(UPI, settled).settled(Reversed()).abandoned == VOID.id
@@ -317,7 +317,7 @@ def test_what_the_release_before_was_reversing_ends_as_it_did(waiting: Waiting) 
     assert waiting.asked.attempt is not None
     reversing = begin_reversal(waiting.asked.attempt, code=FailureCode.ABANDONED)
     before = Waiting(UPI, replace(given_up(waiting.asked).asked, attempt=reversing))
-    assert before.settled(approval(UPI.operation)).payment == before.asked.payment
+    assert before.settled(captured(UPI.operation)).payment == before.asked.payment
     settled = before.settled(Reversed())
     assert (settled.abandoned, settled.operation.status) == (VOID.id, O.FAILED)
 
@@ -325,7 +325,7 @@ def test_what_the_release_before_was_reversing_ends_as_it_did(waiting: Waiting) 
 def test_a_success_after_the_cancellation_is_late(waiting: Waiting) -> None:
     settled = given_up(waiting.asked).settled(Cancelled())
     voided = succeed(settled.payment, VOID, None, reply=None, now=LATER)
-    late = Waiting(UPI, replace(settled, payment=voided.payment)).settled(approval(UPI.operation))
+    late = Waiting(UPI, replace(settled, payment=voided.payment)).settled(captured(UPI.operation))
     assert late.late is not None
     assert (late.payment.status, late.refund) == (S.VOIDED, None)
 

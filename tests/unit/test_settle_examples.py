@@ -22,7 +22,16 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, give_up, review, settle, succeed
-from tests.unit.rows import CAPTURE_BEFORE, NOW, approval, attempt, operation, payment, under_way
+from tests.unit.rows import (
+    CAPTURE_BEFORE,
+    NOW,
+    approval,
+    attempt,
+    captured,
+    operation,
+    payment,
+    under_way,
+)
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 LATER = NOW + timedelta(seconds=1)
@@ -75,7 +84,7 @@ def types(settled: Settlement) -> list[str]:
 def test_an_approval_does_what_was_asked(
     of: Case, status: PaymentStatus, events: list[str], answer: AnswerKind
 ) -> None:
-    settled = of.settled(approval(of.operation))
+    settled = of.settled((captured if of is AUTOMATIC else approval)(of.operation))
     assert settled.payment.status is status
     assert types(settled) == events
     assert settled.answer is not None
@@ -96,7 +105,7 @@ def test_an_authorization_holds_its_amount_until_its_time_is_over() -> None:
 
 
 def test_an_automatic_payment_is_captured_at_once_and_never_expires() -> None:
-    settled = AUTOMATIC.settled(approval(AUTOMATIC.operation)).payment
+    settled = AUTOMATIC.settled(captured(AUTOMATIC.operation)).payment
     assert (settled.amount_captured_minor, settled.capture_before) == (1000, None)
 
 

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from payonce.domain.errors import OperationInProgress, Refused
 from payonce.domain.operations import (
+    Abilities,
     AttemptState,
     Operation,
     OperationKind,
@@ -28,6 +29,7 @@ from payonce.domain.outcomes import (
     NotProcessed,
     Pending,
     Reversed,
+    Stage,
     Unknown,
     Unsent,
 )
@@ -35,9 +37,14 @@ from payonce.domain.settlement import defer, give_up, review, succeed
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import NOW, payment
 
+STAGES = st.sampled_from([None, *Stage])
 FACTS: st.SearchStrategy[Fact] = st.one_of(
     st.builds(
-        Approved, st.just("acq-2"), st.sampled_from([1, 250, 1_000, 1_001]), st.sampled_from(["INR", "USD"])
+        Approved,
+        st.just("acq-2"),
+        st.sampled_from([1, 250, 1_000, 1_001]),
+        st.sampled_from(["INR", "USD"]),
+        stage=STAGES,
     ),
     st.builds(Declined, st.sampled_from(DeclineCode)),
     st.just(Pending()),
@@ -69,12 +76,22 @@ class PaymentMachine(RuleBasedStateMachine):
         capture_method=st.sampled_from(["manual", "manual", "automatic"]),
         undecided=RARELY,
         captured_minor=st.sampled_from([0, 250, 500]),
-        reversible=st.booleans(),
+        abilities=st.builds(Abilities, reversible=st.booleans(), captures_itself=st.booleans()),
+        stage=STAGES,
     )
-    def create(self, capture_method: str, undecided: bool, captured_minor: int, reversible: bool) -> None:
-        self.books = Books(payment(capture_method=capture_method), reversible=reversible)
-        self._approve(self.books.open(OperationKind.AUTHORIZE, amount_minor=1_000), unless=undecided)
-        if capture_method == "manual" and not undecided and captured_minor:
+    def create(
+        self,
+        capture_method: str,
+        undecided: bool,
+        captured_minor: int,
+        abilities: Abilities,
+        stage: Stage | None,
+    ) -> None:
+        self.books = Books(payment(capture_method=capture_method), abilities=abilities)
+        created = self.books.open(OperationKind.AUTHORIZE, amount_minor=1_000)
+        if not undecided:
+            self.books.record(created.id, 1, Approved("acq-1", 1_000, "INR", stage=stage))
+        if self.books.payment.status.capturable and capture_method == "manual" and captured_minor:
             self._approve(
                 self.books.open(OperationKind.CAPTURE, amount_minor=captured_minor, final=False), unless=False
             )
@@ -197,7 +214,8 @@ class PaymentMachine(RuleBasedStateMachine):
         called = [of for of in self.books.operations.values() if of.review_at]
         needed = [of for of in called if of.status is PENDING or _for_a_person(of)]
         review = self.books.payment.review
-        assert review is None or needed or review["reason"] == "expiry_not_confirmed"
+        not_confirmed = ("expiry_not_confirmed", "void_not_confirmed")
+        assert review is None or needed or review["reason"] in not_confirmed
 
     def _admitted(self, *, refund: bool, amount_minor: int | None, final: bool = False) -> Operation | None:
         """A refund or a capture, unless it is refused."""
@@ -215,7 +233,8 @@ class PaymentMachine(RuleBasedStateMachine):
     def _approve(self, of: Operation, *, unless: bool) -> None:
         if not unless:
             latest = len(self.books.attempts[of.id])
-            self.books.record(of.id, latest, Approved("acq-1", of.amount_minor, of.currency))
+            stage = Stage.CAPTURED if of.kind is OperationKind.AUTHORIZE else None
+            self.books.record(of.id, latest, Approved("acq-1", of.amount_minor, of.currency, stage=stage))
 
     def _one(self, which: int) -> str:
         """One of the operations: for even numbers one that is pending, if there is one."""

@@ -117,11 +117,13 @@ def _create_decisions() -> None:
         sa.Column("evidence", sa.Text(), nullable=True),
         sa.Column("amount_minor", sa.BigInteger(), nullable=True),
         sa.Column("reference", sa.Text(), nullable=True),
+        sa.Column("stage", sa.Text(), nullable=True),
         sa.Column("created_at", _Time, nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("decisions_pkey")),
         sa.ForeignKeyConstraint(
             ["operation_id"], ["operations.id"], name=op.f("decisions_operation_id_fkey")
         ),
+        sa.CheckConstraint("stage IN ('authorized', 'captured')", name=op.f("decisions_stage_check")),
         sa.CheckConstraint(f"verdict IN ({_VERDICTS})", name=op.f("decisions_verdict_check")),
         if_not_exists=True,
     )

@@ -1,0 +1,61 @@
+"""What a rail that captures by itself has captured of an authorization that was recorded as no more than that.
+
+Pure: the recording function reads the rows under the payment's lock and writes what is returned.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from payonce.domain import stages, turns
+from payonce.domain.operations import Attempt, Operation
+from payonce.domain.outcomes import Approved, Foreign
+from payonce.domain.payment import Change, Payment, PaymentStatus
+from payonce.domain.settlement import Settlement, succeed
+from payonce.domain.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The capture of our own that is pending. `sent`: it may have reached the acquirer."""
+
+    operation: Operation
+    sent: bool
+
+
+def capture(found: turns.Found, fact: Approved, own: Capture | None, *, now: datetime) -> Settlement | None:
+    """It counts as the capture that was to come; None where it is none that anybody asked for.
+
+    One of our own that was not sent ends with it. One that was may be the same: its outcome is waited for, and where
+    that is a failure, this stands (`stages.stands`).
+    """
+    payment = found.payment
+    staged = stages.staged(found.attempt, fact)
+    whole = (fact.amount_minor, fact.currency) == (payment.amount_authorized_minor, payment.currency)
+    if own is not None and own.sent:
+        return Settlement(payment, found.operation, staged)
+    if not whole or payment.amount_captured_minor:
+        return None
+    if own is not None:
+        ended = succeed(payment, own.operation, None, reply=fact, now=now)
+        return replace(ended, operation=found.operation, attempt=staged, beside=(ended.operation,))
+    if payment.pending_operation is None and payment.status is PaymentStatus.AUTHORIZED:
+        return _captured(payment, found.operation, staged, fact, now=now)
+    return None
+
+
+def as_foreign(fact: Approved) -> Foreign:
+    """The same as what somebody else did, once for the authorization: limits and reviews are those of such."""
+    return Foreign(
+        id=f"{fact.connector_reference}/captured",
+        what="capture",
+        amount_minor=fact.amount_minor,
+        currency=fact.currency,
+    )
+
+
+def _captured(
+    payment: Payment, create: Operation, staged: Attempt, fact: Approved, *, now: datetime
+) -> Settlement:
+    story = Story(payment, now)
+    story.change(Change.CAPTURED, amount_captured_minor=fact.amount_minor)
+    return Settlement(story.payment, create, staged, story.events)
