@@ -17,6 +17,7 @@ from workers.dispatch import Dispatcher, NotHandedOver
 from workers.temporal import client_of
 
 TELL_WITHIN_S = 6.0
+NOBODY_WAITS = "no workflow waits for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,19 @@ def accounts_of(runtime: Runtime) -> dict[str, Account]:
 async def decide(runtime: Runtime, subject: Subject, decision: Decision) -> Told:
     """The decision holds, whether anybody could be told of it or not. Raises what `Recorder.decide` does."""
     taken = await runtime.recorder.decide(subject, decision, accounts=accounts_of(runtime))
+    if not concerns_a_workflow(taken.payment, taken.operation):
+        return Told(taken, NOBODY_WAITS)
     try:
         async with asyncio.timeout(TELL_WITHIN_S):
             words = await tell(await client_of(runtime), taken.payment, taken.operation)
     except (NotHandedOver, RPCError, RuntimeError, TimeoutError):
         words = "Temporal does not answer: its workflow was not told, and finds it in Postgres"
     return Told(taken, words)
+
+
+def concerns_a_workflow(payment: Payment, operation: Operation) -> bool:
+    """Whether one may work on it: not on what an acquirer did of itself to a payment that is closed."""
+    return operation.origin is not Origin.ACQUIRER or payment.status.open
 
 
 async def tell(client: Client, payment: Payment, operation: Operation) -> str:
@@ -59,4 +67,4 @@ async def tell(client: Client, payment: Payment, operation: Operation) -> str:
             said.append("its workflow was told")
     if payment.status.open and await dispatcher.start_again(payment):
         said.append("the payment's workflow was started again")
-    return "; ".join(said) or "no workflow waits for it"
+    return "; ".join(said) or NOBODY_WAITS

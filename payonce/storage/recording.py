@@ -60,13 +60,13 @@ class Rows:
     attempt: Attempt | None  # the one that the fact is about, or the latest
     xid: int  # of the transaction
     others: "Others | None" = None  # where they were asked for
-    review: Review | None = None  # of the operation, where it is or was in one
     deciding: Deciding | None = None  # where a person decides
     by: ClosedBy = ClosedBy.FACT  # what ends a review
+    review: Review | None = None  # of the operation, where it is or was in one
 
     def of_another(self, operation: Operation) -> "Rows":
         """Of an operation that has its outcome by this one's, and no attempt of its own."""
-        return replace(self, operation=operation, attempt=None, others=None, deciding=None)
+        return replace(self, operation=operation, attempt=None, others=None, deciding=None, review=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,19 +257,6 @@ class Recorder:
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
-    async def overdue(self, subject: Subject, *, due_at: datetime) -> Settlement:
-        """A review that was due then and is open has escalated: an event, a metric and an error in the log say so.
-
-        Once for each review, whoever calls; the clock that counts is the caller's.
-        """
-
-        def decide(rows: Rows, now: datetime) -> Settlement:
-            if rows.review is None or rows.review.due_at != due_at:
-                return Settlement(rows.payment, rows.operation)  # another review began meanwhile
-            return settlement.escalate(rows.payment, rows.operation, rows.review, now=now)
-
-        return await self._shielded(subject, attempt=None, decide=decide)
-
     async def decide(
         self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
     ) -> DecisionTaken:
@@ -302,6 +289,19 @@ class Recorder:
         again = taken.known is not None and not tried
         log.info("review_decided", operation_id=subject.operation_id, verdict=decision.verdict, again=again)
         return DecisionTaken(settled.payment, settled.operation, decided, again)
+
+    async def overdue(self, subject: Subject, *, due_at: datetime) -> Settlement:
+        """A review that was due then and is open has escalated: an event, a metric and an error in the log say so.
+
+        Once for each review, whoever calls; the clock that counts is the caller's.
+        """
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            if rows.review is None or rows.review.due_at != due_at:
+                return Settlement(rows.payment, rows.operation)  # another review began meanwhile
+            return settlement.escalate(rows.payment, rows.operation, rows.review, now=now)
+
+        return await self._shielded(subject, attempt=None, decide=decide)
 
     async def drain(self) -> None:
         """Every recording that began has ended; a process calls this before it closes its connections."""

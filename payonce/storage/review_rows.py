@@ -78,11 +78,6 @@ async def end(connection: Connection, operation_id: str, *, by: ClosedBy, now: d
     await connection.write(_END, {"id": operation_id, "by": by, "at": now})
 
 
-async def tell_overdue(connection: Connection, review: Review) -> None:
-    """It is on record since when the review is known to be overdue."""
-    await connection.write(_OVERDUE, {"id": review.operation_id, "at": review.overdue_at})
-
-
 async def add_decision(connection: Connection, decided: Decided, *, payment_id: str) -> None:
     """The decision is kept for ever, under its key."""
     values = {name: getattr(decided.decision, name) for name in _DECISION_FIELDS}
@@ -100,6 +95,11 @@ def decided_from(row: Mapping[str, Any]) -> Decided:
     stage = None if row["stage"] is None else Stage(row["stage"])
     decision = Decision(**{**values, "verdict": Verdict(row["verdict"]), "stage": stage})
     return Decided(decision, ReviewReason(row["reason"]), row["created_at"])
+
+
+async def tell_overdue(connection: Connection, review: Review) -> None:
+    """It is on record since when the review is known to be overdue."""
+    await connection.write(_OVERDUE, {"id": review.operation_id, "at": review.overdue_at})
 
 
 def review_from(row: RowMapping | Mapping[str, Any]) -> Review:
