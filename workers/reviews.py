@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.metrics import REVIEWS_OPEN, REVIEWS_OVERDUE
 from payonce.runtime import Runtime
@@ -48,7 +49,8 @@ class Reviews:
         return False
 
     async def _hand_over(self, due: Due) -> None:
-        """A run that is there already shows a review that began anew once it has looked."""
+        """A run that is there already shows a review that began anew once it has looked. What the acquirer did may
+        have opened the payment again, whose own run has ended."""
         if due.review.closed_at is not None:
             await self._dispatcher.review_changed(due.review)
             async with self._runtime.database.transaction() as connection:
@@ -57,3 +59,13 @@ class Reviews:
         began = await self._dispatcher.start_review(due.payment, due.operation, due.review)
         if not began and due.sweeps == 1:
             await self._dispatcher.review_changed(due.review)
+        if due.payment.taken_back and due.payment.status.open:
+            await reopen(self._dispatcher, due.payment)
+
+
+async def reopen(dispatcher: Dispatcher, payment: Payment) -> bool:
+    """The payment that the acquirer opened again has a run; whether it began now. Raises `NotHandedOver`."""
+    began = await dispatcher.start_again(payment)
+    if began:
+        log.warning("payment_reopened", payment_id=payment.id, status=payment.status)
+    return began

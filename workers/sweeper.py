@@ -32,7 +32,7 @@ from payonce.storage import attempts, callbacks, idempotency, sweeping
 from payonce.storage.sweeping import count_refusal
 from workers.callbacks import Inbox
 from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver, Taken
-from workers.reviews import Reviews
+from workers.reviews import Reviews, reopen
 from workers.waiting import first
 from workflows.attributes import PAYMENT_STATUS
 
@@ -258,18 +258,25 @@ class Sweeper:
         await self._run_completed_again(completed)
 
     async def _run_completed_again(self, payment_ids: list[str]) -> None:
-        """Payments that are open though their workflow completed: those seen so long enough ago run again."""
+        """Payments that are open though their workflow completed: those seen so long enough ago run again.
+
+        Those that the acquirer opened again do so at once: nothing is lost.
+        """
         async with self._runtime.database.transaction() as connection:
             stranded = await sweeping.still_open(
                 connection, payment_ids, older_than=datetime.now(UTC) - _SETTLED_FOR
             )
+        for payment in stranded:
+            if payment.taken_back:
+                await _surviving(reopen(self._dispatcher, payment), payment_id=payment.id)
+        behind = [payment for payment in stranded if not payment.taken_back]
         now, seen = boot_clock_s(), self._completed
         over = [
             payment
-            for payment in stranded
+            for payment in behind
             if payment.id in seen and now - seen[payment.id] >= self._behind_for.total_seconds()
         ]
-        self._completed = {one.id: seen.get(one.id, now) for one in stranded if one not in over}
+        self._completed = {one.id: seen.get(one.id, now) for one in behind if one not in over}
         for payment in over:
             log.error("recording_lost", payment_id=payment.id, status=payment.status)
             await _surviving(self._dispatcher.start_again(payment), payment_id=payment.id)

@@ -9,7 +9,12 @@ from payonce.cli import listen, operators, reviews, trigger, webhooks
 from payonce.cli.base import use_dev_stack
 from payonce.domain.errors import PaymentError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="The payonce payment gateway.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it shows local variables, and among them are secrets
+    help="The payonce payment gateway.",
+)
 app.add_typer(operators.merchants, name="merchants")
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.db, name="db")

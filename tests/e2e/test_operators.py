@@ -174,6 +174,75 @@ async def test_a_refunds_workflow_has_its_id_and_names_its_payment(shop: Merchan
     assert (await attributes(temporal, refund["id"]))["PaymentId"] == payment["id"]
 
 
+async def test_a_review_is_found_by_its_reason_and_says_what_to_type(
+    shop: Merchant, temporal: Client
+) -> None:
+    """The acquirer takes the capture back: the payment is open again, and a person must decide."""
+    payment = await shop.paid(metadata={"sandbox_fault": "undo_capture:1"})
+    query = f"ReviewReason = 'undone' AND ExecutionStatus = 'Running' AND PaymentId = '{payment['id']}'"
+
+    async def listed() -> set[str]:
+        return await found(temporal, query)
+
+    (review,) = await eventually(listed, timeout_s=30)
+    described = await temporal.get_workflow_handle(review).describe()
+    assert described.workflow_type == "ReviewWorkflow"
+    summary = f"In review: capture of 10.99 INR, {payment['id']}: the acquirer took it back"
+    assert await described.static_summary() == summary
+    values = {pair.key.name: pair.value for pair in described.typed_search_attributes}
+    assert (values["MerchantId"], values["Connector"], values["Currency"], values["AmountMinor"]) == (
+        (await attributes(temporal, payment["id"]))["MerchantId"],
+        "sandbox_card",
+        "INR",
+        1_099,
+    )
+
+    async def shown() -> str:
+        text = await details(temporal, review)
+        assert text.startswith("In **review** (undone): the acquirer took it back.")
+        return text
+
+    text = await eventually(shown)
+    operation_id = review.removeprefix("review-")
+    assert f"payonce review show {payment['id']}" in text
+    assert f'payonce review decide {operation_id} <verdict> --why "…"' in text
+    assert "- `undone`: " in text
+    since = (await shop.payment(payment))["review"]["since"]
+    assert f"Since {since[:19]}" in text
+
+    async def runs_again() -> bool:
+        latest = await temporal.get_workflow_handle(payment["id"]).describe()
+        return latest.status is WorkflowExecutionStatus.RUNNING
+
+    await eventually(runs_again)
+
+
+async def test_a_review_that_a_fact_ends_is_found_no_more_and_one_that_was_terminated_is_shown_again(
+    shop: Merchant, temporal: Client
+) -> None:
+    payment = await shop.paid(metadata={"sandbox_fault": "undo_capture:1,redo_capture:20"})
+    query = (
+        f"WorkflowType = 'ReviewWorkflow' AND ExecutionStatus = 'Running' AND PaymentId = '{payment['id']}'"
+    )
+
+    async def listed() -> set[str]:
+        return await found(temporal, query)
+
+    (review,) = await eventually(listed, timeout_s=30)
+    first = await temporal.get_workflow_handle(review).describe()
+    await temporal.get_workflow_handle(review).terminate("by mistake")
+
+    async def ended() -> bool:
+        latest = await temporal.get_workflow_handle(review).describe()
+        assert latest.run_id != first.run_id
+        return latest.status is WorkflowExecutionStatus.COMPLETED
+
+    await eventually(ended, timeout_s=60)
+    assert await temporal.get_workflow_handle(review).result() == "fact"
+    now = await shop.payment(payment)
+    assert (now["status"], now["review"]) == ("captured", None)
+
+
 @pytest.mark.parametrize("capture_method", ["automatic", "manual"])
 async def test_no_history_and_no_description_holds_card_data(
     shop: Merchant, temporal: Client, capture_method: str

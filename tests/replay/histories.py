@@ -22,6 +22,8 @@ NAMES = (
     "unknown_outcome_not_found",
     "unknown_capture_found",
     "amount_mismatch_reversed",
+    "authorized_then_captured",
+    "authorized_then_released",
     "takeover_sent_by_the_owner",
     "takeover_without_the_owner",
     "resumed_after_terminate",

@@ -181,6 +181,20 @@ async def amount_mismatch_reversed(recorder: Recorder) -> None:
     await recorder.keep("amount_mismatch_reversed", payment["id"])
 
 
+async def authorized_then_captured(recorder: Recorder) -> None:
+    """An automatic payment that was found authorized, and a capture of our own whose outcome was unknown first."""
+    payment = await recorder.pay(fault="authorized_only,capture:error_after_charge")
+    await recorder.settled(payment, "captured")
+    await recorder.keep("authorized_then_captured", payment["id"])
+
+
+async def authorized_then_released(recorder: Recorder) -> None:
+    """… and one whose capture was refused: a void of our own followed."""
+    payment = await recorder.pay(fault="authorized_only,capture:refuse:/amount")
+    await recorder.becomes(payment, "voided")
+    await recorder.keep("authorized_then_released", payment["id"])
+
+
 async def resumed_after_terminate(recorder: Recorder) -> None:
     """The second run, which loads everything from Postgres and carries the capture on."""
     payment = await recorder.pay(capture_method="manual")
@@ -340,6 +354,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     unknown_outcome_not_found,
     unknown_capture_found,
     amount_mismatch_reversed,
+    authorized_then_captured,
+    authorized_then_released,
     resumed_after_terminate,
     takeover_sent_by_the_owner,
     takeover_without_the_owner,
