@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from payonce.domain import claiming, reviews, settlement, turns, undecided
+from payonce.domain import claiming, ending, reviews, settlement, turns, undecided
 from payonce.domain.cards import looks_like_card_number
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import attempt_reference
@@ -258,7 +258,7 @@ def _did_not(outcome: Outcome) -> Callable[[InReview, Decision, datetime], Settl
     def apply(matter: InReview, _: Decision, now: datetime) -> Settlement:
         payment, operation, attempt = matter.payment, matter.operation, matter.attempt
         if operation.kind is OperationKind.EXPIRE:
-            return settlement.not_released(payment, operation, attempt, now=now)
+            return ending.not_released(payment, operation, attempt, now=now)
         if attempt is None or attempt.state is AttemptState.NOT_SENT:
             failed = settlement.give_up(payment, operation, attempt, code=FailureCode.NOT_PROCESSED, now=now)
             return replace(failed, attempt=attempt)
@@ -270,7 +270,7 @@ def _did_not(outcome: Outcome) -> Callable[[InReview, Decision, datetime], Settl
 
 def _undone_case(matter: InReview, _: Decision, now: datetime) -> Settlement:
     """The late success was undone at the acquirer."""
-    undone = settlement.succeed(matter.payment, matter.operation, None, reply=None, now=now)
+    undone = ending.succeed(matter.payment, matter.operation, None, reply=None, now=now)
     return replace(undone, attempt=matter.attempt)
 
 
@@ -319,7 +319,7 @@ def _late_release_stands(matter: InReview, _: Decision, now: datetime) -> Settle
     if story.payment.status.capturable:
         if story.payment.pending_operation is not None:
             raise DecisionRefused("A capture or void of this payment is pending: its outcome comes first.")
-        voided = settlement.succeed(story.payment, released, None, reply=None, now=now)
+        voided = ending.succeed(story.payment, released, None, reply=None, now=now)
         story.payment, story.events = voided.payment, story.events + voided.events
     return Settlement(story.payment, case, matter.attempt, story.events, beside=(released,))
 

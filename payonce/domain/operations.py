@@ -162,6 +162,11 @@ class Attempt:
         return self.act_before is not None
 
     @property
+    def closed(self) -> bool:
+        """Whether it stays as it is: it is definite, or its owner gave it back as never sent."""
+        return self.state.definite or self.state is AttemptState.NOT_SENT
+
+    @property
     def abandoned(self) -> bool:
         """Whether it was given up while, or after, the customer could act: it ends, and is then voided."""
         return self.failure_code == FailureCode.ABANDONED

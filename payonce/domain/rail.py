@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from payonce.domain import stages, turns
+from payonce.domain.ending import succeed
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.outcomes import Approved, Foreign
 from payonce.domain.payment import Change, Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, succeed
+from payonce.domain.settlement import Settlement
 from payonce.domain.story import Story
 
 

@@ -12,11 +12,12 @@ from typing import Final, assert_never
 
 from payonce.domain import reviews, undecided
 from payonce.domain.answers import failure_error
+from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.payment import Change, Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, call_operator, refund_change, succeed
+from payonce.domain.settlement import Settlement
 from payonce.domain.story import Story
 
 _REASON_MAX: Final = 200

@@ -9,7 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from payonce.domain import claiming, decisions, leaving, rail, reviews, settlement, stages, turns
+from payonce.domain import (
+    claiming,
+    contradictions,
+    decisions,
+    ending,
+    leaving,
+    rail,
+    reviews,
+    settlement,
+    stages,
+    turns,
+)
 from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
@@ -245,7 +256,7 @@ class Recorder:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.operation.status is not OperationStatus.PENDING:
                 return Settlement(rows.payment, rows.operation)
-            return settlement.succeed(rows.payment, rows.operation, None, reply=None, now=now)
+            return ending.succeed(rows.payment, rows.operation, None, reply=None, now=now)
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
@@ -253,7 +264,7 @@ class Recorder:
         """An operator must decide; the payment, an event, a metric and an error in the log say so."""
 
         def decide(rows: Rows, now: datetime) -> Settlement:
-            return settlement.review(rows.payment, rows.operation, reason=reason, now=now)
+            return ending.review(rows.payment, rows.operation, reason=reason, now=now)
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
@@ -266,7 +277,7 @@ class Recorder:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.review is None or rows.review.due_at != due_at:
                 return Settlement(rows.payment, rows.operation)  # another review began meanwhile
-            return settlement.escalate(rows.payment, rows.operation, rows.review, now=now)
+            return ending.escalate(rows.payment, rows.operation, rows.review, now=now)
 
         return await self._shielded(subject, attempt=None, decide=decide)
 
@@ -483,7 +494,7 @@ class Recorder:
         """The capture of our own on which the answer to the create depends."""
         authorization = await attempts.latest_attempt(connection, rows.payment.id)
         if stages.stands(settled, authorization):
-            return settlement.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
+            return ending.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
         create = await payments.find_operation(connection, rows.payment.id)
         if create is None or create.deferred_at is not None or settled.operation.deferred_at is None:
             return settled
@@ -495,7 +506,7 @@ class Recorder:
         """The void that gave the payment up succeeded, in the transaction that records that it came to nothing."""
         void = await self._other(connection, void_id)
         written = await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
-        voided = settlement.succeed(settled.payment, void, None, reply=None, now=now)
+        voided = ending.succeed(settled.payment, void, None, reply=None, now=now)
         of_void = rows.of_another(void)
         voided = await self._with_other_review(connection, of_void, voided)
         deliveries = [written, await self._write(connection, of_void, voided, now=now)]
@@ -557,7 +568,7 @@ class Recorder:
         opened = await payments.find_operation(connection, reversal_id)
         if opened is not None:
             return await self._raise(connection, rows, settled, opened, now=now)
-        settled, case = settlement.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
+        settled, case = contradictions.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
         await payments.insert_operation(connection, case, sweep_at=now)
         return settled
 
@@ -569,7 +580,7 @@ class Recorder:
         assert settled.attempt is not None
         latest = await attempts.latest_attempt(connection, case.id)
         sent = latest is not None and latest.state is not AttemptState.NOT_SENT
-        raised = settlement.raise_case(
+        raised = contradictions.raise_case(
             rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now
         )
         assert rows.attempt is not None

@@ -7,6 +7,8 @@ from typing import assert_never
 
 from payonce.domain import leaving, rail, turns
 from payonce.domain.answers import Answer
+from payonce.domain.contradictions import open_case, raise_case
+from payonce.domain.ending import succeed
 from payonce.domain.operations import (
     USUAL,
     Abilities,
@@ -19,14 +21,7 @@ from payonce.domain.operations import (
 )
 from payonce.domain.outcomes import Approved, Fact, Outcome, Stage
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import (
-    Draft,
-    Settlement,
-    open_case,
-    raise_case,
-    settle,
-    succeed,
-)
+from payonce.domain.settlement import Draft, Settlement, settle
 from payonce.domain.stages import awaits_capture, captured_since, follow, stands
 from tests.unit.rows import NOW, attempt, operation, under_way
 

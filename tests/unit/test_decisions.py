@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from payonce.domain import decisions, reviews, turns
+from payonce.domain.contradictions import open_case
 from payonce.domain.decisions import TABLE, Decision, Finality, InReview, Verdict, decide
+from payonce.domain.ending import review
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.operations import (
     Abilities,
@@ -39,7 +41,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question, ReviewReason
-from payonce.domain.settlement import Settlement, open_case, review, settle
+from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
 
 S, K, A, O, Q, V = PaymentStatus, OperationKind, AttemptState, OperationStatus, Question, Verdict

@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 import pytest
 
-from payonce.domain import reviews, settlement
+from payonce.domain import contradictions, ending, reviews, settlement
 from payonce.domain.answers import timestamp
 from payonce.domain.operations import Abilities, AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed
@@ -43,7 +43,7 @@ def test_a_pending_operation_is_in_review_for_the_reason_that_its_words_say(
 ) -> None:
     capture = operation(K.CAPTURE)
     busy = payment(S.AUTHORIZED, pending_operation=under_way(capture))
-    (opened,) = settlement.review(busy, capture, reason=words, now=NOW).opened
+    (opened,) = ending.review(busy, capture, reason=words, now=NOW).opened
     assert (opened.operation_id, opened.reason, opened.words) == (capture.id, reason, words)
     assert (opened.opened_at, opened.due_at) == (NOW, NOW + reason.due_after)
 
@@ -51,14 +51,14 @@ def test_a_pending_operation_is_in_review_for_the_reason_that_its_words_say(
 def test_a_review_that_is_open_is_not_opened_again() -> None:
     capture = operation(K.CAPTURE)
     busy = payment(S.AUTHORIZED, pending_operation=under_way(capture))
-    first = settlement.review(busy, capture, reason="unknown", now=NOW)
-    assert settlement.review(first.payment, first.operation, reason="rejected", now=NOW).opened == ()
+    first = ending.review(busy, capture, reason="unknown", now=NOW)
+    assert ending.review(first.payment, first.operation, reason="rejected", now=NOW).opened == ()
 
 
 def test_an_outcome_ends_the_review() -> None:
     refund = operation(K.REFUND)
     held = payment(S.CAPTURED, amount_refund_pending_minor=1000)
-    called = settlement.review(held, refund, reason="unknown", now=NOW)
+    called = ending.review(held, refund, reason="unknown", now=NOW)
     assert reviews.is_open(called.operation)
     for fact in (approval(refund), FAILED):
         settled = settlement.settle(called.payment, called.operation, attempt(refund), fact, now=NOW)
@@ -71,7 +71,7 @@ def test_a_late_success_that_nobody_undoes_is_a_review_of_its_case() -> None:
     found = settlement.settle(
         payment(S.CAPTURED), refund, attempt(refund, A.DECLINED), approval(refund), now=NOW
     )
-    settled, case = settlement.open_case(found, case_id="op_case", abilities=Abilities(), now=NOW)
+    settled, case = contradictions.open_case(found, case_id="op_case", abilities=Abilities(), now=NOW)
     (opened,) = settled.opened
     assert (opened.operation_id, opened.reason) == ("op_case", R.LATE)
     assert opened.words == "late_refund op_refund: 1000 INR was refunded"
@@ -83,7 +83,7 @@ def test_a_late_success_that_is_undone_by_us_is_no_review() -> None:
     found = settlement.settle(
         payment(S.AUTHORIZED), capture, attempt(capture, A.DECLINED), approval(capture), now=NOW
     )
-    settled, case = settlement.open_case(found, case_id="op_case", abilities=Abilities(), now=NOW)
+    settled, case = contradictions.open_case(found, case_id="op_case", abilities=Abilities(), now=NOW)
     assert settled.opened == ()
     assert not reviews.is_open(case)
 
@@ -100,7 +100,7 @@ def test_an_expiry_that_the_acquirer_did_not_confirm_is_a_review_of_the_expiry()
 def test_an_expiry_that_was_undecided_before_is_in_review_for_its_new_reason_alone() -> None:
     expiry = operation(K.EXPIRE)
     busy = payment(S.AUTHORIZED, pending_operation=under_way(expiry))
-    called = settlement.review(busy, expiry, reason="unknown", now=NOW)
+    called = ending.review(busy, expiry, reason="unknown", now=NOW)
     settled = settlement.settle(called.payment, called.operation, attempt(expiry), DECLINED, now=NOW)
     assert settled.payment.review is not None
     assert settled.payment.review["reason"] == "expiry_not_confirmed"

@@ -9,6 +9,7 @@ import pytest
 
 from payonce.domain import leaving
 from payonce.domain.answers import AnswerKind, refund_view, timestamp
+from payonce.domain.ending import review, succeed
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import (
     ActionRequired,
@@ -24,7 +25,7 @@ from payonce.domain.outcomes import (
     Unknown,
 )
 from payonce.domain.payment import PaymentStatus
-from payonce.domain.settlement import Settlement, begin_reversal, defer, review, settle, succeed
+from payonce.domain.settlement import Settlement, begin_reversal, defer, settle
 from tests.unit.rows import NOW, approval, attempt, captured, operation, under_way
 from tests.unit.test_settle_examples import DECLINED, LATER, REFUND, Case, case, types
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from payonce.domain.answers import AnswerKind, refund_view
+from payonce.domain.ending import review, succeed
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
     DeclineCode,
@@ -21,7 +22,7 @@ from payonce.domain.outcomes import (
     Unsent,
 )
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, give_up, review, settle, succeed
+from payonce.domain.settlement import Settlement, give_up, settle
 from tests.unit.rows import (
     CAPTURE_BEFORE,
     NOW,

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from payonce.domain import reviews
+from payonce.domain.contradictions import open_case, raise_case
+from payonce.domain.ending import review, succeed
 from payonce.domain.errors import Refused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.money import AMOUNT_MINOR_MAX
@@ -30,7 +32,7 @@ from payonce.domain.outcomes import (
 )
 from payonce.domain.outcomes import Refused as FactRefused
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, open_case, raise_case, review, settle, succeed
+from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
 from tests.unit.test_settle_examples import AUTHORIZE, CAPTURE, LATER, REFUND, VOID, Case, case
 

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from payonce.domain.ending import review, succeed
 from payonce.domain.errors import OperationInProgress, Refused
 from payonce.domain.operations import (
     Abilities,
@@ -33,7 +34,7 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
-from payonce.domain.settlement import defer, give_up, review, succeed
+from payonce.domain.settlement import defer, give_up
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import NOW, payment
 

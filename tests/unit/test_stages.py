@@ -8,6 +8,7 @@ import pytest
 
 from payonce.domain import rail, turns
 from payonce.domain.answers import AnswerKind
+from payonce.domain.ending import succeed
 from payonce.domain.operations import (
     Abilities,
     Attempt,
@@ -19,7 +20,7 @@ from payonce.domain.operations import (
 )
 from payonce.domain.outcomes import Approved, DeclineCode, Declined, Outcome, Pending, Refused, Stage, Unsent
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.settlement import Settlement, defer, settle, succeed
+from payonce.domain.settlement import Settlement, defer, settle
 from payonce.domain.stages import captured_since, follow, staged, stands
 from tests.unit.rows import CAPTURE_BEFORE, NOW, approval, attempt, captured, operation, payment, under_way
 from tests.unit.test_settle_examples import LATER
