@@ -84,7 +84,7 @@ MUTATIONS = (
         "3",
         "a later fact overwrites the first",
         "payonce/domain/settlement.py",
-        "    if operation.status is not OperationStatus.PENDING or _closed(attempt):\n",
+        "    if operation.status is not OperationStatus.PENDING or attempt.closed:\n",
         "    if False:\n",
         ("tests/unit", "tests/storage/test_recording.py"),
     ),
