@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from payonce.connectors.base import Callback
 from payonce.domain.errors import PaymentError
-from payonce.domain.operations import Operation, OperationStatus
+from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.metrics import CALLBACKS
@@ -87,9 +87,13 @@ class Inbox:
             await callbacks.handled(connection, received, now=datetime.now(UTC))
 
     async def _tell(self, received: Received, payment: Payment, operation: Operation) -> None:
-        """The workflow that works on the operation; where there is none, one that asks and records."""
-        pending = operation.status is OperationStatus.PENDING
-        if pending and await self._dispatcher.acquirer_spoke(operation, received.reference):
+        """The workflow that works on the operation; where there is none, one that asks and records.
+
+        A payment that waits for captures has one, too, which then follows what others did to the payment.
+        """
+        waits = payment.status.capturable and operation.kind is not OperationKind.REFUND
+        worked_on = operation.status is OperationStatus.PENDING or waits
+        if worked_on and await self._dispatcher.acquirer_spoke(operation, received.reference):
             return
         workflow_id = self._runtime.ids.callback(connector=received.connector, event_id=received.event_id)
         await self._dispatcher.start_callback(payment, operation, received.reference, workflow_id=workflow_id)

@@ -133,6 +133,22 @@ async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
     assert temporal.started == [IDS.callback(connector=UPI, event_id="cb_1")]
 
 
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_message_about_a_payment_that_waits_for_captures_is_heard_by_its_workflow(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, runs: bool
+) -> None:
+    """So that it ends, where others captured or released all of it at the acquirer."""
+    paid = await ledger.add_payment(PaymentStatus.AUTHORIZED)
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=OperationStatus.SUCCEEDED
+    )
+    temporal.running |= {paid.id} if runs else set()
+    await inbox.receive(UPI, told(create))
+    await until_handled(ledger)
+    assert bool(temporal.signals) is runs
+    assert bool(temporal.started) is not runs
+
+
 async def test_a_message_about_what_no_workflow_works_on_gets_one(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
