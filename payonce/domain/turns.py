@@ -111,13 +111,14 @@ def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
 def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     """Nothing is held any more for what the acquirer did: it is final. The review of it ends.
 
-    A capture that was undone after the rest of its authorization had ended can never be made again.
+    A capture that was undone after the rest of its authorization had ended can never be made again, nor that rest.
     """
     story = Story(payment, now)
     turned = _settled(story, turned)
     capture_undone = (turned.kind, turned.target_kind) == (OperationKind.UNDO, OperationKind.CAPTURE)
-    if capture_undone and turned.final and story.payment.status is PaymentStatus.AUTHORIZED:
+    if capture_undone and turned.final and story.payment.status.capturable:
         story.change(Change.EXPIRED)
+        _follow_refunds(story)
     return Settlement(story.payment, turned, None, story.events)
 
 
@@ -132,7 +133,7 @@ def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: da
     target = _with_undone(target, target.amount_undone_minor - amount, now=now)
     match undo.target_kind:
         case OperationKind.CAPTURE:
-            _capture_again(story, target, amount)
+            _capture_again(story, target, amount, ended=undo.final)
         case OperationKind.REFUND:
             target = refund_again(story, target, amount)
         case _:
@@ -232,7 +233,8 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
             pass
     target = _with_undone(found.operation, found.operation.amount_undone_minor - counted, now=now)
     if kind is OperationKind.CAPTURE:
-        _capture_again(story, target, counted)
+        ended = whole and any(undo.final for undo in undone)
+        _capture_again(story, target, counted, ended=ended)
     elif kind is OperationKind.VOID:
         void_again(story)
     redo = _held(story, redo, redo.amount_minor - counted)
@@ -394,14 +396,15 @@ def _stand_again(story: Story) -> None:
         story.change(Change.VOID_UNDONE)
 
 
-def _capture_again(story: Story, target: Operation, counted: int) -> None:
+def _capture_again(story: Story, target: Operation, counted: int, *, ended: bool) -> None:
+    """`ended`: when it was undone nothing else was capturable any more, and nothing is now."""
     if counted == 0:
         return
     payment = story.payment
     captured = payment.amount_captured_minor + counted
     undone = payment.amount_capture_undone_minor - counted
     story.set(amount_captured_minor=captured, amount_capture_undone_minor=undone)
-    _show_captured(story, last=target.final and undone == 0)
+    _show_captured(story, last=ended or (target.final and undone == 0))
 
 
 def _show_captured(story: Story, *, last: bool) -> None:

@@ -349,3 +349,28 @@ def test_a_refund_may_succeed_after_its_capture_was_taken_back() -> None:
     refund = operation(K.REFUND, amount_minor=500)
     done = settle(paid.payment, refund, attempt(refund), approval(refund), now=LATER)
     assert (done.payment.status, done.payment.amount_refunded_minor) == (S.AUTHORIZED, 500)
+
+
+def released_after_a_part() -> Told:
+    """A part was captured, and the rest was voided."""
+    paid = payment(S.CAPTURED, amount_captured_minor=400, amount_refunded_minor=0)
+    return succeeded(K.CAPTURE, paid, amount=400, final=False)
+
+
+def test_what_was_released_cannot_be_captured_once_the_part_is_captured_again() -> None:
+    paid = released_after_a_part().tell(undone("u1", 400)).tell(Redone("r1", 400, "INR"))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (400, 0, 0, 400))
+    assert paid.payment.review is None
+
+
+def test_what_was_released_cannot_be_captured_once_a_person_says_that_the_part_holds() -> None:
+    paid = released_after_a_part().tell(undone("u1", 150)).tell(undone("u2", 250))
+    paid.take(turns.holds_again(paid.payment, paid.turns["turn_u1"], paid.operation, now=LATER))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (150, 0, 0, 150))
+
+
+def test_what_was_released_cannot_be_captured_once_the_rest_of_the_part_is_let_go() -> None:
+    paid = released_after_a_part().tell(undone("u1", 400)).tell(Redone("r1", 150, "INR"))
+    assert (paid.payment.status, paid.amounts) == (S.PARTIALLY_CAPTURED, (150, 0, 0, 150))
+    paid.take(turns.let_go(paid.payment, paid.turns["turn_u1"], now=LATER))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (150, 0, 0, 150))
