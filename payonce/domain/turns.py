@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from payonce.domain import reviews, undecided
 from payonce.domain.answers import failure_error
+from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
@@ -54,6 +55,8 @@ def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement
             return _foreign(found, turn, turn_id=turn_id, now=now)
         case Undone() | Redone() if not _stands(found):
             return Settlement(found.payment, found.operation, found.attempt)
+        case Undone() | Redone() if found.operation.kind is OperationKind.REVERSE:
+            return _release_turned(found, turn, turn_id=turn_id, now=now)
         case Undone():
             return _undone(found, turn, turn_id=turn_id, now=now)
         case Redone():
@@ -240,6 +243,23 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
     redo = _held(story, redo, redo.amount_minor - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
     return replace(settled, beside=held)
+
+
+def _release_turned(found: Found, fact: Undone | Redone, *, turn_id: str, now: datetime) -> Settlement:
+    """What released a late success was taken back: that is a case again, until it is released again or decided."""
+    case = found.operation
+    what = OperationKind.UNDO if isinstance(fact, Undone) else OperationKind.REDO
+    turned = _operation(found, fact, what, turn_id=turn_id, kind=case.sent_as, final=False, now=now)
+    if isinstance(fact, Undone):
+        error = failure_error(FailureCode.TAKEN_BACK)
+        case = _with_undone(replace(case, last_error=error), case.amount_minor, now=now)
+        opened = reopen_case(found.payment, case, why=FailureCode.TAKEN_BACK, now=now)
+        return replace(opened, attempt=found.attempt, added=(turned,))
+    if case.amount_undone_minor == 0:
+        return Settlement(found.payment, case, found.attempt, added=(turned,))
+    again = succeed(found.payment, replace(case, amount_undone_minor=0), found.attempt, reply=None, now=now)
+    released = replace(again.operation, last_error=None, connector_reference=case.connector_reference)
+    return replace(again, operation=released, added=(turned,))
 
 
 def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
