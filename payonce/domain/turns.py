@@ -399,9 +399,10 @@ def _take_back_refund(story: Story, target: Operation, counted: int) -> Operatio
 
 
 def _free(payment: Payment) -> int:
-    """What is not captured of the authorization, nor pending; what is done again was held for until now."""
+    """What is neither captured of the authorization nor pending; a void that our refund ends releases nothing."""
     uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
-    return max(0, uncaptured - payment.held_pending_minor)
+    ended = "ended_by" in (payment.pending_operation or {})
+    return max(0, uncaptured - (0 if ended else payment.held_pending_minor))
 
 
 def _not_held(payment: Payment) -> int:
