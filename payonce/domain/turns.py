@@ -132,8 +132,7 @@ def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: da
     """
     story = Story(payment, now)
     amount = min(undo.amount_minor, target.amount_undone_minor)
-    undo = _settled(story, undo)
-    target = _with_undone(target, target.amount_undone_minor - amount, now=now)
+    undo, target = _settled(story, undo), _with_undone(target, target.amount_undone_minor - amount, now=now)
     match undo.target_kind:
         case OperationKind.CAPTURE:
             _capture_again(story, target, amount, ended=undo.final)
@@ -473,14 +472,15 @@ def _moved(story: Story, foreign: Operation, fits: int) -> None:
 
 def _released(story: Story, void: Operation) -> Operation:
     """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed."""
-    payment = story.payment
+    payment, rest = story.payment, story.payment.uncaptured_minor
     if not payment.status.capturable and not payment.status.undecided:
         return void  # nothing was left to release: there is nothing to decide
-    if payment.status.capturable and payment.pending_operation is None:
+    all_of_it = void.currency == payment.currency and void.amount_minor >= rest
+    if all_of_it and payment.status.capturable and payment.pending_operation is None:
         story.change(Change.VOIDED)
         _follow_refunds(story)
         return void
-    return _held(story, void, max(void.amount_minor, payment.uncaptured_minor))
+    return _held(story, void, max(void.amount_minor, rest))
 
 
 def _follow_captures(story: Story) -> None:
