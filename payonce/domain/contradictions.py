@@ -117,6 +117,17 @@ def raise_case(
     return replace(called, events=story.events + called.events)
 
 
+def reopen_case(payment: Payment, case: Operation, *, why: str, now: datetime) -> Settlement:
+    """What was said to be released is not: all of it is held, and a person is called, once."""
+    if case.status is OperationStatus.FAILED and case.review_at is not None:
+        return Settlement(payment, case)
+    held = case.amount_minor if case.currency == payment.currency else payment.amount_authorized_minor
+    case = replace(case, status=OperationStatus.FAILED, decided_at=None)
+    payment, case = undecided.hold(payment, case, amount_minor=held)
+    words = undecided.words(payment, case, why=why)
+    return call_operator(payment, case, reason=words, now=now)
+
+
 def compensable(operation: Operation) -> bool:
     """Whether a late success of it is undone by a reversal; a refund or a void cannot be taken back."""
     return operation.kind in (OperationKind.AUTHORIZE, OperationKind.CAPTURE)
@@ -162,11 +173,7 @@ def _about_case(
         return succeed(payment, case, approved, reply=fact, now=now)
     if failed or case.decided_at is None:
         return Settlement(payment, case, attempt)
-    held = case.amount_minor if case.currency == payment.currency else payment.amount_authorized_minor
-    case = replace(case, status=OperationStatus.FAILED, decided_at=None)
-    payment, case = undecided.hold(payment, case, amount_minor=held)
-    words = undecided.words(payment, case, why=fact.kind)
-    return replace(call_operator(payment, case, reason=words, now=now), attempt=attempt)
+    return replace(reopen_case(payment, case, why=fact.kind, now=now), attempt=attempt)
 
 
 def _is_open(case: Operation) -> bool:

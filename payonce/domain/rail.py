@@ -1,4 +1,4 @@
-"""What a rail that captures by itself has captured of an authorization that was recorded as no more than that.
+"""What a rail that captures by itself, or somebody else, captured of what was recorded as no more than authorized.
 
 Pure: the recording function reads the rows under the payment's lock and writes what is returned.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from payonce.domain import stages, turns
 from payonce.domain.ending import succeed
 from payonce.domain.operations import Attempt, Operation
-from payonce.domain.outcomes import Approved, Foreign
+from payonce.domain.outcomes import Approved, Foreign, Reversed, Turn
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
 from payonce.domain.story import Story
@@ -37,11 +37,27 @@ def capture(found: turns.Found, fact: Approved, own: Capture | None, *, now: dat
     if not whole or payment.amount_captured_minor:
         return None
     if own is not None:
-        ended = succeed(payment, own.operation, None, reply=fact, now=now)
-        return replace(ended, operation=found.operation, attempt=staged, beside=(ended.operation,))
+        return replace(_ended(found, own, fact, now=now), attempt=staged)
     if payment.pending_operation is None and payment.status is PaymentStatus.AUTHORIZED:
         return _captured(payment, found.operation, staged, fact, now=now)
     return None
+
+
+def by_others(
+    found: turns.Found, fact: Turn | Reversed, own: Capture | None, *, now: datetime
+) -> Settlement | None:
+    """All of it, captured in the dashboard, is the capture that was to come, and ours is not sent after it.
+
+    None where ours may have been sent, or where it is another amount: that is for a person.
+    """
+    payment = found.payment
+    if own is None or own.sent or not isinstance(fact, Foreign) or fact.what != "capture":
+        return None
+    whole = (fact.amount_minor, fact.currency) == (own.operation.amount_minor, payment.currency)
+    if not whole or payment.amount_captured_minor:
+        return None
+    reply = Approved(fact.id, fact.amount_minor, fact.currency)
+    return _ended(found, own, reply, now=now)
 
 
 def as_foreign(fact: Approved) -> Foreign:
@@ -52,6 +68,11 @@ def as_foreign(fact: Approved) -> Foreign:
         amount_minor=fact.amount_minor,
         currency=fact.currency,
     )
+
+
+def _ended(found: turns.Found, own: Capture, fact: Approved, *, now: datetime) -> Settlement:
+    ended = succeed(found.payment, own.operation, None, reply=fact, now=now)
+    return replace(ended, operation=found.operation, attempt=found.attempt, beside=(ended.operation,))
 
 
 def _captured(

@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from payonce.domain import reviews, undecided
 from payonce.domain.answers import failure_error
+from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
@@ -54,6 +55,8 @@ def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement
             return _foreign(found, turn, turn_id=turn_id, now=now)
         case Undone() | Redone() if not _stands(found):
             return Settlement(found.payment, found.operation, found.attempt)
+        case Undone() | Redone() if found.operation.kind is OperationKind.REVERSE:
+            return _release_turned(found, turn, turn_id=turn_id, now=now)
         case Undone():
             return _undone(found, turn, turn_id=turn_id, now=now)
         case Redone():
@@ -129,13 +132,14 @@ def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
 def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     """Nothing is held any more for what the acquirer did: it is final. The review of it ends.
 
-    A capture that was undone after the rest of its authorization had ended can never be made again.
+    A capture that was undone after the rest of its authorization had ended can never be made again, nor that rest.
     """
     story = Story(payment, now)
     turned = _settled(story, turned)
     capture_undone = (turned.kind, turned.target_kind) == (OperationKind.UNDO, OperationKind.CAPTURE)
-    if capture_undone and turned.final and story.payment.status is PaymentStatus.AUTHORIZED:
+    if capture_undone and turned.final and story.payment.status.capturable:
         story.change(Change.EXPIRED)
+        _follow_refunds(story)
     return Settlement(story.payment, turned, None, story.events)
 
 
@@ -150,7 +154,7 @@ def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: da
     target = _with_undone(target, target.amount_undone_minor - amount, now=now)
     match undo.target_kind:
         case OperationKind.CAPTURE:
-            _capture_again(story, target, amount)
+            _capture_again(story, target, amount, ended=undo.final)
         case OperationKind.REFUND:
             target = refund_again(story, target, amount)
         case _:
@@ -250,12 +254,30 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
             pass
     target = _with_undone(found.operation, found.operation.amount_undone_minor - counted, now=now)
     if kind is OperationKind.CAPTURE:
-        _capture_again(story, target, counted)
+        ended = whole and any(undo.final for undo in undone)
+        _capture_again(story, target, counted, ended=ended)
     elif kind is OperationKind.VOID:
         void_again(story)
     redo = _held(story, redo, redo.amount_minor - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
     return replace(settled, beside=held)
+
+
+def _release_turned(found: Found, fact: Undone | Redone, *, turn_id: str, now: datetime) -> Settlement:
+    """What released a late success was taken back: that is a case again, until it is released again or decided."""
+    case = found.operation
+    what = OperationKind.UNDO if isinstance(fact, Undone) else OperationKind.REDO
+    turned = _operation(found, fact, what, turn_id=turn_id, kind=case.sent_as, final=False, now=now)
+    if isinstance(fact, Undone):
+        error = failure_error(FailureCode.TAKEN_BACK)
+        case = _with_undone(replace(case, last_error=error), case.amount_minor, now=now)
+        opened = reopen_case(found.payment, case, why=FailureCode.TAKEN_BACK, now=now)
+        return replace(opened, attempt=found.attempt, added=(turned,))
+    if case.amount_undone_minor == 0:
+        return Settlement(found.payment, case, found.attempt, added=(turned,))
+    again = succeed(found.payment, replace(case, amount_undone_minor=0), found.attempt, reply=None, now=now)
+    released = replace(again.operation, last_error=None, connector_reference=case.connector_reference)
+    return replace(again, operation=released, added=(turned,))
 
 
 def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
@@ -412,14 +434,15 @@ def _stand_again(story: Story) -> None:
         story.change(Change.VOID_UNDONE)
 
 
-def _capture_again(story: Story, target: Operation, counted: int) -> None:
+def _capture_again(story: Story, target: Operation, counted: int, *, ended: bool) -> None:
+    """`ended`: when it was undone nothing else was capturable any more, and nothing is now."""
     if counted == 0:
         return
     payment = story.payment
     captured = payment.amount_captured_minor + counted
     undone = payment.amount_capture_undone_minor - counted
     story.set(amount_captured_minor=captured, amount_capture_undone_minor=undone)
-    _show_captured(story, last=target.final and undone == 0)
+    _show_captured(story, last=ended or (target.final and undone == 0))
 
 
 def _show_captured(story: Story, *, last: bool) -> None:

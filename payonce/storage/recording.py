@@ -30,6 +30,7 @@ from payonce.domain.operations import (
     Attempt,
     AttemptState,
     Operation,
+    OperationKind,
     OperationStatus,
     Subject,
 )
@@ -196,6 +197,9 @@ class Recorder:
         turn = turns.of_reversal(found) if isinstance(fact, Reversed) else fact
         if turn is None:
             return None
+        counted = rail.by_others(found, turn, others.capture, now=now)
+        if counted is not None:
+            return counted
         settled = turns.take(found, turn, turn_id=turn_id, now=now)
         if not settled.added:
             log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
@@ -392,20 +396,25 @@ class Recorder:
             payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
         )
         own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        capture = await self._own_capture(connection, rows) if isinstance(about, Approved) else None
-        return Others(known is not None, own, case, capture)
+        if not isinstance(turn, Foreign) or turn.what != "capture":
+            return Others(known is not None, own, case)
+        capture, counted = await self._own_capture(connection, rows, turn)
+        return Others(known is not None or counted, own, case, capture)
 
-    async def _own_capture(self, connection: Connection, rows: Rows) -> rail.Capture | None:
-        """The capture of our own that is pending for the create."""
+    async def _own_capture(
+        self, connection: Connection, rows: Rows, foreign: Foreign
+    ) -> tuple[rail.Capture | None, bool]:
+        """The capture of our own that is pending for the create, and whether it ended with this one of others."""
         capture_id = self._ids.follow_up(operation_id=rows.operation.id)
-        if rows.payment.pending_operation is None or rows.payment.pending_operation["id"] != capture_id:
-            return None
         operation, latest = await connection.fetch_together(
             payments.operation_by_id(capture_id), attempts.latest(capture_id)
         )
-        if operation is None:
-            return None
-        return rail.Capture(operation, latest is not None and latest.state is not AttemptState.NOT_SENT)
+        if operation is None or operation.kind is not OperationKind.CAPTURE:
+            return None, False
+        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
+        if operation.status is OperationStatus.PENDING:
+            return rail.Capture(operation, sent), False
+        return None, not sent and operation.connector_reference == foreign.id
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled

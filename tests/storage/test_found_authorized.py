@@ -12,7 +12,7 @@ from api.outcomes import current_view
 from payonce.claims import Right, call_of, suspend_aware_clock
 from payonce.domain.errors import NotSent, OutcomeUnknown
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import DeclineCode, Declined, Reversed, Stage
+from payonce.domain.outcomes import DeclineCode, Declined, Foreign, Reversed, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.ledger import IDS, Ledger, subject
@@ -174,6 +174,55 @@ async def test_what_the_rail_captures_before_ours_was_sent_ends_it(
     assert answer[1]["status"] == "captured"
     assert isinstance(await process.attempt(own), Settled)
     assert connector.calls == []
+
+
+async def test_what_others_captured_before_ours_was_sent_ends_it(
+    process: Process, connector: FakeConnector
+) -> None:
+    """One answer may tell both; ours, sent after that, would take the money twice."""
+    paid, create, own = await found_authorized(process)
+    ledger = process.ledger
+    told = approval(create, stage=Stage.AUTHORIZED, since=(Foreign("acq-9", "capture", 1000, "INR"),))
+    for _ in range(2):
+        await ledger.recorder().record(subject(create), attempt=1, fact=told)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.pending_operation) == (S.CAPTURED, 1000, None)
+    assert (after.review, after.amount_capture_undecided_minor) == (None, 0)
+    ended = await ledger.operation(own.id)
+    assert (ended.status, ended.connector_reference) == (O.SUCCEEDED, "acq-9")
+    answer = await answer_of(ledger, create)
+    assert answer is not None
+    assert answer[1]["status"] == "captured"
+    assert isinstance(await process.attempt(own), Settled)
+    assert connector.calls == []
+
+
+async def test_what_others_captured_while_ours_may_have_been_sent_is_for_a_person(
+    process: Process, connector: FakeConnector
+) -> None:
+    paid, create, own = await found_authorized(process)
+    ledger = process.ledger
+
+    async def others_capture() -> None:
+        foreign = Foreign("acq-9", "capture", 1000, "INR")
+        await ledger.recorder().record(subject(create), attempt=1, fact=foreign)
+
+    connector.before = others_capture
+    connector.answers["send"] = approval(own)
+    assert isinstance(await process.attempt(own), Settled)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor) == (S.CAPTURED, 1000)
+    assert (after.review is not None, after.amount_capture_undecided_minor) == (True, 1000)
+
+
+async def test_a_part_that_others_captured_before_ours_was_sent_is_for_a_person(process: Process) -> None:
+    paid, create, own = await found_authorized(process)
+    ledger = process.ledger
+    foreign = Foreign("acq-9", "capture", 400, "INR")
+    await ledger.recorder().record(subject(create), attempt=1, fact=foreign)
+    after = await ledger.payment(paid.id)
+    assert (after.amount_captured_minor, after.pending_operation) == (0, under_way(own))
+    assert (after.review is not None, after.amount_capture_undecided_minor) == (True, 400)
 
 
 async def test_a_capture_that_may_have_been_sent_has_its_own_outcome_and_its_decline_is_none(

@@ -17,8 +17,10 @@ from payonce.domain.outcomes import (
     FailureCode,
     NotFound,
     NotProcessed,
+    Redone,
     Reversed,
     Stage,
+    Undone,
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import attempts, payments
@@ -200,6 +202,30 @@ async def test_a_late_capture_is_refunded_and_given_back_when_that_is_confirmed(
     assert acquirer.sent == [(FIRST, K.REFUND, "acq-authorization", 400)]
     assert (await ledger.payment(paid.id)).capturable_minor == 1000
     assert (await ledger.events(paid.id))[-1][1] == "payment.capture_failed"
+
+
+async def test_a_release_that_the_acquirer_takes_back_is_a_case_again_until_it_is_made_again(
+    ledger: Ledger,
+) -> None:
+    acquirer = OneAcquirer(accounts=(FIRST,))
+    process = process_of(ledger, acquirer, CANNOT_REVERSE)
+    paid = await ledger.add_payment(S.AUTHORIZED)
+    capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=400)
+    recorder = ledger.recorder()
+    await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    abilities = CANNOT_REVERSE.abilities
+    await recorder.record(subject(capture), attempt=1, fact=approval(capture), abilities=abilities)
+    case = await ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
+    await process.attempt(case)
+    for _ in range(2):
+        await recorder.record(subject(case), attempt=1, fact=Undone("acq-u1", 400, "INR", "returned"))
+    again, held = await ledger.operation(case.id), await ledger.payment(paid.id)
+    assert (again.status, again.amount_undecided_minor) == (O.FAILED, 400)
+    assert (held.capturable_minor, held.review is not None) == (600, True)
+    await recorder.record(subject(case), attempt=1, fact=Redone("acq-r1", 400, "INR"))
+    ended, after = await ledger.operation(case.id), await ledger.payment(paid.id)
+    assert (ended.status, ended.amount_undecided_minor, ended.review_at) == (O.SUCCEEDED, 0, None)
+    assert (after.capturable_minor, after.review) == (1000, None)
 
 
 async def test_a_release_that_is_refused_is_for_a_person(ledger: Ledger) -> None:

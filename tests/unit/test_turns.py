@@ -7,6 +7,7 @@ import pytest
 
 from payonce.domain import turns
 from payonce.domain.errors import Refused
+from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (
     Attempt,
     AttemptState,
@@ -46,7 +47,7 @@ class Told:
         self._keep(*settled.added, *settled.beside, settled.operation)
         held = {of.id: of.amount_undecided_minor for of in self.turns.values()}
         both = self.payment.amount_capture_undecided_minor + self.payment.amount_refund_undecided_minor
-        assert sum(held.values()) == both
+        assert sum(held.values()) + self.operation.amount_undecided_minor == both
         return self
 
     def _keep(self, *operations: Operation) -> None:
@@ -380,3 +381,67 @@ def test_what_succeeded_and_is_called_reversed_is_taken_back(paid: Told, becomes
 def test_a_reversal_of_what_did_not_succeed_takes_nothing_back(state: A) -> None:
     of = operation(K.CAPTURE, status=O.FAILED)
     assert turns.of_reversal(turns.Found(payment(S.AUTHORIZED), of, attempt(of, state))) is None
+
+
+def released_after_a_part() -> Told:
+    """A part was captured, and the rest was voided."""
+    paid = payment(S.CAPTURED, amount_captured_minor=400, amount_refunded_minor=0)
+    return succeeded(K.CAPTURE, paid, amount=400, final=False)
+
+
+def test_what_was_released_cannot_be_captured_once_the_part_is_captured_again() -> None:
+    paid = released_after_a_part().tell(undone("u1", 400)).tell(Redone("r1", 400, "INR"))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (400, 0, 0, 400))
+    assert paid.payment.review is None
+
+
+def test_what_was_released_cannot_be_captured_once_a_person_says_that_the_part_holds() -> None:
+    paid = released_after_a_part().tell(undone("u1", 150)).tell(undone("u2", 250))
+    paid.take(turns.holds_again(paid.payment, paid.turns["turn_u1"], paid.operation, now=LATER))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (150, 0, 0, 150))
+
+
+def test_what_was_released_cannot_be_captured_once_the_rest_of_the_part_is_let_go() -> None:
+    paid = released_after_a_part().tell(undone("u1", 400)).tell(Redone("r1", 150, "INR"))
+    assert (paid.payment.status, paid.amounts) == (S.PARTIALLY_CAPTURED, (150, 0, 0, 150))
+    paid.take(turns.let_go(paid.payment, paid.turns["turn_u1"], now=LATER))
+    assert (paid.payment.status, paid.amounts) == (S.CAPTURED, (150, 0, 0, 150))
+
+
+def released_by_a_refund(**changes: Any) -> Told:
+    """A capture that had failed succeeded late, and was given back by a refund of our own."""
+    paid = payment(S.AUTHORIZED)
+    case = operation(
+        K.REVERSE,
+        status=O.SUCCEEDED,
+        origin=Origin.PAYONCE,
+        connector_reference="acq-1",
+        target_kind=K.CAPTURE,
+        target_reference=attempt_reference("op_capture", 1),
+        sent_as=K.REFUND,
+        **changes,
+    )
+    return Told(paid, case, attempt(case, A.APPROVED, connector_reference="acq-1"))
+
+
+def test_the_release_of_a_late_success_that_is_taken_back_is_a_case_again() -> None:
+    paid = released_by_a_refund().tell(undone("u1"))
+    assert (paid.operation.status, paid.operation.amount_undecided_minor) == (O.FAILED, 1000)
+    assert (paid.payment.capturable_minor, paid.payment.status) == (0, S.AUTHORIZED)
+    assert paid.payment.review is not None
+    assert "taken_back" in paid.payment.review["reason"]
+    assert (paid.told, list(paid.turns)) == (["payment.needs_review"], ["turn_u1"])
+
+
+def test_the_release_of_a_late_success_that_is_made_again_ends_its_case() -> None:
+    paid = released_by_a_refund().tell(undone("u1")).tell(Redone("r1", 1000, "INR"))
+    assert (paid.operation.status, paid.operation.amount_undecided_minor) == (O.SUCCEEDED, 0)
+    assert (paid.payment.review, list(paid.turns)) == (None, ["turn_u1", "turn_r1"])
+
+
+def test_a_release_that_is_taken_back_again_and_again_is_a_case_each_time() -> None:
+    paid = released_by_a_refund().tell(undone("u1"))
+    for turn in range(2):
+        paid.tell(Redone(f"r{turn}", 1000, "INR")).tell(undone(f"v{turn}"))
+        assert (paid.operation.status, paid.operation.amount_undecided_minor) == (O.FAILED, 1000)
+    assert len(paid.turns) == 5
