@@ -15,7 +15,7 @@ from payonce.domain.answers import failure_error
 from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
@@ -76,15 +76,33 @@ def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> S
     return _undone(found, undone, turn_id=turn_id, final=final, now=now)
 
 
+def of_reversal(found: Found) -> Turn | None:
+    """What it means that the acquirer calls an attempt reversed which succeeded, and that nobody asked it to reverse.
+
+    All that stands of it is taken back; of an authorization, what is not captured of it is released. None where
+    nothing of it stands, or a person decided about it: that is a contradiction.
+    """
+    attempt, payment = found.attempt, found.payment
+    approved = attempt.state is AttemptState.APPROVED and found.operation.decided_at is None
+    if not approved or not _stands(found):
+        return None
+    id_ = f"reversal of {attempt.reference}"
+    if standing := _standing(found):
+        return Undone(id_, standing, found.operation.currency, "reversed")
+    if found.operation.kind is OperationKind.AUTHORIZE and payment.uncaptured_minor:
+        return Foreign(id_, "void", payment.uncaptured_minor, payment.currency)
+    return None
+
+
 def end_case(
-    found: Found, case: Operation, fact: Turn | Reversed, *, turn_id: str | None, now: datetime
+    found: Found, case: Operation, fact: Turn | Reversed, *, turn_id: str, now: datetime
 ) -> Settlement:
     """The late success that the case stands for is undone, by the acquirer itself. `turn_id`: as in `take`."""
     ended = succeed(found.payment, case, None, reply=None, now=now)
     settled = Settlement(
         ended.payment, found.operation, found.attempt, ended.events, beside=(ended.operation,)
     )
-    if isinstance(fact, Reversed) or turn_id is None:
+    if isinstance(fact, Reversed):
         return settled
     what = OperationKind(fact.what) if isinstance(fact, Foreign) else OperationKind.UNDO
     kind = None if isinstance(fact, Foreign) else case.target_kind

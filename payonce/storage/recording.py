@@ -188,28 +188,30 @@ class Recorder:
     ) -> Settlement | None:
         """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
         found = turns.Found(rows.payment, rows.operation, attempt, others.held)
-        turn_id = None if isinstance(fact, Reversed) else self._turn_id(attempt, fact)
+        turn_id = self._turn_id(attempt, fact)
         undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
         if others.known or (isinstance(fact, Reversed) and undecided):
             return None  # known, or an outcome; a case beside that has a reversal of its own
         if others.case is not None and turns.ends_case(others.case, fact):
             return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
-        if isinstance(fact, Reversed) or turn_id is None:
+        turn = turns.of_reversal(found) if isinstance(fact, Reversed) else fact
+        if turn is None:
             return None
-        counted = rail.by_others(found, fact, others.capture, now=now)
+        counted = rail.by_others(found, turn, others.capture, now=now)
         if counted is not None:
             return counted
-        settled = turns.take(found, fact, turn_id=turn_id, now=now)
+        settled = turns.take(found, turn, turn_id=turn_id, now=now)
         if not settled.added:
             log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
         return settled
 
-    def _turn_id(self, attempt: Attempt, turn: Turn) -> str:
+    def _turn_id(self, attempt: Attempt, turn: Turn | Reversed) -> str:
+        """Of a reversal, which has no id of the acquirer's: one for each attempt."""
         return self._ids.turn(
             payment_id=attempt.payment_id,
             account=attempt.connector_account,
             kind=turn.kind,
-            acquirer_id=turn.id,
+            acquirer_id=attempt.reference if isinstance(turn, Reversed) else turn.id,
             refund=isinstance(turn, Foreign) and turn.what == "refund",
         )
 
@@ -387,7 +389,7 @@ class Recorder:
             turn = rail.as_foreign(about)
         if attempt is None or not isinstance(turn, Undone | Redone | Foreign | Reversed):
             return None
-        turn_id = "" if isinstance(turn, Reversed) else self._turn_id(attempt, turn)
+        turn_id = self._turn_id(attempt, turn)
         known, held, case = await connection.fetch_together(
             payments.operation_by_id(turn_id),
             payments.held_turns(attempt.payment_id),

@@ -19,6 +19,8 @@ from payonce.domain.outcomes import (
     Fact,
     FailureCode,
     NotProcessed,
+    Reversed,
+    Stage,
     Unknown,
     Unsent,
 )
@@ -366,3 +368,19 @@ async def snapshot(ledger: Ledger, payment_id: str, operation_id: str) -> tuple[
         await ledger.stored_key(operation),
         await ledger.count("webhook_deliveries"),
     )
+
+
+async def test_what_succeeded_and_is_called_reversed_is_taken_back_once(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE)
+    recorder = ledger.recorder()
+    captured = approval(create, stage=Stage.CAPTURED)
+    for fact in (captured, Reversed(), Reversed(), captured):
+        await recorder.record(subject(create), attempt=1, fact=fact)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.refundable_minor) == (S.AUTHORIZED, 0, 0)
+    assert after.review is not None
+    assert [type_ for _, type_ in await ledger.events(paid.id)] == [
+        *("payment.authorized", "payment.captured"),
+        *("payment.capture_failed", "payment.authorized", "payment.needs_review"),
+    ]

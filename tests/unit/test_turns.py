@@ -352,6 +352,37 @@ def test_a_refund_may_succeed_after_its_capture_was_taken_back() -> None:
     assert (done.payment.status, done.payment.amount_refunded_minor) == (S.AUTHORIZED, 500)
 
 
+@pytest.mark.parametrize(
+    ("paid", "becomes"),
+    [
+        (automatic(), (S.AUTHORIZED, (0, 0, 0, 0))),
+        (succeeded(K.CAPTURE, payment(S.PARTIALLY_CAPTURED), amount=400), (S.AUTHORIZED, (0, 600, 0, 0))),
+        (succeeded(K.REFUND, payment(S.REFUNDED)), (S.CAPTURED, (1000, 0, 0, 0))),
+        (succeeded(K.VOID, payment(S.VOIDED)), (S.AUTHORIZED, (0, 0, 0, 0))),
+        (
+            succeeded(K.AUTHORIZE, payment(S.AUTHORIZED), stage=Stage.AUTHORIZED),
+            (S.VOIDED, (0, 0, 0, 0)),
+        ),
+    ],
+    ids=["automatic", "capture", "refund", "void", "authorization"],
+)
+def test_what_succeeded_and_is_called_reversed_is_taken_back(paid: Told, becomes: tuple[S, Any]) -> None:
+    """Nobody asked for that: it must not vanish."""
+    found = turns.Found(paid.payment, paid.operation, paid.attempt)
+    turn = turns.of_reversal(found)
+    assert turn is not None
+    paid.tell(turn)
+    assert (paid.payment.status, paid.amounts) == becomes
+    decided = replace(found, operation=replace(found.operation, decided_at=NOW))
+    assert turns.of_reversal(decided) is None
+
+
+@pytest.mark.parametrize("state", [A.CLAIMED, A.UNKNOWN, A.REVERSING, A.NOT_PROCESSED, A.DECLINED])
+def test_a_reversal_of_what_did_not_succeed_takes_nothing_back(state: A) -> None:
+    of = operation(K.CAPTURE, status=O.FAILED)
+    assert turns.of_reversal(turns.Found(payment(S.AUTHORIZED), of, attempt(of, state))) is None
+
+
 def released_after_a_part() -> Told:
     """A part was captured, and the rest was voided."""
     paid = payment(S.CAPTURED, amount_captured_minor=400, amount_refunded_minor=0)
