@@ -175,8 +175,17 @@ class Standing:
 
     @property
     def lacks(self) -> bool:
-        """Whether the operation is a refund of what is not there any more: it waits until it is, or is given up."""
-        return self.operation.kind is OperationKind.REFUND and self.payment.refunds_exceed
+        """Whether the operation would refund or capture what is not there any more, since others moved it meanwhile.
+
+        It waits until that is settled, or is given up.
+        """
+        match self.operation.kind:
+            case OperationKind.REFUND:
+                return self.payment.refunds_exceed
+            case OperationKind.CAPTURE:
+                return self.payment.captures_exceed
+            case _:
+                return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,6 +209,12 @@ class Payment:
         return self.amount_refunded_minor + held > self.amount_captured_minor
 
     @property
+    def captures_exceed(self) -> bool:
+        """As `refunds_exceed`: whether the pending capture and what is undecided are more than is left to capture."""
+        held = self.held_pending_minor + self.amount_capture_undecided_minor
+        return self.amount_captured_minor + held > self.amount_authorized_minor
+
+    @property
     def taken_back(self) -> bool:
         """Whether the acquirer took something back: the payment may be open again although it was closed before."""
         return self.amount_capture_undone_minor > 0 or self.amount_capture_undecided_minor > 0
