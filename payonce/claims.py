@@ -379,8 +379,10 @@ async def read_standing(
 
 
 async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
-    authorization = await attempts.latest_attempt(connection, payment_id)
-    return authorization is not None and stages.captured(authorization)
+    create, authorization = await connection.fetch_together(
+        payments.operation_by_id(payment_id), attempts.latest(payment_id)
+    )
+    return stages.by_rail(create, authorization)
 
 
 def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:

@@ -1,7 +1,8 @@
-"""What is said against what is recorded: a success after its failure, or otherwise than a person decided.
+"""What is said against what is recorded: a success after its failure, or a failure after its success.
 
-Nothing is overwritten and nothing dropped. A late success is undone, or held until a person decides; a definite fact
-against a decision is for a person again. See `turns` for what an acquirer takes back of itself.
+Nothing is overwritten and nothing dropped. A late success is undone, or held until a person decides; a definite no
+against a success, whether the acquirer had said so or a person decided, is for a person. See `turns` for what an
+acquirer takes back of itself, and `late` for what becomes of a late success afterwards.
 """
 
 from dataclasses import replace
@@ -24,6 +25,7 @@ from payonce.domain.outcomes import (
     Cancelled,
     Declined,
     Expired,
+    FailureCode,
     NotProcessed,
     Outcome,
     Pending,
@@ -35,34 +37,40 @@ from payonce.domain.outcomes import (
 from payonce.domain.payment import Payment
 from payonce.domain.story import Settlement, Story
 
+PAID_TWICE = "paid_back_twice"  # a refund of ours that released a late success
+CAPTURED = "captured"  # what a void of ours released
+
 
 def contradict(
     payment: Payment, operation: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
-    """The first definite fact stands; a success that contradicts it has consequences, and so has a person's error.
+    """The first definite fact stands; what contradicts it has consequences.
 
-    What it moved counts from here on, so that its event shows what is left. A success that the operation has already,
-    found under the reference of an earlier attempt, is the same money. What the acquirer takes back of a success that
-    it stated itself, it says as a turn (`turns`): any other word against that is an old one.
+    What a late success moved counts from here on, so that its event shows what is left. One that the operation has
+    already, found under the reference of an earlier attempt, is the same money; under a reference of the acquirer's
+    that the attempt does not have, it is other money.
     """
     if operation.kind is OperationKind.REVERSE:
         return _about_case(payment, operation, attempt, fact, now=now)
-    if _against_a_person(operation, attempt, fact):
+    if _against_a_person(operation, attempt, fact) or _against_success(operation, attempt, fact):
         return Settlement(payment, operation, attempt, against=fact)
-    if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
+    approved = attempt.state is AttemptState.APPROVED
+    if not isinstance(fact, Approved) or (approved and not _twice(operation, attempt, fact)):
         return Settlement(payment, operation, attempt)
     succeeded = operation.status is OperationStatus.SUCCEEDED
     same = fact.connector_reference == operation.connector_reference
-    found_by_a_person = operation.decided_at is not None and attempt.state is AttemptState.NOT_SENT
-    if succeeded and (same or found_by_a_person):  # whose attempt Postgres had forgotten
+    if succeeded and (
+        same or operation.decided_at is not None
+    ):  # Postgres had forgotten it, or a person knew
         return Settlement(payment, operation, attempt)
     case = undecided.case_of(payment, operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
     payment, case = undecided.hold(payment, case, amount_minor=moved)
     story = Story(payment, now)
     story.tell("payment.late_success")
-    late = stages.staged(replace(attempt, connector_reference=fact.connector_reference), fact)
-    return Settlement(story.payment, operation, late, story.events, late=case)
+    if not approved:
+        attempt = stages.staged(replace(attempt, connector_reference=fact.connector_reference), fact)
+    return Settlement(story.payment, operation, attempt, story.events, late=case)
 
 
 def open_case(
@@ -71,12 +79,14 @@ def open_case(
     """The case of a late success under its id: a reversal of ours, or one that only a person can decide.
 
     Where the acquirer cannot reverse it is a void or a refund, of its own. In another currency than the payment's it
-    is undone like any other, and a person is told.
+    is undone like any other, and a person is told. What was done twice under one reference of ours is for a person:
+    by that reference we might undo the one that counts.
     """
     assert settled.late is not None
     assert settled.attempt is not None
     case = replace(settled.late, id=case_id)
-    undone_by_us = compensable(settled.operation)
+    twice = settled.attempt.state is AttemptState.APPROVED
+    undone_by_us = compensable(settled.operation) and not twice
     if undone_by_us and not abilities.reversible:
         case = replace(case, sent_as=stages.released_by(settled.attempt))
     if undone_by_us and case.currency == settled.payment.currency:
@@ -98,13 +108,17 @@ def raise_case(
     `late`: the case as this fact alone would open it. `sent`: something was sent for the case, and stays as it is.
     Returns the case as the operation; it is the same where there is nothing new.
     """
-    if not _is_open(case):
-        return Settlement(payment, case)
     same = case.currency == late.currency
     known = replace(case, amount_minor=max(case.amount_minor, late.amount_minor if same else 0))
+    if not is_open(case):
+        by_us = case.sent_as is OperationKind.VOID and case.connector_reference is not None
+        released = by_us and case.status is OperationStatus.SUCCEEDED and case.decided_at is None
+        if released and stages.captured(attempt):
+            return reopen_case(payment, known, why=CAPTURED, now=now)  # a void gives back no capture
+        return Settlement(payment, case)
     if case.sent_as is not None and not sent:
         known = replace(known, sent_as=stages.released_by(attempt))
-    held = max(case.amount_undecided_minor, late.amount_undecided_minor)
+    held = max(case.amount_undecided_minor, late.amount_undecided_minor - case.amount_undone_minor)
     holding, known = undecided.hold(payment, known, amount_minor=held)
     if known == case:
         return Settlement(payment, case)
@@ -118,14 +132,17 @@ def raise_case(
 
 
 def reopen_case(payment: Payment, case: Operation, *, why: str, now: datetime) -> Settlement:
-    """What was said to be released is not: all of it is held, and a person is called, once."""
-    if case.status is OperationStatus.FAILED and case.review_at is not None:
-        return Settlement(payment, case)
-    held = case.amount_minor if case.currency == payment.currency else payment.amount_authorized_minor
+    """The case had ended, and what it stands for is not undone: it is held again, for a person."""
+    comparable = case.currency == payment.currency
+    held = case.amount_minor - case.amount_undone_minor if comparable else payment.amount_authorized_minor
     case = replace(case, status=OperationStatus.FAILED, decided_at=None)
     payment, case = undecided.hold(payment, case, amount_minor=held)
-    words = undecided.words(payment, case, why=why)
-    return call_operator(payment, case, reason=words, now=now)
+    return call_operator(payment, case, reason=undecided.words(payment, case, why=why), now=now)
+
+
+def is_open(case: Operation) -> bool:
+    """Whether the case waits to be undone, or for a person."""
+    return case.status is OperationStatus.PENDING or reviews.is_open(case)
 
 
 def compensable(operation: Operation) -> bool:
@@ -139,7 +156,7 @@ def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> 
     The same success is no news, whatever reference it has there: the person may have mistyped it.
     """
     decided = operation.decided_at is not None and operation.status is OperationStatus.SUCCEEDED
-    if not decided or attempt.state is not AttemptState.APPROVED:
+    if not decided or (attempt.state is not AttemptState.APPROVED and not isinstance(fact, Reversed)):
         return False
     match fact:
         case Approved():
@@ -154,28 +171,79 @@ def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> 
             assert_never(fact)
 
 
+def _against_success(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:
+    """Whether the acquirer says no to what it had said that it did. `turns` says what of it still stands."""
+    succeeded = operation.status is OperationStatus.SUCCEEDED and attempt.state is AttemptState.APPROVED
+    return succeeded and operation.decided_at is None and _definite_no(attempt, fact)
+
+
+def _definite_no(attempt: Attempt, fact: Outcome) -> bool:
+    """Whether it is the acquirer's, about this very success; not our own conclusion from its not knowing it.
+
+    That it is reversed is a turn: see `turns.of_reversal`.
+    """
+    if isinstance(fact, Declined):
+        return fact.connector_reference in (None, attempt.connector_reference)
+    return isinstance(fact, Refused | Expired | Cancelled)
+
+
+def _twice(operation: Operation, attempt: Attempt, fact: Approved) -> bool:
+    """Whether the acquirer moved money once more under the same reference of ours.
+
+    What was released twice is released, and a person who decided may have mistyped the acquirer's reference.
+    """
+    moves_money = operation.kind not in (OperationKind.VOID, OperationKind.EXPIRE)
+    another = attempt.connector_reference not in (None, fact.connector_reference)
+    return moves_money and another and operation.decided_at is None
+
+
+def _released(
+    payment: Payment, case: Operation, attempt: Attempt, fact: Approved, *, now: datetime
+) -> Settlement:
+    """It was released after all. Twice, or by another amount than was asked for, is for a person."""
+    known = replace(
+        attempt,
+        state=AttemptState.APPROVED,
+        connector_reference=fact.connector_reference,
+        failure_code=None,
+    )
+    pays = case.sent_as is OperationKind.REFUND
+    once = fact.connector_reference == attempt.connector_reference
+    approved, ended = attempt.state is AttemptState.APPROVED, case.status is OperationStatus.SUCCEEDED
+    gone = case.amount_undone_minor >= case.amount_minor and not ended
+    if gone or (approved and once):
+        return Settlement(payment, case, attempt)  # it is known
+    if ended:
+        if not pays or case.decided_at is not None:
+            return Settlement(payment, case, attempt)  # released twice is released, or as a person decided
+        case = replace(case, amount_undone_minor=case.amount_minor)
+        opened = reopen_case(payment, case, why=PAID_TWICE, now=now)
+        return replace(opened, attempt=attempt if approved else known)
+    if pays and (fact.amount_minor, fact.currency) != (case.amount_minor, case.currency):
+        payment = replace(payment, review=reviews.left(payment, case))
+        return replace(reopen_case(payment, case, why=FailureCode.AMOUNT_MISMATCH, now=now), attempt=known)
+    return succeed(payment, case, known, reply=fact, now=now)
+
+
 def _about_case(
     payment: Payment, case: Operation, attempt: Attempt, fact: Outcome, *, now: datetime
 ) -> Settlement:
     """What was sent to release a late success turned out otherwise than was recorded.
 
-    It is released after all, or, against a person who decided that it was, it is not: then it is in review again.
+    It is released after all; or it is not, against what the acquirer had said, or a person decided; or it was paid
+    back twice. But for the first, the case is open again.
     """
-    if attempt.state is AttemptState.APPROVED or isinstance(
-        fact, Pending | ActionRequired | Unknown | Unsent
+    unchanged = Settlement(payment, case, attempt)
+    approved = attempt.state is AttemptState.APPROVED
+    if (
+        isinstance(fact, Pending | ActionRequired | Unknown | Unsent)
+        or attempt.state is AttemptState.REVERSING
     ):
-        return Settlement(payment, case, attempt)
-    failed = case.status is OperationStatus.FAILED
+        return unchanged  # what is to be reversed is for a person already
     if isinstance(fact, Approved):
-        if not failed:
-            return Settlement(payment, case, attempt)  # as a person decided
-        approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
-        return succeed(payment, case, approved, reply=fact, now=now)
-    if failed or case.decided_at is None:
-        return Settlement(payment, case, attempt)
+        return _released(payment, case, attempt, fact, now=now)
+    if case.status is not OperationStatus.SUCCEEDED:
+        return unchanged
+    if case.decided_at is None and not (approved and _definite_no(attempt, fact)):
+        return unchanged
     return replace(reopen_case(payment, case, why=fact.kind, now=now), attempt=attempt)
-
-
-def _is_open(case: Operation) -> bool:
-    """Whether the case waits to be undone, or for a person."""
-    return case.status is OperationStatus.PENDING or case.amount_undecided_minor > 0

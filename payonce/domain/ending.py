@@ -69,7 +69,7 @@ def succeed(
             _refunded(story, operation, review=cleared["review"])
         case OperationKind.REVERSE:
             story.set(review=cleared["review"])
-            if given_back:
+            if given_back and operation.target_kind is not OperationKind.REFUND:
                 story.tell("payment.capture_failed")  # what was held for it is let go
         case OperationKind.UNDO | OperationKind.REDO:
             pass  # what the acquirer did is never pending

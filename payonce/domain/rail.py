@@ -32,10 +32,10 @@ def capture(found: turns.Found, fact: Approved, own: Capture | None, *, now: dat
     payment = found.payment
     staged = stages.staged(found.attempt, fact)
     whole = (fact.amount_minor, fact.currency) == (payment.amount_authorized_minor, payment.currency)
+    if not whole or payment.amount_captured_minor or payment.taken_back:
+        return None
     if own is not None and own.sent:
         return Settlement(payment, found.operation, staged)
-    if not whole or payment.amount_captured_minor:
-        return None
     if own is not None:
         return replace(_ended(found, own, fact, now=now), attempt=staged)
     if payment.pending_operation is None and payment.status is PaymentStatus.AUTHORIZED:

@@ -34,7 +34,7 @@ class ReviewReason(StrEnum):
     FOREIGN = "foreign"  # done at the acquirer by others, and more than there was
     ENGINE_REFUSED = "engine_refused"
     RECORDING_LOST = "recording_lost"
-    CONTRADICTED = "contradicted"  # the acquirer says otherwise than the person who decided
+    CONTRADICTED = "contradicted"  # it counts as done, and the acquirer says otherwise
 
     @property
     def due_after(self) -> timedelta:
@@ -71,7 +71,7 @@ _MEANINGS = {
     ReviewReason.FOREIGN: "others did it at the acquirer, and it is more than there was",
     ReviewReason.ENGINE_REFUSED: "Temporal refuses to carry it out",
     ReviewReason.RECORDING_LOST: "Postgres lost what became of it",
-    ReviewReason.CONTRADICTED: "the acquirer says otherwise than the person who decided",
+    ReviewReason.CONTRADICTED: "it counts as done, and the acquirer says otherwise",
 }
 
 

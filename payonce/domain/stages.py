@@ -101,20 +101,31 @@ def _following(before: Operation, settled: Settlement) -> OperationKind | None:
     return OperationKind.VOID if failed and payment.status.capturable else None
 
 
-def stands(settled: Settlement, authorization: Attempt | None) -> bool:
+def by_rail(create: Operation | None, authorization: Attempt | None) -> bool:
+    """Whether the rail captured the authorization by itself, and has not taken that back."""
+    if create is None or authorization is None:
+        return False
+    return captured(authorization) and not create.amount_undone_minor
+
+
+def stands(settled: Settlement, create: Operation | None, authorization: Attempt | None) -> bool:
     """Whether a capture of our own that did not succeed, or was not sent, was made by the rail itself meanwhile."""
-    if authorization is None or not captured(authorization) or not completes_create(settled.operation):
+    if not by_rail(create, authorization) or not completes_create(settled.operation):
         return False
     unsent = settled.attempt is not None and settled.attempt.state is AttemptState.NOT_SENT
     return settled.operation.status is OperationStatus.FAILED or unsent
 
 
 def captured_since(attempt: Attempt | None, fact: Fact | None) -> bool:
-    """Whether the fact says that the rail has captured what was known to be authorized only."""
+    """Whether the fact says that the rail has captured what was known to be authorized only.
+
+    Under another reference of the acquirer's it would be another charge.
+    """
     return (
         attempt is not None
         and attempt.kind is OperationKind.AUTHORIZE
         and (attempt.state, attempt.stage) == (AttemptState.APPROVED, Stage.AUTHORIZED)
         and isinstance(fact, Approved)
         and fact.stage is Stage.CAPTURED
+        and fact.connector_reference == attempt.connector_reference
     )

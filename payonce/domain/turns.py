@@ -16,7 +16,7 @@ from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Reversed, Stage, Turn, Undone
+from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Stage, Turn, Undone
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
 from payonce.domain.story import Story
@@ -48,15 +48,15 @@ def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement
     """What the turn makes of the rows; `turn_id` is the id of its operation, which must not exist yet.
 
     Of an operation that has not succeeded by this attempt nothing can be taken back: nothing changes, since the
-    acquirer's word that it did succeed comes first, and what is undone of a late success ends its case (`ends_case`).
+    acquirer's word that it did succeed comes first; what is undone of a late success is told to its case (`late`).
     """
     match turn:
         case Foreign():
             return _foreign(found, turn, turn_id=turn_id, now=now)
-        case Undone() | Redone() if not _stands(found):
-            return Settlement(found.payment, found.operation, found.attempt)
         case Undone() | Redone() if found.operation.kind is OperationKind.REVERSE:
             return _release_turned(found, turn, turn_id=turn_id, now=now)
+        case Undone() | Redone() if not stands(found):
+            return Settlement(found.payment, found.operation, found.attempt)
         case Undone():
             return _undone(found, turn, turn_id=turn_id, now=now)
         case Redone():
@@ -66,11 +66,14 @@ def take(found: Found, turn: Turn, *, turn_id: str, now: datetime) -> Settlement
 
 
 def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> Settlement:
-    """A person decided that it succeeded, and the acquirer says otherwise: held as if the acquirer had taken it back.
+    """It counts as done, and the acquirer says otherwise: held as if the acquirer had taken it back.
 
-    Where that is an authorization, there is none once that is final.
+    Where that is an authorization, there is none once that is final. Of what was taken back or released meanwhile a
+    no is no news: nothing changes.
     """
     operation = found.operation
+    if not _left(found):
+        return Settlement(found.payment, operation, found.attempt)
     undone = Undone(turn_id, operation.amount_minor, operation.currency, reason=fact.kind)
     final = operation.kind is OperationKind.AUTHORIZE
     return _undone(found, undone, turn_id=turn_id, final=final, now=now)
@@ -79,54 +82,37 @@ def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> S
 def of_reversal(found: Found) -> Turn | None:
     """What it means that the acquirer calls an attempt reversed which succeeded, and that nobody asked it to reverse.
 
-    All that stands of it is taken back; of an authorization, what is not captured of it is released. None where
-    nothing of it stands, or a person decided about it: that is a contradiction.
+    All that stands of it is taken back; of an authorization, what is not captured of it is released, and whether what
+    was captured of it is gone as well is for a person. None where nothing of it stands, or a person decided about it:
+    that is a contradiction.
     """
     attempt, payment = found.attempt, found.payment
     approved = attempt.state is AttemptState.APPROVED and found.operation.decided_at is None
-    if not approved or not _stands(found):
+    if not approved or not stands(found):
         return None
     id_ = f"reversal of {attempt.reference}"
     if standing := _standing(found):
         return Undone(id_, standing, found.operation.currency, "reversed")
     if found.operation.kind is OperationKind.AUTHORIZE and payment.uncaptured_minor:
         return Foreign(id_, "void", payment.uncaptured_minor, payment.currency)
-    return None
+    return Undone(id_, payment.amount_captured_minor, payment.currency, "reversed") if _left(found) else None
 
 
-def end_case(
-    found: Found, case: Operation, fact: Turn | Reversed, *, turn_id: str, now: datetime
-) -> Settlement:
-    """The late success that the case stands for is undone, by the acquirer itself. `turn_id`: as in `take`."""
-    ended = succeed(found.payment, case, None, reply=None, now=now)
-    settled = Settlement(
-        ended.payment, found.operation, found.attempt, ended.events, beside=(ended.operation,)
-    )
-    if isinstance(fact, Reversed):
-        return settled
-    what = OperationKind(fact.what) if isinstance(fact, Foreign) else OperationKind.UNDO
-    kind = None if isinstance(fact, Foreign) else case.target_kind
-    turn = _operation(found, fact, what, turn_id=turn_id, kind=kind, final=False, now=now)
-    return replace(settled, added=(turn,))
-
-
-def ends_case(case: Operation, turn: Turn | Reversed) -> bool:
-    """Whether this does all that was to be done about the late success that the case stands for."""
-    if case.status is OperationStatus.SUCCEEDED or case.decided_at is not None:
-        return False  # what a person decided stands: it is undone as what it is since then
-    if isinstance(turn, Reversed):
-        return True
-    if turn.currency != case.currency or turn.amount_minor < case.amount_minor:
-        return False
+def as_operation(
+    found: Found, turn: Turn, *, turn_id: str, of: OperationKind | None, now: datetime
+) -> Operation:
+    """The turn as an operation that holds nothing. `of`: the kind of what was undone or done again."""
     match turn:
-        case Undone():
-            return True
         case Foreign():
-            return case.target_kind is OperationKind.AUTHORIZE and turn.what in ("refund", "void")
+            kind, of = OperationKind(turn.what), None
+        case Undone():
+            kind = OperationKind.UNDO
         case Redone():
-            return False
+            kind = OperationKind.REDO
         case _:
             assert_never(turn)
+    told = _operation(found, turn, kind, turn_id=turn_id, kind=of, final=False, now=now)
+    return replace(told, reason=turn.reason[:_REASON_MAX] or None) if isinstance(turn, Undone) else told
 
 
 def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
@@ -192,12 +178,16 @@ def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settle
     return Settlement(story.payment, foreign, None, story.events)
 
 
-def _stands(found: Found) -> bool:
-    """Whether the operation has succeeded, by this attempt; a refund that was taken back has failed by that."""
-    taken_back = found.operation.amount_undone_minor > 0
-    succeeded = found.operation.status is OperationStatus.SUCCEEDED or taken_back
-    own = found.attempt.connector_reference == found.operation.connector_reference
-    return succeeded and (own or found.operation.connector_reference is None)
+def stands(found: Found) -> bool:
+    """Whether the operation has succeeded, by this attempt; a refund that was taken back has failed by that.
+
+    Where a person said so it is this one, whatever reference of the acquirer's that was.
+    """
+    operation, attempt = found.operation, found.attempt
+    succeeded = operation.status is OperationStatus.SUCCEEDED or operation.amount_undone_minor > 0
+    same = operation.connector_reference in (None, attempt.connector_reference)
+    own = same and (attempt.state is AttemptState.APPROVED or operation.connector_reference is not None)
+    return succeeded and (own or operation.decided_at is not None)
 
 
 def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, now: datetime) -> Settlement:
@@ -206,6 +196,9 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, no
     story = Story(found.payment, now)
     stated = _counted(found.payment, fact)
     counted = min(stated, _standing(found))
+    told = counted and _awaits_ours(found)
+    if kind is OperationKind.CAPTURE and not told:
+        counted = min(counted, found.payment.amount_captured_minor)
     redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
     again = _held_less(story, redone, stated - counted)
     closed = not found.payment.status.capturable
@@ -214,6 +207,9 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, no
     undo = replace(undo, reason=fact.reason[:_REASON_MAX] or None)
     target = _with_undone(found.operation, found.operation.amount_undone_minor + counted, now=now)
     match kind:
+        case OperationKind.CAPTURE if told:
+            undone_minor = story.payment.amount_capture_undone_minor + counted
+            story.set(amount_capture_undone_minor=undone_minor)
         case OperationKind.CAPTURE if counted:
             _take_back_capture(story, counted)
             undo = _held(story, undo, max(counted, _not_held(story.payment)) if closed else counted)
@@ -255,7 +251,7 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
     if kind is OperationKind.CAPTURE:
         ended = whole and any(undo.final for undo in undone)
         _capture_again(story, target, counted, ended=ended)
-    elif kind is OperationKind.VOID:
+    elif kind is OperationKind.VOID and counted:
         void_again(story)
     redo = _held(story, redo, redo.amount_minor - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
@@ -264,19 +260,18 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
 
 def _release_turned(found: Found, fact: Undone | Redone, *, turn_id: str, now: datetime) -> Settlement:
     """What released a late success was taken back: that is a case again, until it is released again or decided."""
-    case = found.operation
-    what = OperationKind.UNDO if isinstance(fact, Undone) else OperationKind.REDO
-    turned = _operation(found, fact, what, turn_id=turn_id, kind=case.sent_as, final=False, now=now)
-    if isinstance(fact, Undone):
-        error = failure_error(FailureCode.TAKEN_BACK)
-        case = _with_undone(replace(case, last_error=error), case.amount_minor, now=now)
-        opened = reopen_case(found.payment, case, why=FailureCode.TAKEN_BACK, now=now)
-        return replace(opened, attempt=found.attempt, added=(turned,))
-    if case.amount_undone_minor == 0:
-        return Settlement(found.payment, case, found.attempt, added=(turned,))
-    again = succeed(found.payment, replace(case, amount_undone_minor=0), found.attempt, reply=None, now=now)
-    released = replace(again.operation, last_error=None, connector_reference=case.connector_reference)
-    return replace(again, operation=released, added=(turned,))
+    case, settled = found.operation, Settlement(found.payment, found.operation)
+    if found.attempt.state is not AttemptState.APPROVED:
+        return replace(settled, attempt=found.attempt)
+    if isinstance(fact, Undone) and case.status is OperationStatus.SUCCEEDED:
+        case = replace(case, last_error=failure_error(FailureCode.TAKEN_BACK))
+        settled = reopen_case(found.payment, case, why=FailureCode.TAKEN_BACK, now=now)
+    elif isinstance(fact, Redone) and reviews.is_open(case):
+        settled = succeed(found.payment, replace(case, last_error=None), None, reply=None, now=now)
+        same = replace(settled.operation, connector_reference=found.attempt.connector_reference)
+        settled = replace(settled, operation=same)
+    told = as_operation(found, fact, turn_id=turn_id, of=case.sent_as, now=now)
+    return replace(settled, attempt=found.attempt, added=(told,))
 
 
 def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
@@ -372,6 +367,22 @@ def _standing(found: Found) -> int:
     if operation.kind is OperationKind.AUTHORIZE and not captured:
         return 0
     return operation.amount_minor - operation.amount_undone_minor
+
+
+def _left(found: Found) -> bool:
+    """Whether anything of it stands; of an authorization also what was captured of it, or may be."""
+    if _standing(found):
+        return True
+    by_itself = found.attempt.stage is Stage.CAPTURED
+    held = found.payment.uncaptured_minor or found.payment.amount_captured_minor
+    return found.operation.kind is OperationKind.AUTHORIZE and not by_itself and bool(held)
+
+
+def _awaits_ours(found: Found) -> bool:
+    """Whether the rail's capture is not in the amounts: the outcome of ours, which may be the same, is to come."""
+    payment, pending = found.payment, found.payment.pending_operation
+    capturing = pending is not None and pending["type"] == OperationKind.CAPTURE
+    return found.operation.kind is OperationKind.AUTHORIZE and capturing and not payment.amount_captured_minor
 
 
 def _room(payment: Payment, kind: OperationKind) -> int:

@@ -115,7 +115,7 @@ def name(case: Operation) -> str:
 
 
 def contradicts(case: Operation) -> bool:
-    """Whether it tells what the acquirer says against a person's decision, and not what it did."""
+    """Whether it tells what the acquirer says against a recorded success, and not what it did."""
     return case.kind is OperationKind.UNDO and case.connector_reference is None
 
 
@@ -139,7 +139,7 @@ def _happened(case: Operation) -> str:
     of = operation_id_of(case.target_reference or "")
     match case.kind:
         case OperationKind.UNDO if contradicts(case):
-            return f"of {of} was decided, and the acquirer says {case.reason}"
+            return f"of {of} counts as done, and the acquirer says {case.reason}"
         case OperationKind.UNDO:
             return f"of {of} was taken back"
         case OperationKind.REDO:

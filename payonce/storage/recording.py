@@ -14,6 +14,7 @@ from payonce.domain import (
     contradictions,
     decisions,
     ending,
+    late,
     leaving,
     rail,
     reviews,
@@ -192,8 +193,10 @@ class Recorder:
         undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
         if others.known or (isinstance(fact, Reversed) and undecided):
             return None  # known, or an outcome; a case beside that has a reversal of its own
-        if others.case is not None and turns.ends_case(others.case, fact):
-            return turns.end_case(found, others.case, fact, turn_id=turn_id, now=now)
+        if others.case is not None and not turns.stands(found):
+            told = late.turned(found, others.case, fact, turn_id=turn_id, now=now)
+            if told is not None:
+                return told
         turn = turns.of_reversal(found) if isinstance(fact, Reversed) else fact
         if turn is None:
             return None
@@ -503,10 +506,11 @@ class Recorder:
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
     ) -> Settlement:
         """The capture of our own on which the answer to the create depends."""
-        authorization = await attempts.latest_attempt(connection, rows.payment.id)
-        if stages.stands(settled, authorization):
+        authorization, create = await connection.fetch_together(
+            attempts.latest(rows.payment.id), payments.operation_by_id(rows.payment.id)
+        )
+        if stages.stands(settled, create, authorization):
             return ending.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
-        create = await payments.find_operation(connection, rows.payment.id)
         if create is None or create.deferred_at is not None or settled.operation.deferred_at is None:
             return settled
         return replace(settled, beside=(*settled.beside, replace(create, deferred_at=now)))

@@ -118,7 +118,8 @@ class Books:
     def _with_follow_up(self, before: Operation, settled: Settlement) -> Settlement:
         """As the recorder does: what of our own follows, unless the rail has done it meanwhile."""
         authorization = self.attempts[self.payment.id][-1]
-        if before.status is O.PENDING and stands(settled, authorization):
+        create = self.operations[self.payment.id]
+        if before.status is O.PENDING and stands(settled, create, authorization):
             settled = succeed(self.payment, before, settled.attempt, reply=None, now=self.now)
         return follow(before, settled, follow_up_id=f"op_{len(self.operations)}", now=self.now)
 
@@ -247,13 +248,16 @@ class Books:
             assert (fact.amount_minor, fact.currency) == (of.amount_minor, of.currency)
 
     def _check_late(self, of: Operation, before: Attempt, fact: Fact, settled: Settlement) -> None:
-        """A success is late exactly when it contradicts what is definite, or is not the one being reversed."""
+        """A success is late exactly when it contradicts what is definite, or is another than the known one."""
         if not isinstance(fact, Approved):
             assert settled.late is None
             return
         against = before.state.definite or before.state is A.NOT_SENT or of.status is not O.PENDING
-        another = before.state is A.REVERSING and fact.connector_reference != before.connector_reference
-        assert bool(settled.late) == ((against or another) and before.state is not A.APPROVED)
+        another = fact.connector_reference != before.connector_reference
+        if before.state is A.APPROVED:
+            assert bool(settled.late) == (another and of.kind not in (K.VOID, K.EXPIRE))
+        else:
+            assert bool(settled.late) == (against or (another and before.state is A.REVERSING))
 
     def _check_operation(self, before: Operation, settled: Settlement) -> None:
         """The first outcome stands; an answer comes with the outcome, or with what the customer is to do, once."""

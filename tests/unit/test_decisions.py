@@ -491,7 +491,9 @@ def test_a_failure_against_a_person_who_said_that_it_happened_is_a_case(
     told = contradicted(kind, fact)
     (opened,) = told.opened
     assert (opened.reason, opened.operation_id) == (ReviewReason.CONTRADICTED, "op_against")
-    assert opened.words.endswith(f"was decided, and the acquirer says {fact.kind}") or "over-" in opened.words
+    assert (
+        opened.words.endswith(f"counts as done, and the acquirer says {fact.kind}") or "over-" in opened.words
+    )
     assert (told.payment.capturable_minor, told.payment.refundable_minor) in ((0, 0),)
     assert told.added[0].amount_undecided_minor == 1000
     assert told.events[-1].type == "payment.needs_review"
@@ -515,7 +517,7 @@ def test_the_same_success_again_changes_nothing_whatever_reference_it_has(kind: 
 def test_a_success_of_another_amount_is_a_case() -> None:
     told = contradicted(K.CAPTURE, Approved("acq-1", 1500, "INR"))
     assert told.opened[0].words.startswith(
-        "contradicted_capture op_against: 1000 INR of op_capture was decided"
+        "contradicted_capture op_against: 1000 INR of op_capture counts as done"
     )
 
 
@@ -540,13 +542,18 @@ def test_a_success_against_a_person_who_said_that_it_did_not_happen_is_a_late_su
 
 
 @pytest.mark.parametrize("fact", NO, ids=lambda fact: fact.kind)
-def test_the_acquirers_own_success_is_not_contradicted_by_its_old_words(fact: Outcome) -> None:
+def test_what_the_acquirer_itself_said_that_it_did_is_contradicted_by_its_definite_no(fact: Outcome) -> None:
+    """Not by our own conclusion; that it was reversed is a turn, and a no under another reference is another's."""
     capture = operation(K.CAPTURE)
     busy = payment(S.AUTHORIZED, pending_operation=under_way(capture))
-    settled = settle(busy, capture, attempt(capture), approval(capture), now=NOW)
+    same = approval(capture, connector_reference=DECLINED.connector_reference or "acq-1")
+    settled = settle(busy, capture, attempt(capture), same, now=NOW)
     assert settled.attempt is not None
     again = says(settled, settled.attempt, fact)
-    assert (again.against, again.payment) == (None, settled.payment)
+    assert again.payment == settled.payment
+    assert again.against == (None if isinstance(fact, Reversed | NotProcessed) else fact)
+    other = says(settled, settled.attempt, Declined(DeclineCode.DO_NOT_HONOR, "acq-other"))
+    assert other.against is None
 
 
 def matter_of(told: Settlement) -> InReview:

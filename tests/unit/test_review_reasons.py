@@ -170,7 +170,7 @@ def test_what_an_acquirer_did_is_no_question_once_nothing_is_held_for_it(kind: O
                 "target_kind": K.CAPTURE,
                 "reason": "declined",
             },
-            "contradicted_capture op_undo: 1000 INR of op_1 was decided, and the acquirer says declined",
+            "contradicted_capture op_undo: 1000 INR of op_1 counts as done, and the acquirer says declined",
         ),
         (
             K.REFUND,

@@ -221,10 +221,10 @@ def test_while_ours_may_have_been_sent_its_outcome_is_waited_for_and_its_failure
     assert by_rail.stage is Stage.CAPTURED
     for fact in (DECLINED, Unsent()):
         settled = settle(paid, own, attempt(own), fact, now=LATER)
-        assert stands(settled, by_rail)
-        assert not stands(settled, attempt(CREATE, A.APPROVED, stage=Stage.AUTHORIZED))
+        assert stands(settled, CREATE, by_rail)
+        assert not stands(settled, CREATE, attempt(CREATE, A.APPROVED, stage=Stage.AUTHORIZED))
     for fact in (approval(own), Pending()):
-        assert not stands(settle(paid, own, attempt(own), fact, now=LATER), by_rail)
+        assert not stands(settle(paid, own, attempt(own), fact, now=LATER), CREATE, by_rail)
 
 
 def test_a_manual_authorization_that_the_rail_captures_later_is_captured() -> None:
