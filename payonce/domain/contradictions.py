@@ -50,11 +50,11 @@ def contradict(
     if _against_a_person(operation, attempt, fact):
         return Settlement(payment, operation, attempt, against=fact)
     if not isinstance(fact, Approved) or attempt.state is AttemptState.APPROVED:
-        return Settlement(payment, operation, attempt)
+        decided = isinstance(fact, Approved) and operation.decided_at is not None
+        return Settlement(payment, operation, attempt, confirms=fact if decided else None)
     succeeded = operation.status is OperationStatus.SUCCEEDED
     same = fact.connector_reference == operation.connector_reference
-    found_by_a_person = operation.decided_at is not None and attempt.state is AttemptState.NOT_SENT
-    if succeeded and (same or found_by_a_person):  # whose attempt Postgres had forgotten
+    if succeeded and (same or _found_by_a_person(operation, attempt, fact)):
         return Settlement(payment, operation, attempt)
     case = undecided.case_of(payment, operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
@@ -131,6 +131,21 @@ def reopen_case(payment: Payment, case: Operation, *, why: str, now: datetime) -
 def compensable(operation: Operation) -> bool:
     """Whether a late success of it is undone by a reversal; a refund or a void cannot be taken back."""
     return operation.kind in (OperationKind.AUTHORIZE, OperationKind.CAPTURE)
+
+
+def _found_by_a_person(operation: Operation, attempt: Attempt, fact: Approved) -> bool:
+    """Whether a person has decided the same before: of what was recorded as failed, or has lost its attempt."""
+    if operation.decided_at is None:
+        return False
+    forgotten = attempt.state is AttemptState.NOT_SENT  # by Postgres
+    match operation.kind:
+        case OperationKind.VOID | OperationKind.EXPIRE:
+            return True
+        case OperationKind.REFUND:
+            asked = (operation.amount_minor, operation.currency)
+            return forgotten or (fact.amount_minor, fact.currency) == asked
+        case _:
+            return forgotten
 
 
 def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:

@@ -63,6 +63,7 @@ SELECT id, payment_id, merchant_id, mode, why, words, review_at,
 
 def upgrade() -> None:
     op.execute("ALTER TABLE operations ADD COLUMN IF NOT EXISTS decided_at timestamptz")
+    op.execute("ALTER TABLE operations ADD COLUMN IF NOT EXISTS amount_ahead_minor bigint NOT NULL DEFAULT 0")
     _create_reviews()
     _create_decisions()
     with op.get_context().autocommit_block():
@@ -76,6 +77,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("decisions")
     op.drop_table("reviews")
+    op.drop_column("operations", "amount_ahead_minor")
     op.drop_column("operations", "decided_at")
 
 
@@ -113,6 +115,7 @@ def _create_decisions() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("authenticated", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
         sa.Column("amount_minor", sa.BigInteger(), nullable=True),
