@@ -173,6 +173,20 @@ class Standing:
         pending = self.payment.pending_operation or {}
         return pending.get("id") == self.operation.id and "ended_by" in pending
 
+    @property
+    def lacks(self) -> bool:
+        """Whether the operation would refund or capture what is not there any more, since others moved it meanwhile.
+
+        It waits until that is settled, or is given up.
+        """
+        match self.operation.kind:
+            case OperationKind.REFUND:
+                return self.payment.refunds_exceed
+            case OperationKind.CAPTURE:
+                return self.payment.captures_exceed
+            case _:
+                return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
@@ -318,7 +332,7 @@ class Claimant:
             raise StorageUnavailable("the claim is still being given back")
 
     def _next_number(self, standing: Standing, *, has_data: bool) -> int | None:
-        sent = not standing.abandons and not standing.refunds and not standing.captured
+        sent = not (standing.abandons or standing.refunds or standing.captured or standing.lacks)
         pending = standing.operation.status is OperationStatus.PENDING and sent
         has_data = has_data or self._needs_none(standing)
         return claiming.next_number(standing.attempt, pending=pending, has_data=has_data)

@@ -200,6 +200,21 @@ class Payment:
         return max(0, self.amount_captured_minor - self.amount_refunded_minor - held)
 
     @property
+    def refunds_exceed(self) -> bool:
+        """Whether more would be refunded than is captured by now, if all that is pending or undecided is.
+
+        It was there when each was admitted: the acquirer took some of it back since, or others refunded it.
+        """
+        held = self.amount_refund_pending_minor + self.amount_refund_undecided_minor
+        return self.amount_refunded_minor + held > self.amount_captured_minor
+
+    @property
+    def captures_exceed(self) -> bool:
+        """As `refunds_exceed`: whether the pending capture and what is undecided are more than is left to capture."""
+        held = self.held_pending_minor + self.amount_capture_undecided_minor
+        return self.amount_captured_minor + held > self.amount_authorized_minor
+
+    @property
     def taken_back(self) -> bool:
         """Whether the acquirer took something back: the payment may be open again although it was closed before."""
         return self.amount_capture_undone_minor > 0 or self.amount_capture_undecided_minor > 0

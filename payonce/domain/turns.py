@@ -488,9 +488,10 @@ def _take_back_refund(story: Story, target: Operation, counted: int) -> Operatio
 
 
 def _free(payment: Payment) -> int:
-    """What is not captured of the authorization, nor pending; what is done again was held for until now."""
+    """What is neither captured of the authorization nor pending; a void that our refund ends releases nothing."""
     uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
-    return max(0, uncaptured - payment.held_pending_minor)
+    ended = "ended_by" in (payment.pending_operation or {})
+    return max(0, uncaptured - (0 if ended else payment.held_pending_minor))
 
 
 def _not_held(payment: Payment) -> int:
@@ -561,14 +562,15 @@ def _moved(story: Story, foreign: Operation, fits: int) -> None:
 
 def _released(story: Story, void: Operation) -> Operation:
     """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed."""
-    payment = story.payment
+    payment, rest = story.payment, story.payment.uncaptured_minor
     if not payment.status.capturable and not payment.status.undecided:
         return void  # nothing was left to release: there is nothing to decide
-    if payment.status.capturable and payment.pending_operation is None:
+    all_of_it = void.currency == payment.currency and void.amount_minor >= rest
+    if all_of_it and payment.status.capturable and payment.pending_operation is None:
         story.change(Change.VOIDED)
         _follow_refunds(story)
         return void
-    return _held(story, void, max(void.amount_minor, payment.uncaptured_minor))
+    return _held(story, void, max(void.amount_minor, rest))
 
 
 def _follow_captures(story: Story) -> None:

@@ -359,3 +359,27 @@ async def test_a_reversed_capture_of_our_own_fails_the_create(
     answer = await answer_of(process.ledger, create)
     assert answer is not None
     assert answer[0] == "payment_failed"
+
+
+@pytest.mark.parametrize("amount", [400, 1000])
+async def test_ours_is_not_sent_again_beside_what_others_captured_meanwhile(
+    process: Process, connector: FakeConnector, amount: int
+) -> None:
+    """Others captured while ours was claimed, which was then not sent: a further attempt would take it twice."""
+    paid, create, own = await found_authorized(process)
+
+    async def others_capture() -> None:
+        foreign = Foreign("acq-9", "capture", amount, "INR")
+        await process.ledger.recorder().record(subject(create), attempt=1, fact=foreign)
+
+    connector.before = others_capture
+    connector.answers["send"] = NotSent()
+    assert isinstance(await process.attempt(own), NothingSent)
+    connector.before = None
+    connector.answers["send"] = approval(own)
+    calls = list(connector.calls)
+    assert isinstance(await process.attempt(own), NothingSent)
+    assert connector.calls == calls
+    after = await process.ledger.payment(paid.id)
+    assert (after.amount_captured_minor, after.amount_capture_undecided_minor) == (0, amount)
+    assert after.review is not None

@@ -19,10 +19,14 @@ from payonce.domain.outcomes import (
     EndsItself,
     Expired,
     FailureCode,
+    Foreign,
     NotFound,
     Pending,
+    Redone,
     Refused,
     Reversed,
+    Turn,
+    Undone,
 )
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import LOOKS
@@ -221,6 +225,42 @@ async def test_the_void_ends_with_our_refund_and_the_payment_as_released(process
     assert isinstance(await process.resolve("inquire", void), Settled)
     events = [type_ for _, type_ in await process.ledger.events(create.payment_id)]
     assert events[-2:] == ["refund.succeeded", "payment.refunded"]
+
+
+@pytest.mark.parametrize(
+    ("turn", "again"),
+    [
+        (Undone("acq-u1", 1000, "INR", "rejected"), Redone("acq-r1", 1000, "INR")),
+        (Undone("acq-u1", 400, "INR", "rejected"), Redone("acq-r1", 400, "INR")),
+    ],
+)
+async def test_what_the_acquirer_took_back_is_not_refunded_until_it_is_there_again(
+    process: Process, turn: Turn, again: Turn
+) -> None:
+    """One answer may tell both that it was captured, and that it is not any more."""
+    create, void = await paid_meanwhile(process)
+    recorder = process.ledger.recorder()
+    await recorder.record(subject(create), attempt=1, fact=turn)
+    refund = await process.ledger.operation(IDS.release(void_id=void.id))
+    process.connector.answers["send"] = approval(refund)
+    calls = list(process.connector.calls)
+    assert await process.attempt(refund) == NothingSent("not_sent", may_retry=True)
+    assert process.connector.calls == calls
+    await recorder.record(subject(create), attempt=1, fact=again)
+    assert isinstance(await process.attempt(refund), Settled)
+    assert (await process.ledger.operation(void.id)).status is O.SUCCEEDED
+    assert (await process.ledger.payment(create.payment_id)).status is S.REFUNDED
+
+
+async def test_what_others_refunded_is_not_refunded_by_us_as_well(process: Process) -> None:
+    create, void = await paid_meanwhile(process)
+    foreign = Foreign("acq-f1", "refund", 400, "INR")
+    await process.ledger.recorder().record(subject(create), attempt=1, fact=foreign)
+    refund = await process.ledger.operation(IDS.release(void_id=void.id))
+    calls = list(process.connector.calls)
+    assert isinstance(await process.attempt(refund), NothingSent)
+    assert process.connector.calls == calls
+    assert (await process.ledger.payment(create.payment_id)).review is not None
 
 
 async def test_a_refund_of_ours_whose_outcome_is_unknown_is_inquired_about_like_any_other(

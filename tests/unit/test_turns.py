@@ -445,3 +445,10 @@ def test_a_release_that_is_taken_back_again_and_again_is_a_case_each_time() -> N
         paid.tell(Redone(f"r{turn}", 1000, "INR")).tell(undone(f"v{turn}"))
         assert (paid.operation.status, paid.operation.amount_undecided_minor) == (O.FAILED, 1000)
     assert len(paid.turns) == 5
+
+
+@pytest.mark.parametrize("void", [Foreign("f1", "void", 100, "INR"), Foreign("f1", "void", 600, "USD")])
+def test_a_foreign_void_of_less_than_the_rest_or_of_other_money_is_for_a_person(void: Foreign) -> None:
+    paid = succeeded(K.AUTHORIZE, payment(S.PARTIALLY_CAPTURED)).tell(void)
+    assert (paid.payment.status, paid.payment.capturable_minor) == (S.PARTIALLY_CAPTURED, 0)
+    assert paid.told == ["payment.needs_review"]
