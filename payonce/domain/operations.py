@@ -5,7 +5,7 @@ acquirer for it. `admit_*` decide under the payment's row lock whether an operat
 `payonce.domain.settlement` decides what a fact changes. Both are pure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -241,26 +241,6 @@ def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:
         what = "nothing is left to refund" if payment.amount_captured_minor else "nothing was captured"
         raise Refused("payment_not_refundable", f"The payment cannot be refunded: {what}.")
     return _within(amount_minor, payment.refundable_minor, what="refundable")
-
-
-def admissible(payment: Payment, *, asked: bool, now: datetime) -> Mapping[OperationKind, int]:
-    """How much the merchant may capture, void and refund now; 0 where that would be refused.
-
-    `asked`: whether the customer was.
-    """
-    may = {
-        OperationKind.CAPTURE: lambda: admit_capture(payment, amount_minor=None, now=now),
-        OperationKind.VOID: lambda: admit_void(payment, asked=asked),
-        OperationKind.REFUND: lambda: admit_refund(payment, amount_minor=None),
-    }
-    return {kind: _or_nothing(admit) for kind, admit in may.items()}
-
-
-def _or_nothing(admit: Callable[[], int]) -> int:
-    try:
-        return admit()
-    except (Refused, OperationInProgress):
-        return 0
 
 
 def _idle(payment: Payment) -> None:
