@@ -1,13 +1,14 @@
 """`payonce review`: what a person must decide, what is known of it, and the decision itself."""
 
 import asyncio
-import getpass
 import hashlib
 import os
+import pwd
 import shlex
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,7 @@ from payonce import logging
 from payonce.cli.base import Json, Refused, in_transaction, show
 from payonce.connectors.registry import open_connectors
 from payonce.domain import decisions, reviews
+from payonce.domain.answers import payment_view
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict
 from payonce.domain.errors import PaymentError
 from payonce.domain.ids import ID_PATTERN
@@ -65,7 +67,7 @@ def list_reviews(
         line = (
             f"{review.operation_id}  {review.payment_id}  {review.reason}  due {_time(review.due_at)}{late}"
         )
-        show(_review_view(review, now), as_json, f"{line}  {review.words}")
+        show(_review_view(review, now), as_json, f"{line}  {_printable(review.words)}")
     if not found and not as_json:
         print("Nothing is overdue." if overdue else "Nothing is in review.")
 
@@ -85,7 +87,13 @@ def show_review(
 
     payment, asked, views = in_transaction(read)
     may = _merchant_may(payment, asked=asked, now=datetime.now(UTC))
-    values = {"payment_id": payment.id, "status": payment.status, "reviews": views, "merchant_may": may}
+    values = {
+        "payment_id": payment.id,
+        "status": payment.status,
+        "payment": payment_view(payment),
+        "reviews": views,
+        "merchant_may": may,
+    }
     show(values, as_json, "\n".join([f"{payment.id}  {payment.status}", *map(_told, views), *_may_told(may)]))
 
 
@@ -109,10 +117,10 @@ def decide(  # noqa: PLR0917 - typer takes them by name
 ) -> None:
     """Record a decision. The same one again, under the same key, changes nothing."""
     decision = Decision(
-        key=key or _key(_id(operation_id), verdict, amount, reference, stage),
-        operation_id=operation_id,
+        key=key or "",
+        operation_id=_id(operation_id),
         verdict=verdict,
-        actor=f"{getpass.getuser()}@{socket.gethostname()}",
+        actor=_actor(),
         why=why,
         evidence=evidence,
         amount_minor=amount,
@@ -120,11 +128,14 @@ def decide(  # noqa: PLR0917 - typer takes them by name
         stage=stage,
     )
 
-    async def payment_of(connection: Connection) -> str:
-        payment, _ = await oversight.in_review(connection, operation_id)
-        return payment.id
+    async def about(connection: Connection) -> tuple[str, datetime | None]:
+        payment, found = await oversight.in_review(connection, operation_id)
+        opened = [review.opened_at for of, review in found if review is not None and of.id == operation_id]
+        return payment.id, opened[0] if opened else None
 
-    values, line = asyncio.run(_decide(Subject(in_transaction(payment_of), operation_id), decision))
+    payment_id, opened_at = in_transaction(about)
+    decision = decision if key else replace(decision, key=_key(decision, opened_at))
+    values, line = asyncio.run(_decide(Subject(payment_id, operation_id), decision))
     show(values, as_json, line)
     _end_at_once()
 
@@ -200,9 +211,10 @@ def _review_view(review: Review, now: datetime) -> dict[str, Any]:
         "mode": review.mode,
         "reason": review.reason,
         "words": review.words,
-        "since": _time(review.opened_at),
+        "opened_at": _time(review.opened_at),
         "due_at": _time(review.due_at),
         "overdue": open_ and review.due_at < now,
+        "overdue_at": None if review.overdue_at is None else _time(review.overdue_at),
         "closed_at": None if review.closed_at is None else _time(review.closed_at),
         "closed_by": review.closed_by,
     }
@@ -278,10 +290,11 @@ def _told(view: dict[str, Any]) -> str:
     if "reason" in view:
         late = " (OVERDUE)" if view["overdue"] else ""
         closed = f", closed {view['closed_at']} by a {view['closed_by']}" if view["closed_at"] else ""
-        lines.append(f"    in review since {view['since']}, due {view['due_at']}{late}{closed}")
-        lines.append(f"    {view['reason']}: {view['words']}")
+        lines.append(f"    in review since {view['opened_at']}, due {view['due_at']}{late}{closed}")
+        lines.append(f"    {view['reason']}: {_printable(view['words'])}")
     for attempt in view["attempts"]:
-        known = f", at the acquirer {attempt['acquirer_reference']}" if attempt["acquirer_reference"] else ""
+        theirs = _printable(attempt["acquirer_reference"] or "")
+        known = f", at the acquirer {theirs}" if theirs else ""
         lines.append(f"    request {attempt['reference']} at {attempt['account']}: {attempt['state']}{known}")
     for decided in view["decisions"]:
         actor = f"{decided['actor']} ({NOT_AUTHENTICATED})"
@@ -300,18 +313,33 @@ def _may_told(may: dict[str, int | str]) -> list[str]:
     return ["Meanwhile the merchant may", *(f"    {line}" for line in said)]
 
 
-def _key(
-    operation_id: str, verdict: Verdict, amount: int | None, reference: str | None, stage: Stage | None
-) -> str:
-    """The same for the same decision, whoever types it."""
-    parts = (operation_id, verdict, str(amount), str(reference), str(stage))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:KEY_DIGITS]
+def _key(decision: Decision, opened_at: datetime | None) -> str:
+    """The same for the same decision, whoever types it; in a later review of the operation it is another."""
+    since = "" if opened_at is None else opened_at.isoformat()
+    said = (decision.verdict, str(decision.amount_minor), str(decision.reference), str(decision.stage))
+    parts = (decision.operation_id, since, *said)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:KEY_DIGITS]
+
+
+def _actor() -> str:
+    """Who this is as far as the machine knows; not by a variable that anybody may set, but for who used sudo."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid-{os.getuid()}"
+    for_whom = os.environ.get("SUDO_USER")
+    return f"{for_whom} as {user}@{socket.gethostname()}" if for_whom else f"{user}@{socket.gethostname()}"
 
 
 def _id(id_: str) -> str:
     if not ID_PATTERN.match(id_):
         raise Refused(f"{id_!r} is not the id of a payment or an operation")
     return id_
+
+
+def _printable(text: str) -> str:
+    """An acquirer's words move no cursor."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _time(at: datetime) -> str:

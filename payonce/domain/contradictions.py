@@ -56,12 +56,11 @@ def contradict(
         return Settlement(payment, operation, attempt, against=fact)
     approved = attempt.state is AttemptState.APPROVED
     if not isinstance(fact, Approved) or (approved and not _twice(operation, attempt, fact)):
-        return Settlement(payment, operation, attempt)
+        decided = isinstance(fact, Approved) and operation.decided_at is not None
+        return Settlement(payment, operation, attempt, confirms=fact if decided else None)
     succeeded = operation.status is OperationStatus.SUCCEEDED
     same = fact.connector_reference == operation.connector_reference
-    if succeeded and (
-        same or operation.decided_at is not None
-    ):  # Postgres had forgotten it, or a person knew
+    if succeeded and (same or _found_by_a_person(operation, attempt, fact)):
         return Settlement(payment, operation, attempt)
     case = undecided.case_of(payment, operation, attempt, fact, now=now)
     moved = undecided.moved_minor(payment, operation, fact)
@@ -150,12 +149,29 @@ def compensable(operation: Operation) -> bool:
     return operation.kind in (OperationKind.AUTHORIZE, OperationKind.CAPTURE)
 
 
+def _found_by_a_person(operation: Operation, attempt: Attempt, fact: Approved) -> bool:
+    """Whether a person has decided the same before: of what was recorded as failed, or has lost its attempt."""
+    if operation.decided_at is None:
+        return False
+    forgotten = attempt.state is AttemptState.NOT_SENT  # by Postgres
+    match operation.kind:
+        case OperationKind.VOID | OperationKind.EXPIRE:
+            return True
+        case OperationKind.REFUND:
+            asked = (operation.amount_minor, operation.currency)
+            return forgotten or (fact.amount_minor, fact.currency) == asked
+        case _:
+            return forgotten
+
+
 def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:
     """Whether the acquirer says definitely otherwise than the person who decided that it succeeded.
 
-    The same success is no news, whatever reference it has there: the person may have mistyped it.
+    The same success is no news, whatever reference it has there: the person may have mistyped it. A refund has failed
+    since the acquirer said so before; whether this is the same word, `words` knows.
     """
-    decided = operation.decided_at is not None and operation.status is OperationStatus.SUCCEEDED
+    succeeded = operation.status is OperationStatus.SUCCEEDED or operation.amount_undone_minor > 0
+    decided = operation.decided_at is not None and succeeded
     if not decided or (attempt.state is not AttemptState.APPROVED and not isinstance(fact, Reversed)):
         return False
     match fact:

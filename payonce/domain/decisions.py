@@ -98,6 +98,7 @@ class InReview:
     target_attempt: Attempt | None = None  # of the target: the one that the case or the turn is about
     finality: Finality = UNKNOWN_FINALITY
     abilities: Abilities = USUAL
+    latest: Decision | None = None  # about the operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +133,7 @@ def decide(matter: InReview, decision: Decision, *, now: datetime) -> Settlement
     operation = matter.operation
     possible = verdicts(operation)
     if not possible:
-        raise DecisionRefused(
-            f"{operation.id} is not in review: nobody is asked to decide anything about it."
-        )
+        raise DecisionRefused(_not_in_review(matter))
     effect = possible.get(decision.verdict)
     if effect is None:
         raise DecisionRefused(f"{operation.id} can only be decided as {', '.join(possible)}.")
@@ -146,6 +145,13 @@ def decide(matter: InReview, decision: Decision, *, now: datetime) -> Settlement
         raise DecisionRefused("That would change nothing.")
     _refuse_impossible(settled.payment)
     return replace(settled, operation=replace(settled.operation, decided_at=now, updated_at=now))
+
+
+def _not_in_review(matter: InReview) -> str:
+    said = matter.latest
+    if said is None:
+        return f"{matter.operation.id} is not in review: nobody is asked to decide anything about it."
+    return f"{said.operation_id} is not in review: {said.actor} has decided that it is {said.verdict}."
 
 
 def settles_at(attempt: Attempt, finality: Finality) -> datetime:
@@ -175,10 +181,13 @@ def _refuse_unfit_texts(decision: Decision) -> None:
         "evidence": (decision.evidence or "", TEXT_MAX),
         "reference": (decision.reference or "", REFERENCE_MAX),
         "key": (decision.key, KEY_MAX),
+        "actor": (decision.actor, KEY_MAX),
     }
     for name, (text, longest) in texts.items():
         if len(text) > longest:
             raise DecisionRefused(f"{name} is longer than {longest} characters.")
+        if not all(character.isprintable() or character == "\n" for character in text):
+            raise DecisionRefused(f"{name} has characters that cannot be printed.")
         if name in ("why", "evidence") and looks_like_card_number(text):  # acquirers' references may look so
             raise DecisionRefused(f"{name} holds what looks like a card number: leave that out.")
 
@@ -363,19 +372,46 @@ def _release_paid(matter: InReview, decision: Decision, now: datetime) -> Settle
 
 
 def _stays_undone(matter: InReview, _: Decision, now: datetime) -> Settlement:
-    return turns.let_go(matter.payment, matter.operation, now=now)
+    """It is not done again, whatever the acquirer said; where it said so, it is to say so once more."""
+    turned = matter.operation
+    settled = turns.let_go(matter.payment, turned, now=now)
+    said_done = turned.kind is OperationKind.REDO and turned.connector_reference is not None
+    return _ahead(settled, turned.amount_undecided_minor) if said_done else settled
 
 
 def _holds_again(matter: InReview, decision: Decision, now: datetime) -> Settlement:
     """Amounts and status are as before the acquirer took it back; what was not counted then is not counted now."""
     turned, target = matter.operation, matter.target
-    _refuse_another_amount(turned, decision.amount_minor, turned.amount_minor, turned.currency)
-    if target is None or target.amount_undone_minor == 0:
-        settled = turns.let_go(matter.payment, replace(turned, final=False), now=now)
-        return replace(settled, operation=replace(settled.operation, final=turned.final))
+    amount = turns.open_minor(turned)
+    _refuse_what_does_not_fit(turned, decision, amount)
     if turned.target_kind is OperationKind.VOID and matter.payment.pending_operation is not None:
         raise DecisionRefused("A capture or void of this payment is pending: its outcome comes first.")
-    return turns.holds_again(matter.payment, turned, target, now=now)
+    if target is None or not amount:
+        settled = turns.let_go(matter.payment, replace(turned, final=False), now=now)
+        settled = replace(settled, operation=replace(settled.operation, final=turned.final))
+    else:
+        settled = turns.holds_again(matter.payment, turned, target, now=now)
+    if undecided.contradicts(turned):  # what the acquirer says is not so
+        return replace(settled, operation=replace(settled.operation, status=OperationStatus.FAILED))
+    return _ahead(settled, amount or turned.amount_minor) if turned.kind is OperationKind.UNDO else settled
+
+
+def _refuse_what_does_not_fit(turned: Operation, decision: Decision, amount: int) -> None:
+    """What was done again holds as far as it was undone before; the rest is settled first, which a person says."""
+    more = turned.amount_undecided_minor - amount if turned.kind is OperationKind.REDO else 0
+    if more and not (amount and decision.amount_minor == amount):
+        raise DecisionRefused(
+            f"{more} {turned.currency} more was done again than is undone: settle it with the acquirer first."
+            + (f" Then decide about {amount}." if amount else "")
+        )
+    _refuse_another_amount(turned, decision.amount_minor, amount or turned.amount_minor, turned.currency)
+
+
+def _ahead(settled: Settlement, amount_minor: int) -> Settlement:
+    """The acquirer has not said so yet; once it does, that is no news. Another currency is not comparable."""
+    if settled.operation.currency != settled.payment.currency:
+        return settled
+    return replace(settled, operation=replace(settled.operation, amount_ahead_minor=amount_minor))
 
 
 def _books_it(matter: InReview, decision: Decision, now: datetime) -> Settlement:

@@ -55,7 +55,10 @@ class IdFactory:
         return self._derive("re" if refund else "op", payment_id, account, kind, acquirer_id)
 
     def contradiction(self, *, reference: str) -> str:
-        """The id of the operation that tells what the acquirer says of the attempt against a person's decision."""
+        """The id of the operation that tells what the acquirer says of the attempt against a person's decision.
+
+        `reference`: ours of the attempt, or the id of what the acquirer had said of it before.
+        """
         return self._derive("op", reference, "contradiction")
 
     def follow_up(self, *, operation_id: str) -> str:

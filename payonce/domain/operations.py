@@ -128,7 +128,9 @@ class Operation:
     target_reference: str | None = None  # of the attempt that a reversal, an undo or a redo is about
     target_kind: OperationKind | None = None  # of the operation that this attempt was made for
     amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
-    amount_undone_minor: int = 0  # what the acquirer took back of it, and has not done again
+    # What the acquirer took back of it, and has not done again; of a turn, what it does not leave open any more.
+    amount_undone_minor: int = 0
+    amount_ahead_minor: int = 0  # of a turn: what a person decided otherwise, until the acquirer says so too
     sent_as: OperationKind | None = None  # a reversal that is a void or refund under a reference of its own
     decided_at: datetime | None = None  # since when a person's decision is its outcome
     ends_operation: str | None = None  # of a refund of our own: the void that has its outcome with it

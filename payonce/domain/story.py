@@ -34,6 +34,7 @@ class Settlement:
     against: Outcome | None = (
         None  # what the acquirer says against a person's decision: see `turns.contradict`
     )
+    confirms: Outcome | None = None  # what the acquirer says as a person decided: see `words`
     abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
     refund: Operation | None = None  # of our own, which begins with this: see `leaving`
     added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this

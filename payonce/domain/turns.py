@@ -16,7 +16,16 @@ from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, refund_change, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import FailureCode, Foreign, Outcome, Redone, Stage, Turn, Undone
+from payonce.domain.outcomes import (
+    Approved,
+    FailureCode,
+    Foreign,
+    Outcome,
+    Redone,
+    Stage,
+    Turn,
+    Undone,
+)
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
 from payonce.domain.story import Story
@@ -36,11 +45,12 @@ _TURNED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands under the lock; `held`: earlier turns of this operation that hold something, latest first."""
+    """What stands under the lock."""
 
     payment: Payment
     operation: Operation  # that the attempt was made for
     attempt: Attempt
+    # Earlier turns of this operation that hold something, or that a person decided otherwise, latest first.
     held: tuple[Operation, ...] = ()
 
 
@@ -74,9 +84,14 @@ def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> S
     operation = found.operation
     if not _left(found):
         return Settlement(found.payment, operation, found.attempt)
-    undone = Undone(turn_id, operation.amount_minor, operation.currency, reason=fact.kind)
+    undone = Undone(turn_id, operation.amount_minor, operation.currency, reason=said(fact))
     final = operation.kind is OperationKind.AUTHORIZE
     return _undone(found, undone, turn_id=turn_id, final=final, now=now)
+
+
+def said(fact: Outcome) -> str:
+    """What the acquirer says, in words; by them it is known again."""
+    return f"approved of {fact.amount_minor} {fact.currency}" if isinstance(fact, Approved) else fact.kind
 
 
 def of_reversal(found: Found) -> Turn | None:
@@ -129,22 +144,29 @@ def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     return Settlement(story.payment, turned, None, story.events)
 
 
-def holds_again(payment: Payment, undo: Operation, target: Operation, *, now: datetime) -> Settlement:
-    """What was undone holds after all: amounts and status are as before it, and its review ends.
+def open_minor(turned: Operation) -> int:
+    """How much of what is undone of its target would hold again, were the undoing or the redoing decided so."""
+    return turned.amount_minor - turned.amount_undone_minor
 
-    A refund that failed by it has succeeded. `target` is the operation that it was undone of.
+
+def holds_again(payment: Payment, turned: Operation, target: Operation, *, now: datetime) -> Settlement:
+    """What was undone, or is said to be done again, holds after all: its review ends.
+
+    Amounts and status are as before it was undone. A refund that failed by it has succeeded. `target` is the
+    operation that it was undone of.
     """
     story = Story(payment, now)
-    amount = min(undo.amount_minor, target.amount_undone_minor)
-    undo, target = _settled(story, undo), _with_undone(target, target.amount_undone_minor - amount, now=now)
-    match undo.target_kind:
+    amount = min(open_minor(turned), target.amount_undone_minor)  # turns from before schema 0010 know less
+    turned = _settled(story, turned)
+    target = _with_undone(target, target.amount_undone_minor - amount, now=now)
+    match turned.target_kind:
         case OperationKind.CAPTURE:
-            _capture_again(story, target, amount, ended=undo.final)
+            _capture_again(story, target, amount, ended=turned.final)
         case OperationKind.REFUND:
             target = refund_again(story, target, amount)
         case _:
             void_again(story)
-    return Settlement(story.payment, undo, None, story.events, beside=(target,))
+    return Settlement(story.payment, turned, None, story.events, beside=(target,))
 
 
 def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
@@ -191,20 +213,28 @@ def stands(found: Found) -> bool:
 
 
 def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, now: datetime) -> Settlement:
-    """What was counted is not any more. What had been done again before, and was held for a person, is undone too."""
+    """What was counted is not any more. What had been done again before, and was held for a person, is undone too.
+
+    What a person had said was not done again is news no more.
+    """
     kind = _TURNED[found.operation.kind]
     story = Story(found.payment, now)
-    stated = _counted(found.payment, fact)
+    redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
+    agreed, again = _said_before(redone, _counted(found.payment, fact))
+    stated = _counted(found.payment, fact) - agreed
     counted = min(stated, _standing(found))
     told = counted and _awaits_ours(found)
     if kind is OperationKind.CAPTURE and not told:
         counted = min(counted, found.payment.amount_captured_minor)
-    redone = tuple(turn for turn in found.held if turn.kind is OperationKind.REDO)
-    again = _held_less(story, redone, stated - counted)
+    less = _held_less(story, redone, stated - counted, stated - counted)
+    again += less
+    left_open = counted + sum(map(open_minor, redone)) - _still_open(redone, less)
     closed = not found.payment.status.capturable
     final = final or closed
     undo = _operation(found, fact, OperationKind.UNDO, turn_id=turn_id, kind=kind, final=final, now=now)
-    undo = replace(undo, reason=fact.reason[:_REASON_MAX] or None)
+    undo = replace(
+        undo, reason=fact.reason[:_REASON_MAX] or None, amount_undone_minor=undo.amount_minor - left_open
+    )
     target = _with_undone(found.operation, found.operation.amount_undone_minor + counted, now=now)
     match kind:
         case OperationKind.CAPTURE if told:
@@ -212,34 +242,47 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, no
             story.set(amount_capture_undone_minor=undone_minor)
         case OperationKind.CAPTURE if counted:
             _take_back_capture(story, counted)
-            undo = _held(story, undo, max(counted, _not_held(story.payment)) if closed else counted)
+            undo = _held(story, undo, max(left_open, _not_held(story.payment)) if closed else left_open)
             story.tell("payment.capture_failed", previously="succeeded")
             _follow_captures(story)
         case OperationKind.REFUND if counted:
             target = _take_back_refund(story, target, counted)
-            undo = _held(story, undo, counted)
+            undo = _held(story, undo, left_open)
             story.tell("refund.failed", refund=target, previously="succeeded")
             _follow_refunds(story)
         case OperationKind.VOID if counted:
             undo = _held(story, undo, max(counted, _not_held(story.payment)))
             _stand_again(story)
+        case _ if agreed and not stated:
+            pass
         case _:  # nothing of it stands, or it cannot be compared: a person must look
             comparable = fact.currency == found.payment.currency
             limit = found.payment.amount_authorized_minor
-            undo = _held(story, undo, min(undo.amount_minor, limit) if comparable else limit)
+            undo = _held(story, undo, min(undo.amount_minor - agreed, limit) if comparable else limit)
     settled = _in_review(story, undo, target, found.attempt, now=now)
     return replace(settled, beside=again)
 
 
 def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settlement:
-    """It counts as far as it was undone. A refund that the merchant was told has failed stays so for a person."""
+    """It counts as far as it was undone. A refund that the merchant was told has failed stays so for a person.
+
+    What a person had said holds again is news no more.
+    """
     kind = _TURNED[found.operation.kind]
     story = Story(found.payment, now)
     redo = _operation(found, fact, OperationKind.REDO, turn_id=turn_id, kind=kind, final=False, now=now)
-    counted = min(_counted(found.payment, fact), found.operation.amount_undone_minor)
     undone = tuple(turn for turn in found.held if turn.kind is OperationKind.UNDO)
-    whole = counted >= found.operation.amount_undone_minor
-    held = _held_less(story, undone, sum(_holds(undone)) if whole else counted)
+    agreed, held = _said_before(undone, _counted(found.payment, fact))
+    stated = _counted(found.payment, fact) - agreed
+    if agreed and not stated:
+        redo = replace(redo, amount_undone_minor=redo.amount_minor)
+        told = _in_review(story, redo, found.operation, found.attempt, now=now)
+        return replace(told, beside=held)
+    redone = (turn for turn in found.held if turn.kind is OperationKind.REDO)
+    undone_minor = found.operation.amount_undone_minor - sum(map(open_minor, redone))
+    holds = counted = min(stated, undone_minor)
+    whole = counted >= undone_minor
+    held += _held_less(story, undone, sum(_holds(undone)) if whole else counted, counted)
     match kind:
         case OperationKind.REFUND:
             counted = 0
@@ -253,7 +296,8 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
         _capture_again(story, target, counted, ended=ended)
     elif kind is OperationKind.VOID and counted:
         void_again(story)
-    redo = _held(story, redo, redo.amount_minor - counted)
+    redo = replace(redo, amount_undone_minor=redo.amount_minor - (holds - counted))
+    redo = _held(story, redo, redo.amount_minor - agreed - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
     return replace(settled, beside=held)
 
@@ -274,15 +318,39 @@ def _release_turned(found: Found, fact: Undone | Redone, *, turn_id: str, now: d
     return replace(settled, attempt=found.attempt, added=(told,))
 
 
-def _held_less(story: Story, held: tuple[Operation, ...], less: int) -> tuple[Operation, ...]:
-    """What earlier turns hold, less what has turned again, the latest first; those that are changed by it."""
+def _said_before(turned: tuple[Operation, ...], stated: int) -> tuple[int, tuple[Operation, ...]]:
+    """How much of what the acquirer states a person had said before; and the turns by which, with that much less."""
+    agreed, changed = 0, []
+    for turn in turned:
+        same = min(turn.amount_ahead_minor, stated - agreed)
+        agreed += same
+        if same:
+            changed.append(replace(turn, amount_ahead_minor=turn.amount_ahead_minor - same))
+    return agreed, tuple(changed)
+
+
+def _held_less(
+    story: Story, held: tuple[Operation, ...], less: int, turned_again: int
+) -> tuple[Operation, ...]:
+    """What earlier turns hold, less what is not to be held for them any more; those that are changed by it.
+
+    The latest come first. `turned_again`: how much of what they leave open has turned again.
+    """
     changed = []
     for turn, holds in zip(held, _holds(held), strict=True):
         kept = max(0, holds - less)
         less -= holds - kept
-        if kept < holds:
-            changed.append(_held(story, turn, kept) if kept else _settled(story, turn))
+        same = min(turned_again, open_minor(turn))
+        turned_again -= same
+        if kept < holds or same:
+            turned = replace(turn, amount_undone_minor=turn.amount_undone_minor + same)
+            changed.append(_held(story, turned, kept) if kept else _settled(story, turned))
     return tuple(changed)
+
+
+def _still_open(turned: tuple[Operation, ...], changed: tuple[Operation, ...]) -> int:
+    now = {turn.id: turn for turn in (*turned, *changed)}
+    return sum(map(open_minor, now.values()))
 
 
 def _holds(turned: tuple[Operation, ...]) -> list[int]:
@@ -403,8 +471,10 @@ def _held(story: Story, turned: Operation, amount_minor: int) -> Operation:
 
 
 def _settled(story: Story, turned: Operation) -> Operation:
-    """Nothing is held for it, and its reason is not in the payment's review any more."""
+    """Nothing is held for it or left open, and its reason is not in the payment's review any more."""
     left = reviews.left(story.payment, turned)
+    if not turned.kind.carried_out:
+        turned = replace(turned, amount_undone_minor=turned.amount_minor)
     turned = _held(story, replace(turned, updated_at=story.now), 0)
     story.set(review=left)
     return turned

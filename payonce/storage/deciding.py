@@ -35,16 +35,24 @@ async def read_deciding(
     connection: Connection, found: InReview, decision: Decision, accounts: Mapping[str, Account]
 ) -> Deciding:
     """`found`: the rows under the payment's lock. Raises `DecisionRefused` where the key is another decision's."""
-    known, review, now = await connection.fetch_together(
+    known, review, now, latest = await connection.fetch_together(
         review_rows.decided_under(decision.key),
         review_rows.of_operation(found.operation.id),
         attempts.database_now(),
+        review_rows.latest_about(found.operation.id),
     )
-    if known is not None and not known.decision.says_the_same(decision):
-        raise DecisionRefused(_of_another(known))
+    if known is not None:
+        refuse_another(known, decision)
+    found = replace(found, latest=None if latest is None else latest.decision)
     matter = await read_matter(connection, found, accounts)
     reason = (review or _assumed(found, now)).reason
     return Deciding(matter, Decided(decision, reason, now), known)
+
+
+def refuse_another(known: Decided, decision: Decision) -> None:
+    """A key decides one thing. Raises `DecisionRefused` where it decided another."""
+    if not known.decision.says_the_same(decision):
+        raise DecisionRefused(_of_another(known))
 
 
 async def read_matter(connection: Connection, found: InReview, accounts: Mapping[str, Account]) -> InReview:

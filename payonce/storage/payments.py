@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
@@ -44,8 +44,23 @@ _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
 )
 _HELD = Statement(
     select(*OPERATION_COLUMNS)
-    .where(operations.c.payment_id == bindparam("payment_id"), _HOLDS)
+    .where(
+        operations.c.payment_id == bindparam("payment_id"),
+        or_(_HOLDS, operations.c.amount_ahead_minor > 0),
+    )
     .order_by(operations.c.created_at.desc(), operations.c.id)
+)
+_WORDS_MAX = 50  # an acquirer that changes its mind more often is heard as if it began anew
+_WORDS = Statement(
+    select(*OPERATION_COLUMNS)
+    .where(
+        operations.c.payment_id == bindparam("payment_id"),
+        operations.c.target_reference == bindparam("reference"),
+        operations.c.origin == Origin.ACQUIRER,
+        operations.c.connector_reference.is_(None),
+    )
+    .order_by(operations.c.created_at.desc(), operations.c.id)
+    .limit(_WORDS_MAX)
 )
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
@@ -130,8 +145,14 @@ async def oldest_in_review(
 
 
 def held_turns(payment_id: str) -> Query[list[Operation]]:
-    """What the acquirer did of itself to the payment and nobody has settled yet, latest first."""
+    """What the acquirer did of itself to the payment and nobody has settled, or a person otherwise, latest first."""
     return Query(_HELD, {"payment_id": payment_id}, lambda rows: [operation_from(row) for row in rows])
+
+
+def words_about(attempt: Attempt) -> Query[list[Operation]]:
+    """What the acquirer said of the attempt against a person's decision, latest first."""
+    values = {"payment_id": attempt.payment_id, "reference": attempt.reference}
+    return Query(_WORDS, values, lambda rows: [operation_from(row) for row in rows])
 
 
 async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:

@@ -21,6 +21,7 @@ from payonce.domain import (
     settlement,
     stages,
     turns,
+    words,
 )
 from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
@@ -40,7 +41,6 @@ from payonce.domain.outcomes import (
     Fact,
     FailureCode,
     Foreign,
-    Outcome,
     Redone,
     Reversed,
     Turn,
@@ -54,7 +54,7 @@ from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.deciding import Account, Deciding, read_deciding
+from payonce.storage.deciding import Account, Deciding, read_deciding, refuse_another
 from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
@@ -440,8 +440,8 @@ class Recorder:
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
-        if settled.against is not None:
-            settled = await self._contradict(connection, rows, settled, settled.against, now=now)
+        if settled.against is not None or settled.confirms is not None:
+            settled = await self._hear(connection, rows, settled, now=now)
         if settled.late is not None:
             settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
         if settled.refund is not None:
@@ -474,7 +474,10 @@ class Recorder:
             assert before is not None
             await self._save(connection, before, beside, by=rows.by, now=now)
         if rows.deciding is not None and rows.deciding.known is None:
-            await review_rows.add_decision(connection, rows.deciding.decided, payment_id=rows.payment.id)
+            kept = await review_rows.add_decision(
+                connection, rows.deciding.decided, payment_id=rows.payment.id
+            )
+            refuse_another(kept, rows.deciding.decided.decision)  # of another payment, at the same moment
         for review in settled.opened:
             await review_rows.begin(connection, review)
         if settled.escalated is not None:
@@ -559,20 +562,24 @@ class Recorder:
         review = reviews.of(settled.payment, other)
         return replace(settled, payment=replace(settled.payment, review=review))
 
-    async def _contradict(
-        self, connection: Connection, rows: Rows, settled: Settlement, fact: Outcome, *, now: datetime
+    async def _hear(
+        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
     ) -> Settlement:
-        """What the acquirer says against a person's decision is a case, once for the attempt."""
+        """What the acquirer says against a person is a case, until it takes that back or a person decides."""
+        fact = settled.against or settled.confirms
         assert rows.attempt is not None
-        turn_id = self._ids.contradiction(reference=rows.attempt.reference)
-        known, held = await connection.fetch_together(
-            payments.operation_by_id(turn_id), payments.held_turns(rows.payment.id)
+        assert fact is not None
+        said, held = await connection.fetch_together(
+            payments.words_about(rows.attempt), payments.held_turns(rows.payment.id)
         )
-        if known is not None:
-            return replace(settled, against=None)
         own = tuple(turn for turn in held if turn.target_reference == rows.attempt.reference)
         found = turns.Found(rows.payment, rows.operation, rows.attempt, own)
-        return turns.contradict(found, fact, turn_id=turn_id, now=now)
+        word_id = self._ids.contradiction(reference=said[0].id if said else rows.attempt.reference)
+        agrees = settled.against is None
+        heard = words.hear(found, fact, said, agrees=agrees, word_id=word_id, now=now)
+        if heard is None and not agrees:
+            log.warning("word_known", operation_id=rows.operation.id, fact=fact.kind)
+        return heard or replace(settled, against=None, confirms=None)
 
     async def _compensate(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities

@@ -43,6 +43,17 @@ DECISION_COLUMNS = (
     decisions.c.created_at,
 )
 _DECIDED = Statement(select(*DECISION_COLUMNS).where(decisions.c.key == bindparam("key")))
+_DECIDE = Statement(
+    insert(decisions)
+    .values({name: bindparam(name) for name in (*_DECISION_FIELDS, "payment_id", "reason", "created_at")})
+    .on_conflict_do_nothing(index_elements=[decisions.c.key])
+)
+_LATEST = Statement(
+    select(*DECISION_COLUMNS)
+    .where(decisions.c.operation_id == bindparam("operation_id"))
+    .order_by(decisions.c.created_at.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +94,19 @@ async def tell_overdue(connection: Connection, review: Review) -> None:
     await connection.write(_OVERDUE, {"id": review.operation_id, "at": review.overdue_at})
 
 
-async def add_decision(connection: Connection, decided: Decided, *, payment_id: str) -> None:
-    """The decision is kept for ever, under its key."""
+async def add_decision(connection: Connection, decided: Decided, *, payment_id: str) -> Decided:
+    """The decision that is kept for ever under the key: this one, or another's whose key was the same."""
     values = {name: getattr(decided.decision, name) for name in _DECISION_FIELDS}
     row = {**values, "payment_id": payment_id, "reason": decided.reason, "created_at": decided.at}
-    await connection.insert(decisions, row)
+    await connection.write(_DECIDE, row)
+    kept = await connection.fetch(decided_under(decided.decision.key))
+    assert kept is not None
+    return kept
+
+
+def latest_about(operation_id: str) -> Query[Decided | None]:
+    """The latest decision about the operation."""
+    return single(_LATEST, {"operation_id": operation_id}, decided_from)
 
 
 def decided_under(key: str) -> Query[Decided | None]:

@@ -202,6 +202,7 @@ operations = Table(
     Column("sent_as", Text),
     Column("ends_operation", Text),
     Column("decided_at", _Time),  # since when a person's decision is its outcome
+    Column("amount_ahead_minor", BigInteger, nullable=False, server_default="0"),
     _written_by(),
     CheckConstraint(
         "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
@@ -319,7 +320,9 @@ decisions = Table(  # append-only
     Column("payment_id", Text, nullable=False),
     Column("reason", Text, nullable=False),  # of the review that it ended
     Column("verdict", Text, nullable=False),
-    Column("actor", Text, nullable=False),  # user@host, as the machine said: not authenticated
+    Column("actor", Text, nullable=False),  # user@host, as the machine said
+    # Whether the actor signed in: nobody does at a command line.
+    Column("authenticated", Boolean, nullable=False, server_default="false"),
     Column("why", Text, nullable=False),
     Column("evidence", Text),
     Column("amount_minor", BigInteger),

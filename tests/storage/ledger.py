@@ -131,6 +131,12 @@ class Ledger:
                 await _claim(connection, added, state)
         return added
 
+    async def claim(self, of: Operation, state: AttemptState = AttemptState.CLAIMED) -> None:
+        """Its first attempt, for an operation of our own."""
+        async with self.database.transaction() as connection:
+            await payments.lock_payment(connection, of.payment_id)
+            await _claim(connection, of, state)
+
     def key(self, of: Operation, **changes: Any) -> Key:
         """The key whose request the operation is."""
         values: dict[str, Any] = {

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import pwd
+import socket
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from devstack.parts import CHECKOUT
+from payonce.cli import reviews
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.outcomes import DeclineCode, Declined
 from payonce.domain.payment import PaymentStatus
@@ -35,8 +39,6 @@ async def review(ledger: Ledger, *arguments: str) -> Ran:
         env={
             "PYTHONPATH": str(CHECKOUT),
             "NO_COLOR": "1",
-            "USER": "ada",
-            "LOGNAME": "ada",
             "PAYONCE_DATABASE_URL": ledger.url,
             "PAYONCE_REDIS_URL": "redis://127.0.0.1:1",
             "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
@@ -124,7 +126,7 @@ async def test_a_decision_is_recorded_although_temporal_is_away_and_says_so(ledg
     ran = await review(ledger, *arguments)
     assert (ran.status, ran.error) == (0, "")
     first, state, temporal = ran.out.splitlines()
-    assert first.startswith(f"{refund.id} is decided: paid, by ada@")
+    assert first.startswith(f"{refund.id} is decided: paid, by {pwd.getpwuid(os.getuid()).pw_name}@")
     assert "not authenticated" in first
     assert "; key " in first
     assert state == f"The refund is succeeded, {paid.id} is refunded."
@@ -174,3 +176,51 @@ async def test_what_is_refused_is_one_line_and_changes_nothing(ledger: Ledger) -
         assert (ran.status, ran.out, ran.error.count("\n")) == (1, "", 1)
         assert words in ran.error
     assert await ledger.payment(paid.id) == before
+
+
+async def test_what_is_in_review_anew_is_decided_anew(ledger: Ledger) -> None:
+    authorized = await ledger.add_payment(S.AUTHORIZED)
+    expiry = await ledger.add_operation(authorized, K.EXPIRE)
+    declined = Declined(DeclineCode.GENERIC_DECLINE)
+    await ledger.recorder().record(subject(expiry), attempt=1, fact=declined)
+    first = await told(ledger, "decide", expiry.id, "declined", *WHY)
+    assert (await told(ledger, "decide", expiry.id, "declined", *WHY))["again"] is True
+    called = "UPDATE operations SET review_at = now() WHERE id = :id"  # whatever calls a person again
+    opened = (
+        "UPDATE reviews SET opened_at = now(), closed_at = NULL, closed_by = NULL WHERE operation_id = :id"
+    )
+    for query in (called, opened):
+        await ledger.rows(query, id=expiry.id)
+    second = await told(ledger, "decide", expiry.id, "declined", *WHY)
+    assert (first["again"], second["again"]) == (False, False)
+    assert first["key"] != second["key"]
+    (one,) = (await told(ledger, "show", authorized.id))["reviews"]
+    assert len(one["decisions"]) == 2
+
+
+async def test_an_acquirers_words_move_no_cursor(ledger: Ledger) -> None:
+    paid, refund = await in_review(ledger, K.REFUND)
+    await ledger.rows("UPDATE reviews SET words = :words", words="\x1b[2Jgone")
+    await ledger.rows("UPDATE attempts SET connector_reference = :words", words="\x1b[2Jacq")
+    printed = (await review(ledger, "show", paid.id)).out + (await review(ledger, "list")).out
+    assert "\x1b" not in printed
+    assert printed.count("�[2Jgone") == 2
+    assert "at the acquirer �[2Jacq" in printed
+    escaped = await review(ledger, "decide", refund.id, "paid", "--why", "\x1b[2J")
+    assert (escaped.status, "cannot be printed" in escaped.error) == (1, True)
+
+
+async def test_who_decides_is_the_user_of_the_process_and_who_used_sudo(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+    monkeypatch.setattr(socket, "gethostname", lambda: actor.split("@")[1])
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "somebody_else")
+    assert reviews._actor() == actor
+    monkeypatch.setenv("SUDO_USER", "ada")
+    assert reviews._actor() == f"ada as {actor}"
+    _, case_id = await late_refund(ledger)
+    await told(ledger, "decide", case_id, "paid", *WHY)
+    ((row),) = await ledger.rows("SELECT actor, authenticated FROM decisions")
+    assert (row.actor, row.authenticated) == (actor, False)

@@ -1,9 +1,10 @@
-"""Facts in whatever order, recorded by the recorder in Postgres, beside the acquirer's own ledger.
+"""Facts in whatever order, and people who decide, recorded by the recorder in Postgres beside the acquirer's ledger.
 
 The acquirer does what it was asked for, takes it back, does it again and moves what nobody asked for. What it says of
-an operation is what it knew at some time, perhaps long ago, perhaps twice. Whatever the order: the amounts keep their
-limits, each turn is found again in one operation, the same fact again changes nothing, and once everything was said
-the operations add up to the acquirer's ledger.
+an operation is what it knew at some time, perhaps long ago, perhaps twice. People decide about what is held for them,
+rightly or wrongly. Whatever the order: the amounts keep their limits, each turn is found again in one operation, the
+same fact again changes nothing, and once everything was said the operations add up to the acquirer's ledger, but for
+what people let go, took out of the books or said before the acquirer did.
 """
 
 import asyncio
@@ -19,7 +20,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain import decisions, reviews, turns
+from payonce.domain.decisions import Decision
+from payonce.domain.errors import DecisionRefused, OperationInProgress, Refused
 from payonce.domain.operations import (
     Operation,
     OperationKind,
@@ -83,6 +86,7 @@ class TurnsMachine(RuleBasedStateMachine):
         self.created = self._run(self.ledger.add_payment(capture_method=method))
         self.acquirer: dict[str, Done] = {}
         self.turns = 0
+        self.decided = {K.CAPTURE: 0, K.REFUND: 0}
         stage = Stage.CAPTURED if automatic else Stage.AUTHORIZED
         self._asked(K.AUTHORIZE, AUTHORIZED, stage=stage)
         self.say(0, 0)
@@ -128,6 +132,35 @@ class TurnsMachine(RuleBasedStateMachine):
         if len(done.history) < 6:
             done.history.append(Foreign(self._id(), what, amount, "INR"))
 
+    @rule(which=ANY, verdict=st.integers(0, 1), exact=st.booleans())
+    def decide(self, which: int, verdict: int, exact: bool) -> None:
+        """A person decides about something in review, in any way in which it can be decided, rightly or wrongly."""
+        waiting = [of for of in self._rows().values() if reviews.is_open(of)]
+        if not waiting:
+            return
+        of = waiting[which % len(waiting)]
+        possible = list(decisions.verdicts(of))
+        made = Decision(
+            key=f"key-{self._id()}",
+            operation_id=of.id,
+            verdict=possible[verdict % len(possible)],
+            actor="ada@desk",
+            why="so it seems",
+            amount_minor=turns.open_minor(of) if exact and of.kind is K.REDO else None,
+        )
+        before = self._beyond_the_acquirer()
+        rows = self._rows()
+        try:
+            self._run(self.ledger.recorder().decide(subject(of), made, accounts={}))
+        except DecisionRefused:
+            assert self._rows() == rows
+            return
+        assert not reviews.is_open(self._rows()[of.id])
+        after = self._beyond_the_acquirer()
+        for kind in self.decided:
+            self.decided[kind] += after[kind] - before[kind]
+        self._check()
+
     @rule(which=ANY, turns=ANY)
     def say(self, which: int, turns: int) -> None:
         """What the acquirer knew of one operation at some time is recorded; and once more, which changes nothing."""
@@ -147,8 +180,11 @@ class TurnsMachine(RuleBasedStateMachine):
             self._record(done, len(done.history))
         self._check()
         captures = (K.AUTHORIZE, K.CAPTURE)
-        assert self._booked(K.CAPTURE) == self._at_the_acquirer(*captures, foreign="capture")
-        assert self._booked(K.REFUND) == self._at_the_acquirer(K.REFUND, foreign="refund")
+        beyond = self._beyond_the_acquirer()
+        assert beyond[K.CAPTURE] - self.decided[K.CAPTURE] == self._at_the_acquirer(
+            *captures, foreign="capture"
+        )
+        assert beyond[K.REFUND] - self.decided[K.REFUND] == self._at_the_acquirer(K.REFUND, foreign="refund")
 
     @property
     def payment(self) -> Payment:
@@ -174,8 +210,16 @@ class TurnsMachine(RuleBasedStateMachine):
         told = [of.connector_reference for of in rows.values() if of.origin is Origin.ACQUIRER]
         assert len(told) == len(set(told))
         assert set(told) <= {turn.id for done in self.acquirer.values() for turn in done.history}
+        self._check_what_is_open(rows)
         sequences = [number for number, _ in self._run(self.ledger.events(paid.id))]
         assert sequences == list(range(1, paid.sequence + 1))
+
+    def _check_what_is_open(self, rows: dict[str, Operation]) -> None:
+        """No more would hold again by decisions than is undone."""
+        for done in self.acquirer.values():
+            about = [of for of in rows.values() if of.target_reference == f"{done.of.id}-1"]
+            left = sum(turns.open_minor(of) for of in about if not of.kind.carried_out)
+            assert left <= rows[done.of.id].amount_undone_minor
 
     def _booked(self, kind: K) -> int:
         """What the payment shows as captured or refunded, with what is held until a person decides about it."""
@@ -185,6 +229,14 @@ class TurnsMachine(RuleBasedStateMachine):
         return shown + sum(
             of.amount_undecided_minor for of in counting if (of.target_kind or of.kind) is kind
         )
+
+    def _beyond_the_acquirer(self) -> dict[K, int]:
+        """What is booked, without what people said before the acquirer did."""
+        ahead = {K.CAPTURE: 0, K.REFUND: 0}
+        for of in self._rows().values():
+            if of.amount_ahead_minor and of.target_kind is not None:
+                ahead[of.target_kind] += of.amount_ahead_minor * (1 if of.kind is K.UNDO else -1)
+        return {kind: self._booked(kind) - said for kind, said in ahead.items()}
 
     def _at_the_acquirer(self, *kinds: K, foreign: str) -> int:
         its_own = sum(

@@ -21,7 +21,6 @@ from payonce.domain.reviews import Review
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
 from payonce.storage.connection import Written
 from payonce.storage.statements import Query, Row, Statement
-from payonce.storage.tables import decisions as decisions_table
 from payonce.storage.tables import operations as operations_table
 
 K, O = OperationKind, OperationStatus
@@ -37,6 +36,7 @@ class Tables:
     operations: dict[str, Operation] = field(default_factory=dict)
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
     reviews: dict[str, Review] = field(default_factory=dict)
+    decisions: dict[str, Values] = field(default_factory=dict)  # by key
     keys: dict[str, tuple[AnswerKind, bytes] | None] = field(default_factory=dict)  # by operation
     events: list[tuple[str, int, Values]] = field(default_factory=list)  # type, sequence, data
 
@@ -96,8 +96,6 @@ class MemoryConnection:
         return Written()
 
     async def insert(self, table: Table, row: Row) -> None:
-        if table is decisions_table:
-            return  # what a person said is no part of the books
         assert table is operations_table
         assert row["id"] not in self.tables.operations
         self.tables.add(payments.operation_from(row))
@@ -149,7 +147,24 @@ def _holds(of: Operation) -> bool:
 
 def _held(tables: Tables, _: Row) -> Sequence[Row]:
     """The latest first."""
-    return [_row(of) for of in reversed(tables.operations.values()) if _holds(of)]
+    return [
+        _row(of) for of in reversed(tables.operations.values()) if _holds(of) or of.amount_ahead_minor > 0
+    ]
+
+
+def _words(tables: Tables, values: Row) -> Sequence[Row]:
+    """The latest first."""
+
+    def is_word(of: Operation) -> bool:
+        about = of.target_reference == values["reference"]
+        return about and of.origin is Origin.ACQUIRER and of.connector_reference is None
+
+    return [_row(of) for of in reversed(tables.operations.values()) if is_word(of)]
+
+
+def _decided_last(tables: Tables, values: Row) -> Sequence[Row]:
+    about = [row for row in tables.decisions.values() if row["operation_id"] == values["operation_id"]]
+    return about[-1:]
 
 
 def _oldest_in_review(tables: Tables, values: Row) -> Sequence[Row]:
@@ -179,6 +194,10 @@ def _store_answer(tables: Tables, values: Row) -> None:
         tables.keys[values["operation_id"]] = (values["answer_kind"], values["answer_body"])
 
 
+def _decide(tables: Tables, values: Row) -> None:
+    tables.decisions.setdefault(values["key"], dict(values))
+
+
 def _begin_review(tables: Tables, values: Row) -> None:
     tables.reviews[values["operation_id"]] = review_rows.review_from(values)
 
@@ -195,6 +214,7 @@ _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
     ],
     payments._OPERATION: lambda tables, values: _one(tables.operations, values["id"]),
     payments._HELD: _held,
+    payments._WORDS: _words,
     payments._OLDEST_IN_REVIEW: _oldest_in_review,
     attempts._LATEST: _latest,
     attempts._NUMBERED: lambda tables, values: _one(
@@ -204,12 +224,16 @@ _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
         _row(of) for of in tables.attempts.values() if of.reference == values["reference"]
     ],
     attempts._NOW: lambda tables, values: [{"now": LONG_AFTER}],
-    review_rows._DECIDED: lambda tables, values: [],
+    review_rows._DECIDED: lambda tables, values: (
+        [tables.decisions[values["key"]]] if values["key"] in tables.decisions else []
+    ),
+    review_rows._LATEST: _decided_last,
     review_rows._OF_OPERATION: lambda tables, values: _one(tables.reviews, values["id"]),
 }
 _WRITES: dict[Statement, Callable[[Tables, Row], None]] = {
     outbox._ADD_EVENTS: _add_events,
     idempotency._STORE_ANSWER: _store_answer,
+    review_rows._DECIDE: _decide,
     review_rows._BEGIN: _begin_review,
     review_rows._END: _end_review,
     sweeping._RELEASE: lambda tables, values: None,  # when to look again is no part of the books

@@ -584,17 +584,23 @@ def _void_redone(b: Before) -> Changes:
 
 
 def _undoings_let_go(b: Before, less: int) -> Changes:
-    """What is held for undoings, the latest first; all of it with the last."""
-    to, let_go = Changes(), 0
+    """What is held for undoings, the latest first; all of it with the last. So much less of them is left open."""
+    to, let_go, again = Changes(), 0, less
     held = b.holding(K.UNDO)
     if less >= b.operation.amount_undone_minor:
         less = sum(turn.amount_undecided_minor for turn in held)
     for turn in held:
         gone = min(less, turn.amount_undecided_minor)
         less, let_go = less - gone, let_go + gone
+        closed = min(again, turn.amount_minor - turn.amount_undone_minor)
+        again -= closed
         if gone:
-            to.others[turn.id] = {"amount_undecided_minor": turn.amount_undecided_minor - gone}
+            to.others[turn.id] = {
+                "amount_undecided_minor": turn.amount_undecided_minor - gone,
+                "amount_undone_minor": turn.amount_undone_minor + closed,
+            }
         if gone == turn.amount_undecided_minor:
+            to.others[turn.id]["amount_undone_minor"] = turn.amount_minor
             to.closed.append(turn.id)
     to.payment = _side(b, _turned(b), -let_go)
     return to
