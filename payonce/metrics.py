@@ -30,6 +30,12 @@ REQUEST_SECONDS = Histogram(
     ["method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5, 10),
 )
+CONNECTIONS = Gauge("payonce_http_connections", "Connections of clients that are open")
+CONNECTIONS_CUT = Counter(
+    "payonce_http_connections_cut",
+    "Connections ended at once: an answer was not taken, another needed the place, or there was none",
+    ["reason"],
+)
 IN_FLIGHT = Gauge("payonce_admitted_in_flight", "Operations that a request of this process waits for")
 ADMISSION_LIMIT = Gauge("payonce_admission_limit", "Payments that may work at once: it follows our own time")
 WORKING = Gauge("payonce_admission_working", "Payments that work now, those at an acquirer apart")

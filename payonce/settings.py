@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
     callbacks_url: str | None = None
     """The same as acquirers reach it, where that is another address."""
+    connections_max: int = Field(default=2_000, ge=10, le=100_000)
+    connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Of clients, open in one API process; the default for one address is more than a process works on at once, so
+    a proxy in front finds room for all of it."""
     in_flight_max: int = Field(default=100, ge=1, le=1000)
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
