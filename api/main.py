@@ -20,6 +20,7 @@ from api.connections import Connections
 from api.health import PROBE_S, Probe
 from api.protocol import LimitedProtocol
 from payonce import logging
+from payonce.metrics import served
 from payonce.runtime import Runtime, open_runtime, spare_collector
 from payonce.settings import Settings
 from workers.callbacks import Inbox
@@ -37,7 +38,10 @@ log = logging.get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Requests are answered until SIGTERM or SIGINT; then those under way are, and everything is closed."""
     logging.configure(level=settings.log_level, process="api")
-    with listening_socket(settings.api_host, settings.api_port) as listener:
+    with (
+        listening_socket(settings.api_host, settings.api_port) as listener,
+        served(settings.metrics_host, settings.metrics_port),
+    ):
         async with (
             open_runtime(settings) as runtime,
             runtime.wakeups.listening(),

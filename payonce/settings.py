@@ -108,8 +108,9 @@ class Settings(BaseSettings):
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
-    metrics_port: int | None = None
-    """Where a process without an HTTP API serves /metrics and /livez."""
+    metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where this one process serves its metrics."""
     log_level: str = "info"
 
     def secret_for(self, purpose: str) -> bytes:

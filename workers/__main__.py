@@ -6,9 +6,9 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from prometheus_client import start_http_server
 
 from payonce import logging
+from payonce.metrics import served
 from payonce.runtime import Runtime, open_runtime, spare_collector
 from payonce.settings import settings_from_environment
 from workers.relay import run_relay
@@ -31,14 +31,13 @@ async def run(name: str) -> None:
     """The process runs until it is told to end, and ends what it began."""
     settings = settings_from_environment()
     logging.configure(level=settings.log_level, process=name)
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_runtime(settings) as runtime:
-        spare_collector()
-        await PROCESSES[name](runtime, stop)
+    with served(settings.metrics_host, settings.metrics_port):
+        async with open_runtime(settings) as runtime:
+            spare_collector()
+            await PROCESSES[name](runtime, stop)
 
 
 def main() -> None:
