@@ -417,9 +417,22 @@ def _ahead(settled: Settlement, amount_minor: int) -> Settlement:
 def _books_it(matter: InReview, decision: Decision, now: datetime) -> Settlement:
     turned = matter.operation
     _refuse_another_amount(turned, decision.amount_minor, turned.amount_minor, turned.currency)
-    if turned.kind is OperationKind.VOID and matter.payment.pending_operation is not None:
-        raise DecisionRefused("A capture or void of this payment is pending: its outcome comes first.")
+    _refuse_beside_pending(matter.payment, turned.kind)
     return turns.book(matter.payment, turned, now=now)
+
+
+def _refuse_beside_pending(payment: Payment, kind: OperationKind) -> None:
+    """What is pending waits while it does not fit beside what others did: were that let go, it would be sent."""
+    waiting = (payment.pending_operation or {}).get("type")
+    match kind:
+        case OperationKind.REFUND:
+            waiting = "refund" if payment.amount_refund_pending_minor and payment.refunds_exceed else None
+        case OperationKind.CAPTURE:
+            waiting = waiting if payment.captures_exceed else None
+        case _:
+            pass
+    if waiting is not None:
+        raise DecisionRefused(f"A {waiting} of this payment is pending: its outcome comes first.")
 
 
 def _strikes_out(matter: InReview, _: Decision, now: datetime) -> Settlement:
