@@ -399,10 +399,15 @@ class Recorder:
             payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
         )
         own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        if not isinstance(turn, Foreign) or turn.what != "capture":
+        if not isinstance(turn, Foreign):
             return Others(known is not None, own, case)
+        ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
+        if known is not None or await connection.fetch(ours):
+            return Others(True, own, case)
+        if turn.what != "capture":
+            return Others(False, own, case)
         capture, counted = await self._own_capture(connection, rows, turn)
-        return Others(known is not None or counted, own, case, capture)
+        return Others(counted, own, case, capture)
 
     async def _own_capture(
         self, connection: Connection, rows: Rows, foreign: Foreign
