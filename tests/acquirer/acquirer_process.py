@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx
 
+from tests.support.servers import ACQUIRER_KEY
+
 ROOT = Path(__file__).parents[2]
-KEY = "a key of the tests' own"
+KEY = ACQUIRER_KEY
 APPROVED_CARD = "4242424242424242"
 GIVES_UP_S = 0.3
 START_S_MAX = 20
