@@ -150,7 +150,7 @@ def _sums(digits: bytes) -> tuple[list[int], list[int]]:
 @lru_cache(maxsize=10_000)
 def _lengths(prefix: str) -> tuple[int, ...]:
     """How long a number may be that begins so; none where no issuer's does."""
-    found = set()
+    found: set[int] = set()
     for ranges, lengths in _ISSUED:
         for low, high in ranges:
             first = prefix[: len(str(low))]
