@@ -10,7 +10,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from api.problems import Problem
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 
 KEY_MAX_LENGTH = 255
 WAIT_S_MAX = 30

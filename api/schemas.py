@@ -30,6 +30,7 @@ from api.currencies import CURRENCIES
 from payonce import device_tokens
 from payonce.connectors.sandbox import VPAS, parse_faults
 from payonce.domain import cards
+from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 
@@ -81,10 +82,29 @@ def mistake(detail: str, *, code: str = "invalid_request", at: str | None = None
     return PydanticCustomError(code, detail, {"at": at} if at else None)
 
 
-def _no_card_number(text: str) -> str:
-    if cards.looks_like_card_number(text):
+def without_card_number(text: str) -> str:
+    """The text. Of every text that is stored: a test walks the models, so that none is forgotten."""
+    if looks_like_card_number(text):
         raise mistake("must not hold anything that looks like a card number")
     return text
+
+
+def _phone_without_card_number(phone: str) -> str:
+    """As `without_card_number`, of what is a phone number whether it begins with a plus or not."""
+    without_card_number(phone if phone.startswith("+") else f"+{phone}")
+    return phone
+
+
+def _check_vpa(vpa: str) -> str:
+    if not _VPA.fullmatch(vpa):
+        raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
+    return vpa
+
+
+def _check_return_url(url: str, info: ValidationInfo) -> str:
+    if not _is_return_url(url, allow_loopback=cast("Context", info.context).allow_loopback):
+        raise mistake("must be an https URL")
+    return url
 
 
 def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
@@ -117,10 +137,21 @@ Currency = Annotated[
     AfterValidator(_check_currency),
     Field(json_schema_extra={"enum": cast("list[Any]", sorted(CURRENCIES))}, examples=["INR"]),
 ]
-Text100 = Annotated[str, Field(max_length=100), AfterValidator(_no_card_number)]
-Text500 = Annotated[str, Field(max_length=500), AfterValidator(_no_card_number)]
+Stored = AfterValidator(without_card_number)
+Text40 = Annotated[str, Field(max_length=40), Stored]
+Text100 = Annotated[str, Field(max_length=100), Stored]
+Text500 = Annotated[str, Field(max_length=500), Stored]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), Stored]
+Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone_without_card_number)]
+Vpa = Annotated[str, Field(max_length=320, examples=["success@upi"]), AfterValidator(_check_vpa), Stored]
+ReturnUrl = Annotated[
+    str,
+    Field(max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]),
+    AfterValidator(_check_return_url),
+    Stored,
+]
 Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=40), AfterValidator(_no_card_number)], Text500],
+    dict[Text40, Text500],
     Field(max_length=50, examples=[{"order": "7"}]),
     AfterValidator(_check_metadata),
 ]
@@ -143,7 +174,7 @@ class Card(Body):
     @field_validator("number")
     @classmethod
     def _passes_luhn(cls, number: str) -> str:
-        if not _NUMBER.fullmatch(number) or not cards.passes_luhn(number):
+        if not _NUMBER.fullmatch(number) or not passes_luhn(number):
             raise mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
         return number
 
@@ -195,14 +226,7 @@ class Upi(Body):
     """How the customer pays with UPI."""
 
     flow: Literal["intent", "qr", "collect"]
-    vpa: str | None = Field(default=None, max_length=320, examples=["success@upi"])
-
-    @field_validator("vpa")
-    @classmethod
-    def _is_vpa(cls, vpa: str | None) -> str | None:
-        if vpa is not None and not _VPA.fullmatch(vpa):
-            raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
-        return vpa
+    vpa: Vpa | None = None
 
     @model_validator(mode="after")
     def _collect_needs_vpa(self) -> "Upi":
@@ -261,11 +285,8 @@ class Customer(Body):
     """Whatever the merchant wants to find the payment by."""
 
     id: Text100 | None = None
-    email: (
-        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_no_card_number)]
-        | None
-    ) = None
-    phone: Annotated[str, Field(max_length=32), AfterValidator(_no_card_number)] | None = None
+    email: Email | None = None
+    phone: Phone | None = None
 
 
 class CreatePayment(Body):
@@ -278,19 +299,8 @@ class CreatePayment(Body):
     merchant_reference: Text100 | None = None
     description: Text500 | None = None
     metadata: Metadata = {}
-    return_url: str | None = Field(
-        default=None, max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]
-    )
+    return_url: ReturnUrl | None = None
     customer: Customer | None = None
-
-    @field_validator("return_url")
-    @classmethod
-    def _leads_back(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and not _is_return_url(
-            url, allow_loopback=cast("Context", info.context).allow_loopback
-        ):
-            raise mistake("must be an https URL")
-        return url
 
 
 class CreateCapture(Body):

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 
 _REDACTED = "[redacted]"
 _SECRET_FIELDS = frozenset({"card", "number", "cvc", "secret", "key", "authorization", "body", "token"})

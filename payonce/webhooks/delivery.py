@@ -21,7 +21,7 @@ import httpcore
 import httpx
 
 from payonce.domain.answers import timestamp
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
 from payonce.storage.deliveries import Completion, Lease
