@@ -142,16 +142,16 @@ def _holds_card_number(groups: list[str], is_other: Callable[[str, str], bool]) 
     if len(digits) < _LENGTH_MIN:
         return False
     starts = list(accumulate(map(len, groups), initial=0))
-    is_end = bytearray(len(digits) + _LENGTH_MAX + 1)
-    for end in starts[1:]:
-        is_end[end] = 1
     sums = _sums(digits.encode())
+    of_ends: list[int | None] = [None] * (len(digits) + _LENGTH_MAX + 1)
+    for end in starts[1:]:
+        of_ends[end] = sums[end % 2][end] % 10  # the last digit of a number is not doubled
     for start, group in zip(starts, groups, strict=False):
-        for length in _lengths(digits[start : start + _PREFIX_LENGTH]):
-            end = start + length
-            if is_end[end]:
-                of = sums[end % 2]  # the last digit of a number is not doubled
-                if (of[end] - of[start]) % 10 == 0 and not is_other(digits[start:end], group):
+        if lengths := _lengths(digits[start : start + _PREFIX_LENGTH]):
+            before = sums[0][start] % 10, sums[1][start] % 10
+            for length in lengths:
+                end = start + length
+                if of_ends[end] == before[end % 2] and not is_other(digits[start:end], group):
                     return True
     return False
 
