@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializationInfo,
@@ -23,7 +24,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from api.commands import PaidWith
 from api.currencies import CURRENCIES
@@ -35,6 +36,7 @@ from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
+METADATA_MAX = 50
 SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
 
 EventType = Literal[
@@ -107,6 +109,15 @@ def _check_return_url(url: str, info: ValidationInfo) -> str:
     return url
 
 
+def _check_count(metadata: Any) -> Any:
+    """Before each of them is looked at: a body may have a thousand."""
+    if isinstance(metadata, dict) and (count := len(metadata)) > METADATA_MAX:
+        raise PydanticKnownError(
+            "too_long", {"field_type": "Dictionary", "max_length": METADATA_MAX, "actual_length": count}
+        )
+    return metadata
+
+
 def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
     """Refuses sandbox switches in live mode, and faults that do not exist."""
     context = cast("Context", info.context)
@@ -152,7 +163,8 @@ ReturnUrl = Annotated[
 ]
 Metadata = Annotated[
     dict[Text40, Text500],
-    Field(max_length=50, examples=[{"order": "7"}]),
+    BeforeValidator(_check_count),
+    Field(max_length=METADATA_MAX, examples=[{"order": "7"}]),
     AfterValidator(_check_metadata),
 ]
 

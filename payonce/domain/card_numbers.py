@@ -78,6 +78,8 @@ _PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}[0-9]){11,12}(?![ ().-]{0,2}[
 _DEVICE: Final = re.compile(
     "(?<![0-9])[0-9]{2}-[0-9]{6}-[0-9]{6}-[0-9]{1,2}(?![0-9])"
 )  # an IMEI. Source: TS 23.003
+_FORMS: Final = (("19", _MOMENT), ("20", _MOMENT), ("+", _PHONE), ("-", _DEVICE))
+_ESCAPE: Final = re.compile("%[0-9a-f]{2}", re.IGNORECASE)
 
 
 def passes_luhn(digits: str) -> bool:
@@ -111,13 +113,16 @@ def may_hold_card_number(text: str) -> bool:
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    return (text, unquote(text)) if "%" in text else (text,)
+    return (text, unquote(text)) if _ESCAPE.search(text) else (text,)
 
 
 def _shows_card_number(text: str) -> bool:
-    plain = _ID.sub(_without_id, _plain(text))
-    for something_else in (_MOMENT, _PHONE, _DEVICE):
-        plain = something_else.sub("x", plain)
+    plain = _plain(text)
+    if _TAKING_TURNS.search(plain):
+        plain = _ID.sub(_without_id, plain)
+    for mark, something_else in _FORMS:
+        if mark in plain:  # most texts have none, and an expression looks at every character
+            plain = something_else.sub("x", plain)
     return any(_holds_card_number(_DIGITS.findall(run), _is_other) for run in _RUNS.findall(plain))
 
 
