@@ -155,8 +155,8 @@ def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
 
 
 def check_current(card: Card | None) -> None:
-    """Raises `InvalidRequest` for a card whose month is over; nothing is sent then."""
-    if card is not None and card.expired(datetime.now(UTC).date()):
+    """Raises `InvalidRequest` for a card whose month is over everywhere; nothing is sent then."""
+    if card is not None and card.expired(datetime.now(UTC)):
         raise InvalidRequest(
             "The card's month is over.", pointer="/payment_method/card/exp_year", code="card_expired"
         )

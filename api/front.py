@@ -1,7 +1,6 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -138,7 +137,6 @@ class Front:
         members = await read_json(request)
         context = Context(
             mode=caller.mode,
-            today=datetime.now(UTC).date(),
             allow_loopback=self.runtime.settings.allow_loopback_webhooks,
         )
         return caller, understand(model, members, context)

@@ -1,13 +1,12 @@
 """Request bodies, as strict models: unknown members, and anything but the stated types, are mistakes.
 
 What a body is understood as is the model with its defaults. A check that needs more than the body (the mode,
-the day) finds it in the validation context.
+say) finds it in the validation context.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -75,7 +74,6 @@ class Context:
     """What a check may need besides the body."""
 
     mode: str
-    today: date  # in UTC
     allow_loopback: bool
 
 

@@ -1,7 +1,7 @@
 """A card in memory: its number and security code never show in a repr, a log or a traceback."""
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime, timedelta, timezone
 
 _BRAND_PREFIXES: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
     # Source: ISO/IEC 7812 issuer ranges as published by the networks; first match wins.
@@ -13,6 +13,9 @@ _BRAND_PREFIXES: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = (
     ("diners", ((300, 305), (36, 36), (38, 39))),
     ("visa", ((4, 4),)),
 )
+
+
+_LAST_ZONE = timezone(timedelta(hours=-12))  # where every month ends last
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,13 @@ class Card:
                 return brand
         return "unknown"
 
-    def expired(self, today: date) -> bool:
-        """A card is good to the end of its month (ISO/IEC 7813)."""
-        return (self.exp_year, self.exp_month) < (today.year, today.month)
+    def expired(self, now: datetime) -> bool:
+        """A card is good to the end of its month (ISO/IEC 7813), wherever on earth that ends last.
+
+        What is over in one country and not yet in another is the issuer's to say.
+        """
+        there = now.astimezone(_LAST_ZONE)
+        return (self.exp_year, self.exp_month) < (there.year, there.month)
 
 
 @dataclass(frozen=True, slots=True)

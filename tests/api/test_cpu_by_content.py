@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ LOOP_S = 0.020
 RUNS = 25  # the first that is quick enough is enough
 BODY_BYTES = 256 * 1024  # what api.md allows
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
-CONTEXT = Context(mode="test", today=date(2026, 11, 22), allow_loopback=False)
+CONTEXT = Context(mode="test", allow_loopback=False)
 REFUSALS = (Problem, CallbackInvalid, OutcomeUnknown, ForbiddenAddress, ValueError)
 
 # What costs a search for card numbers, or an expression, the most.

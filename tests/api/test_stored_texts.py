@@ -1,7 +1,6 @@
 """Every text that a request brings and that is kept: no card number is in it, however it is spelled."""
 
 from collections.abc import Iterator, Mapping
-from datetime import date
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
@@ -20,7 +19,7 @@ from payonce.domain.errors import InvalidRequest
 from payonce.storage.merchants import create_merchant
 from tests.api.fakes import payment_body
 
-CONTEXT = Context(mode="test", today=date(2026, 11, 22), allow_loopback=False)
+CONTEXT = Context(mode="test", allow_loopback=False)
 SPELLINGS = (
     "4111111111111111",
     "4111/1111/1111/1111",

@@ -1,7 +1,7 @@
 """Cards in memory, and card numbers where none should be."""
 
 import traceback
-from datetime import date
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -83,7 +83,21 @@ def test_the_first_digits_name_the_brand(number: str, brand: str) -> None:
     [(11, 2026, False), (10, 2026, True), (12, 2025, True), (1, 2027, False)],
 )
 def test_a_card_is_good_to_the_end_of_its_month(month: int, year: int, expired: bool) -> None:
-    assert Card(NUMBER, month, year).expired(date(2026, 11, 30)) is expired
+    assert Card(NUMBER, month, year).expired(datetime(2026, 11, 30, 12, tzinfo=UTC)) is expired
+
+
+@pytest.mark.parametrize(
+    ("month", "year", "first", "last"),
+    [(11, 2026, (2026, 12, 1), 12), (12, 2026, (2027, 1, 1), 12), (2, 2028, (2028, 3, 1), 12)],
+)
+def test_a_card_expires_when_its_month_is_over_everywhere(
+    month: int, year: int, first: tuple[int, int, int], last: int
+) -> None:
+    """At noon in UTC of the next month's first day it is midnight in UTC-12."""
+    card, noon = Card(NUMBER, month, year), datetime(*first, last, tzinfo=UTC)
+    assert not card.expired(noon - timedelta(microseconds=1))
+    assert card.expired(noon)
+    assert card.expired(noon.astimezone(timezone(timedelta(hours=14))))
 
 
 def test_a_card_shows_nothing_in_a_repr_or_a_traceback() -> None:
