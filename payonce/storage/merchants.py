@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, NotFound
@@ -104,11 +104,11 @@ async def list_keys(connection: Connection, *, merchant_id: str | None, limit: i
 
 
 async def revoke_key(connection: Connection, *, key_id: str) -> None:
-    """The key opens nothing from the commit on. Safe to repeat. Raises `NotFound`."""
+    """The key opens nothing from the commit on. Safe to repeat: the first time stays. Raises `NotFound`."""
     revoked = await connection.execute(
         update(api_keys)
         .where(api_keys.c.id == key_id)
-        .values(revoked_at=datetime.now(UTC))
+        .values(revoked_at=func.coalesce(api_keys.c.revoked_at, datetime.now(UTC)))
         .returning(api_keys.c.id)
     )
     if revoked.first() is None:
