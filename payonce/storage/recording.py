@@ -399,10 +399,15 @@ class Recorder:
             payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
         )
         own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        if not isinstance(turn, Foreign) or turn.what != "capture":
+        if not isinstance(turn, Foreign):
             return Others(known is not None, own, case)
+        ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
+        if known is not None or await connection.fetch(ours):
+            return Others(True, own, case)
+        if turn.what != "capture":
+            return Others(False, own, case)
         capture, counted = await self._own_capture(connection, rows, turn)
-        return Others(known is not None or counted, own, case, capture)
+        return Others(counted, own, case, capture)
 
     async def _own_capture(
         self, connection: Connection, rows: Rows, foreign: Foreign
@@ -440,6 +445,8 @@ class Recorder:
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
+        if ending.moot(rows.payment, settled):
+            settled = await self._without_release(connection, rows, decide, settled, now=now)
         if settled.against is not None or settled.confirms is not None:
             settled = await self._hear(connection, rows, settled, now=now)
         if settled.late is not None:
@@ -504,6 +511,18 @@ class Recorder:
         """The operation is as `after`; a review that it is no longer in has ended."""
         await payments.save_operation(connection, before, after)
         await review_rows.follow(connection, before, after, by=by, now=now)
+
+    async def _without_release(
+        self, connection: Connection, rows: Rows, decide: Decision, settled: Settlement, *, now: datetime
+    ) -> Settlement:
+        """What is settled, where a person was asked whether our own void had released it: that review has ended."""
+        capture_id = self._ids.follow_up(operation_id=rows.payment.id)
+        void = await payments.find_operation(connection, self._ids.follow_up(operation_id=capture_id))
+        if void is None or void.id == rows.operation.id or not reviews.is_open(void):
+            return settled
+        payment, known = ending.know_released(rows.payment, void, now=now)
+        settled = decide(replace(rows, payment=payment), now)
+        return replace(settled, beside=(*settled.beside, known))
 
     async def _completing(
         self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
