@@ -167,7 +167,7 @@ class Endpoints:
         async def read() -> Key | None:
             async with self._runtime.database.reading() as connection:
                 return await idempotency.find_key(
-                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
                 )
 
         try:

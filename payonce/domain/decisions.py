@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from payonce.domain import amounts, claiming, ending, reviews, settlement, turns, undecided
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (

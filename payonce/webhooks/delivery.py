@@ -23,7 +23,7 @@ import httpx
 
 from payonce.counted import PIECE_BYTES_MAX
 from payonce.domain.answers import timestamp
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
 from payonce.storage.deliveries import Completion, Lease
