@@ -42,7 +42,7 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """The bytes are on their way; where the client does not take them, the connection is cut."""
-        if self._transport.is_closing():
+        if self._closing:
             return
         self._transport.write(data)
         self._written += len(data)
