@@ -18,6 +18,7 @@ from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
 from api.schemas import Body, Context
+from api.spellings import id_meant
 from api.validation import understand
 from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
@@ -171,8 +172,10 @@ class Front:
 
 
 def path_id(request: Request) -> str:
-    """The id in the path. Raises `NotFound` for what cannot be an id."""
+    """The id in the path; of a look-up, however it was spelled. Raises `NotFound` for what cannot be an id."""
     value: str = request.path_params["id"]
+    if _only_looks(request):
+        value = id_meant(value)
     if not ID_PATTERN.match(value):
         raise NotFound
     return value
