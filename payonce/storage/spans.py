@@ -19,13 +19,14 @@ from payonce.storage.tables import STRETCH
 _WRITTEN = """
     WITH RECURSIVE stretches AS (
         (SELECT {stretch} AS begins, xid AS first FROM {table}
-          WHERE {stretch} > CAST(:after AS timestamptz) - interval '6 hours'
-            AND {stretch} < CAST(:before AS timestamptz)
+          WHERE {stretch} > coalesce(CAST(:after AS timestamptz), '-infinity') - interval '6 hours'
+            AND {stretch} < coalesce(CAST(:before AS timestamptz), 'infinity')
           ORDER BY 1, 2 LIMIT 1)
          UNION ALL
         SELECT later.* FROM stretches CROSS JOIN LATERAL (
                SELECT {stretch} AS begins, xid AS first FROM {table}
-                WHERE {stretch} > stretches.begins AND {stretch} < CAST(:before AS timestamptz)
+                WHERE {stretch} > stretches.begins
+                  AND {stretch} < coalesce(CAST(:before AS timestamptz), 'infinity')
                 ORDER BY 1, 2 LIMIT 1) AS later)
     SELECT CAST(min(first) AS text) AS first,
            CAST(max((SELECT xid FROM {table} WHERE {stretch} = begins ORDER BY xid DESC LIMIT 1)) AS text) AS last
@@ -54,9 +55,5 @@ async def written_in(connection: Connection, table: Table, span: Span) -> tuple[
     None: nothing was. It holds for what had become visible when this was asked.
     """
     query = text(_WRITTEN.format(stretch=STRETCH, table=table.name))
-    parameters = {
-        "after": "-infinity" if span.after is None else span.after.isoformat(),
-        "before": "infinity" if span.before is None else span.before.isoformat(),
-    }
-    row = (await connection.execute(query, parameters)).one()
+    row = (await connection.execute(query, {"after": span.after, "before": span.before})).one()
     return None if row.first is None else (int(row.first), int(row.last))

@@ -213,6 +213,15 @@ async def test_a_page_stays_where_it_is_when_payments_are_added(
             {"created_after": "2026-11-22T11:16:01+05:30"},
             lambda p: p.created_at >= NOW + timedelta(seconds=1),
         ),
+        (
+            {"created_before": "2026-11-23T04:10:01+22:24"},
+            lambda p: p.created_at < NOW + timedelta(seconds=1),
+        ),
+        ({"created_after": "0001-01-01T00:00:00+22:24", "created_before": "9999-12-31T23:59:59-22:24"}, bool),
+        (
+            {"created_after": "2027-01-01T00:00:00Z", "created_before": "2026-01-01T00:00:00Z"},
+            lambda p: False,
+        ),
         ({"merchant_reference": ""}, lambda p: False),
     ],
 )
