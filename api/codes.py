@@ -41,7 +41,7 @@ class Codes:
         return Response(_image(str(action["url"]), media_type), media_type=media_type, headers=_HEADERS)
 
     async def _read(self, payment_id: str) -> Payment | None:
-        async with self._runtime.database.reading() as connection:
+        async with self._runtime.database.browsing() as connection:
             return await get_payment(connection, payment_id)
 
 
