@@ -81,6 +81,9 @@ class ReversalDue:
     kind: Literal["reversal_due"] = "reversal_due"
 
 
+LACKING = "lacking"  # why nothing is sent: others moved meanwhile what the operation needs
+
+
 @dataclass(frozen=True, slots=True)
 class NothingSent:
     """The latest attempt was provably not sent; whether a further one is possible is the workflow's to decide."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from activities.messages import (
+    LACKING,
     ActionDue,
     InquiryDue,
     NothingSent,
@@ -67,6 +68,8 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
         return InquiryDue(LOOKS, "refund")
     create = operation.kind is OperationKind.AUTHORIZE
     may_retry = not (create and capabilities.data_in_memory)
+    if standing.lacks and (attempt is None or attempt.state is AttemptState.NOT_SENT):
+        return NothingSent(LACKING, may_retry)
     if attempt is None:
         return NothingSent("not_sent", may_retry, patient=create and may_retry)
     if create and attempt.owner != here and standing.owner_may_send:

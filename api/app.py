@@ -53,10 +53,11 @@ def build_app(
     """
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.feed = feed = Feed(runtime)
-    front = Front(runtime, admission, Rates(runtime.redis, runtime.settings))
+    rates = Rates(runtime.redis, runtime.settings)
+    front = Front(runtime, admission, rates)
     app.state.health = health = Health(probes, {"connections_stuck": runtime.database.is_stuck})
     routes = _routes(front, Deliveries(front, start_job), health, feed)
-    for method, path, handler, description in routes + _routes_without_key(runtime, inbox):
+    for method, path, handler, description in routes + _routes_without_key(runtime, inbox, rates):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
@@ -107,13 +108,15 @@ def _routes(
     ]
 
 
-def _routes_without_key(runtime: Runtime, inbox: Inbox) -> list[tuple[str, str, Handler, Description]]:
+def _routes_without_key(
+    runtime: Runtime, inbox: Inbox, rates: Rates
+) -> list[tuple[str, str, Handler, Description]]:
     """For acquirers, whose signature says who they are, and for customers, who know the payment's id."""
     return [
         (
             "POST",
             "/v1/connectors/{name}/callbacks",
-            Callbacks(runtime, inbox).receive,
+            Callbacks(runtime, inbox, rates).receive,
             operations.RECEIVE_CALLBACK,
         ),
         ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),

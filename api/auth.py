@@ -1,5 +1,6 @@
-"""Who is calling: one merchant in one mode, by a Bearer key (RFC 6750)."""
+"""Who is calling: one merchant in one mode, by a Bearer key (RFC 6750) or Basic (RFC 7617)."""
 
+import base64
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from payonce.storage import merchants
 from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
 
-_BEARER = re.compile(r"bearer +(sk_(?:test|live)_[A-Za-z0-9]{16,128})", re.IGNORECASE)
+_BEARER = re.compile(r"bearer +(\S{1,256})", re.IGNORECASE)
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/]{1,512}={0,2})", re.IGNORECASE)
+_KEY = re.compile(r"sk_(?:test|live)_[A-Za-z0-9]{16,128}")
 
 
 REMEMBERED_S = 5.0  # a look at Postgres takes as long as a tenth of a payment (docs/performance.md)
@@ -35,10 +38,10 @@ class Keys:
     def presented(self, headers: Headers) -> bytes:
         """The hash of the key in the request. Raises `Problem` when there is none, or not in our form."""
         values = headers.getlist("authorization")
-        found = _BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
-        if found is None:
+        key = _key_in(values[0].strip()) if len(values) == 1 else None
+        if key is None or not _KEY.fullmatch(key):
             raise _unauthenticated('Bearer realm="payonce"')
-        return merchants.hash_key(found[1], secret=self._secret)
+        return merchants.hash_key(key, secret=self._secret)
 
     def remembered(self, key_hash: bytes) -> Caller | None:
         """Who presented it a moment ago."""
@@ -63,7 +66,21 @@ class Keys:
         self._remembered[key_hash] = (caller, self._clock() + REMEMBERED_S)
 
 
+def _key_in(credentials: str) -> str | None:
+    """What is presented as a key: the token, or the user name, whose password says nothing (`curl -u sk_test_…:`)."""
+    if bearer := _BEARER.fullmatch(credentials):
+        return bearer[1]
+    basic = _BASIC.fullmatch(credentials)
+    if basic is None:
+        return None
+    try:
+        name, colon, _ = base64.b64decode(basic[1], validate=True).decode("ascii").partition(":")
+    except ValueError:
+        return None
+    return name if colon else None
+
+
 def _unauthenticated(challenge: str) -> Problem:
     """One answer for every reason, with the challenge that RFC 9110 §11.6.1 asks for."""
-    detail = "Send a valid API key as `Authorization: Bearer sk_test_…`."
+    detail = "Send a valid API key as `Authorization: Bearer sk_test_…`, or as the user name of Basic."
     return Problem("unauthenticated", detail, headers={"WWW-Authenticate": challenge})

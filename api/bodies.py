@@ -5,6 +5,7 @@ Source: RFC 8259, restricted as by I-JSON (RFC 7493 §2): UTF-8, no duplicate me
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -17,6 +18,9 @@ BODY_WAIT_S = 5.0  # from the head to the body's last byte
 LENGTH_DIGITS_MAX = 20  # of a Content-Length: 2^64
 SILENCE_S = 0.25  # a round trip between continents; spent only where no length is given, as by `curl -X POST`
 DEPTH_MAX = 16  # of nested arrays and objects; no request of ours needs more than 3
+VALUES_MAX = 1_000  # members and items; no request of ours needs more than 150
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+\\?(?:"|\Z)', re.DOTALL)  # to its end, or to that of the text
+_BRACKET = re.compile(r"[{}\[\]]")
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
@@ -47,7 +51,7 @@ def parse(raw: bytes) -> Any:
     """The JSON value, without members that are `null`. Raises `Problem`."""
     try:
         text = raw.decode("utf-8")
-        _check_depth(text)
+        _check_shape(text)
         value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
         if "\\u" in text:  # only an escape can bring in what the decoder would have refused
             _check_text(value)
@@ -129,20 +133,26 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-def _check_depth(text: str) -> None:
-    """Raises `ValueError` for nesting deeper than `DEPTH_MAX`, before any parser recurses."""
-    if text.count("{") + text.count("[") <= DEPTH_MAX:
-        return
-    depth, in_string, escaped = 0, False, False
-    for character in text:
-        if in_string:
-            in_string = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-            continue
-        in_string = character == '"'
-        depth += (character in "{[") - (character in "}]")
+def _check_shape(text: str) -> None:
+    """Raises `ValueError` for nesting deeper than `DEPTH_MAX`, and `Problem` for more than `VALUES_MAX` values.
+
+    Looked at before any parser recurses or makes an object of each: 256 KiB of `{}` took 42 ms of the event loop.
+    """
+    outside = _STRING.sub("", text)
+    depth = 0
+    for seen, bracket in enumerate(_BRACKET.finditer(outside)):
+        depth += 1 if bracket[0] in "{[" else -1
         if depth > DEPTH_MAX:
             raise ValueError("nested too deeply")
+        if seen >= 2 * VALUES_MAX:
+            raise _too_many()
+    if outside.count(",") >= VALUES_MAX:
+        raise _too_many()
+
+
+def _too_many() -> Problem:
+    detail = f"must have at most {VALUES_MAX} members and items"
+    return Problem("invalid_request", f"The body {detail}.", mistakes=[Mistake("", detail)])
 
 
 def _check_text(value: Any, path: tuple[str | int, ...] = ()) -> None:

@@ -16,6 +16,7 @@ from api.problems import ACCEPTED, CREATED, JSON, PROBLEM_JSON, STATUS, TITLES
 Schema = dict[str, Any]
 OK = 200
 SECURITY_SCHEME = "apiKey"
+BASIC_SCHEME = "apiKeyAsUserName"
 IDEMPOTENCY_KEY: Final[Schema] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -166,7 +167,7 @@ class Description:
             extra["requestBody"] = {"required": self.body_required, "content": {JSON: content}}
         if self.any_body:
             extra["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
-        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}]
+        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}, {BASIC_SCHEME: []}]
         return extra
 
 

@@ -53,7 +53,7 @@ class Endpoints:
     async def create(self, request: Request) -> Response:
         post, body = await self._front.post(request, CreateEndpoint)
         if not await self._known(post):  # a replay is answered even if the URL would be refused by now
-            await self._check(body.url, mode=post.caller.mode)
+            self._check(body.url, mode=post.caller.mode)
         endpoint = self._new(post, body)
         new = make_secret(
             self._sealer,
@@ -124,7 +124,7 @@ class Endpoints:
         caller, body = await self._front.body(request, UpdateEndpoint)
         changes: dict[str, Any] = body.model_dump(exclude_none=True)
         if body.url is not None:
-            await self._check(body.url, mode=caller.mode)
+            self._check(body.url, mode=caller.mode)
 
         async def write(connection: Connection, caller: Caller) -> Response:
             endpoint = await update_endpoint(
@@ -167,7 +167,7 @@ class Endpoints:
         async def read() -> Key | None:
             async with self._runtime.database.reading() as connection:
                 return await idempotency.find_key(
-                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
                 )
 
         try:
@@ -183,8 +183,8 @@ class Endpoints:
                 f"There are {ENDPOINTS_MAX} webhook endpoints in {caller.mode} mode already; delete one first."
             )
 
-    async def _check(self, url: str, *, mode: str) -> None:
-        await check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)
+    def _check(self, url: str, *, mode: str) -> None:
+        check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)
 
     def _new(self, post: Post, body: CreateEndpoint) -> Endpoint:
         caller = post.caller

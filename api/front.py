@@ -1,7 +1,6 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
 from payonce.storage.connection import Connection
 from payonce.storage.database import StorageUnavailable, within
+from payonce.storage.idempotency import find_key
 from payonce.storage.merchants import Caller
 
 AUTHENTICATION_S = 2.5  # what a POST may lose before it is admitted
@@ -45,12 +45,13 @@ class Front:
         self._rates = rates
         self._keys = Keys(runtime.settings)
         self._secret = runtime.settings.secret_for("fingerprints")
+        self._key_secret = runtime.settings.secret_for("idempotency_keys")
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
         caller, body = await self._keyed(request, model, key=idempotency.required_key)
         key = idempotency.required_key(request.headers)
-        return self._understood(request, caller, body, key=key), body
+        return await self._understood(request, caller, body, key=key), body
 
     async def once(self, request: Request, model: type[B], work: Execute[B]) -> Result:
         """The answer of a POST whose key is optional: executed once under a key, each time without one.
@@ -66,7 +67,7 @@ class Front:
         if key is None:
             answer, location = await self.write(request, execute)
             return Result(answer=answer, current=None, location=location, replayed=False)
-        post = self._understood(request, caller, body, key=key)
+        post = await self._understood(request, caller, body, key=key)
         return await self.admission.execute_once(post, partial(execute, caller=caller))
 
     async def _keyed(
@@ -80,7 +81,7 @@ class Front:
                 raise
             raise KeyUnknown from error
 
-    def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
+    async def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
         understood = body.model_dump(mode="json", context=self._hash_number)
         return Post(
             caller=caller,
@@ -90,7 +91,35 @@ class Front:
             ),
             request_id=request.state.request_id,
             wait_s=idempotency.wait_s(request.headers),
+            hashed_key=await self._hashed(caller, key),
         )
+
+    async def _hashed(self, caller: Caller, key: str) -> str | None:
+        """What is stored in the key's place, if anything is. Raises `KeyUnknown`.
+
+        A key that an earlier release stored as it is stays so, and means what it meant. While such a release runs
+        beside this one both may take a key, each in its form; the second's operation has the id of the first's, and
+        is not admitted.
+        """
+        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        if hashed is None:
+            return None
+        try:
+            return None if await within(AUTHENTICATION_S, self._is_stored(caller, key)) else hashed
+        except StorageUnavailable as error:
+            raise KeyUnknown from error
+
+    async def _is_stored(self, caller: Caller, key: str) -> bool:
+        async with self.runtime.database.reading() as connection:
+            return (
+                await find_key(connection, merchant_id=caller.merchant_id, mode=caller.mode, key=key)
+                is not None
+            )
+
+    def stored_forms(self, caller: Caller, key: str) -> list[str]:
+        """What may be stored of a key."""
+        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        return [key] if hashed is None else [key, hashed]
 
     async def body(
         self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
@@ -108,7 +137,6 @@ class Front:
         members = await read_json(request)
         context = Context(
             mode=caller.mode,
-            today=datetime.now(UTC).date(),
             allow_loopback=self.runtime.settings.allow_loopback_webhooks,
         )
         return caller, understand(model, members, context)

@@ -10,7 +10,8 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from api.problems import Problem
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number, may_hold_card_number
+from payonce.storage.merchants import Caller
 
 KEY_MAX_LENGTH = 255
 WAIT_S_MAX = 30
@@ -49,6 +50,17 @@ def optional_key(headers: Headers) -> str | None:
     if looks_like_card_number(key):
         raise _invalid("An Idempotency-Key must not look like a card number.")
     return key
+
+
+def hashed(key: str, *, caller: Caller, secret: bytes) -> str | None:
+    """What is stored in place of a key in which a card number may stand, though it need not; else None.
+
+    It begins with a space, as no key does. The merchant's own: another's same key has another one.
+    """
+    if not may_hold_card_number(key):
+        return None
+    message = json.dumps(["key", caller.merchant_id, caller.mode, key]).encode()
+    return f" {hmac.new(secret, message, hashlib.sha256).hexdigest()}"
 
 
 def wait_s(headers: Headers) -> float:

@@ -233,6 +233,7 @@ RECEIVE_CALLBACK = Description(
         "callback_invalid",
         "not_found",
         "body_too_large",
+        "rate_limited",
         "request_timeout",
         "unavailable",
         "internal_error",

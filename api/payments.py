@@ -62,7 +62,11 @@ class Payments:
 
         async def read(connection: Connection, caller: Caller) -> Response:
             mine = (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode)
-            query = select(*PAYMENT_COLUMNS).where(*mine, *conditions)
+            wanted = list(conditions)
+            if "idempotency_key" in filters:
+                forms = self._front.stored_forms(caller, filters["idempotency_key"])
+                wanted.append(payments.c.idempotency_key.in_(forms))
+            query = select(*PAYMENT_COLUMNS).where(*mine, *wanted)
             position = (payments.c.xid, payments.c.created_at, payments.c.id)
             listing = Listing(query, mine, payments.c.id, position, xid=payments.c.xid)
             rows, has_more = await fetch(connection, listing, page)
@@ -113,9 +117,8 @@ def _conditions(filters: Mapping[str, str]) -> "list[Any]":
     conditions: list[Any] = created_between(payments.c.created_at, filters)
     if status := one_of(PaymentStatus, filters, "status"):
         conditions.append(payments.c.status == status)
-    for name in ("merchant_reference", "idempotency_key"):
-        if name in filters:
-            conditions.append(payments.c[name] == filters[name])
+    if "merchant_reference" in filters:
+        conditions.append(payments.c.merchant_reference == filters["merchant_reference"])
     return conditions
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, assert_never
 from starlette.responses import Response
 
 from payonce.domain.answers import Answer, AnswerKind, encode
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.storage.database import CommitUnknown
 

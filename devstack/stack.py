@@ -21,7 +21,6 @@ from devstack.state import State
 
 INFRASTRUCTURE = ("postgres", "redis", "temporal", "acquirer")
 PRODUCT = ("api", "worker", "relay")
-ACQUIRER_KEY = "sandbox-acquirer-key"
 DEFAULT_PORTS = {
     "api": ("PAYONCE_API_PORT", 8080),
     "temporal": ("PAYONCE_TEMPORAL_PORT", 7233),
@@ -224,6 +223,7 @@ class DevStack:
         (self.options.directory / "receipts").mkdir(exist_ok=True)
         self._state = State.load(self._state.path)
         self._state.derivation_key = self._given("PAYONCE_DERIVATION_KEY") or self._state.derivation_key
+        self._state.acquirer_key = self._given("PAYONCE_SANDBOX_ACQUIRER_KEY") or self._state.acquirer_key
         self._state.save()
 
     def _choose_ports(self) -> None:
@@ -249,7 +249,8 @@ class DevStack:
             case _:
                 ledger, environ = self.options.directory / "acquirer.sqlite", self._plain_environ()
                 port = self._port_of[name]
-                await self._run(parts.acquirer(port=port, ledger=ledger, key=ACQUIRER_KEY, environ=environ))
+                key = self._state.acquirer_key
+                await self._run(parts.acquirer(port=port, ledger=ledger, key=key, environ=environ))
 
     async def _start_database(self) -> None:
         """The database answers and, when the product needs it, is migrated."""
@@ -314,7 +315,7 @@ class DevStack:
             "PAYONCE_TEMPORAL_ADDRESS": self.temporal_address,
             "PAYONCE_TEMPORAL_NAMESPACE": NAMESPACE,
             "PAYONCE_SANDBOX_ACQUIRER_URL": self.acquirer_url,
-            "PAYONCE_SANDBOX_ACQUIRER_KEY": ACQUIRER_KEY,
+            "PAYONCE_SANDBOX_ACQUIRER_KEY": self._state.acquirer_key,
             "PAYONCE_DERIVATION_KEY": self._state.derivation_key,
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",

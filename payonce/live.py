@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from payonce.domain.errors import PaymentError
-from payonce.settings import Settings
+from payonce.settings import KNOWN_TO_EVERYBODY, Settings
 
 SANDBOX = "sandbox_"  # what the names of the connectors to the sandbox acquirer begin with
 # As the characters are spread. Of 200,000 keys of 32 random hexadecimal digits none had less than 87; words repeated
@@ -85,6 +85,8 @@ def _accounts(settings: Settings) -> Iterator[str]:
             yield f"{where} has a callback_url that is no https://"
         if not account.key.get_secret_value():
             yield f"{where} has no key"
+        if account.key.get_secret_value() == KNOWN_TO_EVERYBODY:
+            yield f"{where} has a key that was a default once and is known to everybody"
 
 
 def _sandbox(settings: Settings) -> Iterator[str]:

@@ -31,6 +31,7 @@ from payonce.sealing import KEY_BYTES, SealingKey
 
 DERIVATION_KEY_MIN_LENGTH = 32
 DERIVED_KEY_ID = "derived"
+KNOWN_TO_EVERYBODY = "sandbox-acquirer-key"  # the default of releases before
 PREFIX = "PAYONCE_"
 # Of the same environment, for other programs: commands, `make dev`, and docker-compose's database.
 NOT_SETTINGS = frozenset(
@@ -81,6 +82,10 @@ class SealingKeySettings(BaseModel):
 
     id: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,32}$")
     key: Annotated[SecretStr, AfterValidator(_is_key)]
+
+
+def _told(secret: SecretStr | None) -> bool:
+    return secret is not None and bool(secret.get_secret_value())
 
 
 def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
@@ -146,12 +151,16 @@ class Settings(BaseSettings):
     """In one mode, over all API processes; replays count."""
     merchant_reads_per_s: float = Field(default=1_000, gt=0)
     merchant_reads_burst: int = Field(default=2_000, ge=1)
+    callbacks_per_s: float = Field(default=100, gt=0)
+    callbacks_burst: int = Field(default=500, ge=1)
+    """Of one connector's acquirer, signed and new or not, over all API processes."""
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
     sandbox_acquirer_url: str | None = None
-    sandbox_acquirer_key: SecretStr = SecretStr("sandbox-acquirer-key")
+    sandbox_acquirer_key: SecretStr | None = None
+    """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
 
     webhook_sealing_keys: Annotated[tuple[SealingKeySettings, ...], AfterValidator(_differ)] = ()
@@ -165,6 +174,14 @@ class Settings(BaseSettings):
     metrics_port: int | None = None
     """Where a process without an HTTP API serves /metrics and /livez."""
     log_level: str = "info"
+
+    @model_validator(mode="after")
+    def _accounts_have_keys(self) -> Self:
+        if self.sandbox_acquirer_url is not None and not _told(self.sandbox_acquirer_key):
+            raise ValueError(
+                "PAYONCE_SANDBOX_ACQUIRER_KEY: it is not set, and PAYONCE_SANDBOX_ACQUIRER_URL is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> Self:
@@ -213,7 +230,7 @@ class Settings(BaseSettings):
         return configured + self._sandbox_accounts()
 
     def _sandbox_accounts(self) -> tuple[ConnectorAccount, ...]:
-        if self.sandbox_acquirer_url is None:
+        if self.sandbox_acquirer_url is None or self.sandbox_acquirer_key is None:
             return ()
         options: dict[str, dict[str, str]] = {
             "sandbox_card": {},

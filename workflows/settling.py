@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.attempting import Attempting
     from activities.messages import (
+        LACKING,
         ActionDue,
         InquiryDue,
         NothingSent,
@@ -43,6 +44,10 @@ _NOUNS = {
     OperationKind.AUTHORIZE: "authorization",
     OperationKind.REVERSE: "release",
 }  # the others are nouns already
+_NOTHING_SENT = {
+    LACKING: "others moved what it needs, which a person must decide about",
+    "reversed_before": "what was sent before is reversed",
+}  # otherwise the acquirer could not be reached
 _ATTEMPTS: dict[OperationKind, Any] = {
     OperationKind.AUTHORIZE: Attempting.authorize,
     OperationKind.CAPTURE: Attempting.capture,
@@ -144,7 +149,8 @@ class Settling:
         delay_s = self._retry_delay_s(nothing)
         if delay_s is None:
             return await self._stop_trying()
-        self._wait_for(f"attempt {self._attempts + 1}: the acquirer could not be reached")
+        why = _NOTHING_SENT.get(nothing.reason, "the acquirer could not be reached")
+        self._wait_for(f"attempt {self._attempts + 1}: {why}")
         await workflow.sleep(delay_s, summary=f"before attempt {self._attempts + 1}")
         return await self._attempt()
 

@@ -175,6 +175,18 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
     return call_operator(payment, operation, reason=reason, now=now)
 
 
+def moot(before: Payment, settled: Settlement) -> bool:
+    """Whether with this nothing is capturable any more: what of it was released, nobody need say."""
+    in_review = before.review is not None and before.automatic
+    return in_review and before.status.capturable and not settled.payment.status.capturable
+
+
+def know_released(payment: Payment, void: Operation, *, now: datetime) -> tuple[Payment, Operation]:
+    """The payment and the release of our own that was not confirmed, once nobody is asked about it any more."""
+    review = reviews.left(payment, void)
+    return replace(payment, review=review), replace(void, review_at=None, updated_at=now)
+
+
 def escalate(payment: Payment, operation: Operation, review: Review, *, now: datetime) -> Settlement:
     """An event says that the review is overdue, once for each. Safe to repeat; not once it has ended."""
     if review.closed_at is not None or review.overdue_at is not None:

@@ -71,9 +71,9 @@ class IdFactory:
         """The id of the operation of our own that follows from the outcome of this one."""
         return self._derive("op", operation_id, "follow-up")
 
-    def callback(self, *, connector: str, event_id: str) -> str:
-        """The id of the workflow that follows up an acquirer's message."""
-        return self._derive("cb", connector, event_id)
+    def callback(self, *, connector: str, reference: str) -> str:
+        """The id of the workflow that follows up what an acquirer says of this attempt of ours."""
+        return self._derive("cb", connector, reference)
 
     def _derive(self, prefix: str, *parts: str) -> str:
         message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (prefix, *parts))

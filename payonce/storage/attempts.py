@@ -19,7 +19,7 @@ from payonce.domain.outcomes import Stage
 from payonce.storage import sweeping
 from payonce.storage.connection import Connection
 from payonce.storage.statements import Query, Statement, single
-from payonce.storage.tables import attempts
+from payonce.storage.tables import attempts, operations
 
 _FIELDS = tuple(field.name for field in fields(Attempt))
 COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
@@ -35,6 +35,18 @@ _OF_OPERATION = select(*COLUMNS).where(attempts.c.operation_id == bindparam("ope
 _LATEST = Statement(_OF_OPERATION.order_by(attempts.c.number.desc()).limit(1))
 _NUMBERED = Statement(_OF_OPERATION.where(attempts.c.number == bindparam("number")))
 _NOW = Statement(select(func.clock_timestamp().label("now")))
+_KNOWN_AS = Statement(
+    select(attempts.c.reference)
+    .join(operations, operations.c.id == attempts.c.operation_id)
+    .where(
+        operations.c.payment_id == bindparam("payment_id"),
+        attempts.c.kind == bindparam("kind"),
+        attempts.c.connector_account == bindparam("account"),
+        attempts.c.connector_reference == bindparam("connector_reference"),
+        attempts.c.state == AttemptState.APPROVED,
+    )
+    .limit(1)
+)
 _WITH_REFERENCE = Statement(select(*COLUMNS).where(attempts.c.reference == bindparam("reference")))
 
 
@@ -95,6 +107,17 @@ async def latest_attempt(connection: Connection, operation_id: str) -> Attempt |
 async def find_by_reference(connection: Connection, reference: str) -> Attempt | None:
     """The attempt with this reference of ours."""
     return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
+
+
+def is_ours(attempt: Attempt, *, kind: str, connector_reference: str) -> Query[bool]:
+    """Whether that is what the acquirer calls a success of payonce's own, of the same payment and account."""
+    values = {
+        "payment_id": attempt.payment_id,
+        "account": attempt.connector_account,
+        "kind": kind,
+        "connector_reference": connector_reference,
+    }
+    return Query(_KNOWN_AS, values, bool)
 
 
 async def release(connection: Connection, *, operation_id: str, number: int, token: str) -> Release:

@@ -15,7 +15,7 @@ from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import about_to_end, build_app
-from api.describing import SECURITY_SCHEME
+from api.describing import BASIC_SCHEME, SECURITY_SCHEME
 from api.health import PROBE_S
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
 from payonce.domain.operations import Operation, OperationKind
@@ -147,7 +147,7 @@ async def test_the_document_describes_every_operation(client: httpx.AsyncClient,
                 assert operation["security"] == []
                 continue
             if path.startswith("/v1/"):
-                assert operation["security"] == [{SECURITY_SCHEME: []}]
+                assert operation["security"] == [{SECURITY_SCHEME: []}, {BASIC_SCHEME: []}]
                 assert {"401", "429", "500", "503"} <= operation["responses"].keys()
             if method == "post":
                 assert "Idempotency-Key" in [each["name"] for each in operation["parameters"]]

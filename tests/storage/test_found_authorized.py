@@ -383,3 +383,35 @@ async def test_ours_is_not_sent_again_beside_what_others_captured_meanwhile(
     after = await process.ledger.payment(paid.id)
     assert (after.amount_captured_minor, after.amount_capture_undecided_minor) == (0, amount)
     assert after.review is not None
+
+
+async def not_released(process: Process) -> Payment:
+    """Neither our capture nor the void of ours that followed has succeeded: the authorization stands."""
+    ledger = process.ledger
+    paid, _, own = await found_authorized(process)
+    for number, of in enumerate((own.id, IDS.follow_up(operation_id=own.id))):
+        refused = await ledger.operation(of)
+        assert refused.kind is (K.CAPTURE, K.VOID)[number]
+        await ledger.claim(refused)
+        await ledger.recorder().record(subject(refused), attempt=1, fact=DECLINED)
+    return await ledger.payment(paid.id)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(K.VOID, S.VOIDED), (K.CAPTURE, S.CAPTURED), (K.EXPIRE, S.EXPIRED)]
+)
+async def test_what_ends_the_authorization_ends_the_review_of_a_release_of_ours(
+    process: Process, kind: OperationKind, status: PaymentStatus
+) -> None:
+    ledger = process.ledger
+    paid = await not_released(process)
+    assert paid.review is not None
+    assert paid.review["reason"] == "void_not_confirmed"
+    ends = await ledger.add_operation(paid, kind)
+    await ledger.recorder().record(subject(ends), attempt=1, fact=approval(ends))
+    assert (await ledger.payment(paid.id)).status is status
+    assert (await ledger.payment(paid.id)).review is None
+    asked = "SELECT closed_by FROM reviews WHERE payment_id = :id"
+    assert [row[0] for row in await ledger.rows(asked, id=paid.id)] == ["fact"]
+    told = "SELECT body FROM events WHERE payment_id = :id ORDER BY sequence DESC LIMIT 1"
+    assert json.loads((await ledger.rows(told, id=paid.id))[0][0])["data"]["review"] is None

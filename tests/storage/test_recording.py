@@ -18,6 +18,7 @@ from payonce.domain.outcomes import (
     Declined,
     Fact,
     FailureCode,
+    Foreign,
     NotProcessed,
     Reversed,
     Stage,
@@ -34,7 +35,7 @@ from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.eventually import eventually
 from tests.unit.rows import approval, captured
 
-K, S, A = OperationKind, PaymentStatus, AttemptState
+K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
 
 
 async def test_an_outcome_is_state_attempt_event_and_answer(ledger: Ledger) -> None:
@@ -384,3 +385,20 @@ async def test_what_succeeded_and_is_called_reversed_is_taken_back_once(ledger: 
         *("payment.authorized", "payment.captured"),
         *("payment.capture_failed", "payment.authorized", "payment.needs_review"),
     ]
+
+
+async def test_a_refund_of_our_own_that_the_acquirer_tells_of_as_of_anybodys_is_counted_once(
+    ledger: Ledger,
+) -> None:
+    paid = await ledger.add_payment(S.CAPTURED)
+    create = await ledger.add_operation(paid, K.AUTHORIZE, status=O.SUCCEEDED, connector_reference="acq-1")
+    refund = await ledger.add_operation(paid, K.REFUND, amount_minor=300)
+    recorder = ledger.recorder()
+    await recorder.record(subject(refund), attempt=1, fact=approval(refund, connector_reference="acq-rf"))
+    before = await ledger.payment(paid.id)
+    assert before.amount_refunded_minor == 300
+    for other in ("acq-rf", "acq-rf-2"):
+        told = Foreign(other, "refund", 300, "INR")
+        await recorder.record(subject(create), attempt=1, fact=told)
+        amount = (await ledger.payment(paid.id)).amount_refunded_minor
+        assert amount == (300 if other == "acq-rf" else 600)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Table
 
 from payonce.domain.answers import AnswerKind
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
@@ -208,6 +208,17 @@ def _end_review(tables: Tables, values: Row) -> None:
         tables.reviews[review.operation_id] = replace(review, closed_at=values["at"], closed_by=values["by"])
 
 
+def _known_as(tables: Tables, values: Row) -> Sequence[Row]:
+    named = {
+        "kind": values["kind"],
+        "connector_account": values["account"],
+        "connector_reference": values["connector_reference"],
+        "state": AttemptState.APPROVED,
+    }
+    found = (_row(of) for of in tables.attempts.values())
+    return [row for row in found if named.items() <= row.items()]
+
+
 _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
     payments._LOCKED_TO_RECORD: lambda tables, values: [
         {**row, "xid": 1} for row in _one(tables.payments, values["id"])
@@ -220,6 +231,7 @@ _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
     attempts._NUMBERED: lambda tables, values: _one(
         tables.attempts, (values["operation_id"], values["number"])
     ),
+    attempts._KNOWN_AS: _known_as,
     attempts._WITH_REFERENCE: lambda tables, values: [
         _row(of) for of in tables.attempts.values() if of.reference == values["reference"]
     ],

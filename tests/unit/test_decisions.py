@@ -406,6 +406,20 @@ def test_what_releases_waits_for_a_capture_that_is_pending(matter: InReview, ver
         decide(replace(matter, payment=busy), decision(verdict), now=LATER)
 
 
+@pytest.mark.parametrize("kind", [K.REFUND, K.CAPTURE])
+def test_what_others_did_waits_for_what_is_pending_and_does_not_fit_beside_it(kind: OperationKind) -> None:
+    """Were what does not fit let go, the refund or capture that waits for it would be sent."""
+    matter = foreign(kind)
+    meanwhile: dict[str, Any] = {"pending_operation": under_way(operation(kind, amount_minor=600))}
+    if kind is K.REFUND:
+        meanwhile = {"amount_refunded_minor": 400, "amount_refund_pending_minor": 600}
+    waiting = replace(matter.payment, **meanwhile)
+    with pytest.raises(DecisionRefused, match=f"A {kind} of this payment is pending"):
+        decide(replace(matter, payment=waiting), decision(V.APPROVED), now=LATER)
+    decided = decide(matter, decision(V.APPROVED), now=LATER)
+    assert decided.operation.amount_undecided_minor == 0
+
+
 @pytest.mark.parametrize("verdict", [V.DECLINED, V.REVERSED])
 @pytest.mark.parametrize("said", [{"amount_minor": 1000}, {"reference": "acq-1"}])
 def test_what_did_not_happen_has_neither_amount_nor_reference(verdict: Verdict, said: dict[str, Any]) -> None:

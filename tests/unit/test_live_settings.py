@@ -58,6 +58,10 @@ REFUSED: list[tuple[str, Changes]] = [
     ("PAYONCE_CONNECTOR_ACCOUNTS", {"connector_accounts": ({**ACCOUNT, "key": ""},)}),
     (
         "PAYONCE_CONNECTOR_ACCOUNTS",
+        {"connector_accounts": ({**ACCOUNT, "key": "sandbox-acquirer-key"},)},
+    ),
+    (
+        "PAYONCE_CONNECTOR_ACCOUNTS",
         {"connector_accounts": ({**ACCOUNT, "options": {"callback_url": "http://api.internal/x"}},)},
     ),
     # Of an account in test mode too: its key would be seen.
@@ -65,7 +69,10 @@ REFUSED: list[tuple[str, Changes]] = [
         "PAYONCE_CONNECTOR_ACCOUNTS",
         {"connector_accounts": (ACCOUNT, {**ACCOUNT, "id": "t", "mode": "test", "base_url": "http://acme"})},
     ),
-    ("PAYONCE_SANDBOX_ACQUIRER_URL", {"sandbox_acquirer_url": "https://acquirer.example"}),
+    (
+        "PAYONCE_SANDBOX_ACQUIRER_URL",
+        {"sandbox_acquirer_url": "https://a.example", "sandbox_acquirer_key": "k"},
+    ),
     ("PAYONCE_PUBLIC_URL", {"public_url": None}),
     ("PAYONCE_PUBLIC_URL", {"public_url": "http://pay.example"}),
     ("PAYONCE_CALLBACKS_URL", {"callbacks_url": "http://api:8080"}),

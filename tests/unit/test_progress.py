@@ -206,3 +206,17 @@ def test_only_what_the_rail_let_expire_is_watched(code: str, watched: bool) -> N
     done = after_recording(Settlement(payment(PaymentStatus.FAILED), of, gone), UPI, may_retry=False)
     assert isinstance(done, Settled)
     assert (done.watched, done.watch) == ((gone.reference, SCHEDULE) if watched else (None, None))
+
+
+@pytest.mark.parametrize("state", [None, A.NOT_SENT])
+def test_what_waits_because_others_moved_what_it_needs_says_so(state: AttemptState | None) -> None:
+    waiting = standing(K.REFUND, state)
+    lacking = payment(
+        PaymentStatus.CAPTURED, amount_refund_pending_minor=1000, amount_refund_undecided_minor=1
+    )
+    assert as_found(replace(waiting, payment=lacking), CARDS, here="b") == NothingSent(
+        "lacking", may_retry=True
+    )
+    assert as_found(replace(standing(K.REFUND, A.CLAIMED), payment=lacking), CARDS, here="b") != NothingSent(
+        "lacking", may_retry=True
+    )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import InquiryDue, NothingSent, ReversalDue
@@ -86,6 +87,18 @@ async def test_its_details_say_that_it_is_in_review_since_when_why_and_what_to_t
     await bench.environment.sleep(4)
     command = f"`payonce review show {bench.payment_id}`"
     assert f"In **review** since 2026-11-22T05:46:00+00:00: timeout. {command}" in await details(handle)
+    await handle.terminate()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("lacking", "others moved what it needs"), ("connection_refused", "the acquirer could not be reached")],
+)
+async def test_its_details_say_why_nothing_is_sent(bench: Bench, reason: str, words: str) -> None:
+    bench.fakes.script("refund", NothingSent(reason, may_retry=True))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    await bench.environment.sleep(4)
+    assert words in await details(handle)
     await handle.terminate()
 
 

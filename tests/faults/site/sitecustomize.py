@@ -103,9 +103,9 @@ def _install_at_the_inbox(faults: _Faults) -> None:
         await faults.meet("callback", "before_inbox", callback.reference.rpartition("-")[0])
         await receive(self, connector, callback)
 
-    async def _hand_over(self: Any, received: Any) -> None:
-        await faults.meet("callback", "received", received.reference.rpartition("-")[0])
-        await hand_over(self, received)
+    async def _hand_over(self: Any, *received: Any) -> None:
+        await faults.meet("callback", "received", received[0].reference.rpartition("-")[0])
+        await hand_over(self, *received)
 
     async def _spoke(self: Any, operation: Any, reference: str) -> bool:
         running = await spoke(self, operation, reference)
