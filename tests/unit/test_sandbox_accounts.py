@@ -39,7 +39,7 @@ def test_the_default_of_earlier_releases_is_refused_in_live_mode() -> None:
         {"connector_accounts": ({**own, "key": KNOWN_TO_EVERYBODY},)},
     ):
         settings(**given)
-        with pytest.raises(LiveRefused, match="known to everybody|PAYONCE_SANDBOX_ACQUIRER_URL"):
+        with pytest.raises(LiveRefused, match=r"known to everybody|PAYONCE_SANDBOX_ACQUIRER_URL"):
             check_live(settings(live=True, **given))
 
 
