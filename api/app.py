@@ -21,6 +21,7 @@ from api.events import Events
 from api.feed import Feed
 from api.front import Front
 from api.health import Health, Probe
+from api.made import Made
 from api.middleware import Envelope
 from api.openapi import document
 from api.payments import Payments
@@ -104,7 +105,6 @@ def _routes(
         ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhook_operations.GET_JOB),
         ("GET", "/livez", health.livez, operations.LIVEZ),
         ("GET", "/readyz", health.readyz, operations.READYZ),
-        ("GET", "/metrics", health.metrics, operations.METRICS),
     ]
 
 
@@ -126,12 +126,14 @@ def _routes_without_key(
 def _add_documents(app: FastAPI) -> None:
     """`/openapi.json` and `/docs`, made when they are first asked for."""
     described = cache(partial(document, app))
+    for_programs = cache(lambda: Made.of(encode(described()), media_type=JSON))
+    for_people = cache(lambda: Made.of(page(described()).encode(), media_type="text/html"))
 
-    async def openapi(_request: Request) -> Response:
-        return Response(encode(described()), media_type=JSON)
+    async def openapi(request: Request) -> Response:
+        return for_programs().answer(request, {})
 
-    async def docs(_request: Request) -> Response:
-        return Response(page(described()), media_type="text/html", headers=_DOCS_HEADERS)
+    async def docs(request: Request) -> Response:
+        return for_people().answer(request, _DOCS_HEADERS)
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)

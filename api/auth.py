@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from starlette.datastructures import Headers
 
+from api.lookups import MOMENT_S, Remembered
 from api.problems import Problem
 from payonce.settings import Settings
 from payonce.storage import merchants
@@ -25,15 +26,15 @@ _REMEMBERED_MAX = 10_000
 class Keys:
     """Recognizes API keys.
 
-    A valid one is remembered for `REMEMBERED_S`: from so long after its revocation it opens nothing, anywhere. An
-    unknown one is not remembered, so that a new key opens at once.
+    A valid one is remembered for `REMEMBERED_S`: from so long after its revocation it opens nothing, anywhere. That
+    one is unknown is remembered for a moment: a key that is shown when it is made was never asked about before.
     """
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._secret = settings.secret_for("api_keys")
         self._live = settings.live
-        self._clock = clock
-        self._remembered: dict[bytes, tuple[Caller, float]] = {}  # oldest first
+        self._callers = Remembered[bytes, Caller](REMEMBERED_S, most=_REMEMBERED_MAX, clock=clock)
+        self._unknown = Remembered[bytes, bool](MOMENT_S, most=_REMEMBERED_MAX, clock=clock)
 
     def presented(self, headers: Headers) -> bytes:
         """The hash of the key in the request. Raises `Problem` when there is none, or not in our form."""
@@ -44,9 +45,14 @@ class Keys:
         return merchants.hash_key(key, secret=self._secret)
 
     def remembered(self, key_hash: bytes) -> Caller | None:
-        """Who presented it a moment ago."""
-        caller, until = self._remembered.get(key_hash, (None, 0.0))
-        return caller if self._clock() < until else None
+        """Who presented it a moment ago. Raises `Problem` where nobody was known by it then."""
+        if self._unknown.get(key_hash):
+            raise _unknown()
+        return self._callers.get(key_hash)
+
+    def has_opened(self, key_hash: bytes) -> bool:
+        """Whether it was valid when it was looked up last."""
+        return key_hash in self._callers
 
     async def caller(self, connection: Connection, key_hash: bytes) -> Caller:
         """Who presents it. Raises `Problem` for an unknown or revoked key, or a live one not served."""
@@ -54,16 +60,15 @@ class Keys:
             return known
         caller = await merchants.authenticate(connection, key_hash=key_hash)
         if caller is None or (caller.mode == "live" and not self._live):
-            self._remembered.pop(key_hash, None)
-            raise _unauthenticated('Bearer realm="payonce", error="invalid_token"')
-        self._remember(key_hash, caller)
+            self._callers.drop(key_hash)
+            self._unknown.put(key_hash, True)
+            raise _unknown()
+        self._callers.put(key_hash, caller)
         return caller
 
-    def _remember(self, key_hash: bytes, caller: Caller) -> None:
-        self._remembered.pop(key_hash, None)
-        if len(self._remembered) >= _REMEMBERED_MAX:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[key_hash] = (caller, self._clock() + REMEMBERED_S)
+
+def _unknown() -> Problem:
+    return _unauthenticated('Bearer realm="payonce", error="invalid_token"')
 
 
 def _key_in(credentials: str) -> str | None:

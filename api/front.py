@@ -12,6 +12,7 @@ from api.admission import Admission
 from api.auth import Keys
 from api.bodies import read_json
 from api.commands import KeyUnknown, Post
+from api.lookups import Lookups
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
@@ -44,6 +45,7 @@ class Front:
         self.admission = admission
         self._rates = rates
         self._keys = Keys(runtime.settings)
+        self._lookups = Lookups()
         self._secret = runtime.settings.secret_for("fingerprints")
         self._key_secret = runtime.settings.secret_for("idempotency_keys")
 
@@ -142,11 +144,19 @@ class Front:
         return caller, understand(model, members, context)
 
     async def caller(self, request: Request) -> Caller:
-        """Who is calling. Raises `Problem`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
-        known = self._keys.remembered(self._keys.presented(request.headers))
+        """Who is calling. Raises `Problem`, `RateLimited`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
+        key_hash = self._keys.presented(request.headers)
+        known = self._keys.remembered(key_hash)
         if known is not None:
             return known
-        return await self._within(AUTHENTICATION_S, request, _only_caller)
+        if self._keys.has_opened(key_hash):
+            return await self._within(AUTHENTICATION_S, request, _only_caller)
+        return await within(AUTHENTICATION_S, self._new_caller(key_hash))
+
+    async def _new_caller(self, key_hash: bytes) -> Caller:
+        """Who presents a key that has opened nothing here. Raises as `caller` does, and `RateLimited`."""
+        async with self._lookups.one():
+            return await self._read(key_hash, _only_caller)
 
     async def read(self, request: Request, work: Work[T]) -> T:
         """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`."""

@@ -20,7 +20,7 @@ from api.describing import (
     query,
 )
 from api.idempotency import KEY_MAX_LENGTH
-from api.problems import ACCEPTED, CREATED, STATUS
+from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
 
@@ -215,9 +215,10 @@ SHOW_QR_CODE = Description(
     id="showPaymentQrCode",
     tag="Payments",
     summary="The QR code of a `upi_qr` payment, as an image",
-    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more.",
-    answers={OK: ("The image", None)},
-    codes=("not_found", "unavailable", "internal_error"),
+    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more."
+    " Its `ETag` in `If-None-Match` is 304 as long as the image stands.",
+    answers={OK: ("The image", None), NOT_MODIFIED: ("The client has it", None)},
+    codes=("not_found", "rate_limited", "unavailable", "internal_error"),
     parameters=(ID_IN_PATH,),
     public=True,
     media_types=("image/svg+xml", "image/png"),
@@ -268,14 +269,6 @@ READYZ = Description(
         OK: ("They are", model_ref(views.ReadinessView)),
         STATUS["unavailable"]: ("This process is at fault", model_ref(views.ReadinessView)),
     },
-    codes=(),
-    public=True,
-)
-METRICS = Description(
-    id="metrics",
-    tag="Health",
-    summary="What this process counted, for Prometheus",
-    answers={OK: ("The text exposition format", None)},
     codes=(),
     public=True,
 )

@@ -14,7 +14,7 @@ from payonce.storage.database import CommitUnknown
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
-CREATED, ACCEPTED, NO_CONTENT = 201, 202, 204
+CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 201, 202, 204, 304
 POINTER_NAME_MAX = 64
 ERRORS_MAX = 20  # listed of one request; a body of nothing but mistakes is not answered in full
 

@@ -94,6 +94,10 @@ class Bucket:
         self._tokens -= 1
         return 0.0
 
+    def put_back(self) -> None:
+        """A token that was taken was not needed."""
+        self._tokens = min(float(self._rate.burst), self._tokens + 1)
+
 
 class Purse:
     """The leased tokens of one merchant and kind of request, and what is granted while Redis does not answer."""

@@ -18,10 +18,13 @@ class Ports:
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
 
-    def choose(self, environ: Mapping[str, str], variable: str, default: int) -> int:
-        """Holds the port the variable names, else the default, else (when the default is busy) a free one."""
+    def choose(self, environ: Mapping[str, str], variable: str, default: int, *, number: int = 0) -> int:
+        """Holds the port the variable names, else the default, else (when the default is busy) a free one.
+
+        The variable may name the first of several: `number` is how many come before this one.
+        """
         if variable in environ:
-            return self._explicit(variable, environ[variable])
+            return self._explicit(variable, environ[variable], number)
         try:
             return self._hold(default)
         except OSError:
@@ -36,13 +39,14 @@ class Ports:
         while self._held:
             self._held.pop().close()
 
-    def _explicit(self, variable: str, text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-            raise StackError(f"{variable}={text!r} is not a port number (1 to 65535)")
+    def _explicit(self, variable: str, text: str, number: int) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535 - number:
+            raise StackError(f"{variable}={text!r} is not a port number (1 to {65535 - number})")
+        port = int(text) + number
         try:
-            return self._hold(int(text))
+            return self._hold(port)
         except OSError as error:
-            raise StackError(f"port {text} ({variable}) is busy: {error.strerror}") from error
+            raise StackError(f"port {port} ({variable}) is busy: {error.strerror}") from error
 
     def _hold(self, port: int) -> int:
         holder = socket.socket()

@@ -29,6 +29,7 @@ DEFAULT_PORTS = {
     "redis": ("PAYONCE_REDIS_PORT", 6380),
     "acquirer": ("PAYONCE_ACQUIRER_PORT", 9090),
 }
+METRICS_PORTS = ("PAYONCE_METRICS_PORT", 9101)  # of the first process; the others have the next ones
 MAX_API_PROCESSES = 64
 
 
@@ -68,6 +69,7 @@ class DevStack:
         self.log_dir = options.directory / "logs"
         self._ports = Ports()
         self._port_of: dict[str, int] = {}
+        self._metrics_port_of: dict[str, int] = {}
         self._services: dict[str, Service] = {}
         self._state = State(options.directory / "state.json")
 
@@ -141,6 +143,11 @@ class DevStack:
         return self._port_of[name]
 
     @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Where each process of the product serves what it counts."""
+        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in self._metrics_port_of.items()}
+
+    @property
     def pids(self) -> dict[str, int]:
         """The process id of every part that runs now."""
         return {name: service.pid for name, service in self._services.items() if service.pid is not None}
@@ -158,6 +165,7 @@ class DevStack:
             "database_url": self.database_url,
             "redis_url": self.redis_url,
             "receipts_url": self.receipts_url,
+            "metrics_urls": self.metrics_urls,
             "log_dir": str(self.log_dir.resolve()),
             "pids": self.pids,
         }
@@ -230,11 +238,16 @@ class DevStack:
         for name, (variable, default) in DEFAULT_PORTS.items():
             if self._wants("temporal" if name == "temporal-ui" else name):
                 self._port_of[name] = self._choose_port(name, variable, default)
+        variable, first = METRICS_PORTS
+        for number, name in enumerate(self._product_names()):
+            self._metrics_port_of[name] = self._choose_port(f"{name}'s metrics", variable, first, number)
 
-    def _choose_port(self, name: str, variable: str, default: int) -> int:
+    def _choose_port(self, name: str, variable: str, first: int, number: int = 0) -> int:
+        """The port `number` (from 0) of those that begin where the variable says, or else at `first`."""
         if self.options.any_ports:
             return self._ports.free()
-        chosen = self._ports.choose(self.options.environ, variable, default)
+        default = first + number
+        chosen = self._ports.choose(self.options.environ, variable, default, number=number)
         if chosen != default and variable not in self.options.environ:
             self.options.report(f"port {default} is busy: {name} is on {chosen}")
         return chosen
@@ -280,16 +293,27 @@ class DevStack:
 
     async def _start_product(self) -> None:
         environ = self.product_environ()
-        product = [parts.worker(environ=environ), parts.relay(environ=environ)]
-        if self._wants("api"):
-            port = self._port_of["api"]
-            numbers = range(1, self.options.api_processes + 1)
-            product += [parts.api(number=number, port=port, environ=environ) for number in numbers]
-        await _together(*(self._run(part) for part in product if self._wants(part.name.partition("-")[0])))
+        await _together(*(self._run(self._product_part(name)) for name in self._product_names()))
         if self._wants("api"):
             log = self.log_dir / "seed.log"
             await seed(self._state, api_url=self.api_url, environ=environ, log=log)
             self.options.report("two merchants have API keys")
+
+    def _product_names(self) -> list[str]:
+        """What the processes of the product are called, those that were asked for."""
+        apis = ["api", *(f"api-{number}" for number in range(2, self.options.api_processes + 1))]
+        return [name for name in (*apis, "worker", "relay") if self._wants(name.partition("-")[0])]
+
+    def _product_part(self, name: str) -> Part:
+        environ = self.product_environ() | {"PAYONCE_METRICS_PORT": str(self._metrics_port_of[name])}
+        match name:
+            case "worker":
+                return parts.worker(environ=environ)
+            case "relay":
+                return parts.relay(environ=environ)
+            case _:
+                number = int(name.partition("-")[2] or 1)
+                return parts.api(number=number, port=self._port_of["api"], environ=environ)
 
     async def _run(self, part: Part) -> None:
         on_change = self.options.on_change or (lambda: None)
@@ -320,9 +344,11 @@ class DevStack:
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
             "PAYONCE_API_HOST": LOOPBACK,
+            "PAYONCE_METRICS_HOST": LOOPBACK,
         }
         if "api" in port_of:
             environ["PAYONCE_API_PORT"] = str(port_of["api"])
+        environ.pop("PAYONCE_METRICS_PORT", None)  # each process has one of its own
         return {**environ, **self.options.product_environ}
 
     def _plain_environ(self) -> dict[str, str]:

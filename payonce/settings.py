@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
     callbacks_url: str | None = None
     """The same as acquirers reach it, where that is another address."""
+    connections_max: int = Field(default=2_000, ge=10, le=100_000)
+    connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Of clients, open in one API process; the default for one address is more than a process works on at once, so
+    a proxy in front finds room for all of it."""
     in_flight_max: int = Field(default=100, ge=1, le=1000)
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
@@ -171,8 +175,9 @@ class Settings(BaseSettings):
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
-    metrics_port: int | None = None
-    """Where a process without an HTTP API serves /metrics and /livez."""
+    metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where this one process serves its metrics."""
     log_level: str = "info"
 
     @model_validator(mode="after")

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from prometheus_client import start_http_server
 
 from payonce import logging
+from payonce.metrics import served
 from payonce.runtime import Runtime, open_process, saying_why, spare_collector
-from payonce.settings import blaming, settings_from_environment
+from payonce.settings import settings_from_environment
 from workers.relay import run_relay
 from workers.sweeper import Sweeper
 from workers.temporal import serving_worker
@@ -31,15 +31,13 @@ async def run(name: str) -> None:
     """The process runs until it is told to end, and ends what it began."""
     settings = settings_from_environment()
     logging.configure(level=settings.log_level, process=name)
-    if settings.metrics_port is not None:
-        with blaming("PAYONCE_METRICS_PORT"):
-            start_http_server(settings.metrics_port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_process(settings) as runtime:
-        spare_collector()
-        await PROCESSES[name](runtime, stop)
+    with served(settings.metrics_host, settings.metrics_port):
+        async with open_process(settings) as runtime:
+            spare_collector()
+            await PROCESSES[name](runtime, stop)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from api import bodies, protocol
+from api.connections import Connections
 from api.main import listening_socket, server_for
 from api.outcomes import Result
 from tests.api.conftest import Merchant
@@ -39,7 +40,8 @@ class Served:
 @pytest.fixture
 async def served(app: FastAPI) -> AsyncIterator[Served]:
     with listening_socket("127.0.0.1", 0) as listener:
-        server = server_for(app, on_stop=app.state.feed.close)
+        connections = Connections(most=100, most_of_one_address=100)
+        server = server_for(app, connections, on_stop=app.state.feed.close)
         task = asyncio.create_task(server.serve([listener]))
 
         async def started() -> bool:
@@ -146,17 +148,6 @@ async def test_a_body_that_does_not_arrive_is_a_408(
     )
     answer = await served.send(_request("/v1/payments", method="POST", headers=headers, close=False) + b"{")
     assert (_status(answer), _problem_code(answer)) == (408, "request_timeout")
-
-
-async def test_a_connection_goes_on_after_a_refused_body(served: Served, merchant: Merchant) -> None:
-    headers = (
-        f"Authorization: Bearer {merchant.key}\r\nIdempotency-Key: k\r\n"
-        "Content-Type: application/json\r\nContent-Length: 100000\r\n"
-    )
-    first = _request("/v1/payments", method="POST", headers=headers, close=False) + b" " * 100_000
-    answer = await served.send(first, _request())
-    assert answer.startswith(b"HTTP/1.1 413")
-    assert b"HTTP/1.1 200" in answer
 
 
 async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
