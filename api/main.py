@@ -21,8 +21,8 @@ from api.health import PROBE_S, Probe
 from api.protocol import LimitedProtocol
 from payonce import logging
 from payonce.metrics import served
-from payonce.runtime import Runtime, open_runtime, spare_collector
-from payonce.settings import Settings
+from payonce.runtime import Runtime, open_process, spare_collector
+from payonce.settings import Settings, blaming
 from workers.callbacks import Inbox
 from workers.temporal import serving_api
 from workers.webhook_dispatch import WebhookDispatcher
@@ -43,7 +43,7 @@ async def serve(settings: Settings) -> None:
         served(settings.metrics_host, settings.metrics_port),
     ):
         async with (
-            open_runtime(settings) as runtime,
+            open_process(settings) as runtime,
             runtime.wakeups.listening(),
             serving_api(runtime) as temporal,
         ):
@@ -122,7 +122,8 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
+        with blaming("PAYONCE_API_HOST, PAYONCE_API_PORT"):
+            listener.bind((host, port))
         listener.set_inheritable(False)
         yield listener
 

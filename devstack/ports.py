@@ -9,10 +9,11 @@ LOOPBACK = "127.0.0.1"
 
 
 class Ports:
-    """Holds each port with a bound socket that never listens.
+    """Holds each port with a bound socket that never listens, and with a name that only one process can have.
 
-    A part that sets SO_REUSEADDR (all of ours do) can listen on a held port, now and after a restart;
-    another program that looks for a free port does not get it. Checked on Linux.
+    A part that sets SO_REUSEADDR (all of ours do) can listen on a held port, now and after a restart; so could
+    another stack, which would hold it as well: the name keeps it off. It is a Unix socket's in the abstract
+    namespace, which goes with the process and, like ports, belongs to the network namespace. Linux only.
     """
 
     def __init__(self) -> None:
@@ -49,12 +50,15 @@ class Ports:
             raise StackError(f"port {port} ({variable}) is busy: {error.strerror}") from error
 
     def _hold(self, port: int) -> int:
-        holder = socket.socket()
+        holder, name = socket.socket(), socket.socket(socket.AF_UNIX)
         try:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.bind((LOOPBACK, port))
+            chosen = int(holder.getsockname()[1])
+            name.bind(f"\0payonce-devstack-port-{chosen}")
         except OSError:
             holder.close()
+            name.close()
             raise
-        self._held.append(holder)
-        return int(holder.getsockname()[1])
+        self._held += (holder, name)
+        return chosen

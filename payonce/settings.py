@@ -4,18 +4,52 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from json import JSONDecodeError
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from payonce.domain.claiming import Durability
+from payonce.domain.errors import PaymentError
 from payonce.domain.routing import ConnectorAccount
 from payonce.sealing import KEY_BYTES, SealingKey
 
 DERIVATION_KEY_MIN_LENGTH = 32
 DERIVED_KEY_ID = "derived"
 KNOWN_TO_EVERYBODY = "sandbox-acquirer-key"  # the default of releases before
+PREFIX = "PAYONCE_"
+# Of the same environment, for other programs: commands, `make dev`, and docker-compose's database.
+NOT_SETTINGS = frozenset(
+    {
+        *("PAYONCE_API_URL", "PAYONCE_API_KEY", "PAYONCE_WEBHOOK_SECRET"),
+        *("PAYONCE_API_PROCESSES", "PAYONCE_TEMPORAL_PORT", "PAYONCE_TEMPORAL_UI_PORT"),
+        *("PAYONCE_POSTGRES_PORT", "PAYONCE_REDIS_PORT", "PAYONCE_ACQUIRER_PORT"),
+        "PAYONCE_POSTGRES_PASSWORD",
+    }
+)
+_DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://")  # the second means the first
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class SettingsWrong(PaymentError):
+    """A PAYONCE_* variable is missing, unknown or wrong."""
+
+    code = "settings_wrong"
 
 
 class AccountSettings(BaseModel):
@@ -60,20 +94,44 @@ def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, .
     return keys
 
 
+def _begins(value: str, schemes: tuple[str, ...]) -> str:
+    if not value.startswith(schemes):
+        raise ValueError(f"must begin with {' or '.join(schemes)}")
+    return value
+
+
+def _is_database(value: str) -> str:
+    return _begins(value, _DATABASE_SCHEMES)
+
+
+def _is_redis(value: str) -> str:
+    return _begins(value, _REDIS_SCHEMES)
+
+
 class Settings(BaseSettings):
     """Raises `ValidationError` at start-up for what is missing or wrong; nothing is defaulted silently later."""
 
-    model_config = SettingsConfigDict(env_prefix="PAYONCE_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
-    database_url: str
-    redis_url: str
+    database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
+    redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
     temporal_address: str
     temporal_namespace: str = "default"
+    temporal_tls: bool = False
+    """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
+    temporal_tls_ca: FilePath | None = None
+    """PEM: who may have signed Temporal's certificate, instead of the system's authorities."""
+    temporal_tls_cert: FilePath | None = None
+    """PEM: our own certificate, with its key, where Temporal asks for one (mTLS)."""
+    temporal_tls_key: FilePath | None = None
+    temporal_tls_server_name: str | None = Field(default=None, min_length=1)
+    """The name in Temporal's certificate, where it is not that of the address."""
+    temporal_api_key: SecretStr | None = Field(default=None, min_length=1)
     derivation_key: SecretStr = Field(min_length=DERIVATION_KEY_MIN_LENGTH)
     """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
     cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
     live: bool = False
-    """Whether live keys are served; start-up then insists on `durability`."""
+    """Whether live keys are served; start-up then insists on `durability`, and on what `payonce.live` asks for."""
     durability: Durability | None = None
     """On whose word a commit survives the loss of the primary: `standby`, a synchronous one, watched at run time (no
     money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
@@ -128,10 +186,24 @@ class Settings(BaseSettings):
             raise ValueError(
                 "PAYONCE_SANDBOX_ACQUIRER_KEY: it is not set, and PAYONCE_SANDBOX_ACQUIRER_URL is"
             )
-        known = [account.id for account in self.accounts() if account.key == KNOWN_TO_EVERYBODY]
-        if self.live and known:
-            raise ValueError(f"the key of {known[0]} was the default once and is known to everybody")
         return self
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
+            raise ValueError("PAYONCE_TEMPORAL_TLS_CERT and PAYONCE_TEMPORAL_TLS_KEY go together")
+        return self
+
+    @property
+    def temporal_has_tls(self) -> bool:
+        """Whether Temporal is spoken to by TLS."""
+        asking = (
+            self.temporal_tls_ca,
+            self.temporal_tls_cert,
+            self.temporal_tls_server_name,
+            self.temporal_api_key,
+        )
+        return self.temporal_tls or any(one is not None for one in asking)
 
     def secret_for(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose (HKDF-Expand with one block, RFC 5869 §2.3)."""
@@ -194,5 +266,63 @@ class Settings(BaseSettings):
 
 
 def settings_from_environment() -> Settings:
-    """What the `PAYONCE_*` variables say. Raises `ValidationError` for what is missing or wrong."""
-    return Settings.model_validate({})
+    """What the `PAYONCE_*` variables say.
+
+    Raises `SettingsWrong`, whose one line names each variable that is missing, unknown or wrong, and tells no value.
+    """
+    wrong = list(_unknown(os.environ))
+    try:
+        settings = Settings(**{})
+    except SettingsError as error:
+        raise SettingsWrong("; ".join([*wrong, _not_json(error)])) from None
+    except ValidationError as error:
+        wrong += (_in_words(one) for one in error.errors(include_input=False, include_url=False))
+    if wrong:
+        raise SettingsWrong("; ".join(wrong))
+    return settings
+
+
+@contextmanager
+def blaming(variable: str) -> Iterator[None]:
+    """What the operating system refuses in the block is due to the variable: `SettingsWrong` says so."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingsWrong(f"{variable}: {error.strerror or error}") from error
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
+    """One that is misspelt would leave its default in force, and nobody would know."""
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    for name in sorted({name.upper() for name in names}):
+        if name.startswith(PREFIX) and name not in known | NOT_SETTINGS:
+            alike = get_close_matches(
+                name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1
+            )
+            meant = f" (is {PREFIX}{alike[0]} meant?)" if alike else ""
+            yield f"{name}: there is no such setting{meant}"
+
+
+def _not_json(error: SettingsError) -> str:
+    """Source: pydantic-settings says the field in quotes, and what is wrong in the cause."""
+    field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+    cause = error.__cause__
+    why = (
+        f": {cause.msg}, line {cause.lineno}, column {cause.colno}"
+        if isinstance(cause, JSONDecodeError)
+        else ""
+    )
+    return f"{PREFIX}{field.upper()}: it is no JSON{why}"
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """Of one variable, or of one member of what is JSON in it; of several, as the validator says it."""
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return said
+    name, *members = error["loc"]
+    inside = "".join(f"[{member}]" if isinstance(member, int) else f".{member}" for member in members)
+    variable = f"{PREFIX}{name}".upper() + inside
+    return (
+        f"{variable}: it is not set" if error["type"] == "missing" and not members else f"{variable}: {said}"
+    )

@@ -9,7 +9,7 @@ import uvloop
 
 from payonce import logging
 from payonce.metrics import served
-from payonce.runtime import Runtime, open_runtime, spare_collector
+from payonce.runtime import Runtime, open_process, saying_why, spare_collector
 from payonce.settings import settings_from_environment
 from workers.relay import run_relay
 from workers.sweeper import Sweeper
@@ -35,15 +35,17 @@ async def run(name: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with served(settings.metrics_host, settings.metrics_port):
-        async with open_runtime(settings) as runtime:
+        async with open_process(settings) as runtime:
             spare_collector()
             await PROCESSES[name](runtime, stop)
 
 
 def main() -> None:
+    """An error that we know is one line and exit status 1."""
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
         sys.exit(f"usage: python -m workers {'|'.join(PROCESSES)}")
-    uvloop.run(run(sys.argv[1]))
+    with saying_why(f"payonce {sys.argv[1]}"):
+        uvloop.run(run(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,9 @@ _SOCKET = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+_DRIVER = "postgresql+psycopg://"
+_WORDS_MAX = 300  # of what a driver says
+_CAUSES_MAX = 4
 _SEVERAL_HOSTS = re.compile(r"^([a-z0-9+]+://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)((?:/[^?]*)?)(?:\?(.*))?$")
 
 log = get_logger(__name__)
@@ -391,8 +394,20 @@ def storage_error(error: Exception) -> Exception:
     return StorageUnavailable(type(cause).__name__) if passes else cause
 
 
+def words_of(error: BaseException) -> str:
+    """What went wrong, in one short line: what lies at the bottom of it. Drivers tell no password."""
+    lowest = error
+    for _ in range(_CAUSES_MAX):  # they may go in a circle
+        lowest = lowest.__cause__ or lowest
+    if isinstance(lowest, TimeoutError) and not str(lowest):
+        return f"no answer within {CONNECT_S} s"
+    said = " ".join((str(lowest) or type(lowest).__name__).split())
+    return said if len(said) <= _WORDS_MAX else f"{said[:_WORDS_MAX]}…"
+
+
 def engine_url(url: str) -> str:
-    """The URL as SQLAlchemy takes it: several hosts, which libpq separates by commas, go into the query."""
+    """The URL as SQLAlchemy takes it, with our driver: several hosts, separated by commas, go into the query."""
+    url = re.sub(r"^postgresql://", _DRIVER, url)
     found = _SEVERAL_HOSTS.match(url)
     if found is None:
         return url

