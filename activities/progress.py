@@ -20,7 +20,7 @@ from activities.messages import (
 )
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import ActionRequired, FailureCode, Outcome
-from payonce.domain.payment import Payment
+from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import LOOKS, InquirySchedule
 
 if TYPE_CHECKING:
@@ -47,7 +47,14 @@ def settled(payment: Payment) -> Settled:
         sequence=payment.sequence,
         capture_before=payment.capture_before,
         pending=under_way,
+        failure=_failure(payment),
     )
+
+
+def _failure(payment: Payment) -> str | None:
+    if payment.status is not PaymentStatus.FAILED or payment.last_error is None:
+        return None
+    return str(payment.last_error.get("decline_code") or payment.last_error["code"])
 
 
 def after_recording(settlement: Settlement, capabilities: Capabilities, *, may_retry: bool) -> Progress:

@@ -19,8 +19,9 @@ from activities.messages import (
 from activities.progress import after_asking, after_recording, as_found, settled
 from payonce.claims import Standing
 from payonce.connectors.base import Capabilities
+from payonce.domain.answers import decline_error, failure_error
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import ActionRequired, Stage
+from payonce.domain.outcomes import ActionRequired, DeclineCode, FailureCode, Stage
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
@@ -52,6 +53,20 @@ def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
         pending=OperationRequest("pay_1", capture.id, K.CAPTURE),
     )
     assert settled(payment(PaymentStatus.CAPTURED)).open is False
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "failure"),
+    [
+        (PaymentStatus.FAILED, decline_error(DeclineCode.LOST_CARD), "lost_card"),
+        (PaymentStatus.FAILED, failure_error(FailureCode.PAYMENT_TIMED_OUT), "payment_timed_out"),
+        (PaymentStatus.CAPTURED, decline_error(DeclineCode.LOST_CARD), None),
+    ],
+)
+def test_a_payment_that_failed_says_why_as_operators_search_for_it(
+    status: PaymentStatus, error: dict[str, object], failure: str | None
+) -> None:
+    assert settled(payment(status, last_error=error)).failure == failure
 
 
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND])
