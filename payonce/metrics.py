@@ -1,6 +1,19 @@
-"""What is counted, for Prometheus; labels are bounded sets, never ids."""
+"""What is counted, for Prometheus; labels are bounded sets, never ids.
 
-from prometheus_client import Counter, Gauge, Histogram
+What is alerted on is there at 0 before it first happens: Prometheus sees no increase in a series that begins at 1.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+from payonce.domain.claiming import CommitEnd
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.operations import OperationKind, OperationStatus
+from payonce.domain.reviews import ReviewReason
+
+disable_created_metrics()  # a second series of every one, which nothing asks for
 
 OUTCOMES = Counter(
     "payonce_operation_outcomes", "Operations with a definite outcome", ["kind", "status", "connector"]
@@ -79,3 +92,32 @@ ENDPOINTS_FAILING = Gauge(
 DELIVERIES_HANDED_OVER = Counter(
     "payonce_webhook_deliveries_handed_over", "Failed deliveries that went to a workflow", ["result"]
 )
+
+_ASKED = ("authorize", "capture", "void", "refund", "inquire", "reverse", "cancel")
+_UNANSWERED = ("interrupted", *(error.code for error in (NotSent, OutcomeUnknown, Rejected, RateLimited)))
+_DECIDED = tuple(status for status in OperationStatus if status is not OperationStatus.PENDING)
+
+
+def at_zero(counter: Counter, *values: Iterable[str]) -> None:
+    """The counter has a series for every combination of these values of its labels."""
+    for labels in product(*values):
+        counter.labels(*labels)
+
+
+def accounts_at_zero(connectors: Mapping[str, str]) -> None:
+    """The same of what is counted by account or connector; `connectors`: each account's connector, by its id."""
+    names = set(connectors.values())
+    at_zero(OUTCOMES, OperationKind, _DECIDED, names)
+    at_zero(CALLBACKS, names, ("received", "known", "invalid"))
+    at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
+
+
+at_zero(LATE_SUCCESSES, OperationKind)
+at_zero(REVIEWS, OperationKind)
+at_zero(REVIEWS_ESCALATED, ReviewReason)
+at_zero(REFUSED, ("rate", "busy"))
+at_zero(COMMITS_UNPROVEN, (end for end in CommitEnd if not end.proves))
+at_zero(SWEPT, (kind for kind in OperationKind if kind.carried_out))
+at_zero(BEHIND, (kind for kind in OperationKind if kind.carried_out))
+at_zero(DELIVERIES_ENDED, ("succeeded", "exhausted", "dropped"))
+at_zero(DELIVERIES_HANDED_OVER, ("started", "kept"))

@@ -12,6 +12,7 @@ from payonce.connectors.base import Capabilities, ConnectorAccount
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.ids import IdFactory
+from payonce.metrics import accounts_at_zero
 from payonce.sealing import Sealer
 from payonce.settings import Settings
 from payonce.storage.database import Database, check_durability
@@ -72,6 +73,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
+        accounts_at_zero({account.id: account.connector for account in accounts})
         calls, opened = Calls(), open_connectors(accounts)
         connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
         yield Runtime(
