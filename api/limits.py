@@ -179,6 +179,7 @@ class Places:
         self._room: dict[Work, deque[_Waiting]] = {work: deque() for work in Work}  # changes first
         self._trend = Trend(clock())
         self._ticking = False
+        ADMISSION_LIMIT.set(limit.value)
 
     @property
     def now(self) -> float:

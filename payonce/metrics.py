@@ -1,9 +1,20 @@
-"""What is counted, for Prometheus; labels are bounded sets, never ids."""
+"""What is counted, for Prometheus; labels are bounded sets, never ids.
 
-from collections.abc import Iterator
+What is alerted on is there at 0 before it first happens: Prometheus sees no increase in a series that begins at 1.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
+
+from payonce.domain.claiming import CommitEnd
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.operations import OperationKind, OperationStatus
+from payonce.domain.reviews import ReviewReason
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series of every one, which nothing asks for
 
 OUTCOMES = Counter(
     "payonce_operation_outcomes", "Operations with a definite outcome", ["kind", "status", "connector"]
@@ -89,6 +100,24 @@ DELIVERIES_HANDED_OVER = Counter(
     "payonce_webhook_deliveries_handed_over", "Failed deliveries that went to a workflow", ["result"]
 )
 
+_ASKED = ("authorize", "capture", "void", "refund", "inquire", "reverse", "cancel")
+_UNANSWERED = ("interrupted", *(error.code for error in (NotSent, OutcomeUnknown, Rejected, RateLimited)))
+_DECIDED = tuple(status for status in OperationStatus if status is not OperationStatus.PENDING)
+
+
+def at_zero(counter: Counter, *values: Iterable[str]) -> None:
+    """The counter has a series for every combination of these values of its labels."""
+    for labels in product(*values):
+        counter.labels(*labels)
+
+
+def accounts_at_zero(connectors: Mapping[str, str]) -> None:
+    """The same of what is counted by account or connector; `connectors`: each account's connector, by its id."""
+    names = set(connectors.values())
+    at_zero(OUTCOMES, OperationKind, _DECIDED, names)
+    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited"))
+    at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
+
 
 @contextmanager
 def served(host: str, port: int | None) -> Iterator[None]:
@@ -109,3 +138,15 @@ def served(host: str, port: int | None) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+at_zero(LATE_SUCCESSES, OperationKind)
+at_zero(REVIEWS, OperationKind)
+at_zero(REVIEWS_ESCALATED, ReviewReason)
+at_zero(REFUSED, ("rate", "busy", "unknown", "drawing"))
+at_zero(CONNECTIONS_CUT, ("no_room", "gave_way", "nothing_taken"))
+at_zero(COMMITS_UNPROVEN, (end for end in CommitEnd if not end.proves))
+at_zero(SWEPT, (kind for kind in OperationKind if kind.carried_out))
+at_zero(BEHIND, (kind for kind in OperationKind if kind.carried_out))
+at_zero(DELIVERIES_ENDED, ("succeeded", "exhausted", "dropped"))
+at_zero(DELIVERIES_HANDED_OVER, ("started", "kept"))

@@ -17,6 +17,7 @@ from payonce.domain.claiming import Durability
 from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
 from payonce.live import check_live
+from payonce.metrics import accounts_at_zero
 from payonce.sealing import Sealer
 from payonce.settings import Settings, SettingsWrong
 from payonce.storage.belonging import check_accounts, check_ids, check_reachable
@@ -79,6 +80,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
+        accounts_at_zero({account.id: account.connector for account in accounts})
         calls, opened = Calls(), _opened(accounts)
         connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
         yield Runtime(

@@ -3,9 +3,11 @@
 from payonce import metrics
 from payonce.logging import get_logger
 from payonce.storage.deliveries import Completion, Lease
-from payonce.webhooks.delivery import Attempt, Delivered
+from payonce.webhooks.delivery import Attempt, Delivered, Reason
 
 log = get_logger(__name__)
+
+metrics.at_zero(metrics.DELIVERIES, ("delivered", *Reason))
 
 
 def observe(lease: Lease, attempt: Attempt, completion: Completion) -> None:
