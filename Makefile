@@ -61,6 +61,7 @@ record-histories: setup ## Records tests/replay/histories anew from a real serve
 	$(RUN)/python -m tests.replay.record
 
 .PHONY: lock
+lock: PYTHON = python3.11  # the oldest: some packages need others only there
 lock: ## Resolves pyproject.toml into the hash-locked requirements files
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && set -e && \
 	$(PYTHON) -m venv "$$directory/venv" && "$$directory/venv/bin/python" -m pip install -q pip-tools && \
