@@ -45,6 +45,9 @@ class Settled:
     watched: str | None = None  # the attempt that the rail may still approve: it expired, or was abandoned
     watch: InquirySchedule | None = None  # when to ask about that
     asked: bool = True  # False: it was found settled, and the acquirer was not asked
+    failure: str | None = (
+        None  # why the payment failed: the decline's code, or another's where nobody declined
+    )
     kind: Literal["settled"] = "settled"
 
 

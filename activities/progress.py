@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,9 +19,9 @@ from activities.messages import (
     Settled,
 )
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import FailureCode
-from payonce.domain.payment import Payment
-from payonce.domain.schedules import LOOKS
+from payonce.domain.outcomes import ActionRequired, FailureCode, Outcome
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.schedules import LOOKS, InquirySchedule
 
 if TYPE_CHECKING:
     from payonce.claims import Standing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _APPROVED_LATE = (FailureCode.PAYMENT_TIMED_OUT, FailureCode.ABANDONED)  # by a customer who was asked
+_SOONEST_S = 1.0  # since clocks differ
 
 
 def settled(payment: Payment) -> Settled:
@@ -45,7 +47,14 @@ def settled(payment: Payment) -> Settled:
         sequence=payment.sequence,
         capture_before=payment.capture_before,
         pending=under_way,
+        failure=_failure(payment),
     )
+
+
+def _failure(payment: Payment) -> str | None:
+    if payment.status is not PaymentStatus.FAILED or payment.last_error is None:
+        return None
+    return str(payment.last_error.get("decline_code") or payment.last_error["code"])
 
 
 def after_recording(settlement: Settlement, capabilities: Capabilities, *, may_retry: bool) -> Progress:
@@ -78,10 +87,13 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     return with_review(progress, operation)
 
 
-def after_asking(settlement: Settlement, capabilities: Capabilities) -> Progress:
+def after_asking(
+    settlement: Settlement, capabilities: Capabilities, *, found: Outcome | None = None, now: datetime
+) -> Progress:
     """As `after_recording`, the acquirer just asked: what is left alone is cancelled, where that is for us to do.
 
-    Where a void gave it up, that one's run asks and cancels, and the authorization's own looks on.
+    Where a void gave it up, that one's run asks and cancels, and the authorization's own looks on. `found`: what the
+    acquirer said, which is asked once more when its own time is over for good.
     """
     progress = after_recording(settlement, capabilities, may_retry=False)
     attempt = settlement.attempt
@@ -91,7 +103,24 @@ def after_asking(settlement: Settlement, capabilities: Capabilities) -> Progress
         return replace(progress, schedule=capabilities.inquiry.seldom)
     if capabilities.challenge_ends == "cancelled":
         return ReversalDue(progress.schedule, "left_alone", claimed_at=progress.claimed_at)
-    return progress
+    over_at = found.expires_at if isinstance(found, ActionRequired) else None
+    return replace(progress, schedule=until_over(attempt, capabilities, over_at=over_at, now=now))
+
+
+def until_over(
+    attempt: Attempt, capabilities: Capabilities, *, over_at: datetime | None = None, now: datetime
+) -> InquirySchedule:
+    """The rail's schedule, which asks when nobody can act any more and the acquirer's answer is final.
+
+    `over_at`: the end of the acquirer's own time, where that is known. No operator is called for what may still be
+    paid there: their time begins after it.
+    """
+    act_before = attempt.act_before or now
+    over_at = over_at or act_before
+    longer_s = max(0.0, (over_at - act_before).total_seconds())
+    final_in_s = (over_at - now).total_seconds() + capabilities.finality_s
+    delay_s = final_in_s if final_in_s > 0 else math.inf
+    return capabilities.inquiry.within(max(delay_s, _SOONEST_S), longer_s=longer_s)
 
 
 def with_review(progress: Progress, operation: Operation) -> Progress:

@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
-from activities.progress import after_asking, after_recording, as_found, settled, with_review
+from activities.progress import after_asking, after_recording, as_found, settled, until_over, with_review
 from payonce.domain.errors import ConnectorError
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.outcomes import (
@@ -77,7 +77,8 @@ class Resolving:
         except ConnectorError as error:
             return await self._unanswered(request, standing, attempt, error.code)
         if found.kind != "not_found":
-            return after_asking(await self._store(request, attempt, found), connector.capabilities)
+            stored = await self._store(request, attempt, found)
+            return after_asking(stored, connector.capabilities, found=found, now=standing.now)
         if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
             return await self._unanswered(request, standing, attempt, "not_found")
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
@@ -112,7 +113,7 @@ class Resolving:
         """The acquirer did not say anything; where a customer's time to act went by meanwhile, that counts."""
         if attempt.state is AttemptState.WAITING:
             stored = await self._store(request, attempt, Unknown(reason))
-            return after_asking(stored, self._connector(standing).capabilities)
+            return after_asking(stored, self._connector(standing).capabilities, now=standing.now)
         return InquiryDue(self._connector(standing).capabilities.inquiry, reason)
 
     @activity.defn
@@ -171,6 +172,8 @@ class Resolving:
             answer = await cast("Asking", connector).cancel(self._cases.call(standing, attempt))
         except ConnectorError as error:
             return InquiryDue(schedule, error.code)
+        if isinstance(answer, EndsItself):
+            schedule = until_over(attempt, connector.capabilities, now=standing.now)
         if isinstance(answer, EndsItself | NotFound):
             return InquiryDue(schedule, answer.kind)
         return await self._record(request, standing, attempt, answer)
@@ -186,7 +189,7 @@ class Resolving:
         if not isinstance(progress, InquiryDue):
             return progress
         await self._recorder.defer(void.subject)
-        return undecided(self._connector(standing).capabilities.inquiry, progress.reason)
+        return undecided(progress.schedule, progress.reason)
 
     async def _reverse(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)

@@ -13,7 +13,8 @@ from starlette.requests import Request
 
 from api.problems import JSON, Mistake, Problem, pointer_of
 
-BODY_BYTES_MAX = 64 * 1024
+# What the limits of the members allow: in UTF-8, or escaped as `\uXXXX` (emoji, which take two of them, apart).
+BODY_BYTES_MAX = 256 * 1024
 BODY_WAIT_S = 5.0  # from the head to the body's last byte
 LENGTH_DIGITS_MAX = 20  # of a Content-Length: 2^64
 SILENCE_S = 0.25  # a round trip between continents; spent only where no length is given, as by `curl -X POST`
@@ -35,10 +36,9 @@ async def read_json(request: Request) -> dict[str, Any]:
         await listen(request)
         await read_bytes(request)
         return {}
-    declared = _check_media_type(request.headers.getlist("content-type"))
     raw = await read_bytes(request)
-    if raw and not declared:
-        raise Problem("unsupported_media_type", f"The body needs the Content-Type {JSON}.")
+    if raw:
+        _check_media_type(request.headers.getlist("content-type"))
     members = parse(raw)
     if not isinstance(members, dict):
         raise Problem(
@@ -60,17 +60,16 @@ def parse(raw: bytes) -> Any:
     return value
 
 
-def _check_media_type(values: list[str]) -> bool:
-    """Whether the body is declared to be JSON in UTF-8; False when nothing is declared. Raises `Problem`."""
+def _check_media_type(values: list[str]) -> None:
+    """Raises `Problem` unless the body is declared to be JSON in UTF-8."""
     if not values:
-        return False
+        raise Problem("unsupported_media_type", f"The body needs the Content-Type {JSON}.")
     media_type, *parameters = (part.strip().lower() for part in values[0].split(";"))
     charsets = [
         value.strip('"') for name, _, value in (p.partition("=") for p in parameters) if name == "charset"
     ]
     if len(values) > 1 or media_type != JSON or not _UTF8.issuperset(charsets):
         raise Problem("unsupported_media_type", f"The Content-Type is {JSON}, in UTF-8.")
-    return True
 
 
 def announced_length(request: Request) -> int | None:

@@ -64,7 +64,7 @@ class Codes:
         return link
 
     async def _read(self, payment_id: str) -> str:
-        async with self._runtime.database.reading() as connection:
+        async with self._runtime.database.browsing() as connection:
             payment = await get_payment(connection, payment_id)
         action = (payment.next_action if payment is not None else None) or {}
         return str(action["url"]) if "image_url" in action else ""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -110,9 +110,10 @@ class Endpoints:
                 table.c.merchant_id == caller.merchant_id,
                 table.c.mode == caller.mode,
             )
-            query = select(*ENDPOINT_COLUMNS).where(*mine)
             position = (table.c.xid, table.c.created_at, table.c.id)
-            listing = Listing(query, mine, table.c.id, position, xid=table.c.xid)
+            listing = Listing(
+                ENDPOINT_COLUMNS, mine, table.c.id, position, xid=table.c.xid, sorted_by_index=False
+            )
             rows, has_more = await fetch(connection, listing, page)
             views = await self._views(connection, [endpoint_from(row) for row in rows])
             return list_response([encode(view) for view in views], has_more=has_more)

@@ -1,6 +1,7 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
 from api.schemas import Body, Context
+from api.spellings import id_meant
 from api.validation import understand
 from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
@@ -34,6 +36,7 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
 Work = Callable[[Connection, Caller], Awaitable[T]]
+Begin = Callable[[], AbstractAsyncContextManager[Connection]]
 Execute = Callable[[Connection, Caller, B], Awaitable[tuple[Answer, str]]]
 
 
@@ -149,19 +152,24 @@ class Front:
         known = self._keys.remembered(key_hash)
         if known is not None:
             return known
+        database = self.runtime.database
+        begin = database.browsing if _only_looks(request) else database.reading
         if self._keys.has_opened(key_hash):
-            return await self._within(AUTHENTICATION_S, request, _only_caller)
-        return await within(AUTHENTICATION_S, self._new_caller(key_hash))
+            return await self._within(AUTHENTICATION_S, request, _only_caller, begin)
+        return await within(AUTHENTICATION_S, self._new_caller(key_hash, begin))
 
-    async def _new_caller(self, key_hash: bytes) -> Caller:
+    async def _new_caller(self, key_hash: bytes, begin: Begin) -> Caller:
         """Who presents a key that has opened nothing here. Raises as `caller` does, and `RateLimited`."""
         async with self._lookups.one():
-            return await self._read(key_hash, _only_caller)
+            return await self._read(key_hash, _only_caller, begin)
 
     async def read(self, request: Request, work: Work[T]) -> T:
-        """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`."""
+        """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`.
+
+        On connections for lists and look-ups only: however many there are, payments have theirs.
+        """
         await self._charged(request)
-        return await self._within(READ_S, request, work)
+        return await self._within(READ_S, request, work, self.runtime.database.browsing)
 
     async def write(self, request: Request, work: Work[T]) -> T:
         """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
@@ -174,22 +182,22 @@ class Front:
         caller = await self.caller(request)
         if not getattr(request.state, "charged", False):
             request.state.charged = True
-            await self._rates.charge(caller, reads=request.method in ("GET", "HEAD"))
+            await self._rates.charge(caller, reads=_only_looks(request))
         return caller
 
-    async def _within(self, seconds: float, request: Request, work: Work[T]) -> T:
+    async def _within(self, seconds: float, request: Request, work: Work[T], begin: Begin) -> T:
         """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
         key_hash = self._keys.presented(request.headers)
-        return await within(seconds, self._read(key_hash, work))
+        return await within(seconds, self._read(key_hash, work, begin))
 
     async def _write(self, key_hash: bytes, work: Work[T]) -> T:
         async with self.runtime.database.transaction() as connection:
             return await work(connection, await self._keys.caller(connection, key_hash))
 
-    async def _read(self, key_hash: bytes, work: Work[T]) -> T:
+    async def _read(self, key_hash: bytes, work: Work[T], begin: Begin) -> T:
         for left in reversed(range(_TRIES)):
             try:
-                async with self.runtime.database.reading() as connection:
+                async with begin() as connection:
                     return await work(connection, await self._keys.caller(connection, key_hash))
             except StorageUnavailable:
                 if not left:
@@ -202,11 +210,17 @@ class Front:
 
 
 def path_id(request: Request) -> str:
-    """The id in the path. Raises `NotFound` for what cannot be an id."""
+    """The id in the path; of a look-up, however it was spelled. Raises `NotFound` for what cannot be an id."""
     value: str = request.path_params["id"]
+    if _only_looks(request):
+        value = id_meant(value)
     if not ID_PATTERN.match(value):
         raise NotFound
     return value
+
+
+def _only_looks(request: Request) -> bool:
+    return request.method in ("GET", "HEAD")
 
 
 async def _only_caller(_connection: Connection, caller: Caller) -> Caller:

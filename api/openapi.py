@@ -30,6 +30,7 @@ _VIEWS: Final = (
     views.PaymentView,
     views.RefundView,
     views.EventView,
+    views.StreamMessageView,
     views.EndpointView,
     views.NewEndpointView,
     views.DeliveryView,

@@ -69,13 +69,20 @@ LIST_PAYMENTS = Description(
     id="listPayments",
     tag="Payments",
     summary="List payments, newest first",
+    text="A key or a reference is found however it is spelled (in quotes, with spaces around it, encoded twice, with"
+    " a plus sign that became a space): as it is, if there is one, and otherwise as it may be meant. What can be none"
+    " is an `invalid_request`.",
     answers={OK: ("A page of payments", list_of(views.PaymentView))},
     codes=LIST_CODES,
     parameters=(
         *PAGE,
         query("status", {"type": "string", "enum": list(PaymentStatus)}, "Only payments with this status"),
-        query("merchant_reference", {"type": "string", "maxLength": 100}, "Only with exactly this reference"),
-        query("idempotency_key", {"type": "string", "maxLength": KEY_MAX_LENGTH}, "Only that of this key"),
+        query("merchant_reference", {"type": "string", "maxLength": 100}, "Only with this reference"),
+        query(
+            "idempotency_key",
+            {"type": "string", "maxLength": KEY_MAX_LENGTH},
+            "Only that of this key, bare or in quotes",
+        ),
         *CREATED_BETWEEN,
     ),
 )
@@ -174,6 +181,10 @@ GET_REFUND = Description(
     codes=OBJECT_CODES,
     parameters=(ID_IN_PATH,),
 )
+_DELIVERED = (
+    "Whether every endpoint that is still there has got it. Where very many deliveries wait or were given up, this"
+    " may be an `invalid_request` that asks for a shorter span of time; it is never an incomplete answer"
+)
 LIST_EVENTS = Description(
     id="listEvents",
     tag="Events",
@@ -186,7 +197,7 @@ LIST_EVENTS = Description(
     parameters=(
         *PAGE,
         query("type", {"type": "string", "enum": list(schemas.EVENT_TYPES)}, "Only events of this type"),
-        query("delivered", {"type": "boolean"}, "Whether every endpoint that wants it has got it"),
+        query("delivered", {"type": "boolean"}, _DELIVERED),
         *CREATED_BETWEEN,
     ),
 )

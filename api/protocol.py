@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.connections import Connections
 from api.problems import PROBLEM_JSON, Problem
+from api.targets import check_host, origin_form
 from api.wire import Wire
 from payonce.domain.ids import random_id
 
@@ -115,6 +116,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
+        if len(self.url) > HEAD_BYTES_MAX:
+            raise Problem("uri_too_long", f"A target has at most {HEAD_BYTES_MAX} bytes.")
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -126,7 +129,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_arrived()
         self._unset_keepalive_if_required()
-        self._check_framing()
+        self._check_head()
         if len(self.pipeline) >= PIPELINED_MAX:
             raise Problem("rate_limited", f"At most {PIPELINED_MAX} requests wait behind another.")
         if not self.parser.should_upgrade():  # else this head comes again, see `_parse`
@@ -189,8 +192,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _version(self) -> bytes:
         return str(self.parser.get_http_version()).encode()
 
-    def _check_framing(self) -> None:
-        """Raises `Problem` where llhttp takes what another reader would take for a body of another length.
+    def _check_head(self) -> None:
+        """The target is a path. Raises `Problem` where llhttp takes what RFC 9112 has a server refuse.
 
         Lengths that are no number or stand there twice or beside a transfer coding, codings behind `chunked`,
         folded lines and space before a colon: those it refuses itself.
@@ -203,6 +206,10 @@ class LimitedProtocol(HttpToolsProtocol):
             raise Problem("invalid_request", "This is no proxy; there is no CONNECT here.")
         if codings and (codings != [b"chunked"] or version == b"1.0"):  # RFC 9112 §6.1
             raise Problem("invalid_request", "The only Transfer-Encoding is chunked, in HTTP/1.1.")
+        check_host([value for name, value in self.headers if name == b"host"], required=version == b"1.1")
+        self.url = origin_form(self.parser.get_method(), self.url)
+        if version == b"1.0":
+            self.expect_100_continue = False  # RFC 9110 §10.1.1
 
     def _count(self, size: int) -> None:
         """Raises `Problem` for a head that is too large."""

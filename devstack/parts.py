@@ -45,6 +45,7 @@ SEARCH_ATTRIBUTES = {
     "EndpointId": "Keyword",
     "WaitingUntil": "Datetime",
     "ReviewReason": "Keyword",
+    "FailureReason": "Keyword",
 }
 _INDEXED: Final = {
     "Keyword": "INDEXED_VALUE_TYPE_KEYWORD",

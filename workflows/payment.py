@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeUpdate
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from workflows.attributes import PAYMENT_STATUS, WAITING_UNTIL
+from workflows.attributes import FAILURE_REASON, PAYMENT_STATUS, WAITING_UNTIL
 from workflows.renewal import BegunAnew, suggested
 from workflows.settling import Shared, expiry_delay, hear
 from workflows.told import NoUse, ignored, refuse_unless, spoken_of
@@ -189,7 +189,9 @@ class PaymentWorkflow:
         status = self._status()
         if status not in (self._searchable, PaymentStatus.INIT):
             self._searchable = status
-            workflow.upsert_search_attributes([PAYMENT_STATUS.value_set(status), *self._until(status)])
+            workflow.upsert_search_attributes(
+                [PAYMENT_STATUS.value_set(status), *self._until(status), *self._failure()]
+            )
         workflow.set_current_details(self._details(status))
 
     def _until(self, status: str) -> list[SearchAttributeUpdate[datetime]]:
@@ -199,6 +201,11 @@ class PaymentWorkflow:
             return []
         self._waiting_until = now
         return [WAITING_UNTIL.value_unset() if now is None else WAITING_UNTIL.value_set(now)]
+
+    def _failure(self) -> list[SearchAttributeUpdate[str]]:
+        """Why the payment failed, if it did."""
+        failure = None if self._state is None else self._state.failure
+        return [] if failure is None else [FAILURE_REASON.value_set(failure)]
 
     def _status(self) -> str:
         """As Postgres has it; before the first outcome, what follows from the workflow's own steps."""

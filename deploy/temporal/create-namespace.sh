@@ -16,7 +16,7 @@ temporal operator namespace describe --namespace "$namespace" >/dev/null 2>&1 \
     || temporal operator namespace create --namespace "$namespace" --retention 720h
 for attribute in MerchantId=Keyword PaymentId=Keyword PaymentStatus=Keyword Connector=Keyword \
     PaymentMethod=Keyword Currency=Keyword AmountMinor=Int EndpointId=Keyword WaitingUntil=Datetime \
-    ReviewReason=Keyword; do
+    ReviewReason=Keyword FailureReason=Keyword; do
     attempt temporal operator search-attribute create --namespace "$namespace" \
         --name "${attribute%=*}" --type "${attribute#*=}"
 done

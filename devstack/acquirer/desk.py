@@ -64,6 +64,8 @@ class Desk:
         self._db = store.opened(path)
         self._authorization_validity_s = authorization_validity_s
         self.config = self._stored_config()
+        with store.transaction(self._db):  # earlier versions let what waits wait for ever
+            waiting.reconsidered(self._db, self.config, datetime.now(UTC))
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of one of the methods below, run in the desk's thread."""

@@ -9,7 +9,7 @@ SandboxVpa = Literal["success@upi", "failure@upi", "pending@upi", "late@upi"]
 
 DECIDES_AFTER = timedelta(seconds=1)
 LATE_SUCCESS_AFTER = timedelta(seconds=5)  # after the rail has said that it expired
-ANSWERABLE_FOR = timedelta(minutes=10)  # after the window, as long as nobody withdrew it
+PAGES_CLOSE_AFTER = timedelta(seconds=30)  # after the window, until when an answer still counts
 
 
 class Rail(StrEnum):
@@ -37,11 +37,11 @@ class Step:
 
 
 def next_step(
-    payer: str, state: State, *, created_at: datetime, expires_at: datetime, lapses: bool = False
+    payer: str, state: State, *, created_at: datetime, expires_at: datetime, closes_at: datetime | None = None
 ) -> Step | None:
     """What will happen unless it is stopped; None when only the customer moves it.
 
-    `lapses`: whether one that waits for its customer ends by itself when their time has passed.
+    `closes_at`: when one that waits for its customer ends by itself, since the page takes no answer any more.
 
     Source: shared/api.md, "Sandbox triggers". A wallet has no address, so it waits for its customer.
     """
@@ -54,7 +54,7 @@ def next_step(
             return Step(State.EXPIRED, expires_at)
         case "late@upi", State.EXPIRED:
             return Step(State.APPROVED, expires_at + LATE_SUCCESS_AFTER)
-        case _, State.PENDING if lapses:
-            return Step(State.EXPIRED, expires_at)
+        case _, State.PENDING if closes_at is not None:
+            return Step(State.EXPIRED, closes_at)
         case _:
             return None

@@ -58,8 +58,10 @@ def opened(db: sqlite3.Connection, order: CustomerOrder, terms: Terms) -> Result
     """The customer was asked; the answer is `pending`, with where they go on."""
     expires_at = terms.now + timedelta(seconds=order.window_s)
     payer = order.payer_vpa() if isinstance(order, PayByUpi) else ""
-    lapses = _lapses(terms.config)
-    step = scripts.next_step(payer, State.PENDING, created_at=terms.now, expires_at=expires_at, lapses=lapses)
+    closes_at = _closes_at(expires_at, terms.config)
+    step = scripts.next_step(
+        payer, State.PENDING, created_at=terms.now, expires_at=expires_at, closes_at=closes_at
+    )
     own_id = f"{order.rail}{secrets.token_hex(12)}"  # letters and digits only: it is the link's `tr`
     position = store.inserted(
         db,
@@ -139,19 +141,21 @@ def decided(db: sqlite3.Connection, payment: Shown, decision: Decision, terms: T
 
 
 def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
-    """Who waits for a customer ends by itself, now or later, if the configuration says so from now on."""
-    if _lapses(config):
-        db.execute(
-            "UPDATE customer_payments SET due_at = max(expires_at, ?) WHERE state = 'pending'"
-            " AND due_at IS NULL",
-            (store.timestamp(now),),
-        )
+    """Who waits for a customer ends by itself, now or later, as the configuration says from now on."""
+    rows = db.execute(
+        "SELECT id, expires_at FROM customer_payments WHERE state = 'pending' AND withdrawn_at IS NULL"
+        " AND (due_at IS NULL OR due_at > expires_at)"
+    ).fetchall()
+    for row in rows:
+        closes_at = _closes_at(datetime.fromisoformat(row["expires_at"]), config)
+        due_at = store.timestamp(max(closes_at, now))
+        db.execute("UPDATE customer_payments SET due_at = ? WHERE id = ?", (due_at, row["id"]))
 
 
 def moved_by_itself(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> None:
     """What was due of the payment has happened at its time, or nothing more is due."""
     dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
-    step = None if dead else _own_step(row, lapses=_lapses(terms.config))
+    step = None if dead else _own_step(row, config=terms.config)
     if step is None:
         db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
     else:
@@ -225,17 +229,22 @@ def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, term
     return result
 
 
-def _lapses(config: Config) -> bool:
-    return config.challenge_ends == "itself"
+def _closes_at(expires_at: datetime, config: Config) -> datetime:
+    """When nobody can answer any more, and what waits is over."""
+    return expires_at if config.challenge_ends == "itself" else expires_at + scripts.PAGES_CLOSE_AFTER
 
 
-def _own_step(row: sqlite3.Row, *, state: State | None = None, lapses: bool = False) -> scripts.Step | None:
+def _own_step(
+    row: sqlite3.Row, *, state: State | None = None, config: Config | None = None
+) -> scripts.Step | None:
+    """What happens next by itself. Without `config`: apart from the end of what waits for its customer."""
+    expires_at = datetime.fromisoformat(row["expires_at"])
     return scripts.next_step(
         row["payer"],
         state or State(row["state"]),
         created_at=datetime.fromisoformat(row["created_at"]),
-        expires_at=datetime.fromisoformat(row["expires_at"]),
-        lapses=lapses,
+        expires_at=expires_at,
+        closes_at=None if config is None else _closes_at(expires_at, config),
     )
 
 
@@ -314,7 +323,7 @@ def _status(db: sqlite3.Connection, row: sqlite3.Row) -> str:
 
 def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:
     expires_at = datetime.fromisoformat(row["expires_at"])
-    answer_by = expires_at + scripts.ANSWERABLE_FOR
+    answer_by = _closes_at(expires_at, terms.config)
     dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
     decides_itself = _own_step(row, state=State.PENDING) is not None
     answerable = row["state"] == State.PENDING and not dead and not decides_itself and terms.now < answer_by

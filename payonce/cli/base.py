@@ -19,6 +19,7 @@ from payonce.storage.database import Database
 
 STATE_DIRECTORY: Final = Path(".payonce")
 ENVIRON_JSON: Final = STATE_DIRECTORY / "environ.json"
+_NAMES_A_DEPLOYMENT: Final = "PAYONCE_DATABASE_URL"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 T = TypeVar("T")
 
@@ -30,14 +31,18 @@ class Refused(PaymentError):
 
 
 def use_dev_stack() -> None:
-    """Where no deployment is named and `make dev` runs here, commands work on its stack, and say so."""
-    if "PAYONCE_DATABASE_URL" in os.environ:
+    """Where `make dev` runs in this checkout and no other deployment is named, commands work on it, and say so."""
+    here = Path.cwd()
+    path = next((at / ENVIRON_JSON for at in (here, *here.parents) if (at / ENVIRON_JSON).exists()), None)
+    if path is None:
         return
     try:
-        written = json.loads(ENVIRON_JSON.read_text())
+        written: dict[str, str] = json.loads(path.read_text())
     except (OSError, ValueError):
         return
-    print(f"payonce: on the stack of `make dev` ({ENVIRON_JSON})", file=sys.stderr)
+    if os.environ.get(_NAMES_A_DEPLOYMENT) not in (None, written.get(_NAMES_A_DEPLOYMENT)):
+        return
+    print(f"payonce: on the stack of `make dev` ({path})", file=sys.stderr)
     for name, value in written.items():
         os.environ.setdefault(str(name), str(value))
 

@@ -34,6 +34,16 @@ class InquirySchedule:
         """As seldom as after a review, and without one: for who only looks on while another one asks."""
         return replace(self, first_s=(), then_every_s=self.slow_every_s, review_after_s=self.give_up_after_s)
 
+    def within(self, delay_s: float, *, longer_s: float) -> "InquirySchedule":
+        """The next inquiry after `delay_s` at the latest; an operator is told `longer_s` later than usual."""
+        return replace(
+            self,
+            first_s=tuple(min(own_s, delay_s) for own_s in self.first_s),
+            then_every_s=min(self.then_every_s, delay_s),
+            slow_every_s=min(self.slow_every_s, delay_s),
+            review_after_s=self.review_after_s + longer_s,
+        )
+
     def delay_s(self, *, inquiries: int, since_s: float) -> float | None:
         """The wait before the next inquiry, `inquiries` made and `since_s` after the first; None: no more."""
         if since_s >= self.give_up_after_s:

@@ -38,7 +38,7 @@ from payonce.webhooks.addresses import (
     parse_url,
     resolve,
 )
-from payonce.webhooks.answers import Answer
+from payonce.webhooks.answers import BODY_BYTES_KEPT, Answer
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
@@ -192,6 +192,8 @@ class Sender:
     def _kept(self, lease: Lease, body: bytes) -> str | None:
         """The beginning of the receiver's answer without secrets and card numbers; Postgres stores no NUL."""
         text = body.decode(errors="replace").replace("\x00", "\ufffd")
+        if len(body) == BODY_BYTES_KEPT:  # what was cut off may have been the end of a card number
+            text = text[: next((end for end in range(len(text), 0, -1) if text[end - 1].isalpha()), 0)]
         if not text:
             return None
         if looks_like_card_number(text):

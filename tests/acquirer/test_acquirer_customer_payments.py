@@ -3,13 +3,19 @@
 import asyncio
 import re
 import signal
-from datetime import datetime, timedelta
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from acquirer_process import GIVES_UP_S, Acquirer, answered, eventually, eventually_is
+from merchant_side import merchant_side
+
+from devstack.acquirer import store
+from devstack.acquirer.scripts import PAGES_CLOSE_AFTER
 
 TOKEN = {
     "number": "4242424242424242",
@@ -94,6 +100,37 @@ async def test_a_lapsed_one_stays_pending_and_can_still_be_approved(acquirer: Ac
     assert await acquirer.status(order["reference"]) == "pending"
     assert answered(await acquirer.decide("approve"))["status"] == "approved"
     assert await acquirer.moved(order["reference"]) == ["authorize", "capture"]
+
+
+@pytest.mark.parametrize("was_asked_by", ["this version", "an earlier one"])
+@pytest.mark.parametrize("rail", ["upi", "wallet"])
+async def test_what_nobody_answers_is_expired_once_its_page_is_closed(
+    acquirer: Acquirer, rail: str, was_asked_by: str
+) -> None:
+    async with merchant_side() as merchant:
+        ask = acquirer.ask_by_upi if rail == "upi" else acquirer.ask_by_wallet
+        order = await ask(callback_url=merchant.url)
+        await acquirer.stop()
+        at = datetime.fromisoformat(order["expires_at"]) - datetime.now(UTC) + PAGES_CLOSE_AFTER
+        move_back(acquirer.data, by=at, forget_end=was_asked_by == "an earlier one")
+        await acquirer.start()
+        await eventually(lambda: merchant.has(1))
+    assert merchant.statuses() == ["expired"]
+    assert await acquirer.status(order["reference"]) == "expired"
+    assert (await acquirer.decide("approve", rail=rail)).status_code == 409
+    assert await acquirer.ledger() == []
+
+
+def move_back(data: Path, *, by: timedelta, forget_end: bool) -> None:
+    """What waits was asked for that much earlier. `forget_end`: its end is not written down."""
+    with sqlite3.connect(data) as db:
+        ((expires_at, due_at),) = db.execute("SELECT expires_at, due_at FROM customer_payments").fetchall()
+        earlier = [
+            None if moment is None else store.timestamp(datetime.fromisoformat(moment) - by)
+            for moment in (expires_at, None if forget_end else due_at)
+        ]
+        db.execute("UPDATE customer_payments SET expires_at = ?, due_at = ?", earlier)
+    db.close()
 
 
 @pytest.mark.parametrize("rail", ["upi", "wallet"])

@@ -18,6 +18,7 @@ from temporalio.service import RPCStatusCode
 
 from api.admission import Admission
 from api.app import build_app
+from api.bodies import BODY_BYTES_MAX
 from payonce.connectors.base import Callback
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
@@ -171,7 +172,7 @@ async def test_a_connector_that_takes_no_callbacks_is_not_there(
 
 
 async def test_a_message_over_64_kib_is_refused_before_it_is_looked_into(acquirer: httpx.AsyncClient) -> None:
-    body = b" " * (64 * 1024 + 1)
+    body = b" " * (BODY_BYTES_MAX + 1)
     response = await acquirer.post(PATH, content=body, headers=signed(body))
     assert response.status_code == 413
 

@@ -31,7 +31,8 @@ from payonce.domain.errors import CallbackInvalid, OutcomeUnknown
 from payonce.logging import redact
 from payonce.storage.deliveries import Lease
 from payonce.webhooks.addresses import ForbiddenAddress, parse_url
-from payonce.webhooks.delivery import RESPONSE_BYTES_KEPT, Sender, retry_after_s
+from payonce.webhooks.answers import BODY_BYTES_KEPT
+from payonce.webhooks.delivery import Sender, retry_after_s
 from tests.api.fakes import payment_body
 
 LOOP_S = 0.020
@@ -254,7 +255,7 @@ def test_log_values_of_any_content_are_cleaned_within_the_bound(unit: str) -> No
 @pytest.mark.parametrize("unit", [*UNITS, "Mon, ", "1:", "(", "Mon, 1 Jan 2020 00:00:00 "])
 def test_a_receivers_answer_of_any_content_is_judged_within_the_bound(unit: str) -> None:
     sender = SimpleNamespace(_secrets=lambda _: ("whsec_a", "whsec_b"))
-    body = full(unit, RESPONSE_BYTES_KEPT).encode()
+    body = full(unit, BODY_BYTES_KEPT).encode()
     lasts_at_most(LOOP_S, lambda: Sender._kept(cast("Any", sender), cast("Lease", None), body))
     lasts_at_most(LOOP_S, lambda: retry_after_s(full(unit, 100_000), now=NOW))
 

@@ -74,25 +74,30 @@ async def test_other_keys_are_stored_as_they_are(
     assert sorted(await stored_keys(runtime, shop)) == sorted(keys)
 
 
-async def test_a_key_that_was_stored_in_the_clear_before_means_what_it_meant(
-    client: httpx.AsyncClient, runtime: Runtime, shop: Merchant
-) -> None:
-    key = UNSURE[0]
+async def add_key(runtime: Runtime, shop: Merchant, key: str, **columns: str) -> None:
+    """A key that was used before, in the form that is stored."""
     values = {
         "merchant_id": shop.id,
         "mode": "test",
         "key": key,
         "fingerprint": b"of another request",
         "fingerprint_version": 1,
-        "location": "/v1/webhook_endpoints/we_1",
         "request_id": "req_1",
         "created_at": datetime.now(UTC),
         "answered_at": datetime.now(UTC),
         "answer_kind": "endpoint",
         "answer_body": b"{}",
+        **columns,
     }
     async with runtime.database.transaction() as connection:
         await connection.execute(insert(tables.idempotency_keys).values(values))
+
+
+async def test_a_key_that_was_stored_in_the_clear_before_means_what_it_meant(
+    client: httpx.AsyncClient, runtime: Runtime, shop: Merchant
+) -> None:
+    key = UNSURE[0]
+    await add_key(runtime, shop, key, location="/v1/webhook_endpoints/we_1")
     response = await create(client, shop, key)
     assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
     assert await stored_keys(runtime, shop) == [key]
@@ -107,6 +112,7 @@ async def test_a_payment_is_found_by_such_a_key_however_it_is_stored(
     payment = a_payment(id=f"pay_{shop.id}", merchant_id=shop.id, idempotency_key=stored)
     async with runtime.database.transaction() as connection:
         await insert_payment(connection, payment)
+    await add_key(runtime, shop, str(stored), location=f"/v1/payments/{payment.id}", operation_id=payment.id)
     found = await client.get("/v1/payments", params={"idempotency_key": key}, headers=shop.headers)
     assert [each["id"] for each in found.json()["data"]] == [payment.id]
 

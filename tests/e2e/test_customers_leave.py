@@ -7,13 +7,22 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack.acquirer.scripts import PAGES_CLOSE_AFTER
 from tests.e2e.merchant import Body, Merchant, answered, refused
 from tests.e2e.test_customers_act import PAID, WINDOW_S, ask, becomes, decide, wallet
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
 
 WALLET_WINDOW_S = 120.0  # the sandbox's
+CLOSES_S = PAGES_CLOSE_AFTER.total_seconds()
 REFUNDED = [*PAID, ("refund", 1099)]
+
+
+NOBODY = {
+    "qr": {"type": "upi", "upi": {"flow": "qr"}},
+    "intent": {"type": "upi", "upi": {"flow": "intent"}},
+    "collect": {"type": "upi", "upi": {"flow": "collect", "vpa": "pending@upi"}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +36,12 @@ async def customer() -> AsyncIterator[httpx.AsyncClient]:
 async def left_alone(shop: Merchant) -> Body:
     """A payment that nobody touches while the other tests run."""
     return await ask(shop, method=wallet("paytm"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def not_looked_at(shop: Merchant, left_alone: Body) -> dict[str, Body]:
+    """A code that nobody scans, a link that nobody follows, and a request that nobody answers."""
+    return {flow: await ask(shop, method=method) for flow, method in NOBODY.items()}
 
 
 @pytest.fixture
@@ -187,3 +202,24 @@ async def test_what_is_left_alone_is_cancelled_and_cannot_be_paid_any_more(
         "payment.failed",
     ]
     assert await witness.movements(left_alone["id"]) == []
+
+
+@pytest.mark.parametrize("flow", NOBODY)
+async def test_what_nobody_looks_at_fails_as_the_rail_says_and_calls_no_operator(
+    shop: Merchant,
+    customer: httpx.AsyncClient,
+    witness: Witness,
+    not_looked_at: dict[str, Body],
+    flow: str,
+) -> None:
+    payment = not_looked_at[flow]
+    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + CLOSES_S + 20)
+    assert failed["last_error"]["code"] == "payment_timed_out"
+    assert (failed["next_action"], failed["review"]) == (None, None)
+    assert (await decide(customer, payment, "approve")).status_code == 409
+    assert await shop.timeline(payment) == [
+        "payment.requires_action",
+        "payment.processing",
+        "payment.failed",
+    ]
+    assert await witness.movements(payment["id"]) == []

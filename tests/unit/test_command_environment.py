@@ -28,6 +28,21 @@ def test_a_command_beside_make_dev_works_on_its_stack(here: Path, capsys: pytest
     assert "make dev" in capsys.readouterr().err
 
 
+def test_a_command_anywhere_in_the_checkout_works_on_its_stack(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here.parents[1] / "docs" / "adr").mkdir(parents=True)
+    monkeypatch.chdir(here.parents[1] / "docs" / "adr")
+    base.use_dev_stack()
+    assert os.environ["PAYONCE_DATABASE_URL"] == "postgresql://dev"
+
+
+def test_who_names_the_stacks_own_database_needs_nothing_more(here: Path) -> None:
+    os.environ["PAYONCE_DATABASE_URL"] = "postgresql://dev"
+    base.use_dev_stack()
+    assert os.environ["PAYONCE_CELL"] == "d"
+
+
 def test_a_deployment_that_is_named_is_the_one(here: Path) -> None:
     os.environ["PAYONCE_DATABASE_URL"] = "postgresql://production"
     base.use_dev_stack()

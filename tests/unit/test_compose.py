@@ -108,6 +108,8 @@ def test_every_variable_is_a_setting(services: Services, name: str) -> None:
 def test_the_namespace_has_the_development_stack_s_search_attributes() -> None:
     script = (CHECKOUT / "deploy/temporal/create-namespace.sh").read_text()
     assert dict(re.findall(r"(\w+)=(Keyword|Int|Datetime)\b", script)) == SEARCH_ATTRIBUTES
+    page = (CHECKOUT / "docs/operations.md").read_text()
+    assert dict(re.findall(r"--name (\w+) --type (\w+)", page)) == SEARCH_ATTRIBUTES
 
 
 def test_what_runs_on_has_a_health_check_and_what_runs_once_has_none(services: Services) -> None:

@@ -19,10 +19,11 @@ from activities.messages import (
 from activities.progress import after_asking, after_recording, as_found, settled
 from payonce.claims import Standing
 from payonce.connectors.base import Capabilities
+from payonce.domain.answers import decline_error, failure_error
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Stage
+from payonce.domain.outcomes import ActionRequired, DeclineCode, FailureCode, Stage
 from payonce.domain.payment import PaymentStatus
-from payonce.domain.schedules import LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
 from tests.unit.rows import NOW, attempt, operation, payment, under_way
 
@@ -52,6 +53,20 @@ def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
         pending=OperationRequest("pay_1", capture.id, K.CAPTURE),
     )
     assert settled(payment(PaymentStatus.CAPTURED)).open is False
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "failure"),
+    [
+        (PaymentStatus.FAILED, decline_error(DeclineCode.LOST_CARD), "lost_card"),
+        (PaymentStatus.FAILED, failure_error(FailureCode.PAYMENT_TIMED_OUT), "payment_timed_out"),
+        (PaymentStatus.CAPTURED, decline_error(DeclineCode.LOST_CARD), None),
+    ],
+)
+def test_a_payment_that_failed_says_why_as_operators_search_for_it(
+    status: PaymentStatus, error: dict[str, object], failure: str | None
+) -> None:
+    assert settled(payment(status, last_error=error)).failure == failure
 
 
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND])
@@ -169,6 +184,7 @@ def test_the_void_of_what_is_authorized_is_sent() -> None:
     assert found == NothingSent("not_sent", may_retry=True)
 
 
+FINAL = SCHEDULE.within(UPI.finality_s, longer_s=0)
 LEFT = attempt(operation(), A.UNKNOWN, act_before=NOW, connector_reference="acq-1")
 
 
@@ -176,7 +192,7 @@ LEFT = attempt(operation(), A.UNKNOWN, act_before=NOW, connector_reference="acq-
     ("changes", "ends", "given_up", "expected"),
     [
         ({}, "cancelled", False, ReversalDue(SCHEDULE, "left_alone", claimed_at=NOW)),
-        ({}, "itself", False, InquiryDue(SCHEDULE, "unknown", claimed_at=NOW)),
+        ({}, "itself", False, InquiryDue(FINAL, "unknown", claimed_at=NOW)),
         ({}, "cancelled", True, InquiryDue(SCHEDULE.seldom, "unknown", claimed_at=NOW)),
         ({"stage": Stage.AUTHORIZED}, "cancelled", False, InquiryDue(SCHEDULE, "unknown", claimed_at=NOW)),
         ({"state": A.WAITING}, "cancelled", False, ActionDue(NOW, UPI.action_inquiry, "None")),
@@ -190,7 +206,24 @@ def test_what_is_left_alone_is_cancelled_where_that_is_for_us_to_do(
     if given_up:
         paid = replace(paid, pending_operation=under_way(operation(K.VOID)))
     asked = Settlement(paid, operation(), replace(LEFT, **changes))
-    assert after_asking(asked, replace(UPI, challenge_ends=ends)) == expected
+    assert after_asking(asked, replace(UPI, challenge_ends=ends), now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("since_s", "delays"),
+    [(0, [31, 31, 31]), (25, [6, 6, 6]), (30.5, [1, 1, 1]), (31, [90, 900, 3600]), (600, [90, 900, 3600])],
+)
+def test_a_rail_whose_time_is_over_is_asked_once_more_when_its_answer_is_final(
+    since_s: float, delays: list[float]
+) -> None:
+    """However seldom it is asked otherwise. Nobody is called while it may still be paid there."""
+    seldom = replace(UPI, challenge_ends="itself", inquiry=CUSTOMER_INQUIRIES)
+    found = ActionRequired("acq-1", {"type": "upi_qr"}, NOW + timedelta(seconds=30))
+    stored = Settlement(payment(PaymentStatus.PROCESSING), operation(), LEFT)
+    due = after_asking(stored, seldom, found=found, now=NOW + timedelta(seconds=since_s))
+    assert isinstance(due, InquiryDue)
+    assert [due.schedule.delay_s(inquiries=n, since_s=since_s) for n in range(3)] == delays
+    assert due.schedule.review_after_s == CUSTOMER_INQUIRIES.review_after_s + 30
 
 
 def test_a_run_that_looks_on_asks_seldom_and_calls_nobody() -> None:

@@ -390,6 +390,7 @@ def test_what_an_attempt_means_for_its_delivery(
 async def test_the_beginning_of_the_receivers_answer_is_kept_without_secrets_and_card_numbers() -> None:
     number = "4242424242424242"
     said = [b"it\x00s " + SECRET.encode() + b" \xff", b"card " + number.encode(), b"x" * 9_000, b""]
+    said.append(b"x" * 4_084 + number.encode())  # of which 12 digits are kept
     answers = [status(500, body=body) for body in said]
     async with receiving(answers=answers) as receiver:
         attempts = [await SENDER.attempt(lease_for(receiver.url)) for _ in said]
@@ -399,6 +400,7 @@ async def test_the_beginning_of_the_receivers_answer_is_kept_without_secrets_and
         "[redacted]",
         "x" * 4_096,
         None,
+        "x" * 4_084,
     ]
     assert {attempt.ip for attempt in attempts} == {"127.0.0.1"}
 

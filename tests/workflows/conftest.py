@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.workflows.rig import Bench
 from workers.converter import data_converter
-from workflows.attributes import PAYMENT_STATUS, REVIEW_REASON, WAITING_UNTIL
+from workflows.attributes import FAILURE_REASON, PAYMENT_STATUS, REVIEW_REASON, WAITING_UNTIL
 
 SERVER = Path(sys.executable).parent / "temporal-test-server"
 
@@ -24,6 +24,7 @@ async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
         attributes = {
             PAYMENT_STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
             WAITING_UNTIL.name: IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+            FAILURE_REASON.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
             REVIEW_REASON.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
         }
         await environment.client.operator_service.add_search_attributes(

@@ -60,9 +60,14 @@ async def test_an_automatic_payment_is_one_local_activity(bench: Bench) -> None:
 
 
 async def test_a_declined_payment_ends_as_quickly(bench: Bench) -> None:
-    bench.fakes.script("authorize", await bench.settled("failed", 1))
-    assert await (await bench.start_payment()).result() == "failed"
+    bench.fakes.script("authorize", replace(await bench.settled("failed", 1), failure="insufficient_funds"))
+    handle = await bench.start_payment()
+    assert await handle.result() == "failed"
     assert bench.fakes.names == ["authorize"]
+    upserts = EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES
+    assert (await event_types(handle)).count(upserts) == 1
+    found_by = {pair.key.name: pair.value for pair in (await handle.describe()).typed_search_attributes}
+    assert (found_by["PaymentStatus"], found_by["FailureReason"]) == ("failed", "insufficient_funds")
 
 
 async def test_a_manual_payment_is_captured_in_parts_until_nothing_is_left(bench: Bench) -> None:
