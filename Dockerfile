@@ -1,6 +1,6 @@
 # One image for api, worker, relay and migrations (target `payonce`); the sandbox acquirer's is `acquirer`.
 
-FROM python:3.11-slim AS build
+FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 COPY requirements.txt requirements-build.txt ./
@@ -18,7 +18,7 @@ COPY api ./api
 RUN /opt/build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/payonce/bin/python -m pip install --no-deps --no-index /wheels/*.whl
 
-FROM python:3.11-slim AS payonce
+FROM python:3.13-slim AS payonce
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin payonce
 COPY --from=build /opt/payonce /opt/payonce
 ENV PATH=/opt/payonce/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

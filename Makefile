@@ -1,11 +1,15 @@
-# `make help` lists the targets. Everything runs from .venv, which `make setup` makes from the hash-locked
-# requirements when they changed.
+# `make help` lists the targets. Everything runs from .venv, which is made from the hash-locked requirements and
+# renewed when they changed: `make dev` installs what it runs with, the other targets what they need besides.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+# The newest that every test has run on comes first; for 3.14 every locked package has a wheel, and that is all we know.
+PYTHON ?= $(shell for one in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	$$one -c '$(IS_FIT)' 2>/dev/null && echo $$one && break; done)
+IS_FIT = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+NEEDED = payonce needs Python 3.11 to 3.14 with venv (Debian, Ubuntu: apt-get install python3 python3-venv)
 VENV := .venv
 RUN := $(VENV)/bin
 # More arguments for pytest: make test PYTEST="-k refund"
@@ -25,11 +29,11 @@ help: ## Lists the targets
 setup: $(VENV)/.ready ## Makes .venv, or renews it when the locked requirements changed
 
 .PHONY: dev
-dev: setup ## Starts the whole product on loopback until Ctrl-C
+dev: $(VENV)/.stack ## Starts the whole product on loopback until Ctrl-C
 	@exec $(RUN)/python -m devstack
 
 .PHONY: dev-reset
-dev-reset: setup ## Forgets everything that `make dev` keeps in .payonce
+dev-reset: $(VENV)/.stack ## Forgets everything that `make dev` keeps in .payonce
 	@$(RUN)/python -m devstack reset
 
 .PHONY: test
@@ -49,7 +53,7 @@ format: setup ## Formats the code
 	$(RUN)/ruff format .
 
 .PHONY: bench
-bench: setup $(VENV)/.bench ## Measures cost and latency beside the baselines (BENCH="--quick" for seconds only)
+bench: $(VENV)/.bench ## Measures cost and latency beside the baselines (BENCH="--quick" for seconds only)
 	$(RUN)/python -m bench $(BENCH)
 
 .PHONY: record-histories
@@ -57,6 +61,7 @@ record-histories: setup ## Records tests/replay/histories anew from a real serve
 	$(RUN)/python -m tests.replay.record
 
 .PHONY: lock
+lock: PYTHON = python3.11  # the oldest: some packages need others only there
 lock: ## Resolves pyproject.toml into the hash-locked requirements files
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && set -e && \
 	$(PYTHON) -m venv "$$directory/venv" && "$$directory/venv/bin/python" -m pip install -q pip-tools && \
@@ -73,22 +78,31 @@ clean: ## Removes the environment and every cache; keeps .payonce
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.ready: $(VENV)/.locked pyproject.toml
-	@echo "installing payonce into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+# What both need comes with the second, so that it is installed once.
+$(VENV)/.stack: requirements-stack.txt pyproject.toml
+	$(call install,requirements-stack.txt)
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.locked requirements-bench.txt
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
+	$(call install,requirements-dev.txt)
+	@touch $(VENV)/.stack $@
+
+$(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
 	@echo "installing what the bench draws with into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt
+	@$(PIP) install --quiet --require-hashes -r requirements-bench.txt
 	@touch $@
 
-$(VENV)/.locked: requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-		{ echo "payonce needs Python 3.11, and $(PYTHON) is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@echo "making $(VENV) from requirements-dev.txt (a minute, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(RUN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes \
-		-r requirements-dev.txt | sed -nE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing.*/  installing/p'; \
-		exit $${PIPESTATUS[0]}
-	@touch $@
+PIP = $(RUN)/python -m pip --disable-pip-version-check
+
+# A .venv of another Python is made anew.
+define install
+	@python="$(PYTHON)"; "$${python:-false}" -c '$(IS_FIT)' 2>/dev/null || \
+		{ echo "$(NEEDED); none was found$${python:+ in $$python}. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	[ "$$($(RUN)/python -V 2>/dev/null)" = "$$("$$python" -V)" ] || rm -rf $(VENV); \
+	echo "making $(VENV) with $$("$$python" -V) from $(1) (a minute, once)"; \
+	"$$python" -m venv $(VENV)
+	@$(PIP) install --progress-bar off --require-hashes -r $(1) | \
+		sed -unE 's/^Collecting ([^ ]+).*/  \1/p; s/^Installing.*/  installing/p'; exit $${PIPESTATUS[0]}
+	@echo "installing payonce into $(VENV)"
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+endef
