@@ -62,7 +62,8 @@ lock: ## Resolves pyproject.toml into the hash-locked requirements files
 	$(PYTHON) -m venv "$$directory/venv" && "$$directory/venv/bin/python" -m pip install -q pip-tools && \
 	export PATH="$$directory/venv/bin:$$PATH" && \
 	$(COMPILE) -o requirements.txt pyproject.toml && \
-	$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml && \
+	$(COMPILE) --extra stack -c requirements.txt -o requirements-stack.txt pyproject.toml && \
+	$(COMPILE) --extra stack --extra dev -c requirements-stack.txt -o requirements-dev.txt pyproject.toml && \
 	$(COMPILE) --extra bench -c requirements-dev.txt -o requirements-bench.txt pyproject.toml && \
 	$(COMPILE) --only-build-deps --build-deps-for wheel -c requirements-dev.txt \
 		-o requirements-build.txt pyproject.toml

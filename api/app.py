@@ -21,6 +21,7 @@ from api.events import Events
 from api.feed import Feed
 from api.front import Front
 from api.health import Health, Probe
+from api.made import Made
 from api.middleware import Envelope
 from api.openapi import document
 from api.payments import Payments
@@ -53,10 +54,11 @@ def build_app(
     """
     app = FastAPI(title="payonce", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.feed = feed = Feed(runtime)
-    front = Front(runtime, admission, Rates(runtime.redis, runtime.settings))
+    rates = Rates(runtime.redis, runtime.settings)
+    front = Front(runtime, admission, rates)
     app.state.health = health = Health(probes, {"connections_stuck": runtime.database.is_stuck})
     routes = _routes(front, Deliveries(front, start_job), health, feed)
-    for method, path, handler, description in routes + _routes_without_key(runtime, inbox):
+    for method, path, handler, description in routes + _routes_without_key(runtime, inbox, rates):
         app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
@@ -103,17 +105,18 @@ def _routes(
         ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhook_operations.GET_JOB),
         ("GET", "/livez", health.livez, operations.LIVEZ),
         ("GET", "/readyz", health.readyz, operations.READYZ),
-        ("GET", "/metrics", health.metrics, operations.METRICS),
     ]
 
 
-def _routes_without_key(runtime: Runtime, inbox: Inbox) -> list[tuple[str, str, Handler, Description]]:
+def _routes_without_key(
+    runtime: Runtime, inbox: Inbox, rates: Rates
+) -> list[tuple[str, str, Handler, Description]]:
     """For acquirers, whose signature says who they are, and for customers, who know the payment's id."""
     return [
         (
             "POST",
             "/v1/connectors/{name}/callbacks",
-            Callbacks(runtime, inbox).receive,
+            Callbacks(runtime, inbox, rates).receive,
             operations.RECEIVE_CALLBACK,
         ),
         ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),
@@ -123,12 +126,14 @@ def _routes_without_key(runtime: Runtime, inbox: Inbox) -> list[tuple[str, str, 
 def _add_documents(app: FastAPI) -> None:
     """`/openapi.json` and `/docs`, made when they are first asked for."""
     described = cache(partial(document, app))
+    for_programs = cache(lambda: Made.of(encode(described()), media_type=JSON))
+    for_people = cache(lambda: Made.of(page(described()).encode(), media_type="text/html"))
 
-    async def openapi(_request: Request) -> Response:
-        return Response(encode(described()), media_type=JSON)
+    async def openapi(request: Request) -> Response:
+        return for_programs().answer(request, {})
 
-    async def docs(_request: Request) -> Response:
-        return Response(page(described()), media_type="text/html", headers=_DOCS_HEADERS)
+    async def docs(request: Request) -> Response:
+        return for_people().answer(request, _DOCS_HEADERS)
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from api.bodies import read_bytes
 from api.front import READ_S
+from api.rates import RateLimited, Rates
 from payonce.connectors.base import Callback
 from payonce.domain.errors import CallbackInvalid, NotFound
 from payonce.metrics import CALLBACKS
@@ -20,15 +21,23 @@ RECEIVED = 200
 class Callbacks:
     """The handler of `/v1/connectors/{name}/callbacks`."""
 
-    def __init__(self, runtime: Runtime, inbox: Inbox) -> None:
+    def __init__(self, runtime: Runtime, inbox: Inbox, rates: Rates) -> None:
         self._runtime = runtime
         self._inbox = inbox
+        self._rates = rates
 
     async def receive(self, request: Request) -> Response:
         """Answers once the message is in the inbox, whether it is new or was there already."""
         name: str = request.path_params["name"]
         body = await read_bytes(request)
         callback = self._verified(name, {key.lower(): value for key, value in request.headers.items()}, body)
+        try:
+            await self._rates.charge_callback(
+                name
+            )  # what nobody signed takes no token from what the acquirer did
+        except RateLimited:
+            CALLBACKS.labels(name, "limited").inc()
+            raise
         await within(READ_S, self._inbox.receive(name, callback))
         return Response(status_code=RECEIVED)
 

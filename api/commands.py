@@ -20,10 +20,16 @@ class Post:
     """One POST as understood."""
 
     caller: Caller
-    key: str
+    key: str = field(repr=False)  # what ids derive from; it is stored as `stored_key` says
     fingerprint: bytes
     request_id: str
     wait_s: float = 0.0  # `Prefer: wait`
+    hashed_key: str | None = None  # where a card number may stand in the key
+
+    @property
+    def stored_key(self) -> str:
+        """What stands for the key in every table."""
+        return self.key if self.hashed_key is None else self.hashed_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,7 @@ def key_row(post: Post, *, operation_id: str | None, location: str) -> Key:
     return Key(
         merchant_id=post.caller.merchant_id,
         mode=post.caller.mode,
-        key=post.key,
+        key=post.stored_key,
         fingerprint=post.fingerprint,
         operation_id=operation_id,
         location=location,
@@ -108,7 +114,7 @@ def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id
         currency=new.currency,
         capture_method=new.capture_method,
         payment_method=new.payment_method,
-        idempotency_key=post.key,
+        idempotency_key=post.stored_key,
         connector=route.connector,
         connector_account=route.account_id,
         created_at=now,
@@ -149,8 +155,8 @@ def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
 
 
 def check_current(card: Card | None) -> None:
-    """Raises `InvalidRequest` for a card whose month is over; nothing is sent then."""
-    if card is not None and card.expired(datetime.now(UTC).date()):
+    """Raises `InvalidRequest` for a card whose month is over everywhere; nothing is sent then."""
+    if card is not None and card.expired(datetime.now(UTC)):
         raise InvalidRequest(
             "The card's month is over.", pointer="/payment_method/card/exp_year", code="card_expired"
         )

@@ -124,7 +124,7 @@ class Decider:
     async def _without_writing(self, post: Post) -> Decision:
         """With the gate closed nothing is begun: what is proven of a known key is said."""
         caller = post.caller
-        of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.key}
+        of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.stored_key}
         try:
             async with self._database.reading() as connection:
                 found = await known.meaning(connection, post)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.front import Front, path_id
-from api.lists import Listing, fetch, list_response, one_of, read_query
+from api.lists import Listing, Merged, fetch, list_response, one_of, read_query
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.replies import reply, shown
@@ -67,11 +67,15 @@ class Deliveries:
         async def read(connection: Connection, caller: Caller) -> Response:
             await _endpoint(connection, endpoint_id, caller)
             mine = (table.c.endpoint_id == endpoint_id,)
-            query = select(table).where(*mine)
-            if status is not None:
-                query = query.where(table.c.status == status)
-            position = (table.c.xid, table.c.created_at, table.c.sequence, table.c.id)
-            listing = Listing(query, mine, table.c.id, position, xid=table.c.xid)
+            listing = Listing(
+                tuple(table.c),
+                mine,
+                table.c.id,
+                (table.c.xid, table.c.created_at, table.c.sequence, table.c.id),
+                xid=table.c.xid,
+                wanted=() if status is None else (table.c.status == status,),
+                merged=Merged(table.c.status, list(DeliveryStatus)) if status is None else None,
+            )
             rows, has_more = await fetch(connection, listing, page)
             return list_response([encode(delivery_view(row)) for row in rows], has_more=has_more)
 

@@ -11,11 +11,12 @@ from starlette.responses import Response
 from api import views
 from api.idempotency import KEY_MAX_LENGTH, WAIT_S_MAX
 from api.lists import LIMIT_DEFAULT, LIMIT_MAX
-from api.problems import ACCEPTED, CREATED, JSON, PROBLEM_JSON, STATUS, TITLES
+from api.problems import ACCEPTED, CREATED, JSON, NOT_MODIFIED, PROBLEM_JSON, STATUS, TITLES
 
 Schema = dict[str, Any]
 OK = 200
 SECURITY_SCHEME = "apiKey"
+BASIC_SCHEME = "apiKeyAsUserName"
 IDEMPOTENCY_KEY: Final[Schema] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -106,7 +107,7 @@ class Description:
     tag: str
     summary: str
     text: str = ""
-    answers: Mapping[int, tuple[str, Schema | None]]
+    answers: Mapping[int, tuple[str, Schema | None]]  # without a schema and with media types: bytes
     codes: tuple[str, ...] = READ_CODES
     body: type[BaseModel] | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class Description:
             status: {
                 "description": text,
                 "headers": _headers(status, key=self._replayed(status)),
-                **self._content(schema),
+                **({} if status == NOT_MODIFIED else self._content(schema)),
             }
             for status, (text, schema) in self.answers.items()
         }
@@ -148,9 +149,8 @@ class Description:
 
     def _content(self, schema: Schema | None) -> dict[str, Any]:
         if self.media_types:
-            return {
-                "content": {media_type: {"schema": {"type": "string"}} for media_type in self.media_types}
-            }
+            found = {"schema": schema or {"type": "string"}}
+            return {"content": dict.fromkeys(self.media_types, found)}
         return {} if schema is None else {"content": {JSON: {"schema": schema}}}
 
     def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
@@ -166,7 +166,7 @@ class Description:
             extra["requestBody"] = {"required": self.body_required, "content": {JSON: content}}
         if self.any_body:
             extra["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
-        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}]
+        extra["security"] = [] if self.public else [{SECURITY_SCHEME: []}, {BASIC_SCHEME: []}]
         return extra
 
 

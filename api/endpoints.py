@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -53,7 +53,7 @@ class Endpoints:
     async def create(self, request: Request) -> Response:
         post, body = await self._front.post(request, CreateEndpoint)
         if not await self._known(post):  # a replay is answered even if the URL would be refused by now
-            await self._check(body.url, mode=post.caller.mode)
+            self._check(body.url, mode=post.caller.mode)
         endpoint = self._new(post, body)
         new = make_secret(
             self._sealer,
@@ -110,9 +110,10 @@ class Endpoints:
                 table.c.merchant_id == caller.merchant_id,
                 table.c.mode == caller.mode,
             )
-            query = select(*ENDPOINT_COLUMNS).where(*mine)
             position = (table.c.xid, table.c.created_at, table.c.id)
-            listing = Listing(query, mine, table.c.id, position, xid=table.c.xid)
+            listing = Listing(
+                ENDPOINT_COLUMNS, mine, table.c.id, position, xid=table.c.xid, sorted_by_index=False
+            )
             rows, has_more = await fetch(connection, listing, page)
             views = await self._views(connection, [endpoint_from(row) for row in rows])
             return list_response([encode(view) for view in views], has_more=has_more)
@@ -124,7 +125,7 @@ class Endpoints:
         caller, body = await self._front.body(request, UpdateEndpoint)
         changes: dict[str, Any] = body.model_dump(exclude_none=True)
         if body.url is not None:
-            await self._check(body.url, mode=caller.mode)
+            self._check(body.url, mode=caller.mode)
 
         async def write(connection: Connection, caller: Caller) -> Response:
             endpoint = await update_endpoint(
@@ -167,7 +168,7 @@ class Endpoints:
         async def read() -> Key | None:
             async with self._runtime.database.reading() as connection:
                 return await idempotency.find_key(
-                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+                    connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
                 )
 
         try:
@@ -183,8 +184,8 @@ class Endpoints:
                 f"There are {ENDPOINTS_MAX} webhook endpoints in {caller.mode} mode already; delete one first."
             )
 
-    async def _check(self, url: str, *, mode: str) -> None:
-        await check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)
+    def _check(self, url: str, *, mode: str) -> None:
+        check_url(url, mode=mode, allow_loopback=self._runtime.settings.allow_loopback_webhooks)
 
     def _new(self, post: Post, body: CreateEndpoint) -> Endpoint:
         caller = post.caller

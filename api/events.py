@@ -1,32 +1,26 @@
 """Events over HTTP: each in the bytes in which it was recorded and delivered."""
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any
+from dataclasses import replace
+from functools import partial
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, all_, select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.front import Front, path_id
-from api.lists import Listing, created_between, fetch, invalid, list_response, read_query
+from api.lists import Checked, Listing, created_between, fetch, invalid, list_response, read_query
 from api.replies import shown
 from api.schemas import EVENT_TYPES
 from payonce.domain.errors import NotFound
 from payonce.storage.connection import Connection
 from payonce.storage.feed import PING, PLACE
 from payonce.storage.merchants import Caller
+from payonce.storage.merging import texts
 from payonce.storage.tables import events
-from payonce.storage.tables import webhook_deliveries as deliveries
+from payonce.storage.undelivered import LOOKED_AT_MAX, undelivered
 
 FILTERS = ("type", "delivered", "created_after", "created_before")
-
-
-class Undelivered(StrEnum):
-    """The statuses of a delivery whose endpoint has not got the event, unless by another delivery."""
-
-    PENDING = "pending"
-    EXHAUSTED = "exhausted"
 
 
 class Events:
@@ -49,12 +43,16 @@ class Events:
 
     async def list(self, request: Request) -> Response:
         page, filters = read_query(request, *FILTERS)
-        conditions = _conditions(filters)
+        span, wanted, delivered = created_between(filters), _of_type(filters), _delivered(filters)
 
         async def read(connection: Connection, caller: Caller) -> Response:
             mine = (*_mine(caller), events.c.type != PING)
-            query = select(events.c.body).where(*mine, *conditions)
-            listing = Listing(query, mine, events.c.id, PLACE, xid=events.c.xid)
+            listing = Listing(
+                (events.c.body,), mine, events.c.id, PLACE, xid=events.c.xid, wanted=wanted, span=span
+            )
+            if delivered is not None:
+                refined = partial(_by_delivery, connection, caller, delivered=delivered)
+                listing = replace(listing, refined=refined)
             rows, has_more = await fetch(connection, listing, page)
             return list_response([row["body"] for row in rows], has_more=has_more)
 
@@ -65,25 +63,33 @@ def _mine(caller: Caller) -> tuple[ColumnElement[bool], ...]:
     return (events.c.merchant_id == caller.merchant_id, events.c.mode == caller.mode)
 
 
-def _conditions(filters: Mapping[str, str]) -> "list[Any]":
-    conditions: list[Any] = created_between(events.c.created_at, filters)
-    if "type" in filters:
-        if filters["type"] not in EVENT_TYPES:
-            raise invalid("type", "must be the type of an event")
-        conditions.append(events.c.type == filters["type"])
-    if "delivered" in filters:
-        if filters["delivered"] not in ("true", "false"):
-            raise invalid("delivered", "must be true or false")
-        waiting = _waiting()
-        conditions.append(~waiting if filters["delivered"] == "true" else waiting)
-    return conditions
+def _of_type(filters: Mapping[str, str]) -> tuple[ColumnElement[bool], ...]:
+    if "type" not in filters:
+        return ()
+    if filters["type"] not in EVENT_TYPES:
+        raise invalid("type", "must be the type of an event")
+    return (events.c.type == filters["type"],)
 
 
-def _waiting() -> ColumnElement[bool]:
-    """Some endpoint has not got the event: none of its deliveries of it succeeded."""
-    other = deliveries.alias()
-    same = (other.c.event_id == deliveries.c.event_id, other.c.endpoint_id == deliveries.c.endpoint_id)
-    got = exists().where(*same, other.c.status == "succeeded")
-    return exists().where(
-        deliveries.c.event_id == events.c.id, deliveries.c.status.in_(list(Undelivered)), ~got
-    )
+def _delivered(filters: Mapping[str, str]) -> bool | None:
+    if "delivered" not in filters:
+        return None
+    if filters["delivered"] not in ("true", "false"):
+        raise invalid("delivered", "must be true or false")
+    return filters["delivered"] == "true"
+
+
+async def _by_delivery(
+    connection: Connection, caller: Caller, listing: Listing, *, delivered: bool
+) -> Listing:
+    """The list of what every endpoint has got, or of what some has not."""
+    waiting = await undelivered(connection, caller)
+    if waiting.event_ids is None:
+
+        def fits(event_id: ColumnElement[str]) -> ColumnElement[bool]:
+            return ~waiting.has(event_id) if delivered else waiting.has(event_id)
+
+        return replace(listing, checked=Checked("delivered", fits, LOOKED_AT_MAX))
+    if delivered:
+        return replace(listing, wanted=(*listing.wanted, events.c.id != all_(texts(waiting.event_ids))))
+    return replace(listing, among=waiting.event_ids)

@@ -1,7 +1,7 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,10 +13,12 @@ from api.admission import Admission
 from api.auth import Keys
 from api.bodies import read_json
 from api.commands import KeyUnknown, Post
+from api.lookups import Lookups
 from api.outcomes import Result
 from api.problems import Mistake, Problem
 from api.rates import Rates
 from api.schemas import Body, Context
+from api.spellings import id_meant
 from api.validation import understand
 from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
@@ -24,6 +26,7 @@ from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
 from payonce.storage.connection import Connection
 from payonce.storage.database import StorageUnavailable, within
+from payonce.storage.idempotency import find_key
 from payonce.storage.merchants import Caller
 
 AUTHENTICATION_S = 2.5  # what a POST may lose before it is admitted
@@ -33,6 +36,7 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
 Work = Callable[[Connection, Caller], Awaitable[T]]
+Begin = Callable[[], AbstractAsyncContextManager[Connection]]
 Execute = Callable[[Connection, Caller, B], Awaitable[tuple[Answer, str]]]
 
 
@@ -44,13 +48,15 @@ class Front:
         self.admission = admission
         self._rates = rates
         self._keys = Keys(runtime.settings)
+        self._lookups = Lookups()
         self._secret = runtime.settings.secret_for("fingerprints")
+        self._key_secret = runtime.settings.secret_for("idempotency_keys")
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
         caller, body = await self._keyed(request, model, key=idempotency.required_key)
         key = idempotency.required_key(request.headers)
-        return self._understood(request, caller, body, key=key), body
+        return await self._understood(request, caller, body, key=key), body
 
     async def once(self, request: Request, model: type[B], work: Execute[B]) -> Result:
         """The answer of a POST whose key is optional: executed once under a key, each time without one.
@@ -66,7 +72,7 @@ class Front:
         if key is None:
             answer, location = await self.write(request, execute)
             return Result(answer=answer, current=None, location=location, replayed=False)
-        post = self._understood(request, caller, body, key=key)
+        post = await self._understood(request, caller, body, key=key)
         return await self.admission.execute_once(post, partial(execute, caller=caller))
 
     async def _keyed(
@@ -80,7 +86,7 @@ class Front:
                 raise
             raise KeyUnknown from error
 
-    def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
+    async def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
         understood = body.model_dump(mode="json", context=self._hash_number)
         return Post(
             caller=caller,
@@ -90,7 +96,35 @@ class Front:
             ),
             request_id=request.state.request_id,
             wait_s=idempotency.wait_s(request.headers),
+            hashed_key=await self._hashed(caller, key),
         )
+
+    async def _hashed(self, caller: Caller, key: str) -> str | None:
+        """What is stored in the key's place, if anything is. Raises `KeyUnknown`.
+
+        A key that an earlier release stored as it is stays so, and means what it meant. While such a release runs
+        beside this one both may take a key, each in its form; the second's operation has the id of the first's, and
+        is not admitted.
+        """
+        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        if hashed is None:
+            return None
+        try:
+            return None if await within(AUTHENTICATION_S, self._is_stored(caller, key)) else hashed
+        except StorageUnavailable as error:
+            raise KeyUnknown from error
+
+    async def _is_stored(self, caller: Caller, key: str) -> bool:
+        async with self.runtime.database.reading() as connection:
+            return (
+                await find_key(connection, merchant_id=caller.merchant_id, mode=caller.mode, key=key)
+                is not None
+            )
+
+    def stored_forms(self, caller: Caller, key: str) -> list[str]:
+        """What may be stored of a key."""
+        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        return [key] if hashed is None else [key, hashed]
 
     async def body(
         self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
@@ -108,22 +142,34 @@ class Front:
         members = await read_json(request)
         context = Context(
             mode=caller.mode,
-            today=datetime.now(UTC).date(),
             allow_loopback=self.runtime.settings.allow_loopback_webhooks,
         )
         return caller, understand(model, members, context)
 
     async def caller(self, request: Request) -> Caller:
-        """Who is calling. Raises `Problem`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
-        known = self._keys.remembered(self._keys.presented(request.headers))
+        """Who is calling. Raises `Problem`, `RateLimited`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
+        key_hash = self._keys.presented(request.headers)
+        known = self._keys.remembered(key_hash)
         if known is not None:
             return known
-        return await self._within(AUTHENTICATION_S, request, _only_caller)
+        database = self.runtime.database
+        begin = database.browsing if _only_looks(request) else database.reading
+        if self._keys.has_opened(key_hash):
+            return await self._within(AUTHENTICATION_S, request, _only_caller, begin)
+        return await within(AUTHENTICATION_S, self._new_caller(key_hash, begin))
+
+    async def _new_caller(self, key_hash: bytes, begin: Begin) -> Caller:
+        """Who presents a key that has opened nothing here. Raises as `caller` does, and `RateLimited`."""
+        async with self._lookups.one():
+            return await self._read(key_hash, _only_caller, begin)
 
     async def read(self, request: Request, work: Work[T]) -> T:
-        """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`."""
+        """What `work` reads for the caller. Raises `Problem`, or `StorageUnavailable` within `READ_S`.
+
+        On connections for lists and look-ups only: however many there are, payments have theirs.
+        """
         await self._charged(request)
-        return await self._within(READ_S, request, work)
+        return await self._within(READ_S, request, work, self.runtime.database.browsing)
 
     async def write(self, request: Request, work: Work[T]) -> T:
         """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
@@ -136,22 +182,22 @@ class Front:
         caller = await self.caller(request)
         if not getattr(request.state, "charged", False):
             request.state.charged = True
-            await self._rates.charge(caller, reads=request.method in ("GET", "HEAD"))
+            await self._rates.charge(caller, reads=_only_looks(request))
         return caller
 
-    async def _within(self, seconds: float, request: Request, work: Work[T]) -> T:
+    async def _within(self, seconds: float, request: Request, work: Work[T], begin: Begin) -> T:
         """Not waited for any longer, even when Postgres is stopped and nothing can be cancelled in time."""
         key_hash = self._keys.presented(request.headers)
-        return await within(seconds, self._read(key_hash, work))
+        return await within(seconds, self._read(key_hash, work, begin))
 
     async def _write(self, key_hash: bytes, work: Work[T]) -> T:
         async with self.runtime.database.transaction() as connection:
             return await work(connection, await self._keys.caller(connection, key_hash))
 
-    async def _read(self, key_hash: bytes, work: Work[T]) -> T:
+    async def _read(self, key_hash: bytes, work: Work[T], begin: Begin) -> T:
         for left in reversed(range(_TRIES)):
             try:
-                async with self.runtime.database.reading() as connection:
+                async with begin() as connection:
                     return await work(connection, await self._keys.caller(connection, key_hash))
             except StorageUnavailable:
                 if not left:
@@ -164,11 +210,17 @@ class Front:
 
 
 def path_id(request: Request) -> str:
-    """The id in the path. Raises `NotFound` for what cannot be an id."""
+    """The id in the path; of a look-up, however it was spelled. Raises `NotFound` for what cannot be an id."""
     value: str = request.path_params["id"]
+    if _only_looks(request):
+        value = id_meant(value)
     if not ID_PATTERN.match(value):
         raise NotFound
     return value
+
+
+def _only_looks(request: Request) -> bool:
+    return request.method in ("GET", "HEAD")
 
 
 async def _only_caller(_connection: Connection, caller: Caller) -> Caller:

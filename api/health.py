@@ -1,4 +1,4 @@
-"""Whether this process lives, whether another could do better in its place, and what it counted.
+"""Whether this process lives, and whether another could do better in its place.
 
 A dependency that all processes share never makes one of them unready: a balancer would drop all of them, with the
 reads, callbacks and payments that can be answered all the same. It is named in the body, and in a metric.
@@ -7,16 +7,17 @@ reads, callbacks and payments that can be answered all the same. It is named in 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.lookups import MOMENT_S, Remembered
 from api.problems import STATUS, UNAVAILABLE
 from api.replies import shown
 from payonce.domain.answers import encode
 from payonce.logging import get_logger
 from payonce.metrics import DEPENDENCY_UP
 
+_ALL = "all"
 PROBE_S = 1.0  # for all dependencies together: they are asked at the same time
 
 Probe = Callable[[], Awaitable[object]]
@@ -32,6 +33,7 @@ class Health:
         self._faults = faults
         self._stopping = False
         self._asking: dict[str, asyncio.Task[str]] = {}
+        self._found = Remembered[str, dict[str, str]](MOMENT_S, most=1)
 
     def stop(self) -> None:
         """The process is about to end, and not ready from now on."""
@@ -50,14 +52,14 @@ class Health:
         body = encode({"status": status, "faults": faults, "dependencies": states})
         return shown(body, status=STATUS[UNAVAILABLE] if faults else 200)
 
-    async def metrics(self, _request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
     async def _ask(self) -> dict[str, str]:
         """What each dependency is: `ok`, `failed`, or `timeout` when it did not answer in time.
 
-        A probe that hangs is left to end; there is one of each at most.
+        A probe that hangs is left to end; there is one of each at most. Where all have ended, what they found is
+        remembered for a moment: whoever asks needs no key.
         """
+        if (found := self._found.get(_ALL)) is not None:
+            return found
         for name, probe in self._probes.items():
             if name not in self._asking:
                 self._asking[name] = asyncio.create_task(_state(name, probe))
@@ -69,6 +71,8 @@ class Health:
         states = {name: task.result() if task.done() else "timeout" for name, task in tasks.items()}
         for name, state in states.items():
             DEPENDENCY_UP.labels(name).set(state == "ok")
+        if not self._asking:
+            self._found.put(_ALL, states)
         return states
 
 

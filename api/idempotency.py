@@ -10,7 +10,8 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from api.problems import Problem
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number, may_hold_card_number
+from payonce.storage.merchants import Caller
 
 KEY_MAX_LENGTH = 255
 WAIT_S_MAX = 30
@@ -39,16 +40,35 @@ def optional_key(headers: Headers) -> str | None:
     values = [value.strip(" \t") for value in headers.getlist("idempotency-key")]
     if len(values) > 1:
         raise _invalid("There is more than one Idempotency-Key.")
-    if not values or not values[0]:
+    key = key_in(values[0]) if values else None
+    if key is None:
         return None
-    key = _quoted(values[0]) if values[0].startswith('"') else _bare(values[0])
-    if not key:
-        return None
-    if not _KEY.fullmatch(key):
+    if not is_key(key):
         raise _invalid(f"An Idempotency-Key has 1 to {KEY_MAX_LENGTH} visible ASCII characters.")
     if looks_like_card_number(key):
         raise _invalid("An Idempotency-Key must not look like a card number.")
     return key
+
+
+def hashed(key: str, *, caller: Caller, secret: bytes) -> str | None:
+    """What is stored in place of a key in which a card number may stand, though it need not; else None.
+
+    It begins with a space, as no key does. The merchant's own: another's same key has another one.
+    """
+    if not may_hold_card_number(key):
+        return None
+    message = json.dumps(["key", caller.merchant_id, caller.mode, key]).encode()
+    return f" {hmac.new(secret, message, hashlib.sha256).hexdigest()}"
+
+
+def key_in(value: str) -> str | None:
+    """What a value of the header says, in either form; None for nothing. Raises `Problem`."""
+    return (_quoted(value) if value.startswith('"') else _bare(value)) or None
+
+
+def is_key(text: str) -> bool:
+    """Whether a key may be so."""
+    return _KEY.fullmatch(text) is not None
 
 
 def wait_s(headers: Headers) -> float:

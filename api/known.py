@@ -19,7 +19,7 @@ async def meaning(connection: Connection, post: Post) -> Result | Pending:
     """
     caller = post.caller
     key = await idempotency.find_key(
-        connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.key
+        connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
     )
     if key is None or (key.operation_id is None and key.answer_kind is None):
         raise KeyFree

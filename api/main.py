@@ -1,12 +1,14 @@
 """The process: HTTP and the Temporal worker on one event loop."""
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,11 +16,13 @@ from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import about_to_end, build_app
+from api.connections import Connections
 from api.health import PROBE_S, Probe
 from api.protocol import LimitedProtocol
 from payonce import logging
-from payonce.runtime import Runtime, open_runtime, spare_collector
-from payonce.settings import Settings
+from payonce.metrics import served
+from payonce.runtime import Runtime, open_process, spare_collector
+from payonce.settings import Settings, blaming
 from workers.callbacks import Inbox
 from workers.temporal import serving_api
 from workers.webhook_dispatch import WebhookDispatcher
@@ -26,6 +30,7 @@ from workers.webhook_dispatch import WebhookDispatcher
 GRACEFUL_SHUTDOWN_S = 12  # every request is answered within 10 s; who asked to wait longer asks again
 KEEP_ALIVE_S = 65  # longer than the usual proxy's, so that the proxy closes first
 BACKLOG = 2048
+DESCRIPTORS_KEPT = 200  # for Postgres, Redis, Temporal, acquirers and the process itself
 
 log = logging.get_logger(__name__)
 
@@ -33,9 +38,12 @@ log = logging.get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Requests are answered until SIGTERM or SIGINT; then those under way are, and everything is closed."""
     logging.configure(level=settings.log_level, process="api")
-    with listening_socket(settings.api_host, settings.api_port) as listener:
+    with (
+        listening_socket(settings.api_host, settings.api_port) as listener,
+        served(settings.metrics_host, settings.metrics_port),
+    ):
         async with (
-            open_runtime(settings) as runtime,
+            open_process(settings) as runtime,
             runtime.wakeups.listening(),
             serving_api(runtime) as temporal,
         ):
@@ -43,7 +51,8 @@ async def serve(settings: Settings) -> None:
             inbox = Inbox(runtime, temporal)
             probes = probes_of(runtime, temporal)
             app = build_app(runtime, Admission(runtime, temporal), probes, inbox, start_job)
-            server = server_for(app, on_stop=partial(about_to_end, app))
+            connections = connections_of(settings)
+            server = server_for(app, connections, on_stop=partial(about_to_end, app))
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, server.stop)
             spare_collector()
@@ -52,12 +61,28 @@ async def serve(settings: Settings) -> None:
             await inbox.drain()
 
 
-def server_for(app: FastAPI, *, on_stop: Callable[[], None] = lambda: None) -> "Server":
+def connections_of(settings: Settings) -> Connections:
+    """Room for as many connections as the settings say, and as there are descriptors for."""
+    enough = settings.connections_max + DESCRIPTORS_KEPT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < enough:
+            log.warning("descriptors_too_few", wanted=enough, allowed=soft)
+            enough = soft
+    most = max(1, enough - DESCRIPTORS_KEPT)
+    return Connections(most=most, most_of_one_address=settings.connections_per_address_max)
+
+
+def server_for(
+    app: FastAPI, connections: Connections, *, on_stop: Callable[[], None] = lambda: None
+) -> "Server":
     """An HTTP server with our limits; `serve([socket])` runs until `stop`, which calls `on_stop` first."""
     return Server(
         uvicorn.Config(
             app,
-            http=LimitedProtocol,
+            http=cast("type[LimitedProtocol]", partial(LimitedProtocol, connections=connections)),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -97,7 +122,8 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
+        with blaming("PAYONCE_API_HOST, PAYONCE_API_PORT"):
+            listener.bind((host, port))
         listener.set_inheritable(False)
         yield listener
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api import schemas, views, webhook_schemas
-from api.describing import SECURITY_SCHEME
+from api.describing import BASIC_SCHEME, SECURITY_SCHEME
 
 _REF_TEMPLATE = "#/components/schemas/{model}"
 _BODIES: Final = (
@@ -30,6 +30,7 @@ _VIEWS: Final = (
     views.PaymentView,
     views.RefundView,
     views.EventView,
+    views.StreamMessageView,
     views.EndpointView,
     views.NewEndpointView,
     views.DeliveryView,
@@ -90,7 +91,12 @@ def document(app: FastAPI) -> dict[str, Any]:
             "scheme": "bearer",
             "bearerFormat": "sk_test_…",
             "description": "An API key: one merchant in one mode. `payonce keys create` makes one.",
-        }
+        },
+        BASIC_SCHEME: {
+            "type": "http",
+            "scheme": "basic",
+            "description": "The API key as the user name, with any password or none: `curl -u sk_test_…:`",
+        },
     }
     return _with_short_names(described)
 

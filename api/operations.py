@@ -20,7 +20,7 @@ from api.describing import (
     query,
 )
 from api.idempotency import KEY_MAX_LENGTH
-from api.problems import ACCEPTED, CREATED, STATUS
+from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
 
@@ -69,13 +69,20 @@ LIST_PAYMENTS = Description(
     id="listPayments",
     tag="Payments",
     summary="List payments, newest first",
+    text="A key or a reference is found however it is spelled (in quotes, with spaces around it, encoded twice, with"
+    " a plus sign that became a space): as it is, if there is one, and otherwise as it may be meant. What can be none"
+    " is an `invalid_request`.",
     answers={OK: ("A page of payments", list_of(views.PaymentView))},
     codes=LIST_CODES,
     parameters=(
         *PAGE,
         query("status", {"type": "string", "enum": list(PaymentStatus)}, "Only payments with this status"),
-        query("merchant_reference", {"type": "string", "maxLength": 100}, "Only with exactly this reference"),
-        query("idempotency_key", {"type": "string", "maxLength": KEY_MAX_LENGTH}, "Only that of this key"),
+        query("merchant_reference", {"type": "string", "maxLength": 100}, "Only with this reference"),
+        query(
+            "idempotency_key",
+            {"type": "string", "maxLength": KEY_MAX_LENGTH},
+            "Only that of this key, bare or in quotes",
+        ),
         *CREATED_BETWEEN,
     ),
 )
@@ -174,6 +181,10 @@ GET_REFUND = Description(
     codes=OBJECT_CODES,
     parameters=(ID_IN_PATH,),
 )
+_DELIVERED = (
+    "Whether every endpoint that is still there has got it. Where very many deliveries wait or were given up, this"
+    " may be an `invalid_request` that asks for a shorter span of time; it is never an incomplete answer"
+)
 LIST_EVENTS = Description(
     id="listEvents",
     tag="Events",
@@ -186,7 +197,7 @@ LIST_EVENTS = Description(
     parameters=(
         *PAGE,
         query("type", {"type": "string", "enum": list(schemas.EVENT_TYPES)}, "Only events of this type"),
-        query("delivered", {"type": "boolean"}, "Whether every endpoint that wants it has got it"),
+        query("delivered", {"type": "boolean"}, _DELIVERED),
         *CREATED_BETWEEN,
     ),
 )
@@ -215,9 +226,10 @@ SHOW_QR_CODE = Description(
     id="showPaymentQrCode",
     tag="Payments",
     summary="The QR code of a `upi_qr` payment, as an image",
-    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more.",
-    answers={OK: ("The image", None)},
-    codes=("not_found", "unavailable", "internal_error"),
+    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more."
+    " Its `ETag` in `If-None-Match` is 304 as long as the image stands.",
+    answers={OK: ("The image", None), NOT_MODIFIED: ("The client has it", None)},
+    codes=("not_found", "rate_limited", "unavailable", "internal_error"),
     parameters=(ID_IN_PATH,),
     public=True,
     media_types=("image/svg+xml", "image/png"),
@@ -233,6 +245,7 @@ RECEIVE_CALLBACK = Description(
         "callback_invalid",
         "not_found",
         "body_too_large",
+        "rate_limited",
         "request_timeout",
         "unavailable",
         "internal_error",
@@ -267,14 +280,6 @@ READYZ = Description(
         OK: ("They are", model_ref(views.ReadinessView)),
         STATUS["unavailable"]: ("This process is at fault", model_ref(views.ReadinessView)),
     },
-    codes=(),
-    public=True,
-)
-METRICS = Description(
-    id="metrics",
-    tag="Health",
-    summary="What this process counted, for Prometheus",
-    answers={OK: ("The text exposition format", None)},
     codes=(),
     public=True,
 )

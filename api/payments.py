@@ -1,21 +1,32 @@
 """Payments over HTTP: create, read, list, capture, void, and a payment's events and refunds."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import NewPayment
 from api.front import Front, path_id
-from api.lists import Listing, Page, created_between, fetch, list_response, one_of, read_query
+from api.idempotency import KEY_MAX_LENGTH
+from api.lists import (
+    Listing,
+    Merged,
+    Page,
+    created_between,
+    fetch,
+    invalid,
+    list_response,
+    one_of,
+    read_query,
+)
 from api.replies import reply, shown
 from api.schemas import CreateCapture, CreatePayment, CreateVoid
+from api.spellings import REFERENCE_MAX_LENGTH, keys_meant, references_meant
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.connection import Connection
+from payonce.storage.lookups import payments_of_key, reference_in_use
 from payonce.storage.merchants import Caller
 from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
 from payonce.storage.tables import events, payments
@@ -58,13 +69,32 @@ class Payments:
 
     async def list(self, request: Request) -> Response:
         page, filters = read_query(request, *FILTERS)
-        conditions = _conditions(filters)
+        span, status = created_between(filters), one_of(PaymentStatus, filters, "status")
+        keys, references = (
+            _meant(filters, "idempotency_key", keys_meant),
+            _meant(filters, "merchant_reference", references_meant),
+        )
 
         async def read(connection: Connection, caller: Caller) -> Response:
-            mine = (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode)
-            query = select(*PAYMENT_COLUMNS).where(*mine, *conditions)
-            position = (payments.c.xid, payments.c.created_at, payments.c.id)
-            listing = Listing(query, mine, payments.c.id, position, xid=payments.c.xid)
+            wanted = [] if status is None else [payments.c.status == status]
+            among = None
+            if keys is not None:
+                forms = [form for key in keys for form in self._front.stored_forms(caller, key)]
+                among = await payments_of_key(connection, caller, forms)
+            if references is not None:
+                reference = await reference_in_use(connection, caller, references)
+                wanted.append(payments.c.merchant_reference == reference)
+            listing = Listing(
+                PAYMENT_COLUMNS,
+                (payments.c.merchant_id == caller.merchant_id, payments.c.mode == caller.mode),
+                payments.c.id,
+                (payments.c.xid, payments.c.created_at, payments.c.id),
+                xid=payments.c.xid,
+                wanted=tuple(wanted),
+                span=span,
+                among=among,
+                merged=Merged(payments.c.status, list(PaymentStatus)) if status is None else None,
+            )
             rows, has_more = await fetch(connection, listing, page)
             found = [encode(payment_view(payment_from(row))) for row in rows]
             return list_response(found, has_more=has_more)
@@ -109,20 +139,26 @@ def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
     )
 
 
-def _conditions(filters: Mapping[str, str]) -> "list[Any]":
-    conditions: list[Any] = created_between(payments.c.created_at, filters)
-    if status := one_of(PaymentStatus, filters, "status"):
-        conditions.append(payments.c.status == status)
-    for name in ("merchant_reference", "idempotency_key"):
-        if name in filters:
-            conditions.append(payments.c[name] == filters[name])
-    return conditions
+def _meant(
+    filters: Mapping[str, str], name: str, readings: Callable[[str], Sequence[str]]
+) -> Sequence[str] | None:
+    """What the filter may mean; None where it is not there. Raises `Problem` for what nothing can be."""
+    if name not in filters:
+        return None
+    if not (found := readings(filters[name])):
+        raise invalid(name, _REFUSALS[name])
+    return found
+
+
+_REFUSALS = {
+    "idempotency_key": f"must be an Idempotency-Key: 1 to {KEY_MAX_LENGTH} visible ASCII characters",
+    "merchant_reference": f"must have at most {REFERENCE_MAX_LENGTH} characters, as every reference",
+}
 
 
 async def _timeline(connection: Connection, payment: Payment, page: Page) -> Response:
     """The payment's events, oldest first. The payment's lock lets no event be seen before an earlier one."""
     mine = (events.c.payment_id == payment.id,)
-    query = select(events.c.body).where(*mine)
-    listing = Listing(query, mine, events.c.id, (events.c.sequence,), newest_first=False)
+    listing = Listing((events.c.body,), mine, events.c.id, (events.c.sequence,), newest_first=False)
     rows, has_more = await fetch(connection, listing, page)
     return list_response([row["body"] for row in rows], has_more=has_more)

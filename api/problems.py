@@ -8,13 +8,13 @@ from typing import Any, Final, assert_never
 from starlette.responses import Response
 
 from payonce.domain.answers import Answer, AnswerKind, encode
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.storage.database import CommitUnknown
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
-CREATED, ACCEPTED, NO_CONTENT = 201, 202, 204
+CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 201, 202, 204, 304
 POINTER_NAME_MAX = 64
 ERRORS_MAX = 20  # listed of one request; a body of nothing but mistakes is not answered in full
 
@@ -45,6 +45,7 @@ STATUS: Final[Mapping[str, int]] = {
     "operation_in_progress": 409,
     "receipt_not_ready": 409,
     "body_too_large": 413,
+    "uri_too_long": 414,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
     "amount_too_large": 422,
@@ -83,6 +84,7 @@ TITLES: Final[Mapping[str, str]] = {
     "operation_in_progress": "Another operation on the payment is pending",
     "receipt_not_ready": "The receipt is not ready yet",
     "body_too_large": "The body is too large",
+    "uri_too_long": "The request's target is too long",
     "unsupported_media_type": "The body's media type is not supported",
     "idempotency_key_reused": "The Idempotency-Key was used with a different request",
     "amount_too_large": "The amount is too large",

@@ -1,4 +1,5 @@
-"""How often a merchant may ask: a token bucket for what writes and one for what reads.
+"""How often a merchant may ask: a token bucket for what writes and one for what reads. And one for each connector,
+for what its acquirer tells.
 
 The bucket of the fleet is in Redis, which may be lost. Asking it for every payment would cost a round trip each,
 so a process leases tokens in chunks, 50 ms of the full rate at a time, and spends them from memory. Leased tokens
@@ -93,6 +94,10 @@ class Bucket:
         self._tokens -= 1
         return 0.0
 
+    def put_back(self) -> None:
+        """A token that was taken was not needed."""
+        self._tokens = min(float(self._rate.burst), self._tokens + 1)
+
 
 class Purse:
     """The leased tokens of one merchant and kind of request, and what is granted while Redis does not answer."""
@@ -149,25 +154,31 @@ class Rates:
             "write": Rate(settings.merchant_writes_per_s, settings.merchant_writes_burst),
             "read": Rate(settings.merchant_reads_per_s, settings.merchant_reads_burst),
         }
-        self._purses: dict[tuple[Caller, str], Purse] = {}
+        self._callbacks = Rate(settings.callbacks_per_s, settings.callbacks_burst)
+        self._purses: dict[str, Purse] = {}
 
     async def charge(self, caller: Caller, *, reads: bool) -> None:
         """One token was spent. Raises `RateLimited`."""
         kind = "read" if reads else "write"
-        purse = self._purses.pop((caller, kind), None) or self._new_purse(caller, kind)
-        self._purses[caller, kind] = purse  # as the latest
+        await self._spend(f"{caller.merchant_id}:{caller.mode}:{kind}", self._rates[kind])
+
+    async def charge_callback(self, connector: str) -> None:
+        """One token of the connector's was spent. Raises `RateLimited`."""
+        await self._spend(f"callbacks:{connector}", self._callbacks)
+
+    async def _spend(self, name: str, rate: Rate) -> None:
+        purse = self._purses.pop(name, None) or self._new_purse(name, rate)
+        self._purses[name] = purse  # as the latest
         if len(self._purses) > MERCHANTS_MAX:
             del self._purses[next(iter(self._purses))]
         if wait_s := await purse.take():
             REFUSED.labels("rate").inc()
             raise RateLimited(retry_after_s=wait_s)
 
-    def _new_purse(self, caller: Caller, kind: str) -> Purse:
-        rate, name = self._rates[kind], f"{KEY}:{caller.merchant_id}:{caller.mode}:{kind}"
-
+    def _new_purse(self, name: str, rate: Rate) -> Purse:
         async def lease(wanted: int) -> tuple[int, float]:
             arguments: tuple[Any, ...] = (rate.per_s, rate.burst, wanted)
-            given, more_after_ms = await self._script(keys=(name,), args=arguments)
+            given, more_after_ms = await self._script(keys=(f"{KEY}:{name}",), args=arguments)
             return int(given), int(more_after_ms) / 1000
 
         return Purse(rate, self._share, lease, self._clock)

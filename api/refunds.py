@@ -63,7 +63,7 @@ class Refunds:
         async def read(connection: Connection, caller: Caller) -> Response:
             payment = await payment_of(connection, caller, payment_id)
             scope = (*_refunds_of(caller), operations.c.payment_id == payment.id)
-            return await _listed(connection, scope, (), page)
+            return await _listed(connection, scope, (), page, sorted_by_index=False)
 
         return await self._front.read(request, read)
 
@@ -76,9 +76,18 @@ def _refunds_of(caller: Caller) -> Conditions:
     )
 
 
-async def _listed(connection: Connection, scope: Conditions, wanted: Conditions, page: Page) -> Response:
-    query = select(*OPERATION_COLUMNS).where(*scope, *wanted)
-    position = (operations.c.xid, operations.c.created_at, operations.c.id)
-    listing = Listing(query, scope, operations.c.id, position, xid=operations.c.xid)
+async def _listed(
+    connection: Connection, scope: Conditions, wanted: Conditions, page: Page, *, sorted_by_index: bool = True
+) -> Response:
+    """One payment's are few, and found by the payment; all of a merchant's, in their order."""
+    listing = Listing(
+        OPERATION_COLUMNS,
+        scope,
+        operations.c.id,
+        (operations.c.xid, operations.c.created_at, operations.c.id),
+        xid=operations.c.xid,
+        wanted=wanted,
+        sorted_by_index=sorted_by_index,
+    )
     rows, has_more = await fetch(connection, listing, page)
     return list_response([encode(refund_view(operation_from(row))) for row in rows], has_more=has_more)

@@ -1,13 +1,12 @@
 """Request bodies, as strict models: unknown members, and anything but the stated types, are mistakes.
 
 What a body is understood as is the model with its defaults. A check that needs more than the body (the mode,
-the day) finds it in the validation context.
+say) finds it in the validation context.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal, cast, get_args
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializationInfo,
@@ -23,17 +23,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from api.commands import PaidWith
 from api.currencies import CURRENCIES
 from payonce import device_tokens
 from payonce.connectors.sandbox import VPAS, parse_faults
 from payonce.domain import cards
+from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
+METADATA_MAX = 50
 SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
 
 EventType = Literal[
@@ -72,7 +74,6 @@ class Context:
     """What a check may need besides the body."""
 
     mode: str
-    today: date  # in UTC
     allow_loopback: bool
 
 
@@ -81,10 +82,38 @@ def mistake(detail: str, *, code: str = "invalid_request", at: str | None = None
     return PydanticCustomError(code, detail, {"at": at} if at else None)
 
 
-def _no_card_number(text: str) -> str:
-    if cards.looks_like_card_number(text):
+def without_card_number(text: str) -> str:
+    """The text. Of every text that is stored: a test walks the models, so that none is forgotten."""
+    if looks_like_card_number(text):
         raise mistake("must not hold anything that looks like a card number")
     return text
+
+
+def _phone_without_card_number(phone: str) -> str:
+    """As `without_card_number`, of what is a phone number whether it begins with a plus or not."""
+    without_card_number(phone if phone.startswith("+") else f"+{phone}")
+    return phone
+
+
+def _check_vpa(vpa: str) -> str:
+    if not _VPA.fullmatch(vpa):
+        raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
+    return vpa
+
+
+def _check_return_url(url: str, info: ValidationInfo) -> str:
+    if not _is_return_url(url, allow_loopback=cast("Context", info.context).allow_loopback):
+        raise mistake("must be an https URL")
+    return url
+
+
+def _check_count(metadata: Any) -> Any:
+    """Before each of them is looked at: a body may have a thousand."""
+    if isinstance(metadata, dict) and (count := len(metadata)) > METADATA_MAX:
+        raise PydanticKnownError(
+            "too_long", {"field_type": "Dictionary", "max_length": METADATA_MAX, "actual_length": count}
+        )
+    return metadata
 
 
 def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
@@ -117,11 +146,23 @@ Currency = Annotated[
     AfterValidator(_check_currency),
     Field(json_schema_extra={"enum": cast("list[Any]", sorted(CURRENCIES))}, examples=["INR"]),
 ]
-Text100 = Annotated[str, Field(max_length=100), AfterValidator(_no_card_number)]
-Text500 = Annotated[str, Field(max_length=500), AfterValidator(_no_card_number)]
+Stored = AfterValidator(without_card_number)
+Text40 = Annotated[str, Field(max_length=40), Stored]
+Text100 = Annotated[str, Field(max_length=100), Stored]
+Text500 = Annotated[str, Field(max_length=500), Stored]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), Stored]
+Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone_without_card_number)]
+Vpa = Annotated[str, Field(max_length=320, examples=["success@upi"]), AfterValidator(_check_vpa), Stored]
+ReturnUrl = Annotated[
+    str,
+    Field(max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]),
+    AfterValidator(_check_return_url),
+    Stored,
+]
 Metadata = Annotated[
-    dict[Annotated[str, Field(max_length=40), AfterValidator(_no_card_number)], Text500],
-    Field(max_length=50, examples=[{"order": "7"}]),
+    dict[Text40, Text500],
+    BeforeValidator(_check_count),
+    Field(max_length=METADATA_MAX, examples=[{"order": "7"}]),
     AfterValidator(_check_metadata),
 ]
 
@@ -143,7 +184,7 @@ class Card(Body):
     @field_validator("number")
     @classmethod
     def _passes_luhn(cls, number: str) -> str:
-        if not _NUMBER.fullmatch(number) or not cards.passes_luhn(number):
+        if not _NUMBER.fullmatch(number) or not passes_luhn(number):
             raise mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
         return number
 
@@ -195,14 +236,7 @@ class Upi(Body):
     """How the customer pays with UPI."""
 
     flow: Literal["intent", "qr", "collect"]
-    vpa: str | None = Field(default=None, max_length=320, examples=["success@upi"])
-
-    @field_validator("vpa")
-    @classmethod
-    def _is_vpa(cls, vpa: str | None) -> str | None:
-        if vpa is not None and not _VPA.fullmatch(vpa):
-            raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
-        return vpa
+    vpa: Vpa | None = None
 
     @model_validator(mode="after")
     def _collect_needs_vpa(self) -> "Upi":
@@ -261,11 +295,8 @@ class Customer(Body):
     """Whatever the merchant wants to find the payment by."""
 
     id: Text100 | None = None
-    email: (
-        Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), AfterValidator(_no_card_number)]
-        | None
-    ) = None
-    phone: Annotated[str, Field(max_length=32), AfterValidator(_no_card_number)] | None = None
+    email: Email | None = None
+    phone: Phone | None = None
 
 
 class CreatePayment(Body):
@@ -278,19 +309,8 @@ class CreatePayment(Body):
     merchant_reference: Text100 | None = None
     description: Text500 | None = None
     metadata: Metadata = {}
-    return_url: str | None = Field(
-        default=None, max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]
-    )
+    return_url: ReturnUrl | None = None
     customer: Customer | None = None
-
-    @field_validator("return_url")
-    @classmethod
-    def _leads_back(cls, url: str | None, info: ValidationInfo) -> str | None:
-        if url is not None and not _is_return_url(
-            url, allow_loopback=cast("Context", info.context).allow_loopback
-        ):
-            raise mistake("must be an https URL")
-        return url
 
 
 class CreateCapture(Body):

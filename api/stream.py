@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.describing import OK, READ_CODES, Description
+from api import views
+from api.describing import OK, READ_CODES, Description, model_ref
 from api.feed import FOLLOWERS_MAX, FOLLOWERS_PER_MERCHANT_MAX, Feed, Follower
 from api.front import Front
 from api.lists import FILTER_MAX_LENGTH, invalid
@@ -52,7 +53,8 @@ STREAM_EVENTS: Final = Description(
     " when the process ends, when its key is revoked, and when its reader does not keep up: connect again with"
     f" the last id. A merchant has {FOLLOWERS_PER_MERCHANT_MAX} streams in each mode and process, and all"
     f" merchants together {FOLLOWERS_MAX}.",
-    answers={OK: ("Events, as they come", {"type": "string"})},
+    # Of one message: before version 3.2, OpenAPI has no words of its own for a stream.
+    answers={OK: ("Events, as they come", model_ref(views.StreamMessageView))},
     media_types=(MEDIA_TYPE,),
     codes=("invalid_request", "rate_limited", *READ_CODES),
     parameters=(

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from api.problems import STATUS, Mistake, Problem, pointer_of
+from api.problems import ERRORS_MAX, STATUS, Mistake, Problem, pointer_of
 from api.schemas import Context
 
 INVALID = "invalid_request"
@@ -42,14 +43,14 @@ def understand(model: type[M], members: Mapping[str, Any], context: Context) -> 
         return model.model_validate(members, context=context)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-    raise _problem([(each["type"], _mistake(each)) for each in found])
+    raise _problem(found)
 
 
-def _problem(found: list[tuple[str, Mistake]]) -> Problem:
-    """One code for all: the general one unless every mistake has a code of its own."""
-    codes = [type_ if type_ in STATUS else INVALID for type_, _ in found]
+def _problem(found: list[ErrorDetails]) -> Problem:
+    """One code for all: the general one unless every mistake has a code of its own. Of many the first are told."""
+    codes = [each["type"] if each["type"] in STATUS else INVALID for each in found]
     code = INVALID if INVALID in codes else codes[0]
-    mistakes = [mistake for _, mistake in found]
+    mistakes = [_mistake(each) for each in found[:ERRORS_MAX]]
     first = mistakes[0]
     return Problem(code, f"{first.pointer or 'The body'} {first.detail}.", mistakes=mistakes)
 

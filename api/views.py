@@ -260,6 +260,22 @@ class EventView(View):
     data: PaymentThenView | RefundThenView | EndpointNoticeView
 
 
+class StreamMessageView(View):
+    """One message of the event stream, as a reader of server-sent events has it."""
+
+    model_config = ConfigDict(title="StreamMessage")
+
+    id: str = Field(pattern="^[A-Za-z0-9_-]{1,64}$", examples=["evt_a3dinbqwy3dpovxhi5dpmfzxg"])
+    event: EventType
+    data: str = Field(
+        description="An event, as JSON",
+        json_schema_extra={
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/EventView"},
+        },
+    )
+
+
 class AttemptView(View):
     """One attempt at a delivery."""
 

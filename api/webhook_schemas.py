@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from api.schemas import URL_MAX_LENGTH, Body, EventType, Text500, mistake
+from api.schemas import URL_MAX_LENGTH, Body, EventType, Stored, Text500, mistake
 from api.times import read_time
 
 ENDPOINT_EVENTS_MAX = 50
@@ -14,7 +14,7 @@ EndpointEvents = Annotated[
     list[EventType | Literal["*"]], Field(min_length=1, max_length=ENDPOINT_EVENTS_MAX)
 ]
 EndpointUrl = Annotated[
-    str, Field(min_length=1, max_length=URL_MAX_LENGTH, examples=["https://shop.example/hooks"])
+    str, Field(min_length=1, max_length=URL_MAX_LENGTH, examples=["https://shop.example/hooks"]), Stored
 ]
 
 

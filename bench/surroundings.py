@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -20,10 +21,11 @@ from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
 from devstack.postgres import DATABASE, server_url
 from devstack.service import Service
-from devstack.stack import ACQUIRER_KEY, DevStack, StackOptions
+from devstack.stack import DevStack, StackOptions
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # a directory of our own in it
 LEDGERS = _MEMORY if _MEMORY.is_dir() else None
+ACQUIRER_KEY = secrets.token_hex(32)
 NOWHERE = f"{LOOPBACK}:1"  # nothing listens there, and nobody asks
 
 
@@ -107,7 +109,11 @@ def stack_options(
 ) -> StackOptions:
     """A stack of these parts on durable settings, with the acquirer and any foreign server in their places."""
     address = NOWHERE if setup.server is None else setup.server.address
-    given = {"PAYONCE_SANDBOX_ACQUIRER_URL": acquirer.url, "PAYONCE_TEMPORAL_ADDRESS": address}
+    given = {
+        "PAYONCE_SANDBOX_ACQUIRER_URL": acquirer.url,
+        "PAYONCE_SANDBOX_ACQUIRER_KEY": ACQUIRER_KEY,
+        "PAYONCE_TEMPORAL_ADDRESS": address,
+    }
     return StackOptions(
         directory=path,
         parts=tuple(name for name in wanted if name != "temporal" or setup.server is None),

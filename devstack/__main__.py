@@ -46,6 +46,7 @@ class Terminal:
             f"Temporal UI  {ui_url}",
             *([f"  this demo  {ui_url}/{payment_id}"] if payment_id else []),
             f"Acquirer     {stack.acquirer_url}/ledger",
+            f"Metrics      {' '.join(stack.metrics_urls.values())}",
             f"Logs         {stack.log_dir}",
             "",
             "Try:",

@@ -56,11 +56,15 @@ _INDEXED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One process of the stack. `is_ready` answers within seconds and never raises for "not yet"."""
+    """One process of the stack. `is_ready` answers within seconds and never raises for "not yet".
+
+    It counts only once the process itself listens on all its `ports`.
+    """
 
     name: str
     command: Command
     is_ready: Callable[[], Awaitable[bool]]
+    ports: tuple[int, ...] = ()
     end_signal: signal.Signals = signal.SIGTERM
     ready_within_s: float = 60.0
     end_within_s: float = 10.0
@@ -79,6 +83,7 @@ def redis(*, port: int, directory: Path, environ: Mapping[str, str]) -> Part:
             directory=directory,
         ),
         is_ready=lambda: answers_ping(port),
+        ports=(port,),
     )
 
 
@@ -112,6 +117,7 @@ def temporal(
             directory=CHECKOUT,
         ),
         is_ready=lambda: knows_search_attributes(f"{LOOPBACK}:{port}"),
+        ports=(port,) if ui_port is None else (port, ui_port),
     )
 
 
@@ -135,6 +141,7 @@ def acquirer(*, port: int, ledger: Path, key: str, environ: Mapping[str, str]) -
             directory=CHECKOUT,
         ),
         is_ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/livez"),
+        ports=(port,),
     )
 
 
@@ -144,19 +151,26 @@ def api(*, number: int, port: int, environ: Mapping[str, str]) -> Part:
         name="api" if number == 1 else f"api-{number}",
         command=Command(arguments=(sys.executable, "-m", "api"), environ=environ, directory=CHECKOUT),
         is_ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/readyz"),
+        ports=(port, *metrics_of(environ)),
     )
 
 
 def worker(*, environ: Mapping[str, str]) -> Part:
     """The Temporal worker with the sweeper."""
     command = Command((sys.executable, "-m", "workers", "worker"), environ, CHECKOUT)
-    return Part(name="worker", command=command, is_ready=runs)
+    return Part(name="worker", command=command, is_ready=runs, ports=metrics_of(environ))
 
 
 def relay(*, environ: Mapping[str, str]) -> Part:
     """The webhook relay."""
     command = Command((sys.executable, "-m", "workers", "relay"), environ, CHECKOUT)
-    return Part(name="relay", command=command, is_ready=runs)
+    return Part(name="relay", command=command, is_ready=runs, ports=metrics_of(environ))
+
+
+def metrics_of(environ: Mapping[str, str]) -> tuple[int, ...]:
+    """The port where a process with these variables serves its metrics, if it does."""
+    text = environ.get("PAYONCE_METRICS_PORT")
+    return () if text is None else (int(text),)
 
 
 def temporal_binary() -> Path:
@@ -179,7 +193,9 @@ def valkey_binary() -> Path:
 
 
 async def runs() -> bool:
-    """A part without a port is ready as soon as it runs; the stack looks again when all have started."""
+    """A part that answers nothing is ready as soon as it runs and listens on its ports; the stack looks again when
+    all have started.
+    """
     return True
 
 

@@ -9,19 +9,23 @@ LOOPBACK = "127.0.0.1"
 
 
 class Ports:
-    """Holds each port with a bound socket that never listens.
+    """Holds each port with a bound socket that never listens, and with a name that only one process can have.
 
-    A part that sets SO_REUSEADDR (all of ours do) can listen on a held port, now and after a restart;
-    another program that looks for a free port does not get it. Checked on Linux.
+    A part that sets SO_REUSEADDR (all of ours do) can listen on a held port, now and after a restart; so could
+    another stack, which would hold it as well: the name keeps it off. It is a Unix socket's in the abstract
+    namespace, which goes with the process and, like ports, belongs to the network namespace. Linux only.
     """
 
     def __init__(self) -> None:
         self._held: list[socket.socket] = []
 
-    def choose(self, environ: Mapping[str, str], variable: str, default: int) -> int:
-        """Holds the port the variable names, else the default, else (when the default is busy) a free one."""
+    def choose(self, environ: Mapping[str, str], variable: str, default: int, *, number: int = 0) -> int:
+        """Holds the port the variable names, else the default, else (when the default is busy) a free one.
+
+        The variable may name the first of several: `number` is how many come before this one.
+        """
         if variable in environ:
-            return self._explicit(variable, environ[variable])
+            return self._explicit(variable, environ[variable], number)
         try:
             return self._hold(default)
         except OSError:
@@ -36,21 +40,25 @@ class Ports:
         while self._held:
             self._held.pop().close()
 
-    def _explicit(self, variable: str, text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-            raise StackError(f"{variable}={text!r} is not a port number (1 to 65535)")
+    def _explicit(self, variable: str, text: str, number: int) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535 - number:
+            raise StackError(f"{variable}={text!r} is not a port number (1 to {65535 - number})")
+        port = int(text) + number
         try:
-            return self._hold(int(text))
+            return self._hold(port)
         except OSError as error:
-            raise StackError(f"port {text} ({variable}) is busy: {error.strerror}") from error
+            raise StackError(f"port {port} ({variable}) is busy: {error.strerror}") from error
 
     def _hold(self, port: int) -> int:
-        holder = socket.socket()
+        holder, name = socket.socket(), socket.socket(socket.AF_UNIX)
         try:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.bind((LOOPBACK, port))
+            chosen = int(holder.getsockname()[1])
+            name.bind(f"\0payonce-devstack-port-{chosen}")
         except OSError:
             holder.close()
+            name.close()
             raise
-        self._held.append(holder)
-        return int(holder.getsockname()[1])
+        self._held += (holder, name)
+        return chosen

@@ -85,6 +85,7 @@ class Cluster:
             name=name,
             command=self.command("postgres", "-D", str(self.data), *options),
             is_ready=lambda: accepts_queries(server_url(port, "postgres")),
+            ports=(port,),
             end_signal=signal.SIGINT,  # "fast shutdown"; SIGTERM would wait for every client
         )
 

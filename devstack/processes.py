@@ -12,7 +12,7 @@ from pathlib import Path
 from devstack.errors import StackError
 
 TETHER = Path(__file__).with_name("tether.py")
-LAST_LINE_BYTES = 4096
+LAST_WORDS_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,13 @@ class Process:
         """The process and everything below it have the signal (Postgres's children leave its group)."""
         if self.returncode is not None:
             return
-        for pid in (self.pid, *descendants(self.pid)):
+        for pid in self.tree():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+    def tree(self) -> list[int]:
+        """The ids of the process and of everything below it."""
+        return [self.pid, *descendants(self.pid)]
 
     async def end(self, number: signal.Signals, *, within_s: float) -> None:
         """The process is gone: asked first, killed when it takes longer than the limit."""
@@ -119,9 +123,14 @@ async def run(name: str, command: Command, log: Path, *, within_s: float, captur
     return output
 
 
+def last_words(log: Path) -> str:
+    """The end of what was written, a page at most."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
+        return file.read().decode(errors="replace")
+
+
 def last_line(log: Path) -> str:
     """The last line with something in it, for a message of one line."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LAST_LINE_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in last_words(log).splitlines() if line.strip()]
     return lines[-1] if lines else "it wrote nothing"

@@ -1,19 +1,22 @@
 """A part as something that runs: started until ready, restarted when it dies, paused, killed, ended."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from devstack.errors import StackError
+from devstack.errors import PortTaken, StackError
+from devstack.listeners import listeners, sockets_of
 from devstack.parts import Part
-from devstack.processes import Process, last_line
+from devstack.processes import Process, descendants, last_line, last_words
 
 READY_POLL_S = 0.02
 SHORT_LIFE_S = 2.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 4.0
+IN_USE = "already in use"  # Source: strerror(EADDRINUSE), which every part of ours repeats
 
 
 class Service:
@@ -43,7 +46,9 @@ class Service:
         return self._process.pid
 
     async def start(self) -> None:
-        """The part runs and answers. Safe to repeat. Raises StackError when it ends or takes too long."""
+        """The part runs and answers. Safe to repeat. Raises StackError when it ends or takes too long, and PortTaken
+        when another program has its port.
+        """
         if self.pid is None:
             await self._unwatch()
             await self._spawn()
@@ -91,13 +96,39 @@ class Service:
         deadline = time.monotonic() + self.part.ready_within_s
         while True:
             if self._process is None or self._process.returncode is not None:
-                raise StackError(f"{self.part.name} did not start: {last_line(self.log)} (see {self.log})")
-            if await self.part.is_ready():
+                raise self._why_it_ended()
+            if await self.part.is_ready() and self._listens(self._process):
                 return
             if time.monotonic() > deadline:
                 limit_s = self.part.ready_within_s
                 raise StackError(f"{self.part.name} is not ready after {limit_s:.0f} s; see {self.log}")
             await asyncio.sleep(READY_POLL_S)
+
+    def _listens(self, process: Process) -> bool:
+        """Whether what answers is this process. Raises PortTaken where another stack's, or a stranger's, does."""
+        self._look_for_strangers()
+        own = sockets_of(process.tree())
+        return all(listeners(port) & own for port in self.part.ports)
+
+    def _look_for_strangers(self) -> None:
+        ours = sockets_of(descendants(os.getpid()))
+        for port in self.part.ports:
+            if listeners(port) - ours:
+                message = f"another program listens on port {port}, which {self.part.name} was to have"
+                raise PortTaken(message, port)
+
+    def _why_it_ended(self) -> StackError:
+        """That of a port which is free again is known from its last words alone."""
+        message = f"{self.part.name} did not start: {last_line(self.log)} (see {self.log})"
+        try:
+            self._look_for_strangers()
+        except PortTaken as taken:
+            return taken
+        said = last_words(self.log)
+        if IN_USE in said.lower() and self.part.ports:
+            named = [port for port in self.part.ports if str(port) in said]
+            return PortTaken(message, (named or self.part.ports)[0])
+        return StackError(message)
 
     async def _restart_whenever_it_dies(self) -> None:
         """At most one start every LONGEST_DELAY_S while it keeps dying young."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from devstack import parts
-from devstack.errors import StackError
+from devstack.errors import PortTaken, StackError
 from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
 from devstack.postgres import create_database, place_cluster, product_url
@@ -21,7 +21,6 @@ from devstack.state import State
 
 INFRASTRUCTURE = ("postgres", "redis", "temporal", "acquirer")
 PRODUCT = ("api", "worker", "relay")
-ACQUIRER_KEY = "sandbox-acquirer-key"
 DEFAULT_PORTS = {
     "api": ("PAYONCE_API_PORT", 8080),
     "temporal": ("PAYONCE_TEMPORAL_PORT", 7233),
@@ -30,7 +29,9 @@ DEFAULT_PORTS = {
     "redis": ("PAYONCE_REDIS_PORT", 6380),
     "acquirer": ("PAYONCE_ACQUIRER_PORT", 9090),
 }
+METRICS_PORTS = ("PAYONCE_METRICS_PORT", 9101)  # of the first process; the others have the next ones
 MAX_API_PROCESSES = 64
+PORT_TRIES = 4
 
 
 def silent(_line: str) -> None:
@@ -69,6 +70,8 @@ class DevStack:
         self.log_dir = options.directory / "logs"
         self._ports = Ports()
         self._port_of: dict[str, int] = {}
+        self._metrics_port_of: dict[str, int] = {}
+        self._asked_for: set[str] = set()  # variables that name a port
         self._services: dict[str, Service] = {}
         self._state = State(options.directory / "state.json")
 
@@ -142,6 +145,11 @@ class DevStack:
         return self._port_of[name]
 
     @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Where each process of the product serves what it counts."""
+        return {name: f"http://{LOOPBACK}:{port}/metrics" for name, port in self._metrics_port_of.items()}
+
+    @property
     def pids(self) -> dict[str, int]:
         """The process id of every part that runs now."""
         return {name: service.pid for name, service in self._services.items() if service.pid is not None}
@@ -159,6 +167,7 @@ class DevStack:
             "database_url": self.database_url,
             "redis_url": self.redis_url,
             "receipts_url": self.receipts_url,
+            "metrics_urls": self.metrics_urls,
             "log_dir": str(self.log_dir.resolve()),
             "pids": self.pids,
         }
@@ -224,17 +233,25 @@ class DevStack:
         (self.options.directory / "receipts").mkdir(exist_ok=True)
         self._state = State.load(self._state.path)
         self._state.derivation_key = self._given("PAYONCE_DERIVATION_KEY") or self._state.derivation_key
+        self._state.acquirer_key = self._given("PAYONCE_SANDBOX_ACQUIRER_KEY") or self._state.acquirer_key
         self._state.save()
 
     def _choose_ports(self) -> None:
         for name, (variable, default) in DEFAULT_PORTS.items():
             if self._wants("temporal" if name == "temporal-ui" else name):
                 self._port_of[name] = self._choose_port(name, variable, default)
+        variable, first = METRICS_PORTS
+        for number, name in enumerate(self._product_names()):
+            self._metrics_port_of[name] = self._choose_port(f"{name}'s metrics", variable, first, number)
 
-    def _choose_port(self, name: str, variable: str, default: int) -> int:
+    def _choose_port(self, name: str, variable: str, first: int, number: int = 0) -> int:
+        """The port `number` (from 0) of those that begin where the variable says, or else at `first`."""
         if self.options.any_ports:
             return self._ports.free()
-        chosen = self._ports.choose(self.options.environ, variable, default)
+        if variable in self.options.environ:
+            self._asked_for.add(variable)
+        default = first + number
+        chosen = self._ports.choose(self.options.environ, variable, default, number=number)
         if chosen != default and variable not in self.options.environ:
             self.options.report(f"port {default} is busy: {name} is on {chosen}")
         return chosen
@@ -242,14 +259,11 @@ class DevStack:
     async def _start_infrastructure(self, name: str) -> None:
         match name:
             case "redis":
-                directory, environ = self.options.directory, self._plain_environ()
-                await self._run(parts.redis(port=self._port_of[name], directory=directory, environ=environ))
+                await self._run(self._redis)
             case "temporal":
-                await self._run(self._temporal())
+                await self._run(self._temporal)
             case _:
-                ledger, environ = self.options.directory / "acquirer.sqlite", self._plain_environ()
-                port = self._port_of[name]
-                await self._run(parts.acquirer(port=port, ledger=ledger, key=ACQUIRER_KEY, environ=environ))
+                await self._run(self._acquirer)
 
     async def _start_database(self) -> None:
         """The database answers and, when the product needs it, is migrated."""
@@ -261,11 +275,23 @@ class DevStack:
             self.options.report("the database is migrated")
 
     async def _start_postgres(self) -> None:
-        options, port = self.options, self._port_of["postgres"]
+        options = self.options
         cluster = place_cluster(options.directory, self._plain_environ(), options.report)
         await cluster.initialise(self.log_dir / "postgres.log", durable=options.durable)
-        await self._run(cluster.part(port=port, durable=options.durable))
-        await create_database(port)
+        await self._run(lambda: cluster.part(port=self._port_of["postgres"], durable=options.durable))
+        await create_database(self._port_of["postgres"])
+
+    def _redis(self) -> Part:
+        port, directory = self._port_of["redis"], self.options.directory
+        return parts.redis(port=port, directory=directory, environ=self._plain_environ())
+
+    def _acquirer(self) -> Part:
+        return parts.acquirer(
+            port=self._port_of["acquirer"],
+            ledger=self.options.directory / "acquirer.sqlite",
+            key=self._state.acquirer_key,
+            environ=self._plain_environ(),
+        )
 
     def _temporal(self) -> Part:
         return parts.temporal(
@@ -278,25 +304,69 @@ class DevStack:
         )
 
     async def _start_product(self) -> None:
-        environ = self.product_environ()
-        product = [parts.worker(environ=environ), parts.relay(environ=environ)]
-        if self._wants("api"):
-            port = self._port_of["api"]
-            numbers = range(1, self.options.api_processes + 1)
-            product += [parts.api(number=number, port=port, environ=environ) for number in numbers]
-        await _together(*(self._run(part) for part in product if self._wants(part.name.partition("-")[0])))
+        """The first API process comes first: the others are told its port, which may move until it answers."""
+        first, *others = self._product_names()
+        await self._run_product(first)
+        await _together(self._seed(), *(self._run_product(name) for name in others))
+
+    async def _run_product(self, name: str) -> None:
+        await self._run(lambda: self._product_part(name))
+
+    async def _seed(self) -> None:
         if self._wants("api"):
             log = self.log_dir / "seed.log"
-            await seed(self._state, api_url=self.api_url, environ=environ, log=log)
+            await seed(self._state, api_url=self.api_url, environ=self.product_environ(), log=log)
             self.options.report("two merchants have API keys")
 
-    async def _run(self, part: Part) -> None:
+    def _product_names(self) -> list[str]:
+        """What the processes of the product are called, those that were asked for."""
+        apis = ["api", *(f"api-{number}" for number in range(2, self.options.api_processes + 1))]
+        return [name for name in (*apis, "worker", "relay") if self._wants(name.partition("-")[0])]
+
+    def _product_part(self, name: str) -> Part:
+        environ = self.product_environ() | {"PAYONCE_METRICS_PORT": str(self._metrics_port_of[name])}
+        match name:
+            case "worker":
+                return parts.worker(environ=environ)
+            case "relay":
+                return parts.relay(environ=environ)
+            case _:
+                number = int(name.partition("-")[2] or 1)
+                return parts.api(number=number, port=self._port_of["api"], environ=environ)
+
+    async def _run(self, make: Callable[[], Part]) -> None:
+        """The part that `make` makes runs, on another port where another program took its own meanwhile."""
+        for _ in range(PORT_TRIES):
+            part = make()
+            try:
+                await self._run_part(part)
+                return
+            except PortTaken as taken:
+                await self._services[part.name].end()
+                self._move(taken)
+        raise StackError(f"{part.name} found no free port in {PORT_TRIES} tries")
+
+    async def _run_part(self, part: Part) -> None:
         on_change = self.options.on_change or (lambda: None)
         log = self.log_dir / f"{part.name}.log"
         service = Service(part, log, report=self.options.report, on_change=on_change)
         self._services[part.name] = service
         await service.start()
         self.options.report(f"{part.name} {'is started' if part.is_ready is parts.runs else 'is ready'}")
+
+    def _move(self, taken: PortTaken) -> None:
+        """Whatever had the port has a free one. Raises `taken` where the port was asked for."""
+        for held, variable_of in (
+            (self._port_of, {name: variable for name, (variable, _) in DEFAULT_PORTS.items()}),
+            (self._metrics_port_of, dict.fromkeys(self._metrics_port_of, METRICS_PORTS[0])),
+        ):
+            for name in [name for name, port in held.items() if port == taken.port]:
+                if variable_of[name] in self._asked_for:
+                    raise StackError(f"port {taken.port} ({variable_of[name]}) is busy") from taken
+                held[name] = self._ports.free()
+                self.options.report(f"port {taken.port} was taken meanwhile: {name} moves to {held[name]}")
+                return
+        raise taken
 
     def _check_that_all_run(self) -> None:
         for name, service in self._services.items():
@@ -314,14 +384,16 @@ class DevStack:
             "PAYONCE_TEMPORAL_ADDRESS": self.temporal_address,
             "PAYONCE_TEMPORAL_NAMESPACE": NAMESPACE,
             "PAYONCE_SANDBOX_ACQUIRER_URL": self.acquirer_url,
-            "PAYONCE_SANDBOX_ACQUIRER_KEY": ACQUIRER_KEY,
+            "PAYONCE_SANDBOX_ACQUIRER_KEY": self._state.acquirer_key,
             "PAYONCE_DERIVATION_KEY": self._state.derivation_key,
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
             "PAYONCE_API_HOST": LOOPBACK,
+            "PAYONCE_METRICS_HOST": LOOPBACK,
         }
         if "api" in port_of:
             environ["PAYONCE_API_PORT"] = str(port_of["api"])
+        environ.pop("PAYONCE_METRICS_PORT", None)  # each process has one of its own
         return {**environ, **self.options.product_environ}
 
     def _plain_environ(self) -> dict[str, str]:

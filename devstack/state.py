@@ -23,6 +23,7 @@ class State:
 
     path: Path
     derivation_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    acquirer_key: str = field(default_factory=lambda: secrets.token_hex(32))
     merchants: tuple[Merchant, ...] = ()
 
     @classmethod
@@ -31,14 +32,19 @@ class State:
         if not path.exists():
             return cls(path)
         saved = json.loads(path.read_text())
-        return cls(
-            path, saved["derivation_key"], tuple(Merchant(**merchant) for merchant in saved["merchants"])
+        state = cls(
+            path,
+            saved["derivation_key"],
+            merchants=tuple(Merchant(**merchant) for merchant in saved["merchants"]),
         )
+        state.acquirer_key = saved.get("acquirer_key", state.acquirer_key)  # earlier stacks had one for all
+        return state
 
     def save(self) -> None:
         """The file holds this state."""
         merchants = [{"id": one.id, "name": one.name, "key": one.key} for one in self.merchants]
-        write_json(self.path, {"derivation_key": self.derivation_key, "merchants": merchants})
+        keys = {"derivation_key": self.derivation_key, "acquirer_key": self.acquirer_key}
+        write_json(self.path, {**keys, "merchants": merchants})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from payonce.domain.cards import NetworkToken, passes_luhn
+from payonce.domain.card_numbers import passes_luhn
+from payonce.domain.cards import NetworkToken
 from payonce.domain.errors import InvalidRequest
 
 PROVIDERS: Final = frozenset({"apple_pay", "google_pay"})

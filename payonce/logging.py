@@ -2,14 +2,22 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import structlog
 
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 
 _REDACTED = "[redacted]"
+TEXT_MAX = 8 * 1024  # characters of one event
+DEPTH_MAX, ITEMS_MAX = 4, 100  # of nested values, and in each of them
+_BEYOND = 64  # a card number that begins within the limit ends within this, its separators included
+_NUMBER_MIN, _NUMBER_MAX = 10**11, 10**19  # of 12 to 19 digits
+_OF_STRUCTLOG = frozenset({"_record", "_from_structlog"})
+_SHOWN_FIRST = frozenset({"event", "level", "timestamp", "process", "request_id"})
 _SECRET_FIELDS = frozenset({"card", "number", "cvc", "secret", "key", "authorization", "body", "token"})
 
 
@@ -58,13 +66,54 @@ def get_logger(name: str) -> Any:
 
 
 def redact(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """The event without the values of secret fields, and without anything that looks like a card number."""
-    return {name: _clean(name, value) for name, value in event.items()}
+    """The event without the values of secret fields, and without anything that looks like a card number.
+
+    All its texts together are cut at `TEXT_MAX`, since each is searched, however long the value was.
+    """
+    scrubber = _Scrubber()
+    shown = {
+        name: event[name] if name in _OF_STRUCTLOG else scrubber.member(name, event[name], depth=0)
+        for name in sorted(event, key=lambda name: name not in _SHOWN_FIRST)
+    }
+    return {name: shown[name] for name in event}
 
 
-def _clean(name: str, value: object) -> object:
-    if name in _SECRET_FIELDS:
-        return _REDACTED
-    if isinstance(value, str) and looks_like_card_number(value):
-        return _REDACTED
-    return value
+class _Scrubber:
+    """Of one event: how much of its texts may still be shown."""
+
+    def __init__(self) -> None:
+        self._left = TEXT_MAX
+
+    def member(self, name: object, value: object, *, depth: int) -> object:
+        return _REDACTED if name in _SECRET_FIELDS else self._value(value, depth)
+
+    def _value(self, value: object, depth: int) -> object:
+        match value:
+            case None | bool() | float():
+                return value
+            case int():
+                shows = _NUMBER_MIN <= abs(value) < _NUMBER_MAX and looks_like_card_number(str(value))
+                return _REDACTED if shows else value
+            case str():
+                return self._text(value)
+            case Mapping() if depth < DEPTH_MAX:
+                return {
+                    self._text(str(name)): self.member(name, each, depth=depth + 1)
+                    for name, each in islice(value.items(), ITEMS_MAX)
+                }
+            case list() | tuple() | set() | frozenset() if depth < DEPTH_MAX:
+                return [self._value(each, depth + 1) for each in islice(value, ITEMS_MAX)]
+            case bytes():
+                return self._text(repr(value[: TEXT_MAX + 1]))
+            case _:
+                return self._text(repr(value))
+
+    def _text(self, text: str) -> str:
+        """What is left room for, once what is cut off with it is known to begin no card number."""
+        shown = text[: self._left]
+        if looks_like_card_number(text[: self._left + _BEYOND]):
+            shown = _REDACTED
+        elif len(text) > len(shown):
+            shown += "…"
+        self._left = max(self._left - len(shown), 0)
+        return shown

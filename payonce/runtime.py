@@ -1,20 +1,26 @@
 """Opens and closes everything that a process needs, once."""
 
 import gc
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
+from sqlalchemy.exc import ArgumentError
 
 from payonce.claims import Rights
-from payonce.connectors.base import Capabilities, ConnectorAccount
+from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
+from payonce.domain.claiming import Durability
+from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
+from payonce.live import check_live
 from payonce.metrics import accounts_at_zero
 from payonce.sealing import Sealer
-from payonce.settings import Settings
+from payonce.settings import Settings, SettingsWrong
+from payonce.storage.belonging import check_accounts, check_ids, check_reachable
 from payonce.storage.database import Database, check_durability
 from payonce.storage.recording import Recorder
 from payonce.wakeups import WakeUps
@@ -54,11 +60,11 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Everything is open while the block runs; recordings under way end before the connections close.
 
-    Raises `StorageUnavailable` when Postgres cannot be reached or could lose a commit.
+    Raises `LiveRefused` for settings that live mode refuses, `SettingsWrong` when Postgres cannot be reached or a
+    connector's account is wrong, and `StorageUnavailable` when Postgres could lose a commit.
     """
-    database = Database(
-        settings.database_url, pool_size=settings.database_pool_size, durability=settings.durability
-    )
+    check_live(settings)
+    database = open_database(settings, pool_size=settings.database_pool_size, durability=settings.durability)
     redis = Redis.from_url(
         settings.redis_url,
         socket_timeout=None,
@@ -68,13 +74,14 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     connectors: Mapping[str, Measured] = {}
     recorder: Recorder | None = None
     try:
+        await check_reachable(database)
         await check_durability(database, live=settings.live, durability=settings.durability)
-        ids = IdFactory(settings.secret_for("ids"), cell=settings.cell)
+        ids = ids_of(settings)
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
         accounts = settings.accounts()
         accounts_at_zero({account.id: account.connector for account in accounts})
-        calls, opened = Calls(), open_connectors(accounts)
+        calls, opened = Calls(), _opened(accounts)
         connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
         yield Runtime(
             settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors, calls
@@ -86,6 +93,51 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             await connector.close()
         await redis.aclose()
         await database.close()
+
+
+@asynccontextmanager
+async def open_process(settings: Settings) -> AsyncIterator[Runtime]:
+    """The same for a process that serves. Raises `SettingsWrong` where the settings do not belong to the database."""
+    async with open_runtime(settings) as runtime:
+        await check_ids(runtime.database, ids=runtime.ids)
+        await check_accounts(runtime.database, accounts=runtime.connectors.keys())
+        yield runtime
+
+
+def ids_of(settings: Settings) -> IdFactory:
+    """What derives the ids of this deployment."""
+    return IdFactory(settings.secret_for("ids"), cell=settings.cell)
+
+
+def open_database(settings: Settings, *, pool_size: int, durability: Durability | None = None) -> Database:
+    """The connections, none of them open yet. Raises `SettingsWrong` for what is no URL of a database."""
+    try:
+        return Database(settings.database_url, pool_size=pool_size, durability=durability)
+    except (ArgumentError, ValueError) as error:
+        raise SettingsWrong(
+            "PAYONCE_DATABASE_URL: it is no postgresql+psycopg://user@host:port/name"
+        ) from error
+
+
+def _opened(accounts: tuple[ConnectorAccount, ...]) -> dict[str, Connector]:
+    """Raises `SettingsWrong` for an account that its connector refuses."""
+    try:
+        return open_connectors(accounts)
+    except Rejected as error:
+        raise SettingsWrong(f"PAYONCE_CONNECTOR_ACCOUNTS: {error.message}") from error
+    except ValueError as error:
+        raise SettingsWrong(f"PAYONCE_CONNECTOR_ACCOUNTS: {error}") from error
+
+
+@contextmanager
+def saying_why(program: str) -> Iterator[None]:
+    """An error that we know ends the process with one line and exit status 1."""
+    try:
+        yield
+    except PaymentError as error:
+        sys.exit(f"{program}: {error.message}")
+    except OSError as error:
+        sys.exit(f"{program}: {error.strerror or error}")
 
 
 def spare_collector() -> None:

@@ -4,17 +4,52 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Annotated, Literal
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from json import JSONDecodeError
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from payonce.domain.claiming import Durability
+from payonce.domain.errors import PaymentError
 from payonce.domain.routing import ConnectorAccount
 from payonce.sealing import KEY_BYTES, SealingKey
 
 DERIVATION_KEY_MIN_LENGTH = 32
 DERIVED_KEY_ID = "derived"
+KNOWN_TO_EVERYBODY = "sandbox-acquirer-key"  # the default of releases before
+PREFIX = "PAYONCE_"
+# Of the same environment, for other programs: commands, `make dev`, and docker-compose's database.
+NOT_SETTINGS = frozenset(
+    {
+        *("PAYONCE_API_URL", "PAYONCE_API_KEY", "PAYONCE_WEBHOOK_SECRET"),
+        *("PAYONCE_API_PROCESSES", "PAYONCE_TEMPORAL_PORT", "PAYONCE_TEMPORAL_UI_PORT"),
+        *("PAYONCE_POSTGRES_PORT", "PAYONCE_REDIS_PORT", "PAYONCE_ACQUIRER_PORT"),
+        "PAYONCE_POSTGRES_PASSWORD",
+    }
+)
+_DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://")  # the second means the first
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+class SettingsWrong(PaymentError):
+    """A PAYONCE_* variable is missing, unknown or wrong."""
+
+    code = "settings_wrong"
 
 
 class AccountSettings(BaseModel):
@@ -49,26 +84,54 @@ class SealingKeySettings(BaseModel):
     key: Annotated[SecretStr, AfterValidator(_is_key)]
 
 
+def _told(secret: SecretStr | None) -> bool:
+    return secret is not None and bool(secret.get_secret_value())
+
+
 def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
     if len({key.id for key in keys} | {DERIVED_KEY_ID}) < len(keys) + 1:
         raise ValueError(f"must have an id each, and none may be called {DERIVED_KEY_ID}")
     return keys
 
 
+def _begins(value: str, schemes: tuple[str, ...]) -> str:
+    if not value.startswith(schemes):
+        raise ValueError(f"must begin with {' or '.join(schemes)}")
+    return value
+
+
+def _is_database(value: str) -> str:
+    return _begins(value, _DATABASE_SCHEMES)
+
+
+def _is_redis(value: str) -> str:
+    return _begins(value, _REDIS_SCHEMES)
+
+
 class Settings(BaseSettings):
     """Raises `ValidationError` at start-up for what is missing or wrong; nothing is defaulted silently later."""
 
-    model_config = SettingsConfigDict(env_prefix="PAYONCE_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
-    database_url: str
-    redis_url: str
+    database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
+    redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
     temporal_address: str
     temporal_namespace: str = "default"
+    temporal_tls: bool = False
+    """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
+    temporal_tls_ca: FilePath | None = None
+    """PEM: who may have signed Temporal's certificate, instead of the system's authorities."""
+    temporal_tls_cert: FilePath | None = None
+    """PEM: our own certificate, with its key, where Temporal asks for one (mTLS)."""
+    temporal_tls_key: FilePath | None = None
+    temporal_tls_server_name: str | None = Field(default=None, min_length=1)
+    """The name in Temporal's certificate, where it is not that of the address."""
+    temporal_api_key: SecretStr | None = Field(default=None, min_length=1)
     derivation_key: SecretStr = Field(min_length=DERIVATION_KEY_MIN_LENGTH)
     """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
     cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
     live: bool = False
-    """Whether live keys are served; start-up then insists on `durability`."""
+    """Whether live keys are served; start-up then insists on `durability`, and on what `payonce.live` asks for."""
     durability: Durability | None = None
     """On whose word a commit survives the loss of the primary: `standby`, a synchronous one, watched at run time (no
     money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
@@ -79,6 +142,10 @@ class Settings(BaseSettings):
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
     callbacks_url: str | None = None
     """The same as acquirers reach it, where that is another address."""
+    connections_max: int = Field(default=2_000, ge=10, le=100_000)
+    connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Of clients, open in one API process; the default for one address is more than a process works on at once, so
+    a proxy in front finds room for all of it."""
     in_flight_max: int = Field(default=100, ge=1, le=1000)
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
@@ -88,12 +155,16 @@ class Settings(BaseSettings):
     """In one mode, over all API processes; replays count."""
     merchant_reads_per_s: float = Field(default=1_000, gt=0)
     merchant_reads_burst: int = Field(default=2_000, ge=1)
+    callbacks_per_s: float = Field(default=100, gt=0)
+    callbacks_burst: int = Field(default=500, ge=1)
+    """Of one connector's acquirer, signed and new or not, over all API processes."""
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
     sandbox_acquirer_url: str | None = None
-    sandbox_acquirer_key: SecretStr = SecretStr("sandbox-acquirer-key")
+    sandbox_acquirer_key: SecretStr | None = None
+    """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
 
     webhook_sealing_keys: Annotated[tuple[SealingKeySettings, ...], AfterValidator(_differ)] = ()
@@ -104,9 +175,35 @@ class Settings(BaseSettings):
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
-    metrics_port: int | None = None
-    """Where a process without an HTTP API serves /metrics and /livez."""
+    metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    """Where this one process serves its metrics."""
     log_level: str = "info"
+
+    @model_validator(mode="after")
+    def _accounts_have_keys(self) -> Self:
+        if self.sandbox_acquirer_url is not None and not _told(self.sandbox_acquirer_key):
+            raise ValueError(
+                "PAYONCE_SANDBOX_ACQUIRER_KEY: it is not set, and PAYONCE_SANDBOX_ACQUIRER_URL is"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
+            raise ValueError("PAYONCE_TEMPORAL_TLS_CERT and PAYONCE_TEMPORAL_TLS_KEY go together")
+        return self
+
+    @property
+    def temporal_has_tls(self) -> bool:
+        """Whether Temporal is spoken to by TLS."""
+        asking = (
+            self.temporal_tls_ca,
+            self.temporal_tls_cert,
+            self.temporal_tls_server_name,
+            self.temporal_api_key,
+        )
+        return self.temporal_tls or any(one is not None for one in asking)
 
     def secret_for(self, purpose: str) -> bytes:
         """A 256-bit key for one purpose (HKDF-Expand with one block, RFC 5869 §2.3)."""
@@ -138,7 +235,7 @@ class Settings(BaseSettings):
         return configured + self._sandbox_accounts()
 
     def _sandbox_accounts(self) -> tuple[ConnectorAccount, ...]:
-        if self.sandbox_acquirer_url is None:
+        if self.sandbox_acquirer_url is None or self.sandbox_acquirer_key is None:
             return ()
         options: dict[str, dict[str, str]] = {
             "sandbox_card": {},
@@ -169,5 +266,63 @@ class Settings(BaseSettings):
 
 
 def settings_from_environment() -> Settings:
-    """What the `PAYONCE_*` variables say. Raises `ValidationError` for what is missing or wrong."""
-    return Settings.model_validate({})
+    """What the `PAYONCE_*` variables say.
+
+    Raises `SettingsWrong`, whose one line names each variable that is missing, unknown or wrong, and tells no value.
+    """
+    wrong = list(_unknown(os.environ))
+    try:
+        settings = Settings(**{})
+    except SettingsError as error:
+        raise SettingsWrong("; ".join([*wrong, _not_json(error)])) from None
+    except ValidationError as error:
+        wrong += (_in_words(one) for one in error.errors(include_input=False, include_url=False))
+    if wrong:
+        raise SettingsWrong("; ".join(wrong))
+    return settings
+
+
+@contextmanager
+def blaming(variable: str) -> Iterator[None]:
+    """What the operating system refuses in the block is due to the variable: `SettingsWrong` says so."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingsWrong(f"{variable}: {error.strerror or error}") from error
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
+    """One that is misspelt would leave its default in force, and nobody would know."""
+    known = {f"{PREFIX}{field}".upper() for field in Settings.model_fields}
+    for name in sorted({name.upper() for name in names}):
+        if name.startswith(PREFIX) and name not in known | NOT_SETTINGS:
+            alike = get_close_matches(
+                name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], n=1
+            )
+            meant = f" (is {PREFIX}{alike[0]} meant?)" if alike else ""
+            yield f"{name}: there is no such setting{meant}"
+
+
+def _not_json(error: SettingsError) -> str:
+    """Source: pydantic-settings says the field in quotes, and what is wrong in the cause."""
+    field = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+    cause = error.__cause__
+    why = (
+        f": {cause.msg}, line {cause.lineno}, column {cause.colno}"
+        if isinstance(cause, JSONDecodeError)
+        else ""
+    )
+    return f"{PREFIX}{field.upper()}: it is no JSON{why}"
+
+
+def _in_words(error: ErrorDetails) -> str:
+    """Of one variable, or of one member of what is JSON in it; of several, as the validator says it."""
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return said
+    name, *members = error["loc"]
+    inside = "".join(f"[{member}]" if isinstance(member, int) else f".{member}" for member in members)
+    variable = f"{PREFIX}{name}".upper() + inside
+    return (
+        f"{variable}: it is not set" if error["type"] == "missing" and not members else f"{variable}: {said}"
+    )

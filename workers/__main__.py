@@ -6,10 +6,10 @@ import sys
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from prometheus_client import start_http_server
 
 from payonce import logging
-from payonce.runtime import Runtime, open_runtime, spare_collector
+from payonce.metrics import served
+from payonce.runtime import Runtime, open_process, saying_why, spare_collector
 from payonce.settings import settings_from_environment
 from workers.relay import run_relay
 from workers.sweeper import Sweeper
@@ -31,20 +31,21 @@ async def run(name: str) -> None:
     """The process runs until it is told to end, and ends what it began."""
     settings = settings_from_environment()
     logging.configure(level=settings.log_level, process=name)
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_runtime(settings) as runtime:
-        spare_collector()
-        await PROCESSES[name](runtime, stop)
+    with served(settings.metrics_host, settings.metrics_port):
+        async with open_process(settings) as runtime:
+            spare_collector()
+            await PROCESSES[name](runtime, stop)
 
 
 def main() -> None:
+    """An error that we know is one line and exit status 1."""
     if len(sys.argv) != 2 or sys.argv[1] not in PROCESSES:
         sys.exit(f"usage: python -m workers {'|'.join(PROCESSES)}")
-    uvloop.run(run(sys.argv[1]))
+    with saying_why(f"payonce {sys.argv[1]}"):
+        uvloop.run(run(sys.argv[1]))
 
 
 if __name__ == "__main__":

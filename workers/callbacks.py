@@ -5,7 +5,10 @@ else one of its own. So a lie with a valid signature costs an inquiry.
 """
 
 import asyncio
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 
@@ -23,16 +26,55 @@ from workers.dispatch import Dispatcher
 HANDING_OVER_MAX = 1_000  # waiting or under way in one process; what is more, the sweeper takes
 AT_ONCE = 4  # of the process' connections to Postgres, so that a flood of callbacks leaves payments theirs
 
+PAUSE_S, PAUSE_S_MAX = 1.0, 600.0  # between two turns of one reference; twice as long each time
+REFERENCES_MAX = 10_000  # whose turns are remembered
+TOGETHER_MAX = 1_000  # messages that wait for one turn
+
 log = get_logger(__name__)
+
+_About = tuple[str, str]  # connector and reference
+
+
+class Turns:
+    """When news of a reference are followed up: the first at once, then ever more seldom while more come.
+
+    So that many messages about one payment, genuine or not, cost a few inquiries.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next: dict[
+            Hashable, tuple[float, float]
+        ] = {}  # the time of the next turn, and the pause after it
+
+    def wait_s(self, reference: Hashable) -> float:
+        """How long news that came now would wait for the turn after those that were taken."""
+        at_s, _ = self._next.get(reference, (0.0, 0.0))
+        return max(at_s - self._clock(), 0.0)
+
+    def take(self, reference: Hashable) -> float:
+        """The wait for the next turn, which nobody else gets."""
+        now_s = self._clock()
+        at_s, pause_s = self._next.pop(reference, (0.0, 0.0))
+        quiet = now_s >= at_s + pause_s
+        pause_s = PAUSE_S if quiet else min(pause_s * 2, PAUSE_S_MAX)
+        turn_s = max(at_s, now_s)
+        self._next[reference] = turn_s + pause_s, pause_s
+        if len(self._next) > REFERENCES_MAX:
+            del self._next[next(iter(self._next))]
+        return turn_s - now_s
 
 
 class Inbox:
     """Receives callbacks, and hands them over; the sweeper takes what was received and not handed over."""
 
-    def __init__(self, runtime: Runtime, temporal: Client) -> None:
+    def __init__(self, runtime: Runtime, temporal: Client, *, turns: Turns | None = None) -> None:
         self._runtime = runtime
         self._dispatcher = Dispatcher(temporal)
+        self._turns = turns or Turns()
+        self._waiting: dict[_About, list[Received]] = {}  # for one turn
         self._handing_over: set[asyncio.Task[bool]] = set()
+        self._ending = asyncio.Event()
         self._receiving = asyncio.Semaphore(AT_ONCE)
         self._telling = asyncio.Semaphore(AT_ONCE)  # apart: while Temporal is away it takes seconds
 
@@ -42,16 +84,16 @@ class Inbox:
         Raises `StorageUnavailable` or `CommitUnknown`: the acquirer then tells it again.
         """
         received = Received(connector, callback.event_id, callback.reference)
+        later = timedelta(seconds=self._turns.wait_s(_about(received)))
         async with self._receiving, self._runtime.database.transaction() as connection:
-            new = await callbacks.put(connection, received, now=datetime.now(UTC))
+            new = await callbacks.put(connection, received, now=datetime.now(UTC), later=later)
         CALLBACKS.labels(connector, "received" if new else "known").inc()
-        if new and len(self._handing_over) < HANDING_OVER_MAX:
-            task = asyncio.create_task(self._try_to_hand_over(received))
-            self._handing_over.add(task)
-            task.add_done_callback(self._handing_over.discard)
+        if new:
+            self._follow_up(received)
 
     async def drain(self) -> None:
-        """Every hand-over that began here has ended."""
+        """Every hand-over that began here has ended; those whose turn has not come are left to the sweeper."""
+        self._ending.set()
         if self._handing_over:
             await asyncio.wait(self._handing_over)
 
@@ -62,27 +104,56 @@ class Inbox:
         """
         async with self._runtime.database.transaction() as connection:
             due = await callbacks.take_due(connection, limit=limit)
-        return sum(await asyncio.gather(*(self._try_to_hand_over(received) for received in due)))
+        together: dict[_About, list[Received]] = {}
+        for received in due:
+            together.setdefault(_about(received), []).append(received)
+        done = await asyncio.gather(*(self._try_to_hand_over(*group) for group in together.values()))
+        return sum(len(group) for group, is_done in zip(together.values(), done, strict=True) if is_done)
 
-    async def _try_to_hand_over(self, received: Received) -> bool:
+    def _follow_up(self, received: Received) -> None:
+        """It waits for the next turn of its reference, with others; or for the sweeper, where too many do."""
+        waiting = self._waiting.get(_about(received))
+        if waiting is not None and len(waiting) < TOGETHER_MAX:
+            waiting.append(received)
+        if waiting is not None or len(self._handing_over) >= HANDING_OVER_MAX:
+            return
+        self._waiting[_about(received)] = [received]
+        wait_s = self._turns.take(_about(received))
+        task = asyncio.create_task(self._hand_over_after(wait_s, _about(received)))
+        self._handing_over.add(task)
+        task.add_done_callback(self._handing_over.discard)
+
+    async def _hand_over_after(self, wait_s: float, about: _About) -> bool:
+        """At the turn, with all that came until then; False where the process ends before."""
+        with suppress(TimeoutError):
+            if wait_s > 0:
+                await asyncio.wait_for(self._ending.wait(), wait_s)
+                return False
+        return await self._try_to_hand_over(*self._waiting.pop(about))
+
+    async def _try_to_hand_over(self, *received: Received) -> bool:
+        connector = received[0].connector
         try:
             async with self._telling:
-                await self.hand_over(received)
+                await self.hand_over(*received)
         except PaymentError as error:
-            log.warning("callback_not_handed_over", connector=received.connector, error=error.code)
+            log.warning("callback_not_handed_over", connector=connector, error=error.code)
             return False
         except Exception as error:  # ours to mend; the sweeper takes it again, and the others meanwhile
-            log.error("callback_hand_over_broken", connector=received.connector, error=type(error).__name__)
+            log.error("callback_hand_over_broken", connector=connector, error=type(error).__name__)
             return False
         return True
 
-    async def hand_over(self, received: Received) -> None:
-        """Temporal has it, or nobody needs it. Safe to repeat. Raises `NotHandedOver` and what storage raises."""
-        found = await self._find(received)
+    async def hand_over(self, *received: Received) -> None:
+        """Temporal has these of one reference, or nobody needs them. Safe to repeat.
+
+        Raises `NotHandedOver` and what storage raises.
+        """
+        found = await self._find(received[0])
         if found is None:
-            log.warning("callback_of_unknown_reference", connector=received.connector)
+            log.warning("callback_of_unknown_reference", connector=received[0].connector)
         else:
-            await self._tell(received, *found)
+            await self._tell(received[0], *found)
         async with self._runtime.database.transaction() as connection:
             await callbacks.handled(connection, received, now=datetime.now(UTC))
 
@@ -95,7 +166,7 @@ class Inbox:
         worked_on = operation.status is OperationStatus.PENDING or waits
         if worked_on and await self._dispatcher.acquirer_spoke(operation, received.reference):
             return
-        workflow_id = self._runtime.ids.callback(connector=received.connector, event_id=received.event_id)
+        workflow_id = self._runtime.ids.callback(connector=received.connector, reference=received.reference)
         await self._dispatcher.start_callback(payment, operation, received.reference, workflow_id=workflow_id)
 
     async def _find(self, received: Received) -> tuple[Payment, Operation] | None:
@@ -107,3 +178,7 @@ class Inbox:
             payment = await payments.get_payment(connection, attempt.payment_id)
             operation = await payments.find_operation(connection, attempt.operation_id)
         return None if payment is None or operation is None else (payment, operation)
+
+
+def _about(received: Received) -> _About:
+    return received.connector, received.reference

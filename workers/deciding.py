@@ -43,7 +43,7 @@ async def decide(runtime: Runtime, subject: Subject, decision: Decision) -> Told
         return Told(taken, NOBODY_WAITS)
     try:
         async with asyncio.timeout(TELL_WITHIN_S):
-            words = await tell(await client_of(runtime), taken.payment, taken.operation)
+            words = await tell(await client_of(runtime.settings), taken.payment, taken.operation)
     except (NotHandedOver, RPCError, RuntimeError, TimeoutError):
         words = "Temporal does not answer: its workflow was not told, and finds it in Postgres"
     return Told(taken, words)

@@ -49,6 +49,7 @@ from workflows.told import ACQUIRER_SPOKE, REFUSED
 TASK_TIMEOUT = timedelta(seconds=10)  # a shorter one buys nothing: a takeover may not send (`design.md` §3)
 START_TIMEOUT = timedelta(seconds=2)
 UPDATE_WITHIN = timedelta(seconds=8)
+STARTS_MAX = 2  # of a workflow that was open when it was started, and had ended when it was told
 
 _ENDED_WITH_ITS_RUN = (
     BEGUN_ANEW,  # ours
@@ -155,7 +156,10 @@ class Dispatcher:
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
         """The operation's workflow asks the acquirer at once. False: none takes it. Raises `NotHandedOver`."""
         of_its_own = operation.kind in (OperationKind.REFUND, OperationKind.REVERSE)
-        handle = self._client.get_workflow_handle(operation.id if of_its_own else operation.payment_id)
+        return await self._tell(operation.id if of_its_own else operation.payment_id, operation, reference)
+
+    async def _tell(self, workflow_id: str, operation: Operation, reference: str) -> bool:
+        handle = self._client.get_workflow_handle(workflow_id)
         try:
             await handle.signal(
                 ACQUIRER_SPOKE, args=[_request(operation), reference], rpc_timeout=START_TIMEOUT
@@ -171,11 +175,16 @@ class Dispatcher:
     ) -> None:
         """A workflow of its own asks the acquirer and records what it says. Raises `NotHandedOver`.
 
-        Again where it did so before: a callback that is not handled may be one whose consequences Postgres lost.
+        One that is open asks again. So does one that has ended: a callback that is not handled may be one whose
+        consequences Postgres lost.
         """
         summary = f"The acquirer spoke of {reference}"
         run = _Run(CallbackWorkflow.run, [_request(operation), reference], workflow_id, summary)
-        await self._start(run, payment, reuse=_AGAIN)
+        for _ in range(STARTS_MAX):
+            began = await self._start(run, payment, reuse=_AGAIN)
+            if began or await self._tell(workflow_id, operation, reference):
+                return
+        raise NotHandedOver("its workflow ended whenever it was told", reached=True)
 
     async def start_reversal(self, payment: Payment, reversal: Operation) -> bool:
         """As `start_payment`, the reversal's own workflow."""

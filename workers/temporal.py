@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client, GrpcCompression
-from temporalio.service import RPCError
+from temporalio.service import RPCError, TLSConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempting import Attempting
@@ -18,6 +19,8 @@ from payonce.cases import Cases
 from payonce.claims import Claimant
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
+from payonce.settings import Settings, SettingsWrong
+from payonce.storage.database import words_of
 from workers.converter import data_converter
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
@@ -44,24 +47,47 @@ log = get_logger(__name__)
 
 
 async def connect(runtime: Runtime) -> Client:
-    """A client, as soon as Temporal answers. Raises `RuntimeError` after about a minute without it."""
+    """A client, as soon as Temporal answers. Raises `SettingsWrong` after about a minute without it."""
+    settings, why = runtime.settings, ""
     for attempt in range(CONNECT_RETRIES):
         try:
-            return await client_of(runtime)
+            return await client_of(settings)
         except (RPCError, RuntimeError) as error:
-            log.warning("temporal_not_there_yet", attempt=attempt + 1, error=type(error).__name__)
+            why = words_of(error)
+            log.warning("temporal_not_there_yet", attempt=attempt + 1, error=why)
             await asyncio.sleep(CONNECT_RETRY_S)
-    raise RuntimeError(f"Temporal does not answer at {runtime.settings.temporal_address}")
+    raise SettingsWrong(
+        f"PAYONCE_TEMPORAL_ADDRESS: Temporal does not answer at {settings.temporal_address}: {why}"
+    )
 
 
-async def client_of(runtime: Runtime) -> Client:
+async def client_of(settings: Settings) -> Client:
     """A client, where Temporal answers now. Raises `RPCError` or `RuntimeError`."""
+    api_key = settings.temporal_api_key
     return await Client.connect(
-        runtime.settings.temporal_address,
-        namespace=runtime.settings.temporal_namespace,
+        settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        api_key=None if api_key is None else api_key.get_secret_value(),
+        tls=_tls_of(settings),
         data_converter=data_converter,
         grpc_compression=GrpcCompression.NONE,  # costs more than it saves beside the server
     )
+
+
+def _tls_of(settings: Settings) -> TLSConfig | bool:
+    """How Temporal proves who it is, and we to it; the files are read at each call. False: no TLS."""
+    if not settings.temporal_has_tls:
+        return False
+    return TLSConfig(
+        server_root_ca_cert=_content(settings.temporal_tls_ca),
+        domain=settings.temporal_tls_server_name,
+        client_cert=_content(settings.temporal_tls_cert),
+        client_private_key=_content(settings.temporal_tls_key),
+    )
+
+
+def _content(path: Path | None) -> bytes | None:
+    return None if path is None else path.read_bytes()
 
 
 @asynccontextmanager

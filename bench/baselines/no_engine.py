@@ -11,7 +11,7 @@ import uvloop
 from fastapi import FastAPI, Header, HTTPException, Response
 
 from api.commands import key_row, operation_row, payment_row
-from api.main import listening_socket, server_for
+from api.main import connections_of, listening_socket, server_for
 from api.outcomes import SWEEP_AFTER
 from bench.baselines.orders import OrderBody, new_payment, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
@@ -79,7 +79,7 @@ async def main() -> None:
             app = FastAPI(openapi_url=None)
             app.add_api_route("/v1/payments", NoEngine(runtime).pay, methods=["POST"], response_model=None)
             app.add_api_route("/livez", lambda: {}, methods=["GET"], response_model=None)
-            server = server_for(app)
+            server = server_for(app, connections_of(settings))
             stop_on_signals(server)
             await server.serve([listener])
 

@@ -19,7 +19,7 @@ from temporalio.client import Client
 from temporalio.common import RetryPolicy
 
 from api.commands import payment_row
-from api.main import listening_socket, server_for
+from api.main import connections_of, listening_socket, server_for
 from bench.baselines.engine import connected, worker_for
 from bench.baselines.orders import OrderBody, card_of, new_payment, now, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
@@ -171,7 +171,7 @@ async def serve_api(settings: Settings, steps: str) -> None:
         till = Till(await connected(settings), steps)
         app.add_api_route("/v1/payments", till.pay, methods=["POST"], status_code=201)
         app.add_api_route("/livez", lambda: {}, methods=["GET"], response_model=None)
-        server = server_for(app)
+        server = server_for(app, connections_of(settings))
         stop_on_signals(server)
         await server.serve([listener])
 

@@ -4,13 +4,16 @@ import argparse
 import os
 from pathlib import Path
 
-from devstack.acquirer.app import DEFAULT_KEY, Settings
+from devstack.acquirer.app import Settings
 from devstack.acquirer.server import serve_until_stopped
 
 
 def main() -> None:
     """The acquirer has listened, printed its address, and ended."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if not arguments.key:
+        parser.error("there is no key: set ACQUIRER_KEY to what the senders have")
     settings = Settings(
         data=Path(arguments.data),
         key=arguments.key,
@@ -26,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=int(os.environ.get("ACQUIRER_PORT", "0")))
     parser.add_argument("--data", default=os.environ.get("ACQUIRER_DATA", "acquirer.sqlite"))
-    parser.add_argument("--key", default=os.environ.get("ACQUIRER_KEY", DEFAULT_KEY))
+    parser.add_argument("--key", default=os.environ.get("ACQUIRER_KEY"))
     parser.add_argument("--public-url", default=os.environ.get("ACQUIRER_PUBLIC_URL"))
     parser.add_argument("--authorization-validity-s", type=_seconds, default=604_800)
     parser.add_argument("--hold-s", type=_seconds, default=60, help="how long a timeout fault holds")

@@ -5,7 +5,7 @@ import contextlib
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from devstack.acquirer import bodies, delivery, pages, witness
 from devstack.acquirer.bodies import CustomerOrder, Order
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
-
-DEFAULT_KEY = "sandbox-acquirer-key"  # a sandbox's, known to everyone
 
 _ORDERS: dict[str, type[Order]] = {
     "/authorizations": bodies.Authorize,
@@ -40,7 +38,7 @@ class Settings:
     """What the process was started with. `public_url`: where people reach it, if not where senders do."""
 
     data: Path
-    key: str = DEFAULT_KEY
+    key: str = field(repr=False)
     public_url: str | None = None
     authorization_validity_s: int = 604_800
     hold_s: float = 60

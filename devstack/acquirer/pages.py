@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit, urlunsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -85,12 +85,17 @@ def _wants_json(request: Request) -> bool:
 
 
 def _back_url(payment: Shown) -> str | None:
-    """Where the browser goes afterwards: `return_url` with the payment's id added."""
+    """Where the browser goes afterwards: `return_url` with the payment's id, in place of one that it has already."""
     if payment.return_url is None:
         return None
     url = urlsplit(payment.return_url)
+    others = [member for member in url.query.split("&") if url.query and _name(member) != "payment"]
     added = urlencode({"payment": payment.payment_reference})
-    return urlunsplit(url._replace(query=f"{url.query}&{added}" if url.query else added))
+    return urlunsplit(url._replace(query="&".join([*others, added])))
+
+
+def _name(member: str) -> str:
+    return unquote_plus(member.partition("=")[0])
 
 
 def _headers(return_url: str | None = None) -> dict[str, str]:

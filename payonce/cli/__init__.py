@@ -1,13 +1,10 @@
 """`payonce`: what operators and developers run by hand; one file for each group of commands."""
 
-import sys
-
 import typer
-from pydantic import ValidationError
 
 from payonce.cli import listen, operators, reviews, trigger, webhooks
 from payonce.cli.base import use_dev_stack
-from payonce.domain.errors import PaymentError
+from payonce.runtime import saying_why
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,10 +24,5 @@ app.command("trigger")(trigger.trigger)
 def main() -> None:
     """Runs one command; an error we know is one line and exit status 1."""
     use_dev_stack()
-    try:
+    with saying_why("payonce"):
         app()
-    except PaymentError as error:
-        sys.exit(f"payonce: {error.message}")
-    except ValidationError as error:
-        missing = ", ".join("PAYONCE_" + str(part["loc"][0]).upper() for part in error.errors())
-        sys.exit(f"payonce: set or correct {missing}")

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 
 from payonce.domain.errors import PaymentError
-from payonce.settings import settings_from_environment
+from payonce.runtime import ids_of, open_database
+from payonce.settings import Settings, settings_from_environment
+from payonce.storage.belonging import check_ids, check_reachable
 from payonce.storage.connection import Connection
 from payonce.storage.database import Database
 
@@ -46,13 +48,25 @@ def use_dev_stack() -> None:
 
 
 def in_transaction(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """What `work` returns, committed."""
+    """What `work` returns, committed. Raises `SettingsWrong` for a database that is away, or not these settings'."""
+
+    async def run(database: Database, settings: Settings) -> T:
+        await check_ids(database, ids=ids_of(settings))
+        async with database.transaction() as connection:
+            return await work(connection)
+
+    return with_database(run)
+
+
+def with_database(work: Callable[[Database, Settings], Awaitable[T]]) -> T:
+    """What `work` returns. Raises `SettingsWrong` for a database that is away."""
 
     async def run() -> T:
-        database = Database(settings_from_environment().database_url, pool_size=2)
+        settings = settings_from_environment()
+        database = open_database(settings, pool_size=2)
         try:
-            async with database.transaction() as connection:
-                return await work(connection)
+            await check_reachable(database)
+            return await work(database, settings)
         finally:
             await database.close()
 

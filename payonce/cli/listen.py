@@ -18,7 +18,8 @@ import typer
 from payonce.cli.api import ApiKey, ApiUrl, api_client, web_url
 from payonce.cli.base import STATE_DIRECTORY, Refused
 from payonce.cli.following import TIMEOUT, Follower, Message
-from payonce.webhooks.delivery import DEADLINE_S, RESPONSE_BYTES_MAX
+from payonce.counted import RECEIVED_BYTES_MAX
+from payonce.webhooks.delivery import DEADLINE_S
 from payonce.webhooks.signing import SECRET_BYTES, SECRET_PREFIX, new_secret, signed_headers
 
 QUEUE_MAX: Final = 100  # read and not forwarded yet; then the stream is read no further
@@ -70,28 +71,33 @@ class Forwarder:
     secret: str
 
     async def forward(self, message: Message) -> str:
-        """The status of the answer, or what went wrong, with the time that it took. Never raises."""
-        began = time.monotonic()
+        """The status of the answer, or what went wrong, with the time that it took. Never raises.
+
+        As with deliveries, a status counts, whatever follows it.
+        """
+        began, statuses, failure = time.monotonic(), list[int](), ""
         try:
             async with asyncio.timeout(DEADLINE_S):
-                result = str(await self._post(message))
+                await self._post(message, statuses)
         except TimeoutError:
-            result = "timed_out"
+            failure = "timed_out"
         except httpx.HTTPError as error:
-            result = type(error).__name__
+            failure = type(error).__name__
+        result = str(statuses[0]) if statuses else failure
         return f"{result} ({(time.monotonic() - began) * 1_000:.0f} ms)"
 
-    async def _post(self, message: Message) -> int:
+    async def _post(self, message: Message, statuses: list[int]) -> None:
+        """Adds the answer's status, once it is known."""
         at = datetime.now(UTC)
         signed = signed_headers(event_id=message.id, at=at, body=message.data, signing_secrets=(self.secret,))
         headers = {**signed, "Content-Type": "application/json", "User-Agent": "payonce-webhooks"}
         async with self.client.stream("POST", self.target, content=message.data, headers=headers) as answer:
+            statuses.append(answer.status_code)
             read = 0
             async for chunk in answer.aiter_raw():
                 read += len(chunk)
-                if read >= RESPONSE_BYTES_MAX:
+                if read >= RECEIVED_BYTES_MAX:
                     break
-            return answer.status_code
 
 
 async def _until_stopped(

@@ -7,12 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from payonce.cli.base import Json, in_transaction, show
+from payonce.cli.base import Json, in_transaction, show, with_database
+from payonce.runtime import ids_of
 from payonce.sealing import Sealer
-from payonce.settings import settings_from_environment
+from payonce.settings import Settings, settings_from_environment
 from payonce.storage import merchants as store
+from payonce.storage.belonging import check_ids, has_tables
 from payonce.storage.concealing import seal_answers_again
-from payonce.storage.database import upgrade
+from payonce.storage.database import Database, upgrade
 from payonce.storage.secrets import seal_again, seal_plain_secrets
 
 merchants = typer.Typer(no_args_is_help=True, help="Merchants.")
@@ -23,12 +25,19 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 @db.command("upgrade")
 def upgrade_database() -> None:
     """Apply every migration, and seal what an earlier release kept in the clear. Safe to repeat."""
+    with_database(_check_before_upgrade)
     settings = settings_from_environment()
     upgrade(settings.database_url)
     sealer = Sealer(settings.webhook_keys())
     while in_transaction(partial(seal_plain_secrets, sealer=sealer)):
         pass  # some hundred endpoints at a time, until none is left
     print("The database is up to date.")
+
+
+async def _check_before_upgrade(database: Database, settings: Settings) -> None:
+    """What is sealed with another key than that of the database could not be opened."""
+    if await has_tables(database):
+        await check_ids(database, ids=ids_of(settings))
 
 
 @db.command("seal")

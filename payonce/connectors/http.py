@@ -4,6 +4,7 @@ Every failure before it is `NotSent`, every failure after it is `OutcomeUnknown`
 httpcore says when it happens: its trace event `http11.send_request_headers.started` fires right before the
 request's first `socket.send`, with no turn of the event loop in between, and an exception raised there closes
 the connection with nothing written. Nothing is ever sent twice: no redirects, no retries.
+Everything that comes in is counted on the connection, and not the body alone (`payonce.counted`).
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from payonce.connectors.base import MaySend
+from payonce.counted import Allowance, CountingBackend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 
 log = structlog.get_logger(__name__)
@@ -318,7 +320,7 @@ class _Connections:
         self._origin = origin
         self._free = asyncio.Semaphore(connections_max)
         self._ssl_context = httpx.create_ssl_context(trust_env=False)
-        self._open: set[httpcore.AsyncHTTPConnection] = set()
+        self._open: dict[httpcore.AsyncHTTPConnection, Allowance] = {}
         self._idle: list[httpcore.AsyncHTTPConnection] = []
 
     @asynccontextmanager
@@ -328,6 +330,7 @@ class _Connections:
             await self._free.acquire()
         try:
             connection = await self._usable()
+            self._open[connection].renew()
             try:
                 yield connection
             finally:
@@ -347,15 +350,19 @@ class _Connections:
         # Idle is neither closed nor left in the middle of a request, as by a cancellation.
         if connection.is_idle() and not connection.has_expired():
             return connection
-        self._open.discard(connection)
+        del self._open[connection]
         await connection.aclose()
         return self._new()
 
     def _new(self) -> httpcore.AsyncHTTPConnection:
+        allowance = Allowance()
         connection = httpcore.AsyncHTTPConnection(
-            self._origin, ssl_context=self._ssl_context, keepalive_expiry=IDLE_S_MAX
+            self._origin,
+            ssl_context=self._ssl_context,
+            keepalive_expiry=IDLE_S_MAX,
+            network_backend=CountingBackend(allowance),
         )
-        self._open.add(connection)
+        self._open[connection] = allowance
         return connection
 
 

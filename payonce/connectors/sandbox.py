@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal, assert_never
 
 import structlog
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import OperationKind
@@ -112,6 +113,11 @@ def _possible(fault: re.Match[str] | None) -> bool:
 _VISIBLE = r"^[\x21-\x7e]{1,128}$"
 
 
+def _without_card_number(text: str | None) -> str | None:
+    """Nothing in place of a text with a card number: an answer is not refused for what it says besides."""
+    return None if text is None or looks_like_card_number(text) else text
+
+
 class Request(BaseModel):
     """What every request has. A number or `cvc` shows in no repr."""
 
@@ -140,7 +146,9 @@ class _Turn(BaseModel):
     operation: Literal["capture", "refund", "void"]
     amount: Annotated[int, Field(ge=0)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
-    reason: Annotated[str, Field(max_length=200)] | None = None
+    reason: Annotated[Annotated[str, Field(max_length=200)] | None, AfterValidator(_without_card_number)] = (
+        None
+    )
 
     def told(self) -> Turn:
         """The turn in our words."""
@@ -170,7 +178,9 @@ class Answer(BaseModel):
     stage: Literal["authorized", "captured"] | None = None
     expires_at: AwareDatetime | None = None
     rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
-    payer_vpa: Annotated[str, Field(max_length=320)] | None = None
+    payer_vpa: Annotated[
+        Annotated[str, Field(max_length=320)] | None, AfterValidator(_without_card_number)
+    ] = None
     intent: Annotated[str, Field(max_length=1024)] | None = None
     page: Annotated[str, Field(max_length=1024)] | None = None
     history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from payonce.domain import claiming, ending, reviews, settlement, turns, undecided
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain import amounts, claiming, ending, reviews, settlement, turns, undecided
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (
@@ -306,7 +306,7 @@ def _late_refund_paid(matter: InReview, decision: Decision, now: datetime) -> Se
     case = _close(story, case)
     reference = decision.reference or attempt.connector_reference
     refund = replace(refund, connector_reference=reference, updated_at=now, decided_at=now)
-    refund = turns.refund_again(story, refund, refund.amount_minor)
+    refund = amounts.refund_again(story, refund, refund.amount_minor)
     return Settlement(story.payment, case, matter.attempt, story.events, beside=(refund,))
 
 
@@ -347,7 +347,7 @@ def _void_confirmed(matter: InReview, _: Decision, now: datetime) -> Settlement:
     """What we were to release was released; nothing can be captured any more."""
     story = Story(matter.payment, now)
     story.set(review=reviews.left(story.payment, matter.operation))
-    turns.void_again(story)
+    amounts.void_again(story)
     confirmed = replace(matter.operation, status=OperationStatus.SUCCEEDED, last_error=None, review_at=None)
     return Settlement(story.payment, confirmed, matter.attempt, story.events)
 
@@ -367,7 +367,7 @@ def _release_paid(matter: InReview, decision: Decision, now: datetime) -> Settle
     story.set(review=reviews.left(story.payment, refund))
     reference = decision.reference or refund.connector_reference
     refund = replace(refund, review_at=None, connector_reference=reference)
-    refund = turns.refund_again(story, refund, refund.amount_minor)
+    refund = amounts.refund_again(story, refund, refund.amount_minor)
     return Settlement(story.payment, refund, matter.attempt, story.events)
 
 

@@ -13,6 +13,7 @@ import secrets
 ID_MAX_LENGTH = 64
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _DIGEST_BYTES = 15  # 120 bits: 24 base32 characters without padding
+_DIGEST_LENGTH = 24
 
 
 class IdFactory:
@@ -38,6 +39,11 @@ class IdFactory:
     def event(self, *, payment_id: str, sequence: int, xid: int) -> str:
         """With the transaction that writes it: an event that was lost with it and the one instead are two."""
         return self._derive("evt", payment_id, str(sequence), str(xid))
+
+    def events_of_every_release(self, *, payment_id: str, sequence: int, xid: int) -> tuple[str, ...]:
+        """Every id that the event may have: the first release derived it without the transaction."""
+        first = self._derive("evt", payment_id, str(sequence))
+        return self.event(payment_id=payment_id, sequence=sequence, xid=xid), first
 
     def expiry(self, *, payment_id: str) -> str:
         return self._derive("op", payment_id, "expiry")
@@ -65,14 +71,19 @@ class IdFactory:
         """The id of the operation of our own that follows from the outcome of this one."""
         return self._derive("op", operation_id, "follow-up")
 
-    def callback(self, *, connector: str, event_id: str) -> str:
-        """The id of the workflow that follows up an acquirer's message."""
-        return self._derive("cb", connector, event_id)
+    def callback(self, *, connector: str, reference: str) -> str:
+        """The id of the workflow that follows up what an acquirer says of this attempt of ours."""
+        return self._derive("cb", connector, reference)
 
     def _derive(self, prefix: str, *parts: str) -> str:
         message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (prefix, *parts))
         digest = hmac.new(self._secret, message, hashlib.sha256).digest()[:_DIGEST_BYTES]
         return f"{prefix}_{self._cell}{base64.b32encode(digest).decode().lower()}"
+
+
+def digest_of(id_: str) -> str:
+    """What was derived in an id: all but its prefix and the cell."""
+    return id_[-_DIGEST_LENGTH:]
 
 
 def attempt_reference(operation_id: str, number: int) -> str:

@@ -7,7 +7,7 @@ acquirer for it. `admit_*` decide under the payment's row lock whether an operat
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -213,8 +213,8 @@ def of_our_own(
 def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:
     """The amount to capture, in minor units. Raises `Refused` or `OperationInProgress`."""
     _idle(payment)
-    closes_at = payment.capture_before and payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
-    if not payment.status.capturable or (closes_at is not None and now >= closes_at):
+    _in_time(payment, now)
+    if not payment.status.capturable:
         raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
     if payment.capturable_minor == 0:
         raise Refused("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
@@ -253,6 +253,20 @@ def _idle(payment: Payment) -> None:
 def _alone(payment: Payment) -> None:
     if payment.pending_operation is not None:
         raise OperationInProgress(f"A {payment.pending_operation['type']} of this payment is pending.")
+
+
+def _in_time(payment: Payment, now: datetime) -> None:
+    """The window is open, of a payment that has or had one."""
+    if payment.capture_before is None or not (
+        payment.status.capturable or payment.status is PaymentStatus.EXPIRED
+    ):
+        return
+    closed_at = payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
+    if now >= closed_at or payment.status is PaymentStatus.EXPIRED:
+        moment = f"{closed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        raise Refused(
+            "payment_not_capturable", f"The window to capture the payment is over: it closed at {moment}."
+        )
 
 
 def _within(amount_minor: int | None, limit_minor: int, *, what: str) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from payonce.domain import reviews, undecided
+from payonce.domain import amounts, reviews, undecided
 from payonce.domain.answers import failure_error
 from payonce.domain.contradictions import reopen_case
-from payonce.domain.ending import call_operator, refund_change, succeed
+from payonce.domain.ending import call_operator, succeed
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.outcomes import (
@@ -140,7 +140,7 @@ def let_go(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     capture_undone = (turned.kind, turned.target_kind) == (OperationKind.UNDO, OperationKind.CAPTURE)
     if capture_undone and turned.final and story.payment.status.capturable:
         story.change(Change.EXPIRED)
-        _follow_refunds(story)
+        amounts.follow_refunds(story)
     return Settlement(story.payment, turned, None, story.events)
 
 
@@ -161,11 +161,11 @@ def holds_again(payment: Payment, turned: Operation, target: Operation, *, now: 
     target = _with_undone(target, target.amount_undone_minor - amount, now=now)
     match turned.target_kind:
         case OperationKind.CAPTURE:
-            _capture_again(story, target, amount, ended=turned.final)
+            amounts.capture_again(story, target, amount, ended=turned.final)
         case OperationKind.REFUND:
-            target = refund_again(story, target, amount)
+            target = amounts.refund_again(story, target, amount)
         case _:
-            void_again(story)
+            amounts.void_again(story)
     return Settlement(story.payment, turned, None, story.events, beside=(target,))
 
 
@@ -175,9 +175,9 @@ def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     held = turned.amount_undecided_minor
     turned = _settled(story, turned)
     if turned.kind is OperationKind.VOID:
-        void_again(story)
+        amounts.void_again(story)
     else:
-        _moved(story, turned, min(held, _room(story.payment, turned.kind)))
+        amounts.move_more(story, turned, min(held, amounts.room(story.payment, turned.kind)))
     return Settlement(story.payment, turned, None, story.events)
 
 
@@ -190,11 +190,11 @@ def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settle
         case OperationKind.CAPTURE if booked:
             story.set(amount_captured_minor=story.payment.amount_captured_minor - booked)
             story.tell("payment.capture_failed", previously="succeeded")
-            _follow_captures(story)
+            amounts.follow_captures(story)
         case OperationKind.REFUND if booked:
             story.set(amount_refunded_minor=story.payment.amount_refunded_minor - booked)
             story.tell("refund.failed", refund=foreign, previously="succeeded")
-            _follow_refunds(story)
+            amounts.follow_refunds(story)
         case _:
             pass  # nothing of it is in the amounts
     return Settlement(story.payment, foreign, None, story.events)
@@ -241,24 +241,26 @@ def _undone(found: Found, fact: Undone, *, turn_id: str, final: bool = False, no
             undone_minor = story.payment.amount_capture_undone_minor + counted
             story.set(amount_capture_undone_minor=undone_minor)
         case OperationKind.CAPTURE if counted:
-            _take_back_capture(story, counted)
-            undo = _held(story, undo, max(left_open, _not_held(story.payment)) if closed else left_open)
+            amounts.take_back_capture(story, counted)
+            undo = amounts.hold(
+                story, undo, max(left_open, amounts.not_held(story.payment)) if closed else left_open
+            )
             story.tell("payment.capture_failed", previously="succeeded")
-            _follow_captures(story)
+            amounts.follow_captures(story)
         case OperationKind.REFUND if counted:
-            target = _take_back_refund(story, target, counted)
-            undo = _held(story, undo, left_open)
+            target = amounts.take_back_refund(story, target, counted)
+            undo = amounts.hold(story, undo, left_open)
             story.tell("refund.failed", refund=target, previously="succeeded")
-            _follow_refunds(story)
+            amounts.follow_refunds(story)
         case OperationKind.VOID if counted:
-            undo = _held(story, undo, max(counted, _not_held(story.payment)))
-            _stand_again(story)
+            undo = amounts.hold(story, undo, max(counted, amounts.not_held(story.payment)))
+            amounts.stand_again(story)
         case _ if agreed and not stated:
             pass
         case _:  # nothing of it stands, or it cannot be compared: a person must look
             comparable = fact.currency == found.payment.currency
             limit = found.payment.amount_authorized_minor
-            undo = _held(story, undo, min(undo.amount_minor - agreed, limit) if comparable else limit)
+            undo = amounts.hold(story, undo, min(undo.amount_minor - agreed, limit) if comparable else limit)
     settled = _in_review(story, undo, target, found.attempt, now=now)
     return replace(settled, beside=again)
 
@@ -287,17 +289,17 @@ def _redone(found: Found, fact: Redone, *, turn_id: str, now: datetime) -> Settl
         case OperationKind.REFUND:
             counted = 0
         case OperationKind.CAPTURE:
-            counted = min(counted, _free(story.payment))
+            counted = min(counted, amounts.free(story.payment))
         case _:
             pass
     target = _with_undone(found.operation, found.operation.amount_undone_minor - counted, now=now)
     if kind is OperationKind.CAPTURE:
         ended = whole and any(undo.final for undo in undone)
-        _capture_again(story, target, counted, ended=ended)
+        amounts.capture_again(story, target, counted, ended=ended)
     elif kind is OperationKind.VOID and counted:
-        void_again(story)
+        amounts.void_again(story)
     redo = replace(redo, amount_undone_minor=redo.amount_minor - (holds - counted))
-    redo = _held(story, redo, redo.amount_minor - agreed - counted)
+    redo = amounts.hold(story, redo, redo.amount_minor - agreed - counted)
     settled = _in_review(story, redo, target, found.attempt, now=now)
     return replace(settled, beside=held)
 
@@ -344,7 +346,7 @@ def _held_less(
         turned_again -= same
         if kept < holds or same:
             turned = replace(turn, amount_undone_minor=turn.amount_undone_minor + same)
-            changed.append(_held(story, turned, kept) if kept else _settled(story, turned))
+            changed.append(amounts.hold(story, turned, kept) if kept else _settled(story, turned))
     return tuple(changed)
 
 
@@ -367,12 +369,12 @@ def _foreign(found: Found, fact: Foreign, *, turn_id: str, now: datetime) -> Set
         target_reference=None,
     )
     if kind is OperationKind.VOID:
-        foreign = _released(story, foreign)
+        foreign = amounts.release_rest(story, foreign)
     else:
         open_ = kind is OperationKind.REFUND or found.payment.status.capturable
-        fits = min(_counted(found.payment, fact), _room(found.payment, kind)) if open_ else 0
-        _moved(story, foreign, fits)
-        foreign = _held(story, foreign, foreign.amount_minor - fits)
+        fits = min(_counted(found.payment, fact), amounts.room(found.payment, kind)) if open_ else 0
+        amounts.move_more(story, foreign, fits)
+        foreign = amounts.hold(story, foreign, foreign.amount_minor - fits)
     return _in_review(story, foreign, found.operation, found.attempt, now=now)
 
 
@@ -453,21 +455,8 @@ def _awaits_ours(found: Found) -> bool:
     return found.operation.kind is OperationKind.AUTHORIZE and capturing and not payment.amount_captured_minor
 
 
-def _room(payment: Payment, kind: OperationKind) -> int:
-    """How much more may be captured or refunded, beside what is pending and what is held."""
-    if kind is OperationKind.REFUND:
-        return payment.refundable_minor
-    return max(0, _not_held(payment) - payment.held_pending_minor)
-
-
 def _with_undone(target: Operation, amount_minor: int, *, now: datetime) -> Operation:
     return replace(target, amount_undone_minor=amount_minor, updated_at=now)
-
-
-def _held(story: Story, turned: Operation, amount_minor: int) -> Operation:
-    payment, turned = undecided.hold(story.payment, turned, amount_minor=amount_minor)
-    story.payment = payment
-    return turned
 
 
 def _settled(story: Story, turned: Operation) -> Operation:
@@ -475,126 +464,6 @@ def _settled(story: Story, turned: Operation) -> Operation:
     left = reviews.left(story.payment, turned)
     if not turned.kind.carried_out:
         turned = replace(turned, amount_undone_minor=turned.amount_minor)
-    turned = _held(story, replace(turned, updated_at=story.now), 0)
+    turned = amounts.hold(story, replace(turned, updated_at=story.now), 0)
     story.set(review=left)
     return turned
-
-
-def _take_back_capture(story: Story, counted: int) -> None:
-    story.set(
-        amount_captured_minor=story.payment.amount_captured_minor - counted,
-        amount_capture_undone_minor=story.payment.amount_capture_undone_minor + counted,
-    )
-
-
-def _take_back_refund(story: Story, target: Operation, counted: int) -> Operation:
-    """The refund, which has failed once all of it is taken back."""
-    story.set(amount_refunded_minor=story.payment.amount_refunded_minor - counted)
-    if target.amount_undone_minor < target.amount_minor:
-        return target
-    error = failure_error(FailureCode.TAKEN_BACK)
-    return replace(target, status=OperationStatus.FAILED, last_error=error)
-
-
-def _free(payment: Payment) -> int:
-    """What is neither captured of the authorization nor pending; a void that our refund ends releases nothing."""
-    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
-    ended = "ended_by" in (payment.pending_operation or {})
-    return max(0, uncaptured - (0 if ended else payment.held_pending_minor))
-
-
-def _not_held(payment: Payment) -> int:
-    """What is not captured of the authorization, nor held for what an acquirer did."""
-    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
-    return uncaptured - payment.amount_capture_undecided_minor
-
-
-def _stand_again(story: Story) -> None:
-    """The authorization stands again, except where its time is over; nothing of it can be captured meanwhile."""
-    if story.payment.status in (PaymentStatus.VOIDED, *_CLOSED):
-        story.change(Change.VOID_UNDONE)
-
-
-def _capture_again(story: Story, target: Operation, counted: int, *, ended: bool) -> None:
-    """`ended`: when it was undone nothing else was capturable any more, and nothing is now."""
-    if counted == 0:
-        return
-    payment = story.payment
-    captured = payment.amount_captured_minor + counted
-    undone = payment.amount_capture_undone_minor - counted
-    story.set(amount_captured_minor=captured, amount_capture_undone_minor=undone)
-    _show_captured(story, last=ended or (target.final and undone == 0))
-
-
-def _show_captured(story: Story, *, last: bool) -> None:
-    """The status after more was captured, with its event. `last`: what is left of the authorization is released."""
-    payment = story.payment
-    match payment.status:
-        case PaymentStatus.AUTHORIZED | PaymentStatus.PARTIALLY_CAPTURED:
-            whole = payment.amount_captured_minor == payment.amount_authorized_minor
-            story.change(Change.CAPTURED if last or whole else Change.CAPTURED_IN_PART)
-        case PaymentStatus.VOIDED | PaymentStatus.EXPIRED:
-            story.change(Change.CAPTURE_REDONE)
-        case _:
-            story.tell(f"payment.{payment.status}")
-    _follow_refunds(story)
-
-
-def refund_again(story: Story, target: Operation, counted: int) -> Operation:
-    """The refund, which was told as failed, has succeeded."""
-    target = replace(target, status=OperationStatus.SUCCEEDED, last_error=None)
-    story.set(amount_refunded_minor=story.payment.amount_refunded_minor + counted)
-    story.tell("refund.succeeded", refund=target, previously="failed")
-    _follow_refunds(story)
-    return target
-
-
-def void_again(story: Story) -> None:
-    if story.payment.status.capturable and story.payment.pending_operation is None:
-        story.change(Change.VOIDED)
-        _follow_refunds(story)
-
-
-def _moved(story: Story, foreign: Operation, fits: int) -> None:
-    """So much of what was captured or refunded there is in the payment's amounts, with its events."""
-    if fits == 0:
-        return
-    payment = story.payment
-    if foreign.kind is OperationKind.REFUND:
-        story.set(amount_refunded_minor=payment.amount_refunded_minor + fits)
-        story.tell("refund.succeeded", refund=foreign)
-        story.change(refund_change(story.payment))
-        return
-    story.set(amount_captured_minor=payment.amount_captured_minor + fits)
-    _show_captured(story, last=False)
-
-
-def _released(story: Story, void: Operation) -> Operation:
-    """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed."""
-    payment, rest = story.payment, story.payment.uncaptured_minor
-    if not payment.status.capturable and not payment.status.undecided:
-        return void  # nothing was left to release: there is nothing to decide
-    all_of_it = void.currency == payment.currency and void.amount_minor >= rest
-    if all_of_it and payment.status.capturable and payment.pending_operation is None:
-        story.change(Change.VOIDED)
-        _follow_refunds(story)
-        return void
-    return _held(story, void, max(void.amount_minor, rest))
-
-
-def _follow_captures(story: Story) -> None:
-    """The status after something captured was taken back."""
-    if story.payment.amount_captured_minor:
-        _follow_refunds(story)
-    elif story.payment.status is not PaymentStatus.AUTHORIZED:
-        story.change(Change.CAPTURE_UNDONE)
-
-
-def _follow_refunds(story: Story) -> None:
-    """Where nothing is capturable any more, the status follows what is refunded of what is captured."""
-    if story.payment.status not in _CLOSED:
-        return
-    if story.payment.amount_refunded_minor:
-        story.move(refund_change(story.payment))
-    elif story.payment.status is not PaymentStatus.CAPTURED:
-        story.change(Change.REFUND_UNDONE)

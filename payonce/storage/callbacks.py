@@ -3,10 +3,11 @@
 Of the message itself only our reference is kept: a callback is believed in nothing, it only makes us ask.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CursorResult, delete, func, select, text, update
+from sqlalchemy import CursorResult, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.storage.connection import Connection
@@ -14,7 +15,7 @@ from payonce.storage.tables import callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the same one
-KEPT = timedelta(days=30)  # a signature is good for minutes: what is older cannot come again
+KEPT = timedelta(days=3)  # as long as acquirers tell again; what comes later costs an inquiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,19 @@ class Received:
     reference: str
 
 
-async def put(connection: Connection, received: Received, *, now: datetime) -> bool:
-    """The callback is in the inbox. False: it was there already, and nothing happens."""
+async def put(
+    connection: Connection, received: Received, *, now: datetime, later: timedelta = timedelta()
+) -> bool:
+    """The callback is in the inbox. False: it was there already, and nothing happens.
+
+    `later`: so much later than at once whoever received it means to hand it over.
+    """
     values = {
         "connector": received.connector,
         "event_id": received.event_id,
         "reference": received.reference,
         "received_at": now,
-        "sweep_at": now + SWEEP_AFTER,
+        "sweep_at": now + later + SWEEP_AFTER,
     }
     added = await connection.execute(
         insert(callbacks).values(values).on_conflict_do_nothing().returning(callbacks.c.event_id)
@@ -41,11 +47,12 @@ async def put(connection: Connection, received: Received, *, now: datetime) -> b
     return added.scalar_one_or_none() is not None
 
 
-async def handled(connection: Connection, received: Received, *, now: datetime) -> None:
-    """Nobody needs to look at it any more."""
+async def handled(connection: Connection, received: Sequence[Received], *, now: datetime) -> None:
+    """Nobody needs to look at them any more."""
+    ids = [(one.connector, one.event_id) for one in received]
     await connection.execute(
         update(callbacks)
-        .where(callbacks.c.connector == received.connector, callbacks.c.event_id == received.event_id)
+        .where(tuple_(callbacks.c.connector, callbacks.c.event_id).in_(ids))
         .values(handled_at=now)
     )
 

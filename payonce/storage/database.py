@@ -49,6 +49,9 @@ _SOCKET = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
+_DRIVER = "postgresql+psycopg://"
+_WORDS_MAX = 300  # of what a driver says
+_CAUSES_MAX = 4
 _SEVERAL_HOSTS = re.compile(r"^([a-z0-9+]+://(?:[^@/]*@)?)([^/@?]*,[^/@?]*)((?:/[^?]*)?)(?:\?(.*))?$")
 
 log = get_logger(__name__)
@@ -88,10 +91,11 @@ class CommitUnknown(PaymentError):
 
 
 class Database:
-    """The connections to the primary: those that write, at most `pool_size`, half as many that only read, and one
-    that looks for the standby, where durability rests on one.
+    """The connections to the primary: those that write, at most `pool_size`, half as many that only read, a quarter
+    as many for lists and look-ups, and one that looks for the standby, where durability rests on one.
 
-    So a process strands `pool_size` backends at most while the standby is away, and its reads go on.
+    So a process strands `pool_size` backends at most while the standby is away, and its reads go on; and payments
+    have their connections, and most of Postgres, however much is listed.
     """
 
     def __init__(self, url: str, *, pool_size: int = 20, durability: Durability | None = None) -> None:
@@ -108,6 +112,8 @@ class Database:
         readers_max = max(2, pool_size // 2)
         self._writers = Pool(engine, size=pool_size, on_open=self._look_first, on_lost=self._renew)
         self._readers = Pool(engine, size=readers_max, on_open=self._look_first, on_lost=self._renew)
+        browsers_max = max(2, pool_size // 4)
+        self._browsers = Pool(engine, size=browsers_max, on_open=self._look_first, on_lost=self._renew)
         self._lookout = Pool(engine, size=1, on_open=self._look_first, on_lost=self._renew)
         self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
         self._behind: set[asyncio.Task[Any]] = set()  # what nobody waits for
@@ -134,12 +140,14 @@ class Database:
 
         What it finds is not proven yet, where durability rests on a standby: see `proven`.
         """
-        self._watch()
-        async with self._begun(self._readers) as (pooled, connection):
+        async with self._only_reading(self._readers) as connection:
             yield connection
-            with suppress(DBAPIError, DriverError):
-                await connection.commit()
-        await self._readers.give_back(pooled)
+
+    @asynccontextmanager
+    async def browsing(self) -> AsyncIterator[Connection]:
+        """As `reading`, for what is looked at: on one of a few connections that nothing else uses."""
+        async with self._only_reading(self._browsers) as connection:
+            yield connection
 
     async def proven(self, read: Connection, *, xid: int | None = None) -> bool:
         """Whether what was read with this connection survives a fail-over; `xid`: of the transaction that wrote it.
@@ -154,6 +162,10 @@ class Database:
             return True
         return self.gate.open and await proofs.passed(self._write_nothing)
 
+    @property
+    def _pools(self) -> tuple[Pool, ...]:
+        return (self._writers, self._readers, self._browsers, self._lookout)
+
     async def ping(self) -> None:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
         async with self.reading() as connection:
@@ -164,7 +176,8 @@ class Database:
 
         Those on which COMMIT waits for the standby are not lost: every process has such, and reads go on.
         """
-        return self._readers.is_stuck() or self._writers.is_stuck(but_for=self._committing.values())
+        reads = self._readers.is_stuck() or self._browsers.is_stuck()
+        return reads or self._writers.is_stuck(but_for=self._committing.values())
 
     async def close(self) -> None:
         """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
@@ -177,13 +190,22 @@ class Database:
             wire.abandon()
         if self._committing:
             await asyncio.wait(self._committing, timeout=CLOSE_S)
-        for pool in (self._writers, self._readers, self._lookout):
+        for pool in self._pools:
             await pool.close()
 
     def lets_end(self, task: asyncio.Task[Any]) -> None:
         """The task, for which nobody waits, has a moment to end before the connections are closed."""
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
+
+    @asynccontextmanager
+    async def _only_reading(self, pool: Pool) -> AsyncIterator[Connection]:
+        self._watch()
+        async with self._begun(pool) as (pooled, connection):
+            yield connection
+            with suppress(DBAPIError, DriverError):
+                await connection.commit()
+        await pool.give_back(pooled)
 
     @asynccontextmanager
     async def _begun(self, pool: Pool) -> AsyncIterator[tuple[Pooled, Connection]]:
@@ -334,7 +356,7 @@ class Database:
 
     async def _renew(self) -> None:
         """All connections are opened anew: a read on one to a demoted primary raises nothing, and finds the past."""
-        for pool in (self._writers, self._readers, self._lookout):
+        for pool in self._pools:
             await pool.renew()
 
     async def _look_first(self, pooled: Pooled) -> None:
@@ -372,8 +394,20 @@ def storage_error(error: Exception) -> Exception:
     return StorageUnavailable(type(cause).__name__) if passes else cause
 
 
+def words_of(error: BaseException) -> str:
+    """What went wrong, in one short line: what lies at the bottom of it. Drivers tell no password."""
+    lowest = error
+    for _ in range(_CAUSES_MAX):  # they may go in a circle
+        lowest = lowest.__cause__ or lowest
+    if isinstance(lowest, TimeoutError) and not str(lowest):
+        return f"no answer within {CONNECT_S} s"
+    said = " ".join((str(lowest) or type(lowest).__name__).split())
+    return said if len(said) <= _WORDS_MAX else f"{said[:_WORDS_MAX]}…"
+
+
 def engine_url(url: str) -> str:
-    """The URL as SQLAlchemy takes it: several hosts, which libpq separates by commas, go into the query."""
+    """The URL as SQLAlchemy takes it, with our driver: several hosts, separated by commas, go into the query."""
+    url = re.sub(r"^postgresql://", _DRIVER, url)
     found = _SEVERAL_HOSTS.match(url)
     if found is None:
         return url

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
 
 from payonce.storage.connection import Connection
 from payonce.storage.merchants import Caller
+from payonce.storage.merging import first_of_each, in_order
 from payonce.storage.tables import events
 
 PING: Final = "webhook_endpoint.ping"  # goes to one endpoint; no list and no stream has it
@@ -109,8 +110,10 @@ async def page(
     place = tuple_(*(literal(value, column.type) for value, column in zip(after, PLACE, strict=True)))
     query = _columns().where(*_of(caller), tuple_(*PLACE) > place, events.c.xid < ended)
     if types:
-        query = query.where(events.c.type.in_(types))
-    return [_told(row) for row in (await connection.execute(query.order_by(*PLACE).limit(limit))).mappings()]
+        found = first_of_each(query, events.c.type, types, order=PLACE, descending=False, limit=limit)
+    else:
+        found = in_order(query, PLACE, descending=False, limit=limit)
+    return [_told(row) for row in (await connection.execute(found)).mappings()]
 
 
 def _columns() -> Select[Any]:

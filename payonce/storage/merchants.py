@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.domain.ids import random_id
 from payonce.storage.connection import Connection
@@ -51,7 +52,11 @@ def hash_key(key: str, *, secret: bytes) -> bytes:
 
 
 async def create_merchant(connection: Connection, *, name: str) -> Merchant:
-    """Raises `InvalidRequest` for an empty or long name."""
+    """Raises `InvalidRequest` for an empty or long name, and for one in which a card number stands."""
+    if looks_like_card_number(name):
+        raise InvalidRequest(
+            "A merchant's name must not hold anything that looks like a card number.", pointer="/name"
+        )
     if not 1 <= len(name.strip()) <= NAME_MAX_LENGTH:
         raise InvalidRequest(f"A merchant's name has 1 to {NAME_MAX_LENGTH} characters.", pointer="/name")
     merchant = Merchant(random_id("mer"), name.strip(), datetime.now(UTC))
@@ -99,11 +104,11 @@ async def list_keys(connection: Connection, *, merchant_id: str | None, limit: i
 
 
 async def revoke_key(connection: Connection, *, key_id: str) -> None:
-    """The key opens nothing from the commit on. Safe to repeat. Raises `NotFound`."""
+    """The key opens nothing from the commit on. Safe to repeat: the first time stays. Raises `NotFound`."""
     revoked = await connection.execute(
         update(api_keys)
         .where(api_keys.c.id == key_id)
-        .values(revoked_at=datetime.now(UTC))
+        .values(revoked_at=func.coalesce(api_keys.c.revoked_at, datetime.now(UTC)))
         .returning(api_keys.c.id)
     )
     if revoked.first() is None:

@@ -1,6 +1,6 @@
 """What an operator looks up, whoever's it is."""
 
-from typing import Final
+from typing import Final, get_args
 
 from sqlalchemy import RowMapping, func, or_, select
 
@@ -11,7 +11,9 @@ from payonce.domain.reviews import Review, is_open
 from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
 from payonce.storage.attempts import attempt_from
 from payonce.storage.connection import Connection
+from payonce.storage.deliveries import Status
 from payonce.storage.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
+from payonce.storage.merging import first_of_each
 from payonce.storage.payments import OPERATION_COLUMNS, find_operation, get_payment, operation_from
 from payonce.storage.review_rows import COLUMNS as REVIEW_COLUMNS
 from payonce.storage.review_rows import DECISION_COLUMNS, Decided, decided_from, review_from
@@ -45,12 +47,13 @@ async def recent_deliveries(
         )
         .join(events, events.c.id == deliveries.c.event_id)
         .where(deliveries.c.endpoint_id == endpoint_id)
-        .order_by(*(deliveries.c[name].desc() for name in ("xid", "created_at", "sequence", "id")))
-        .limit(min(limit, DELIVERIES_MAX))
     )
-    if status is not None:
-        query = query.where(deliveries.c.status == status)
-    return list((await connection.execute(query)).mappings())
+    statuses = get_args(Status) if status is None else (status,)
+    order = [deliveries.c[name] for name in ("xid", "created_at", "sequence", "id")]
+    newest = first_of_each(
+        query, deliveries.c.status, statuses, order=order, descending=True, limit=min(limit, DELIVERIES_MAX)
+    )
+    return list((await connection.execute(newest)).mappings())
 
 
 async def open_reviews(connection: Connection, *, overdue: bool, limit: int) -> list[Review]:

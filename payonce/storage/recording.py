@@ -7,21 +7,18 @@ writes the fact, the state, the events, their deliveries and the merchant's answ
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from payonce.domain import (
     claiming,
-    contradictions,
     decisions,
     ending,
     late,
     leaving,
     rail,
-    reviews,
     settlement,
     stages,
     turns,
-    words,
 )
 from payonce.domain.decisions import InReview
 from payonce.domain.errors import NotFound
@@ -32,7 +29,6 @@ from payonce.domain.operations import (
     Attempt,
     AttemptState,
     Operation,
-    OperationKind,
     OperationStatus,
     Subject,
 )
@@ -47,49 +43,25 @@ from payonce.domain.outcomes import (
     Undone,
 )
 from payonce.domain.payment import Payment
-from payonce.domain.reviews import ClosedBy, Review
+from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
-from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
+from payonce.storage import (
+    consequences,
+    locked_rows,
+    payments,
+)
 from payonce.storage.connection import Connection, Written
 from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.deciding import Account, Deciding, read_deciding, refuse_another
+from payonce.storage.deciding import Account, Deciding, read_deciding
+from payonce.storage.locked_rows import Decide, Others, Rows
 from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
-_FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows under the payment's lock, as the transaction found them."""
-
-    payment: Payment
-    operation: Operation
-    attempt: Attempt | None  # the one that the fact is about, or the latest
-    xid: int  # of the transaction
-    others: "Others | None" = None  # where they were asked for
-    review: Review | None = None  # of the operation, where it is or was in one
-    deciding: Deciding | None = None  # where a person decides
-    by: ClosedBy = ClosedBy.FACT  # what ends a review
-
-    def of_another(self, operation: Operation) -> "Rows":
-        """Of an operation that has its outcome by this one's, and no attempt of its own."""
-        return replace(self, operation=operation, attempt=None, others=None, deciding=None, review=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Others:
-    """What else a turn of the acquirer may touch."""
-
-    known: bool  # the turn is on record already
-    held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
-    case: Operation | None  # the attempt's late success
-    capture: rail.Capture | None = None  # of our own, where it is pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +83,6 @@ class DecisionTaken:
     again: bool  # it had been recorded before, and nothing changed
 
 
-Decision = Callable[[Rows, datetime], Settlement]
 Reading = Callable[[Connection, Rows], Awaitable[Rows]]
 
 
@@ -189,7 +160,7 @@ class Recorder:
     ) -> Settlement | None:
         """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
         found = turns.Found(rows.payment, rows.operation, attempt, others.held)
-        turn_id = self._turn_id(attempt, fact)
+        turn_id = locked_rows.turn_id(self._ids, attempt, fact)
         undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
         if others.known or (isinstance(fact, Reversed) and undecided):
             return None  # known, or an outcome; a case beside that has a reversal of its own
@@ -207,16 +178,6 @@ class Recorder:
         if not settled.added:
             log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
         return settled
-
-    def _turn_id(self, attempt: Attempt, turn: Turn | Reversed) -> str:
-        """Of a reversal, which has no id of the acquirer's: one for each attempt."""
-        return self._ids.turn(
-            payment_id=attempt.payment_id,
-            account=attempt.connector_account,
-            kind=turn.kind,
-            acquirer_id=attempt.reference if isinstance(turn, Reversed) else turn.id,
-            refund=isinstance(turn, Foreign) and turn.what == "refund",
-        )
 
     async def defer(self, subject: Subject) -> Settlement:
         """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
@@ -333,7 +294,7 @@ class Recorder:
         subject: Subject,
         *,
         attempt: int | None,
-        decide: Decision,
+        decide: Decide,
         abilities: Abilities = USUAL,
         about: Fact | None = None,
         reading: Reading | None = None,
@@ -356,7 +317,7 @@ class Recorder:
         subject: Subject,
         *,
         attempt: int | None,
-        decide: Decision,
+        decide: Decide,
         abilities: Abilities = USUAL,
         about: Fact | None = None,
         reading: Reading | None = None,
@@ -367,9 +328,11 @@ class Recorder:
             """Proven when it returns: a write, if only of the row's lock, whose COMMIT was answered."""
             nonlocal recorded
             async with self._database.transaction() as connection:
-                rows = await _read(connection, subject, attempt)
+                rows = await locked_rows.read(connection, subject, attempt)
                 if about is not None:
-                    rows = replace(rows, others=await self._others(connection, rows, about))
+                    rows = replace(
+                        rows, others=await locked_rows.read_others(connection, self._ids, rows, about)
+                    )
                 if recorded is not None and _stands(recorded, rows):
                     return recorded  # what an earlier try wrote, and could not prove
                 if reading is not None:
@@ -384,45 +347,6 @@ class Recorder:
         self._wake(subject, stored)
         _observe(stored)
         return stored.settled
-
-    async def _others(self, connection: Connection, rows: Rows, about: Fact) -> Others | None:
-        """Read under the payment's lock, where an acquirer changed its mind; None where it did not."""
-        attempt, turn = rows.attempt, about
-        if isinstance(about, Approved) and stages.captured_since(attempt, about):
-            turn = rail.as_foreign(about)
-        if attempt is None or not isinstance(turn, Undone | Redone | Foreign | Reversed):
-            return None
-        turn_id = self._turn_id(attempt, turn)
-        known, held, case = await connection.fetch_together(
-            payments.operation_by_id(turn_id),
-            payments.held_turns(attempt.payment_id),
-            payments.operation_by_id(self._ids.reversal(reference=attempt.reference)),
-        )
-        own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
-        if not isinstance(turn, Foreign):
-            return Others(known is not None, own, case)
-        ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
-        if known is not None or await connection.fetch(ours):
-            return Others(True, own, case)
-        if turn.what != "capture":
-            return Others(False, own, case)
-        capture, counted = await self._own_capture(connection, rows, turn)
-        return Others(counted, own, case, capture)
-
-    async def _own_capture(
-        self, connection: Connection, rows: Rows, foreign: Foreign
-    ) -> tuple[rail.Capture | None, bool]:
-        """The capture of our own that is pending for the create, and whether it ended with this one of others."""
-        capture_id = self._ids.follow_up(operation_id=rows.operation.id)
-        operation, latest = await connection.fetch_together(
-            payments.operation_by_id(capture_id), attempts.latest(capture_id)
-        )
-        if operation is None or operation.kind is not OperationKind.CAPTURE:
-            return None, False
-        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
-        if operation.status is OperationStatus.PENDING:
-            return rail.Capture(operation, sent), False
-        return None, not sent and operation.connector_reference == foreign.id
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
         settled = recorded.settled
@@ -441,112 +365,47 @@ class Recorder:
             self._wakeups.wake(beside.id)
 
     async def _apply(
-        self, connection: Connection, rows: Rows, decide: Decision, *, abilities: Abilities
+        self, connection: Connection, rows: Rows, decide: Decide, *, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
         settled = decide(rows, now)
         if ending.moot(rows.payment, settled):
-            settled = await self._without_release(connection, rows, decide, settled, now=now)
+            settled = await consequences.without_release(
+                connection, self._ids, rows, decide, settled, now=now
+            )
         if settled.against is not None or settled.confirms is not None:
-            settled = await self._hear(connection, rows, settled, now=now)
+            settled = await consequences.hear(connection, self._ids, rows, settled, now=now)
         if settled.late is not None:
-            settled = await self._compensate(connection, rows, settled, now=now, abilities=abilities)
+            settled = await consequences.compensate(
+                connection, self._ids, rows, settled, now=now, abilities=abilities
+            )
         if settled.refund is not None:
             settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
             return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
         if stages.completes_create(rows.operation) and rows.operation.status is OperationStatus.PENDING:
-            settled = await self._completing(connection, rows, settled, now=now)
+            settled = await consequences.complete_create(connection, rows, settled, now=now)
         follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
         settled = stages.follow(rows.operation, settled, follow_up_id=follow_up_id, now=now)
-        settled = await self._with_other_review(connection, rows, settled)
-        written = await self._write(connection, rows, settled, now=now)
+        settled = await consequences.with_other_review(connection, rows, settled)
+        written = await locked_rows.write(connection, self._ids, rows, settled, now=now)
         ended = _ended_by(rows.operation, settled)
         if ended is None:
             return settled, [written]
         return settled, [written, await self._end(connection, rows, settled, void_id=ended, now=now)]
-
-    async def _write(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
-    ) -> Written:
-        """The state, the fact, the events with their deliveries, which are counted, and the answer."""
-        await payments.save_payment(connection, rows.payment, settled.payment)
-        await self._save(connection, rows.operation, settled.operation, by=rows.by, now=now)
-        for added in settled.added:
-            # A capture or a void is carried out by the payment's workflow, which is told of it with this.
-            sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
-            await payments.insert_operation(connection, added, sweep_at=sweep_at)
-        for beside in settled.beside:
-            before = await payments.find_operation(connection, beside.id)
-            assert before is not None
-            await self._save(connection, before, beside, by=rows.by, now=now)
-        if rows.deciding is not None and rows.deciding.known is None:
-            kept = await review_rows.add_decision(
-                connection, rows.deciding.decided, payment_id=rows.payment.id
-            )
-            refuse_another(kept, rows.deciding.decided.decision)  # of another payment, at the same moment
-        for review in settled.opened:
-            await review_rows.begin(connection, review)
-        if settled.escalated is not None:
-            await review_rows.tell_overdue(connection, settled.escalated)
-        if rows.attempt is not None and settled.attempt is not None:
-            await attempts.save_attempt(connection, rows.attempt, settled.attempt)
-        deliveries = await outbox.add_events(
-            connection, settled.payment, settled.events, ids=self._ids, xid=rows.xid, now=now
-        )
-        if settled.answer is not None:
-            await idempotency.store_answer(
-                connection,
-                operation_id=settled.answered or settled.operation.id,
-                merchant_id=settled.payment.merchant_id,
-                mode=settled.payment.mode,
-                answer=settled.answer,
-                now=now,
-            )
-        return deliveries
-
-    async def _save(
-        self, connection: Connection, before: Operation, after: Operation, *, by: ClosedBy, now: datetime
-    ) -> None:
-        """The operation is as `after`; a review that it is no longer in has ended."""
-        await payments.save_operation(connection, before, after)
-        await review_rows.follow(connection, before, after, by=by, now=now)
-
-    async def _without_release(
-        self, connection: Connection, rows: Rows, decide: Decision, settled: Settlement, *, now: datetime
-    ) -> Settlement:
-        """What is settled, where a person was asked whether our own void had released it: that review has ended."""
-        capture_id = self._ids.follow_up(operation_id=rows.payment.id)
-        void = await payments.find_operation(connection, self._ids.follow_up(operation_id=capture_id))
-        if void is None or void.id == rows.operation.id or not reviews.is_open(void):
-            return settled
-        payment, known = ending.know_released(rows.payment, void, now=now)
-        settled = decide(replace(rows, payment=payment), now)
-        return replace(settled, beside=(*settled.beside, known))
-
-    async def _completing(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
-    ) -> Settlement:
-        """The capture of our own on which the answer to the create depends."""
-        authorization, create = await connection.fetch_together(
-            attempts.latest(rows.payment.id), payments.operation_by_id(rows.payment.id)
-        )
-        if stages.stands(settled, create, authorization):
-            return ending.succeed(rows.payment, rows.operation, settled.attempt, reply=None, now=now)
-        if create is None or create.deferred_at is not None or settled.operation.deferred_at is None:
-            return settled
-        return replace(settled, beside=(*settled.beside, replace(create, deferred_at=now)))
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
     ) -> tuple[Settlement, Sequence[Written]]:
         """The void that gave the payment up succeeded, in the transaction that records that it came to nothing."""
         void = await self._other(connection, void_id)
-        written = await self._write(connection, rows, replace(settled, payment=rows.payment), now=now)
+        written = await locked_rows.write(
+            connection, self._ids, rows, replace(settled, payment=rows.payment), now=now
+        )
         voided = ending.succeed(settled.payment, void, None, reply=None, now=now)
         of_void = rows.of_another(void)
-        voided = await self._with_other_review(connection, of_void, voided)
-        deliveries = [written, await self._write(connection, of_void, voided, now=now)]
+        voided = await consequences.with_other_review(connection, of_void, voided)
+        deliveries = [written, await locked_rows.write(connection, self._ids, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
 
     def _with_refund(self, settled: Settlement, refund: Operation) -> Settlement:
@@ -562,96 +421,13 @@ class Recorder:
         void = await self._other(connection, void_id)
         ended = leaving.end(void, settled, now=now)
         of_void = replace(rows.of_another(void), payment=settled.payment)
-        return await self._write(connection, of_void, ended, now=now)
+        return await locked_rows.write(connection, self._ids, of_void, ended, now=now)
 
     async def _other(self, connection: Connection, operation_id: str) -> Operation:
         operation = await payments.find_operation(connection, operation_id)
         if operation is None:
             raise NotFound(operation_id)
         return operation
-
-    async def _with_other_review(self, connection: Connection, rows: Rows, settled: Settlement) -> Settlement:
-        """A review that ends gives way to that of another operation which an operator must still decide."""
-        if rows.payment.review is None or settled.payment.review is not None:
-            return settled
-        ended = [settled.operation.id, *(beside.id for beside in settled.beside)]
-        other = await payments.oldest_in_review(connection, settled.payment.id, but_not=ended)
-        if other is None:
-            return settled
-        review = reviews.of(settled.payment, other)
-        return replace(settled, payment=replace(settled.payment, review=review))
-
-    async def _hear(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime
-    ) -> Settlement:
-        """What the acquirer says against a person is a case, until it takes that back or a person decides."""
-        fact = settled.against or settled.confirms
-        assert rows.attempt is not None
-        assert fact is not None
-        said, held = await connection.fetch_together(
-            payments.words_about(rows.attempt), payments.held_turns(rows.payment.id)
-        )
-        own = tuple(turn for turn in held if turn.target_reference == rows.attempt.reference)
-        found = turns.Found(rows.payment, rows.operation, rows.attempt, own)
-        word_id = self._ids.contradiction(reference=said[0].id if said else rows.attempt.reference)
-        agrees = settled.against is None
-        heard = words.hear(found, fact, said, agrees=agrees, word_id=word_id, now=now)
-        if heard is None and not agrees:
-            log.warning("word_known", operation_id=rows.operation.id, fact=fact.kind)
-        return heard or replace(settled, against=None, confirms=None)
-
-    async def _compensate(
-        self, connection: Connection, rows: Rows, settled: Settlement, *, now: datetime, abilities: Abilities
-    ) -> Settlement:
-        """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
-        assert rows.attempt is not None
-        reversal_id = self._ids.reversal(reference=rows.attempt.reference)
-        opened = await payments.find_operation(connection, reversal_id)
-        if opened is not None:
-            return await self._raise(connection, rows, settled, opened, now=now)
-        settled, case = contradictions.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
-        await payments.insert_operation(connection, case, sweep_at=now)
-        return settled
-
-    async def _raise(
-        self, connection: Connection, rows: Rows, settled: Settlement, case: Operation, *, now: datetime
-    ) -> Settlement:
-        """A case that is open already holds all that the acquirer states by now."""
-        assert settled.late is not None
-        assert settled.attempt is not None
-        latest = await attempts.latest_attempt(connection, case.id)
-        sent = latest is not None and latest.state is not AttemptState.NOT_SENT
-        raised = contradictions.raise_case(
-            rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now
-        )
-        assert rows.attempt is not None
-        attempt = replace(settled.attempt, connector_reference=rows.attempt.connector_reference)
-        return replace(
-            settled,
-            payment=raised.payment,
-            attempt=attempt,
-            events=raised.events,
-            beside=() if raised.operation == case else (raised.operation,),
-            opened=raised.opened,
-        )
-
-
-async def _read(connection: Connection, subject: Subject, number: int | None) -> Rows:
-    """The payment first, for its lock; the others in statements of their own, so that they are not stale."""
-    of_attempt = attempts.latest(subject.operation_id)
-    if number is not None:
-        of_attempt = attempts.numbered(subject.operation_id, number)
-    locked, operation, attempt = await connection.fetch_together(
-        payments.locked_to_record(subject.payment_id),
-        payments.operation_by_id(subject.operation_id),
-        of_attempt,
-    )
-    if locked is None or operation is None or operation.payment_id != locked.payment.id:
-        raise NotFound(f"{subject.operation_id} of {subject.payment_id}")
-    review = None
-    if operation.review_at is not None:
-        review = await connection.fetch(review_rows.of_operation(operation.id))
-    return Rows(locked.payment, operation, attempt, locked.xid, review=review)
 
 
 def _ended_by(before: Operation, settled: Settlement) -> str | None:

@@ -67,6 +67,9 @@ _Time = DateTime(timezone=True)
 _Json = JSON(none_as_null=True)  # keeps the order of members, as the merchant sent them
 _JsonB = JSONB(none_as_null=True)
 
+# The six hours in which a row was made. By it and the transaction, `payonce.storage.spans` finds which transactions
+# wrote what was made in a span of time.
+STRETCH = "date_bin('06:00:00'::interval, created_at, '2000-01-01 00:00:00+00'::timestamp with time zone)"
 # What the sweeper takes and what it closes: said here once, so that its queries find their partial indexes.
 RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NULL"  # waits for its merchant
 DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
@@ -153,11 +156,13 @@ payments = Table(
         " 'voided', 'expired', 'failed', 'partially_refunded', 'refunded')",
         name="status",
     ),
-    Index("payments_list_idx", "merchant_id", "mode", "created_at", "id"),
-    Index("payments_place_idx", "merchant_id", "mode", "xid", "created_at", "id"),
     Index("payments_status_idx", "merchant_id", "mode", "status", "xid", "created_at", "id"),
-    Index("payments_reference_idx", "merchant_id", "mode", "merchant_reference"),
-    Index("payments_key_idx", "merchant_id", "mode", "idempotency_key"),
+    Index(
+        "payments_referred_idx",
+        *("merchant_id", "mode", "merchant_reference", "status", "xid", "created_at", "id"),
+        postgresql_where=text("merchant_reference IS NOT NULL"),
+    ),
+    Index("payments_made_idx", text(STRETCH), "xid"),
     Index(
         "payments_open_idx",
         "id",
@@ -226,14 +231,6 @@ operations = Table(
     ),
     Index("operations_payment_idx", "payment_id"),
     Index(
-        "operations_list_idx",
-        "merchant_id",
-        "mode",
-        "created_at",
-        "id",
-        postgresql_where=text("kind = 'refund'"),
-    ),
-    Index(
         "operations_place_idx",
         *("merchant_id", "mode", "xid", "created_at", "id"),
         postgresql_where=text("kind = 'refund'"),
@@ -249,8 +246,6 @@ operations = Table(
         unique=True,
         postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
     ),
-    # Not read any more: processes of the release before look into it. The release after this one drops it.
-    Index("operations_sweep_idx", "sweep_at", postgresql_where=text("status = 'pending'")),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
 )
@@ -386,6 +381,7 @@ events = Table(
     Index("events_list_idx", "merchant_id", "mode", "created_at", "id"),
     Index("events_place_idx", "merchant_id", "mode", "xid", "created_at", "sequence", "id"),
     Index("events_type_idx", "merchant_id", "mode", "type", "xid", "created_at", "sequence", "id"),
+    Index("events_made_idx", text(STRETCH), "xid"),
 )
 
 webhook_endpoints = Table(
@@ -451,11 +447,9 @@ webhook_deliveries = Table(
     CheckConstraint("holder IN ('relay', 'workflow')", name="holder"),
     Index("webhook_deliveries_due_idx", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     Index("webhook_deliveries_endpoint_idx", "endpoint_id", "created_at", "id"),
-    Index("webhook_deliveries_place_idx", "endpoint_id", "xid", "created_at", "sequence", "id"),
     Index(
-        "webhook_deliveries_status_idx",
+        "webhook_deliveries_listed_idx",
         *("endpoint_id", "status", "xid", "created_at", "sequence", "id"),
-        postgresql_where=text("status IN ('exhausted', 'dropped')"),
     ),
     Index("webhook_deliveries_event_idx", "event_id"),
     Index(

@@ -1,9 +1,9 @@
 """Where a webhook may go: only to public addresses, whatever a URL's spelling and a name's resolution.
 
-A URL is read once, by one parser that knows one spelling of each thing; what it does not know is refused. A
-name is resolved once for each attempt, all its addresses are judged, and exactly those are dialled: nobody
-looks the name up again between the judgement and the connection (DNS rebinding). Sources: RFC 3986, the IANA
-special-purpose address registries (RFC 6890).
+A URL is read once, by one parser that knows one spelling of each thing; what it does not know is refused. No
+name is looked up before the first attempt. There it is resolved once, all its addresses are judged, and exactly
+those are dialled: nobody looks the name up again between the judgement and the connection (DNS rebinding).
+Sources: RFC 3986, the IANA special-purpose address registries (RFC 6890).
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import httpcore
 
+from payonce.counted import Allowance, CountingBackend
 from payonce.domain.errors import InvalidRequest, PaymentError
 
 URL_LENGTH_MAX: Final = 2_048
 PORT_MAX: Final = 65_535
-CHECK_S: Final = 2.0  # at registration a name that does not answer by then is left to the attempts
 CONNECT_S: Final = 5.0  # for each address
 DIALLED_MAX: Final = 4  # addresses of one name that an attempt tries
 LOOKUP_THREADS: Final = 64  # a resolver that hangs holds its thread beyond the attempt's deadline
@@ -36,15 +36,16 @@ _TEST_PORTS: Final = _LIVE_PORTS | {80, 8080}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 # ASCII only, and no userinfo, fragment, zone id, backslash or control character: none of them is in here.
+# Wider than RFC 3986 where receivers are: `_` in names (RFC 2181 §11), and `[]` in a query (`x[]=1`).
 _URL: Final = re.compile(
     r"(?P<scheme>https?)://"
-    r"(?:\[(?P<ipv6>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9.-]{1,253}))"
+    r"(?:\[(?P<ipv6>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9_.-]{1,253}))"
     r"(?::(?P<port>[0-9]{1,5}))?"
-    r"(?P<path>/[a-z0-9._~!$&'()*+,;=:@%/-]*)?"
-    r"(?P<query>\?[a-z0-9._~!$&'()*+,;=:@%/?-]*)?",
+    r"(?P<path>/(?:[a-z0-9._~!$&'()*+,;=:@/-]|%[0-9a-f]{2})*)?"
+    r"(?P<query>\?(?:[a-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9a-f]{2})*)?",
     re.IGNORECASE | re.ASCII,
 )
-_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # A host whose last label is one is an IPv4 address (WHATWG URL).
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCAL_NAMES: Final = frozenset(
@@ -113,6 +114,11 @@ class Target:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def tls_name(self) -> str:
+        """The name that the certificate must have, without the dot of an absolute one (RFC 6066 §3)."""
+        return self.host.removesuffix(".")
+
 
 async def look_up(host: str, port: int) -> Sequence[IPAddress]:
     """The name's addresses as the system's resolver knows them. Raises `NameNotResolved`.
@@ -148,19 +154,16 @@ def _ask(asked: "Future[_Found]", host: str, port: int) -> None:
         asked.set_result(found)
 
 
-async def check_url(url: str, *, mode: str, allow_loopback: bool, look_up: LookUp = look_up) -> None:
+def check_url(url: str, *, mode: str, allow_loopback: bool) -> None:
     """Returns when the URL may be registered. Raises `InvalidRequest` with code `webhook_url_forbidden`.
 
-    A name that does not resolve now may be registered: every attempt judges its addresses anew.
+    It is judged by its form alone: a name that was looked up here would tell whoever registers it which internal
+    names exist. Every attempt judges its addresses.
     """
     try:
-        target = parse_url(url, mode=mode, allow_loopback=allow_loopback)
-        async with asyncio.timeout(CHECK_S):
-            await resolve(target, look_up=look_up)
+        parse_url(url, mode=mode, allow_loopback=allow_loopback)
     except ForbiddenAddress as error:
         raise InvalidRequest(error.message, pointer="/url", code="webhook_url_forbidden") from error
-    except (NameNotResolved, TimeoutError):
-        return
 
 
 def parse_url(url: str, *, mode: str, allow_loopback: bool) -> Target:
@@ -204,43 +207,19 @@ def is_public(address: IPAddress) -> bool:
     return address in _GLOBAL_UNICAST and not _in(address, _FORBIDDEN_IPV6)
 
 
-class PinnedBackend(httpcore.AsyncNetworkBackend):
-    """Dials the given addresses, whatever name it is asked for; TLS and the Host header keep the name."""
+async def dial(addresses: Sequence[IPAddress], port: int) -> httpcore.AsyncNetworkStream:
+    """A connection to the first address that accepts one; what comes in on it is counted.
 
-    def __init__(self, addresses: Sequence[IPAddress]) -> None:
-        self._addresses = tuple(addresses[:DIALLED_MAX])
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address that accepts one. Raises what the last one raised."""
-        failure: Exception = httpcore.ConnectError("no address")
-        for address in self._addresses:
-            try:
-                return await self._inner.connect_tcp(
-                    str(address), port, CONNECT_S, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Never."""
-        raise ForbiddenAddress
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    Raises what the last one raised.
+    """
+    failure: Exception = httpcore.ConnectError("no address")
+    backend = CountingBackend(Allowance())
+    for address in addresses[:DIALLED_MAX]:
+        try:
+            return await backend.connect_tcp(str(address), port, CONNECT_S)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            failure = error
+    raise failure
 
 
 def _check_rules(target: Target, *, mode: str) -> None:
@@ -252,8 +231,8 @@ def _check_rules(target: Target, *, mode: str) -> None:
         raise ForbiddenAddress("The URL must begin with https://.")
     if target.port not in (_TEST_PORTS if mode == "test" else _LIVE_PORTS):
         raise ForbiddenAddress("Webhooks are not sent to this port.")
-    if target.address is None and _is_local_name(target.host):
-        raise ForbiddenAddress("The URL's host is not a public name.")
+    if not (is_public(target.address) if target.address else _is_public_name(target.host)):
+        raise ForbiddenAddress("The URL's host is not a public one.")
 
 
 def _host(ipv6: str | None, host: str) -> tuple[str, IPAddress | None]:
@@ -263,18 +242,18 @@ def _host(ipv6: str | None, host: str) -> tuple[str, IPAddress | None]:
             address: IPAddress = ipaddress.IPv6Address(ipv6)
             return str(address), address
         # 127.0.0.1, but also 0x7f.1, 2130706433 and 017700000001.
-        if _NUMBER.fullmatch(host.rpartition(".")[2]):
+        if _NUMBER.fullmatch(_labels(host)[-1]):
             address = ipaddress.IPv4Address(host)
             return str(address), address
     except ValueError as error:
         raise ForbiddenAddress("The URL's host is not a valid address.") from error
-    if not all(_LABEL.fullmatch(label) for label in host.split(".")):
+    if not all(_LABEL.fullmatch(label) for label in _labels(host)):
         raise ForbiddenAddress("The URL's host is not a valid name.")
     return host, None
 
 
 def _means_loopback(host: str, address: IPAddress | None) -> bool:
-    return _is_loopback(address) if address else host == "localhost" or host.endswith(".localhost")
+    return _is_loopback(address) if address else _labels(host)[-1] == "localhost"
 
 
 def _is_loopback(address: IPAddress) -> bool:
@@ -282,9 +261,15 @@ def _is_loopback(address: IPAddress) -> bool:
     return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
-def _is_local_name(host: str) -> bool:
-    """A name that only a private network answers (RFC 6761, RFC 6762, RFC 8375, ICANN's collisions)."""
-    return "." not in host or host.rpartition(".")[2] in _LOCAL_NAMES
+def _is_public_name(host: str) -> bool:
+    """Not one that only a private network answers (RFC 6761, RFC 6762, RFC 8375, ICANN's collisions)."""
+    labels = _labels(host)
+    return len(labels) > 1 and labels[-1] not in _LOCAL_NAMES
+
+
+def _labels(host: str) -> list[str]:
+    """A name's parts; a dot at its end makes it absolute and no other name."""
+    return host.removesuffix(".").split(".")
 
 
 def _in(address: IPAddress, networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:

@@ -8,6 +8,7 @@ does.
 import asyncio
 import ssl
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,8 +21,9 @@ from typing import Any, Final
 import httpcore
 import httpx
 
+from payonce.counted import PIECE_BYTES_MAX
 from payonce.domain.answers import timestamp
-from payonce.domain.cards import looks_like_card_number
+from payonce.domain.card_numbers import looks_like_card_number
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
 from payonce.storage.deliveries import Completion, Lease
@@ -30,18 +32,17 @@ from payonce.webhooks.addresses import (
     ForbiddenAddress,
     LookUp,
     NameNotResolved,
-    PinnedBackend,
     Target,
+    dial,
     look_up,
     parse_url,
     resolve,
 )
+from payonce.webhooks.answers import BODY_BYTES_KEPT, Answer
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
-DEADLINE_S: Final = 15.0  # over name, connection, TLS, request, answer and its body
-RESPONSE_BYTES_MAX: Final = 64 * 1024
-RESPONSE_BYTES_KEPT: Final = 4 * 1024  # of the body, for those who look into a failed delivery
+DEADLINE_S: Final = 15.0  # over name, connection, TLS, request and answer
 
 _SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3_600.0
 DELAYS_S: Final = (  # before each attempt; 75 h 35 min 5 s in all. Source: Standard Webhooks 1.0.0, api.md
@@ -106,7 +107,7 @@ class Seen:
     """What an attempt saw of the receiver, however it ended."""
 
     ip: str | None = None
-    body: bytes = field(default=b"", repr=False)  # its beginning
+    answer: Answer = field(default_factory=Answer, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,42 +148,37 @@ class Sender:
         at, began, seen = datetime.now(UTC), time.monotonic(), Seen()
         result = await self._result(lease, at, seen)
         duration_ms = round((time.monotonic() - began) * 1_000)
-        return Attempt(at, duration_ms, result, seen.ip, self._kept(lease, seen.body))
+        return Attempt(at, duration_ms, result, seen.ip, self._kept(lease, seen.answer.body))
 
     async def _result(self, lease: Lease, at: datetime, seen: Seen) -> Delivered | Failed:
+        """A status that was read counts, whatever came after it."""
+        reason = Reason.INVALID_RESPONSE
         try:
             async with asyncio.timeout(self.deadline_s):
-                return await self._exchange(lease, at, seen)
+                await self._exchange(lease, at, seen)
         except Exception as error:
             reason = _reason(error)
             if reason is Reason.INTERNAL_ERROR:
                 log.error("webhook_attempt_broken", delivery_id=lease.delivery_id, error=type(error).__name__)
-            return Failed(None, reason)
+        return _judged(seen.answer, at) or Failed(None, reason)
 
-    async def _exchange(self, lease: Lease, at: datetime, seen: Seen) -> Delivered | Failed:
+    async def _exchange(self, lease: Lease, at: datetime, seen: Seen) -> None:
+        """The request was sent, and the answer read to its end."""
         target = parse_url(lease.url, mode=lease.mode, allow_loopback=self.allow_loopback)
         addresses = await resolve(target, look_up=self.look_up)
-        seen.ip = str(addresses[0])  # the first that is dialled, until one answers
-        url = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         signed = signed_headers(
             event_id=lease.event_id, at=at, body=lease.body, signing_secrets=self._secrets(lease)
         )
-        connection = httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=self.tls, network_backend=PinnedBackend(addresses)
-        )
-        async with (
-            connection,
-            connection.stream(
-                "POST",
-                url,
-                headers=[*_headers(target, lease.body).items(), *signed.items()],
-                content=lease.body,
-                extensions={"timeout": {"connect": CONNECT_S}},
-            ) as response,
-        ):
-            seen.ip = _peer(response) or seen.ip
-            await _read_enough(response, seen)
-            return _judged(response, at)
+        request = _request(target, {**_headers(target, lease.body), **signed}, lease.body)
+        seen.ip = str(addresses[0])  # the first that is dialled, until one answers
+        stream = await dial(addresses, target.port)
+        try:
+            seen.ip = _peer(stream) or seen.ip
+            if target.scheme == "https":
+                stream = await stream.start_tls(self.tls, target.tls_name, CONNECT_S)
+            await _tell(stream, request, seen.answer)
+        finally:
+            await stream.aclose()
 
     def _secrets(self, lease: Lease) -> tuple[str, ...]:
         """What signs; never nothing. Raises `CannotUnseal`."""
@@ -195,7 +191,9 @@ class Sender:
 
     def _kept(self, lease: Lease, body: bytes) -> str | None:
         """The beginning of the receiver's answer without secrets and card numbers; Postgres stores no NUL."""
-        text = body[:RESPONSE_BYTES_KEPT].decode(errors="replace").replace("\x00", "\ufffd")
+        text = body.decode(errors="replace").replace("\x00", "\ufffd")
+        if len(body) == BODY_BYTES_KEPT:  # what was cut off may have been the end of a card number
+            text = text[: next((end for end in range(len(text), 0, -1) if text[end - 1].isalpha()), 0)]
         if not text:
             return None
         if looks_like_card_number(text):
@@ -266,32 +264,33 @@ def _headers(target: Target, body: bytes) -> dict[str, str]:
     }
 
 
-async def _read_enough(response: httpcore.Response, seen: Seen) -> None:
-    """The body was read to its end or to the limit; its beginning is kept.
-
-    A body that breaks off or hangs fails the attempt: a receiver may die after its status line went out.
-    """
-    read = 0
-    async for chunk in response.aiter_stream():
-        seen.body += chunk[: max(RESPONSE_BYTES_KEPT - read, 0)]
-        read += len(chunk)
-        if read >= RESPONSE_BYTES_MAX:
-            return
+def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {target.path} HTTP/1.1\r\n{fields}\r\n".encode("ascii") + body
 
 
-def _peer(response: httpcore.Response) -> str | None:
-    """The address that answered."""
-    stream = response.extensions.get("network_stream")
-    address = stream.get_extra_info("server_addr") if stream is not None else None
+async def _tell(stream: httpcore.AsyncNetworkStream, request: bytes, answer: Answer) -> None:
+    """The request was sent and the answer read to its end, within what may come in on the connection."""
+    with suppress(httpcore.WriteError):  # who answers before it has read all may close before that, too
+        await stream.write(request)
+    while not answer.ended:
+        answer.take(await stream.read(PIECE_BYTES_MAX))
+
+
+def _peer(stream: httpcore.AsyncNetworkStream) -> str | None:
+    """The address that answers."""
+    address = stream.get_extra_info("server_addr")
     return str(address[0]) if address else None
 
 
-def _judged(response: httpcore.Response, at: datetime) -> Delivered | Failed:
-    if HTTPStatus(200) <= response.status < HTTPStatus(300):
-        return Delivered(response.status)
-    asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), None)
-    wait_s = retry_after_s(asked.decode("latin-1") if asked else None, now=at)
-    return Failed(response.status, Reason.UNSUCCESSFUL_STATUS, wait_s)
+def _judged(answer: Answer, at: datetime) -> Delivered | Failed | None:
+    """What the answer's status means; None: it has none."""
+    if answer.status is None:
+        return None
+    if HTTPStatus(200) <= answer.status < HTTPStatus(300):
+        return Delivered(answer.status)
+    wait_s = retry_after_s(answer.retry_after, now=at)
+    return Failed(answer.status, Reason.UNSUCCESSFUL_STATUS, wait_s)
 
 
 def _reason(error: Exception) -> Reason:

@@ -13,8 +13,10 @@ from typing import Any
 
 import httpx
 
+from tests.support.servers import ACQUIRER_KEY
+
 ROOT = Path(__file__).parents[2]
-KEY = "sandbox-acquirer-key"
+KEY = ACQUIRER_KEY
 APPROVED_CARD = "4242424242424242"
 GIVES_UP_S = 0.3
 START_S_MAX = 20
@@ -51,7 +53,7 @@ class Acquirer:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(ROOT)}
+        return {**os.environ, "PYTHONPATH": str(ROOT), "ACQUIRER_KEY": KEY}
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from acquirer_process import START_S_MAX, Acquirer, answered, eventually
+from acquirer_process import KEY, START_S_MAX, Acquirer, answered, eventually
 
 DECLINED_CARDS = {
     "4000000000000002": "generic_decline",
@@ -94,9 +94,7 @@ async def test_an_unknown_reference_is_not_found(unmoved_acquirer: Acquirer) -> 
     assert (response.status_code, response.json()) == (404, {"error": "not_found"})
 
 
-@pytest.mark.parametrize(
-    "header", [{}, {"Authorization": "Bearer other"}, {"Authorization": "sandbox-acquirer-key"}]
-)
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer other"}, {"Authorization": KEY}])
 async def test_without_the_key_nothing_happens(unmoved_acquirer: Acquirer, header: dict[str, str]) -> None:
     body = unmoved_acquirer.authorization()
     async with httpx.AsyncClient(base_url=unmoved_acquirer.client.base_url) as stranger:

@@ -58,6 +58,24 @@ async def test_a_wallet_sends_the_browser_back_to_the_merchant(acquirer: Acquire
     assert f'href="{RETURN_URL}&amp;payment=pay_1"' in (await acquirer.client.get(url)).text
 
 
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("", ""),
+        ("?payment=pay_other", ""),
+        ("?payment=a&order=7&payment=b&payments=2", "order=7&payments=2&"),
+        ("?pay%6Dent=a&a=%20b+c", "a=%20b+c&"),
+        ("?payment", ""),
+    ],
+)
+async def test_a_payment_that_return_url_names_already_is_replaced_by_ours(
+    acquirer: Acquirer, query: str, kept: str
+) -> None:
+    url = (await acquirer.ask_by_wallet(return_url=f"https://shop.test/back{query}#end"))["page"]
+    response = await acquirer.client.post(url, data={"decision": "approve"})
+    assert response.headers["location"] == f"https://shop.test/back?{kept}payment=pay_1#end"
+
+
 async def test_a_wallet_without_return_url_shows_the_result(acquirer: Acquirer) -> None:
     url = (await acquirer.ask_by_wallet(provider="phonepe"))["page"]
     response = await acquirer.client.post(url, data={"decision": "approve"}, follow_redirects=True)

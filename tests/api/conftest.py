@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from api.admission import Admission
 from api.app import build_app
+from api.connections import Connections
 from api.main import listening_socket, server_for
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
@@ -103,6 +104,7 @@ class Serving:
     url: str
     stop: Callable[[], None]
     ended: "asyncio.Task[None]"
+    connections: Connections
 
 
 @pytest.fixture
@@ -112,17 +114,20 @@ async def serving(app: FastAPI) -> AsyncIterator[Serving]:
 
 
 @asynccontextmanager
-async def serving_of(app: FastAPI) -> AsyncIterator[Serving]:
-    """The app is served while the block runs."""
+async def serving_of(app: FastAPI, connections: Connections | None = None) -> AsyncIterator[Serving]:
+    """The app is served while the block runs, to as many as come where no bound is given."""
+    if connections is None:
+        connections = Connections(most=1_000, most_of_one_address=1_000)
     with listening_socket("127.0.0.1", 0) as listener:
-        server = server_for(app, on_stop=app.state.feed.close)
+        server = server_for(app, connections, on_stop=app.state.feed.close)
         ended = asyncio.create_task(server.serve([listener]))
 
         async def started() -> bool:
             return server.started
 
         await eventually(started)
-        yield Serving(f"http://127.0.0.1:{listener.getsockname()[1]}", server.stop, ended)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield Serving(url, server.stop, ended, connections)
         server.stop()
         await ended
 

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from api.bodies import BODY_BYTES_MAX
+from api.schemas import METADATA_MAX
 from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"
@@ -100,12 +102,12 @@ async def test_a_content_encoding_is_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_body_over_the_limit_is_refused_by_its_length(client: httpx.AsyncClient) -> None:
-    _assert_problem(await _post(client, b"x" * 65_537), 413, "body_too_large")
+    _assert_problem(await _post(client, b"x" * (BODY_BYTES_MAX + 1)), 413, "body_too_large")
 
 
 async def test_a_chunked_body_is_counted_as_it_arrives(client: httpx.AsyncClient) -> None:
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(100):
+        for _ in range(BODY_BYTES_MAX // 1_000 + 1):
             yield b" " * 1_000
 
     response = await client.post(CREATE, content=chunks(), headers={**KEY, **JSON_TYPE})
@@ -114,7 +116,56 @@ async def test_a_chunked_body_is_counted_as_it_arrives(client: httpx.AsyncClient
 
 async def test_a_body_at_the_limit_is_read(client: httpx.AsyncClient) -> None:
     body = json.dumps(payment_body()).encode()
-    assert (await _post(client, body + b" " * (65_536 - len(body)))).status_code == 201
+    assert (await _post(client, body + b" " * (BODY_BYTES_MAX - len(body)))).status_code == 201
+
+
+FULL = {
+    "merchant_reference": 100 * "{}",
+    "description": 500 * "{}",
+    "return_url": "https://shop.example/" + "r" * 2_000,
+    "customer": {"id": 100 * "{}", "email": 240 * "e" + "@shop.example", "phone": "+1" + "5" * 10},
+}
+
+
+# With emoji and their like, which take two escapes, not every member can be full.
+@pytest.mark.parametrize(
+    ("letter", "escaped"), [("अ", False), ("अ", True), ("語", False), ("語", True), ("𝒳", False)]
+)
+async def test_every_member_may_be_as_long_as_its_limit(
+    client: httpx.AsyncClient, admission: FakeAdmission, letter: str, escaped: bool
+) -> None:
+    """44 metadata values of 500 Devanagari letters are 66 KB, and were refused."""
+    metadata = {f"{n:02}{38 * letter}": 500 * letter for n in range(METADATA_MAX)}
+    body = payment_body(**json.loads(json.dumps(FULL).replace("{}", letter)), metadata=metadata)
+    response = await _post(client, json.dumps(body, ensure_ascii=escaped).encode())
+    assert response.status_code == 201, response.text
+    assert admission.last[2].metadata == metadata
+
+
+@pytest.mark.parametrize("form", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+@pytest.mark.parametrize("content", [None, b""], ids=["no body", "an empty body"])
+async def test_a_form_without_a_body_is_as_none(
+    client: httpx.AsyncClient, admission: FakeAdmission, form: str, content: bytes | None
+) -> None:
+    """`curl -d ''` and the HTML forms of frameworks send it."""
+    headers = {**KEY, "Content-Type": form}
+    response = await client.post(f"{CREATE}/pay_a1/refunds", content=content, headers=headers)
+    assert response.status_code == 201
+    assert admission.last[1:] == ("refund", "pay_a1", None, None, {})
+
+
+async def test_a_form_with_a_body_is_refused_and_one_of_empty_chunks_is_no_object(
+    client: httpx.AsyncClient, admission: FakeAdmission
+) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
+    headers = {**KEY, "Content-Type": "application/x-www-form-urlencoded"}
+    path = f"{CREATE}/pay_a1/refunds"
+    refused = await client.post(path, content=b"amount=300", headers=headers)
+    _assert_problem(refused, 415, "unsupported_media_type")
+    _assert_problem(await client.post(path, content=nothing(), headers=headers), 400, "invalid_json")
+    assert not admission.calls
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"reason":null}'])

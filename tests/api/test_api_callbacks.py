@@ -18,6 +18,7 @@ from temporalio.service import RPCStatusCode
 
 from api.admission import Admission
 from api.app import build_app
+from api.bodies import BODY_BYTES_MAX
 from payonce.connectors.base import Callback
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
@@ -26,6 +27,7 @@ from tests.api.fakes import FakeAdmission
 from workers.callbacks import AT_ONCE, Inbox
 
 KEY = "an acquirer's key"
+CALLBACKS_BURST = 10
 PATH = "/v1/connectors/sandbox_upi/callbacks"
 BODY = {"id": "cb_1", "type": "payment.updated", "reference": "pay_1-1", "status": "approved", "amount": 1}
 
@@ -52,6 +54,8 @@ async def calling(database_url: str) -> AsyncIterator[Runtime]:
         derivation_key=SecretStr("tests-only-" * 4),
         sandbox_acquirer_url="http://127.0.0.1:1",
         sandbox_acquirer_key=SecretStr(KEY),
+        callbacks_per_s=0.001,
+        callbacks_burst=CALLBACKS_BURST,
     )
     async with open_runtime(settings) as opened:
         yield opened
@@ -98,6 +102,25 @@ async def test_the_same_event_with_other_words_is_known_already(
         body = json.dumps({**BODY, "amount": amount}).encode()
         assert (await acquirer.post(PATH, content=body, headers=signed(body))).status_code == 200
     assert await received(calling) == ["cb_1"]
+
+
+async def test_a_connectors_callbacks_have_a_bucket_that_forgeries_take_nothing_of(
+    acquirer: httpx.AsyncClient, calling: Runtime
+) -> None:
+    """Issue 14, 6: 200 from one connection, and no 429."""
+    forged = {"Acquirer-Signature": "t=1,v1=" + "0" * 64, "Content-Type": "application/json"}
+    statuses = []
+    for number in range(CALLBACKS_BURST + 2):
+        assert (await acquirer.post(PATH, content=_RAW, headers=forged)).status_code == 401
+        body = json.dumps({**BODY, "id": f"cb_{number}"}).encode()
+        response = await acquirer.post(PATH, content=body, headers=signed(body))
+        statuses.append(response.status_code)
+    other = PATH.replace("upi", "wallet")
+    assert statuses == [200] * CALLBACKS_BURST + [429] * 2
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json()["code"] == "rate_limited"
+    assert len(await received(calling)) == CALLBACKS_BURST
+    assert (await acquirer.post(other, content=body, headers=signed(body))).status_code == 200
 
 
 _RAW = json.dumps(BODY).encode()
@@ -149,7 +172,7 @@ async def test_a_connector_that_takes_no_callbacks_is_not_there(
 
 
 async def test_a_message_over_64_kib_is_refused_before_it_is_looked_into(acquirer: httpx.AsyncClient) -> None:
-    body = b" " * (64 * 1024 + 1)
+    body = b" " * (BODY_BYTES_MAX + 1)
     response = await acquirer.post(PATH, content=body, headers=signed(body))
     assert response.status_code == 413
 
@@ -175,7 +198,7 @@ async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
     """A Temporal that does not answer holds each hand-over up for seconds: the acquirer must not notice."""
     stuck, entered = asyncio.Event(), 0
 
-    async def hang(_self: Inbox, _received: Received) -> None:
+    async def hang(_self: Inbox, *_received: Received) -> None:
         nonlocal entered
         entered += 1
         await stuck.wait()
@@ -184,7 +207,7 @@ async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
     inbox = Inbox(calling, cast("Client", NoTemporal()))
     async with asyncio.timeout(5):
         for number in range(AT_ONCE + 2):
-            await inbox.receive("sandbox_upi", Callback(f"cb_stuck_{number}", "pay_1-1"))
+            await inbox.receive("sandbox_upi", Callback(f"cb_stuck_{number}", f"pay_{number}-1"))
     assert entered == AT_ONCE
     stuck.set()
     await inbox.drain()

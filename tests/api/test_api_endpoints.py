@@ -1,6 +1,7 @@
 """Webhook endpoints: created once, shown without their secret, changed, deleted."""
 
 import asyncio
+import socket
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from payonce.runtime import Runtime
 from tests.api.conftest import Merchant, a_merchant
 
 PATH = "/v1/webhook_endpoints"
-URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
+URL = "https://shop.example/hooks"
 
 
 async def _create(client: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
@@ -70,6 +71,25 @@ async def test_a_forbidden_url_is_refused_and_uses_no_key_up(client: httpx.Async
     assert (response.status_code, response.json()["code"]) == (422, "webhook_url_forbidden")
     assert response.json()["errors"][0]["pointer"] == "/url"
     assert (await _create(client, "forbidden-" + url.encode().hex())).status_code == 201
+
+
+async def test_registration_looks_no_name_up_and_so_tells_of_none(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 14, 9: 422 for a name that resolves to a private address told that it exists."""
+    asked = []
+
+    def internal(host: str, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", internal)
+    created = await _create(client, "internal", url="https://vault.merchant.example/")
+    path = created.headers["location"]
+    changed = await client.patch(path, json={"url": "https://ldap.merchant.example/"})
+
+    assert (created.status_code, changed.status_code) == (201, 200)
+    assert asked == []
 
 
 @pytest.mark.parametrize(

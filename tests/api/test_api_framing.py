@@ -133,7 +133,9 @@ async def test_what_follows_the_body_beside_an_upgrade_is_the_next_request(
     line: Line, head: Head, admission: FakeAdmission
 ) -> None:
     upgraded = LIVEZ.replace(b"\r\n\r\n", f"\r\n{H2C}\r\n".encode())
-    await line.send(head(H2C + LENGTH) + BODY + LIVEZ + upgraded + b"GET /nothing HTTP/1.1\r\n\r\n")
+    await line.send(
+        head(H2C + LENGTH) + BODY + LIVEZ + upgraded + b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"
+    )
     assert [(await line.answer())[0] for _ in range(4)] == [201, 200, 200, 404]
     assert admitted(admission) == [REFUND_300]
 

@@ -9,11 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from devstack.parts import CHECKOUT
+from payonce.cli.following import Message
+from payonce.cli.listen import Forwarder
 from payonce.runtime import Runtime
+from payonce.webhooks.signing import new_secret
 from tests.api.conftest import Merchant, Serving
 from tests.api.test_api_stream import AUTHORIZED, CAPTURED, shop_of
-from tests.webhooks.receiver import receiving, status
+from tests.webhooks.receiver import bytes_then_close, receiving, status
 
 WITHIN_S = 30.0
 
@@ -81,6 +86,15 @@ async def test_events_arrive_signed_with_the_local_secret_in_their_own_bytes(
         assert " 500 (" in await command.says(await shop.event_id(payment_id, 1))
         assert " 204 (" in await command.says(await shop.event_id(payment_id, 2))
         assert await command.end() == (0, "Ended\n")
+
+
+async def test_a_status_counts_whatever_follows_as_with_deliveries() -> None:
+    cut = bytes_then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
+    async with receiving(otherwise=cut) as receiver, httpx.AsyncClient(trust_env=False) as client:
+        forwarder = Forwarder(client, receiver.url, new_secret())
+        said = await forwarder.forward(Message("evt_1", CAPTURED, b"{}"))
+
+    assert said.startswith("200 (")
 
 
 async def test_the_secret_stays_and_only_its_owner_reads_it(

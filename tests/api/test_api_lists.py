@@ -7,17 +7,21 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from fastapi import FastAPI
+from sqlalchemy import insert, update
+from starlette.requests import Request
 
+from api.lists import read_query
 from payonce.domain.answers import payment_view
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
+from payonce.storage.connection import Connection
 from payonce.storage.endpoints import Endpoint, insert_endpoint
 from payonce.storage.payments import insert_operation, insert_payment
-from payonce.storage.tables import webhook_deliveries
-from tests.api.conftest import Merchant
+from payonce.storage.tables import idempotency_keys, webhook_deliveries
+from tests.api.conftest import Merchant, a_merchant
 from tests.api.fakes import NOW, a_payment
 from tests.webhooks.shop import write_events
 
@@ -54,8 +58,25 @@ async def shop(runtime: Runtime, merchant: Merchant, other_merchant: Merchant) -
         made = [_payment(merchant, number) for number in range(COUNT)]
         for payment in [*made, replace(_payment(other_merchant, 0), id="pay_other")]:
             await insert_payment(connection, payment)
+            await use_key(connection, payment)
             await _add_history(runtime, connection, payment)
     return Shop(merchant, sorted(made, key=lambda p: (p.created_at, p.id), reverse=True))
+
+
+async def use_key(connection: Connection, payment: Payment) -> None:
+    """The payment's key is known, as after its admission."""
+    used = {
+        "merchant_id": payment.merchant_id,
+        "mode": payment.mode,
+        "key": payment.idempotency_key,
+        "fingerprint": b"",
+        "fingerprint_version": 1,
+        "operation_id": payment.id,
+        "location": f"/v1/payments/{payment.id}",
+        "request_id": "req_1",
+        "created_at": payment.created_at,
+    }
+    await connection.execute(insert(idempotency_keys).values(used))
 
 
 def _payment(merchant: Merchant, number: int) -> Payment:
@@ -192,6 +213,15 @@ async def test_a_page_stays_where_it_is_when_payments_are_added(
             {"created_after": "2026-11-22T11:16:01+05:30"},
             lambda p: p.created_at >= NOW + timedelta(seconds=1),
         ),
+        (
+            {"created_before": "2026-11-23T04:10:01+22:24"},
+            lambda p: p.created_at < NOW + timedelta(seconds=1),
+        ),
+        ({"created_after": "0001-01-01T00:00:00+22:24", "created_before": "9999-12-31T23:59:59-22:24"}, bool),
+        (
+            {"created_after": "2027-01-01T00:00:00Z", "created_before": "2026-01-01T00:00:00Z"},
+            lambda p: False,
+        ),
         ({"merchant_reference": ""}, lambda p: False),
     ],
 )
@@ -235,6 +265,141 @@ async def test_a_wrong_parameter_is_named(
     response = await client.get(f"/v1/payments?{query}")
     assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
     assert response.json()["errors"][0]["pointer"] == f"/{parameter}"
+
+
+SPELLINGS = {
+    "key-3": [
+        "key-3",
+        "%22key-3%22",
+        '"key-3"',
+        "%20key-3",
+        "key-3%0A",
+        "%22key-3%22;x=1",
+        "key%2D3",
+        "key%252D3",
+    ],
+    "a+b": ["a%2Bb", "a+b", "%22a%2Bb%22", "%22a+b%22"],
+    "a,b": ["a,b", "%22a,b%22", "a%2Cb"],
+    'q"u"o': ["q%22u%22o", "%22q%5C%22u%5C%22o%22"],
+    '"in-quotes"': ["%22in-quotes%22", "%22%5C%22in-quotes%5C%22%22"],
+    "100%25": ["100%2525"],
+    "a%2Bb": ["a%252Bb"],
+}
+
+
+@pytest.fixture(scope="module")
+async def spelled(runtime: Runtime) -> Merchant:
+    """A merchant whose payments have keys and references that are hard to spell, and the same."""
+    merchant = await a_merchant(runtime, "Spelled")
+    async with runtime.database.transaction() as connection:
+        for number, name in enumerate(SPELLINGS):
+            payment = a_payment(
+                id=f"pay_spelled{number}",
+                merchant_id=merchant.id,
+                idempotency_key=name,
+                merchant_reference=REFERENCES[number],
+            )
+            await insert_payment(connection, payment)
+            await use_key(connection, payment)
+    return merchant
+
+
+REFERENCES = ("order 7", " padded ", "Zo\u00eb", "a+b", "'quoted'", "50%25", "x" * 100)
+REFERENCES_SPELLED = {
+    "order 7": ["order+7", "order%207", "%22order+7%22", "order%25207", "order+7+", "%0Aorder+7"],
+    " padded ": ["+padded+", "%20padded%20"],
+    "Zo\u00eb": ["Zo%C3%AB", "Zoe%CC%88", "Zo%25C3%25AB"],
+    "a+b": ["a%2Bb", "a+b"],
+    "'quoted'": ["'quoted'", "%27quoted%27"],
+    "50%25": ["50%2525"],
+    "x" * 100: ["x" * 100, "%22" + "x" * 100 + "%22"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "number"),
+    [
+        ("idempotency_key", value, number)
+        for number, spellings in enumerate(SPELLINGS.values())
+        for value in spellings
+    ]
+    + [
+        ("merchant_reference", value, number)
+        for number, spellings in enumerate(REFERENCES_SPELLED.values())
+        for value in spellings
+    ],
+)
+async def test_a_look_up_finds_the_payment_however_it_is_spelled(
+    client: httpx.AsyncClient, spelled: Merchant, name: str, value: str, number: int
+) -> None:
+    response = await client.get(f"/v1/payments?{name}={value}", headers=spelled.headers)
+    assert [each["id"] for each in response.raise_for_status().json()["data"]] == [f"pay_spelled{number}"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("idempotency_key=", "visible ASCII"),
+        ("idempotency_key=a%20b%C3%A9", "visible ASCII"),
+        ("idempotency_key=" + "k" * 256, "visible ASCII"),
+        ("merchant_reference=" + "x" * 101, "at most 100"),
+        ("merchant_reference=%FF", "not UTF-8"),
+        ("idempotency-key=k", "not a parameter"),
+        ("Idempotency_Key=k", "not a parameter"),
+        ("&".join(f"a{n}=1" for n in range(51)), "more than 50 parameters"),
+    ],
+)
+async def test_what_can_be_no_spelling_is_refused_in_words(
+    client: httpx.AsyncClient, shop: Shop, query: str, words: str
+) -> None:
+    response = await client.get(f"/v1/payments?{query}")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+    assert words in response.json()["detail"]
+
+
+async def test_a_key_as_it_was_sent_goes_before_the_same_with_quotes_of_its_own(
+    client: httpx.AsyncClient, runtime: Runtime, shop: Shop
+) -> None:
+    """`"key-2"` finds what `key-2` finds, although a key has these quotes in it."""
+    async with runtime.database.transaction() as connection:
+        odd = replace(shop.payments[0], id="pay_odd", mode="test", idempotency_key='"key-2"')
+        await use_key(connection, odd)
+    assert await _listed(client, idempotency_key='"key-2"') == ["pay_2"]
+
+
+@pytest.mark.parametrize("spelling", ["PAY_1", "Pay_1", "%20pay_1", "pay_1%0A", "%22pay_1%22", "pay%5F1"])
+async def test_an_id_is_found_however_it_is_spelled(
+    client: httpx.AsyncClient, shop: Shop, spelling: str
+) -> None:
+    assert (await client.get(f"/v1/payments/{spelling}")).raise_for_status().json()["id"] == "pay_1"
+    assert (await client.get(f"/v1/payments/{spelling}/events")).raise_for_status().json()["data"]
+    page = await client.get(f"/v1/payments?starting_after={spelling}&limit=1")
+    assert page.raise_for_status().json()["data"][0]["id"] == "pay_0"
+
+
+def test_a_query_that_is_not_encoded_is_read_as_it_is() -> None:
+    assert read_query(_request("merchant_reference=Zo\u00eb".encode()), "merchant_reference")[1] == {
+        "merchant_reference": "Zo\u00eb"
+    }
+
+
+def _request(query: bytes) -> Request:
+    return Request({"type": "http", "query_string": query, "headers": []})
+
+
+async def test_lists_and_look_ups_take_no_connection_that_payments_use(
+    client: httpx.AsyncClient, app: FastAPI, runtime: Runtime, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does finding out who asks."""
+    for name in ("reading", "transaction"):
+        monkeypatch.setattr(runtime.database, name, None)
+    described = app.openapi()["paths"]
+    paths = {path for path, methods in described.items() if path.startswith("/v1") and "get" in methods}
+    assert len(paths) >= 12
+    for path in paths - {"/v1/events/stream"}:
+        for id_ in ("pay_1", "re_1", "we_1", "evt_none"):
+            response = await client.get(path.replace("{id}", id_))
+            assert response.status_code in (200, 404), path
 
 
 async def test_refunds_are_listed_of_all_payments_of_one_and_by_status(

@@ -32,6 +32,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     configure(level="debug", process="test")
+    structlog.configure(cache_logger_on_first_use=False)  # or the modules' loggers would be so for every test
     yield Log(capsys)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -1,6 +1,7 @@
 """The sandbox acquirer as a process of its own, and servers that misbehave below HTTP."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def acquirer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = tmp_path_factory.mktemp("acquirer") / "ledger.sqlite"
     command = [sys.executable, "-m", "devstack.acquirer", "--port", "0", "--data", str(data)]
     root = Path(__file__).parents[2]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    environ = {**os.environ, "ACQUIRER_KEY": "sandbox-acquirer-key"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environ) as process:
         assert process.stdout is not None
         try:
             yield json.loads(process.stdout.readline())["url"]

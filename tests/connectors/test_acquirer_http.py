@@ -24,9 +24,12 @@ from wire_server import (
 
 from payonce.connectors.conformance import eventually
 from payonce.connectors.http import RESPONSE_BYTES_MAX, RETRY_AFTER_S_DEFAULT, RETRY_AFTER_S_MAX
+from payonce.counted import RECEIVED_BYTES_MAX
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from tests.support.reads import Reads
 
 DEADLINE_S = 0.5
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 async def hang(server: WireServer, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -292,6 +295,52 @@ async def test_an_answer_that_is_not_documented_is_unknown(
     with pytest.raises(OutcomeUnknown):
         await open_http(server.url).post("/orders", Order(), may_send=yes)
     assert server.received.count(b"POST") == 1
+
+
+def flooding(head: bytes, more: bytes) -> Handler:
+    async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.request(reader)
+        writer.write(head)
+        while True:
+            writer.write(more * (8_000 // len(more)))
+            await writer.drain()
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 103 Early Hints\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (CHUNKED, b"1;" + b"e" * 4_000 + b"\r\n{\r\n"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: y\r\n"),
+    ],
+    ids=["interim", "interim head", "head", "chunk extensions", "trailers"],
+)
+async def test_whatever_an_acquirer_sends_is_read_to_the_limit(
+    serve: Serve, open_http: OpenHttp, head: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 14, 2: endless interim responses kept the process parsing until the call's deadline."""
+    reads = Reads(monkeypatch)
+    server = await serve(flooding(head, more))
+
+    with pytest.raises(OutcomeUnknown, match="TooMuchReceived"):
+        await open_http(server.url).post("/orders", Order(), may_send=yes)
+    assert RECEIVED_BYTES_MAX - 1024 <= reads.bytes <= RECEIVED_BYTES_MAX
+
+
+async def test_each_answer_on_a_connection_has_an_allowance_of_its_own(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    content = b'{"x":"' + b"x" * (RESPONSE_BYTES_MAX - 8) + b'"}'
+    server = await serve(answering_for_ever(answer(content)))
+    http = open_http(server.url)
+
+    for _ in range(3):
+        assert (await http.post("/orders", Order(), may_send=yes)).content == content
+    assert server.connections == 1
 
 
 async def test_an_answer_at_the_limit_is_read(serve: Serve, open_http: OpenHttp) -> None:

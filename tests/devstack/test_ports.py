@@ -48,6 +48,22 @@ def test_a_held_port_can_be_listened_on_again_and_again(ports: Ports) -> None:
             pass
 
 
+def test_two_stacks_at_once_never_choose_the_same_port(ports: Ports) -> None:
+    default = ports.free()
+    ports.close()
+    others = Ports()
+    try:
+        first, second = (one.choose({}, "PAYONCE_API_PORT", default) for one in (ports, others))
+        assert first == default
+        assert second != default
+        with pytest.raises(StackError, match=f"port {default} .PAYONCE_API_PORT. is busy"):
+            others.choose({"PAYONCE_API_PORT": str(default)}, "PAYONCE_API_PORT", 1)
+        ports.close()
+        assert others.choose({}, "PAYONCE_API_PORT", default) == default
+    finally:
+        others.close()
+
+
 def test_a_held_port_is_not_given_to_anybody_else(ports: Ports) -> None:
     held = {ports.free() for _ in range(100)}
     others = Ports()

@@ -137,12 +137,21 @@ async def test_the_character_nul_is_refused(shop: Merchant) -> None:
     refused(await shop.pay(description="a\0b"), 400, "invalid_request")
 
 
-async def test_a_body_over_64_kib_is_refused(shop: Merchant) -> None:
-    large = json.dumps(order(description="d" * 65_536)).encode()
+async def test_a_payment_whose_texts_are_full_in_any_script_is_paid_and_shown(shop: Merchant) -> None:
+    """The limit of the body fits those of its members: here, and in every row and event that holds them."""
+    metadata = {f"{n:02}{38 * 'अ'}": 500 * "अ" for n in range(50)}
+    paid = answered(await shop.pay(metadata=metadata, description=500 * "अ"), 201)
+    assert paid["metadata"] == metadata
+    events = answered(await shop.get(f"/v1/payments/{paid['id']}/events"), 200)["data"]
+    assert [event["data"]["metadata"] for event in events] == [metadata, metadata]
+
+
+async def test_a_body_over_256_kib_is_refused(shop: Merchant) -> None:
+    large = json.dumps(order(description="d" * 262_144)).encode()
     refused(await post_bytes(shop, large), 413, "body_too_large")
 
     async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(70):
+        for _ in range(257):
             yield b" " * 1024
 
     headers = {"Idempotency-Key": fresh_key(), "Content-Type": "application/json"}

@@ -8,6 +8,7 @@ import pytest
 import schemathesis
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
     content_type_conformance,
@@ -19,10 +20,12 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from api import operations, webhook_operations
 from api.describing import Description
+from api.stream import BEGINNING, STREAM_EVENTS
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant, answered, card
 
 CASES = 20  # of each operation and mode; about 1,000 in all
+MESSAGES = 3  # of the stream; what `made` made has more
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -94,6 +97,21 @@ def test_the_api_does_what_its_description_says(
         case.call_and_validate(base_url=stack.api_url, headers=headers, checks=CHECKS)
 
     holds()
+
+
+@pytest.mark.usefixtures("made")
+def test_the_stream_of_events_is_what_its_description_says(stack: DevStack) -> None:
+    """Schemathesis takes what is described for a message of the stream: it was described as a string."""
+    bounded = SchemathesisConfig.from_dict({"max-stream-events": MESSAGES})
+    described = schemathesis.openapi.from_url(f"{stack.api_url}/openapi.json", config=bounded)
+    operation = described.find_operation_by_id(STREAM_EVENTS.id)
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    case = operation.Case(headers={"Last-Event-ID": BEGINNING})
+    response = case.call_and_validate(base_url=stack.api_url, headers=headers, checks=CHECKS)
+    assert response.content.count(b"\ndata: ") == MESSAGES
+    refused = operation.Case(query={"types": "payment.unheard_of"})
+    response = refused.call_and_validate(base_url=stack.api_url, headers=headers, checks=CHECKS)
+    assert response.status_code == 400
 
 
 def make_real(case: Case[Any], made: dict[str, str]) -> None:

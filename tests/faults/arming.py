@@ -14,7 +14,7 @@ from devstack.stack import DevStack
 from tests.support.eventually import eventually
 
 SITE = Path(__file__).parent / "site"
-FOLDER = "PAYONCE_TEST_FAULTS"
+FOLDER = "TESTS_FAULTS_FOLDER"
 
 Point = Literal[
     "admitted", "handed_over", "before_claim", "before_send", "after_check", "after_send", "after_record"

@@ -9,7 +9,7 @@ import pytest
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
 from tests.faults.arming import environ_with_faults
 from tests.faults.shop import Shop, open_shop
-from tests.support.servers import running
+from tests.support.servers import ACQUIRER_KEY, running
 from tests.support.witness import Witness, witness_of
 
 CALL_DEADLINE_S, FINALITY_S = 3, 1  # unanswered for 5 + 2 + 3 + 1 s, a claim is resolved; 27 s by default
@@ -34,7 +34,7 @@ async def city(bank: DevStack, tmp_path_factory: pytest.TempPathFactory) -> Asyn
         "connector": "sandbox_card",
         "mode": "test",
         "base_url": bank.acquirer_url,
-        "key": "sandbox-acquirer-key",
+        "key": ACQUIRER_KEY,
         "options": options,
     }
     patient = {  # asked so seldom that what happens in time was told, not found
@@ -72,4 +72,4 @@ async def shop(city: DevStack) -> AsyncIterator[Shop]:
 @pytest.fixture
 def faults(city: DevStack) -> Path:
     """Where faults are armed."""
-    return Path(city.product_environ()["PAYONCE_TEST_FAULTS"])
+    return Path(city.product_environ()["TESTS_FAULTS_FOLDER"])

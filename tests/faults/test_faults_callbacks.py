@@ -14,9 +14,10 @@ import pytest
 from devstack.stack import DevStack
 from tests.faults.arming import Action, CallbackPoint, doomed_api
 from tests.faults.shop import Json, Shop, patiently
+from tests.support.servers import ACQUIRER_KEY
 from tests.support.witness import Witness
 
-KEY = b"sandbox-acquirer-key"
+KEY = ACQUIRER_KEY.encode()
 UPI = {"type": "upi", "upi": {"flow": "intent"}}
 TOLD_WITHIN_S = 45.0  # sooner than the first inquiry
 PAID = [("authorize", 1099), ("capture", 1099)]

@@ -115,10 +115,10 @@ MUTATIONS = (
     Mutation(
         "6",
         "the outbox in a transaction of its own",
-        "payonce/storage/recording.py",
-        "        deliveries = await outbox.add_events(\n            connection, ",
-        "        async with self._database.transaction() as apart:\n"
-        "            deliveries = await outbox.add_events(\n            apart, ",
+        "payonce/storage/locked_rows.py",
+        "    deliveries = await outbox.add_events(\n        connection, ",
+        "    await connection.execute(__import__('sqlalchemy').text('COMMIT AND CHAIN'))\n"
+        "    deliveries = await outbox.add_events(\n        connection, ",
         ("tests/storage/test_recording.py",),
     ),
     Mutation(

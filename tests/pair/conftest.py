@@ -9,7 +9,7 @@ from devstack.stack import PRODUCT, DevStack
 from tests.faults.arming import environ_with_faults
 from tests.faults.shop import Shop, open_shop
 from tests.support.pair import Pair, running_pair
-from tests.support.servers import running
+from tests.support.servers import ACQUIRER_KEY, running
 from tests.support.witness import Witness, witness_of
 
 CALL_DEADLINE_S, FINALITY_S = 3, 1  # unanswered for 5 + 2 + 3 + 1 s, a claim is resolved; 27 s by default
@@ -48,7 +48,7 @@ async def city(
         "connector": "sandbox_card",
         "mode": "test",
         "base_url": bank.acquirer_url,
-        "key": "sandbox-acquirer-key",
+        "key": ACQUIRER_KEY,
         "options": {"call_deadline_s": str(CALL_DEADLINE_S), "finality_s": str(FINALITY_S)},
     }
     async with running(

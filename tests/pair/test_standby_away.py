@@ -12,6 +12,7 @@ from tests.faults.deeds import AUTOMATIC, REFUND, VOID, Deed
 from tests.faults.shop import Json, Shop, new_payment, patiently
 from tests.pair.conftest import POOL_SIZE
 from tests.pair.scenes import done_once, stopped
+from tests.support.metrics import metrics_of
 from tests.support.pair import Pair
 from tests.support.witness import Witness
 from tests.webhooks.receiver import Receiver, receiving
@@ -57,7 +58,7 @@ async def test_a_process_without_its_standby_answers_what_is_known_and_begins_no
     answered = await shop.answered("/v1/payments", new_payment(), key=key)
     async with stopped(city, shop, "before_send", AUTOMATIC) as (doomed, (held,), _):
         await pair.lose_standby()
-        await patiently(lambda: gate_is_closed(shop), within_s=30.0)
+        await patiently(lambda: gate_is_closed(city), within_s=30.0)
         waits = await pair.commit_waits_with("idempotency_keys")
         new = [await AUTOMATIC.prepare(shop) for _ in range(CREATES)]
         for response in await asyncio.gather(*(one.send(shop) for one in new)):
@@ -140,10 +141,9 @@ def refused(response: httpx.Response | None, status: int, code: str) -> None:
     assert int(response.headers["retry-after"]) > 0
 
 
-async def gate_is_closed(shop: Shop) -> bool:
+async def gate_is_closed(city: DevStack) -> bool:
     """As the API's metrics say."""
-    metrics = await shop.client.get(f"{shop.url}/metrics")
-    return "payonce_gate_closed 1.0" in metrics.text
+    return "payonce_gate_closed 1.0" in await metrics_of(city, "api")
 
 
 async def is_answered_here(pair: Pair, key: str) -> bool:

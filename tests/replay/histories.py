@@ -39,6 +39,7 @@ NAMES = (
     "customer_left_alone",
     "customer_expired_and_paid",
     "customer_heard_of_late",
+    "callback_heard_again",
     "began_anew",
     "followed_a_long_run",
     "review_ended_by_a_fact",

@@ -5,8 +5,12 @@ every branch behind `workflow.patched` under names of their own.
 """
 
 import asyncio
+import hashlib
+import hmac
+import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +29,7 @@ from tests.e2e.merchant import Body, Merchant, answered, merchant_with
 from tests.replay.histories import CARD, FOLDER, NAMES, path_of, write
 from tests.replay.process import process_without_workflows, settings_of
 from tests.support.eventually import eventually
-from tests.support.servers import running
+from tests.support.servers import ACQUIRER_KEY, running
 from tests.webhooks.receiver import receiving, status
 
 UNTIL_DONE_S = 120.0
@@ -108,6 +112,16 @@ class Recorder:
         started = await eventually(lambda: self.listed(query), UNTIL_DONE_S)
         assert started is not None
         return started
+
+    async def spoken_of(self, payment: Body, event: str) -> None:
+        """The acquirer has told something of the payment's authorization."""
+        reference, at = attempt_reference(payment["id"], 1), int(time.time())
+        told = json.dumps({"id": f"{event}_{reference}", "reference": reference}).encode()
+        mac = hmac.new(ACQUIRER_KEY.encode(), f"{at}.".encode() + told, hashlib.sha256).hexdigest()
+        async with httpx.AsyncClient(base_url=self.stack.api_url, trust_env=False) as acquirer:
+            headers = {"Acquirer-Signature": f"t={at},v1={mac}", "Content-Type": "application/json"}
+            path = f"/v1/connectors/{payment['connector']}/callbacks"
+            (await acquirer.post(path, content=told, headers=headers)).raise_for_status()
 
     async def listed(self, query: str) -> str | None:
         """The id of a workflow that the query lists, once there is one."""
@@ -285,6 +299,15 @@ async def customer_expired_and_paid(recorder: Recorder) -> None:
     await recorder.keep("customer_heard_of_late", await recorder.heard_of(payment))
 
 
+async def callback_heard_again(recorder: Recorder) -> None:
+    """The acquirer speaks of a decided payment, and again while it is asked."""
+    payment = await recorder.pay(fault="inquire:slow:4000")
+    await recorder.spoken_of(payment, "first")
+    started = await recorder.heard_of(payment)
+    await recorder.spoken_of(payment, "second")
+    await recorder.keep("callback_heard_again", started)
+
+
 async def expiry(recorder: Recorder) -> None:
     payment = await recorder.pay(capture_method="manual")
     await recorder.settled(payment, "authorized")
@@ -370,6 +393,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_paid_after_the_void,
     customer_left_alone,
     customer_expired_and_paid,
+    callback_heard_again,
     review_ended_by_a_fact,
 )
 SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)

@@ -28,7 +28,8 @@ from payonce.wakeups import WakeUps
 from tests.support.eventually import eventually
 from tests.unit import rows
 
-IDS = IdFactory(b"s" * 32, cell="t")
+SECRET = b"s" * 32
+IDS = IdFactory(SECRET, cell="t")
 
 
 class FakeRedis:
@@ -220,13 +221,13 @@ class Ledger:
 
 def settings_of(ledger: Ledger, **changes: Any) -> Settings:
     """Those of a process on the ledger's database, with nothing else to be reached."""
-    return Settings(
-        database_url=ledger.url,
-        redis_url="redis://nowhere",
-        temporal_address="nowhere",
-        derivation_key=SecretStr("d" * 32),
-        **changes,
-    )
+    values = {
+        "database_url": ledger.url,
+        "redis_url": "redis://nowhere",
+        "temporal_address": "nowhere",
+        "derivation_key": SecretStr("d" * 32),
+    }
+    return Settings(**values | changes)
 
 
 def runtime_of(ledger: Ledger) -> Runtime:

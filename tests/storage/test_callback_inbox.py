@@ -19,7 +19,7 @@ from payonce.storage import callbacks
 from payonce.storage.callbacks import KEPT, Received
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
-from workers.callbacks import Inbox
+from workers.callbacks import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, Turns
 
 K, S = OperationKind, PaymentStatus
 UPI = "sandbox_card"  # the connector on the rows of `Ledger`
@@ -47,6 +47,8 @@ class Temporal:
     ) -> None:
         if self.away:
             raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+        if id in self.running:
+            raise WorkflowAlreadyStartedError(id, "a workflow")
         if id in self.completed and id_reuse_policy is not WorkflowIDReusePolicy.ALLOW_DUPLICATE:
             raise WorkflowAlreadyStartedError(id, "a workflow")
         self.started.append(id)
@@ -65,14 +67,29 @@ class Handle:
         self.temporal.signals.append((self.id, args[1]))
 
 
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def temporal() -> Temporal:
     return Temporal()
 
 
 @pytest.fixture
-async def inbox(ledger: Ledger, temporal: Any) -> AsyncIterator[Inbox]:
-    opened = Inbox(runtime_of(ledger), temporal)
+async def inbox(ledger: Ledger, temporal: Any, clock: Clock) -> AsyncIterator[Inbox]:
+    opened = Inbox(runtime_of(ledger), temporal, turns=Turns(clock))
     yield opened
     await opened.drain()
 
@@ -111,14 +128,77 @@ async def test_the_payments_workflow_is_told_once_however_often_the_acquirer_say
 
 
 async def test_two_messages_in_either_order_make_it_ask_twice(
-    ledger: Ledger, inbox: Inbox, temporal: Temporal
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, clock: Clock
 ) -> None:
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     await inbox.receive(UPI, told(create, "cb_2"))
+    await until_handled(ledger)
+    clock.now_s += PAUSE_S
     await inbox.receive(UPI, told(create, "cb_1"))
     await until_handled(ledger, 2)
     assert len(temporal.signals) == 2
+
+
+def test_turns_come_ever_more_seldom_until_nothing_more_is_said(clock: Clock) -> None:
+    turns = Turns(clock)
+    begun_s, taken_s = clock.now_s, []
+    for _ in range(12):
+        clock.now_s += turns.take("pay_1-1")
+        taken_s.append(clock.now_s - begun_s)
+    assert taken_s[:5] == [0, 1, 3, 7, 15]
+    assert taken_s[-1] - taken_s[-2] == PAUSE_S_MAX
+    assert turns.take("pay_2-1") == 0
+    clock.now_s += 2 * PAUSE_S_MAX
+    assert [turns.wait_s("pay_1-1"), turns.take("pay_1-1"), turns.take("pay_1-1")] == [0, 0, PAUSE_S]
+
+
+def test_turns_remember_a_limited_number_of_references(clock: Clock) -> None:
+    turns = Turns(clock)
+    for number in range(REFERENCES_MAX + 1):
+        turns.take(number)
+    assert [turns.take(0), turns.take(REFERENCES_MAX)] == [0, PAUSE_S]
+
+
+async def test_many_messages_of_one_attempt_make_it_ask_twice(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Issue 14, 6: 200 forged callbacks made 200 signals."""
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    for number in range(200):
+        await inbox.receive(UPI, told(create, f"cb_{number}"))
+    await until_handled(ledger, 200)
+    assert len(temporal.signals) == 2  # of the first, at once, and for all the others, a pause later
+
+
+async def test_what_waits_for_its_turn_is_the_sweepers_when_the_process_ends(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    create = await create_of(ledger)
+    temporal.running.add(create.payment_id)
+    for number in range(3):
+        await inbox.receive(UPI, told(create, f"cb_{number}"))
+    await inbox.drain()
+    assert (await handled(ledger), len(temporal.signals)) == (1, 1)
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    assert await inbox.sweep(limit=10) == 2
+    assert (await handled(ledger), len(temporal.signals)) == (3, 2)  # one for both
+
+
+async def test_one_workflow_is_open_for_an_attempt_however_often_the_acquirer_speaks(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, clock: Clock
+) -> None:
+    """Issue 14, 6: 60 forged callbacks made 60 workflows."""
+    create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
+    workflow_id = IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))
+    for number in range(60):
+        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await until_handled(ledger, number + 1)
+        clock.now_s += 10_000
+        temporal.running.add(workflow_id)
+    assert temporal.started == [workflow_id]
+    assert temporal.signals == [(workflow_id, attempt_reference(create.id, 1))] * 59  # it asks again
 
 
 async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
@@ -130,7 +210,7 @@ async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
     await inbox.receive(UPI, told(create))
     await until_handled(ledger)
     assert temporal.signals == []
-    assert temporal.started == [IDS.callback(connector=UPI, event_id="cb_1")]
+    assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
 
 
 @pytest.mark.parametrize("runs", [True, False])
@@ -152,9 +232,10 @@ async def test_a_message_about_a_payment_that_waits_for_captures_is_heard_by_its
 async def test_a_message_about_what_no_workflow_works_on_gets_one(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
-    await inbox.receive(UPI, told(await create_of(ledger)))
+    create = await create_of(ledger)
+    await inbox.receive(UPI, told(create))
     await until_handled(ledger)
-    assert temporal.started == [IDS.callback(connector=UPI, event_id="cb_1")]
+    assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
 
 
 async def test_a_refunds_own_workflow_is_told(ledger: Ledger, inbox: Inbox, temporal: Temporal) -> None:
@@ -217,7 +298,7 @@ async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Led
             received = Received(UPI, event_id, "pay_1-1")
             await callbacks.put(connection, received, now=now - age - timedelta(seconds=1))
             if event_id != "open":
-                await callbacks.handled(connection, received, now=now)
+                await callbacks.handled(connection, [received], now=now)
         assert await callbacks.forget(connection, now=now, limit=10) == 1
     left = await ledger.rows("SELECT event_id FROM callbacks ORDER BY event_id")
     assert [row.event_id for row in left] == ["open", "young"]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack, StackOptions
 
+ACQUIRER_KEY = "a key of the tests' own"  # of every stack, since some speak to another one's acquirer
+
 
 @contextmanager
 def server_directory() -> Iterator[Path]:
@@ -42,7 +44,7 @@ async def running(
         options = StackOptions(
             directory=directory,
             parts=parts or (*INFRASTRUCTURE, *PRODUCT),
-            environ={**inherited, **(environ or {})},
+            environ={**inherited, "PAYONCE_SANDBOX_ACQUIRER_KEY": ACQUIRER_KEY, **(environ or {})},
             product_environ=product_environ or {},
             temporal_settings=temporal_settings or {},
             any_ports=True,

@@ -12,6 +12,7 @@ from tests.unit.rows import CAPTURE_BEFORE, NOW, operation, payment, under_way
 CAPTURABLE = [status for status in PaymentStatus if status.capturable]
 UNDECIDED = [PaymentStatus.INIT, PaymentStatus.PROCESSING]
 REFUSING = [status for status in PaymentStatus if status not in CAPTURABLE + UNDECIDED]
+CLOSED = f"is over: it closed at {CAPTURE_BEFORE - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"
 PENDING_KINDS = [kind for kind in OperationKind if kind.exclusive]
 
 
@@ -74,8 +75,20 @@ def test_captures_close_five_minutes_before_the_authorization_ends(before_s: int
     if admitted:
         assert admit_capture(payment(PaymentStatus.AUTHORIZED), amount_minor=None, now=now) == 1000
     else:
-        with pytest.raises(Refused, match="cannot be captured now"):
+        with pytest.raises(Refused, match=CLOSED):
             admit_capture(payment(PaymentStatus.AUTHORIZED), amount_minor=None, now=now)
+
+
+def test_a_capture_after_expiry_says_that_the_window_is_over_and_when() -> None:
+    with pytest.raises(Refused, match=CLOSED) as refused:
+        admit_capture(
+            payment(PaymentStatus.EXPIRED), amount_minor=None, now=CAPTURE_BEFORE + timedelta(days=1)
+        )
+    assert refused.value.refusal == "payment_not_capturable"
+    with pytest.raises(Refused, match="A payment that is voided cannot be captured"):
+        admit_capture(
+            payment(PaymentStatus.VOIDED), amount_minor=None, now=CAPTURE_BEFORE + timedelta(days=1)
+        )
 
 
 def test_a_void_is_possible_to_the_end() -> None:

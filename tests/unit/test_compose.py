@@ -13,7 +13,8 @@ from devstack.parts import CHECKOUT, SEARCH_ATTRIBUTES, Part
 from devstack.stack import PRODUCT, DevStack, StackOptions
 from payonce.settings import Settings
 
-DEVELOPMENT_ONLY = {"PAYONCE_ALLOW_LOOPBACK_WEBHOOKS"}
+# A container's metrics are reached from outside it, and from nowhere else.
+DEVELOPMENT_ONLY = {"PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", "PAYONCE_METRICS_HOST"}
 HTTP_ONLY = {"PAYONCE_API_HOST", "PAYONCE_API_PORT"}
 # Not ours, so the image brings its own way to tell that it runs.
 WITHOUT_HEALTH_CHECK = {"temporal-ui"}
@@ -24,6 +25,9 @@ ADDRESSES = {
     "PAYONCE_TEMPORAL_ADDRESS": "x:1",
     "PAYONCE_SANDBOX_ACQUIRER_URL": "http://x",
 }
+
+SANDBOX_KEY = "SANDBOX_ACQUIRER_KEY"
+"""Needed with the sandbox only, which compose cannot say: the processes that use it do not start without."""
 
 Services = dict[str, dict[str, Any]]
 
@@ -127,6 +131,15 @@ def test_nothing_listens_on_the_host_s_other_interfaces(services: Services) -> N
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+@pytest.mark.parametrize("name", PRODUCT)
+def test_each_process_serves_metrics_on_a_port_of_its_own_and_not_on_the_host(
+    services: Services, name: str
+) -> None:
+    port = services[name]["environment"]["PAYONCE_METRICS_PORT"]
+    assert port != services["api"]["environment"]["PAYONCE_API_PORT"]
+    assert not [each for each in services[name].get("ports", []) if each.endswith(f":{port}")]
+
+
 def test_every_named_volume_is_declared(compose: dict[str, Any], services: Services) -> None:
     used = {
         mount.partition(":")[0]
@@ -152,4 +165,5 @@ def test_secrets_come_from_the_environment_and_the_example_has_none() -> None:
         for line in (CHECKOUT / ".env.example").read_text().splitlines()
         if line and not line.startswith("#")
     )
-    assert {name for name, value in example.items() if not value} == required
+    assert {name for name, value in example.items() if not value} == required | {SANDBOX_KEY}
+    assert set(re.findall(rf"\$\{{{SANDBOX_KEY}(.*?)\}}", text)) == {":-"}

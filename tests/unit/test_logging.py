@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from payonce.logging import configure, get_logger
+from payonce.domain.card_numbers import looks_like_card_number
+from payonce.logging import ITEMS_MAX, TEXT_MAX, configure, get_logger, redact
 
 
 class FullDisk(io.StringIO):
@@ -65,3 +66,43 @@ def test_a_library_s_lines_have_the_same_form(monkeypatch: pytest.MonkeyPatch) -
     logging.getLogger("library").warning("of %s", "4242424242424242", extra={"secret": "s3cret"})
     line = json.loads(stream.getvalue())
     assert (line["event"], line["level"], line["secret"]) == ("[redacted]", "warning", "[redacted]")
+
+
+class Quoting:
+    """Its repr holds a card number, as a library's object may."""
+
+    def __repr__(self) -> str:
+        return "<sent 4242 4242 4242 4242>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        4242424242424242,
+        b"4242424242424242",
+        ["4242/4242/4242/4242"],
+        {"nested": {"deeper": ("paid with 4242_4242_4242_4242",)}},
+        {"4242424242424242": 1},
+        Quoting(),
+        ["x" * 8_150, "y" * 37 + "4242 4242 4242 4242"],  # across the limit
+    ],
+    ids=["int", "bytes", "list", "nested", "name", "repr", "cut"],
+)
+def test_no_value_of_an_event_shows_a_card_number(value: object) -> None:
+    shown = json.dumps(redact(None, "info", {"event": "happened", "value": value}))
+    assert not looks_like_card_number(shown)
+    assert "[redacted]" in shown
+
+
+def test_what_is_logged_is_cut_and_otherwise_as_it_was() -> None:
+    event = {
+        "event": "happened",
+        "count": 7,
+        "share": 0.5,
+        "known": True,
+        "none": None,
+        "of": {"a": [1, "b"]},
+    }
+    assert redact(None, "info", event) == event
+    long = redact(None, "info", {"a": "x" * 100_000, "b": "y" * 100_000, "c": list(range(1_000))})
+    assert (len(str(long["a"])), long["b"], len(long["c"])) == (TEXT_MAX + 1, "…", ITEMS_MAX)

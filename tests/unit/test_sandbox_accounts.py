@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from payonce.connectors.registry import open_connectors
-from payonce.settings import Settings
+from payonce.live import LiveRefused, check_live
+from payonce.settings import KNOWN_TO_EVERYBODY, Settings
 
 
 def settings(**changes: Any) -> Settings:
@@ -15,9 +17,30 @@ def settings(**changes: Any) -> Settings:
         "temporal_address": "nowhere",
         "derivation_key": "d" * 32,
         "sandbox_acquirer_url": "http://acquirer.test",
+        "sandbox_acquirer_key": "k" * 32,
         "api_port": 8081,
     }
     return Settings(**{**values, **changes})
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_the_key_has_no_default(key: str | None) -> None:
+    """Issue 14, 6: whoever knew the default signed callbacks."""
+    with pytest.raises(ValidationError, match="PAYONCE_SANDBOX_ACQUIRER_KEY"):
+        settings(sandbox_acquirer_key=key)
+
+    assert settings(sandbox_acquirer_url=None, sandbox_acquirer_key=key).accounts() == ()
+
+
+def test_the_default_of_earlier_releases_is_refused_in_live_mode() -> None:
+    own = {"id": "a", "connector": "sandbox_card", "mode": "live", "base_url": "https://a.example"}
+    for given in (
+        {"sandbox_acquirer_key": KNOWN_TO_EVERYBODY},
+        {"connector_accounts": ({**own, "key": KNOWN_TO_EVERYBODY},)},
+    ):
+        settings(**given)
+        with pytest.raises(LiveRefused, match=r"known to everybody|PAYONCE_SANDBOX_ACQUIRER_URL"):
+            check_live(settings(live=True, **given))
 
 
 def test_there_is_one_for_each_of_its_desks_and_collect_is_on() -> None:

@@ -1,6 +1,9 @@
 """A merchant's webhook receiver on loopback: records every request as it came and answers as told."""
 
 import asyncio
+import socket
+import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -60,14 +63,29 @@ def bytes_then_close(data: bytes) -> Answer:
     return answer
 
 
-def endless(head: bytes, chunk: bytes) -> Answer:
-    """Sends the head, then the chunk for as long as the other side takes it."""
+def reset_after(data: bytes) -> Answer:
+    """Sends the bytes, which Linux hands over before the reset that follows."""
+
+    async def answer(_request: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    return answer
+
+
+def endless(head: bytes, chunk: bytes, *, pause: bool = False) -> Answer:
+    """Sends the head, then the chunk for as long as the other side takes it; with a `pause`, each by itself."""
 
     async def answer(_request: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(head)
         while True:
             writer.write(chunk)
             await writer.drain()
+            if pause:
+                await asyncio.sleep(0)
 
     return answer
 
@@ -91,6 +109,11 @@ class Receiver:
         """The event ids in the order of arrival, repetitions included."""
         return [request.headers["webhook-id"] for request in self.received]
 
+    @property
+    def serving(self) -> int:
+        """How many connections it has not closed."""
+        return len(self._serving)
+
     async def has(self, count: int) -> list[Received]:
         """The requests, once there are so many."""
         await until(lambda: len(self.received) >= count)
@@ -113,10 +136,10 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving(**told: Any) -> AsyncIterator[Receiver]:
+async def receiving(*, tls: ssl.SSLContext | None = None, **told: Any) -> AsyncIterator[Receiver]:
     """A receiver listens on a free port while the block runs."""
     receiver = Receiver(**told)
-    server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0, ssl=tls)
     receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks?shop=7"
     try:
         yield receiver

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -13,26 +13,29 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from payonce.counted import READ_COUNTS_AS_BYTES, RECEIVED_BYTES_MAX
 from payonce.storage.deliveries import Lease
 from payonce.storage.secrets import seal_secret
 from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
 from payonce.webhooks.delivery import Attempt, Delivered, Failed, Reason, Sender, conclude
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret
+from tests.support.reads import Reads
 from tests.webhooks.receiver import (
     Answer,
-    Received,
     bytes_then_close,
     bytes_then_hang,
     endless,
     hang,
     receiving,
+    reset_after,
     status,
 )
 from tests.webhooks.shop import SEALER
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 ENDLESS_BODY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+INVALID = Failed(None, Reason.INVALID_RESPONSE)
 SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=10)
 SECRET = new_secret()
@@ -117,11 +120,11 @@ async def test_retry_after_is_reported() -> None:
     "answer",
     [
         hang,
-        bytes_then_hang(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-        bytes_then_hang(OK + b"12345"),
-        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        bytes_then_hang(b"HTTP/1.1 2"),
+        bytes_then_hang(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        bytes_then_hang(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20"),
     ],
-    ids=["silent", "unfinished head", "unfinished body", "endless 100-continue"],
+    ids=["silent", "part of a status", "interim", "interim and part of a status"],
 )
 async def test_a_receiver_that_hangs_ends_at_the_deadline(answer: Answer) -> None:
     async with asyncio.timeout(10):
@@ -156,13 +159,107 @@ async def test_a_huge_answer_is_read_to_the_limit_and_its_status_counts(answer: 
         (bytes_then_close(b""), Reason.INVALID_RESPONSE),
         (bytes_then_close(b"SSH-2.0-OpenSSH\r\n\r\n"), Reason.INVALID_RESPONSE),
         (bytes_then_close(b"HTTP/1.1 abc\r\n\r\n"), Reason.INVALID_RESPONSE),
-        (bytes_then_close(OK + b"12345"), Reason.INVALID_RESPONSE),
-        (endless(b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 8000 + b"\r\n"), Reason.INVALID_RESPONSE),
+        (bytes_then_close(b"HTTP/1.1 2000 OK\r\n\r\n"), Reason.INVALID_RESPONSE),
+        (bytes_then_close(b"HTTP/1.1 20"), Reason.INVALID_RESPONSE),
+        (bytes_then_close(b"HTTP/1.1 103 Early Hints\r\n\r\n"), Reason.INVALID_RESPONSE),
+        (reset_after(b""), Reason.CONNECTION_LOST),
     ],
-    ids=["closes", "other protocol", "garbage", "body breaks off", "endless head"],
+    ids=["closes", "other protocol", "garbage", "four digits", "two digits", "interim only", "resets"],
 )
 async def test_an_answer_that_is_not_http_is_failure(answer: Answer, reason: Reason) -> None:
     assert await attempt_at(answer) == Failed(None, reason)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"HTTP/1.1 200\r\n",
+        b"\r\nHTTP/1.1 200 OK\n\n",
+        b"HTTP/1.0 200 OK\r\n",
+        OK + b"12345",
+        b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX\x00Y: \x01\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 Again\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("then", [bytes_then_close, bytes_then_hang, reset_after])
+async def test_a_2xx_status_line_counts_whatever_follows(
+    after: bytes, then: Callable[[bytes], Answer]
+) -> None:
+    """Issue 14, 18: it was retried as failed, and merchants got the event ten times."""
+    assert await attempt_at(then(after), sender=IMPATIENT) == Delivered(200)
+
+
+@pytest.mark.parametrize("code", [302, 410, 500])
+@pytest.mark.parametrize("then", [bytes_then_close, bytes_then_hang, reset_after])
+async def test_every_other_status_line_counts_whatever_follows(
+    code: int, then: Callable[[bytes], Answer]
+) -> None:
+    answer = then(f"HTTP/1.1 {code} X\r\nRetry-After: 9\r\nContent-Length: 3\r\n\r\n1".encode())
+    result = await attempt_at(answer, sender=IMPATIENT)
+
+    assert result == Failed(code, Reason.UNSUCCESSFUL_STATUS, retry_after_s=9)
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "result"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n", INVALID),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n", INVALID),
+        (b"HTTP/1.1 103 Early Hints\r\n", b"X-A: " + b"a" * 7000 + b"\r\n", INVALID),
+        (b"", b"\r\n", INVALID),
+        (b"HTTP/1.1 200 ", b"x", Delivered(200)),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 7000 + b"\r\n", Delivered(200)),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", Delivered(200)),
+        (ENDLESS_BODY, b"1;" + b"e" * 7000 + b"\r\nx\r\n", Delivered(200)),
+        (ENDLESS_BODY, b"1\r\nx\r\n", Delivered(200)),
+        (ENDLESS_BODY + b"0\r\n", b"X-Trailer: y\r\n", Delivered(200)),
+        (b"HTTP/1.1 500 No\r\n\r\n", b"x" * 8000, Failed(500, Reason.UNSUCCESSFUL_STATUS)),
+    ],
+    ids=[
+        *("interim", "interim with fields", "interim head", "empty lines", "reason", "head", "many fields"),
+        *("chunk extensions", "small chunks", "trailers", "body to the close"),
+    ],
+)
+async def test_whatever_a_receiver_sends_is_read_to_the_limit(
+    head: bytes, more: bytes, result: Delivered | Failed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 14, 2: endless interim responses kept the relay parsing for 15 s, and every other delivery waited."""
+    reads = Reads(monkeypatch)
+
+    assert await attempt_at(endless(head, more * (8_000 // len(more)))) == result
+    assert RECEIVED_BYTES_MAX - 1024 <= reads.bytes <= RECEIVED_BYTES_MAX
+
+
+async def test_a_byte_at_a_time_is_read_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Reads(monkeypatch)
+
+    assert await attempt_at(endless(ENDLESS_BODY, b"1\r\nx\r\n", pause=True)) == Delivered(200)
+    assert len(reads.sizes) <= RECEIVED_BYTES_MAX / READ_COUNTS_AS_BYTES
+
+
+async def test_what_tls_adds_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record for each byte: 22 bytes of which HTTP sees one."""
+    reads = Reads(monkeypatch)
+    certificate = _certificate(tmp_path, "a.localhost")
+    sender = replace(
+        SENDER,
+        tls=ssl.create_default_context(cafile=str(certificate)),
+        look_up=_answers(["127.0.0.1"]),
+    )
+    async with receiving(
+        otherwise=endless(ENDLESS_BODY, b"x", pause=True), tls=_server_side(certificate)
+    ) as tls:
+        url = tls.url.replace("http://127.0.0.1", "https://a.localhost")
+        attempt = await sender.attempt(lease_for(url))
+
+    assert attempt.result == Delivered(200)
+    assert reads.bytes <= RECEIVED_BYTES_MAX
 
 
 async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
@@ -235,29 +332,25 @@ async def test_a_name_that_does_not_resolve_is_failure() -> None:
 
 async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
     certificate = _certificate(tmp_path, "a.localhost")
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_side.load_cert_chain(certificate)
     trusting = replace(SENDER, tls=ssl.create_default_context(cafile=str(certificate)))
-    seen: list[Received] = []
-    async with receiving() as receiver:
-        server = await asyncio.start_server(receiver._serve, "127.0.0.1", 0, ssl=server_side)
-        port = server.sockets[0].getsockname()[1]
-        try:
-            results = [
-                (await replace(sender, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))).result
-                for sender, url in [
-                    (trusting, f"https://a.localhost:{port}/"),
-                    (trusting, f"https://b.localhost:{port}/"),
-                    (SENDER, f"https://a.localhost:{port}/"),
-                ]
+    async with receiving(tls=_server_side(certificate)) as receiver:
+        port = receiver.url.split(":")[2].split("/")[0]
+        results = [
+            (await replace(sender, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))).result
+            for sender, url in [
+                (trusting, f"https://a.localhost:{port}/"),
+                (trusting, f"https://a.localhost.:{port}/"),
+                (trusting, f"https://b.localhost:{port}/"),
+                (SENDER, f"https://a.localhost:{port}/"),
             ]
-        finally:
-            server.close()
-        seen = list(receiver.received)
+        ]
 
     refused = Failed(None, Reason.TLS_FAILED)
-    assert results == [Delivered(204), refused, refused]
-    assert [request.headers["host"] for request in seen] == [f"a.localhost:{port}"]
+    assert results == [Delivered(204), Delivered(204), refused, refused]
+    assert [request.headers["host"] for request in receiver.received] == [
+        f"a.localhost:{port}",
+        f"a.localhost.:{port}",
+    ]
 
 
 def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:
@@ -297,6 +390,7 @@ def test_what_an_attempt_means_for_its_delivery(
 async def test_the_beginning_of_the_receivers_answer_is_kept_without_secrets_and_card_numbers() -> None:
     number = "4242424242424242"
     said = [b"it\x00s " + SECRET.encode() + b" \xff", b"card " + number.encode(), b"x" * 9_000, b""]
+    said.append(b"x" * 4_084 + number.encode())  # of which 12 digits are kept
     answers = [status(500, body=body) for body in said]
     async with receiving(answers=answers) as receiver:
         attempts = [await SENDER.attempt(lease_for(receiver.url)) for _ in said]
@@ -306,6 +400,7 @@ async def test_the_beginning_of_the_receivers_answer_is_kept_without_secrets_and
         "[redacted]",
         "x" * 4_096,
         None,
+        "x" * 4_084,
     ]
     assert {attempt.ip for attempt in attempts} == {"127.0.0.1"}
 
@@ -341,6 +436,12 @@ def _answers(*answers: list[str]) -> LookUp:
         return left.pop(0)
 
     return look_up
+
+
+def _server_side(certificate: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def _certificate(directory: Path, name: str) -> Path:

@@ -5,16 +5,19 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import cast
 
+import pytest
 from sqlalchemy import text
 
+from payonce.counted import RECEIVED_BYTES_MAX
 from payonce.storage import taking
 from payonce.storage.deliveries import Lease
 from payonce.storage.taking import Lane
 from payonce.webhooks.delivery import Sender
 from payonce.webhooks.rooms import SLOW_S
 from payonce.webhooks.secrets import SigningSecrets
+from tests.support.reads import Reads
 from tests.webhooks.attempting import ended, record, take
-from tests.webhooks.receiver import hang, receiving
+from tests.webhooks.receiver import endless, hang, receiving, until
 from tests.webhooks.shop import SEALER, Shop
 from tests.webhooks.test_webhook_relay import relaying
 from workers.slots import Limits, Share, Slots
@@ -141,6 +144,29 @@ async def test_endpoints_that_begin_to_hang_in_every_slot_give_them_back_to_a_he
             await healthy.has(1)
 
             assert len(hung.received) == 16  # none of them had ended
+
+
+async def test_floods_of_interim_responses_do_not_hold_up_another_merchants_first_delivery(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 14, 2: one such endpoint kept the relay busy for 15 s an attempt."""
+    reads = Reads(monkeypatch)
+    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=600)  # no deadline ends what is counted
+    flood = endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+    async with receiving(otherwise=flood) as flooding, receiving() as healthy:
+        for _ in range(4):
+            await shop.endpoint(flooding.url, events=("payment.voided",))
+        await shop.endpoint(healthy.url, events=("payment.captured",))
+        async with relaying(shop.database, sender=sender) as relay:
+            await shop.record("payment.voided")
+            relay.heard.set()
+            await flooding.has(4)
+            await shop.record("payment.captured")
+            relay.heard.set()
+            await healthy.has(1)
+            await until(lambda: not flooding.serving)
+
+        assert reads.bytes <= (flooding.connections + healthy.connections) * RECEIVED_BYTES_MAX
 
 
 async def test_a_healthy_endpoint_comes_before_more_hung_ones_than_there_are_slots(shop: Shop) -> None:

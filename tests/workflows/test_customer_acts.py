@@ -279,6 +279,29 @@ async def test_a_message_that_nobody_waits_for_is_followed_up_by_a_workflow_of_i
     await replay(handle)
 
 
+async def test_what_the_acquirer_says_meanwhile_makes_the_one_workflow_ask_again(bench: Bench) -> None:
+    """Issue 14, 6: one open run for an attempt; whatever comes in one answer's time costs one more."""
+    handle: list[WorkflowHandle[Any, str]] = []
+
+    async def told_meanwhile() -> Progress:
+        for _ in range(20):
+            await handle[0].signal(SPOKE, args=[create(bench), "pay_1-1"])
+        return FAILED
+
+    bench.fakes.script("hear", told_meanwhile, CAPTURED)
+    handle.append(
+        await bench.environment.client.start_workflow(
+            CallbackWorkflow.run,
+            args=[create(bench), "pay_1-1"],
+            id=f"cb_{bench.payment_id}",
+            task_queue=bench.queue,
+        )
+    )
+    assert await handle[0].result() == "captured"
+    assert len(bench.fakes.made("hear")) == 2
+    await replay(handle[0])
+
+
 async def test_an_acquirer_that_never_answers_ends_unresolved(bench: Bench) -> None:
     bench.fakes.script("hear", InquiryDue(SCHEDULE, "timeout"))
     handle = await bench.environment.client.start_workflow(

@@ -1,7 +1,7 @@
 """Kills or stops the process it is loaded into, once, exactly where a test has armed it.
 
 Not a hook of the product: tests put this folder on the PYTHONPATH of its processes. Without the variable
-PAYONCE_TEST_FAULTS nothing is touched. With it, that folder holds one file for each armed fault, named
+TESTS_FAULTS_FOLDER nothing is touched. With it, that folder holds one file for each armed fault, named
 `<kind>.<point>.<payment id>`; its words are the process id that is meant, the action and how many faults act
 together. Where the last of those arrives, each leaves a file `….reached` and then the process acts.
 
@@ -103,9 +103,9 @@ def _install_at_the_inbox(faults: _Faults) -> None:
         await faults.meet("callback", "before_inbox", callback.reference.rpartition("-")[0])
         await receive(self, connector, callback)
 
-    async def _hand_over(self: Any, received: Any) -> None:
-        await faults.meet("callback", "received", received.reference.rpartition("-")[0])
-        await hand_over(self, received)
+    async def _hand_over(self: Any, *received: Any) -> None:
+        await faults.meet("callback", "received", received[0].reference.rpartition("-")[0])
+        await hand_over(self, *received)
 
     async def _spoke(self: Any, operation: Any, reference: str) -> bool:
         running = await spoke(self, operation, reference)
@@ -184,5 +184,5 @@ def _install_at_the_wire(faults: _Faults) -> None:
     _replace(http._Sending, trace=_trace)
 
 
-if folder := os.environ.get("PAYONCE_TEST_FAULTS"):
+if folder := os.environ.get("TESTS_FAULTS_FOLDER"):
     _install(_Faults(Path(folder)))

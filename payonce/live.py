@@ -1,0 +1,151 @@
+"""What live mode asks of the settings: nothing secret crosses a network in the clear, and nothing rests on a guess.
+
+Each rule looks at settings that may be set in any mode; only the refusal to start belongs to live mode. That commits
+survive is `payonce.storage.database.check_durability`'s.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from payonce.domain.errors import PaymentError
+from payonce.settings import KNOWN_TO_EVERYBODY, Settings
+
+SANDBOX = "sandbox_"  # what the names of the connectors to the sandbox acquirer begin with
+# As the characters are spread. Of 200,000 keys of 32 random hexadecimal digits none had less than 87; words repeated
+# to that length have about 30.
+KEY_BITS_MIN: Final = 64
+KEY_LOOKED_AT_MAX: Final = 1_024
+
+Rule = Callable[[Settings], Iterator[str]]
+
+
+class LiveRefused(PaymentError):
+    """Live mode does not start with these settings."""
+
+    code = "live_refused"
+
+
+def check_live(settings: Settings) -> None:
+    """Returns where live mode is off, or may start. Raises `LiveRefused`, which names each variable that is wrong."""
+    if settings.live and (found := refusals(settings)):
+        raise LiveRefused(f"live mode refuses {'; '.join(found)} (docs/operations.md)")
+
+
+def refusals(settings: Settings) -> list[str]:
+    """What live mode would refuse, whether it is on or not: the variable's name, and what is wrong with it."""
+    return [found for rule in _RULES for found in rule(settings)]
+
+
+def _derivation_key(settings: Settings) -> Iterator[str]:
+    if _bits(settings.derivation_key.get_secret_value()) < KEY_BITS_MIN:
+        yield (
+            "PAYONCE_DERIVATION_KEY: it repeats itself, or has too few different characters to be random"
+            " (`openssl rand -hex 32` makes one)"
+        )
+
+
+def _database(settings: Settings) -> Iterator[str]:
+    """Source: libpq's `sslmode`; less than `verify-full` takes any server that has a certificate."""
+    url = urlsplit(settings.database_url)
+    members = parse_qs(url.query)
+    if not url.netloc.rpartition("@")[2] and _are_paths(members.get("host", ())):
+        return
+    if set(members.get("sslmode", ())) != {"verify-full"}:
+        yield "PAYONCE_DATABASE_URL: it has no sslmode=verify-full, and no Unix socket"
+
+
+def _redis(settings: Settings) -> Iterator[str]:
+    url = urlsplit(settings.redis_url)
+    members = parse_qs(url.query)
+    if url.scheme == "unix":
+        return
+    if url.scheme != "rediss":
+        yield "PAYONCE_REDIS_URL: it is no rediss:// (TLS), and no Unix socket"
+    elif set(members.get("ssl_cert_reqs", ())) - {"required"} or "ssl_check_hostname" in members:
+        yield "PAYONCE_REDIS_URL: its ssl_ members switch off that the server's certificate is verified"
+
+
+def _temporal(settings: Settings) -> Iterator[str]:
+    if not settings.temporal_has_tls:
+        yield "PAYONCE_TEMPORAL_TLS: it is off"
+
+
+def _accounts(settings: Settings) -> Iterator[str]:
+    for account in settings.connector_accounts:
+        where = f"PAYONCE_CONNECTOR_ACCOUNTS: the account {account.id!r}"
+        if account.connector.startswith(SANDBOX):
+            yield f"{where} is the sandbox's"
+        if not _is_https(account.base_url):
+            yield f"{where} has a base_url that is no https://"
+        if not _is_https(account.options.get("callback_url")):
+            yield f"{where} has a callback_url that is no https://"
+        if not account.key.get_secret_value():
+            yield f"{where} has no key"
+        if account.key.get_secret_value() == KNOWN_TO_EVERYBODY:
+            yield f"{where} has a key that was a default once and is known to everybody"
+
+
+def _sandbox(settings: Settings) -> Iterator[str]:
+    if settings.sandbox_acquirer_url is not None:
+        yield "PAYONCE_SANDBOX_ACQUIRER_URL: the sandbox is for test mode; leave it out"
+
+
+def _addresses(settings: Settings) -> Iterator[str]:
+    """Customers' codes and acquirers' callbacks go there, by default to where the API listens: plain HTTP."""
+    if settings.public_url is None:
+        yield "PAYONCE_PUBLIC_URL: it is not set"
+    elif not _is_https(settings.public_url):
+        yield "PAYONCE_PUBLIC_URL: it is no https://"
+    if not _is_https(settings.callbacks_url):
+        yield "PAYONCE_CALLBACKS_URL: it is no https://"
+
+
+def _webhooks(settings: Settings) -> Iterator[str]:
+    if settings.allow_loopback_webhooks:
+        yield "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS: merchants would reach what listens on this machine"
+
+
+_RULES: Final[tuple[Rule, ...]] = (
+    _derivation_key,
+    _database,
+    _redis,
+    _temporal,
+    _accounts,
+    _sandbox,
+    _addresses,
+    _webhooks,
+)
+
+
+def _is_https(url: str | None) -> bool:
+    """Also where there is none."""
+    return url is None or urlsplit(url).scheme == "https"
+
+
+def _are_paths(hosts: Sequence[str]) -> bool:
+    return bool(hosts) and all(host.startswith("/") for host in hosts)
+
+
+def _bits(key: str) -> float:
+    """How much chance the characters can hold at most, as they and the steps between them are spread.
+
+    What a shorter piece repeated makes has as much as the piece. It knows no words: a bound, no measure.
+    """
+    piece = _piece(key[:KEY_LOOKED_AT_MAX])
+    codes = [ord(character) for character in piece]
+    steps = [after - before for before, after in pairwise(codes)]
+    return min(_spread(codes), _spread(steps))
+
+
+def _piece(text: str) -> str:
+    """The shortest one of which repetitions, the last one perhaps cut, make the text."""
+    return text[: next(length for length in range(1, len(text) + 1) if text.startswith(text[length:]))]
+
+
+def _spread(values: Sequence[int]) -> float:
+    """Shannon's entropy of the values as they are spread, times their number."""
+    return sum(count * math.log2(len(values) / count) for count in Counter(values).values())
