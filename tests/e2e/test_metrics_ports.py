@@ -1,5 +1,6 @@
 """Each process of the stack serves what it counts on a port of its own."""
 
+import functools
 import re
 
 import httpx
@@ -9,8 +10,9 @@ from tests.support.eventually import eventually
 from tests.support.metrics import metrics_of
 from tests.support.servers import running
 
-PROCESSES = ["api", "api-2", "worker", "relay"]
-ASKED = 20
+APIS = ["api", "api-2", "api-3", "api-4"]
+PROCESSES = [*APIS, "worker", "relay"]
+ASKED = 30
 
 
 def _answered(metrics: str) -> int:
@@ -29,17 +31,25 @@ async def _answers(stack: DevStack, name: str) -> bool:
         return False
 
 
+async def _all_counted(stack: DevStack, readings: list[list[int]], *, asked: int) -> bool:
+    """Whether between them the API processes have answered so many; what each has is one more reading."""
+    readings.append([_answered(await metrics_of(stack, name)) for name in PROCESSES])
+    return sum(readings[-1][: len(APIS)]) == asked
+
+
 async def test_each_process_has_a_metrics_port_of_its_own_that_the_stack_names() -> None:
-    async with running(api_processes=2) as stack, httpx.AsyncClient(trust_env=False) as client:
+    async with running(api_processes=len(APIS)) as stack, httpx.AsyncClient(trust_env=False) as client:
         urls = stack.describe()["metrics_urls"]
         assert list(urls) == PROCESSES
         assert len(set(urls.values())) == len(PROCESSES)
         assert (await client.get(f"{stack.api_url}/metrics")).status_code == 404
         headers = {"Authorization": f"Bearer {stack.api_key}", "Connection": "close"}
-        for _ in range(ASKED):
+        readings: list[list[int]] = []
+        for asked in range(1, ASKED + 1):
             (await client.get(f"{stack.api_url}/v1/payments", headers=headers)).raise_for_status()
-        counted = [_answered(await metrics_of(stack, name)) for name in PROCESSES]
-        assert sum(counted[:2]) == ASKED, "between them, and each of them always the same"
-        assert counted[2:] == [0, 0]
+            await eventually(functools.partial(_all_counted, stack, readings, asked=asked))
+        for name, *counted in zip(PROCESSES, *readings, strict=True):
+            assert counted == sorted(counted), f"a counter of {name} fell"
+        assert readings[-1][len(APIS) :] == [0, 0]
         await stack.restart("worker")
         await eventually(lambda: _answers(stack, "worker"))

@@ -17,6 +17,7 @@ from payonce.webhooks.delivery import Reason
 
 CHECKOUT = Path(__file__).parents[2]
 RULES = CHECKOUT / "deploy" / "prometheus" / "alerts.yaml"
+TESTS = RULES.with_name("alerts_test.yaml")
 PAGE = CHECKOUT / "docs" / "operations.md"
 NAME = re.compile(r"payonce_[a-z_]+")
 SELECTOR = re.compile(r"(payonce_[a-z_]+)\{([^}]*)\}")
@@ -90,6 +91,21 @@ def test_every_metric_of_the_operations_page_is_exported_with_its_labels() -> No
             assert label in (exported.get(metric) or exported[f"{metric}_bucket"])
 
 
+def test_every_metric_of_ours_stands_on_the_operations_page() -> None:
+    collectors = {one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
+    ours = {f"{one._name}_total" if one._type == "counter" else one._name for one in collectors}
+    assert {name for told, _ in rows() for name in NAME.findall(told)} == ours
+
+
+def test_what_each_rule_asks_for_is_seen_not_to_set_it_off_too() -> None:
+    quiet = set()
+    for test in yaml.safe_load(TESTS.read_text())["tests"]:
+        if not any(check["exp_samples"] for check in test["promql_expr_test"]):
+            quiet |= {name for one in test["input_series"] for name in NAME.findall(one["series"])}
+    for alert in alerts():
+        assert set(NAME.findall(alert["expr"])) <= quiet, alert["alert"]
+
+
 def test_what_is_told_of_when_it_grows_is_there_at_zero_from_the_start() -> None:
     """Prometheus sees no increase in a series that begins at 1."""
     metrics.accounts_at_zero({"account_zero": "connector_zero"})
@@ -112,11 +128,11 @@ def test_each_rule_fires_when_it_should_and_only_then() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool (Debian's prometheus) is not on this machine")
-    told = yaml.safe_load((RULES.parent / "alerts_test.yaml").read_text())
+    told = yaml.safe_load(TESTS.read_text())
     fired = re.findall(r'alertname="(\w+)"', str(told))
     assert {alert["alert"] for alert in alerts()} <= set(fired)
     ran = subprocess.run(
-        [promtool, "test", "rules", "alerts_test.yaml"],
+        [promtool, "test", "rules", TESTS.name],
         cwd=RULES.parent,
         capture_output=True,
         text=True,
