@@ -14,14 +14,15 @@ from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found, settled
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
+from payonce.domain.facts import Approved, Declined, Fact, Unknown, Unsent
 from payonce.domain.operations import AttemptState, OperationKind
-from payonce.domain.outcomes import Approved, Declined, Fact, Unknown, Unsent
 
 if TYPE_CHECKING:
-    from payonce.claims import Claimant, Right, Rights, Standing
+    from payonce.claims import Claimant, Right, Rights
     from payonce.connectors.base import Connector
     from payonce.domain.settlement import Settlement
-    from payonce.storage.recording import Recorder
+    from payonce.recording.recorder import Recorder
+    from payonce.standing import Standing
     from payonce.storage.standby import FailOver
 
 LATE_INQUIRIES_MAX = 20  # the schedule reaches every acquirer's finality long before

@@ -10,7 +10,7 @@ from payonce.domain.operations import OperationKind
 
 if TYPE_CHECKING:
     from payonce.connectors.base import Call, Connector
-    from payonce.domain.outcomes import Inquiry
+    from payonce.domain.facts import Inquiry
 
 SENT_BEFORE = "sent_before"  # why nothing is sent or proven: an earlier attempt is undecided at the acquirer
 _MATTERS_MOST = ("approved", "pending", "action_required", "declined", "expired")  # the others moved nothing

@@ -18,16 +18,16 @@ from activities.messages import (
     ReversalDue,
     Settled,
 )
+from payonce.domain.facts import ActionRequired, FailureCode, Outcome
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import ActionRequired, FailureCode, Outcome
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import LOOKS, InquirySchedule
 
 if TYPE_CHECKING:
-    from payonce.claims import Standing
     from payonce.connectors.base import Capabilities
     from payonce.domain.operations import Attempt, Operation
     from payonce.domain.settlement import Settlement
+    from payonce.standing import Standing
 
 
 _APPROVED_LATE = (FailureCode.PAYMENT_TIMED_OUT, FailureCode.ABANDONED)  # by a customer who was asked

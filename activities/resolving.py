@@ -13,8 +13,7 @@ from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
 from activities.progress import after_asking, after_recording, as_found, settled, until_over, with_review
 from payonce.domain.errors import ConnectorError
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Declined,
@@ -26,15 +25,15 @@ from payonce.domain.outcomes import (
     Pending,
     Unknown,
 )
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 
 if TYPE_CHECKING:
-    from payonce.cases import Cases
-    from payonce.claims import Standing
     from payonce.connectors.base import Asking, Connector
     from payonce.domain.operations import Attempt
     from payonce.domain.schedules import InquirySchedule
     from payonce.domain.settlement import Settlement
-    from payonce.storage.recording import Recorder
+    from payonce.recording.recorder import Recorder
+    from payonce.standing import Cases, Standing
 
 
 class Resolving:

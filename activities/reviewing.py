@@ -12,9 +12,9 @@ from activities.review_messages import InReview, Over, ReviewRequest, ReviewStan
 from payonce.domain.decisions import verdicts
 
 if TYPE_CHECKING:
-    from payonce.cases import Cases
     from payonce.domain.operations import Attempt
-    from payonce.storage.recording import Recorder
+    from payonce.recording.recorder import Recorder
+    from payonce.standing import Cases
 
 
 class Reviewing:

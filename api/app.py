@@ -9,31 +9,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-from api import operations, webhook_operations
-from api.admission import Admission
-from api.callbacks import Callbacks
-from api.codes import Codes
-from api.deliveries import Deliveries, StartJob
-from api.describing import Description
-from api.docs import page
-from api.endpoints import Endpoints
-from api.events import Events
-from api.feed import Feed
+from api.admission.admission import Admission
 from api.front import Front
-from api.health import Health, Probe
-from api.made import Made
-from api.middleware import Envelope
-from api.openapi import document
-from api.payments import Payments
+from api.http.made import Made
+from api.http.middleware import Envelope
+from api.http.rate_limits import Rates
+from api.openapi import payments as operations
+from api.openapi import webhooks
+from api.openapi.description import Description
+from api.openapi.document import document
+from api.openapi.page import page
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
-from api.rates import Rates
-from api.refunds import Refunds
-from api.stream import STREAM_EVENTS, Streams
+from api.routes.callbacks import Callbacks
+from api.routes.deliveries import Deliveries, StartJob
+from api.routes.endpoints import Endpoints
+from api.routes.events import Events
+from api.routes.feed import Feed
+from api.routes.health import Health, Probe
+from api.routes.payments import Payments
+from api.routes.qr_codes import Codes
+from api.routes.refunds import Refunds
+from api.routes.stream import STREAM_EVENTS, Streams
 from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 Handler = Callable[[Request], Awaitable[Response]]
@@ -92,17 +93,17 @@ def _routes(
         ("GET", "/v1/events/stream", Streams(front, feed).open, STREAM_EVENTS),
         ("GET", "/v1/events/{id}", events.show, operations.GET_EVENT),
         ("POST", "/v1/events/{id}/redeliver", deliveries.redeliver, operations.REDELIVER_EVENT),
-        ("POST", "/v1/webhook_endpoints", endpoints.create, webhook_operations.CREATE_ENDPOINT),
-        ("GET", "/v1/webhook_endpoints", endpoints.list, webhook_operations.LIST_ENDPOINTS),
-        ("GET", "/v1/webhook_endpoints/{id}", endpoints.show, webhook_operations.GET_ENDPOINT),
-        ("PATCH", "/v1/webhook_endpoints/{id}", endpoints.update, webhook_operations.UPDATE_ENDPOINT),
-        ("DELETE", "/v1/webhook_endpoints/{id}", endpoints.delete, webhook_operations.DELETE_ENDPOINT),
-        ("POST", f"{_ENDPOINT}/rotate_secret", endpoints.rotate_secret, webhook_operations.ROTATE_SECRET),
-        ("POST", f"{_ENDPOINT}/ping", deliveries.ping, webhook_operations.PING_ENDPOINT),
-        ("GET", f"{_ENDPOINT}/deliveries", deliveries.list, webhook_operations.LIST_DELIVERIES),
-        ("POST", f"{_ENDPOINT}/recover", deliveries.recover, webhook_operations.RECOVER_ENDPOINT),
-        ("POST", f"{_ENDPOINT}/replay", deliveries.replay, webhook_operations.REPLAY_ENDPOINT),
-        ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhook_operations.GET_JOB),
+        ("POST", "/v1/webhook_endpoints", endpoints.create, webhooks.CREATE_ENDPOINT),
+        ("GET", "/v1/webhook_endpoints", endpoints.list, webhooks.LIST_ENDPOINTS),
+        ("GET", "/v1/webhook_endpoints/{id}", endpoints.show, webhooks.GET_ENDPOINT),
+        ("PATCH", "/v1/webhook_endpoints/{id}", endpoints.update, webhooks.UPDATE_ENDPOINT),
+        ("DELETE", "/v1/webhook_endpoints/{id}", endpoints.delete, webhooks.DELETE_ENDPOINT),
+        ("POST", f"{_ENDPOINT}/rotate_secret", endpoints.rotate_secret, webhooks.ROTATE_SECRET),
+        ("POST", f"{_ENDPOINT}/ping", deliveries.ping, webhooks.PING_ENDPOINT),
+        ("GET", f"{_ENDPOINT}/deliveries", deliveries.list, webhooks.LIST_DELIVERIES),
+        ("POST", f"{_ENDPOINT}/recover", deliveries.recover, webhooks.RECOVER_ENDPOINT),
+        ("POST", f"{_ENDPOINT}/replay", deliveries.replay, webhooks.REPLAY_ENDPOINT),
+        ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhooks.GET_JOB),
         ("GET", "/livez", health.livez, operations.LIVEZ),
         ("GET", "/readyz", health.readyz, operations.READYZ),
     ]

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from api.outcomes import Result
+from api.admission.waiting import Result
 from payonce.domain.answers import Answer
 from payonce.sealing import Sealer
-from payonce.storage.concealing import revealed
+from payonce.storage.webhooks.sealed_answers import revealed
 
 
 def reveal(result: Result, sealer: Sealer) -> Result:

@@ -8,24 +8,24 @@ from typing import Any, TypeVar
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from api import idempotency
-from api.admission import Admission
-from api.auth import Keys
-from api.bodies import read_json
-from api.commands import KeyUnknown, Post
-from api.lookups import Lookups
-from api.outcomes import Result
+from api.admission.admission import Admission
+from api.admission.requests import KeyUnknown, Post
+from api.admission.waiting import Result
+from api.http import key_header
+from api.http.auth import Keys
+from api.http.bodies import read_json
+from api.http.lookups import Lookups
+from api.http.rate_limits import Rates
+from api.http.spellings import id_meant
+from api.http.validation import understand
 from api.problems import Mistake, Problem
-from api.rates import Rates
-from api.schemas import Body, Context
-from api.spellings import id_meant
-from api.validation import understand
+from api.schemas.payments import Body, Context
 from payonce.domain.answers import Answer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
-from payonce.storage.connection import Connection
-from payonce.storage.database import StorageUnavailable, within
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import StorageUnavailable, within
 from payonce.storage.idempotency import find_key
 from payonce.storage.merchants import Caller
 
@@ -54,8 +54,8 @@ class Front:
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
-        caller, body = await self._keyed(request, model, key=idempotency.required_key)
-        key = idempotency.required_key(request.headers)
+        caller, body = await self._keyed(request, model, key=key_header.required_key)
+        key = key_header.required_key(request.headers)
         return await self._understood(request, caller, body, key=key), body
 
     async def once(self, request: Request, model: type[B], work: Execute[B]) -> Result:
@@ -63,8 +63,8 @@ class Front:
 
         `work` writes in one transaction and returns the answer with the path of the object. Raises `Problem`.
         """
-        caller, body = await self._keyed(request, model, key=idempotency.optional_key)
-        key = idempotency.optional_key(request.headers)
+        caller, body = await self._keyed(request, model, key=key_header.optional_key)
+        key = key_header.optional_key(request.headers)
 
         async def execute(connection: Connection, caller: Caller) -> tuple[Answer, str]:
             return await work(connection, caller, body)
@@ -82,7 +82,7 @@ class Front:
         try:
             return await self.body(request, model, key=key)
         except StorageUnavailable as error:
-            if idempotency.optional_key(request.headers) is None:
+            if key_header.optional_key(request.headers) is None:
                 raise
             raise KeyUnknown from error
 
@@ -91,11 +91,11 @@ class Front:
         return Post(
             caller=caller,
             key=key,
-            fingerprint=idempotency.fingerprint(
+            fingerprint=key_header.fingerprint(
                 understood, method=request.method, path=request.scope["path"], secret=self._secret
             ),
             request_id=request.state.request_id,
-            wait_s=idempotency.wait_s(request.headers),
+            wait_s=key_header.wait_s(request.headers),
             hashed_key=await self._hashed(caller, key),
         )
 
@@ -106,7 +106,7 @@ class Front:
         beside this one both may take a key, each in its form; the second's operation has the id of the first's, and
         is not admitted.
         """
-        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        hashed = key_header.hashed(key, caller=caller, secret=self._key_secret)
         if hashed is None:
             return None
         try:
@@ -123,7 +123,7 @@ class Front:
 
     def stored_forms(self, caller: Caller, key: str) -> list[str]:
         """What may be stored of a key."""
-        hashed = idempotency.hashed(key, caller=caller, secret=self._key_secret)
+        hashed = key_header.hashed(key, caller=caller, secret=self._key_secret)
         return [key] if hashed is None else [key, hashed]
 
     async def body(
@@ -206,7 +206,7 @@ class Front:
 
     @property
     def _hash_number(self) -> Callable[[str], str]:
-        return partial(idempotency.hash_number, secret=self._secret)
+        return partial(key_header.hash_number, secret=self._secret)
 
 
 def path_id(request: Request) -> str:

@@ -14,18 +14,18 @@ import uvicorn
 from fastapi import FastAPI
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import about_to_end, build_app
-from api.connections import Connections
-from api.health import PROBE_S, Probe
-from api.protocol import LimitedProtocol
+from api.http.connections import Connections
+from api.http.protocol import LimitedProtocol
+from api.routes.health import PROBE_S, Probe
 from payonce import logging
 from payonce.metrics import served
 from payonce.runtime import Runtime, open_process, spare_collector
 from payonce.settings import Settings, blaming
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 from workers.temporal import serving_api
-from workers.webhook_dispatch import WebhookDispatcher
+from workers.webhooks.dispatch import WebhookDispatcher
 
 GRACEFUL_SHUTDOWN_S = 12  # every request is answered within 10 s; who asked to wait longer asks again
 KEEP_ALIVE_S = 65  # longer than the usual proxy's, so that the proxy closes first

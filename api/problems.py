@@ -10,7 +10,7 @@ from starlette.responses import Response
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, PaymentError
-from payonce.storage.database import CommitUnknown
+from payonce.storage.driver.database import CommitUnknown
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"

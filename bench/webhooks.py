@@ -27,7 +27,7 @@ from sqlalchemy import text
 from devstack.ports import LOOPBACK
 from devstack.stack import DevStack, StackOptions
 from payonce.settings import Settings
-from payonce.storage.database import Database
+from payonce.storage.driver.database import Database
 from payonce.storage.merchants import create_key, create_merchant
 
 MERCHANTS: Final = 10

@@ -9,23 +9,21 @@ which is always safe: the operation goes on with its next attempt.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Literal
 
-from payonce.connectors.base import Call, Capabilities
-from payonce.domain import claiming, stages
+from payonce.clock import boot_clock_s
+from payonce.connectors.base import Call, Capabilities, call_of
+from payonce.domain import claiming
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
-from payonce.domain.errors import NotFound
 from payonce.domain.ids import attempt_reference, random_id
-from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
-from payonce.domain.payment import Payment
+from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.logging import get_logger
+from payonce.standing import Standing, read_standing
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.connection import Connection
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.idempotency import Key
 
 SEND_WITHIN_S = SEND_WITHIN.total_seconds()  # on the owner's own clock
@@ -39,11 +37,6 @@ _RELEASE_AGAIN_S = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)  # and then always the last
 log = get_logger(__name__)
 
 
-def suspend_aware_clock() -> float:
-    """Seconds that go on while the machine sleeps (CLOCK_BOOTTIME), unlike the monotonic clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 @dataclass(frozen=True, slots=True)
 class Right:
     """What its holder may put on the wire, once, until `deadline` on this machine's clock."""
@@ -53,7 +46,7 @@ class Right:
     token: str  # of this very claim
     connector_account: str
     deadline: float
-    clock: Callable[[], float] = suspend_aware_clock
+    clock: Callable[[], float] = boot_clock_s
     kind: Literal["right"] = "right"
 
     def holds(self) -> bool:
@@ -137,55 +130,6 @@ class Rights:
         self._doubted &= self._rights.keys() | self._unsent.keys()
         if self._rights or self._unsent:
             self._forget_later()
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What a run found that may not send: the rows, read in one transaction."""
-
-    payment: Payment
-    operation: Operation
-    attempt: Attempt | None
-    now: datetime  # the database's
-    target: Attempt | None = None  # what a void or refund of our own releases
-    captured: bool = False  # a capture of our own is not sent any more: the rail has captured by itself
-    kind: Literal["standing"] = "standing"
-
-    @property
-    def connector_account(self) -> str:
-        """Where the operation is sent, and asked about."""
-        sent_to = self.attempt or self.target or self.payment
-        return sent_to.connector_account
-
-    @property
-    def owner_may_send(self) -> bool:
-        """Whether the claim's owner may still be about to send."""
-        return self.attempt is not None and claiming.owner_may_send(self.attempt, self.now)
-
-    @property
-    def abandons(self) -> bool:
-        """Whether the operation gives up what a customer was asked for, and that has no outcome: nothing is sent."""
-        return self.payment.status.undecided and self.operation.kind is OperationKind.VOID
-
-    @property
-    def refunds(self) -> bool:
-        """Whether the operation is a void that a refund of our own ends: nothing is sent for the void itself."""
-        pending = self.payment.pending_operation or {}
-        return pending.get("id") == self.operation.id and "ended_by" in pending
-
-    @property
-    def lacks(self) -> bool:
-        """Whether the operation would refund or capture what is not there any more, since others moved it meanwhile.
-
-        It waits until that is settled, or is given up.
-        """
-        match self.operation.kind:
-            case OperationKind.REFUND:
-                return self.payment.refunds_exceed
-            case OperationKind.CAPTURE:
-                return self.payment.captures_exceed
-            case _:
-                return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +233,7 @@ class Claimant:
     async def _claim_once(self, payment_id: str, operation_id: str) -> Right | Standing | None:
         """As `claim`; None: it was made, not proven, and given back, so that the next one is possible."""
         token = random_id("run")
-        deadline = suspend_aware_clock() + SEND_WITHIN_S  # read before the transaction begins
+        deadline = boot_clock_s() + SEND_WITHIN_S  # read before the transaction begins
         unsent = self._rights.take_unsent(operation_id)
         right: Right | None = None
         try:
@@ -355,79 +299,6 @@ class Claimant:
             owner=self._rights.owner,
             token=right.token,
         )
-
-
-async def read_standing(
-    connection: Connection, payment_id: str, operation_id: str, *, lock: bool
-) -> Standing:
-    """How this operation of this payment stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
-    payment, operation, attempt, now = await connection.fetch_together(
-        payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
-        payments.operation_by_id(operation_id),
-        attempts.latest(operation_id),
-        attempts.database_now(),
-    )
-    if payment is None or operation is None or operation.payment_id != payment_id:
-        raise NotFound(f"{operation_id} of {payment_id}")
-    target = None
-    if operation.sent_as is not None:
-        target = await attempts.find_by_reference(connection, operation.target_reference or "")
-        if target is None:
-            raise NotFound(f"the attempt that {operation_id} releases")
-    captured = stages.completes_create(operation) and await _captured_by_rail(connection, payment_id)
-    return Standing(payment, operation, attempt, now, target, captured)
-
-
-async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
-    create, authorization = await connection.fetch_together(
-        payments.operation_by_id(payment_id), attempts.latest(payment_id)
-    )
-    return stages.by_rail(create, authorization)
-
-
-def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:
-    """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
-
-    `target`: the attempt that a void or refund of our own releases.
-    """
-    kind = operation.sent_as or operation.kind
-    authorizes = operation.kind is OperationKind.AUTHORIZE
-    return Call(
-        kind=OperationKind.VOID if kind is OperationKind.EXPIRE else kind,
-        reference=reference,
-        payment_id=payment.id,
-        amount_minor=operation.amount_minor,
-        currency=operation.currency,
-        final=operation.final,
-        automatic_capture=payment.automatic,
-        authorization_reference=None if authorizes else _authorization(payment, target),
-        metadata=payment.metadata,
-        operation_metadata=operation.metadata,
-        operation_id=operation.id,
-        payment_method=payment.payment_method,
-        return_url=payment.return_url,
-    )
-
-
-def call_about(standing: Standing, attempt: Attempt) -> Call:
-    """What is asked about an attempt, or undone of it: by its own references, whichever attempt counts."""
-    operation = standing.operation
-    call = call_of(standing.payment, operation, reference=attempt.reference, target=standing.target)
-    if (
-        operation.kind is OperationKind.REVERSE and operation.sent_as is None
-    ):  # of another operation's attempt
-        kind = OperationKind.VOID if attempt.kind is OperationKind.EXPIRE else attempt.kind
-        call = replace(call, kind=kind)
-    if attempt.kind is OperationKind.AUTHORIZE:
-        call = replace(call, authorization_reference=attempt.connector_reference)
-    return replace(call, attempt_reference=attempt.connector_reference)
-
-
-def _authorization(payment: Payment, target: Attempt | None) -> str | None:
-    """The acquirer's reference of the authorization that an operation is about."""
-    if target is not None and target.kind is OperationKind.AUTHORIZE:
-        return target.connector_reference
-    return payment.connector_reference
 
 
 def _right(standing: Standing, unsent: Right | None, *, number: int, token: str, deadline: float) -> Right:

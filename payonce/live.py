@@ -1,7 +1,7 @@
 """What live mode asks of the settings: nothing secret crosses a network in the clear, and nothing rests on a guess.
 
 Each rule looks at settings that may be set in any mode; only the refusal to start belongs to live mode. That commits
-survive is `payonce.storage.database.check_durability`'s.
+survive is `payonce.storage.driver.database.check_durability`'s.
 """
 
 import math

@@ -18,11 +18,11 @@ from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
 from payonce.live import check_live
 from payonce.metrics import accounts_at_zero
+from payonce.recording.recorder import Recorder
 from payonce.sealing import Sealer
 from payonce.settings import Settings, SettingsWrong
 from payonce.storage.belonging import check_accounts, check_ids, check_reachable
-from payonce.storage.database import Database, check_durability
-from payonce.storage.recording import Recorder
+from payonce.storage.driver.database import Database, check_durability
 from payonce.wakeups import WakeUps
 
 COLLECT_AFTER = 10_000  # objects; Python's own 700 come together several times in each payment

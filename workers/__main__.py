@@ -11,9 +11,9 @@ from payonce import logging
 from payonce.metrics import served
 from payonce.runtime import Runtime, open_process, saying_why, spare_collector
 from payonce.settings import settings_from_environment
-from workers.relay import run_relay
 from workers.sweeper import Sweeper
 from workers.temporal import serving_worker
+from workers.webhooks.relay import run_relay
 
 Process = Callable[[Runtime, asyncio.Event], Awaitable[None]]
 

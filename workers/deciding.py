@@ -7,13 +7,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from payonce.domain.decisions import Decision, Finality
+from payonce.domain.errors import NotHandedOver
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Operation, Origin, Subject
 from payonce.domain.payment import Payment
+from payonce.recording.decisions import Account
+from payonce.recording.recorder import DecisionTaken
 from payonce.runtime import Runtime
-from payonce.storage.deciding import Account
-from payonce.storage.recording import DecisionTaken
-from workers.dispatch import Dispatcher, NotHandedOver
+from workers.dispatch import Dispatcher
 from workers.temporal import client_of
 
 TELL_WITHIN_S = 6.0

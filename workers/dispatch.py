@@ -31,7 +31,7 @@ from temporalio.service import RPCStatusCode
 
 from activities.messages import OperationRequest, PaymentRequest
 from activities.review_messages import ReviewRequest
-from payonce.domain.errors import PaymentError
+from payonce.domain.errors import EngineRefused, NotHandedOver
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
@@ -65,26 +65,6 @@ _NOUNS = {
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
 _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 _AGAIN = WorkflowIDReusePolicy.ALLOW_DUPLICATE
-
-
-class NotHandedOver(PaymentError):
-    """Temporal could not be reached: the workflow may or may not have been started."""
-
-    code = "not_handed_over"
-    retryable = True
-
-    def __init__(self, message: str, *, reached: bool = False) -> None:
-        super().__init__(message)
-        self.reached = reached  # Temporal answers, but nobody has done it yet
-
-
-class EngineRefused(NotHandedOver):
-    """Temporal answered, and would answer the same again: no time mends that."""
-
-    code = "engine_refused"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, reached=True)
 
 
 class Taken(StrEnum):

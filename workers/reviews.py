@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from payonce.domain.errors import EngineRefused, NotHandedOver
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
 from payonce.metrics import REVIEWS_OPEN, REVIEWS_OVERDUE
 from payonce.runtime import Runtime
 from payonce.storage import review_queue
 from payonce.storage.review_queue import Due
-from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver
+from workers.dispatch import Dispatcher
 
 log = get_logger(__name__)
 

@@ -20,20 +20,20 @@ from typing import assert_never
 from temporalio.client import Client, RPCError, WorkflowExecutionStatus
 from temporalio.service import RPCStatusCode
 
-from payonce.connectors.http import boot_clock_s
-from payonce.domain.errors import PaymentError
+from payonce.clock import boot_clock_s
+from payonce.domain.errors import EngineRefused, NotHandedOver, PaymentError
+from payonce.domain.facts import FailureCode
 from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
-from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, idempotency, sweeping
 from payonce.storage.sweeping import count_refusal
-from workers.callbacks import Inbox
-from workers.dispatch import Dispatcher, EngineRefused, NotHandedOver, Taken
+from payonce.waiting import first
+from workers.dispatch import Dispatcher, Taken
+from workers.inbox import Inbox
 from workers.reviews import Reviews, reopen
-from workers.waiting import first
 from workflows.attributes import PAYMENT_STATUS
 
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0

@@ -15,12 +15,12 @@ from activities.attempting import Attempting
 from activities.options import owner_queue
 from activities.resolving import Resolving
 from activities.reviewing import Reviewing
-from payonce.cases import Cases
 from payonce.claims import Claimant
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.settings import Settings, SettingsWrong
-from payonce.storage.database import words_of
+from payonce.standing import Cases
+from payonce.storage.driver.database import words_of
 from workers.converter import data_converter
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow

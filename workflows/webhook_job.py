@@ -8,7 +8,7 @@ from workflows.told import Deaf
 
 with workflow.unsafe.imports_passed_through():
     from activities import options
-    from activities.delivering import Delivering
+    from activities.webhook_deliveries import Delivering
     from activities.webhook_messages import JobEnded, JobProgress, JobRequest, NotNow
 
 STEPS_PER_RUN = 500  # then the history begins anew

@@ -10,12 +10,12 @@ from typing import Annotated
 import uvloop
 from fastapi import FastAPI, Header, HTTPException, Response
 
-from api.commands import key_row, operation_row, payment_row
+from api.admission.requests import key_row, operation_row, payment_row
+from api.admission.waiting import SWEEP_AFTER
 from api.main import connections_of, listening_socket, server_for
-from api.outcomes import SWEEP_AFTER
 from bench.baselines.orders import OrderBody, new_payment, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
-from payonce.claims import call_of
+from payonce.connectors.base import call_of
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind, Subject
 from payonce.domain.payment import Payment

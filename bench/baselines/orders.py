@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from api.commands import NewPayment, Post
+from api.admission.requests import NewPayment, Post
 from payonce.connectors.base import Connector
 from payonce.domain.cards import Card
 from payonce.domain.routing import Route

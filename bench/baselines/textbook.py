@@ -18,14 +18,14 @@ from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 
-from api.commands import payment_row
+from api.admission.requests import payment_row
 from api.main import connections_of, listening_socket, server_for
 from bench.baselines.engine import connected, worker_for
 from bench.baselines.orders import OrderBody, card_of, new_payment, now, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
 from payonce.connectors.base import Call
+from payonce.domain.facts import Approved
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings, settings_from_environment

@@ -14,8 +14,8 @@ from payonce.domain.errors import PaymentError
 from payonce.runtime import ids_of, open_database
 from payonce.settings import Settings, settings_from_environment
 from payonce.storage.belonging import check_ids, check_reachable
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database
 
 STATE_DIRECTORY: Final = Path(".payonce")
 ENVIRON_JSON: Final = STATE_DIRECTORY / "environ.json"

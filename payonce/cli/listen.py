@@ -19,7 +19,7 @@ from payonce.cli.api import ApiKey, ApiUrl, api_client, web_url
 from payonce.cli.base import STATE_DIRECTORY, Refused
 from payonce.cli.following import TIMEOUT, Follower, Message
 from payonce.counted import RECEIVED_BYTES_MAX
-from payonce.webhooks.delivery import DEADLINE_S
+from payonce.webhooks.attempt import DEADLINE_S
 from payonce.webhooks.signing import SECRET_BYTES, SECRET_PREFIX, new_secret, signed_headers
 
 QUEUE_MAX: Final = 100  # read and not forwarded yet; then the stream is read no further

@@ -13,9 +13,9 @@ from payonce.sealing import Sealer
 from payonce.settings import Settings, settings_from_environment
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
-from payonce.storage.concealing import seal_answers_again
-from payonce.storage.database import Database, upgrade
-from payonce.storage.secrets import seal_again, seal_plain_secrets
+from payonce.storage.driver.database import Database, upgrade
+from payonce.storage.webhooks.sealed_answers import seal_answers_again
+from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
 
 merchants = typer.Typer(no_args_is_help=True, help="Merchants.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: shown once, stored hashed.")

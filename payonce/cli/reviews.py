@@ -21,6 +21,7 @@ from payonce.domain import decisions, reviews
 from payonce.domain.answers import payment_view
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict
 from payonce.domain.errors import PaymentError
+from payonce.domain.facts import Stage
 from payonce.domain.ids import ID_PATTERN
 from payonce.domain.operations import (
     Attempt,
@@ -31,14 +32,13 @@ from payonce.domain.operations import (
     admit_refund,
     admit_void,
 )
-from payonce.domain.outcomes import Stage
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.runtime import open_runtime
 from payonce.settings import settings_from_environment
 from payonce.storage import oversight
 from payonce.storage.attempts import latest_attempt
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
 
 KEY_DIGITS: Final = 32

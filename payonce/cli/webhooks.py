@@ -12,9 +12,9 @@ from sqlalchemy import RowMapping
 
 from payonce.cli.base import Json, Refused, in_transaction, show
 from payonce.domain.ids import ID_PATTERN
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.oversight import endpoint_of, recent_deliveries
-from payonce.storage.redelivery import EVENTS_KEPT, Job, add_job
+from payonce.storage.webhooks.redeliveries import EVENTS_KEPT, Job, add_job
 from payonce.webhooks.verifying import TOLERANCE_S, InvalidKey, fault_of
 
 FILE_BYTES_MAX: Final = 1024 * 1024

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from payonce.domain.cards import Card, NetworkToken
-from payonce.domain.operations import Abilities, OperationKind
-from payonce.domain.outcomes import Cancellation, Inquiry, Reply, Reversed
+from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
+from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
+from payonce.domain.payment import Payment
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
@@ -137,3 +138,34 @@ class Calling(Protocol):
         Checks the signature over the raw bytes in constant time before it looks into them. Raises `CallbackInvalid`.
         """
         ...
+
+
+def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:
+    """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
+
+    `target`: the attempt that a void or refund of our own releases.
+    """
+    kind = operation.sent_as or operation.kind
+    authorizes = operation.kind is OperationKind.AUTHORIZE
+    return Call(
+        kind=OperationKind.VOID if kind is OperationKind.EXPIRE else kind,
+        reference=reference,
+        payment_id=payment.id,
+        amount_minor=operation.amount_minor,
+        currency=operation.currency,
+        final=operation.final,
+        automatic_capture=payment.automatic,
+        authorization_reference=None if authorizes else _authorization(payment, target),
+        metadata=payment.metadata,
+        operation_metadata=operation.metadata,
+        operation_id=operation.id,
+        payment_method=payment.payment_method,
+        return_url=payment.return_url,
+    )
+
+
+def _authorization(payment: Payment, target: Attempt | None) -> str | None:
+    """The acquirer's reference of the authorization that an operation is about."""
+    if target is not None and target.kind is OperationKind.AUTHORIZE:
+        return target.connector_reference
+    return payment.connector_reference

@@ -22,8 +22,7 @@ import pytest
 from payonce.connectors.base import Call, Connector
 from payonce.domain.cards import Card
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
@@ -36,6 +35,7 @@ from payonce.domain.outcomes import (
     Stage,
     Undone,
 )
+from payonce.domain.operations import OperationKind
 
 AMOUNT_MINOR: Final = 1099
 FOREIGN_MINOR: Final = 99

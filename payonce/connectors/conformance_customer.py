@@ -19,8 +19,7 @@ import pytest
 from payonce.connectors.base import Asking, Call, Calling, Connector
 from payonce.connectors.conformance import AFTER, Fault, eventually, following, no, yes
 from payonce.domain.errors import CallbackInvalid, ConnectorError, NotSent, OutcomeUnknown
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancelled,
@@ -33,6 +32,7 @@ from payonce.domain.outcomes import (
     Reversed,
     Stage,
 )
+from payonce.domain.operations import OperationKind
 
 ACTIONS: Final = {
     "redirect": {"url"},

@@ -21,6 +21,7 @@ import httpx
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from payonce.clock import boot_clock_s
 from payonce.connectors.base import MaySend
 from payonce.counted import Allowance, CountingBackend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
@@ -44,11 +45,6 @@ _BODY_STARTED: Final = "http11.send_request_body.started"
 _TOO_MANY_REQUESTS: Final = 429
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def boot_clock_s() -> float:
-    """Seconds since boot, suspensions included where the system can tell."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)

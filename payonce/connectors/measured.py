@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, cast
 
 from payonce.connectors.base import Asking, Call, Callback, Calling, Connector, MaySend
 from payonce.domain.errors import CallbackInvalid, ConnectorError
-from payonce.domain.outcomes import Cancellation, EndsItself, Inquiry, Reply, Reversed
+from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 
 T = TypeVar("T", bound=Reply | Cancellation)

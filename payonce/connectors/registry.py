@@ -5,9 +5,9 @@ from importlib.metadata import entry_points
 from typing import Final, cast
 
 from payonce.connectors.base import Connector, ConnectorAccount
-from payonce.connectors.sandbox_card import SandboxCard
-from payonce.connectors.sandbox_upi import SandboxUpi
-from payonce.connectors.sandbox_wallet import SandboxWallet
+from payonce.connectors.sandbox.card import SandboxCard
+from payonce.connectors.sandbox.upi import SandboxUpi
+from payonce.connectors.sandbox.wallet import SandboxWallet
 from payonce.domain.errors import Rejected
 
 GROUP: Final = "payonce.connectors"

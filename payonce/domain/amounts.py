@@ -9,10 +9,10 @@ from typing import Final
 from payonce.domain import undecided
 from payonce.domain.answers import failure_error
 from payonce.domain.ending import refund_change
+from payonce.domain.events import Story
+from payonce.domain.facts import FailureCode
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Change, Payment, PaymentStatus
-from payonce.domain.story import Story
 
 # Something was captured, and nothing is capturable any more.
 _CLOSED: Final = (PaymentStatus.CAPTURED, PaymentStatus.PARTIALLY_REFUNDED, PaymentStatus.REFUNDED)

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from payonce.domain.facts import Advice, DeclineCode, FailureCode
 from payonce.domain.operations import Operation
-from payonce.domain.outcomes import Advice, DeclineCode, FailureCode
 from payonce.domain.payment import Payment
 
 

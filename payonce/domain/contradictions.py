@@ -11,15 +11,8 @@ from typing import assert_never
 
 from payonce.domain import reviews, stages, undecided
 from payonce.domain.ending import call_operator, succeed
-from payonce.domain.operations import (
-    Abilities,
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-)
-from payonce.domain.outcomes import (
+from payonce.domain.events import Settlement, Story
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancelled,
@@ -34,8 +27,15 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payonce.domain.payment import Payment
-from payonce.domain.story import Settlement, Story
 
 PAID_TWICE = "paid_back_twice"  # a refund of ours that released a late success
 CAPTURED = "captured"  # what a void of ours released

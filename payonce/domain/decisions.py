@@ -13,6 +13,17 @@ from typing import Final
 from payonce.domain import amounts, claiming, ending, reviews, settlement, turns, undecided
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import DecisionRefused
+from payonce.domain.events import Story
+from payonce.domain.facts import (
+    Approved,
+    DeclineCode,
+    Declined,
+    FailureCode,
+    NotProcessed,
+    Outcome,
+    Reversed,
+    Stage,
+)
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (
     USUAL,
@@ -23,20 +34,9 @@ from payonce.domain.operations import (
     OperationKind,
     OperationStatus,
 )
-from payonce.domain.outcomes import (
-    Approved,
-    DeclineCode,
-    Declined,
-    FailureCode,
-    NotProcessed,
-    Outcome,
-    Reversed,
-    Stage,
-)
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Question
 from payonce.domain.settlement import Settlement
-from payonce.domain.story import Story
 
 # After it was asked for, since nobody but the acquirer knows how long it holds. Source: card schemes, 5 to 30 days.
 APPROVED_FOR: Final = timedelta(days=7)

@@ -18,6 +18,11 @@ from payonce.domain.answers import (
     payment_view,
     refund_view,
 )
+from payonce.domain.events import Settlement, Story
+from payonce.domain.facts import (
+    Approved,
+    FailureCode,
+)
 from payonce.domain.operations import (
     Attempt,
     AttemptState,
@@ -26,13 +31,8 @@ from payonce.domain.operations import (
     OperationStatus,
     Origin,
 )
-from payonce.domain.outcomes import (
-    Approved,
-    FailureCode,
-)
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.reviews import Review
-from payonce.domain.story import Settlement, Story
 
 
 def succeed(

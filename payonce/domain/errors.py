@@ -16,7 +16,7 @@
          ├─ Rejected              bad credentials or configuration: page someone
          └─ RateLimited
 
-Declines are values (`payonce.domain.outcomes.Declined`), never exceptions. The docstring of a class is its
+Declines are values (`payonce.domain.facts.Declined`), never exceptions. The docstring of a class is its
 default message; HTTP status codes live in `api/problems.py` alone.
 """
 
@@ -135,3 +135,23 @@ class RateLimited(ConnectorError):
     def __init__(self, *, retry_after_s: float) -> None:
         super().__init__()
         self.retry_after_s = retry_after_s
+
+
+class NotHandedOver(PaymentError):
+    """Temporal could not be reached: the workflow may or may not have been started."""
+
+    code = "not_handed_over"
+    retryable = True
+
+    def __init__(self, message: str, *, reached: bool = False) -> None:
+        super().__init__(message)
+        self.reached = reached  # Temporal answers, but nobody has done it yet
+
+
+class EngineRefused(NotHandedOver):
+    """Temporal answered, and would answer the same again: no time mends that."""
+
+    code = "engine_refused"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reached=True)

@@ -12,11 +12,11 @@ from typing import assert_never
 from payonce.domain import turns, undecided
 from payonce.domain.contradictions import is_open, reopen_case
 from payonce.domain.ending import succeed
+from payonce.domain.events import Story
+from payonce.domain.facts import Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.settlement import Settlement
-from payonce.domain.story import Story
 from payonce.domain.turns import Found
 
 RELEASED_TOO = "released_too"  # by a refund of ours: it went back twice

@@ -11,6 +11,8 @@ from typing import assert_never
 
 from payonce.domain import reviews
 from payonce.domain.answers import Answer, AnswerKind, encode, failed_answer, payment_view
+from payonce.domain.events import Settlement, Story
+from payonce.domain.facts import FailureCode
 from payonce.domain.operations import (
     Attempt,
     AttemptState,
@@ -19,9 +21,7 @@ from payonce.domain.operations import (
     OperationStatus,
     of_our_own,
 )
-from payonce.domain.outcomes import FailureCode
 from payonce.domain.payment import Payment
-from payonce.domain.story import Settlement, Story
 
 ACTS_WITHIN = timedelta(
     minutes=15

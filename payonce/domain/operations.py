@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from payonce.domain.errors import OperationInProgress, Refused
-from payonce.domain.outcomes import FailureCode, Stage
+from payonce.domain.facts import FailureCode, Stage
 from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
 
 

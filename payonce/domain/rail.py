@@ -8,11 +8,11 @@ from datetime import datetime
 
 from payonce.domain import stages, turns
 from payonce.domain.ending import succeed
+from payonce.domain.events import Story
+from payonce.domain.facts import Approved, Foreign, Reversed, Turn
 from payonce.domain.operations import Attempt, Operation
-from payonce.domain.outcomes import Approved, Foreign, Reversed, Turn
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
-from payonce.domain.story import Story
 
 
 @dataclass(frozen=True, slots=True)

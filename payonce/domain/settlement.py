@@ -21,16 +21,10 @@ from payonce.domain.answers import (
 )
 from payonce.domain.contradictions import contradict
 from payonce.domain.ending import answered, fail, succeed
-from payonce.domain.operations import (
-    USUAL,
-    Abilities,
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-)
-from payonce.domain.outcomes import (
+from payonce.domain.events import Draft as Draft  # part of what is said here
+from payonce.domain.events import Settlement as Settlement
+from payonce.domain.events import Story
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancelled,
@@ -49,10 +43,16 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import (
+    USUAL,
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+)
 from payonce.domain.payment import Change, Payment, PaymentStatus
-from payonce.domain.story import Draft as Draft  # part of what is said here
-from payonce.domain.story import Settlement as Settlement
-from payonce.domain.story import Story
 
 
 def settle(

@@ -7,6 +7,8 @@ own, or by the rail itself where it does that; a capture of our own that fails i
 from dataclasses import replace
 from datetime import datetime
 
+from payonce.domain.events import Settlement
+from payonce.domain.facts import Approved, Fact, Stage
 from payonce.domain.operations import (
     Attempt,
     AttemptState,
@@ -16,9 +18,7 @@ from payonce.domain.operations import (
     Origin,
     of_our_own,
 )
-from payonce.domain.outcomes import Approved, Fact, Stage
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.story import Settlement
 
 
 def staged(attempt: Attempt, fact: Approved) -> Attempt:

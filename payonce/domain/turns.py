@@ -14,9 +14,8 @@ from payonce.domain import amounts, reviews, undecided
 from payonce.domain.answers import failure_error
 from payonce.domain.contradictions import reopen_case
 from payonce.domain.ending import call_operator, succeed
-from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import (
+from payonce.domain.events import Story
+from payonce.domain.facts import (
     Approved,
     FailureCode,
     Foreign,
@@ -26,9 +25,10 @@ from payonce.domain.outcomes import (
     Turn,
     Undone,
 )
+from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
-from payonce.domain.story import Story
 
 _REASON_MAX: Final = 200
 # Something was captured, and nothing is capturable any more.

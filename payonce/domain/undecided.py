@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from payonce.domain.facts import Approved
 from payonce.domain.ids import operation_id_of
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, Operation, OperationKind, of_our_own
-from payonce.domain.outcomes import Approved
 from payonce.domain.payment import Payment
 
 _MOVED = {

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from payonce.domain import turns
+from payonce.domain.facts import Approved, Outcome, Redone
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import Approved, Outcome, Redone
 from payonce.domain.settlement import Settlement
 from payonce.domain.turns import Found
 

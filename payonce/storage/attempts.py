@@ -13,12 +13,12 @@ from sqlalchemy import bindparam, func, insert, select, text
 
 from payonce.domain import claiming, leaving
 from payonce.domain.claiming import SEND_WITHIN, Release
+from payonce.domain.facts import Stage
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import Stage
 from payonce.storage import sweeping
-from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement, single
 from payonce.storage.tables import attempts, operations
 
 _FIELDS = tuple(field.name for field in fields(Attempt))

@@ -6,8 +6,8 @@ from sqlalchemy import bindparam, text
 
 from payonce.domain.ids import IdFactory, digest_of
 from payonce.settings import SettingsWrong
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database, words_of
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database, words_of
 
 ACCOUNTS_NAMED_MAX = 10
 

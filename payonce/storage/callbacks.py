@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import CursorResult, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.tables import callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once

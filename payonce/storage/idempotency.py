@@ -10,8 +10,8 @@ from sqlalchemy import Text, bindparam, cast, literal_column, select, text, upda
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.answers import Answer, AnswerKind, encode
-from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement, single
 from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import TextClause, text
 
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.merchants import Caller
 
 _OF_KEY: Final = text(

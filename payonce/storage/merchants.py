@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.domain.ids import random_id
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.tables import api_keys, merchants
 
 NAME_MAX_LENGTH = 200

@@ -9,8 +9,8 @@ from payonce.domain.answers import event_body
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
-from payonce.storage.connection import Connection, Written
-from payonce.storage.statements import Statement
+from payonce.storage.driver.connection import Connection, Written
+from payonce.storage.driver.statements import Statement
 
 # The events, and one delivery of each for every enabled endpoint of the merchant that wants its type, as of this
 # transaction.

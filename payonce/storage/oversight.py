@@ -10,9 +10,7 @@ from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review, is_open
 from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
 from payonce.storage.attempts import attempt_from
-from payonce.storage.connection import Connection
-from payonce.storage.deliveries import Status
-from payonce.storage.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
+from payonce.storage.driver.connection import Connection
 from payonce.storage.merging import first_of_each
 from payonce.storage.payments import OPERATION_COLUMNS, find_operation, get_payment, operation_from
 from payonce.storage.review_rows import COLUMNS as REVIEW_COLUMNS
@@ -20,6 +18,8 @@ from payonce.storage.review_rows import DECISION_COLUMNS, Decided, decided_from,
 from payonce.storage.tables import attempts, decisions, events, operations, reviews
 from payonce.storage.tables import webhook_deliveries as deliveries
 from payonce.storage.tables import webhook_endpoints as endpoints
+from payonce.storage.webhooks.completions import Status
+from payonce.storage.webhooks.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
 
 DELIVERIES_MAX: Final = 1_000
 REVIEWS_MAX: Final = 1_000

@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement, single
 from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))

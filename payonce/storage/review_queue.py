@@ -11,7 +11,7 @@ from sqlalchemy import func, null, select, text, update
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review, ReviewReason
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.payments import OPERATION_COLUMNS, operation_from
 from payonce.storage.review_rows import COLUMNS, review_from
 from payonce.storage.sweeping import FIRST_PAUSE_S, pause, payments_of

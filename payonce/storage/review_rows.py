@@ -9,11 +9,11 @@ from sqlalchemy import RowMapping, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.decisions import Decision, Verdict
+from payonce.domain.facts import Stage
 from payonce.domain.operations import Operation
-from payonce.domain.outcomes import Stage
 from payonce.domain.reviews import ClosedBy, Review, ReviewReason, is_open
-from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement, single
 from payonce.storage.tables import decisions, reviews
 
 _FIELDS = tuple(field.name for field in fields(Review))

@@ -13,8 +13,8 @@ from typing import Final
 
 from sqlalchemy import text
 
-from payonce.storage.connection import Connection
-from payonce.storage.statements import Query, Row, Statement
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Row, Statement
 
 LOOK_AGAIN_S: Final = 0.005
 

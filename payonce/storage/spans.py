@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Table, text
 
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.tables import STRETCH
 
 # Two look-ups for each stretch in which anything was made: 8 µs (measured), 12 ms for a year.

@@ -6,17 +6,17 @@ the log in order.
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
 
+from payonce.clock import boot_clock_s
 from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd
 from payonce.logging import get_logger
 from payonce.metrics import COMMITS_UNPROVEN, GATE_CLOSED
-from payonce.storage.statements import Query, Row, Statement
+from payonce.storage.driver.statements import Query, Row, Statement
 
 LOOKED_WITHIN_S: Final = 3.0  # one look a second; without any for so long nothing is believed
 IDLE_PROOF_EVERY_S: Final = 10.0  # for what other processes wrote
@@ -40,11 +40,6 @@ _LOOK = Statement(
 _EMPTY_WRITE = Statement(text("SELECT pg_logical_emit_message(true, 'payonce', '') IS NOT NULL AS written"))
 
 log = get_logger(__name__)
-
-
-def boot_clock_s() -> float:
-    """Seconds that go on while the machine sleeps: what waited meanwhile waited."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)

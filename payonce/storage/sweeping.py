@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, selec
 
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Statement
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
     PAYMENT_COLUMNS,
@@ -19,7 +20,6 @@ from payonce.storage.payments import (
     operation_from,
     payment_from,
 )
-from payonce.storage.statements import Statement
 from payonce.storage.tables import DUE, RELEASED, attempts, operations, payments
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600  # between two looks at the same operation

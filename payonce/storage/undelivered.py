@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, any_, literal, select, text
 
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 from payonce.storage.merchants import Caller
 from payonce.storage.merging import texts
 from payonce.storage.tables import webhook_deliveries as deliveries

@@ -2,8 +2,8 @@
 
 from payonce import metrics
 from payonce.logging import get_logger
-from payonce.storage.deliveries import Completion, Lease
-from payonce.webhooks.delivery import Attempt, Delivered, Reason
+from payonce.storage.webhooks.completions import Completion, Lease
+from payonce.webhooks.attempt import Attempt, Delivered, Reason
 
 log = get_logger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from payonce.sealing import Sealer
-from payonce.storage.secrets import StoredSecret, seal_secret
+from payonce.storage.webhooks.secrets import StoredSecret, seal_secret
 from payonce.webhooks.signing import Signing, new_secret, public_key
 
 OPENED_MAX: Final = 10_000  # about 2 MB

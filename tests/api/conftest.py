@@ -13,16 +13,16 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
-from api.connections import Connections
+from api.http.connections import Connections
 from api.main import listening_socket, server_for
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.merchants import create_key, create_merchant
 from tests.api.fakes import FakeAdmission
 from tests.support.eventually import eventually
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 
 @dataclass

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from api.admission import Admission
-from api.commands import NewPayment, Post, check_current
-from api.outcomes import Result
+from api.admission.admission import Admission
+from api.admission.requests import NewPayment, Post, check_current
+from api.admission.waiting import Result
 from payonce.domain.answers import Answer, AnswerKind, encode, payment_view
 from payonce.domain.errors import IdempotencyMismatch
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.storage.connection import Connection
+from payonce.storage.driver.connection import Connection
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}

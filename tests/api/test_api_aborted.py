@@ -8,7 +8,7 @@ import uvloop
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from api.middleware import Envelope, is_of_closed_transport
+from api.http.middleware import Envelope, is_of_closed_transport
 
 SCOPE = {"type": "http", "method": "GET", "path": "/openapi.json", "headers": []}
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.commands import KeyExpired, KeyInUse, KeyUnknown
-from api.outcomes import Unavailable
+from api.admission.requests import KeyExpired, KeyInUse, KeyUnknown
+from api.admission.waiting import Unavailable
 from api.problems import STATUS, TITLES
 from payonce.domain.answers import (
     Answer,
@@ -18,9 +18,9 @@ from payonce.domain.answers import (
     problem_answer,
 )
 from payonce.domain.errors import InvalidRequest, NotFound, OperationInProgress
-from payonce.domain.outcomes import DeclineCode, FailureCode
+from payonce.domain.facts import DeclineCode, FailureCode
 from payonce.domain.payment import PaymentStatus
-from payonce.storage.database import CommitUnknown, StorageUnavailable
+from payonce.storage.driver.database import CommitUnknown, StorageUnavailable
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, a_payment, payment_body
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.bodies import BODY_BYTES_MAX
-from api.schemas import METADATA_MAX
+from api.http.bodies import BODY_BYTES_MAX
+from api.schemas.payments import METADATA_MAX
 from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"

@@ -16,15 +16,15 @@ from sqlalchemy import text
 from temporalio.client import Client, RPCError
 from temporalio.service import RPCStatusCode
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
-from api.bodies import BODY_BYTES_MAX
+from api.http.bodies import BODY_BYTES_MAX
 from payonce.connectors.base import Callback
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.callbacks import Received
 from tests.api.fakes import FakeAdmission
-from workers.callbacks import AT_ONCE, Inbox
+from workers.inbox import AT_ONCE, Inbox
 
 KEY = "an acquirer's key"
 CALLBACKS_BURST = 10

@@ -16,9 +16,10 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api import main, protocol, wire
-from api.connections import Connections, address_of
-from api.protocol import LimitedProtocol
+from api import main
+from api.http import protocol, wire
+from api.http.connections import Connections, address_of
+from api.http.protocol import LimitedProtocol
 from tests.api.conftest import Merchant, Serving, serving_of
 from tests.api.fakes import FakeAdmission, payment_body
 from tests.api.lines import LIVEZ, Line, line_to

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
-from api import lists
+from api.http import lists
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
-from payonce.storage.connection import Connection
-from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.driver.connection import Connection
 from payonce.storage.payments import insert_operation, insert_payment
 from payonce.storage.snapshots import take_snapshot
+from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from tests.api.conftest import Merchant, a_merchant
 from tests.api.fakes import a_payment
 from tests.api.recorded import execute

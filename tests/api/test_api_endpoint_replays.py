@@ -8,17 +8,17 @@ import httpx
 from pydantic import SecretStr
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
-from api.idempotency import fingerprint
+from api.http.key_header import fingerprint
 from payonce.runtime import Runtime, open_runtime
 from payonce.sealing import Sealer, SealingKey
 from payonce.settings import SealingKeySettings
-from payonce.storage.concealing import seal_answers_again
+from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission
 from tests.api.recorded import ENDPOINTS, URL, execute
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 KEY = "upgrade-key"
 OLD = SealingKeySettings(id="old", key=SecretStr(b64encode(b"o" * 32).decode()))

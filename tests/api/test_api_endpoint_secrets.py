@@ -7,7 +7,7 @@ import pytest
 
 from payonce.domain.ids import random_id
 from payonce.runtime import Runtime
-from payonce.storage.secrets import active_secrets
+from payonce.storage.webhooks.secrets import active_secrets
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import public_key
 from tests.api.recorded import ENDPOINTS, URL, execute, registered, rows

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api import endpoints
+from api.routes import endpoints
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant, a_merchant
 

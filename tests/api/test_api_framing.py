@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from api import bodies
-from api.outcomes import Result
-from api.protocol import LimitedProtocol
+from api.admission.waiting import Result
+from api.http import bodies
+from api.http.protocol import LimitedProtocol
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant, Serving, app_of, serving_of
 from tests.api.fakes import FakeAdmission

@@ -14,17 +14,17 @@ from jsonschema_rs import Draft202012Validator
 from prometheus_client import generate_latest
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import about_to_end, build_app
-from api.describing import BASIC_SCHEME, SECURITY_SCHEME
-from api.health import PROBE_S
+from api.openapi.description import BASIC_SCHEME, SECURITY_SCHEME
+from api.routes.health import PROBE_S
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
+from payonce.domain.facts import DeclineCode
 from payonce.domain.operations import Operation, OperationKind
-from payonce.domain.outcomes import DeclineCode
 from payonce.runtime import Runtime
-from payonce.storage.endpoints import Endpoint, endpoint_view
+from payonce.storage.webhooks.endpoints import Endpoint, endpoint_view
 from tests.api.fakes import CARD, NOW, FakeAdmission, a_payment, payment_body
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 Probe = Callable[[], Awaitable[object]]
 

@@ -13,14 +13,15 @@ import httpx
 import pytest
 
 from api import app as application
-from api import codes, lookups
-from api.lookups import AT_ONCE, MISSES, Lookups, Remembered
-from api.rates import Rate, RateLimited
+from api.http import lookups
+from api.http.lookups import AT_ONCE, MISSES, Lookups, Remembered
+from api.http.rate_limits import Rate, RateLimited
+from api.routes import qr_codes
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.storage import merchants
-from payonce.storage.database import StorageUnavailable
+from payonce.storage.driver.database import StorageUnavailable
 from tests.api.conftest import Merchant, a_merchant, app_of
 from tests.api.fakes import FakeAdmission
 from tests.api.test_api_codes import ACTION, added
@@ -84,8 +85,8 @@ async def code(runtime: Runtime, merchant: Merchant) -> str:
 async def test_a_qr_code_is_drawn_and_looked_up_once_however_often_it_is_asked_for(
     stranger: httpx.AsyncClient, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = _counted(monkeypatch, codes, "_image")
-    looked_up = _counted(monkeypatch, codes, "get_payment")
+    drawn = _counted(monkeypatch, qr_codes, "_image")
+    looked_up = _counted(monkeypatch, qr_codes, "get_payment")
     assert (await stranger.get(code)).status_code == 200
     answers = await asyncio.gather(*(stranger.get(code) for _ in range(MANY)))
     assert {answer.status_code for answer in answers} == {200}
@@ -107,17 +108,17 @@ async def test_who_has_the_bytes_already_gets_none(stranger: httpx.AsyncClient, 
 
 async def test_drawings_are_bounded(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A merchant's own codes are many, too."""
-    monkeypatch.setattr(codes, "DRAWINGS", Rate(per_s=0.001, burst=3))
+    monkeypatch.setattr(qr_codes, "DRAWINGS", Rate(per_s=0.001, burst=3))
     found: list[int] = []
-    made = codes.Codes(runtime)
+    made = qr_codes.Codes(runtime)
     for number in range(10):
         try:
-            made._drawing(f"upi://pay?x={number}", codes.SVG)
+            made._drawing(f"upi://pay?x={number}", qr_codes.SVG)
             found.append(200)
         except RateLimited:
             found.append(429)
     assert found == [200] * 3 + [429] * 7
-    assert made._drawing("upi://pay?x=0", codes.SVG).body.startswith(b"<?xml")
+    assert made._drawing("upi://pay?x=0", qr_codes.SVG).body.startswith(b"<?xml")
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ async def test_payments_that_do_not_exist_are_looked_up_so_often_and_no_more(
     new_client: NewClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = new_client(Rate(per_s=0.001, burst=10))
-    looked_up = _counted(monkeypatch, codes, "get_payment")
+    looked_up = _counted(monkeypatch, qr_codes, "get_payment")
     paths = [f"/v1/payments/pay_{uuid.uuid4().hex}/qr" for _ in range(MANY)]
     answers = await asyncio.gather(*(client.get(path) for path in paths))
     assert {answer.status_code for answer in answers} == {404, 429}

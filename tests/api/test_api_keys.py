@@ -7,9 +7,9 @@ from datetime import datetime
 import httpx
 import pytest
 
-from api import auth
-from api.auth import REMEMBERED_S, Keys
-from api.lookups import MOMENT_S
+from api.http import auth
+from api.http.auth import REMEMBERED_S, Keys
+from api.http.lookups import MOMENT_S
 from api.problems import Problem
 from payonce.runtime import Runtime
 from payonce.storage import merchants

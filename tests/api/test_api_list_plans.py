@@ -15,9 +15,9 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, event
 
-from api import events as events_module
+from api.routes import events as events_module
 from payonce.runtime import Runtime
-from payonce.storage import feed, undelivered
+from payonce.storage import events, undelivered
 from payonce.storage.merchants import Caller
 from tests.api.conftest import Merchant, a_merchant
 from tests.api.recorded import execute
@@ -105,8 +105,8 @@ async def test_a_stream_that_resumes_reads_a_bounded_part_whatever_its_types(
 ) -> None:
     with _statements() as executed:
         async with runtime.database.browsing() as connection:
-            after, caller = feed.Place.before(2), Caller(many.id, "test")
-            await feed.page(connection, caller, after=after, ended=600, types=types, limit=100)
+            after, caller = events.Place.before(2), Caller(many.id, "test")
+            await events.page(connection, caller, after=after, ended=600, types=types, limit=100)
     for statement, plan in await _explained(runtime, executed):
         _check(plan, about=f"{types}\n{statement}")
 

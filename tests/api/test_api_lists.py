@@ -11,16 +11,16 @@ from fastapi import FastAPI
 from sqlalchemy import insert, update
 from starlette.requests import Request
 
-from api.lists import read_query
+from api.http.lists import read_query
 from payonce.domain.answers import payment_view
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
-from payonce.storage.connection import Connection
-from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.driver.connection import Connection
 from payonce.storage.payments import insert_operation, insert_payment
 from payonce.storage.tables import idempotency_keys, webhook_deliveries
+from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from tests.api.conftest import Merchant, a_merchant
 from tests.api.fakes import NOW, a_payment
 from tests.webhooks.shop import write_events

@@ -11,13 +11,13 @@ import pytest
 from redis.asyncio import Redis
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, payment_body
 from tests.support.eventually import eventually
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 CREATE = "/v1/payments"
 NOBODY = "redis://127.0.0.1:1"

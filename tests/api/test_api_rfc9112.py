@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.protocol import HEAD_BYTES_MAX
+from api.http.protocol import HEAD_BYTES_MAX
 from payonce.runtime import Runtime
 from tests.api.conftest import Serving, app_of, serving_of
 from tests.api.fakes import FakeAdmission

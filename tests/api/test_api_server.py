@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 from fastapi import FastAPI
 
-from api import bodies, protocol
-from api.connections import Connections
+from api.admission.waiting import Result
+from api.http import bodies, protocol
+from api.http.connections import Connections
 from api.main import listening_socket, server_for
-from api.outcomes import Result
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, payment_body
 from tests.support.eventually import eventually

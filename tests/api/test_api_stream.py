@@ -14,13 +14,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import feed as feed_module
-from api import stream as stream_module
+from api.routes import feed as feed_module
+from api.routes import stream as stream_module
 from payonce.runtime import Runtime
-from payonce.storage.database import StorageUnavailable
+from payonce.storage.driver.database import StorageUnavailable
 from payonce.storage.merchants import Merchant as StoredMerchant
 from payonce.storage.merchants import list_keys, revoke_key
-from payonce.storage.redelivery import add_ping
+from payonce.storage.webhooks.redeliveries import add_ping
 from tests.api.conftest import Merchant, Serving, a_merchant
 from tests.support.eventually import eventually
 from tests.webhooks.shop import Shop

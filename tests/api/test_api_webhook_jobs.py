@@ -9,15 +9,15 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
+from payonce.domain.errors import NotHandedOver
 from payonce.domain.ids import random_id
 from payonce.runtime import Runtime
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission
 from tests.api.recorded import ENDPOINTS, execute, recorded, registered, rows, wrong
-from workers.callbacks import Inbox
-from workers.dispatch import NotHandedOver
+from workers.inbox import Inbox
 
 pytestmark = pytest.mark.usefixtures("no_endpoints")
 

@@ -18,21 +18,22 @@ import pytest
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from api import auth, idempotency, lists, schemas, times, webhook_schemas
-from api.bodies import VALUES_MAX, parse
+from api.http import auth, key_header, lists
+from api.http.bodies import VALUES_MAX, parse
+from api.http.protocol import HEAD_BYTES_MAX
+from api.http.validation import understand
 from api.problems import ERRORS_MAX, Problem, pointer_of
-from api.protocol import HEAD_BYTES_MAX
-from api.schemas import Body, Context
-from api.validation import understand
-from payonce.connectors import sandbox
+from api.schemas import payments, times, webhooks
+from api.schemas.payments import Body, Context
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.http import RESPONSE_BYTES_MAX, AcquirerResponse, _is_json_object
+from payonce.connectors.sandbox import wire
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown
 from payonce.logging import redact
-from payonce.storage.deliveries import Lease
+from payonce.storage.webhooks.completions import Lease
 from payonce.webhooks.addresses import ForbiddenAddress, parse_url
 from payonce.webhooks.answers import BODY_BYTES_KEPT
-from payonce.webhooks.delivery import Sender, retry_after_s
+from payonce.webhooks.attempt import Sender, retry_after_s
 from tests.api.fakes import payment_body
 
 LOOP_S = 0.020
@@ -145,11 +146,11 @@ def test_texts_of_any_content_are_checked_within_the_bound(unit: str) -> None:
         return_url="https://shop.example/" + full(re.sub("[^!-~]", ".", unit), 2_000),
         customer={"id": text[:100], "email": f"{full(unit.strip(), 240)}@ab", "phone": text[:32]},
     )
-    lasts_at_most(LOOP_S, understood(schemas.CreatePayment, body))
+    lasts_at_most(LOOP_S, understood(payments.CreatePayment, body))
     lasts_at_most(
         LOOP_S,
         understood(
-            webhook_schemas.CreateEndpoint,
+            webhooks.CreateEndpoint,
             {"url": "https://a.b/" + full(unit, 2_000), "description": text, "events": [text] * 50},
         ),
     )
@@ -180,15 +181,15 @@ def test_texts_of_any_content_are_checked_within_the_bound(unit: str) -> None:
     ids=lambda changes: f"{next(iter(changes))[:12]} {len(json.dumps(changes))}",
 )
 def test_bodies_of_nothing_but_mistakes_are_refused_within_the_bound(changes: dict[str, Any]) -> None:
-    lasts_at_most(LOOP_S, understood(schemas.CreatePayment, payment_body(**changes)))
+    lasts_at_most(LOOP_S, understood(payments.CreatePayment, payment_body(**changes)))
 
 
 def test_the_mistakes_that_are_put_in_words_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
-    monkeypatch.setattr("api.validation.pointer_of", lambda path: told.append(path) or pointer_of(path))
+    monkeypatch.setattr("api.http.validation.pointer_of", lambda path: told.append(path) or pointer_of(path))
     body = payment_body(**{f"{number}": 1 for number in range(900)})
     with pytest.raises(Problem):
-        understand(schemas.CreatePayment, body, CONTEXT)
+        understand(payments.CreatePayment, body, CONTEXT)
     assert len(told) == ERRORS_MAX
 
 
@@ -219,9 +220,9 @@ HEADER_UNITS = (
 def test_headers_of_any_content_are_read_within_the_bound(unit: str, before: str) -> None:
     text = (before + full(unit, HEAD_BYTES_MAX))[:HEAD_BYTES_MAX]
     keys = auth.Keys(cast("Any", SimpleNamespace(secret_for=lambda _: b"s", live=False)))
-    lasts_at_most(LOOP_S, lambda: idempotency.optional_key(Headers({"idempotency-key": text})))
-    lasts_at_most(LOOP_S, lambda: idempotency.optional_key(Headers({"idempotency-key": text[:255]})))
-    lasts_at_most(LOOP_S, lambda: idempotency.wait_s(Headers({"prefer": text})))
+    lasts_at_most(LOOP_S, lambda: key_header.optional_key(Headers({"idempotency-key": text})))
+    lasts_at_most(LOOP_S, lambda: key_header.optional_key(Headers({"idempotency-key": text[:255]})))
+    lasts_at_most(LOOP_S, lambda: key_header.wait_s(Headers({"prefer": text})))
     lasts_at_most(LOOP_S, lambda: keys.presented(Headers({"authorization": text})))
 
 
@@ -288,15 +289,15 @@ TURN = {"id": "t", "type": "undone", "operation": "capture", "amount": 1, "curre
 def test_an_acquirers_answer_of_any_content_is_read_within_the_bound(members: dict[str, Any]) -> None:
     raw = json.dumps({**ANSWER, **members}, ensure_ascii=False).encode()[:RESPONSE_BYTES_MAX]
     lasts_at_most(LOOP_S, lambda: _is_json_object(raw))
-    lasts_at_most(LOOP_S, lambda: AcquirerResponse(200, raw).read(sandbox.Answer))
-    lasts_at_most(LOOP_S, lambda: sandbox._shown(full("/a", 100_000)))
+    lasts_at_most(LOOP_S, lambda: AcquirerResponse(200, raw).read(wire.Answer))
+    lasts_at_most(LOOP_S, lambda: wire._shown(full("/a", 100_000)))
 
 
 @pytest.mark.parametrize(
     "raw", [JSON["objects"], JSON["members"], JSON["brackets in a text"], JSON["floats"]]
 )
 async def test_a_callback_of_any_content_is_read_within_the_bound(raw: bytes) -> None:
-    desk = sandbox.Desk(
+    desk = wire.Desk(
         ConnectorAccount(
             id="a", connector="sandbox_card", mode="test", base_url="http://127.0.0.1:1", key="k"
         )

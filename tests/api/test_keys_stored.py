@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import insert, select
 
-from api import idempotency
+from api.http import key_header
 from payonce.domain.card_numbers import looks_like_card_number, may_hold_card_number
 from payonce.runtime import Runtime
 from payonce.storage import tables
@@ -27,7 +27,7 @@ def caller_of(merchant: Merchant) -> Caller:
 
 def form_of(runtime: Runtime, merchant: Merchant, key: str) -> str | None:
     secret = runtime.settings.secret_for("idempotency_keys")
-    return idempotency.hashed(key, caller=caller_of(merchant), secret=secret)
+    return key_header.hashed(key, caller=caller_of(merchant), secret=secret)
 
 
 async def stored_keys(runtime: Runtime, merchant: Merchant) -> list[str]:
@@ -123,4 +123,4 @@ async def test_what_is_stored_of_a_key_is_the_merchants_own_and_no_key_itself(
     mine, others = (form_of(runtime, each, UNSURE[0]) for each in (merchant, other_merchant))
     assert mine is not None
     assert mine != others
-    assert not idempotency._KEY.fullmatch(mine)
+    assert not key_header._KEY.fullmatch(mine)

@@ -9,12 +9,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.datastructures import Headers
 
-from api import schemas, webhook_schemas
-from api.idempotency import required_key
+from api.http.key_header import required_key
+from api.http.validation import understand
 from api.problems import Problem
-from api.schemas import Body, Context
-from api.validation import understand
-from payonce.connectors import sandbox
+from api.schemas import payments, webhooks
+from api.schemas.payments import Body, Context
+from payonce.connectors.sandbox import wire
 from payonce.domain.errors import InvalidRequest
 from payonce.storage.merchants import create_merchant
 from tests.api.fakes import payment_body
@@ -84,7 +84,7 @@ def leaves(name: str, annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterat
 
 def models(of: type[Body] = Body) -> Iterator[type[Body]]:
     for model in of.__subclasses__():
-        if model.__module__ in (schemas.__name__, webhook_schemas.__name__):
+        if model.__module__ in (payments.__name__, webhooks.__name__):
             yield model
         yield from models(model)
 
@@ -139,7 +139,7 @@ def test_a_stored_text_without_one_is_taken(name: str) -> None:
 )
 def test_a_card_number_is_refused_with_its_pointer(changes: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Problem) as refused:
-        understand(schemas.CreatePayment, payment_body(**changes), CONTEXT)
+        understand(payments.CreatePayment, payment_body(**changes), CONTEXT)
     (mistake,) = refused.value.mistakes
     assert (refused.value.status, refused.value.problem_code, mistake.pointer) == (
         400,
@@ -162,7 +162,7 @@ async def test_a_merchants_name_with_a_card_number_is_refused() -> None:
 
 
 def test_models_are_found() -> None:
-    assert {schemas.CreatePayment, webhook_schemas.CreateEndpoint} <= set(models())
+    assert {payments.CreatePayment, webhooks.CreateEndpoint} <= set(models())
     assert all(issubclass(model, BaseModel) for model in models())
 
 
@@ -170,7 +170,7 @@ def test_what_an_acquirer_says_besides_is_kept_without_a_card_number() -> None:
     """The answer itself counts: an approval is no less one for the payer's address that it tells."""
     told = {"id": "a1", "reference": "pay_1-1", "operation": "authorize", "status": "approved"}
     turn = {"id": "t1", "type": "undone", "operation": "capture", "amount": 1, "currency": "INR"}
-    answer = sandbox.Answer.model_validate(
+    answer = wire.Answer.model_validate(
         {
             **told,
             "amount": 1,

@@ -11,8 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancellation,
@@ -27,6 +26,7 @@ from payonce.domain.outcomes import (
     Reversed,
     Stage,
 )
+from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, UNKNOWN_ACCOUNT_INQUIRIES
 
 

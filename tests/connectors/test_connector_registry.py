@@ -4,7 +4,7 @@ import pytest
 
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.registry import installed, open_connectors
-from payonce.connectors.sandbox_card import SandboxCard
+from payonce.connectors.sandbox.card import SandboxCard
 from payonce.domain.errors import Rejected
 
 

@@ -25,12 +25,11 @@ from payonce.connectors.conformance_customer import (
     asking,
     decided,
 )
-from payonce.connectors.sandbox_card import SandboxCard
-from payonce.connectors.sandbox_upi import SandboxUpi
-from payonce.connectors.sandbox_wallet import SandboxWallet
+from payonce.connectors.sandbox.card import SandboxCard
+from payonce.connectors.sandbox.upi import SandboxUpi
+from payonce.connectors.sandbox.wallet import SandboxWallet
 from payonce.domain.errors import OutcomeUnknown, Rejected
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancelled,
@@ -38,6 +37,7 @@ from payonce.domain.outcomes import (
     Expired,
     Reversed,
 )
+from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 
 KEY = "sandbox-acquirer-key"

@@ -7,8 +7,8 @@ import pytest
 from payonce.connectors.base import Call, Connector
 from payonce.connectors.measured import Calls, Measured
 from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.facts import Approved, Reply
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, Reply
 
 CALL = Call(
     kind=OperationKind.AUTHORIZE,

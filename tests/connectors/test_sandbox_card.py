@@ -24,12 +24,11 @@ from payonce.connectors.conformance import (
     prepared,
     yes,
 )
-from payonce.connectors.sandbox import parse_faults
-from payonce.connectors.sandbox_card import SandboxCard
+from payonce.connectors.sandbox.card import SandboxCard
+from payonce.connectors.sandbox.wire import parse_faults
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
-from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
@@ -41,6 +40,7 @@ from payonce.domain.outcomes import (
     Stage,
     Undone,
 )
+from payonce.domain.operations import OperationKind
 
 DEADLINE_S = "1.0"
 PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATIONS))

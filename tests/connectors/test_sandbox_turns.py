@@ -9,12 +9,12 @@ from wire_server import Serve, answer, writing
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import following, yes
-from payonce.connectors.sandbox import TURNS_MAX, parse_faults
-from payonce.connectors.sandbox_card import SandboxCard
+from payonce.connectors.sandbox.card import SandboxCard
+from payonce.connectors.sandbox.wire import TURNS_MAX, parse_faults
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.facts import Approved, Foreign, Redone, Refused, Undone
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved, Foreign, Redone, Refused, Undone
 from tests.support.eventually import eventually
 
 CARD = Card(number="4242424242424242", exp_month=12, exp_year=2030, cvc="737")

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from api import operations, webhook_operations
-from api.describing import Description
-from api.stream import BEGINNING, STREAM_EVENTS
+from api.openapi import payments, webhooks
+from api.openapi.description import Description
+from api.routes.stream import BEGINNING, STREAM_EVENTS
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant, answered, card
 
@@ -37,7 +37,7 @@ CHECKS = [
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 DESCRIPTIONS = [
     found
-    for module in (operations, webhook_operations)
+    for module in (payments, webhooks)
     for found in vars(module).values()
     if isinstance(found, Description)
 ]

@@ -11,8 +11,7 @@ from functools import cache
 
 from payonce.domain import claiming, settlement
 from payonce.domain.claiming import CLOCK_SKEW, CommitEnd, Release
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     DeclineCode,
     Declined,
     Fact,
@@ -22,6 +21,7 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.explorer.world import Claim, Row
 from tests.unit.rows import NOW, approval, attempt, operation, payment

@@ -8,10 +8,12 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempting import Attempting
 from activities.messages import NotOwner, OperationRequest
-from payonce.claims import Right, Rights, Standing, call_of
+from payonce.claims import Right, Rights
+from payonce.connectors.base import call_of
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.standing import Standing
 from payonce.storage.standby import FailOver
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ MUTATIONS = (
     Mutation(
         "1",
         "the key's row does not decide: a second request with the key is admitted as the first",
-        "api/deciding.py",
+        "api/admission/transaction.py",
         "        return self.held\n",
         "        return True\n",
         ("tests/storage/test_admitting.py", "tests/storage/test_admission_in_doubt.py"),
@@ -27,7 +27,7 @@ MUTATIONS = (
     Mutation(
         "2",
         "a COMMIT without an answer grants the right",
-        "payonce/storage/database.py",
+        "payonce/storage/driver/database.py",
         '            raise CommitUnknown("COMMIT was not answered in time", ended=committing)\n',
         "            return\n",
         ("tests/storage", "tests/pair"),
@@ -115,7 +115,7 @@ MUTATIONS = (
     Mutation(
         "6",
         "the outbox in a transaction of its own",
-        "payonce/storage/locked_rows.py",
+        "payonce/recording/rows.py",
         "    deliveries = await outbox.add_events(\n        connection, ",
         "    await connection.execute(__import__('sqlalchemy').text('COMMIT AND CHAIN'))\n"
         "    deliveries = await outbox.add_events(\n        connection, ",
@@ -124,7 +124,7 @@ MUTATIONS = (
     Mutation(
         "6",
         "a replay is said although it is not proven",
-        "payonce/storage/database.py",
+        "payonce/storage/driver/database.py",
         "        return self.gate.open and await proofs.passed(self._write_nothing)\n",
         "        return True\n",
         ("tests/storage", "tests/pair"),
@@ -132,7 +132,7 @@ MUTATIONS = (
     Mutation(
         "8",
         "503 for a key that could not be read",
-        "api/deciding.py",
+        "api/admission/transaction.py",
         "            raise (Unavailable if taking.held else KeyUnknown) from error\n",
         "            raise Unavailable from error\n",
         ("tests/storage", "tests/api"),

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from devstack.postgres import SUPERUSER
 from payonce.domain.claiming import CommitEnd, Durability
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from tests.support.eventually import eventually
 from tests.support.pair import Pair
 

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from devstack.processes import Command, Process
-from payonce.storage.database import Database
+from payonce.storage.driver.database import Database
 from tests.support.eventually import eventually
 from tests.support.pair import Pair
 from tests.support.servers import server_directory

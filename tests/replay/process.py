@@ -9,8 +9,8 @@ from temporalio.worker import Worker
 
 from activities.attempting import Attempting
 from activities.options import owner_queue
-from api.admission import Admission
-from api.commands import NewPayment, Post
+from api.admission.admission import Admission
+from api.admission.requests import NewPayment, Post
 from devstack.seed import NAMES as NAMES_OF_MERCHANTS
 from devstack.stack import DevStack
 from payonce.claims import Claimant

@@ -20,9 +20,9 @@ import httpx
 from temporalio.client import Client
 
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
+from payonce.domain.facts import Approved, Stage
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Subject
-from payonce.domain.outcomes import Approved, Stage
 from payonce.runtime import open_runtime
 from tests.acquirer.acquirer_process import Acquirer
 from tests.e2e.merchant import Body, Merchant, answered, merchant_with

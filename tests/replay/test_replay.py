@@ -14,7 +14,7 @@ from tests.replay.histories import CARD, FOLDER, NAMES, card_data, load, read, t
 from tests.replay.mutants import Impatient, Reading
 from workers.converter import data_converter
 from workers.temporal import WORKFLOWS
-from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
+from workers.webhooks.dispatch import WEBHOOK_WORKFLOWS
 
 EVERY_WORKFLOW = (*WORKFLOWS, *WEBHOOK_WORKFLOWS)
 FILES = sorted(path.stem for path in FOLDER.glob("*.json"))

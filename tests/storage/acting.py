@@ -10,16 +10,16 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
-from payonce.cases import Cases
 from payonce.claims import Claimant, Rights
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent
+from payonce.domain.facts import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.operations import Operation, OperationKind, Subject
-from payonce.domain.outcomes import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
-from payonce.storage.recording import Recorder
+from payonce.recording.recorder import Recorder
+from payonce.standing import Cases
 from tests.storage.ledger import IDS, Ledger
 
 K, S = OperationKind, PaymentStatus

@@ -9,19 +9,19 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
-from api.admission import Admission
-from api.commands import NewPayment
-from api.outcomes import Result
+from api.admission.admission import Admission
+from api.admission.requests import NewPayment
+from api.admission.waiting import Result
 from payonce.claims import Claimant, Right, Rights
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.cards import Card
 from payonce.domain.errors import NotSent
+from payonce.domain.facts import Approved
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Approved
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.routing import ConnectorAccount
 from payonce.runtime import Runtime
-from payonce.storage.database import Database
+from payonce.storage.driver.database import Database
 from payonce.wakeups import WakeUps
 from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.ledger import IDS, FakeRedis, Ledger, settings_of

@@ -24,5 +24,5 @@ async def shared_ledger(module_database_url: str) -> AsyncIterator[Ledger]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine gives its claims back in time, too."""
-    monkeypatch.setattr("api.outcomes.GIVE_BACK_WITHIN_S", 10.0)
+    monkeypatch.setattr("api.admission.waiting.GIVE_BACK_WITHIN_S", 10.0)
     monkeypatch.setattr("payonce.claims.GIVE_BACK_WITHIN_S", 10.0)

@@ -7,9 +7,7 @@ from typing import Any
 from sqlalchemy import text
 
 from payonce.domain.decisions import Decision, Finality, Verdict
-from payonce.domain.ids import random_id
-from payonce.domain.operations import USUAL, Abilities, Operation, OperationKind, Origin
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
@@ -21,10 +19,12 @@ from payonce.domain.outcomes import (
     Turn,
     Undone,
 )
+from payonce.domain.ids import random_id
+from payonce.domain.operations import USUAL, Abilities, Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question
-from payonce.storage.deciding import Account
-from payonce.storage.recording import DecisionTaken
+from payonce.recording.decisions import Account
+from payonce.recording.recorder import DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 

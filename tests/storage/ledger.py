@@ -15,15 +15,15 @@ from payonce.domain.claiming import CommitEnd
 from payonce.domain.ids import IdFactory, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.recording.recorder import Recorder
 from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.connection import Connection
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import create_merchant
-from payonce.storage.recording import Recorder
+from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.wakeups import WakeUps
 from tests.support.eventually import eventually
 from tests.unit import rows

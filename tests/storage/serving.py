@@ -13,21 +13,21 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, PaymentRequest
-from api.admission import Admission
+from api.admission.admission import Admission
 from api.app import build_app
 from payonce.claims import Claimant
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.errors import NotSent
+from payonce.domain.facts import Approved
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Approved
 from payonce.runtime import Runtime
-from payonce.storage.database import Database
+from payonce.storage.driver.database import Database
 from payonce.storage.merchants import create_key
 from tests.api.fakes import payment_body
 from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.admitting import Shop, Temporal
 from tests.storage.ledger import Ledger
-from workers.callbacks import Inbox
+from workers.inbox import Inbox
 
 RUNS_MAX = 5  # of one hand-over, as a workflow runs its activity again
 

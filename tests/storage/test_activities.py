@@ -6,11 +6,12 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages import InquiryDue, NothingSent, NotOwner, ReversalDue, Settled
-from payonce.claims import SEND_WITHIN_S, Claimant, Right, call_of, suspend_aware_clock
+from payonce.claims import SEND_WITHIN_S, Claimant, Right
+from payonce.clock import boot_clock_s
+from payonce.connectors.base import call_of
 from payonce.domain.errors import NotFound as MissingOperation
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     DeclineCode,
     Declined,
     FailureCode,
@@ -20,9 +21,11 @@ from payonce.domain.outcomes import (
     Pending,
     Reversed,
 )
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
-from payonce.storage import attempts, recording
-from payonce.storage.database import CommitUnknown
+from payonce.recording import recorder as recording
+from payonce.storage import attempts
+from payonce.storage.driver.database import CommitUnknown
 from tests.storage.acting import CAPABILITIES, FakeConnector, Overtaken, Process, age, capture_of, request
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
@@ -117,7 +120,7 @@ async def test_a_right_whose_time_is_over_is_not_used(process: Process, connecto
     paid = await process.ledger.add_payment()
     authorization = await process.ledger.add_operation(paid, K.AUTHORIZE)
     call = call_of(paid, authorization, reference=f"{authorization.id}-1")
-    late = Right(call, 1, "run_1", "account_1", deadline=suspend_aware_clock() - 0.001)
+    late = Right(call, 1, "run_1", "account_1", deadline=boot_clock_s() - 0.001)
     process.rights.grant(authorization.id, late)
     progress = await process.attempt(authorization)
     assert isinstance(progress, NothingSent)
@@ -135,7 +138,7 @@ async def test_a_create_is_sent_by_the_process_that_holds_the_right(
     assert await other.attempt(authorization) == NotOwner("boot_1")
     call = call_of(paid, authorization, reference=f"{authorization.id}-1")
     process.rights.grant(
-        authorization.id, Right(call, 1, "run_1", "account_1", suspend_aware_clock() + SEND_WITHIN_S)
+        authorization.id, Right(call, 1, "run_1", "account_1", boot_clock_s() + SEND_WITHIN_S)
     )
     assert isinstance(await process.attempt(authorization, local=False), Settled)
     assert isinstance(await other.attempt(authorization), Settled)
@@ -337,7 +340,7 @@ async def test_what_a_retry_claims_while_it_is_given_up_is_not_taken_for_settled
     await process.ledger.recorder().defer(subject(authorization))
     other = Process(process.ledger, process.connector)
     call = call_of(paid, authorization, reference=f"{paid.id}-1")
-    other.rights.keep_unsent(paid.id, Right(call, 1, "run_1", "account_1", suspend_aware_clock()))
+    other.rights.keep_unsent(paid.id, Right(call, 1, "run_1", "account_1", boot_clock_s()))
     claimant = Claimant(process.ledger.database, other.rights)
 
     async def retry() -> None:

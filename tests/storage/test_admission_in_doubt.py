@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from activities.messages import Progress
-from api.commands import KeyInUse, KeyUnknown
-from api.outcomes import Result, Unavailable
+from api.admission.requests import KeyInUse, KeyUnknown
+from api.admission.waiting import Result, Unavailable
 from payonce.domain.answers import Answer, AnswerKind
+from payonce.domain.facts import FailureCode, Reversed
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import FailureCode, Reversed
 from payonce.domain.payment import PaymentStatus
-from payonce.storage.connection import Connection
-from payonce.storage.database import CommitUnknown, Database
-from payonce.storage.statements import Query, Statement
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import CommitUnknown, Database
+from payonce.storage.driver.statements import Query, Statement
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.admitting import (
     FailsSecondHandOver,
@@ -62,7 +62,7 @@ async def test_requests_that_wait_no_longer_leave_what_is_on_the_wire_alone(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first attempt's card, still in memory, passed for the second's right: a third request sent again."""
-    monkeypatch.setattr("api.admission.ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr("api.admission.admission.ANSWER_WITHIN_S", 1.0)
     shop = Shop(ledger, SlowConnector())
     requests, run = await two_requests_with_the_second_attempt_on_the_wire(shop)
     await is_sent_once(shop, requests, run)
@@ -180,7 +180,7 @@ async def test_a_change_whose_commit_is_only_late_goes_on(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It grants no right: its run claims in a COMMIT of its own. On a slow disk each was 504, for the sweeper."""
-    monkeypatch.setattr("api.admission.ANSWER_WITHIN_S", 0.5)
+    monkeypatch.setattr("api.admission.admission.ANSWER_WITHIN_S", 0.5)
     paid = await ledger.add_payment(S.AUTHORIZED)
     async with ledger.flaky("late answer") as database:
         result = await Shop(ledger, database=database).capture(paid.id)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from api.commands import KeyInUse
-from api.outcomes import Result, Unavailable
-from api.rates import RateLimited
+from api.admission.overload import AdaptiveLimit
+from api.admission.requests import KeyInUse
+from api.admission.waiting import Result, Unavailable
+from api.http.rate_limits import RateLimited
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts
@@ -26,7 +27,7 @@ K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
 @pytest.fixture
 def no_places(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on the process has no place for anybody."""
-    return lambda: monkeypatch.setattr("api.limits.WAITING_MAX", 0)
+    return lambda: monkeypatch.setattr("api.admission.overload.WAITING_MAX", 0)
 
 
 async def test_without_a_place_a_key_gets_its_answer_and_nothing_is_admitted(
@@ -66,7 +67,7 @@ async def test_without_a_place_only_a_few_may_ask_for_their_answer(
     known = post(ledger, "known")
     await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
     no_places()
-    monkeypatch.setattr("api.admission.LOOKING_UP_MAX", 0)
+    monkeypatch.setattr("api.admission.admission.LOOKING_UP_MAX", 0)
     with pytest.raises(RateLimited):
         await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
 
@@ -113,7 +114,7 @@ async def test_the_limit_does_not_follow_a_call_that_another_process_makes(
 ) -> None:
     """A capture's workflow is mostly in another process' cache: how long its acquirer took nobody knows here."""
     seen: list[float] = []
-    monkeypatch.setattr("api.limits.AdaptiveLimit.observe", lambda _self, own_s, **_times: seen.append(own_s))
+    monkeypatch.setattr(AdaptiveLimit, "observe", lambda _self, own_s, **_times: seen.append(own_s))
     shop = Shop(ledger)
     paid = await ledger.add_payment(S.AUTHORIZED)
     request = await _capturing(shop, paid.id)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.admission import Admission
-from api.commands import Post
-from api.outcomes import Result
+from api.admission.admission import Admission
+from api.admission.requests import Post
+from api.admission.waiting import Result
 from payonce.domain.errors import InvalidRequest, OperationInProgress
 from payonce.domain.payment import PaymentStatus
 from payonce.storage.merchants import Caller

@@ -8,9 +8,7 @@ import pytest
 
 from payonce.domain.decisions import TABLE, Verdict
 from payonce.domain.errors import DecisionRefused, NotFound
-from payonce.domain.ids import operation_id_of
-from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     Cancelled,
     Expired,
@@ -20,6 +18,8 @@ from payonce.domain.outcomes import (
     Reversed,
     Undone,
 )
+from payonce.domain.ids import operation_id_of
+from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import Question, ReviewReason
 from tests.storage import deciding

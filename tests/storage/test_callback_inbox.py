@@ -19,7 +19,7 @@ from payonce.storage import callbacks
 from payonce.storage.callbacks import KEPT, Received
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
-from workers.callbacks import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, Turns
+from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, Turns
 
 K, S = OperationKind, PaymentStatus
 UPI = "sandbox_card"  # the connector on the rows of `Ledger`

@@ -7,25 +7,18 @@ from typing import Any
 
 import pytest
 
-from payonce.claims import (
-    CLAIMS_MAX,
-    SEND_WITHIN_S,
-    Claim,
-    Claimant,
-    Right,
-    Rights,
-    Standing,
-    call_of,
-    suspend_aware_clock,
-)
+from payonce.claims import CLAIMS_MAX, SEND_WITHIN_S, Claim, Claimant, Right, Rights
+from payonce.clock import boot_clock_s
+from payonce.connectors.base import call_of
 from payonce.domain.cards import Card
 from payonce.domain.claiming import Release, unanswered_until
 from payonce.domain.errors import NotFound
+from payonce.domain.facts import FailureCode, Unsent
 from payonce.domain.operations import AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import FailureCode, Unsent
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.standing import Standing
 from payonce.storage import attempts
-from payonce.storage.database import Database, StorageUnavailable
+from payonce.storage.driver.database import Database, StorageUnavailable
 from tests.storage.ledger import Ledger, subject
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
@@ -49,7 +42,7 @@ async def states(shared_ledger: Ledger, of: Operation) -> list[tuple[int, Attemp
 
 def right_with_card(paid: Payment, of: Operation) -> Right:
     call = replace(call_of(paid, of, reference=f"{of.id}-1"), card=Card("4242424242424242", 12, 2030))
-    return Right(call, 1, "run_1", "account_1", suspend_aware_clock() + SEND_WITHIN_S)
+    return Right(call, 1, "run_1", "account_1", boot_clock_s() + SEND_WITHIN_S)
 
 
 async def test_two_runs_race_and_one_of_them_may_send(shared_ledger: Ledger) -> None:
@@ -64,13 +57,13 @@ async def test_two_runs_race_and_one_of_them_may_send(shared_ledger: Ledger) -> 
 
 async def test_the_claim_names_its_owner_and_how_long_it_may_send(shared_ledger: Ledger) -> None:
     refund, rights = await refund_of(shared_ledger), Rights()
-    before = suspend_aware_clock()
+    before = boot_clock_s()
     right = await claim(shared_ledger.database, refund, rights)
     assert isinstance(right, Right)
     claimed = await shared_ledger.latest(refund.id)
     assert claimed.owner == rights.owner
     assert claimed.send_before - claimed.claimed_at == timedelta(seconds=SEND_WITHIN_S)
-    assert before + SEND_WITHIN_S <= right.deadline <= suspend_aware_clock() + SEND_WITHIN_S
+    assert before + SEND_WITHIN_S <= right.deadline <= boot_clock_s() + SEND_WITHIN_S
 
 
 async def test_a_claim_that_is_not_proven_is_given_back_and_the_next_one_is_sent(

@@ -17,12 +17,12 @@ from psycopg.pq.abc import PGresult
 from sqlalchemy import bindparam, select, text
 from sqlalchemy.exc import DBAPIError
 
-from payonce.storage import pool, wire
-from payonce.storage.connection import WAITING_MAX, Connection
-from payonce.storage.database import CommitUnknown, Database, LockTimedOut, StorageUnavailable
-from payonce.storage.statements import Query, Statement, single
+from payonce.storage.driver import pool, wire
+from payonce.storage.driver.connection import WAITING_MAX, Connection
+from payonce.storage.driver.database import CommitUnknown, Database, LockTimedOut, StorageUnavailable
+from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.driver.wire import COMMIT, Command, Wire
 from payonce.storage.tables import api_keys, merchants
-from payonce.storage.wire import COMMIT, Command, Wire
 from tests.storage.ledger import Ledger
 from tests.support.eventually import eventually
 

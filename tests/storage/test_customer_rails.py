@@ -9,9 +9,7 @@ import pytest
 
 from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
 from payonce.domain.errors import OutcomeUnknown
-from payonce.domain.ids import attempt_reference
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     DeclineCode,
     Declined,
@@ -21,6 +19,8 @@ from payonce.domain.outcomes import (
     Pending,
     Reversed,
 )
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age

@@ -9,6 +9,7 @@ import pytest
 from payonce.domain.answers import AnswerKind
 from payonce.domain.decisions import Decision, Finality, Verdict
 from payonce.domain.errors import DecisionRefused, NotFound
+from payonce.domain.facts import Approved, DeclineCode, Declined, Stage, Undone
 from payonce.domain.operations import (
     USUAL,
     Abilities,
@@ -19,11 +20,10 @@ from payonce.domain.operations import (
     OperationStatus,
     Origin,
 )
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
-from payonce.storage.deciding import Account
-from payonce.storage.recording import DecisionTaken
+from payonce.recording.decisions import Account
+from payonce.recording.recorder import DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 

@@ -21,12 +21,12 @@ from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage import payments
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database
-from payonce.storage.deliveries import Completion, complete
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database
 from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, TABLE, Meaning, meaning_of
+from payonce.storage.webhooks.completions import Completion, complete
 from payonce.wakeups import WakeUps
-from payonce.webhooks.delivery import Attempt, Delivered
+from payonce.webhooks.attempt import Attempt, Delivered
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
 from tests.storage.on_demand import ALWAYS, OnDemand, on_demand
 from tests.storage.serving import Served, code_of, serving
@@ -34,8 +34,8 @@ from tests.support.eventually import eventually
 from tests.unit import rows
 from tests.unit.rows import approval
 from tests.unit.test_sqlstates import of_the_driver
-from workers.relay import Relay
 from workers.sweeper import Sweeper
+from workers.webhooks.relay import Relay
 
 K, S = OperationKind, PaymentStatus
 _keys = count()
@@ -200,7 +200,7 @@ async def test_an_attempt_that_cannot_be_recorded_holds_up_no_other(
     postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is forgotten after a while, as a restart would forget it, and made again when its lease ends."""
-    monkeypatch.setattr("workers.relay.BACK_OFF_S", (0.01,))
+    monkeypatch.setattr("workers.webhooks.relay.BACK_OFF_S", (0.01,))
     ledger, sender, stop = postgres.ledger, ReachesEverybody(), asyncio.Event()
     played: Any = sender
     cannot_be_recorded = await ledger.add_endpoint()
@@ -210,7 +210,7 @@ async def test_an_attempt_that_cannot_be_recorded_holds_up_no_other(
             raise IntegrityError
         return await complete(connection, ended, **how)
 
-    monkeypatch.setattr("workers.relay.complete", complete_others)
+    monkeypatch.setattr("workers.webhooks.relay.complete", complete_others)
     await _record_a_refund(ledger)
     with capture_logs() as logs:
         relaying = asyncio.create_task(Relay(ledger.database, played).run(stop, heard=asyncio.Event()))

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payonce.cases import Cases
 from payonce.connectors.base import Capabilities
 from payonce.domain.errors import NotFound
+from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, Subject
-from payonce.domain.outcomes import DeclineCode, Declined
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.standing import Cases
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 

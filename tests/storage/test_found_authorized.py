@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from activities.messages import InquiryDue, NothingSent, Settled
-from api.outcomes import current_view
-from payonce.claims import Right, call_of, suspend_aware_clock
+from api.admission.waiting import current_view
+from payonce.claims import Right
+from payonce.clock import boot_clock_s
+from payonce.connectors.base import call_of
 from payonce.domain.errors import NotSent, OutcomeUnknown
+from payonce.domain.facts import DeclineCode, Declined, Foreign, Reversed, Stage
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import DeclineCode, Declined, Foreign, Reversed, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.ledger import IDS, Ledger, subject
@@ -332,7 +334,7 @@ async def test_where_the_rail_captures_itself_nothing_of_our_own_follows(ledger:
     paid = await ledger.add_payment(capture_method="automatic")
     create = await ledger.add_operation(paid, K.AUTHORIZE)
     call = call_of(paid, create, reference=f"{create.id}-1")
-    right = Right(call, 1, "run_1", "account_1", deadline=suspend_aware_clock() + 60)
+    right = Right(call, 1, "run_1", "account_1", deadline=boot_clock_s() + 60)
     process.rights.grant(create.id, right)
     connector.answers |= {
         "send": approval(create, stage=Stage.AUTHORIZED),

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from psycopg import IntegrityError
 
-from api.admission import Admission
-from api.outcomes import Result
+from api.admission.admission import Admission
+from api.admission.waiting import Result
 from payonce.domain.answers import AnswerKind
+from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus, Subject
-from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import payments
 from tests.storage.ledger import IDS, Ledger, runtime_of, subject

@@ -9,8 +9,7 @@ import pytest
 from activities.messages import InquiryDue, Settled
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent, OutcomeUnknown
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
@@ -22,6 +21,7 @@ from payonce.domain.outcomes import (
     Stage,
     Undone,
 )
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import attempts, payments
 from tests.storage.acting import CAPABILITIES, Process, age

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
-from api.admission import Admission
+from api.admission.admission import Admission
 from payonce.domain.errors import OperationInProgress, OutcomeUnknown, Rejected
-from payonce.domain.ids import attempt_reference
-from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Cancellation,
     Cancelled,
     DeclineCode,
@@ -28,6 +26,8 @@ from payonce.domain.outcomes import (
     Turn,
     Undone,
 )
+from payonce.domain.ids import attempt_reference
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import LOOKS
 from tests.storage.acting import FakeConnector, Process, age

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from devstack.parts import CHECKOUT
 from payonce.sealing import Sealer, SealingKey
-from payonce.storage.database import Database, migration_config, upgrade
-from payonce.storage.secrets import active_secrets, seal_plain_secrets
+from payonce.storage.driver.database import Database, migration_config, upgrade
 from payonce.storage.tables import DUE, metadata
+from payonce.storage.webhooks.secrets import active_secrets, seal_plain_secrets
 from tests.support.databases import PostgresServer
 
 _CONSTRAINTS = """
@@ -159,7 +159,7 @@ _GIVEN_BACK = """
 
 
 async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer) -> None:
-    program = "import sys; from payonce.storage.database import upgrade; upgrade(sys.argv[1])"
+    program = "import sys; from payonce.storage.driver.database import upgrade; upgrade(sys.argv[1])"
 
     async def migrate(url: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(

@@ -15,7 +15,7 @@ from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd, commit_end
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts
-from payonce.storage.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.storage.on_demand import ALWAYS, Action, OnDemand, on_demand
@@ -185,7 +185,7 @@ async def test_who_is_cancelled_leaves_a_commit_that_is_under_way_alone(
     postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancel request would end the wait for the standby, and commit on this server only."""
-    monkeypatch.setattr("payonce.storage.pool.WAIT_S", 0.1)
+    monkeypatch.setattr("payonce.storage.driver.pool.WAIT_S", 0.1)
     ledger = postgres.ledger
     refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
     await postgres.arm("claim commits", "sleep", "3")
@@ -218,8 +218,8 @@ async def _serves(database: Database) -> bool:
 async def test_a_process_strands_as_many_backends_as_its_pool_has_and_reads_go_on(
     postgres: OnDemand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("payonce.storage.pool.WAIT_S", 0.1)
-    monkeypatch.setattr("payonce.storage.pool.OUT_MAX_S", -1.0)
+    monkeypatch.setattr("payonce.storage.driver.pool.WAIT_S", 0.1)
+    monkeypatch.setattr("payonce.storage.driver.pool.OUT_MAX_S", -1.0)
     ledger = postgres.ledger
     refunds = [
         await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
@@ -256,7 +256,7 @@ async def _insert_claim(database: Database, of: Operation) -> None:
 @pytest.fixture
 def short_lock_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of connections opened from now on."""
-    session = "payonce.storage.database._SESSION"
+    session = "payonce.storage.driver.database._SESSION"
     monkeypatch.setattr(
         session, "-c lock_timeout=300 -c synchronous_commit=on -c client_min_messages=warning"
     )

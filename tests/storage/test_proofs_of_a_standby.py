@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from payonce.domain.claiming import Durability
 from payonce.storage import standby
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database, StorageUnavailable
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database, StorageUnavailable
+from payonce.storage.driver.statements import Query, Row
 from payonce.storage.standby import Proofs, Sight
-from payonce.storage.statements import Query, Row
 from tests.storage.ledger import Ledger
 from tests.storage.serving import Served, code_of, serving, write_nothing
 from tests.support.eventually import eventually
@@ -38,8 +38,8 @@ class Standby:
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> Standby:
     found = Standby()
-    monkeypatch.setattr("payonce.storage.database.look", found.look)
-    monkeypatch.setattr("payonce.storage.database.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("payonce.storage.driver.database.look", found.look)
+    monkeypatch.setattr("payonce.storage.driver.database.LOOK_EVERY_S", 0.05)
     return found
 
 

@@ -12,8 +12,7 @@ from sqlalchemy import text
 
 from payonce.domain.answers import AnswerKind
 from payonce.domain.errors import NotFound
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Subject
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     DeclineCode,
     Declined,
     Fact,
@@ -25,11 +24,12 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import payments
-from payonce.storage.database import CommitUnknown
-from payonce.storage.pool import Pooled
-from payonce.storage.wire import Command, Wire
+from payonce.storage.driver.database import CommitUnknown
+from payonce.storage.driver.pool import Pooled
+from payonce.storage.driver.wire import Command, Wire
 from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.eventually import eventually

@@ -10,8 +10,8 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from payonce.domain.facts import Stage, Undone
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.ledger import Ledger, subject
 from tests.storage.test_sweeper_starves_nobody import sweeper_of

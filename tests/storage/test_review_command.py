@@ -13,8 +13,8 @@ import pytest
 
 from devstack.parts import CHECKOUT
 from payonce.cli import reviews
+from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, OperationStatus
-from payonce.domain.outcomes import DeclineCode, Declined
 from payonce.domain.payment import PaymentStatus
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.storage.test_deciding import in_review

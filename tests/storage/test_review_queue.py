@@ -2,8 +2,8 @@
 
 import asyncio
 
+from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import Operation, OperationKind
-from payonce.domain.outcomes import DeclineCode, Declined
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from payonce.storage import review_queue

@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from payonce import metrics
+from payonce.domain.facts import Approved, DeclineCode, Declined, Redone, Stage, Undone
 from payonce.domain.operations import Abilities, Operation, OperationKind
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Redone, Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Review, ReviewReason
 from payonce.storage import review_rows

@@ -16,12 +16,12 @@ from activities.messages import OperationRequest
 from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding
 from activities.reviewing import Reviewing
 from payonce import metrics
-from payonce.cases import Cases
 from payonce.domain.errors import NotFound
+from payonce.domain.facts import Approved, DeclineCode, Declined, Foreign, Stage, Undone
 from payonce.domain.operations import Operation, OperationKind
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Foreign, Stage, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
+from payonce.standing import Cases
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.storage.test_sweeper_starves_nobody import sweeper_of
 from tests.unit.rows import approval

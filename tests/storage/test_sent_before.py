@@ -10,8 +10,7 @@ import pytest
 from activities.messages import InquiryDue, NothingSent, ReversalDue, Settled
 from payonce.connectors.base import Call
 from payonce.domain.errors import OutcomeUnknown
-from payonce.domain.operations import AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     DeclineCode,
     Declined,
@@ -21,6 +20,7 @@ from payonce.domain.outcomes import (
     Pending,
     Reversed,
 )
+from payonce.domain.operations import AttemptState, Operation, OperationKind
 from tests.storage.acting import FakeConnector, Process, age, capture_of
 from tests.storage.ledger import Ledger
 from tests.unit.rows import approval

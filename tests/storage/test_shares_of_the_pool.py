@@ -4,8 +4,8 @@ import asyncio
 
 from sqlalchemy import text
 
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database
 from tests.support.eventually import eventually
 
 WRITERS, READERS, BROWSERS, LOOKING = 8, 4, 2, 30

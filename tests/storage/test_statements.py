@@ -4,7 +4,7 @@ import pytest
 from psycopg.types.json import Json
 from sqlalchemy import bindparam, select
 
-from payonce.storage.statements import Statement, changing, inserting, key_values
+from payonce.storage.driver.statements import Statement, changing, inserting, key_values
 from payonce.storage.tables import merchants, payments
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from payonce.domain.claiming import Release
+from payonce.domain.facts import Unsent
 from payonce.domain.operations import AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import Unsent
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts, payments, sweeping
 from tests.storage.ledger import Ledger, subject

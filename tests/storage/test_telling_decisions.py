@@ -8,11 +8,11 @@ from temporalio.client import RPCError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
+from payonce.domain.errors import NotHandedOver
 from payonce.domain.operations import Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.unit.rows import operation, payment
 from workers.deciding import tell
-from workers.dispatch import NotHandedOver
 
 K, S = OperationKind, PaymentStatus
 

@@ -23,6 +23,7 @@ from sqlalchemy import select
 from payonce.domain import decisions, reviews, turns
 from payonce.domain.decisions import Decision
 from payonce.domain.errors import DecisionRefused, OperationInProgress, Refused
+from payonce.domain.facts import Approved, Foreign, Redone, Stage, Turn, Undone
 from payonce.domain.operations import (
     Operation,
     OperationKind,
@@ -31,7 +32,6 @@ from payonce.domain.operations import (
     admit_capture,
     admit_refund,
 )
-from payonce.domain.outcomes import Approved, Foreign, Redone, Stage, Turn, Undone
 from payonce.domain.payment import Payment
 from payonce.storage.payments import OPERATION_COLUMNS, operation_from
 from payonce.storage.tables import operations

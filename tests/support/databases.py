@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from devstack.postgres import create_database, drop_database, product_url
-from payonce.storage.database import upgrade
+from payonce.storage.driver.database import upgrade
 
 TEMPLATE = "migrated"
 

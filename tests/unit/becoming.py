@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from payonce.domain.answers import AnswerKind
+from payonce.domain.facts import Approved, Fact, Foreign, Redone, Stage, Turn, Undone
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import Approved, Fact, Foreign, Redone, Stage, Turn, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from tests.unit.memory import Tables

@@ -9,6 +9,7 @@ from payonce.domain import leaving, rail, turns
 from payonce.domain.answers import Answer
 from payonce.domain.contradictions import open_case, raise_case
 from payonce.domain.ending import succeed
+from payonce.domain.facts import Approved, Fact, Outcome, Stage
 from payonce.domain.operations import (
     USUAL,
     Abilities,
@@ -19,7 +20,6 @@ from payonce.domain.operations import (
     OperationStatus,
     Origin,
 )
-from payonce.domain.outcomes import Approved, Fact, Outcome, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft, Settlement, settle
 from payonce.domain.stages import awaits_capture, captured_since, follow, stands

@@ -19,8 +19,8 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
-from payonce.storage.connection import Written
-from payonce.storage.statements import Query, Row, Statement
+from payonce.storage.driver.connection import Written
+from payonce.storage.driver.statements import Query, Row, Statement
 from payonce.storage.tables import operations as operations_table
 
 K, O = OperationKind, OperationStatus

@@ -3,8 +3,8 @@
 from typing import Final
 
 from payonce.domain.answers import AnswerKind
+from payonce.domain.facts import ActionRequired, Declined, FailureCode, Foreign, Reversed, Stage, Undone
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import ActionRequired, Declined, FailureCode, Foreign, Reversed, Stage, Undone
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from tests.unit.becoming import (

@@ -11,17 +11,7 @@ from typing import Any, Final
 
 from payonce.domain import leaving, reviews
 from payonce.domain.decisions import Decision, Verdict
-from payonce.domain.operations import (
-    USUAL,
-    Abilities,
-    Attempt,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Origin,
-    Subject,
-)
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Cancelled,
     DeclineCode,
@@ -40,8 +30,18 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import (
+    USUAL,
+    Abilities,
+    Attempt,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Origin,
+    Subject,
+)
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.storage.recording import Recorder
+from payonce.recording.recorder import Recorder
 from tests.unit.memory import Memory, Tables
 from tests.unit.rows import IDS, approval, attempt, operation, payment, under_way
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from payonce.domain.facts import Approved, Stage
 from payonce.domain.ids import IdFactory, attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
-from payonce.domain.outcomes import Approved, Stage
 from payonce.domain.payment import Payment, PaymentStatus
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)

@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import payonce.webhooks.observing  # noqa: F401 - it counts, too
 from payonce import metrics
-from payonce.webhooks.delivery import Reason
+from payonce.webhooks.attempt import Reason
 from tests.support.tools import tool
 
 CHECKOUT = Path(__file__).parents[2]

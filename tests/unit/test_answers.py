@@ -19,8 +19,8 @@ from payonce.domain.answers import (
     refusal_error,
     timestamp,
 )
+from payonce.domain.facts import DeclineCode, FailureCode
 from payonce.domain.operations import OperationKind, OperationStatus
-from payonce.domain.outcomes import DeclineCode, FailureCode
 from payonce.domain.payment import PaymentStatus
 from tests.unit.rows import NOW, operation, payment, under_way
 

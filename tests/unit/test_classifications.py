@@ -3,8 +3,8 @@
 import pytest
 
 from payonce.domain.answers import _TITLES, AnswerKind
+from payonce.domain.facts import Advice, DeclineCode, FailureCode
 from payonce.domain.operations import AttemptState, OperationKind
-from payonce.domain.outcomes import Advice, DeclineCode, FailureCode
 from payonce.domain.payment import PaymentStatus
 
 UNDECIDED = {PaymentStatus.INIT, PaymentStatus.REQUIRES_ACTION, PaymentStatus.PROCESSING}

@@ -13,16 +13,7 @@ from payonce.domain.contradictions import open_case
 from payonce.domain.decisions import TABLE, Decision, Finality, InReview, Verdict, decide
 from payonce.domain.ending import review
 from payonce.domain.errors import DecisionRefused
-from payonce.domain.operations import (
-    Abilities,
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Origin,
-)
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     Approved,
     Cancelled,
     DeclineCode,
@@ -38,6 +29,15 @@ from payonce.domain.outcomes import (
     Stage,
     Undone,
     Unknown,
+)
+from payonce.domain.operations import (
+    Abilities,
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Origin,
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question, ReviewReason

@@ -9,8 +9,8 @@ from typing import get_args
 
 import pytest
 
+from payonce.domain.facts import Fact
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import Fact
 from payonce.domain.payment import PaymentStatus
 from tests.unit import named_outcomes
 from tests.unit.becoming import Before, Changes, Nothing, Outcome, changes, must

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 
 from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.facts import Stage
 from payonce.domain.operations import Abilities, OperationKind, OperationStatus, admit_void
-from payonce.domain.outcomes import Stage
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import payment
 from tests.unit.test_settle_machine import PaymentMachine

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from api import limits
-from api.limits import (
+from api.admission import overload
+from api.admission.overload import (
     CALM_WAIT_S,
     LIMIT_FLOOR,
     LIMIT_START,
@@ -307,7 +307,7 @@ async def test_in_overload_a_create_is_refused_soon_and_a_change_may_wait() -> N
 
 
 async def test_a_full_room_refuses_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "WAITING_MAX", 0)
+    monkeypatch.setattr(overload, "WAITING_MAX", 0)
     assert await few_places(Clock()).enter(Work.CREATE) is None
 
 

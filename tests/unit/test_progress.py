@@ -17,14 +17,14 @@ from activities.messages import (
     Settled,
 )
 from activities.progress import after_asking, after_recording, as_found, settled
-from payonce.claims import Standing
 from payonce.connectors.base import Capabilities
 from payonce.domain.answers import decline_error, failure_error
+from payonce.domain.facts import ActionRequired, DeclineCode, FailureCode, Stage
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
-from payonce.domain.outcomes import ActionRequired, DeclineCode, FailureCode, Stage
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
+from payonce.standing import Standing
 from tests.unit.rows import NOW, attempt, operation, payment, under_way
 
 SCHEDULE = UNKNOWN_ACCOUNT_INQUIRIES

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import ConnectionError as RedisAway
 
-from api.rates import LEASED_S, WITHOUT_REDIS_S, Bucket, Purse, Rate
+from api.http.rate_limits import LEASED_S, WITHOUT_REDIS_S, Bucket, Purse, Rate
 
 
 @dataclass

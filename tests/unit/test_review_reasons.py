@@ -8,8 +8,8 @@ import pytest
 
 from payonce.domain import contradictions, ending, reviews, settlement
 from payonce.domain.answers import timestamp
+from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcessed
 from payonce.domain.operations import Abilities, AttemptState, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import DeclineCode, Declined, FailureCode, NotProcessed
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way

@@ -10,8 +10,7 @@ import pytest
 from payonce.domain import leaving
 from payonce.domain.answers import AnswerKind, refund_view, timestamp
 from payonce.domain.ending import review, succeed
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Cancelled,
     Expired,
@@ -24,6 +23,7 @@ from payonce.domain.outcomes import (
     Stage,
     Unknown,
 )
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.settlement import Settlement, begin_reversal, defer, settle
 from tests.unit.rows import NOW, approval, attempt, captured, operation, under_way

@@ -9,8 +9,7 @@ import pytest
 
 from payonce.domain.answers import AnswerKind, refund_view
 from payonce.domain.ending import review, succeed
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     DeclineCode,
     Declined,
     Fact,
@@ -21,6 +20,7 @@ from payonce.domain.outcomes import (
     Unknown,
     Unsent,
 )
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, give_up, settle
 from tests.unit.rows import (

@@ -9,6 +9,16 @@ from payonce.domain import reviews
 from payonce.domain.contradictions import open_case, raise_case
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import Refused
+from payonce.domain.facts import (
+    DeclineCode,
+    Declined,
+    FailureCode,
+    NotProcessed,
+    Outcome,
+    Reversed,
+    Stage,
+)
+from payonce.domain.facts import Refused as FactRefused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import (
@@ -21,16 +31,6 @@ from payonce.domain.operations import (
     admit_refund,
     admit_void,
 )
-from payonce.domain.outcomes import (
-    DeclineCode,
-    Declined,
-    FailureCode,
-    NotProcessed,
-    Outcome,
-    Reversed,
-    Stage,
-)
-from payonce.domain.outcomes import Refused as FactRefused
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way

@@ -8,17 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import OperationInProgress, Refused
-from payonce.domain.operations import (
-    Abilities,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    admit_capture,
-    admit_refund,
-    admit_void,
-)
-from payonce.domain.outcomes import (
+from payonce.domain.facts import (
     ActionRequired,
     Approved,
     Cancelled,
@@ -33,6 +23,16 @@ from payonce.domain.outcomes import (
     Stage,
     Unknown,
     Unsent,
+)
+from payonce.domain.operations import (
+    Abilities,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    admit_capture,
+    admit_refund,
+    admit_void,
 )
 from payonce.domain.settlement import defer, give_up
 from tests.unit.bookkeeping import Books

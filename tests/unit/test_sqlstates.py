@@ -9,7 +9,7 @@ from psycopg import Error as DriverError
 from psycopg import errors
 from psycopg.errors import lookup
 
-from payonce.storage.database import LockTimedOut, StorageUnavailable, storage_error
+from payonce.storage.driver.database import LockTimedOut, StorageUnavailable, storage_error
 from payonce.storage.sqlstates import TABLE, Meaning, meaning_of
 
 NO_ERRORS = {"00", "01", "02"}

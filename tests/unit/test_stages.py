@@ -9,6 +9,7 @@ import pytest
 from payonce.domain import rail, turns
 from payonce.domain.answers import AnswerKind
 from payonce.domain.ending import succeed
+from payonce.domain.facts import Approved, DeclineCode, Declined, Outcome, Pending, Refused, Stage, Unsent
 from payonce.domain.operations import (
     Abilities,
     Attempt,
@@ -18,7 +19,6 @@ from payonce.domain.operations import (
     OperationStatus,
     Origin,
 )
-from payonce.domain.outcomes import Approved, DeclineCode, Declined, Outcome, Pending, Refused, Stage, Unsent
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, defer, settle
 from payonce.domain.stages import captured_since, follow, staged, stands

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.schemas import EVENT_TYPES
+from api.schemas.payments import EVENT_TYPES
 from payonce.cli.base import Refused
 from payonce.cli.trigger import IMPOSSIBLE, RECIPES, recipe_for
 

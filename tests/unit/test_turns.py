@@ -7,6 +7,7 @@ import pytest
 
 from payonce.domain import late, turns
 from payonce.domain.errors import Refused
+from payonce.domain.facts import Foreign, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (
     Attempt,
@@ -18,7 +19,6 @@ from payonce.domain.operations import (
     admit_capture,
     admit_refund,
 )
-from payonce.domain.outcomes import Foreign, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way

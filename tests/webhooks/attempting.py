@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from payonce.domain.ids import random_id
-from payonce.storage.deliveries import Completion, Lease, Recorded, complete
-from payonce.storage.taking import Lane, take_due
+from payonce.storage.webhooks.completions import Completion, Lease, Recorded, complete
+from payonce.storage.webhooks.queue import Lane, take_due
 from tests.webhooks.shop import Shop
 
 ATTEMPT = {"at": "2026-11-22T05:46:00.000Z", "status_code": 500, "duration_ms": 3, "error": "timed_out"}

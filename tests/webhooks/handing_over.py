@@ -8,19 +8,19 @@ from contextlib import asynccontextmanager, suppress
 from pydantic import SecretStr
 from temporalio.client import Client, WorkflowExecutionStatus
 
+from payonce.domain.errors import NotHandedOver
 from payonce.domain.ids import random_id
 from payonce.runtime import open_runtime
 from payonce.settings import SealingKeySettings, Settings
-from payonce.storage.deliveries import Completion, Lease, complete
-from payonce.storage.holding import Held
-from payonce.storage.taking import Lane, Standing, take_due, take_held
-from payonce.webhooks.delivery import Attempt, Sender
+from payonce.storage.webhooks.completions import Completion, Lease, complete
+from payonce.storage.webhooks.handover import Held
+from payonce.storage.webhooks.queue import Lane, Standing, take_due, take_held
+from payonce.webhooks.attempt import Attempt, Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.eventually import eventually
 from tests.webhooks.shop import SEALER, Shop
-from workers.dispatch import NotHandedOver
-from workers.handover import HandOver, handing_over
-from workers.relay import Relay
+from workers.webhooks.handover import HandOver, handing_over
+from workers.webhooks.relay import Relay
 
 SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS)

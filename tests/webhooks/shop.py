@@ -15,13 +15,13 @@ from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Draft
 from payonce.sealing import Sealer, SealingKey
-from payonce.storage.connection import Connection
-from payonce.storage.database import Database
-from payonce.storage.endpoints import Endpoint, insert_endpoint
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Merchant, create_merchant
 from payonce.storage.outbox import add_events
 from payonce.storage.payments import insert_payment, locked_to_record
-from payonce.storage.secrets import insert_secret, seal_secret
+from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
+from payonce.storage.webhooks.secrets import insert_secret, seal_secret
 from payonce.webhooks.signing import new_secret
 
 IDS = IdFactory(b"w" * 32, cell="t")

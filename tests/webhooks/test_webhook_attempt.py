@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from payonce.counted import READ_COUNTS_AS_BYTES, RECEIVED_BYTES_MAX
-from payonce.storage.deliveries import Lease
-from payonce.storage.secrets import seal_secret
+from payonce.storage.webhooks.completions import Lease
+from payonce.storage.webhooks.secrets import seal_secret
 from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
-from payonce.webhooks.delivery import Attempt, Delivered, Failed, Reason, Sender, conclude
+from payonce.webhooks.attempt import Attempt, Delivered, Failed, Reason, Sender, conclude
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret
 from tests.support.reads import Reads

@@ -14,8 +14,8 @@ import pytest
 
 from devstack.parts import CHECKOUT
 from payonce.sealing import Sealer, SealingKey
-from payonce.storage.redelivery import find_job
-from payonce.storage.secrets import active_secrets
+from payonce.storage.webhooks.redeliveries import find_job
+from payonce.storage.webhooks.secrets import active_secrets
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret, signed_headers
 from tests.webhooks.shop import Shop

@@ -5,9 +5,9 @@ from collections import Counter
 from typing import Any
 
 from payonce.domain.ids import random_id
-from payonce.storage.deliveries import Completion, Lease, complete, release
-from payonce.storage.endpoints import delete_endpoint, update_endpoint
-from payonce.storage.taking import Lane, Taken, take_due
+from payonce.storage.webhooks.completions import Completion, Lease, complete, release
+from payonce.storage.webhooks.endpoints import delete_endpoint, update_endpoint
+from payonce.storage.webhooks.queue import Lane, Taken, take_due
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.shop import SEALER, Shop
 

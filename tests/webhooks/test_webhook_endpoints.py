@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from payonce.storage.endpoints import (
+from payonce.storage.webhooks.endpoints import (
     delete_endpoint,
     endpoint_view,
     find_endpoint,

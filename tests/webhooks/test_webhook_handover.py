@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from temporalio.client import Client
 
-from payonce.storage import deliveries as deliveries_module
-from payonce.storage.deliveries import Lease
-from payonce.storage.holding import backlog
-from payonce.storage.taking import Lane, Standing, take_due
-from payonce.webhooks.delivery import Sender
-from payonce.webhooks.held import HeldAttempts
-from payonce.webhooks.rooms import Rooms
+from payonce.storage.webhooks import completions as deliveries_module
+from payonce.storage.webhooks.completions import Lease
+from payonce.storage.webhooks.handover import backlog
+from payonce.storage.webhooks.queue import Lane, Standing, take_due
+from payonce.webhooks.attempt import Sender
+from payonce.webhooks.endpoint_limits import Rooms
+from payonce.webhooks.workflow_attempts import HeldAttempts
 from tests.support.eventually import eventually
 from tests.webhooks.handing_over import (
     SECRETS,

@@ -21,9 +21,9 @@ from tests.webhooks.handing_over import (
 )
 from tests.webhooks.receiver import Received, receiving, status
 from tests.webhooks.shop import Shop
-from workers import handover
-from workers.handover import HandOver
-from workers.webhook_dispatch import WebhookDispatcher
+from workers.webhooks import handover
+from workers.webhooks.dispatch import WebhookDispatcher
+from workers.webhooks.handover import HandOver
 
 
 async def test_a_terminated_workflow_is_resumed(

@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from payonce.storage.endpoints import Endpoint, find_endpoint, update_endpoint
-from payonce.storage.taking import Lane
+from payonce.storage.webhooks.endpoints import Endpoint, find_endpoint, update_endpoint
+from payonce.storage.webhooks.queue import Lane
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.shop import Shop
 

@@ -14,8 +14,8 @@ from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, WakeUps
 from tests.support.eventually import eventually
 from tests.webhooks.receiver import receiving
 from tests.webhooks.shop import SEALING_KEYS, Shop
-from workers import relay as relay_module
-from workers.relay import run_relay
+from workers.webhooks import relay as relay_module
+from workers.webhooks.relay import run_relay
 
 
 def settings_for(shop: Shop, redis_url: str) -> Settings:

@@ -9,18 +9,18 @@ import pytest
 from sqlalchemy import text
 
 from payonce.counted import RECEIVED_BYTES_MAX
-from payonce.storage import taking
-from payonce.storage.deliveries import Lease
-from payonce.storage.taking import Lane
-from payonce.webhooks.delivery import Sender
-from payonce.webhooks.rooms import SLOW_S
+from payonce.storage.webhooks import queue
+from payonce.storage.webhooks.completions import Lease
+from payonce.storage.webhooks.queue import Lane
+from payonce.webhooks.attempt import Sender
+from payonce.webhooks.endpoint_limits import SLOW_S
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.reads import Reads
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import endless, hang, receiving, until
 from tests.webhooks.shop import SEALER, Shop
 from tests.webhooks.test_webhook_relay import relaying
-from workers.slots import Limits, Share, Slots
+from workers.webhooks.slots import Limits, Share, Slots
 
 URL = "https://merchant.example/"
 SECRETS = SigningSecrets(SEALER)
@@ -98,7 +98,7 @@ async def test_what_is_waiting_is_looked_at_without_reading_it_all(shop: Shop) -
 
 async def read_by_a_look(shop: Shop) -> int:
     """Rows and index entries that one look at the retries reads, with every endpoint's room full."""
-    statement = str(taking._TAKE[Lane.AGAIN])
+    statement = str(queue._TAKE[Lane.AGAIN])
     for name, value in (
         (":room_each", "0"),
         (":limit", "5"),

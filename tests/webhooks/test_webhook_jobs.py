@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from payonce.storage import job_pages
-from payonce.storage.endpoints import Endpoint
-from payonce.storage.job_pages import JobPages, Page, unstarted
-from payonce.storage.redelivery import Job, add_job, find_job
-from payonce.storage.taking import Lane
+from payonce.storage.webhooks import jobs
+from payonce.storage.webhooks.endpoints import Endpoint
+from payonce.storage.webhooks.jobs import JobPages, Page, unstarted
+from payonce.storage.webhooks.queue import Lane
+from payonce.storage.webhooks.redeliveries import Job, add_job, find_job
 from tests.support.eventually import eventually
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.handing_over import connected, relay_process
 from tests.webhooks.receiver import receiving
 from tests.webhooks.shop import Shop
-from workers import handover
-from workers.webhook_dispatch import WebhookDispatcher
+from workers.webhooks import handover
+from workers.webhooks.dispatch import WebhookDispatcher
 
 URL = "https://merchant.example/"
 PAGES = JobPages()
@@ -122,7 +122,7 @@ async def test_a_replay_takes_the_types_asked_for_and_those_that_succeeded_too(s
 async def test_a_job_that_is_killed_between_pages_goes_on_where_it_was(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 3)
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 3)
     endpoint = await shop.endpoint(URL)
     await missed(shop, endpoint, "payment.captured", times=8)
     job = await job_for(shop, endpoint)
@@ -138,7 +138,7 @@ async def test_a_job_that_is_killed_between_pages_goes_on_where_it_was(
 async def test_two_runs_of_one_job_at_a_time_deliver_each_event_once(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 2)
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 2)
     endpoint = await shop.endpoint(URL)
     await missed(shop, endpoint, "payment.captured", times=9)
     job = await job_for(shop, endpoint)
@@ -152,7 +152,7 @@ async def test_two_runs_of_one_job_at_a_time_deliver_each_event_once(
 async def test_events_of_one_moment_are_never_split_between_pages(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 1)
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 1)
     endpoint = await shop.endpoint(URL)
     await missed(shop, endpoint, "payment.processing", "payment.authorized", "payment.captured")
     job = await job_for(shop, endpoint)
@@ -163,7 +163,7 @@ async def test_events_of_one_moment_are_never_split_between_pages(
 async def test_a_job_waits_while_the_endpoint_has_enough_to_do(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_pages, "BACKLOG_MAX", 2)
+    monkeypatch.setattr(jobs, "BACKLOG_MAX", 2)
     endpoint = await shop.endpoint(URL)
     await missed(shop, endpoint, "payment.voided")
     for _ in range(3):
@@ -183,7 +183,7 @@ async def test_a_job_waits_while_the_endpoint_has_enough_to_do(
 
 
 async def test_a_job_ends_at_the_cap(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_pages, "JOB_EVENTS_MAX", 3)
+    monkeypatch.setattr(jobs, "JOB_EVENTS_MAX", 3)
     endpoint = await shop.endpoint(URL)
     await missed(shop, endpoint, "payment.captured", times=5)
 
@@ -236,7 +236,7 @@ async def test_a_job_takes_what_a_transaction_that_began_earlier_commits_later(s
 async def test_a_job_loses_nothing_that_sixteen_write_beside_it(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 7)
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 7)
     endpoint = await shop.endpoint(URL)
     await shop.execute("UPDATE webhook_endpoints SET enabled = false WHERE id = :id", id=endpoint.id)
 
@@ -276,8 +276,8 @@ async def test_a_recovery_survives_the_end_of_its_workflow_and_of_the_relay(
 ) -> None:
     """Disable, miss, enable, recover, with a kill in between (§2.4, 7 and 10)."""
     monkeypatch.setattr(handover, "SWEEP_EVERY_S", 0.2)
-    monkeypatch.setattr(job_pages, "PAGE_EVENTS", 20)
-    monkeypatch.setattr(job_pages, "BACKLOG_MAX", 30)
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 20)
+    monkeypatch.setattr(jobs, "BACKLOG_MAX", 30)
     client = await Client.connect(temporal_server)
     async with receiving() as receiver:
         endpoint = await shop.endpoint(receiver.url)
@@ -326,7 +326,7 @@ async def test_ten_thousand_missed_events_are_recovered_a_backlog_at_a_time(shop
     rows = await made(shop)
     assert (taken.state, taken.done, taken.total, len(rows)) == ("finished", 10_000, 10_000, 10_000)
     assert len({row["event_id"] for row in rows}) == 10_000
-    assert most <= job_pages.BACKLOG_MAX + job_pages.PAGE_EVENTS
+    assert most <= jobs.BACKLOG_MAX + jobs.PAGE_EVENTS
 
 
 async def test_two_recoveries_at_once_deliver_each_event_once(shop: Shop) -> None:
@@ -367,7 +367,7 @@ async def test_a_recovery_is_not_stopped_by_retries_that_are_due_in_hours(shop: 
         " SELECT 'dlv_' || n, (SELECT min(id) FROM events), :endpoint, '[{}]', now() + interval '20 h', now()"
         " FROM generate_series(1, :count) AS n",
         endpoint=endpoint.id,
-        count=job_pages.BACKLOG_MAX + 1,
+        count=jobs.BACKLOG_MAX + 1,
     )
     await missed(shop, endpoint, "payment.captured", times=2)
     taken = await page(shop, await job_for(shop, endpoint))

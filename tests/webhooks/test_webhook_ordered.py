@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from payonce.storage.redelivery import deliver_again
 from payonce.storage.tables import events
-from payonce.storage.taking import Lane, Standing, take_held
-from payonce.webhooks.delivery import Sender
+from payonce.storage.webhooks.queue import Lane, Standing, take_held
+from payonce.storage.webhooks.redeliveries import deliver_again
+from payonce.webhooks.attempt import Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import Receiver, receiving, status

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from devstack.stack import DevStack
-from payonce.storage.database import Database
-from payonce.storage.deliveries import Lease
-from payonce.storage.endpoints import update_endpoint
-from payonce.webhooks.delivery import Attempt, Sender
+from payonce.storage.driver.database import Database
+from payonce.storage.webhooks.completions import Lease
+from payonce.storage.webhooks.endpoints import update_endpoint
+from payonce.webhooks.attempt import Attempt, Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.receiver import hang, receiving, status, until
 from tests.webhooks.shop import SEALER, Shop
-from workers import relay as relay_module
-from workers.relay import Relay
-from workers.slots import Limits
+from workers.webhooks import relay as relay_module
+from workers.webhooks.relay import Relay
+from workers.webhooks.slots import Limits
 
 SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS)

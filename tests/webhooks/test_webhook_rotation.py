@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from payonce.storage.secrets import rotate_secret
+from payonce.storage.webhooks.secrets import rotate_secret
 from payonce.webhooks.secrets import make_secret
 from payonce.webhooks.signing import Signing
 from tests.webhooks.receiver import receiving

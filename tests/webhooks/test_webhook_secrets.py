@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from payonce.sealing import CannotUnseal, Sealer, SealingKey
-from payonce.storage.endpoints import delete_endpoint
-from payonce.storage.secrets import (
+from payonce.storage.webhooks.endpoints import delete_endpoint
+from payonce.storage.webhooks.secrets import (
     ACTIVE_MAX,
     OVERLAP,
     StoredSecret,

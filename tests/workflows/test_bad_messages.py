@@ -19,7 +19,7 @@ from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from tests.support.eventually import eventually
 from tests.workflows.rig import CAPTURE, SPOKE, VOID, WORKFLOWS, Bench, details, event_types, replay
-from workers.webhook_dispatch import WEBHOOK_WORKFLOWS
+from workers.webhooks.dispatch import WEBHOOK_WORKFLOWS
 from workflows.callback import CallbackWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 

@@ -23,8 +23,8 @@ from activities.messages import (
     Settled,
 )
 from activities.resolving import Resolving
+from payonce.domain.facts import Fact, Inquiry, Reply
 from payonce.domain.operations import OperationKind
-from payonce.domain.outcomes import Fact, Inquiry, Reply
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES, InquirySchedule
 from workers.converter import data_converter
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from activities import webhook_messages
-from activities.delivering import Delivering
+from activities.webhook_deliveries import Delivering
 from activities.webhook_messages import (
     Delivered,
     DeliveryProgress,

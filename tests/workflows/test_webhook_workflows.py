@@ -29,7 +29,7 @@ from activities.webhook_messages import (
 )
 from payonce.domain.ids import random_id
 from tests.workflows.rig import timers_s
-from workflows.delivery import STEPS_MAX, WebhookDeliveryWorkflow
+from workflows.webhook_delivery import STEPS_MAX, WebhookDeliveryWorkflow
 from workflows.webhook_job import WebhookJobWorkflow
 
 DELAYS_S = (5, 300, 1_800)

@@ -16,7 +16,7 @@ MODULES = (
     "workflows.payment",
     "workflows.refund",
     "workflows.review",
-    "workflows.delivery",
+    "workflows.webhook_delivery",
     "workflows.webhook_job",
     "activities.options",
 )

@@ -94,8 +94,8 @@ def _replace(owner: Any, **functions: Any) -> None:
 
 
 def _install_at_the_inbox(faults: _Faults) -> None:
-    from workers.callbacks import Inbox
     from workers.dispatch import Dispatcher
+    from workers.inbox import Inbox
 
     receive, hand_over, spoke = Inbox.receive, Inbox.hand_over, Dispatcher.acquirer_spoke
 
@@ -147,10 +147,10 @@ def _install_at_temporal(faults: _Faults) -> None:
 def _install_at_the_wire(faults: _Faults) -> None:
     from activities.attempting import Attempting
     from payonce.connectors import http
-    from payonce.connectors.sandbox_card import SandboxCard
-    from payonce.storage import recording
+    from payonce.connectors.sandbox.card import SandboxCard
+    from payonce.recording import recorder
 
-    attempt, send, store = Attempting._attempt, SandboxCard.send, recording._until_stored
+    attempt, send, store = Attempting._attempt, SandboxCard.send, recorder._until_stored
     trace = http._Sending.trace
 
     async def _attempt(self: Any, request: Any) -> Any:
@@ -180,7 +180,7 @@ def _install_at_the_wire(faults: _Faults) -> None:
 
     _replace(Attempting, _attempt=_attempt)
     _replace(SandboxCard, send=_send)
-    _replace(recording, _until_stored=_store)
+    _replace(recorder, _until_stored=_store)
     _replace(http._Sending, trace=_trace)
 
 

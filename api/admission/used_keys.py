@@ -1,0 +1,61 @@
+"""What an idempotency key that was used before means for a request."""
+
+from datetime import UTC, datetime
+
+from api.admission.requests import KeyExpired, KeyFree, Post
+from api.admission.waiting import Pending, Result, current_view
+from api.http.rate_limits import RateLimited
+from payonce.domain.errors import IdempotencyMismatch, NotFound
+from payonce.domain.operations import AttemptState, Operation, OperationKind
+from payonce.metrics import REFUSED
+from payonce.storage import attempts, idempotency, payments
+from payonce.storage.driver.connection import Connection
+
+
+async def meaning(connection: Connection, post: Post) -> Result | Pending:
+    """Its answer, or the operation that has none yet.
+
+    Raises `KeyFree`, `KeyExpired` or `IdempotencyMismatch`.
+    """
+    caller = post.caller
+    key = await idempotency.find_key(
+        connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
+    )
+    if key is None or (key.operation_id is None and key.answer_kind is None):
+        raise KeyFree
+    if key.fingerprint != post.fingerprint:
+        raise IdempotencyMismatch
+    now = datetime.now(UTC)
+    if key.expired(now):
+        raise KeyExpired(location=key.location)
+    if (answer := key.answer(now)) is not None:
+        return Result(answer=answer, current=None, location=key.location, replayed=True)
+    assert key.operation_id is not None
+    operation = await payments.find_operation(connection, key.operation_id)
+    if operation is None:
+        raise NotFound(key.operation_id)
+    payment = await payments.get_payment(connection, operation.payment_id)
+    current = None if payment is None else current_view(payment, operation)
+    return Pending(operation=operation, location=key.location, current=current)
+
+
+async def meaning_without_place(connection: Connection, post: Post) -> Result | Pending:
+    """As `meaning`. Raises `RateLimited` where the key is free for a further attempt, and there is no room for it."""
+    found = await meaning(connection, post)
+    if isinstance(found, Pending) and await is_given_back(connection, found.operation):
+        raise no_place()
+    return found
+
+
+def no_place() -> RateLimited:
+    """The refusal of a request that finds no place, counted."""
+    REFUSED.labels("busy").inc()
+    return RateLimited(retry_after_s=1.0)
+
+
+async def is_given_back(connection: Connection, operation: Operation) -> bool:
+    """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
+    if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
+        return False
+    latest = await attempts.latest_attempt(connection, operation.id)
+    return latest is not None and latest.state is AttemptState.NOT_SENT

@@ -1,0 +1,342 @@
+"""Waiting for an operation's first outcome, and what to answer when there is none in time."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import NoReturn
+
+from api.admission.requests import KeyInUse, KeyUnknown
+from payonce.claims import Claim, Releases, Right
+from payonce.domain import stages
+from payonce.domain.answers import Answer, encode, payment_view, refund_view
+from payonce.domain.claiming import CommitEnd, Release
+from payonce.domain.errors import NotHandedOver, PaymentError
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.schedules import NOT_SENT_RETRIES_S
+from payonce.logging import get_logger
+from payonce.runtime import Runtime
+from payonce.storage import attempts, idempotency, payments
+from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.database import CommitUnknown, StorageUnavailable, within
+from payonce.wakeups import Waiter
+
+LOOK_WITHIN_S = 1.0
+GIVE_BACK_WITHIN_S = 1.5  # then 504: the release goes on
+DEFER_WITHIN_S = 1.5
+ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
+SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
+_POLL_S = 0.2  # between looks at the key row; hints make most of them unnecessary
+
+log = get_logger(__name__)
+
+
+class Unavailable(PaymentError):
+    """This request held its key, and rolled back or gave it back unsent: it is never charged for."""
+
+    code = "unavailable"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a POST is answered with: the stored answer, or the object as it is now (202)."""
+
+    answer: Answer | None
+    current: bytes | None
+    location: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A known key whose operation has no answer; `current` is its 202 once somebody was answered so."""
+
+    operation: Operation
+    location: str
+    current: bytes | None
+
+    def as_result(self) -> Result:
+        return Result(answer=None, current=self.current, location=self.location, replayed=False)
+
+
+def current_view(payment: Payment, operation: Operation) -> bytes | None:
+    """The body of a 202; None while the first request may still be answered with the outcome itself."""
+    if operation.deferred_at is None and not _is_overdue(payment, operation):
+        return None
+    return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
+
+
+def _is_overdue(payment: Payment, operation: Operation) -> bool:
+    """Whether the answer to a create takes too long that waits for a capture of our own, whoever asked for it."""
+    since = datetime.now(UTC) - operation.created_at
+    return stages.awaits_capture(payment, operation) and since >= timedelta(seconds=ANSWER_WITHIN_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What one look at an operation found, and with which connection."""
+
+    found: Result | None
+    latest: Attempt | None
+    connection: Connection
+
+
+class Deadline:
+    """A point in time on the event loop's clock."""
+
+    def __init__(self, within_s: float) -> None:
+        self._at = asyncio.get_running_loop().time() + within_s
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self._at - asyncio.get_running_loop().time())
+
+    @property
+    def over(self) -> bool:
+        return self.left_s == 0.0
+
+
+class Outcomes:
+    """The first outcomes of operations, for the requests that wait for them."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._releases = Releases(runtime.database)
+        self._left: set[asyncio.Task[None]] = set()
+
+    async def first(
+        self,
+        payment: Payment,
+        operation: Operation,
+        waiter: Waiter,
+        handing_over: asyncio.Task[None],
+        *,
+        right: Right | None,
+        wait_s: float,
+        patience: Deadline,
+    ) -> Result:
+        """The stored answer, or the 202 once the outcome is unknown or 8 s have passed.
+
+        With `Prefer: wait` the 202 is held back for `wait_s`. Raises what `give_back` raises for a create that was
+        never sent and never will be.
+        """
+        preferred = Deadline(wait_s)
+        while not patience.over and not _refused(handing_over):
+            await waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
+            await self._give_back_lapsed(operation, right)
+            found = await self._look(operation, waiter, right, within_s=min(LOOK_WITHIN_S, patience.left_s))
+            if found is not None and (found.answer is not None or preferred.over):
+                return found
+        await self._give_back(operation, right)
+        deferred = await self._defer(payment, operation)
+        if deferred.answer is not None or preferred.over:
+            return deferred
+        pending = Pending(operation=operation, location=deferred.location, current=deferred.current)
+        later = await self.wait_for_other(pending, wait_s=preferred.left_s)
+        return deferred if later is None else replace(later, replayed=False)
+
+    async def wait_for_other(self, pending: Pending, *, wait_s: float) -> Result | None:
+        """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet.
+
+        Raises `KeyUnknown` where it has an answer that is not proven.
+        """
+        with self._runtime.wakeups.waiting(pending.operation.id) as waiter:
+            deadline = Deadline(wait_s)
+            while not deadline.over:
+                await waiter.wait(timeout_s=min(_POLL_S, deadline.left_s))
+                answer = waiter.answer or await self._proven(pending.operation)
+                if answer is not None:
+                    return Result(answer=answer, current=None, location=pending.location, replayed=True)
+        return await self._deferred(pending) if wait_s else None
+
+    async def _proven(self, operation: Operation) -> Answer | None:
+        """The stored answer; None while there is none to be read. Raises `KeyUnknown` for one that is not proven."""
+        try:
+            answer, connection = await self._stored(operation)
+        except StorageUnavailable:
+            return None
+        if answer is not None and not await self._runtime.database.proven(connection):
+            raise KeyUnknown
+        return answer
+
+    async def _deferred(self, pending: Pending) -> Result | None:
+        """The 202 of an operation that was given one while we waited."""
+        try:
+            read = await within(LOOK_WITHIN_S, self._read(pending.operation))
+        except StorageUnavailable:
+            return None
+        found = read.found
+        if found is None or found.answer is None:
+            return found
+        if not await self._runtime.database.proven(read.connection):
+            raise KeyUnknown
+        return replace(found, replayed=True)
+
+    def leave(self, handing_over: asyncio.Task[None]) -> None:
+        """The hand-over goes on without its request; the sweeper and inquiries mend a failure."""
+        self._left.add(handing_over)
+        handing_over.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._left.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("left_behind_failed", error=getattr(error, "code", type(error).__name__))
+
+    async def _look(
+        self, operation: Operation, waiter: Waiter, right: Right | None, *, within_s: float
+    ) -> Result | None:
+        """What there is to answer with. Raises as `give_back` when a create's attempts all ended unsent."""
+        if waiter.answer is not None:
+            return _definite(waiter.answer, operation)
+        try:
+            read = await within(within_s, self._read(operation))
+        except StorageUnavailable:
+            return None
+        found, latest = read.found, read.latest
+        if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(right):
+            tried = latest.number - right.attempt + 1
+            if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
+                await self.give_back(_claim_of(operation, right))
+        answered = found is not None and found.answer is not None
+        if answered and not await self._runtime.database.proven(read.connection):
+            return None  # another process recorded it; it is looked at again
+        return found
+
+    async def _read(self, operation: Operation) -> "_Read":
+        """The operation's answer or its 202, if it has come to either, and its latest attempt."""
+        async with self._runtime.database.reading() as connection:
+            answer = await self._find_answer(connection, operation)
+            if answer is not None:
+                return _Read(_definite(answer, operation), None, connection)
+            current = await self._current(connection, operation)
+            latest = await attempts.latest_attempt(connection, operation.id)
+        if current is None:
+            return _Read(None, latest, connection)
+        found = Result(answer=None, current=current, location=location_of(operation), replayed=False)
+        return _Read(found, latest, connection)
+
+    async def _give_back(self, operation: Operation, right: Right | None) -> None:
+        """A create whose right nobody took is given back. Raises as `give_back` then.
+
+        Where all that its attempt needs is in Postgres it goes on by itself: any run may claim the next one.
+        """
+        if right is not None and self._runtime.rights.withdraw(operation.id, right):
+            await self._given_back(operation, right)
+
+    async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
+        """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
+
+        Such a run would inquire, and a create that was never sent would end as failed. Raises as `give_back` then.
+        """
+        if right is not None and self._runtime.rights.lapse(operation.id, right):
+            await self._given_back(operation, right)
+
+    async def _given_back(self, operation: Operation, right: Right) -> None:
+        claim = _claim_of(operation, right)
+        if self._in_memory(right):
+            await self.give_back(claim)
+        await asyncio.wait({self.begin_giving_back(claim)}, timeout=GIVE_BACK_WITHIN_S)
+
+    def begin_giving_back(
+        self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None
+    ) -> asyncio.Task[Release]:
+        """The claim goes back, once its COMMIT has `ended`, whoever waits for that."""
+        return self._releases.begin(claim, ended=ended)
+
+    def _in_memory(self, right: Right) -> bool:
+        """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
+        return self._runtime.capabilities[right.connector_account].data_in_memory
+
+    async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
+        """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.
+
+        Raises `Unavailable` once it is proven that this claim is never sent and no other attempt stands, `KeyInUse`
+        where another one stands, and `KeyUnknown` where neither can be told in time.
+        """
+        releasing = self.begin_giving_back(claim, ended=ended)
+        await asyncio.wait({releasing}, timeout=GIVE_BACK_WITHIN_S)
+        if not releasing.done() or releasing.exception() is not None:
+            raise KeyUnknown
+        raise Unavailable if releasing.result().unsent else KeyInUse
+
+    async def _defer(self, payment: Payment, operation: Operation) -> Result:
+        """From now on 202; if the outcome came at the same moment, that is the answer.
+
+        An operation that may be on the wire is never answered 503: without Postgres the 202 shows what we know.
+        """
+        subject = Subject(operation.payment_id, operation.id)
+        try:
+            settlement = await within(DEFER_WITHIN_S, self._runtime.recorder.defer(subject))
+            payment, operation = settlement.payment, settlement.operation
+            answer = await self._proven(operation)
+        except (StorageUnavailable, CommitUnknown, KeyUnknown):
+            log.warning("deferral_not_recorded", operation_id=operation.id)
+            return as_far_as_known(payment, operation)
+        if answer is not None:
+            return _definite(answer, operation)
+        current = current_view(payment, operation)
+        return Result(answer=None, current=current, location=location_of(operation), replayed=False)
+
+    async def _stored(self, operation: Operation) -> tuple[Answer | None, Connection]:
+        async def read() -> tuple[Answer | None, Connection]:
+            async with self._runtime.database.reading() as connection:
+                return await self._find_answer(connection, operation), connection
+
+        return await within(LOOK_WITHIN_S, read())
+
+    async def _find_answer(self, connection: Connection, operation: Operation) -> Answer | None:
+        return await idempotency.find_answer(
+            connection,
+            operation_id=operation.id,
+            merchant_id=operation.merchant_id,
+            mode=operation.mode,
+        )
+
+    async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
+        """The body of the operation's 202, if it has come to that."""
+        now = await payments.find_operation(connection, operation.id)
+        payment = await payments.get_payment(connection, operation.payment_id)
+        return None if now is None or payment is None else current_view(payment, now)
+
+
+def _claim_of(operation: Operation, right: Right) -> Claim:
+    return Claim(
+        payment_id=operation.payment_id,
+        operation_id=operation.id,
+        number=right.attempt,
+        token=right.token,
+    )
+
+
+def location_of(operation: Operation) -> str:
+    """The path of the object that the operation is, or belongs to."""
+    if operation.kind is OperationKind.REFUND:
+        return f"/v1/refunds/{operation.id}"
+    return f"/v1/payments/{operation.payment_id}"
+
+
+def as_far_as_known(payment: Payment, operation: Operation) -> Result:
+    """The 202 that shows what this request knows without Postgres."""
+    operation = replace(operation, deferred_at=datetime.now(UTC))
+    current = current_view(_as_deferred(payment, operation), operation)
+    return Result(answer=None, current=current, location=location_of(operation), replayed=False)
+
+
+def _as_deferred(payment: Payment, operation: Operation) -> Payment:
+    """The payment as Postgres will show it, as far as this request knows."""
+    if operation.kind is OperationKind.AUTHORIZE:
+        return replace(payment, status=PaymentStatus.PROCESSING)
+    if operation.kind.exclusive:
+        pending = {"id": operation.id, "type": operation.kind, "amount": operation.amount_minor}
+        return replace(payment, pending_operation=pending, next_action=None)
+    return payment
+
+
+def _definite(answer: Answer, operation: Operation) -> Result:
+    return Result(answer=answer, current=None, location=location_of(operation), replayed=False)
+
+
+def _refused(handing_over: asyncio.Task[None]) -> bool:
+    """Whether Temporal could not be reached: then nobody is likely to act within our time."""
+    return handing_over.done() and isinstance(handing_over.exception(), NotHandedOver)

@@ -1,0 +1,286 @@
+"""Every operation of the API but those on webhook endpoints: what it does, takes and answers."""
+
+from typing import Final
+
+from api.http.key_header import KEY_MAX_LENGTH
+from api.openapi import objects
+from api.openapi.description import (
+    CREATED_BETWEEN,
+    ID_IN_PATH,
+    KEY_CODES,
+    LIST_CODES,
+    OBJECT_CODES,
+    OK,
+    OPTIONAL_KEY_CODES,
+    PAGE,
+    POST,
+    POST_ONCE,
+    Description,
+    list_of,
+    model_ref,
+    query,
+)
+from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
+from api.schemas import payments, webhooks
+from payonce.domain.operations import OperationStatus
+from payonce.domain.payment import PaymentStatus
+
+_PAYMENT: Final = model_ref(objects.PaymentView)
+_REFUND: Final = model_ref(objects.RefundView)
+_CHANGED: Final = {
+    OK: ("The payment as the operation left it", _PAYMENT),
+    ACCEPTED: (
+        "The outcome is not known yet: the payment with `pending_operation` and its old status",
+        _PAYMENT,
+    ),
+}
+
+CREATE_PAYMENT = Description(
+    id="createPayment",
+    tag="Payments",
+    summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
+    text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
+    " different `cvc` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
+    " nothing was sent, and the same request with the same key goes on.",
+    answers={
+        CREATED: ("The payment, `captured`, `authorized` or `requires_action`", _PAYMENT),
+        ACCEPTED: ("No outcome within 8 s, or it is unknown: `processing`", _PAYMENT),
+    },
+    codes=(
+        *KEY_CODES,
+        *("invalid_card_number", "invalid_vpa", "card_expired", "payment_declined", "payment_failed"),
+        *("currency_not_supported", "payment_method_not_supported", "capture_method_not_supported"),
+        "test_mode_only",
+    ),
+    body=payments.CreatePayment,
+    example={
+        "amount": 1099,
+        "currency": "INR",
+        "capture_method": "manual",
+        "payment_method": {
+            "type": "card",
+            "card": {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "123"},
+        },
+        "merchant_reference": "order-7",
+        "metadata": {"basket": "b-1"},
+    },
+    parameters=POST,
+)
+LIST_PAYMENTS = Description(
+    id="listPayments",
+    tag="Payments",
+    summary="List payments, newest first",
+    text="A key or a reference is found however it is spelled (in quotes, with spaces around it, encoded twice, with"
+    " a plus sign that became a space): as it is, if there is one, and otherwise as it may be meant. What can be none"
+    " is an `invalid_request`.",
+    answers={OK: ("A page of payments", list_of(objects.PaymentView))},
+    codes=LIST_CODES,
+    parameters=(
+        *PAGE,
+        query("status", {"type": "string", "enum": list(PaymentStatus)}, "Only payments with this status"),
+        query("merchant_reference", {"type": "string", "maxLength": 100}, "Only with this reference"),
+        query(
+            "idempotency_key",
+            {"type": "string", "maxLength": KEY_MAX_LENGTH},
+            "Only that of this key, bare or in quotes",
+        ),
+        *CREATED_BETWEEN,
+    ),
+)
+GET_PAYMENT = Description(
+    id="getPayment",
+    tag="Payments",
+    summary="Get a payment",
+    answers={OK: ("The payment", _PAYMENT)},
+    codes=OBJECT_CODES,
+    parameters=(ID_IN_PATH,),
+)
+CAPTURE_PAYMENT = Description(
+    id="capturePayment",
+    tag="Payments",
+    summary="Capture all that is capturable, or part of it",
+    text="`final: false` keeps the rest capturable; not every rail does. One capture or void runs at a time.",
+    answers=_CHANGED,
+    codes=(
+        *KEY_CODES,
+        *("not_found", "payment_not_capturable", "operation_in_progress", "amount_too_large"),
+        "capture_method_not_supported",
+        *("payment_declined", "payment_failed"),
+    ),
+    body=payments.CreateCapture,
+    body_required=False,
+    example={"amount": 500, "final": False},
+    parameters=(ID_IN_PATH, *POST),
+)
+VOID_PAYMENT = Description(
+    id="voidPayment",
+    tag="Payments",
+    summary="Release what is authorized and not captured, or abandon what the customer has not paid yet",
+    text=(
+        "A payment whose customer was asked and has not paid becomes `voided` once the acquirer confirms that nobody"
+        " can pay any more; 202 until then. A success that comes before is released by a void or a refund of its own,"
+        " with which this one ends: `voided` or `refunded`. One that comes later is reversed."
+    ),
+    answers=_CHANGED,
+    codes=(
+        *KEY_CODES,
+        *("not_found", "payment_not_voidable", "operation_in_progress", "payment_declined", "payment_failed"),
+    ),
+    body=payments.CreateVoid,
+    body_required=False,
+    example={"reason": "out of stock"},
+    parameters=(ID_IN_PATH, *POST),
+)
+LIST_PAYMENT_EVENTS = Description(
+    id="listPaymentEvents",
+    tag="Events",
+    summary="List a payment's events, oldest first",
+    text="`sequence` is 1, 2, 3 … without gaps.",
+    answers={OK: ("A page of events", list_of(objects.EventView))},
+    codes=(*LIST_CODES, "not_found"),
+    parameters=(ID_IN_PATH, *PAGE),
+)
+CREATE_REFUND = Description(
+    id="createRefund",
+    tag="Refunds",
+    summary="Refund all that is refundable, or part of it",
+    text="Refunds run in parallel; together they never exceed what was captured.",
+    answers={
+        CREATED: ("The refund with its outcome", _REFUND),
+        ACCEPTED: ("The outcome is not known yet: `pending`", _REFUND),
+    },
+    codes=(*KEY_CODES, "not_found", "payment_not_refundable", "amount_too_large", "test_mode_only"),
+    body=payments.CreateRefund,
+    body_required=False,
+    example={"amount": 300, "reason": "returned"},
+    parameters=(ID_IN_PATH, *POST),
+)
+LIST_PAYMENT_REFUNDS = Description(
+    id="listPaymentRefunds",
+    tag="Refunds",
+    summary="List a payment's refunds, newest first",
+    answers={OK: ("A page of refunds", list_of(objects.RefundView))},
+    codes=(*LIST_CODES, "not_found"),
+    parameters=(ID_IN_PATH, *PAGE),
+)
+LIST_REFUNDS = Description(
+    id="listRefunds",
+    tag="Refunds",
+    summary="List refunds, newest first",
+    answers={OK: ("A page of refunds", list_of(objects.RefundView))},
+    codes=LIST_CODES,
+    parameters=(
+        *PAGE,
+        query("status", {"type": "string", "enum": list(OperationStatus)}, "Only refunds with this status"),
+    ),
+)
+GET_REFUND = Description(
+    id="getRefund",
+    tag="Refunds",
+    summary="Get a refund",
+    answers={OK: ("The refund", _REFUND)},
+    codes=OBJECT_CODES,
+    parameters=(ID_IN_PATH,),
+)
+_DELIVERED = (
+    "Whether every endpoint that is still there has got it. Where very many deliveries wait or were given up, this"
+    " may be an `invalid_request` that asks for a shorter span of time; it is never an incomplete answer"
+)
+LIST_EVENTS = Description(
+    id="listEvents",
+    tag="Events",
+    summary="List events, newest first",
+    text="Types are `object.past_tense`; a change of a payment's status has one event of the status's name."
+    " `delivered=false`: some endpoint has not got it yet. Events about your other endpoints"
+    " (`webhook_endpoint.…`) belong to no payment; pings are not listed. Events are kept for 30 days at least.",
+    answers={OK: ("A page of events", list_of(objects.EventView))},
+    codes=LIST_CODES,
+    parameters=(
+        *PAGE,
+        query("type", {"type": "string", "enum": list(payments.EVENT_TYPES)}, "Only events of this type"),
+        query("delivered", {"type": "boolean"}, _DELIVERED),
+        *CREATED_BETWEEN,
+    ),
+)
+GET_EVENT = Description(
+    id="getEvent",
+    tag="Events",
+    summary="Get an event",
+    answers={OK: ("The event, in the bytes in which it is delivered", model_ref(objects.EventView))},
+    codes=OBJECT_CODES,
+    parameters=(ID_IN_PATH,),
+)
+REDELIVER_EVENT = Description(
+    id="redeliverEvent",
+    tag="Events",
+    summary="Deliver an event once more",
+    text="A new delivery of the same bytes under the same `webhook-id`, to the endpoint that is named, or to"
+    " every enabled endpoint that wants the type.",
+    answers={ACCEPTED: ("The new deliveries", list_of(objects.DeliveryView))},
+    codes=(*OPTIONAL_KEY_CODES, "not_found"),
+    body=webhooks.Redeliver,
+    body_required=False,
+    example={"endpoint": "we_a3dinbqwy3dpovxhi5dpmfzxg"},
+    parameters=(ID_IN_PATH, *POST_ONCE),
+)
+SHOW_QR_CODE = Description(
+    id="showPaymentQrCode",
+    tag="Payments",
+    summary="The QR code of a `upi_qr` payment, as an image",
+    text="SVG, or PNG with `Accept: image/png`. Needs no API key; 404 once the customer is not to act any more."
+    " Its `ETag` in `If-None-Match` is 304 as long as the image stands.",
+    answers={OK: ("The image", None), NOT_MODIFIED: ("The client has it", None)},
+    codes=("not_found", "rate_limited", "unavailable", "internal_error"),
+    parameters=(ID_IN_PATH,),
+    public=True,
+    media_types=("image/svg+xml", "image/png"),
+)
+RECEIVE_CALLBACK = Description(
+    id="receiveCallback",
+    tag="Connectors",
+    summary="An acquirer tells what happened to a payment",
+    text="Signed by the acquirer over the raw bytes. It moves no money: it makes payonce ask the acquirer. One that"
+    " is known already changes nothing.",
+    answers={OK: ("It is in the inbox", None)},
+    codes=(
+        "callback_invalid",
+        "not_found",
+        "body_too_large",
+        "rate_limited",
+        "request_timeout",
+        "unavailable",
+        "internal_error",
+    ),
+    any_body=True,
+    parameters=(
+        {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "description": "The connector's name",
+        },
+    ),
+    public=True,
+)
+LIVEZ = Description(
+    id="livez",
+    tag="Health",
+    summary="Whether the process lives",
+    answers={OK: ("It does", model_ref(objects.StateView))},
+    codes=(),
+    public=True,
+)
+READYZ = Description(
+    id="readyz",
+    tag="Health",
+    summary="Whether requests are welcome here, and the state of each dependency",
+    text="It fails for faults of this process only: it is about to end, or has lost its connections. What all"
+    " processes share is named, and fails nothing: another process could not do better.",
+    answers={
+        OK: ("They are", model_ref(objects.ReadinessView)),
+        STATUS["unavailable"]: ("This process is at fault", model_ref(objects.ReadinessView)),
+    },
+    codes=(),
+    public=True,
+)

@@ -1,0 +1,355 @@
+"""Request bodies, as strict models: unknown members, and anything but the stated types, are mistakes.
+
+What a body is understood as is the model with its defaults. A check that needs more than the body (the mode,
+say) finds it in the validation context.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any, Final, Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from api.admission.requests import PaidWith
+from api.schemas.currencies import CURRENCIES
+from payonce import device_tokens
+from payonce.connectors.sandbox.wire import VPAS, parse_faults
+from payonce.domain import cards
+from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
+from payonce.domain.errors import InvalidRequest
+from payonce.domain.money import AMOUNT_MINOR_MAX
+
+URL_MAX_LENGTH = 2048
+METADATA_MAX = 50
+SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
+
+EventType = Literal[
+    "payment.requires_action",
+    "payment.processing",
+    "payment.authorized",
+    "payment.partially_captured",
+    "payment.captured",
+    "payment.voided",
+    "payment.expired",
+    "payment.failed",
+    "payment.partially_refunded",
+    "payment.refunded",
+    "payment.late_success",
+    "payment.capture_failed",
+    "payment.needs_review",
+    "payment.review_overdue",
+    "refund.pending",
+    "refund.succeeded",
+    "refund.failed",
+    "webhook_endpoint.failing",
+    "webhook_endpoint.exhausted",
+    "webhook_endpoint.disabled",
+    "webhook_endpoint.recovered",
+]
+
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+
+_NUMBER: Final = re.compile(r"[0-9]{12,19}")
+_VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}")
+_URL_CHARACTERS: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a check may need besides the body."""
+
+    mode: str
+    allow_loopback: bool
+
+
+def mistake(detail: str, *, code: str = "invalid_request", at: str | None = None) -> PydanticCustomError:
+    """A mistake with its own code; `at` names the member when it is not the one being checked."""
+    return PydanticCustomError(code, detail, {"at": at} if at else None)
+
+
+def without_card_number(text: str) -> str:
+    """The text. Of every text that is stored: a test walks the models, so that none is forgotten."""
+    if looks_like_card_number(text):
+        raise mistake("must not hold anything that looks like a card number")
+    return text
+
+
+def _phone_without_card_number(phone: str) -> str:
+    """As `without_card_number`, of what is a phone number whether it begins with a plus or not."""
+    without_card_number(phone if phone.startswith("+") else f"+{phone}")
+    return phone
+
+
+def _check_vpa(vpa: str) -> str:
+    if not _VPA.fullmatch(vpa):
+        raise mistake("must be a VPA such as name@bank", code="invalid_vpa")
+    return vpa
+
+
+def _check_return_url(url: str, info: ValidationInfo) -> str:
+    if not _is_return_url(url, allow_loopback=cast("Context", info.context).allow_loopback):
+        raise mistake("must be an https URL")
+    return url
+
+
+def _check_count(metadata: Any) -> Any:
+    """Before each of them is looked at: a body may have a thousand."""
+    if isinstance(metadata, dict) and (count := len(metadata)) > METADATA_MAX:
+        raise PydanticKnownError(
+            "too_long", {"field_type": "Dictionary", "max_length": METADATA_MAX, "actual_length": count}
+        )
+    return metadata
+
+
+def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    """Refuses sandbox switches in live mode, and faults that do not exist."""
+    context = cast("Context", info.context)
+    for name in (SANDBOX_FAULT, SANDBOX_VPA):
+        if name in metadata and context.mode != "test":
+            raise mistake("works in test mode only", code="test_mode_only", at=name)
+    if SANDBOX_FAULT in metadata:
+        try:
+            parse_faults(metadata[SANDBOX_FAULT])
+        except ValueError:
+            raise mistake("must name faults that exist", at=SANDBOX_FAULT) from None
+    if metadata.get(SANDBOX_VPA, VPAS[0]) not in VPAS:
+        raise mistake(f"must be one of {', '.join(VPAS)}", at=SANDBOX_VPA)
+    return metadata
+
+
+def _check_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise mistake("must be the upper-case ISO 4217 code of a country's money")
+    return code
+
+
+Amount = Annotated[
+    int, Field(ge=1, le=AMOUNT_MINOR_MAX, description="In the currency's minor unit", examples=[1099])
+]
+Currency = Annotated[
+    str,
+    AfterValidator(_check_currency),
+    Field(json_schema_extra={"enum": cast("list[Any]", sorted(CURRENCIES))}, examples=["INR"]),
+]
+Stored = AfterValidator(without_card_number)
+Text40 = Annotated[str, Field(max_length=40), Stored]
+Text100 = Annotated[str, Field(max_length=100), Stored]
+Text500 = Annotated[str, Field(max_length=500), Stored]
+Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), Stored]
+Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone_without_card_number)]
+Vpa = Annotated[str, Field(max_length=320, examples=["success@upi"]), AfterValidator(_check_vpa), Stored]
+ReturnUrl = Annotated[
+    str,
+    Field(max_length=URL_MAX_LENGTH, examples=["https://shop.example/back"]),
+    AfterValidator(_check_return_url),
+    Stored,
+]
+Metadata = Annotated[
+    dict[Text40, Text500],
+    BeforeValidator(_check_count),
+    Field(max_length=METADATA_MAX, examples=[{"order": "7"}]),
+    AfterValidator(_check_metadata),
+]
+
+
+class Body(BaseModel):
+    """A request body. Its values show in no error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Card(Body):
+    """A card. Its number must pass Luhn; that its month is not over is checked when a new key is admitted."""
+
+    number: str = Field(repr=False, json_schema_extra={"pattern": f"^{_NUMBER.pattern}$"})
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=1000, le=9999, description="Four digits")
+    cvc: str | None = Field(default=None, repr=False, exclude=True, pattern=r"^[0-9]{3,4}$")
+
+    @field_validator("number")
+    @classmethod
+    def _passes_luhn(cls, number: str) -> str:
+        if not _NUMBER.fullmatch(number) or not passes_luhn(number):
+            raise mistake("must be 12 to 19 digits that pass Luhn", code="invalid_card_number")
+        return number
+
+    @field_serializer("number")
+    def _masked(self, number: str, info: SerializationInfo) -> str:
+        """A dump holds what stands for the number, and cannot be made without a way to hide it."""
+        return cast("Callable[[str], str]", info.context)(number)
+
+    def card(self) -> cards.Card:
+        """The card as the domain knows it."""
+        return cards.Card(self.number, self.exp_month, self.exp_year, self.cvc)
+
+
+class CardMethod(Body):
+    """A one-off card, or a saved one with its token."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["card"]}, {"required": ["token"]}]})
+
+    type: Literal["card"]
+    card: Card | None = None
+    token: str | None = Field(default=None, max_length=64, examples=["pm_…"])
+    cvc: str | None = Field(default=None, repr=False, exclude=True, pattern=r"^[0-9]{3,4}$")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "CardMethod":
+        if self.card is None and self.token is None:
+            raise mistake("is required, or a token", at="card")
+        if self.card is not None and self.token is not None:
+            raise mistake("must not come with a card", at="token")
+        if self.card is not None and self.cvc is not None:
+            raise mistake("belongs into the card", at="cvc")
+        return self
+
+    def paid_with(self, _mode: str) -> PaidWith:
+        """The card, which lives in memory only. Raises `InvalidRequest`."""
+        if self.card is None:
+            raise InvalidRequest("There is no such payment method.", pointer="/payment_method/token")
+        card = self.card.card()
+        shown = {
+            "brand": card.brand,
+            "last4": card.last4,
+            "exp_month": card.exp_month,
+            "exp_year": card.exp_year,
+        }
+        return PaidWith(method="card", shown={"type": "card", "card": shown}, card=card)
+
+
+class Upi(Body):
+    """How the customer pays with UPI."""
+
+    flow: Literal["intent", "qr", "collect"]
+    vpa: Vpa | None = None
+
+    @model_validator(mode="after")
+    def _collect_needs_vpa(self) -> "Upi":
+        if self.flow == "collect" and self.vpa is None:
+            raise mistake("is required for collect", at="vpa")
+        return self
+
+
+class UpiMethod(Body):
+    """The customer pays in a UPI app; it takes INR and captures at once."""
+
+    type: Literal["upi"]
+    upi: Upi
+
+    def paid_with(self, _mode: str) -> PaidWith:
+        """All of it may be kept; `rrn` comes with the approval, and so does the payer's address."""
+        shown = {"flow": self.upi.flow, "vpa": self.upi.vpa, "rrn": None}
+        return PaidWith(method=f"upi.{self.upi.flow}", shown={"type": "upi", "upi": shown})
+
+
+class Wallet(Body):
+    """A wallet; Apple Pay and Google Pay come with a token."""
+
+    provider: Literal["apple_pay", "google_pay", "paytm", "phonepe"]
+    token: str | None = Field(default=None, max_length=16_384, repr=False)
+
+    @model_validator(mode="after")
+    def _device_wallets_have_tokens(self) -> "Wallet":
+        device = self.provider in device_tokens.PROVIDERS
+        if device and not self.token:
+            raise mistake("is required for this provider", at="token")
+        if not device and self.token is not None:
+            raise mistake("is not for this provider", at="token")
+        return self
+
+
+class WalletMethod(Body):
+    """Apple Pay and Google Pay give a token on the device; the others have a page of their own."""
+
+    type: Literal["wallet"]
+    wallet: Wallet
+
+    def paid_with(self, mode: str) -> PaidWith:
+        """A device's token stands for a card, and lives in memory only. Raises `InvalidRequest`."""
+        provider = self.wallet.provider
+        method = f"wallet.{provider}"
+        shown: dict[str, str] = {"provider": provider}
+        if provider not in device_tokens.PROVIDERS or self.wallet.token is None:
+            return PaidWith(method=method, shown={"type": "wallet", "wallet": shown})
+        token = device_tokens.read(self.wallet.token, provider=provider, mode=mode)
+        shown |= {"brand": token.brand, "last4": token.last4}
+        return PaidWith(method=method, shown={"type": "wallet", "wallet": shown}, network_token=token)
+
+
+class Customer(Body):
+    """Whatever the merchant wants to find the payment by."""
+
+    id: Text100 | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+
+
+class CreatePayment(Body):
+    """The body of `POST /v1/payments`."""
+
+    amount: Amount
+    currency: Currency
+    payment_method: Annotated[CardMethod | UpiMethod | WalletMethod, Field(discriminator="type")]
+    capture_method: Literal["automatic", "manual"] = "automatic"
+    merchant_reference: Text100 | None = None
+    description: Text500 | None = None
+    metadata: Metadata = {}
+    return_url: ReturnUrl | None = None
+    customer: Customer | None = None
+
+
+class CreateCapture(Body):
+    """The body of `POST /v1/payments/{id}/capture`."""
+
+    amount: Amount | None = Field(default=None, description="All that is capturable when it is left out")
+    final: bool = Field(default=True, description="Whether what is left is released")
+
+
+class CreateVoid(Body):
+    """The body of `POST /v1/payments/{id}/void`."""
+
+    reason: Text500 | None = None
+
+
+class CreateRefund(Body):
+    """The body of `POST /v1/payments/{id}/refunds`."""
+
+    amount: Amount | None = Field(default=None, description="All that is refundable when it is left out")
+    reason: Text500 | None = None
+    metadata: Metadata = {}
+
+
+def _is_return_url(url: str, *, allow_loopback: bool) -> bool:
+    """https to a host without credentials; plain http to this machine where the deployment allows it."""
+    if not _URL_CHARACTERS.fullmatch(url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and allow_loopback and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

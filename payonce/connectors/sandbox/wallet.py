@@ -1,0 +1,42 @@
+"""Wallets that pay on a page of their own, at the sandbox acquirer: paytm and phonepe."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from payonce.connectors.base import Call
+from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox.customer import CustomerRail
+from payonce.connectors.sandbox.wire import Answer, Money
+
+
+class _Payment(Money):
+    provider: str
+    window_s: int
+    return_url: str | None = None
+    callback_url: str | None = None
+
+
+class _Refund(Money):
+    authorization: str
+
+
+class SandboxWallet(CustomerRail):
+    """The sandbox acquirer's wallet desk at one account; see `CustomerRail` for the account's options."""
+
+    name = "sandbox_wallet"
+    path, page, window_s = "/wallets/payments", "wallet", 120
+    challenge_ends = "cancelled"
+
+    def _methods(self, _options: Mapping[str, str]) -> frozenset[str]:
+        return frozenset({"wallet.paytm", "wallet.phonepe"})
+
+    def _order(self, call: Call) -> Money:
+        provider = call.payment_method["wallet"]["provider"]
+        return _Payment(**self._common(call), provider=provider, return_url=call.return_url)
+
+    def _refund(self, call: Call) -> Money:
+        return _Refund(**wire.money(call), authorization=wire.authorization_of(call))
+
+    def _action(self, answer: Answer, call: Call) -> dict[str, Any]:
+        page = self._page(answer, call)
+        return {"type": "redirect", "url": page, "sandbox_url": page}

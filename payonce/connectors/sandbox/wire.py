@@ -1,0 +1,448 @@
+"""The wire of the sandbox acquirer, which its connectors share: one desk for cards, UPI and wallets.
+
+Source: the sandbox acquirer's own description (`devstack/acquirer`) and `api.md`, "Sandbox triggers". It documents
+that 400, 401 and 429 mean that nothing was processed; what is answered 400 would be answered so again.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, assert_never
+
+import structlog
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
+from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
+from payonce.domain.card_numbers import looks_like_card_number
+from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
+from payonce.domain.facts import (
+    Approved,
+    Cancelled,
+    DeclineCode,
+    Declined,
+    EndsItself,
+    Foreign,
+    NotFound,
+    Pending,
+    Redone,
+    Refused,
+    Reversed,
+    Stage,
+    Turn,
+    Undone,
+)
+from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.operations import OperationKind
+from payonce.domain.schedules import InquirySchedule
+
+log = structlog.get_logger(__name__)
+
+CALL_DEADLINE_S: Final = 10.0
+FINALITY_S: Final = 10.0
+INQUIRY: Final = InquirySchedule(
+    first_s=(1, 2, 4, 8),
+    then_every_s=8,
+    review_after_s=600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+ACTION_INQUIRY: Final = InquirySchedule(
+    first_s=(2, 4, 8),
+    then_every_s=8,
+    review_after_s=24 * 3600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+"""While the customer may act: the sandbox's is quick, so that nobody waits for 90 s in a demonstration."""
+LATE_INQUIRY: Final = InquirySchedule(
+    first_s=(8,), then_every_s=20, review_after_s=60, slow_every_s=60, give_up_after_s=60
+)
+"""After `expired`: the sandbox changes its mind within seconds."""
+FAULT_METADATA: Final = "sandbox_fault"
+VPA_METADATA: Final = "sandbox_vpa"
+VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
+FAULT_LENGTH_MAX: Final = 64 - len("authorize:")  # the acquirer's limit, with the longest prefix
+FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
+CALLBACK_AGE_S_MAX: Final = 300
+
+TURN_S_MAX: Final = 86_400  # until the acquirer does something by itself
+TURNS_MAX: Final = 100  # of one operation
+
+_DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
+_POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
+_FAULT = re.compile(
+    r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
+    r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
+    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|authorized_only|foreign_capture"
+    r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
+    rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
+)
+_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
+# Whose request they are about where they have no prefix; of the others, it is the first one.
+_OF_REFUNDS: Final = ("undo_refund:",)
+_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
+_REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
+POINTER_MAX: Final = 256
+_JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
+_NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
+_SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
+_LOGGED_MAX: Final = 64
+
+
+def parse_faults(text: str) -> tuple[str, ...]:
+    """The entries of a `sandbox_fault`, in order. Raises `ValueError` for a value that does not exist."""
+    entries = tuple(entry.strip() for entry in text.split(","))
+    if len(entries) > FAULTS_MAX:
+        raise ValueError(f"at most {FAULTS_MAX} faults are possible")
+    if not all(_possible(_FAULT.fullmatch(entry)) for entry in entries):
+        raise ValueError("unknown fault")
+    return entries
+
+
+def _possible(fault: re.Match[str] | None) -> bool:
+    """Whether there is such a fault, and its number is one that the acquirer takes."""
+    if fault is None or len(fault[0]) > FAULT_LENGTH_MAX:
+        return False
+    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
+    return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
+
+
+_VISIBLE = r"^[\x21-\x7e]{1,128}$"
+
+
+def _without_card_number(text: str | None) -> str | None:
+    """Nothing in place of a text with a card number: an answer is not refused for what it says besides."""
+    return None if text is None or looks_like_card_number(text) else text
+
+
+class Request(BaseModel):
+    """What every request has. A number or `cvc` shows in no repr."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    reference: str
+    payment_reference: str
+    faults: tuple[str, ...] | None = None
+    fault_scope: str | None = None
+
+
+class Money(Request):
+    """A request that moves, or holds, an amount."""
+
+    amount: int
+    currency: str
+
+
+class _Turn(BaseModel):
+    """What the acquirer did to an operation, or beside it, and nobody asked for."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=_VISIBLE)]
+    type: Literal["undone", "redone", "foreign"]
+    operation: Literal["capture", "refund", "void"]
+    amount: Annotated[int, Field(ge=0)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    reason: Annotated[Annotated[str, Field(max_length=200)] | None, AfterValidator(_without_card_number)] = (
+        None
+    )
+
+    def told(self) -> Turn:
+        """The turn in our words."""
+        match self.type:
+            case "undone":
+                return Undone(self.id, self.amount, self.currency, self.reason or "")
+            case "redone":
+                return Redone(self.id, self.amount, self.currency)
+            case "foreign":
+                return Foreign(self.id, self.operation, self.amount, self.currency)
+            case _:
+                assert_never(self.type)
+
+
+class Answer(BaseModel):
+    """What the acquirer says of an operation; members that we do not need are not looked at."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+    reference: str
+    operation: str
+    status: str
+    amount: int | None
+    currency: str | None
+    decline_code: str | None = None
+    stage: Literal["authorized", "captured"] | None = None
+    expires_at: AwareDatetime | None = None
+    rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
+    payer_vpa: Annotated[
+        Annotated[str, Field(max_length=320)] | None, AfterValidator(_without_card_number)
+    ] = None
+    intent: Annotated[str, Field(max_length=1024)] | None = None
+    page: Annotated[str, Field(max_length=1024)] | None = None
+    history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
+
+
+class _Undoing(Request):
+    """A reversal or a cancellation."""
+
+    original_reference: str
+
+
+class _UndoingAnswer(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    original_reference: str
+    status: str
+
+
+class _Problem(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    error: str
+    pointer: str | None = None
+
+
+class _Told(BaseModel):
+    """A callback's body."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=_VISIBLE)]
+    reference: Annotated[str, Field(pattern=_VISIBLE)]
+
+
+class Desk:
+    """The acquirer at one account. Account options: `call_deadline_s`, `finality_s`."""
+
+    def __init__(self, account: ConnectorAccount) -> None:
+        self.call_deadline_s = float(account.options.get("call_deadline_s", CALL_DEADLINE_S))
+        self.finality_s = float(account.options.get("finality_s", FINALITY_S))
+        self._key = account.key.encode()
+        self._http = AcquirerHttp(
+            base_url=account.base_url,
+            headers={"Authorization": f"Bearer {account.key}"},
+            call_deadline_s=self.call_deadline_s,
+            documented=_DOCUMENTED,
+        )
+
+    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer | Refused:
+        """The answer to one request that may move money; see `Connector.send` for what it raises."""
+        response = await self._http.post(path, body, may_send=may_send)
+        if response.status == 400:
+            return _refused(response, call)
+        if response.status == 404:
+            raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
+        return _own_answer(response, call)
+
+    async def inquire(self, call: Call) -> Answer | None:
+        """What became of our reference; None where the acquirer does not know it."""
+        body = Request(**common(call, operation="inquire"))
+        response = await self._http.post("/inquiries", body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of the inquiry: it says nothing of what is asked about
+        if response.status != 404:
+            return _own_answer(response, call)
+        _not_found(response)
+        return None
+
+    async def reverse(self, call: Call) -> Reversed:
+        """Our reference is undone and blocked; see `Connector.reverse`."""
+        members = common(call, operation="reverse") | {"reference": f"{call.reference}-reversal"}
+        response = await self._undo("/reversals", members, call)
+        if response.status == 404:
+            raise OutcomeUnknown("HTTP 404")
+        match _undone(response, call):
+            case "reversed" | "already_reversed" | "nothing_to_reverse":
+                return Reversed()
+            case _:
+                log.warning("acquirer_status_unmapped", operation="reverse", reference=call.reference)
+                raise OutcomeUnknown("an unmapped status of the reversal")
+
+    async def cancel(self, call: Call) -> Cancelled | EndsItself | Pending | NotFound:
+        """Nobody can pay our reference any more, where the acquirer says so; see `Asking.cancel`.
+
+        What is decided is `Pending` here: this acquirer says what it is in answer to an inquiry only.
+        """
+        members = common(call, operation="cancel") | {"reference": f"{call.reference}-cancellation"}
+        response = await self._undo("/cancellations", members, call)
+        if response.status == 404:
+            _not_found(response)
+            return NotFound()
+        match _undone(response, call):
+            case "cancelled":
+                return Cancelled()
+            case "not_cancellable":
+                return EndsItself()
+            case "decided":
+                return Pending(reason="decided")
+            case status:
+                log.warning(
+                    "acquirer_status_unmapped", operation="cancel", reference=call.reference, status=status
+                )
+                return Pending(reason="unmapped status")
+
+    async def _undo(self, path: str, members: dict[str, Any], call: Call) -> AcquirerResponse:
+        body = _Undoing(**members, original_reference=call.reference)
+        response = await self._http.post(path, body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")  # of this request: it says nothing of what was to be undone
+        return response
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
+        """See `Calling`. Signed is the time in seconds, a dot and the raw body, with the account's key."""
+        signature = _SIGNATURE.fullmatch(headers.get("acquirer-signature", ""))
+        if signature is None:
+            raise CallbackInvalid
+        at, mac = signature.groups()
+        expected = hmac.new(self._key, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(mac, expected) or abs(now.timestamp() - int(at)) > CALLBACK_AGE_S_MAX:
+            raise CallbackInvalid
+        try:
+            told = _Told.model_validate_json(body)
+        except ValidationError:
+            raise CallbackInvalid from None  # the error holds the raw body
+        return Callback(event_id=told.id, reference=told.reference)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.close()
+
+
+def common(call: Call, *, operation: str) -> dict[str, Any]:
+    """What every request says, with the faults that are meant for this one."""
+    members = {"reference": call.reference, "payment_reference": call.payment_id}
+    own = _faults_for(operation, call.operation_metadata, unprefixed="refund")
+    if own:  # a refund's own faults come before those that its payment has for refunds
+        return members | {"faults": own, "fault_scope": call.operation_id}
+    captures = "authorize" if call.automatic_capture else "capture"
+    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
+    return members | {"faults": of_payment, "fault_scope": call.payment_id} if of_payment else members
+
+
+def money(call: Call) -> dict[str, Any]:
+    """`common` of the call's own operation, with its amount."""
+    return common(call, operation=call.kind) | {"amount": call.amount_minor, "currency": call.currency}
+
+
+def authorization_of(call: Call) -> str:
+    """The acquirer's own reference for what the call is about. Raises `Rejected` where there is none."""
+    if call.authorization_reference is None:
+        raise Rejected(f"{call.kind} without the authorization's reference")
+    return call.authorization_reference
+
+
+def decided(answer: Answer) -> Declined | Pending | Reversed:
+    """What every answer but an approval means; one that we do not map is pending."""
+    match answer.status:
+        case "declined" if answer.decline_code == _REFERENCE_REVERSED:
+            return Reversed()
+        case "declined":
+            return Declined(_decline_code(answer.decline_code), connector_reference=answer.id)
+        case "reversed":
+            return Reversed()
+        case status:
+            log.warning("acquirer_status_unmapped", reference=answer.reference, status=status[:_LOGGED_MAX])
+            return Pending(connector_reference=answer.id, reason="unmapped status")
+
+
+def approved(
+    answer: Answer, *, capture_before: datetime | None = None, rail: Mapping[str, str] | None = None
+) -> Approved:
+    """An approval of what the acquirer says, whatever was asked. Raises `OutcomeUnknown` where it says nothing."""
+    if answer.amount is None or answer.currency is None:
+        raise OutcomeUnknown("an approval without an amount")
+    return Approved(
+        connector_reference=answer.id,
+        amount_minor=answer.amount,
+        currency=answer.currency,
+        capture_before=capture_before,
+        rail=rail or {},
+        stage=_stage(answer),
+        since=tuple(turn.told() for turn in answer.history),
+    )
+
+
+def _stage(answer: Answer) -> Stage | None:
+    """How far an authorization has come by itself; what does not say so is not known to be captured."""
+    if answer.operation != OperationKind.AUTHORIZE:
+        return None
+    return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
+
+
+def _faults_for(
+    operation: str, metadata: Mapping[str, str], *, unprefixed: str, captures: str = "capture"
+) -> tuple[str, ...]:
+    """The entries that are meant for `operation`, each with its prefix.
+
+    `captures`: the operation that captures, which is what an undoing without a prefix is about.
+    """
+    text = metadata.get(FAULT_METADATA)
+    if text is None:
+        return ()
+    try:
+        entries = parse_faults(text)
+    except ValueError:  # the API refuses these: what got past it disturbs no payment
+        log.warning("sandbox_fault_unknown")
+        return ()
+    full = (
+        entry if _PREFIX.match(entry) else f"{_meant(entry, unprefixed, captures)}:{entry}"
+        for entry in entries
+    )
+    return tuple(entry for entry in full if entry.startswith(f"{operation}:"))
+
+
+def _meant(entry: str, unprefixed: str, captures: str) -> str:
+    """Which request a fault without a prefix is about: what can be undone says it by its name."""
+    if entry.startswith(_OF_REFUNDS):
+        return "refund"
+    return captures if entry.startswith(_OF_CAPTURES) else unprefixed
+
+
+def _refused(response: AcquirerResponse, call: Call) -> Refused:
+    """What the acquirer will never take. Its detail is not read: it may hold what was sent."""
+    problem = response.read(_Problem)
+    code = problem.error[:_LOGGED_MAX]
+    log.warning("acquirer_refused", operation=call.kind, reference=call.reference, code=code)
+    return Refused(code, _shown(problem.pointer))
+
+
+def _shown(pointer: str | None) -> str | None:
+    """The pointer, if it is one that can be shown."""
+    if pointer is None or len(pointer) > POINTER_MAX or _NUMBER.search(pointer):
+        return None
+    return pointer if _JSON_POINTER.fullmatch(pointer) else None
+
+
+def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
+    """The answer, once it is known to be to our request. Raises `OutcomeUnknown`."""
+    answer = response.read(Answer)
+    if answer.reference != call.reference or answer.operation != call.kind:
+        raise OutcomeUnknown("an answer to another request")
+    return answer
+
+
+def _undone(response: AcquirerResponse, call: Call) -> str:
+    """The status of a reversal or cancellation of our reference. Raises `OutcomeUnknown`."""
+    answer = response.read(_UndoingAnswer)
+    if answer.original_reference != call.reference:
+        raise OutcomeUnknown("an answer to another request")
+    return answer.status[:_LOGGED_MAX]
+
+
+def _not_found(response: AcquirerResponse) -> None:
+    """Returns where the 404 is about our reference. Raises `OutcomeUnknown` where it is about the path."""
+    if response.read(_Problem).error != "not_found":
+        raise OutcomeUnknown("HTTP 404")
+
+
+def _decline_code(code: str | None) -> DeclineCode:
+    """The acquirer's words are ours where they are the same."""
+    try:
+        return DeclineCode(code or "")
+    except ValueError:
+        log.warning("acquirer_decline_code_unmapped", code=(code or "")[:_LOGGED_MAX])
+        return DeclineCode.GENERIC_DECLINE

@@ -1,0 +1,73 @@
+"""What becomes of a payment's rows, with the events that tell of it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from payonce.domain.answers import Answer, payment_view, refund_view
+from payonce.domain.facts import Outcome
+from payonce.domain.operations import Attempt, Operation
+from payonce.domain.payment import Change, Payment
+from payonce.domain.reviews import Review
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be: its type, its place in the payment's sequence and its data as of then."""
+
+    type: str
+    sequence: int
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The rows as they are to be, and what goes with them in the same transaction."""
+
+    payment: Payment
+    operation: Operation
+    attempt: Attempt | None = None
+    events: tuple[Draft, ...] = ()
+    answer: Answer | None = None
+    answered: str | None = None  # whose answer that is, where it is another operation's
+    late: Operation | None = None  # the case that a success against an earlier fact opens
+    against: Outcome | None = (
+        None  # what the acquirer says against a person's decision: see `turns.contradict`
+    )
+    confirms: Outcome | None = None  # what the acquirer says as a person decided: see `words`
+    abandoned: str | None = None  # the void that succeeds with this, since the authorization came to nothing
+    refund: Operation | None = None  # of our own, which begins with this: see `leaving`
+    added: tuple[Operation, ...] = ()  # operations that begin, or are told of, with this
+    beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
+    opened: tuple[Review, ...] = ()  # the reviews that begin with this
+    escalated: Review | None = None  # the review that is told of as overdue
+
+
+@dataclass(slots=True)
+class Story:
+    """Collects what happens to one payment, step by step, with an event for each."""
+
+    payment: Payment
+    now: datetime
+    events: tuple[Draft, ...] = ()
+
+    def change(self, change: Change, **fields: Any) -> None:
+        """The status moves by the table; the event carries the new status's name."""
+        self.payment = self.payment.changed(change, **fields)
+        self.tell(f"payment.{self.payment.status}")
+
+    def move(self, change: Change) -> None:
+        """As `change`, where that is another status; a status that stays has no event."""
+        if self.payment.changed(change).status is not self.payment.status:
+            self.change(change)
+
+    def tell(self, type_: str, *, refund: Operation | None = None, previously: str | None = None) -> None:
+        """`previously`: what the object was before the acquirer changed its mind."""
+        sequence = self.payment.sequence + 1
+        self.payment = replace(self.payment, sequence=sequence, updated_at=self.now)
+        data = payment_view(self.payment) if refund is None else refund_view(refund)
+        data |= {} if previously is None else {"previously": previously}
+        self.events += (Draft(type_, sequence, data),)
+
+    def set(self, **fields: Any) -> None:
+        self.payment = replace(self.payment, updated_at=self.now, **fields)

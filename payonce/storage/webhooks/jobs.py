@@ -1,0 +1,244 @@
+"""A job's deliveries, page by page: each page and the job's new place are one transaction.
+
+A page is a stretch of the merchant's events, not a number of matches, so that a job that finds little to do
+never reads long in one statement. What all transactions had written that had ended when the job was made goes by
+time: nothing joins it. What was being written then follows by transaction, each as soon as all below it have ended,
+however long that takes; so nothing is passed over. What began after the job is not its.
+
+Only payments' events are delivered again: those about endpoints (pings, troubles) were meant for others, or for a
+moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, TextClause, text
+
+from payonce.storage.driver.connection import Connection
+from payonce.storage.webhooks.redeliveries import JOB_EVENTS_MAX
+
+PAGE_EVENTS: Final = 500
+BACKLOG_MAX: Final = 1_000  # due deliveries of the endpoint; live events must not wait behind a job
+UNSTARTED_AFTER_S: Final = 10.0
+CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a recovery ends with its transaction, not with its own clock
+
+# Jobs of one endpoint take turns, so that each sees what the others made.
+_LOCK_ENDPOINT: Final = text(
+    """
+    SELECT id FROM webhook_endpoints
+     WHERE id = (SELECT endpoint_id FROM webhook_jobs WHERE id = :id)
+       FOR NO KEY UPDATE
+    """
+)
+_JOB: Final = text(
+    """
+    SELECT job.*, endpoint.id IS NOT NULL AS wanted, coalesce(endpoint.ordered, false) AS ordered,
+           (SELECT count(*) FROM (
+               SELECT FROM webhook_deliveries AS first
+                WHERE first.endpoint_id = job.endpoint_id AND first.status = 'pending'
+                  AND first.attempts = '[]'::jsonb AND first.next_attempt_at <= now()
+               UNION ALL
+               SELECT FROM webhook_deliveries AS again
+                WHERE again.endpoint_id = job.endpoint_id AND again.status = 'pending'
+                  AND again.holder = 'relay' AND again.attempts <> '[]'::jsonb AND again.next_attempt_at <= now()
+                LIMIT :backlog_max + 1) AS counted) AS backlog
+      FROM webhook_jobs AS job
+      LEFT JOIN webhook_endpoints AS endpoint ON endpoint.id = job.endpoint_id AND endpoint.enabled
+     WHERE job.id = :id
+       FOR UPDATE OF job
+    """
+)
+# Each event's deliveries are looked up by themselves (`OFFSET 0`), and by the event (`|| ''`): else, as long as there
+# are no statistics of a table that grows quickly, Postgres reads all of the endpoint's for each event.
+# Events of one moment stay together: a page ends between moments, and its place is a moment.
+_BY_TIME: Final = """
+    created_at >= :since AND created_at < :until AND created_at > :position_at
+           AND xid < CAST(:oldest_running AS xid8)
+         ORDER BY created_at
+"""
+# Events of one transaction stay together.
+_BY_TRANSACTION: Final = """
+    created_at >= :since AND created_at < :until AND xid > CAST(:position_xid AS xid8)
+           AND xid < CAST(:xid AS xid8) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+         ORDER BY xid
+"""
+
+
+def _take(stretch: str) -> TextClause:
+    """What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew."""
+    return text(_TAKE.replace("{stretch}", stretch))
+
+
+_TAKE: Final = """
+    WITH page AS MATERIALIZED (
+        SELECT id, type, payment_id, sequence, created_at, xid
+          FROM events
+         WHERE merchant_id = :merchant_id AND mode = :mode AND {stretch}
+         FETCH FIRST :page ROWS WITH TIES
+    ), missed AS MATERIALIZED (
+        SELECT page.* FROM page
+         WHERE page.payment_id IS NOT NULL
+           AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
+           AND (:kind = 'replay' OR NOT EXISTS (
+               SELECT FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = page.id AND delivery.endpoint_id || '' = :endpoint_id
+                  AND (delivery.status = 'succeeded'
+                       OR delivery.status = 'pending' AND delivery.attempts = '[]'::jsonb)
+               OFFSET 0))
+         ORDER BY created_at, sequence LIMIT :left
+    ), waiting AS MATERIALIZED (
+        SELECT delivery.id, missed.id AS event_id FROM missed
+         CROSS JOIN LATERAL (
+               SELECT id FROM webhook_deliveries AS delivery
+                WHERE delivery.event_id = missed.id AND delivery.endpoint_id || '' = :endpoint_id
+                  AND delivery.status = 'pending'
+               OFFSET 0) AS delivery
+    ), hastened AS (
+        UPDATE webhook_deliveries AS delivery
+           SET next_attempt_at = least(delivery.next_attempt_at, now()), holder = 'relay'
+          FROM waiting
+         WHERE :kind = 'recover' AND delivery.id = waiting.id
+           AND delivery.status = 'pending' AND (delivery.lease_until IS NULL OR delivery.lease_until <= now())
+     RETURNING delivery.event_id
+    ), wanted AS (
+        SELECT missed.* FROM missed
+         WHERE :kind = 'replay' OR NOT EXISTS (SELECT FROM waiting WHERE waiting.event_id = missed.id)
+    ), inserted AS (
+        INSERT INTO webhook_deliveries
+               (id, event_id, endpoint_id, payment_id, sequence, ordered, cause, next_attempt_at, created_at)
+        SELECT 'dlv_' || substr(md5(CAST(:id AS text) || wanted.id), 1, 24), wanted.id, :endpoint_id,
+               wanted.payment_id, wanted.sequence, CAST(:ordered AS boolean), :cause, now(), now()
+          FROM wanted
+            ON CONFLICT (id) DO NOTHING
+     RETURNING id
+    )
+    SELECT (SELECT count(*) FROM page) AS seen, (SELECT max(created_at) FROM page) AS position_at,
+           (SELECT max(id) FROM page WHERE created_at = (SELECT max(created_at) FROM page)) AS position_id,
+           (SELECT CAST(xid AS text) FROM page ORDER BY xid DESC LIMIT 1) AS position_xid,
+           (SELECT count(*) FROM inserted) + (SELECT count(DISTINCT event_id) FROM hastened) AS made,
+           pg_snapshot_xmin(pg_current_snapshot()) >= CAST(:xid AS xid8) AS settled
+"""
+_TAKE_BY_TIME: Final = _take(_BY_TIME)
+_TAKE_BY_TRANSACTION: Final = _take(_BY_TRANSACTION)
+_MOVE: Final = text(
+    """
+    UPDATE webhook_jobs
+       SET done = :done, position_at = :position_at, position_id = :position_id,
+           position_xid = CAST(:position_xid AS xid8), state = :state,
+           finished_at = CASE WHEN :ended THEN now() END
+     WHERE id = :id
+    """
+)
+_UNSTARTED: Final = text(
+    """
+    SELECT id FROM webhook_jobs
+     WHERE state IN ('pending', 'running') AND created_at < now() - make_interval(secs => :age_s)
+     ORDER BY random() LIMIT :limit
+    """
+)
+_PLACE: Final = ("position_at", "position_id", "position_xid")
+_CAUSES: Final = {"recover": "recovery", "replay": "replay"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the job is. `obstacle`: why nothing was taken this time."""
+
+    done: int
+    total: int
+    state: str
+    obstacle: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("finished", "failed")
+
+
+class JobPages:
+    """Takes the pages of jobs."""
+
+    async def take_page(self, connection: Connection, job_id: str) -> Page | None:
+        """The next events have a delivery each and the job's place is behind them; None: there is no such job.
+
+        In a recovery, what failed and waits is due now instead. The job ends as `finished` at its last event or
+        at the cap, and as `failed` without an enabled endpoint.
+        """
+        await connection.execute(_LOCK_ENDPOINT, {"id": job_id})
+        found = await connection.execute(_JOB, {"id": job_id, "backlog_max": BACKLOG_MAX})
+        job = found.mappings().one_or_none()
+        if job is None:
+            return None
+        if job["state"] in ("finished", "failed"):
+            return Page(job["done"], job["total"], job["state"])
+        if not job["wanted"]:
+            return await _move(connection, job, state="failed")
+        if job["backlog"] > BACKLOG_MAX:
+            page = await _move(connection, job, state="running")
+            return Page(page.done, page.total, page.state, f"{BACKLOG_MAX} deliveries wait for the endpoint")
+        return await self._take(connection, job)
+
+    async def _take(self, connection: Connection, job: RowMapping) -> Page:
+        by_time = job["position_xid"] is None
+        take = _TAKE_BY_TIME if by_time else _TAKE_BY_TRANSACTION
+        taken = (await connection.execute(take, _parameters(job))).mappings().one()
+        place = _place(job, taken, by_time=by_time)
+        made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
+        if made >= JOB_EVENTS_MAX or (last and taken["settled"] and not by_time):
+            return await _move(connection, job, place, made=made, state="finished")
+        page = await _move(connection, job, place, made=made, state="running")
+        waits = last and not by_time
+        return Page(
+            page.done, page.total, page.state, "the newest events are being written" if waits else None
+        )
+
+
+async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTARTED_AFTER_S) -> list[str]:
+    """Some jobs that did not end and are older than that: they may have no workflow."""
+    return list((await connection.execute(_UNSTARTED, {"limit": limit, "age_s": age_s})).scalars())
+
+
+def _parameters(job: RowMapping) -> dict[str, Any]:
+    return {
+        **{name: job[name] for name in ("id", "merchant_id", "mode", "endpoint_id", "kind", "ordered")},
+        **{name: job[name] for name in ("since", "types", "xid", "oldest_running", "position_xid")},
+        "until": job["until"] + (CLOCKS_DIFFER if job["kind"] == "recover" else timedelta(0)),
+        "position_at": job["position_at"] or job["since"] - timedelta(microseconds=1),
+        "cause": _CAUSES[job["kind"]],
+        "page": PAGE_EVENTS,
+        "left": JOB_EVENTS_MAX - job["done"],
+    }
+
+
+def _place(job: RowMapping, taken: RowMapping, *, by_time: bool) -> dict[str, Any]:
+    """Where the job is behind what was taken."""
+    place = {name: job[name] for name in _PLACE}
+    if not by_time:
+        return {**place, "position_xid": taken["position_xid"] or job["position_xid"]}
+    if taken["seen"]:
+        place |= {name: taken[name] for name in ("position_at", "position_id")}
+    if taken["seen"] < PAGE_EVENTS:
+        place["position_xid"] = str(int(job["oldest_running"]) - 1)
+    return place
+
+
+async def _move(
+    connection: Connection,
+    job: RowMapping,
+    place: Mapping[str, Any] | None = None,
+    *,
+    made: int | None = None,
+    state: str,
+) -> Page:
+    """The job is at the place, or stays where it was."""
+    done = job["done"] if made is None else made
+    parameters = {
+        **(place or {name: job[name] for name in _PLACE}),
+        "id": job["id"],
+        "done": done,
+        "state": state,
+        "ended": state in ("finished", "failed"),
+    }
+    await connection.execute(_MOVE, parameters)
+    return Page(done, job["total"], state)
