@@ -142,11 +142,10 @@ def decided(db: sqlite3.Connection, payment: Shown, decision: Decision, terms: T
 
 def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
     """Who waits for a customer ends by itself, now or later, as the configuration says from now on."""
-    rows = db.execute(
-        "SELECT id, expires_at FROM customer_payments WHERE state = 'pending' AND withdrawn_at IS NULL"
-        " AND (due_at IS NULL OR due_at > expires_at)"
-    ).fetchall()
-    for row in rows:
+    rows = db.execute("SELECT * FROM customer_payments WHERE state = 'pending' AND withdrawn_at IS NULL")
+    for row in rows.fetchall():
+        if _own_step(row) is not None:
+            continue
         closes_at = _closes_at(datetime.fromisoformat(row["expires_at"]), config)
         due_at = store.timestamp(max(closes_at, now))
         db.execute("UPDATE customer_payments SET due_at = ? WHERE id = ?", (due_at, row["id"]))

@@ -119,3 +119,12 @@ async def test_one_that_ends_itself_ends_at_its_time_though_nobody_is_there(acqu
     order = callback["body"]
     shown = answered(await acquirer.inquire(order["reference"]))
     assert datetime.fromisoformat(order["created_at"]) == datetime.fromisoformat(shown["expires_at"])
+
+
+async def test_what_was_configured_meanwhile_does_not_end_what_waits(acquirer: Acquirer) -> None:
+    order = await acquirer.ask_by_upi(window_s=1)
+    for challenge_ends in ("itself", "cancelled"):
+        await acquirer.configure(challenge_ends=challenge_ends)
+    probe = await acquirer.ask_by_upi(payment_reference="pay_2", sandbox_vpa="late@upi", window_s=1)
+    await eventually_is(acquirer, probe["reference"], "expired")  # so the other's window is past, too
+    assert await acquirer.status(order["reference"]) == "pending"

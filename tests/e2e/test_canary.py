@@ -83,7 +83,7 @@ async def pay_badly(shop: Merchant, method: Body) -> None:
     json_type = {"Content-Type": "application/json", "Idempotency-Key": fresh_key()}
     for content, headers in (
         (body[:-1], json_type),
-        (body + b" " * 70_000, json_type),
+        (body + b" " * 300_000, json_type),
         (body, {**json_type, "Content-Type": "text/plain"}),
         (body, {**json_type, "Idempotency-Key": number}),
         (body, {**json_type, "Authorization": f"Bearer {number}"}),

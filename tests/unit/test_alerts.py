@@ -1,7 +1,6 @@
 """The alerting rules ask for what processes export, fire when they should, and are those of the operations page."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import payonce.webhooks.observing  # noqa: F401 - it counts, too
 from payonce import metrics
 from payonce.webhooks.delivery import Reason
+from tests.support.tools import tool
 
 CHECKOUT = Path(__file__).parents[2]
 RULES = CHECKOUT / "deploy" / "prometheus" / "alerts.yaml"
@@ -125,9 +125,7 @@ def test_what_is_told_of_when_it_grows_is_there_at_zero_from_the_start() -> None
 
 
 def test_each_rule_fires_when_it_should_and_only_then() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool (Debian's prometheus) is not on this machine")
+    promtool = tool("promtool", of="prometheus")
     told = yaml.safe_load(TESTS.read_text())
     fired = re.findall(r'alertname="(\w+)"', str(told))
     assert {alert["alert"] for alert in alerts()} <= set(fired)

@@ -1,7 +1,9 @@
 """docker-compose.yml starts the same commands, with the same variables, as the development stack."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from devstack import parts
 from devstack.parts import CHECKOUT, SEARCH_ATTRIBUTES, Part
 from devstack.stack import PRODUCT, DevStack, StackOptions
 from payonce.settings import Settings
+from tests.support.tools import tool
 
 # A container's metrics are reached from outside it, and from nowhere else.
 DEVELOPMENT_ONLY = {"PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", "PAYONCE_METRICS_HOST"}
@@ -167,3 +170,22 @@ def test_secrets_come_from_the_environment_and_the_example_has_none() -> None:
     )
     assert {name for name, value in example.items() if not value} == required | {SANDBOX_KEY}
     assert set(re.findall(rf"\$\{{{SANDBOX_KEY}(.*?)\}}", text)) == {":-"}
+
+
+def test_compose_itself_reads_the_file() -> None:
+    asked = re.findall(r"\$\{(\w+):\?", (CHECKOUT / "docker-compose.yml").read_text())
+    ran = subprocess.run(
+        [
+            tool("docker-compose", of="docker-compose"),
+            "--file",
+            str(CHECKOUT / "docker-compose.yml"),
+            "config",
+        ],
+        env={**os.environ, **dict.fromkeys(asked, "set")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert set(yaml.safe_load(ran.stdout)["services"]) >= {"api", "worker", "relay"}
