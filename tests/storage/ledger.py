@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from payonce.claims import Rights
 from payonce.domain.claiming import CommitEnd
-from payonce.domain.ids import IdFactory, random_id
+from payonce.domain.ids import random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.recording.recorder import Recorder
@@ -26,10 +26,11 @@ from payonce.storage.merchants import create_merchant
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.wakeups import WakeUps
 from tests.support.eventually import eventually
+from tests.support.ids import ids_of_key
 from tests.unit import rows
 
-SECRET = b"s" * 32
-IDS = IdFactory(SECRET, cell="t")
+DERIVATION_KEY = "d" * 32  # of the processes that tests start on a ledger's database
+IDS = ids_of_key(DERIVATION_KEY)
 
 
 class FakeRedis:
@@ -225,7 +226,7 @@ def settings_of(ledger: Ledger, **changes: Any) -> Settings:
         "database_url": ledger.url,
         "redis_url": "redis://nowhere",
         "temporal_address": "nowhere",
-        "derivation_key": SecretStr("d" * 32),
+        "derivation_key": SecretStr(DERIVATION_KEY),
     }
     return Settings(**values | changes)
 

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 import pytest
 
 from devstack.parts import CHECKOUT
-from payonce.domain.ids import IdFactory
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import open_process
 from payonce.settings import SettingsWrong
 from payonce.storage.belonging import check_accounts, check_ids
-from tests.storage.ledger import IDS, SECRET, Ledger, settings_of, subject
+from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, settings_of, subject
 from tests.support.databases import PostgresServer
+from tests.support.ids import ids_of_key
 from tests.unit.rows import approval
 
 K, S = OperationKind, PaymentStatus
-OTHER_KEY = IdFactory(b"o" * 32, cell="t")
-OTHER_CELL = IdFactory(SECRET, cell="u")
+OTHER_KEY = ids_of_key("o" * 32)
+OTHER_CELL = ids_of_key(DERIVATION_KEY, cell="b")
 START_WITHIN_S = 60
 NO_TABLES = "PAYONCE_DATABASE_URL: the database has no tables; run `payonce db upgrade`"
 NOWHERE = "postgresql+psycopg://payonce@127.0.0.1:1/payonce"
@@ -88,7 +88,7 @@ async def test_an_account_that_attempts_name_and_that_is_gone_is_refused(
 async def test_a_process_does_not_start_with_another_key(ledger: Ledger) -> None:
     await add_event(ledger)
     with pytest.raises(SettingsWrong, match=r"^PAYONCE_DERIVATION_KEY: "):
-        async with open_process(settings_of(ledger)):
+        async with open_process(settings_of(ledger, derivation_key="o" * 32)):
             raise AssertionError
 
 

@@ -16,7 +16,7 @@ from payonce.cli import reviews
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
-from tests.storage.ledger import IDS, Ledger, subject
+from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, subject
 from tests.storage.test_deciding import in_review
 from tests.unit.rows import approval
 
@@ -42,7 +42,7 @@ async def review(ledger: Ledger, *arguments: str) -> Ran:
             "PAYONCE_DATABASE_URL": ledger.url,
             "PAYONCE_REDIS_URL": "redis://127.0.0.1:1",
             "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
-            "PAYONCE_DERIVATION_KEY": "k" * 32,
+            "PAYONCE_DERIVATION_KEY": DERIVATION_KEY,
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

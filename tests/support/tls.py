@@ -43,7 +43,11 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         limits = x509.BasicConstraints(ca=True, path_length=0)
-        signed = self._unsigned(self._name, self._key).add_extension(limits, critical=True)
+        signed = (
+            self._unsigned(self._name, self._key)
+            .add_extension(limits, critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+        )
         self.certificate = self._write(name, signed.sign(self._key, hashes.SHA256()))
 
     def sign(self, name: str) -> Certificate:
@@ -55,6 +59,7 @@ class Authority:
             self._unsigned(subject, key)
             .add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(_usage(signs=False), critical=True)
         )
         certificate = self._write(name, unsigned.sign(self._key, hashes.SHA256()))
         key_path = certificate.with_suffix(".key")
@@ -68,6 +73,7 @@ class Authority:
         return Certificate(certificate, key_path)
 
     def _unsigned(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        """With what strict verification asks of each, which is Python's default from 3.13 on (RFC 5280 §4.2.1)."""
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -77,12 +83,31 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
 
     def _write(self, name: str, certificate: x509.Certificate) -> Path:
         path = self._directory / f"{name}.pem"
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return path
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    """To sign certificates, or to speak TLS."""
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:

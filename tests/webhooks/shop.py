@@ -23,8 +23,10 @@ from payonce.storage.payments import insert_payment, locked_to_record
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.storage.webhooks.secrets import insert_secret, seal_secret
 from payonce.webhooks.signing import new_secret
+from tests.support.ids import ids_of_key
 
-IDS = IdFactory(b"w" * 32, cell="t")
+DERIVATION_KEY = "k" * 32  # of the processes that tests start on a shop's database
+IDS = ids_of_key(DERIVATION_KEY)
 SEALER = Sealer([SealingKey("test", b"s" * 32)])
 SEALING_KEYS = ({"id": "test", "key": base64.b64encode(b"s" * 32).decode()},)  # the same, as a setting
 

@@ -18,7 +18,7 @@ from payonce.storage.webhooks.redeliveries import find_job
 from payonce.storage.webhooks.secrets import active_secrets
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret, signed_headers
-from tests.webhooks.shop import Shop
+from tests.webhooks.shop import DERIVATION_KEY, Shop
 
 WITHIN_S = 60.0
 BODY = '{"note":"₹10.99"}\n'.encode()
@@ -51,7 +51,7 @@ def operators(shop: Shop) -> dict[str, str]:
         "PAYONCE_DATABASE_URL": shop.database_url,
         "PAYONCE_REDIS_URL": "redis://127.0.0.1:1",
         "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
-        "PAYONCE_DERIVATION_KEY": "k" * 32,
+        "PAYONCE_DERIVATION_KEY": DERIVATION_KEY,
     }
 
 

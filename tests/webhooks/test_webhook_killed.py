@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.conftest import MakeStack
 from tests.support.eventually import eventually
 from tests.webhooks.receiver import Receiver, hang, receiving, status
-from tests.webhooks.shop import Shop
+from tests.webhooks.shop import DERIVATION_KEY, Shop
 
 ROOT = Path(__file__).parents[2]
 KILLS = 5
@@ -31,7 +31,7 @@ async def relay_process(
         "PAYONCE_DATABASE_URL": shop.database_url,
         "PAYONCE_REDIS_URL": redis_url,
         "PAYONCE_TEMPORAL_ADDRESS": temporal_address,
-        "PAYONCE_DERIVATION_KEY": "k" * 32,
+        "PAYONCE_DERIVATION_KEY": DERIVATION_KEY,
         "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
         "PAYONCE_WEBHOOK_SEALING_KEYS": json.dumps(sealing_keys),
         "PAYONCE_LOG_LEVEL": "error",
