@@ -20,7 +20,7 @@ from payonce.domain.facts import (
     EndsItself,
     Fact,
     FailureCode,
-    NotFound,
+    NotKnown,
     NotProcessed,
     Pending,
     Unknown,
@@ -173,7 +173,7 @@ class Resolving:
             return InquiryDue(schedule, error.code)
         if isinstance(answer, EndsItself):
             schedule = until_over(attempt, connector.capabilities, now=standing.now)
-        if isinstance(answer, EndsItself | NotFound):
+        if isinstance(answer, EndsItself | NotKnown):
             return InquiryDue(schedule, answer.kind)
         return await self._record(request, standing, attempt, answer)
 

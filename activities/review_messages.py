@@ -31,7 +31,7 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class InReview:
+class OpenReview:
     """A person must decide."""
 
     reason: str
@@ -53,5 +53,5 @@ class Over:
     kind: Literal["over"] = "over"
 
 
-ReviewStanding = InReview | Over
+ReviewStanding = OpenReview | Over
 """Where a review stands."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from temporalio import activity
 
 from activities.messages import OperationRequest
-from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding, Spoken
+from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding, Spoken
 from payonce.domain.decisions import verdicts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Reviewing:
         review = found.review
         if review is None or review.closed_at is not None:
             return Over(None if review is None else review.closed_by)
-        return InReview(
+        return OpenReview(
             reason=review.reason,
             meaning=review.reason.meaning,
             words=review.words,

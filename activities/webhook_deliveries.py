@@ -27,7 +27,7 @@ from activities.webhook_messages import (
 if TYPE_CHECKING:
     from payonce.storage.driver.database import Database
     from payonce.storage.webhooks.jobs import JobPages
-    from payonce.storage.webhooks.queue import Standing
+    from payonce.storage.webhooks.queue import NotDue
     from payonce.wakeups import WakeUps
     from payonce.webhooks.workflow_attempts import HeldAttempts
 
@@ -67,7 +67,7 @@ class Delivering:
         return PageTaken(page.done, page.total)
 
 
-def _progress(standing: Standing | None, request: NextAttempt) -> DeliveryProgress:
+def _progress(standing: NotDue | None, request: NextAttempt) -> DeliveryProgress:
     """What a workflow decides on. A delivery that is not there any more is wanted by nobody."""
     if standing is None:
         return Dropped(request.attempts)

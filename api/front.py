@@ -147,7 +147,7 @@ class Front:
         return caller, understand(model, members, context)
 
     async def caller(self, request: Request) -> Caller:
-        """Who is calling. Raises `Problem`, `RateLimited`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
+        """Who is calling. Raises `Problem`, `TooManyRequests`, or `StorageUnavailable` within `AUTHENTICATION_S`."""
         key_hash = self._keys.presented(request.headers)
         known = self._keys.remembered(key_hash)
         if known is not None:
@@ -159,7 +159,7 @@ class Front:
         return await within(AUTHENTICATION_S, self._new_caller(key_hash, begin))
 
     async def _new_caller(self, key_hash: bytes, begin: Begin) -> Caller:
-        """Who presents a key that has opened nothing here. Raises as `caller` does, and `RateLimited`."""
+        """Who presents a key that has opened nothing here. Raises as `caller` does, and `TooManyRequests`."""
         async with self._lookups.one():
             return await self._read(key_hash, _only_caller, begin)
 
@@ -178,7 +178,7 @@ class Front:
         return await within(READ_S, self._write(key_hash, work))
 
     async def _charged(self, request: Request) -> Caller:
-        """Who is calling, with one token less for this request. Raises as `caller` does, and `RateLimited`."""
+        """Who is calling, with one token less for this request. Raises as `caller` does, and `TooManyRequests`."""
         caller = await self.caller(request)
         if not getattr(request.state, "charged", False):
             request.state.charged = True

@@ -67,7 +67,7 @@ _RESUME = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 _AGAIN = WorkflowIDReusePolicy.ALLOW_DUPLICATE
 
 
-class Taken(StrEnum):
+class UpdateEnd(StrEnum):
     """What became of an update that was sent to a payment's workflow."""
 
     DONE = "done"  # it ran to its end: the workflow says that the operation has its outcome
@@ -188,7 +188,7 @@ class Dispatcher:
 
     async def update_payment(
         self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN, sweeps: int = 0
-    ) -> Taken:
+    ) -> UpdateEnd:
         """The capture or void was sent to its workflow, which says what became of it.
 
         Raises `NotHandedOver` when it has none within that time, or when Temporal cannot be reached: then it is
@@ -209,7 +209,7 @@ class Dispatcher:
                 raise NotHandedOver("the update failed", reached=True) from error
             with suppress(WorkflowUpdateFailedError):
                 await self._update(payment, operation, update_id=f"{operation.id}-{sweeps}", within=within)
-            return Taken.NEITHER
+            return UpdateEnd.NEITHER
 
     async def update_again(
         self, payment: Payment, operation: Operation, *, within: timedelta = UPDATE_WITHIN
@@ -230,7 +230,7 @@ class Dispatcher:
         update_id: str,
         within: timedelta,
         doubted: bool = False,
-    ) -> Taken:
+    ) -> UpdateEnd:
         update: Any = PaymentWorkflow.void
         if operation.kind is OperationKind.CAPTURE:
             update = PaymentWorkflow.capture
@@ -246,8 +246,8 @@ class Dispatcher:
                 raise _not_handed_over(error) from error
             RESUMED.inc()
             began = await self.start_payment(payment, resume=True, eager=False)
-            return Taken.STARTED if began else Taken.NEITHER
-        return Taken.DONE
+            return UpdateEnd.STARTED if began else UpdateEnd.NEITHER
+        return UpdateEnd.DONE
 
     async def _start(
         self, run: _Run, payment: Payment, *, reuse: WorkflowIDReusePolicy, eager: bool = False

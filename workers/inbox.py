@@ -35,7 +35,7 @@ log = get_logger(__name__)
 _About = tuple[str, str]  # connector and reference
 
 
-class Turns:
+class ReferenceTurns:
     """When news of a reference are followed up: the first at once, then ever more seldom while more come.
 
     So that many messages about one payment, genuine or not, cost a few inquiries.
@@ -68,10 +68,10 @@ class Turns:
 class Inbox:
     """Receives callbacks, and hands them over; the sweeper takes what was received and not handed over."""
 
-    def __init__(self, runtime: Runtime, temporal: Client, *, turns: Turns | None = None) -> None:
+    def __init__(self, runtime: Runtime, temporal: Client, *, turns: ReferenceTurns | None = None) -> None:
         self._runtime = runtime
         self._dispatcher = Dispatcher(temporal)
-        self._turns = turns or Turns()
+        self._turns = turns or ReferenceTurns()
         self._waiting: dict[_About, list[Received]] = {}  # for one turn
         self._handing_over: set[asyncio.Task[bool]] = set()
         self._ending = asyncio.Event()

@@ -8,7 +8,7 @@ from payonce.logging import get_logger
 from payonce.metrics import REVIEWS_OPEN, REVIEWS_OVERDUE
 from payonce.runtime import Runtime
 from payonce.storage import review_queue
-from payonce.storage.review_queue import Due
+from payonce.storage.review_queue import DueReview
 from workers.dispatch import Dispatcher
 
 log = get_logger(__name__)
@@ -21,12 +21,12 @@ class Reviews:
         self._runtime = runtime
         self._dispatcher = dispatcher
 
-    async def take(self, *, limit: int) -> Sequence[Due]:
+    async def take(self, *, limit: int) -> Sequence[DueReview]:
         """The longest overdue looks, at most `limit`."""
         async with self._runtime.database.transaction() as connection:
             return await review_queue.take_due(connection, limit=limit)
 
-    async def show(self, due: Due) -> bool:
+    async def show(self, due: DueReview) -> bool:
         """Temporal has a run that shows the review as it is; False where Temporal is away, and it comes again."""
         try:
             await self._hand_over(due)
@@ -49,7 +49,7 @@ class Reviews:
             REVIEWS_OVERDUE.labels(reason).set(count.overdue)
         return False
 
-    async def _hand_over(self, due: Due) -> None:
+    async def _hand_over(self, due: DueReview) -> None:
         """A run that is there already shows a review that began anew once it has looked. What the acquirer did may
         have opened the payment again, whose own run has ended."""
         if due.review.closed_at is not None:

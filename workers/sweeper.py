@@ -31,7 +31,7 @@ from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, idempotency, sweeping
 from payonce.storage.sweeping import count_refusal
 from payonce.waiting import first
-from workers.dispatch import Dispatcher, Taken
+from workers.dispatch import Dispatcher, UpdateEnd
 from workers.inbox import Inbox
 from workers.reviews import Reviews, reopen
 from workflows.attributes import PAYMENT_STATUS
@@ -180,9 +180,9 @@ class Sweeper:
                 taken = await self._dispatcher.update_payment(
                     payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
                 )
-                if taken is Taken.DONE:
+                if taken is UpdateEnd.DONE:
                     return True
-                began = taken is Taken.STARTED
+                began = taken is UpdateEnd.STARTED
             case OperationKind.UNDO | OperationKind.REDO:
                 raise AssertionError("what the acquirer did is never pending")
             case _:

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities import options
     from activities.messages import InquiryDue, Progress
     from activities.resolving import Resolving
-    from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding, Spoken
+    from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding, Spoken
     from activities.reviewing import Reviewing
 
 REVIEW_CHANGED = "review_changed"
@@ -93,7 +93,7 @@ class ReviewWorkflow:
         )
         return standing
 
-    async def _escalate(self, seen: InReview) -> None:
+    async def _escalate(self, seen: OpenReview) -> None:
         await workflow.execute_activity_method(
             Reviewing.escalate_review,
             args=[self._request, seen.due_at],
@@ -117,7 +117,7 @@ class ReviewWorkflow:
             self._unanswered = type(error.cause or error).__name__
         self._ask_at = workflow.now() + (LOOK_EVERY if self._unanswered else ASK_EVERY)
 
-    async def _wait(self, seen: InReview) -> None:
+    async def _wait(self, seen: OpenReview) -> None:
         """Until something may have changed, or is to be done."""
         moments = [workflow.now() + LOOK_EVERY]
         if seen.overdue_at is None:
@@ -130,13 +130,13 @@ class ReviewWorkflow:
                 lambda: self._changed, timeout=delay, timeout_summary="before the next look"
             )
 
-    def _asks_at(self, seen: InReview) -> datetime:
+    def _asks_at(self, seen: OpenReview) -> datetime:
         return self._ask_at or seen.opened_at + ASK_EVERY
 
     def _following(self, request: ReviewRequest) -> ReviewRequest:
         return ReviewRequest(request.payment_id, request.operation_id, self._searchable, self._ask_at)
 
-    def _follow(self, seen: InReview) -> None:
+    def _follow(self, seen: OpenReview) -> None:
         """Operators find the review by its reason, and read what it is about and what to do."""
         if seen.reason != self._searchable:
             self._searchable = seen.reason
@@ -151,7 +151,7 @@ class ReviewWorkflow:
         workflow.set_current_details(details + self._ignored)
 
 
-def _details(request: ReviewRequest, seen: InReview, asked: str | None) -> list[str]:
+def _details(request: ReviewRequest, seen: OpenReview, asked: str | None) -> list[str]:
     """Paragraphs, for people."""
     due = f"Since {_time(seen.opened_at)}. To be decided by {_time(seen.due_at)}"
     if seen.overdue_at is not None:

@@ -33,8 +33,8 @@ from api.admission.waiting import (
     SWEEP_AFTER,
     Deadline,
     Outcomes,
-    Pending,
     Result,
+    Unanswered,
     current_view,
 )
 from payonce.claims import SEND_WITHIN_S, Right
@@ -43,7 +43,7 @@ from payonce.connectors.base import call_of
 from payonce.domain import operations as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
-from payonce.domain.errors import NotFound, Refused
+from payonce.domain.errors import NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -52,7 +52,7 @@ from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.driver.connection import Connection
 from payonce.storage.idempotency import Key
-from workers.dispatch import Dispatcher, Taken
+from workers.dispatch import Dispatcher, UpdateEnd
 
 LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place
 
@@ -89,7 +89,7 @@ class Admission:
                 payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
                 return await self._insert_create(connection, post, payment, new, deadline)
             found = await used_keys.meaning(connection, post)
-            if isinstance(found, Pending):
+            if isinstance(found, Unanswered):
                 return await self._retry_create(connection, taking, found, new, deadline)
             return found
 
@@ -209,7 +209,7 @@ class Admission:
 
         async def dispatch(admitted: Admitted) -> None:
             taken = await self._dispatcher.update_payment(admitted.payment, admitted.operation)
-            if taken is not Taken.STARTED and await self._is_pending(admitted.operation):
+            if taken is not UpdateEnd.STARTED and await self._is_pending(admitted.operation):
                 await self._change_again(admitted, taken)
             self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
@@ -233,7 +233,7 @@ class Admission:
     async def _without_place(self, post: Post) -> Result:
         """Nothing is admitted, but what became of a key that was used before is still said, to a few at a time.
 
-        Raises `RateLimited` otherwise, and not `Unavailable`: that would promise that the key is not admitted, and
+        Raises `TooManyRequests` otherwise, and not `Unavailable`: that would promise that the key is not admitted, and
         another process may be about to.
         """
         if self._looking_up >= LOOKING_UP_MAX:
@@ -245,7 +245,7 @@ class Admission:
             raise used_keys.no_place() from None  # not a known key, or one whose first request was rolled back
         finally:
             self._looking_up -= 1
-        if isinstance(found, Pending) and found.current is not None:
+        if isinstance(found, Unanswered) and found.current is not None:
             return found.as_result()
         if isinstance(found, Result):
             return found
@@ -296,16 +296,16 @@ class Admission:
             found = await payments.find_operation(connection, operation.id)
         return found is not None and found.status is OperationStatus.PENDING
 
-    async def _change_again(self, admitted: Admitted, taken: Taken) -> None:
+    async def _change_again(self, admitted: Admitted, taken: UpdateEnd) -> None:
         """As `_carry_out_again`, a capture or a void: the result was that of the update that Postgres forgot."""
         payment, operation = admitted.payment, admitted.operation
-        if taken is not Taken.DONE and not await self._dispatcher.is_done(payment, operation):
+        if taken is not UpdateEnd.DONE and not await self._dispatcher.is_done(payment, operation):
             return
         log.error("admission_forgotten", payment_id=payment.id, operation_id=operation.id)
         if not await self._dispatcher.start_again(payment, operation):
             await self._dispatcher.update_again(payment, operation)
 
-    async def _of_another(self, post: Post, pending: Pending) -> Result:
+    async def _of_another(self, post: Post, pending: Unanswered) -> Result:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""
         if pending.current is not None and not post.wait_s:
             return pending.as_result()
@@ -333,7 +333,7 @@ class Admission:
         return Admitted(payment, operation, right)
 
     async def _retry_create(
-        self, connection: Connection, taking: Taking, pending: Pending, new: NewPayment, deadline: float
+        self, connection: Connection, taking: Taking, pending: Unanswered, new: NewPayment, deadline: float
     ) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
         payment = await payments.lock_payment(connection, pending.operation.payment_id)
@@ -392,7 +392,7 @@ class Admission:
             raise NotFound(f"There is no payment {payment_id}.")
         try:
             return Admitted(payment, await admit(connection, payment))
-        except Refused as refused:
+        except NotAllowed as refused:
             answer = problem_answer(
                 AnswerKind(refused.refusal), detail=refused.message, request_id=post.request_id
             )

@@ -8,7 +8,7 @@ from psycopg.errors import LockNotAvailable
 
 from api.admission import used_keys
 from api.admission.requests import KeyFree, KeyInUse, KeyUnknown, Post, key_row
-from api.admission.waiting import GIVE_BACK_WITHIN_S, Outcomes, Pending, Result, Unavailable
+from api.admission.waiting import GIVE_BACK_WITHIN_S, Outcomes, Result, Unanswered, Unavailable
 from payonce.claims import Claim, Right
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.operations import Operation
@@ -31,7 +31,7 @@ class Admitted:
     retried: bool = False  # the key was given back before: its failed run is resumed
 
 
-Decision = Admitted | Result | Pending
+Decision = Admitted | Result | Unanswered
 
 
 class Taking:
@@ -111,7 +111,7 @@ class Decider:
         no standby is waited for, one whose COMMIT is only late goes on.
         """
         decision = taking.decided
-        if isinstance(decision, Pending) or (isinstance(decision, Result) and decision.replayed):
+        if isinstance(decision, Unanswered) or (isinstance(decision, Result) and decision.replayed):
             return await self._proven(decision, taking)  # nothing was written
         if isinstance(decision, Admitted) and decision.right is not None:
             await self._outcomes.give_back(_claim(post, decision.operation, decision.right), ended=ended)
@@ -130,12 +130,12 @@ class Decider:
                 found = await used_keys.meaning(connection, post)
                 # After the answer: whatever is written in between has a later id, which is not proven.
                 xid = await connection.fetch(idempotency.written_by(**of_key))
-                free = isinstance(found, Pending) and await used_keys.is_given_back(
+                free = isinstance(found, Unanswered) and await used_keys.is_given_back(
                     connection, found.operation
                 )
         except (StorageUnavailable, KeyFree) as error:
             raise KeyUnknown from error
-        if isinstance(found, Pending) and not free:
+        if isinstance(found, Unanswered) and not free:
             raise KeyInUse
         if free or not await self._database.proven(connection, xid=xid):
             raise KeyUnknown

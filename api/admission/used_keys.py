@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 from api.admission.requests import KeyExpired, KeyFree, Post
-from api.admission.waiting import Pending, Result, current_view
-from api.http.rate_limits import RateLimited
+from api.admission.waiting import Result, Unanswered, current_view
+from api.http.rate_limits import TooManyRequests
 from payonce.domain.errors import IdempotencyMismatch, NotFound
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.metrics import REFUSED
@@ -12,7 +12,7 @@ from payonce.storage import attempts, idempotency, payments
 from payonce.storage.driver.connection import Connection
 
 
-async def meaning(connection: Connection, post: Post) -> Result | Pending:
+async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
     """Its answer, or the operation that has none yet.
 
     Raises `KeyFree`, `KeyExpired` or `IdempotencyMismatch`.
@@ -36,21 +36,21 @@ async def meaning(connection: Connection, post: Post) -> Result | Pending:
         raise NotFound(key.operation_id)
     payment = await payments.get_payment(connection, operation.payment_id)
     current = None if payment is None else current_view(payment, operation)
-    return Pending(operation=operation, location=key.location, current=current)
+    return Unanswered(operation=operation, location=key.location, current=current)
 
 
-async def meaning_without_place(connection: Connection, post: Post) -> Result | Pending:
-    """As `meaning`. Raises `RateLimited` where the key is free for a further attempt, and there is no room for it."""
+async def meaning_without_place(connection: Connection, post: Post) -> Result | Unanswered:
+    """As `meaning`. Raises `TooManyRequests` where the key is free for a further attempt, and there is no room for it."""
     found = await meaning(connection, post)
-    if isinstance(found, Pending) and await is_given_back(connection, found.operation):
+    if isinstance(found, Unanswered) and await is_given_back(connection, found.operation):
         raise no_place()
     return found
 
 
-def no_place() -> RateLimited:
+def no_place() -> TooManyRequests:
     """The refusal of a request that finds no place, counted."""
     REFUSED.labels("busy").inc()
-    return RateLimited(retry_after_s=1.0)
+    return TooManyRequests(retry_after_s=1.0)
 
 
 async def is_given_back(connection: Connection, operation: Operation) -> bool:

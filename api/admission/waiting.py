@@ -49,7 +49,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Unanswered:
     """A known key whose operation has no answer; `current` is its 202 once somebody was answered so."""
 
     operation: Operation
@@ -132,11 +132,11 @@ class Outcomes:
         deferred = await self._defer(payment, operation)
         if deferred.answer is not None or preferred.over:
             return deferred
-        pending = Pending(operation=operation, location=deferred.location, current=deferred.current)
+        pending = Unanswered(operation=operation, location=deferred.location, current=deferred.current)
         later = await self.wait_for_other(pending, wait_s=preferred.left_s)
         return deferred if later is None else replace(later, replayed=False)
 
-    async def wait_for_other(self, pending: Pending, *, wait_s: float) -> Result | None:
+    async def wait_for_other(self, pending: Unanswered, *, wait_s: float) -> Result | None:
         """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet.
 
         Raises `KeyUnknown` where it has an answer that is not proven.
@@ -160,7 +160,7 @@ class Outcomes:
             raise KeyUnknown
         return answer
 
-    async def _deferred(self, pending: Pending) -> Result | None:
+    async def _deferred(self, pending: Unanswered) -> Result | None:
         """The 202 of an operation that was given one while we waited."""
         try:
             read = await within(LOOK_WITHIN_S, self._read(pending.operation))

@@ -8,7 +8,7 @@ from payonce.metrics import CONNECTIONS, CONNECTIONS_CUT
 NETWORK_BITS = 64  # of an IPv6 address: what one customer of a provider has at least (RFC 6177)
 
 
-class Connection(Protocol):
+class ClientConnection(Protocol):
     """What can be ended."""
 
     def give_way(self) -> None:
@@ -25,14 +25,14 @@ class Connections:
 
     def __init__(self, *, most: int, most_of_one_address: int) -> None:
         self._most, self._most_of_one = most, most_of_one_address
-        self._address_of: dict[Connection, str] = {}
+        self._address_of: dict[ClientConnection, str] = {}
         self._of_one: dict[str, int] = {}
-        self._resting: dict[Connection, None] = {}  # who has rested longest first
+        self._resting: dict[ClientConnection, None] = {}  # who has rested longest first
 
     def __len__(self) -> int:
         return len(self._address_of)
 
-    def has_room(self, connection: Connection, host: str) -> bool:
+    def has_room(self, connection: ClientConnection, host: str) -> bool:
         """Whether the new connection may stay: then it is counted, and rests."""
         address = address_of(host)
         crowded = self._of_one.get(address, 0) >= self._most_of_one
@@ -50,16 +50,16 @@ class Connections:
         CONNECTIONS.set(len(self._address_of))
         return True
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: ClientConnection) -> None:
         """A request of it is under way."""
         self._resting.pop(connection, None)
 
-    def rests(self, connection: Connection) -> None:
+    def rests(self, connection: ClientConnection) -> None:
         """Its requests are answered."""
         if connection in self._address_of:
             self._resting[connection] = None
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         """It counts no longer; safe to repeat."""
         address = self._address_of.pop(connection, None)
         if address is None:
@@ -70,7 +70,7 @@ class Connections:
             del self._of_one[address]
         CONNECTIONS.set(len(self._address_of))
 
-    def _longest_resting(self, address: str | None) -> Connection | None:
+    def _longest_resting(self, address: str | None) -> ClientConnection | None:
         """Of this address, or of all. At most `most` are looked at."""
         of_it = (each for each in self._resting if address in (None, self._address_of[each]))
         return next(of_it, None)

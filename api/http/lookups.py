@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
-from api.http.rate_limits import Bucket, Rate, RateLimited
+from api.http.rate_limits import Bucket, Rate, TooManyRequests
 from api.problems import Problem
 from payonce.domain.errors import NotFound
 from payonce.metrics import REFUSED
@@ -36,12 +36,12 @@ class Lookups:
     async def one(self) -> AsyncIterator[None]:
         """There is a place for the look-up in this block, which finds nothing when it raises so.
 
-        Raises `RateLimited` while too many found nothing.
+        Raises `TooManyRequests` while too many found nothing.
         """
         async with self._places:
             if wait_s := self._misses.take(self._clock()):
                 REFUSED.labels("unknown").inc()
-                raise RateLimited(retry_after_s=wait_s)
+                raise TooManyRequests(retry_after_s=wait_s)
             try:
                 yield
             except (NotFound, Problem):

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.http.connections import Connections
 from api.http.targets import check_host, origin_form
-from api.http.wire import Wire
+from api.http.wire import ClientWire
 from api.problems import PROBLEM_JSON, Problem
 from payonce.domain.ids import random_id
 
@@ -49,7 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         sound = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._wire = Wire(sound, self.loop, self._is_sending)
+        self._wire = ClientWire(sound, self.loop, self._is_sending)
         super().connection_made(cast("asyncio.Transport", self._wire))
         if self._all.has_room(self, self.client[0] if self.client else ""):
             self._await_head()

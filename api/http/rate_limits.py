@@ -54,7 +54,7 @@ Lease = Callable[[int], Awaitable[tuple[int, float]]]
 """So many tokens at most -> the tokens given, and in how many seconds there is one more."""
 
 
-class RateLimited(PaymentError):
+class TooManyRequests(PaymentError):
     """There are too many requests of this merchant."""
 
     code = "rate_limited"
@@ -158,12 +158,12 @@ class Rates:
         self._purses: dict[str, Purse] = {}
 
     async def charge(self, caller: Caller, *, reads: bool) -> None:
-        """One token was spent. Raises `RateLimited`."""
+        """One token was spent. Raises `TooManyRequests`."""
         kind = "read" if reads else "write"
         await self._spend(f"{caller.merchant_id}:{caller.mode}:{kind}", self._rates[kind])
 
     async def charge_callback(self, connector: str) -> None:
-        """One token of the connector's was spent. Raises `RateLimited`."""
+        """One token of the connector's was spent. Raises `TooManyRequests`."""
         await self._spend(f"callbacks:{connector}", self._callbacks)
 
     async def _spend(self, name: str, rate: Rate) -> None:
@@ -173,7 +173,7 @@ class Rates:
             del self._purses[next(iter(self._purses))]
         if wait_s := await purse.take():
             REFUSED.labels("rate").inc()
-            raise RateLimited(retry_after_s=wait_s)
+            raise TooManyRequests(retry_after_s=wait_s)
 
     def _new_purse(self, name: str, rate: Rate) -> Purse:
         async def lease(wanted: int) -> tuple[int, float]:

@@ -18,7 +18,7 @@ LINGER_S = 2.0  # for what a client still sends when it has its answer
 LINGER_BYTES_MAX = 1024 * 1024
 
 
-class Wire:
+class ClientWire:
     """What uvicorn asks of a transport; `is_sending` tells whether the client is in the middle of something."""
 
     def __init__(

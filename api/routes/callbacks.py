@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from api.front import READ_S
 from api.http.bodies import read_bytes
-from api.http.rate_limits import RateLimited, Rates
+from api.http.rate_limits import Rates, TooManyRequests
 from payonce.connectors.base import Callback
 from payonce.domain.errors import CallbackInvalid, NotFound
 from payonce.metrics import CALLBACKS
@@ -35,7 +35,7 @@ class Callbacks:
             await self._rates.charge_callback(
                 name
             )  # what nobody signed takes no token from what the acquirer did
-        except RateLimited:
+        except TooManyRequests:
             CALLBACKS.labels(name, "limited").inc()
             raise
         await within(READ_S, self._inbox.receive(name, callback))

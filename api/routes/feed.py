@@ -18,7 +18,7 @@ from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import StorageUnavailable
-from payonce.storage.events import Place, Told, news
+from payonce.storage.events import EventPlace, StreamedEvent, news
 from payonce.storage.merchants import Caller
 from payonce.storage.snapshots import take_snapshot
 
@@ -40,10 +40,10 @@ class Follower:
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
         self.has_ended = False
-        self._waiting: deque[Told] = deque()
+        self._waiting: deque[StreamedEvent] = deque()
         self._news = asyncio.Event()
 
-    def tell(self, event: Told) -> None:
+    def tell(self, event: StreamedEvent) -> None:
         """The event waits to be taken; whoever lets too many wait is cut off."""
         if len(self._waiting) >= QUEUE_MAX:
             self.end()
@@ -57,7 +57,7 @@ class Follower:
         self._waiting.clear()
         self._news.set()
 
-    async def next(self, *, timeout_s: float) -> Told | None:
+    async def next(self, *, timeout_s: float) -> StreamedEvent | None:
         """The next event; None after the time-out, or as soon as it ended."""
         if not self._waiting and not self.has_ended:
             self._news.clear()
@@ -124,9 +124,9 @@ class Feed:
                 return
             async with self._runtime.database.reading() as connection:
                 snapshot = await take_snapshot(connection)
-            self._watcher = asyncio.create_task(self._watch(Place.before(snapshot.oldest_running)))
+            self._watcher = asyncio.create_task(self._watch(EventPlace.before(snapshot.oldest_running)))
 
-    async def _watch(self, place: Place) -> None:
+    async def _watch(self, place: EventPlace) -> None:
         """New events are told until it is cancelled. What it cannot go on from ends all followers.
 
         So does an interruption of Postgres: a server that took over may give out ids of transactions that ours had
@@ -144,7 +144,7 @@ class Feed:
             self._watcher = None
             self._end_all()
 
-    async def _look_again_and_again(self, place: Place, heard: asyncio.Event) -> None:
+    async def _look_again_and_again(self, place: EventPlace, heard: asyncio.Event) -> None:
         while True:
             heard.clear()
             place, pause_s = await self._look(place)
@@ -152,7 +152,7 @@ class Feed:
                 await _first(heard, timeout_s=pause_s)
             await asyncio.sleep(PACE_S)
 
-    async def _look(self, place: Place) -> tuple[Place, float]:
+    async def _look(self, place: EventPlace) -> tuple[EventPlace, float]:
         """What is new after the place was told; how far that went, and how soon there may be more.
 
         Raises `StorageUnavailable`.
@@ -171,7 +171,7 @@ class Feed:
                     follower.tell(event)
         if len(found) == ROWS_MAX:
             return found[-1][1].place, 0.0
-        return Place.before(ended), POLL_S if ended == snapshot.next else SOON_S
+        return EventPlace.before(ended), POLL_S if ended == snapshot.next else SOON_S
 
 
 async def _first(event: asyncio.Event, *, timeout_s: float) -> None:

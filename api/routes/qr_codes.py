@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.front import READ_S, path_id
 from api.http.lookups import MOMENT_S, Lookups, Remembered
 from api.http.made import Made
-from api.http.rate_limits import Bucket, Rate, RateLimited
+from api.http.rate_limits import Bucket, Rate, TooManyRequests
 from payonce.domain.errors import NotFound
 from payonce.metrics import REFUSED
 from payonce.runtime import Runtime
@@ -70,12 +70,12 @@ class Codes:
         return str(action["url"]) if "image_url" in action else ""
 
     def _drawing(self, link: str, media_type: str) -> Made:
-        """Drawn, unless it was already. Raises `RateLimited`: a drawing takes 26 ms of the event loop."""
+        """Drawn, unless it was already. Raises `TooManyRequests`: a drawing takes 26 ms of the event loop."""
         made = self._drawings.get((link, media_type))
         if made is None:
             if wait_s := self._drawn.take(time.monotonic()):
                 REFUSED.labels("drawing").inc()
-                raise RateLimited(retry_after_s=wait_s)
+                raise TooManyRequests(retry_after_s=wait_s)
             made = Made.of(_image(link, media_type), media_type=media_type)
             self._drawings.put((link, media_type), made)
         return made

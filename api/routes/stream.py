@@ -27,7 +27,7 @@ from payonce.logging import get_logger
 from payonce.storage import events as store
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import StorageUnavailable
-from payonce.storage.events import Place, Told
+from payonce.storage.events import EventPlace, StreamedEvent
 from payonce.storage.merchants import Caller
 from payonce.storage.snapshots import Snapshot, take_snapshot
 
@@ -118,7 +118,7 @@ class Stream(Response):
         self._front, self._feed, self._request, self._caller = front, feed, request, caller
         self._types = types
         self._last_id = last_id
-        self._place: Place | None = None  # of the last event that was sent, or resumed after
+        self._place: EventPlace | None = None  # of the last event that was sent, or resumed after
         self._begun: Snapshot | None = None  # of the beginning: what was there then does not come
         self._ends_at = time.monotonic() + LIFE_S
 
@@ -144,7 +144,7 @@ class Stream(Response):
                 last = await store.newest(connection, caller, ended=snapshot.oldest_running)
                 self._last_id = BEGINNING if last is None else last.id
             elif self._last_id == BEGINNING:
-                self._place = Place.before(0)
+                self._place = EventPlace.before(0)
             elif last := await store.find(connection, caller, self._last_id):
                 self._place = last.place
             else:
@@ -176,7 +176,7 @@ class Stream(Response):
             await self._tell_one(event, send)
         return len(events) == PAGE
 
-    async def _page(self, connection: Connection, caller: Caller) -> tuple[list[Told], Connection]:
+    async def _page(self, connection: Connection, caller: Caller) -> tuple[list[StreamedEvent], Connection]:
         assert self._place is not None
         ended = (await take_snapshot(connection)).oldest_running
         events = await store.page(
@@ -193,7 +193,7 @@ class Stream(Response):
         if self._goes_on(follower):
             await _write(send, b": \n\n")
 
-    async def _tell_one(self, event: Told, send: Send) -> None:
+    async def _tell_one(self, event: StreamedEvent, send: Send) -> None:
         """The event is on its way, unless it was sent before or is older than the stream."""
         if self._place is not None and event.place <= self._place:
             return

@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 T = TypeVar("T")
 
 
-class Refused(PaymentError):
+class CommandRefused(PaymentError):
     """The command cannot do what was asked; the message says why and what would help."""
 
     code = "refused"

@@ -9,7 +9,7 @@ from typing import Final
 import httpx
 
 from payonce.cli.api import detail_of
-from payonce.cli.base import Refused
+from payonce.cli.base import CommandRefused
 
 CONNECT_S: Final = 5.0
 SILENCE_S: Final = 45.0  # three heartbeats
@@ -41,10 +41,10 @@ class MessageParser:
         self._data: list[bytes] = []
 
     def parse(self, chunk: bytes) -> Iterator[Message]:
-        """The messages that this chunk completes. Raises `Refused` for one without end."""
+        """The messages that this chunk completes. Raises `CommandRefused` for one without end."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) + sum(map(len, self._data)) > MESSAGE_BYTES_MAX:
-            raise Refused("the API sends something that is not a stream of events")
+            raise CommandRefused("the API sends something that is not a stream of events")
         for line in lines:
             if text := line.removesuffix(b"\r"):
                 self._take(text)
@@ -67,7 +67,7 @@ class MessageParser:
 
 
 @dataclass(slots=True)
-class Follower:
+class StreamFollower:
     """One developer's view of the stream: where it is, and what it has had already."""
 
     client: httpx.AsyncClient
@@ -79,7 +79,7 @@ class Follower:
     _seen: dict[str, None] = field(default_factory=dict)
 
     async def messages(self) -> AsyncGenerator[Message, None]:
-        """Every event once, oldest first, for as long as it is asked. Raises `Refused` for a wrong key."""
+        """Every event once, oldest first, for as long as it is asked. Raises `CommandRefused` for a wrong key."""
         while True:
             delay_s = BACK_OFF_S[0]
             try:
@@ -113,14 +113,14 @@ class Follower:
                         yield message
 
     async def _refused(self, response: httpx.Response) -> None:
-        """Raises `Refused` for what will not change, `_NotNow` for the rest; a position unknown is dropped."""
+        """Raises `CommandRefused` for what will not change, `_NotNow` for the rest; a position unknown is dropped."""
         detail = detail_of(await response.aread())
         if response.status_code == httpx.codes.BAD_REQUEST and self.last_id is not None:
             self.report("The API does not know the last event (another database?); following from now on")
             self.last_id = None
             return
         if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-            raise Refused(f"the API answered {response.status_code}, {detail}")
+            raise CommandRefused(f"the API answered {response.status_code}, {detail}")
         asked = response.headers.get("retry-after", "")
         retry_after_s = min(float(asked), RETRY_AFTER_S_MAX) if asked.isdigit() else 0.0
         raise _NotNow(f"The API answered {response.status_code}, {detail}", retry_after_s)

@@ -16,8 +16,8 @@ import httpx
 import typer
 
 from payonce.cli.api import ApiKey, ApiUrl, api_client, web_url
-from payonce.cli.base import STATE_DIRECTORY, Refused
-from payonce.cli.following import TIMEOUT, Follower, Message
+from payonce.cli.base import STATE_DIRECTORY, CommandRefused
+from payonce.cli.following import TIMEOUT, Message, StreamFollower
 from payonce.counted import RECEIVED_BYTES_MAX
 from payonce.webhooks.attempt import DEADLINE_S
 from payonce.webhooks.signing import SECRET_BYTES, SECRET_PREFIX, new_secret, signed_headers
@@ -45,7 +45,7 @@ def listen(
 
 
 def local_secret(path: Path) -> str:
-    """The secret in the file, made when there was none; only its owner can read it. Raises `Refused`."""
+    """The secret in the file, made when there was none; only its owner can read it. Raises `CommandRefused`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -58,7 +58,7 @@ def local_secret(path: Path) -> str:
     except ValueError:
         key = b""
     if not secret.startswith(SECRET_PREFIX) or len(key) != SECRET_BYTES:
-        raise Refused(f"{path} does not hold a secret; remove it, and a new one is made")
+        raise CommandRefused(f"{path} does not hold a secret; remove it, and a new one is made")
     return secret
 
 
@@ -103,7 +103,7 @@ class Forwarder:
 async def _until_stopped(
     client: httpx.AsyncClient, types: tuple[str, ...], *, target: str, secret: str
 ) -> None:
-    """Events were forwarded until SIGINT or SIGTERM. Raises `Refused` for a wrong key or filter."""
+    """Events were forwarded until SIGINT or SIGTERM. Raises `CommandRefused` for a wrong key or filter."""
     forwarding = asyncio.create_task(_forward_all(client, types, target=target, secret=secret))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, forwarding.cancel)
@@ -122,11 +122,11 @@ async def _forward_all(
     queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_MAX)
     own_network = httpx.AsyncClient(timeout=DEADLINE_S, trust_env=False, follow_redirects=False)
     async with client, own_network, asyncio.TaskGroup() as tasks:
-        tasks.create_task(_read(Follower(client, types, _say), queue))
+        tasks.create_task(_read(StreamFollower(client, types, _say), queue))
         tasks.create_task(_forward(Forwarder(own_network, target, secret), queue))
 
 
-async def _read(follower: Follower, queue: "asyncio.Queue[Message]") -> None:
+async def _read(follower: StreamFollower, queue: "asyncio.Queue[Message]") -> None:
     async with aclosing(follower.messages()) as messages:
         async for message in messages:
             await queue.put(message)

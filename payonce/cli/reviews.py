@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from payonce import logging
-from payonce.cli.base import Json, Refused, in_transaction, show
+from payonce.cli.base import CommandRefused, Json, in_transaction, show
 from payonce.connectors.registry import open_connectors
 from payonce.domain import decisions, reviews
 from payonce.domain.answers import payment_view
@@ -333,7 +333,7 @@ def _actor() -> str:
 
 def _id(id_: str) -> str:
     if not ID_PATTERN.match(id_):
-        raise Refused(f"{id_!r} is not the id of a payment or an operation")
+        raise CommandRefused(f"{id_!r} is not the id of a payment or an operation")
     return id_
 
 

@@ -12,7 +12,7 @@ import httpx
 import typer
 
 from payonce.cli.api import ApiKey, ApiUrl, api_client, detail_of
-from payonce.cli.base import Refused
+from payonce.cli.base import CommandRefused
 
 REQUEST_S: Final = 15.0
 EVENT_S: Final = 120.0  # an unknown outcome is found out within 60 s
@@ -39,15 +39,17 @@ def trigger(
     try:
         asyncio.run(_make(client, recipe, event))
     except httpx.HTTPError as error:
-        raise Refused(f"the API at {client.base_url} does not answer ({type(error).__name__})") from error
+        raise CommandRefused(
+            f"the API at {client.base_url} does not answer ({type(error).__name__})"
+        ) from error
 
 
 def recipe_for(event: str) -> Recipe:
-    """The requests that lead to the event. Raises `Refused`, with what can be had."""
+    """The requests that lead to the event. Raises `CommandRefused`, with what can be had."""
     if recipe := RECIPES.get(event):
         return recipe
     why = IMPOSSIBLE.get(event, "there is no such event")
-    raise Refused(f"{event}: {why}. These can be triggered: {', '.join(RECIPES)}")
+    raise CommandRefused(f"{event}: {why}. These can be triggered: {', '.join(RECIPES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Shop:
         _say("refund", await self._post(f"/v1/payments/{payment_id}/refunds", body))
 
     async def event_of(self, payment_id: str, type_: str) -> Body:
-        """The payment's first event of the type, once it is there. Raises `Refused` after `EVENT_S`."""
+        """The payment's first event of the type, once it is there. Raises `CommandRefused` after `EVENT_S`."""
         deadline = time.monotonic() + EVENT_S
         while time.monotonic() < deadline:
             answer = await self.client.get(f"/v1/payments/{payment_id}/events", params={"limit": 100})
@@ -93,16 +95,16 @@ class Shop:
                     found: Body = event
                     return found
             await asyncio.sleep(POLL_S)
-        raise Refused(
+        raise CommandRefused(
             f"{payment_id} has no event {type_} after {EVENT_S:.0f} s; do a worker and the API run?"
         )
 
     async def _post(self, path: str, body: Body) -> Body:
-        """The object in the answer, a declined payment's too. Raises `Refused` for anything else."""
+        """The object in the answer, a declined payment's too. Raises `CommandRefused` for anything else."""
         headers = {"Idempotency-Key": f"trigger-{secrets.token_hex(12)}"}
         answer = await self.client.post(path, json=body, headers=headers)
         if not answer.is_success and answer.status_code != httpx.codes.PAYMENT_REQUIRED:
-            raise Refused(f"the API answered {answer.status_code}, {detail_of(answer.content)}")
+            raise CommandRefused(f"the API answered {answer.status_code}, {detail_of(answer.content)}")
         content: Body = answer.json()
         return content
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from sqlalchemy import RowMapping
 
-from payonce.cli.base import Json, Refused, in_transaction, show
+from payonce.cli.base import CommandRefused, Json, in_transaction, show
 from payonce.domain.ids import ID_PATTERN
 from payonce.storage.driver.connection import Connection
 from payonce.storage.oversight import endpoint_of, recent_deliveries
@@ -44,7 +44,7 @@ def verify(
     try:
         fault = fault_of(found, content, key=secret.strip(), now=datetime.now(UTC), tolerance_s=tolerance_s)
     except InvalidKey as error:
-        raise Refused(str(error)) from error
+        raise CommandRefused(str(error)) from error
     if fault:
         sys.exit(f"not valid: {fault}")
     print("valid")
@@ -80,12 +80,12 @@ def replay(
     now = datetime.now(UTC)
     first, end = _moment(since, "--since"), now if until is None else _moment(until, "--until")
     if not now - EVENTS_KEPT <= first < end:
-        raise Refused(f"--since must be before --until, and at most {EVENTS_KEPT.days} days ago")
+        raise CommandRefused(f"--since must be before --until, and at most {EVENTS_KEPT.days} days ago")
 
     async def order(connection: Connection) -> Job:
         found = await endpoint_of(connection, _id(endpoint))
         if not found.enabled:
-            raise Refused(f"{endpoint} is disabled; its merchant can enable it")
+            raise CommandRefused(f"{endpoint} is disabled; its merchant can enable it")
         wanted = tuple(types or found.events)
         return await add_job(
             connection, found, kind="replay", since=first, until=end, types=wanted, request_id=None, now=now
@@ -97,12 +97,12 @@ def replay(
 
 
 def _saved(headers: Path | None, body: Path | None, request: Path | None) -> tuple[Mapping[str, str], bytes]:
-    """The headers and the body's bytes. Raises `Refused`."""
+    """The headers and the body's bytes. Raises `CommandRefused`."""
     if request is not None and headers is None and body is None:
         return _split(_content(request))
     if request is None and headers is not None and body is not None:
         return _headers(_content(headers)), _content(body)
-    raise Refused("say --headers and --body, or --request")
+    raise CommandRefused("say --headers and --body, or --request")
 
 
 def _split(saved: bytes) -> tuple[Mapping[str, str], bytes]:
@@ -129,9 +129,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise Refused(f"{path} cannot be read: {error.strerror}") from error
+        raise CommandRefused(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > FILE_BYTES_MAX:
-        raise Refused(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+        raise CommandRefused(f"{path} is larger than {FILE_BYTES_MAX} bytes")
     return content
 
 
@@ -153,17 +153,17 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
 
 
 def _moment(text: str, name: str) -> datetime:
-    """An aware time. Raises `Refused`."""
+    """An aware time. Raises `CommandRefused`."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
+        raise CommandRefused(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
-        raise Refused(f"{name} must say its time zone, such as 2026-01-31T12:00:00Z")
+        raise CommandRefused(f"{name} must say its time zone, such as 2026-01-31T12:00:00Z")
     return moment.astimezone(UTC)
 
 
 def _id(endpoint: str) -> str:
     if not ID_PATTERN.match(endpoint):
-        raise Refused(f"{endpoint!r} is not the id of an endpoint")
+        raise CommandRefused(f"{endpoint!r} is not the id of an endpoint")
     return endpoint

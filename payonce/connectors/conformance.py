@@ -28,7 +28,7 @@ from payonce.domain.facts import (
     Declined,
     Foreign,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Refused,
     Reversed,
@@ -171,7 +171,7 @@ class ConnectorConformance:
         with pytest.raises(NotSent):
             await connector.send(call, may_send=no)
         assert await harness.requests(call.reference) == 0
-        assert await connector.inquire(call) == NotFound()
+        assert await connector.inquire(call) == NotKnown()
         assert isinstance(await connector.send(call, may_send=yes), Approved)
 
     async def test_the_right_is_asked_for_once_per_send(self, harness: ConformanceHarness) -> None:
@@ -204,11 +204,11 @@ class ConnectorConformance:
         before = list(await harness.movements(call.payment_id))
         with pytest.raises(OutcomeUnknown):
             await connector.send(call, may_send=yes)
-        assert await connector.inquire(call) == NotFound()
+        assert await connector.inquire(call) == NotKnown()
         assert list(await harness.movements(call.payment_id)) == before
 
     async def test_inquiry_of_what_was_never_sent_is_not_found(self, harness: ConformanceHarness) -> None:
-        assert await harness.open().inquire(authorization(harness)) == NotFound()
+        assert await harness.open().inquire(authorization(harness)) == NotKnown()
 
     async def test_another_amount_is_approved_as_the_acquirer_says(self, harness: ConformanceHarness) -> None:
         call = harness.faulty(authorization(harness), Fault.AMOUNT_MISMATCH)
@@ -409,7 +409,7 @@ async def inquired(connector: Connector, call: Call) -> Inquiry:
 
     async def found() -> Inquiry | None:
         inquiry = await connector.inquire(call)
-        return None if isinstance(inquiry, NotFound) else inquiry
+        return None if isinstance(inquiry, NotKnown) else inquiry
 
     return await eventually(found)
 

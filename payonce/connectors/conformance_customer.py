@@ -27,7 +27,7 @@ from payonce.domain.facts import (
     EndsItself,
     Expired,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Reversed,
     Stage,
@@ -219,7 +219,7 @@ class CustomerConformance:
     ) -> None:
         """It may still be on its way."""
         said = await asking(harness.open()).cancel(harness.order())
-        assert isinstance(said, NotFound | Pending | EndsItself)
+        assert isinstance(said, NotKnown | Pending | EndsItself)
 
     async def test_a_cancellation_that_does_not_arrive_says_nothing(self, harness: CustomerHarness) -> None:
         with suppress(ConnectorError):
@@ -238,7 +238,7 @@ class CustomerConformance:
         connector, call = harness.open(), harness.order()
         with pytest.raises(NotSent):
             await connector.send(call, may_send=no)
-        assert await connector.inquire(call) == NotFound()
+        assert await connector.inquire(call) == NotKnown()
         assert isinstance(await connector.send(call, may_send=yes), ActionRequired)
 
     @pytest.mark.parametrize("fault", AFTER)
@@ -258,7 +258,7 @@ class CustomerConformance:
         connector, call = harness.open(), harness.faulty(harness.order(), Fault.TIMEOUT_BEFORE)
         with pytest.raises(OutcomeUnknown):
             await connector.send(call, may_send=yes)
-        assert await connector.inquire(call) == NotFound()
+        assert await connector.inquire(call) == NotKnown()
 
     async def test_an_unmapped_status_is_pending(self, harness: CustomerHarness) -> None:
         connector = await harness.open_unmapped()
@@ -362,6 +362,6 @@ async def decided(connector: Connector, call: Call) -> Inquiry:
 
     async def found() -> Inquiry | None:
         inquiry = await connector.inquire(call)
-        return None if isinstance(inquiry, ActionRequired | Pending | NotFound) else inquiry
+        return None if isinstance(inquiry, ActionRequired | Pending | NotKnown) else inquiry
 
     return await eventually(found)

@@ -31,7 +31,7 @@ class DisabledReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class EndpointHealth:
     """`failures`: attempts that failed since the last success, the first of them at `failing_since`."""
 
     failures: int = 0
@@ -41,15 +41,15 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HealthChange:
     """The health afterwards, what to tell, and whether the endpoint is to be disabled."""
 
-    health: Health
+    health: EndpointHealth
     events: tuple[EndpointEvent, ...] = ()
     disabled: bool = False
 
 
-def after(health: Health, results: Iterable[bool], *, now: datetime) -> Change:
+def after(health: EndpointHealth, results: Iterable[bool], *, now: datetime) -> HealthChange:
     """What attempts that succeeded or failed, in this order, make of an enabled endpoint's health."""
     events: tuple[EndpointEvent, ...] = ()
     for succeeded in results:
@@ -59,16 +59,18 @@ def after(health: Health, results: Iterable[bool], *, now: datetime) -> Change:
             continue
         if health.warned:
             events += (EndpointEvent.RECOVERED,)
-        health = Health(last_success_at=now)
+        health = EndpointHealth(last_success_at=now)
     if health.failing_since is None:
-        return Change(health, events)
+        return HealthChange(health, events)
     return _while_failing(health, events, silence=now - health.failing_since)
 
 
-def _while_failing(health: Health, events: tuple[EndpointEvent, ...], *, silence: timedelta) -> Change:
+def _while_failing(
+    health: EndpointHealth, events: tuple[EndpointEvent, ...], *, silence: timedelta
+) -> HealthChange:
     if silence >= DISABLE_AFTER and health.failures >= DISABLE_FAILURES_MIN:
-        return Change(health, (*events, EndpointEvent.DISABLED), disabled=True)
+        return HealthChange(health, (*events, EndpointEvent.DISABLED), disabled=True)
     due = sum(silence >= limit for limit in WARN_AFTER)
     if due > health.warned:
-        return Change(replace(health, warned=due), (*events, EndpointEvent.FAILING))
-    return Change(health, events)
+        return HealthChange(replace(health, warned=due), (*events, EndpointEvent.FAILING))
+    return HealthChange(health, events)

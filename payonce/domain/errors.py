@@ -81,7 +81,7 @@ class OperationInProgress(Conflict):
     retryable = True
 
 
-class Refused(PaymentError):
+class NotAllowed(PaymentError):
     """The state or the amounts of the payment do not allow the operation."""
 
     def __init__(self, refusal: "str", message: str) -> None:

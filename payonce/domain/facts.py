@@ -224,7 +224,7 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class NotFound:
+class NotKnown:
     """The acquirer does not know our reference; proof only after finality."""
 
     kind: Literal["not_found"] = "not_found"
@@ -278,7 +278,7 @@ class NotProcessed:
 Reply = Approved | Declined | Refused | Pending | ActionRequired | Expired
 """What a connector's authorize, capture, void or refund returns."""
 
-Inquiry = Approved | Declined | Refused | Pending | ActionRequired | Expired | NotFound | Reversed
+Inquiry = Approved | Declined | Refused | Pending | ActionRequired | Expired | NotKnown | Reversed
 """What a connector's inquire returns."""
 
 Cancellation = Inquiry | Cancelled | EndsItself

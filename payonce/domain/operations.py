@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
-from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import FailureCode, Stage
 from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
 
@@ -215,9 +215,11 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
     _idle(payment)
     _in_time(payment, now)
     if not payment.status.capturable:
-        raise Refused("payment_not_capturable", f"A payment that is {payment.status} cannot be captured now.")
+        raise NotAllowed(
+            "payment_not_capturable", f"A payment that is {payment.status} cannot be captured now."
+        )
     if payment.capturable_minor == 0:
-        raise Refused("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
+        raise NotAllowed("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
 
@@ -231,7 +233,7 @@ def admit_void(payment: Payment, *, asked: bool) -> int:
         return payment.amount_minor
     _idle(payment)
     if not payment.status.capturable:
-        raise Refused("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
+        raise NotAllowed("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
     return payment.uncaptured_minor
 
 
@@ -239,7 +241,7 @@ def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:
     """The amount to refund, in minor units. Raises `Refused`; refunds run in parallel."""
     if payment.refundable_minor == 0:
         what = "nothing is left to refund" if payment.amount_captured_minor else "nothing was captured"
-        raise Refused("payment_not_refundable", f"The payment cannot be refunded: {what}.")
+        raise NotAllowed("payment_not_refundable", f"The payment cannot be refunded: {what}.")
     return _within(amount_minor, payment.refundable_minor, what="refundable")
 
 
@@ -264,7 +266,7 @@ def _in_time(payment: Payment, now: datetime) -> None:
     closed_at = payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
     if now >= closed_at or payment.status is PaymentStatus.EXPIRED:
         moment = f"{closed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        raise Refused(
+        raise NotAllowed(
             "payment_not_capturable", f"The window to capture the payment is over: it closed at {moment}."
         )
 
@@ -273,5 +275,5 @@ def _within(amount_minor: int | None, limit_minor: int, *, what: str) -> int:
     if amount_minor is None:
         return limit_minor
     if amount_minor > limit_minor:
-        raise Refused("amount_too_large", f"Only {limit_minor} is {what}.")
+        raise NotAllowed("amount_too_large", f"Only {limit_minor} is {what}.")
     return amount_minor

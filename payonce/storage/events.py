@@ -21,7 +21,7 @@ PLACE: Final = (events.c.xid, events.c.created_at, events.c.sequence, events.c.i
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
-class Place(NamedTuple):
+class EventPlace(NamedTuple):
     """Where an event is among all: one transaction writes its events at one time, so the sequence comes next."""
 
     xid: int
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     id: str
 
     @classmethod
-    def before(cls, xid: int) -> "Place":
+    def before(cls, xid: int) -> "EventPlace":
         """Before whatever this transaction and later ones write."""
         return cls(xid, _EARLIEST, 0, "")
 
@@ -54,7 +54,7 @@ _AFTER: Final = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StreamedEvent:
     """One event as a follower gets it: `body` is what an endpoint gets, byte for byte."""
 
     id: str
@@ -65,14 +65,14 @@ class Told:
     body: bytes = field(repr=False)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> EventPlace:
         """Where it is among the events of its merchant."""
-        return Place(self.xid, self.created_at, self.sequence, self.id)
+        return EventPlace(self.xid, self.created_at, self.sequence, self.id)
 
 
 async def news(
-    connection: Connection, callers: Collection[Caller], *, after: Place, ended: int, limit: int
-) -> list[tuple[Caller, Told]]:
+    connection: Connection, callers: Collection[Caller], *, after: EventPlace, ended: int, limit: int
+) -> list[tuple[Caller, StreamedEvent]]:
     """The oldest events of these callers after a place, of transactions below `ended`: all of those have ended."""
     parameters = {
         "merchants": [caller.merchant_id for caller in callers],
@@ -87,7 +87,7 @@ async def news(
     return [(Caller(row["merchant_id"], row["mode"]), _told(row)) for row in rows]
 
 
-async def find(connection: Connection, caller: Caller, event_id: str) -> Told | None:
+async def find(connection: Connection, caller: Caller, event_id: str) -> StreamedEvent | None:
     """The caller's event with this id; another merchant's is not there."""
     row = (
         (await connection.execute(_columns().where(*_of(caller), events.c.id == event_id))).mappings().first()
@@ -95,7 +95,7 @@ async def find(connection: Connection, caller: Caller, event_id: str) -> Told | 
     return None if row is None else _told(row)
 
 
-async def newest(connection: Connection, caller: Caller, *, ended: int) -> Told | None:
+async def newest(connection: Connection, caller: Caller, *, ended: int) -> StreamedEvent | None:
     """The caller's last event of transactions below `ended`; all of those have ended."""
     query = _columns().where(*_of(caller), events.c.xid < ended)
     order = [column.desc() for column in PLACE]
@@ -104,8 +104,8 @@ async def newest(connection: Connection, caller: Caller, *, ended: int) -> Told 
 
 
 async def page(
-    connection: Connection, caller: Caller, *, after: Place, ended: int, types: Sequence[str], limit: int
-) -> list[Told]:
+    connection: Connection, caller: Caller, *, after: EventPlace, ended: int, types: Sequence[str], limit: int
+) -> list[StreamedEvent]:
     """As `news` for one caller, and of these types or, when none is given, of all."""
     place = tuple_(*(literal(value, column.type) for value, column in zip(after, PLACE, strict=True)))
     query = _columns().where(*_of(caller), tuple_(*PLACE) > place, events.c.xid < ended)
@@ -130,7 +130,7 @@ def _of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _told(row: Any) -> Told:
-    return Told(
+def _told(row: Any) -> StreamedEvent:
+    return StreamedEvent(
         row["id"], row["type"], row["created_at"], row["sequence"], int(row["xid"]), bytes(row["body"])
     )

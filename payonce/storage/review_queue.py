@@ -19,7 +19,7 @@ from payonce.storage.tables import operations, reviews
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class DueReview:
     """A review whose time has come; `sweeps` counts how often it has been looked at since it opened or ended."""
 
     review: Review
@@ -36,7 +36,7 @@ class Count:
     overdue: int = 0  # of those
 
 
-async def take_due(connection: Connection, *, limit: int) -> list[Due]:
+async def take_due(connection: Connection, *, limit: int) -> list[DueReview]:
     """Reviews whose time has come, at most `limit`, the longest overdue first.
 
     Other sweepers do not see them for a while.
@@ -58,7 +58,8 @@ async def take_due(connection: Connection, *, limit: int) -> list[Due]:
     about = await _operations(connection, [review.operation_id for review, _ in found])
     paid = await payments_of(connection, [review.payment_id for review, _ in found])
     return [
-        Due(review, about[review.operation_id], paid[review.payment_id], sweeps) for review, sweeps in found
+        DueReview(review, about[review.operation_id], paid[review.payment_id], sweeps)
+        for review, sweeps in found
     ]
 
 

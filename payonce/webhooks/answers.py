@@ -27,7 +27,7 @@ _LENIENCIES: Final = {
 }
 
 
-class Answer:
+class ReceiverAnswer:
     """An answer as far as it came. `ended`: nothing more of it is to be read."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ from payonce.webhooks.addresses import (
     parse_url,
     resolve,
 )
-from payonce.webhooks.answers import BODY_BYTES_KEPT, Answer
+from payonce.webhooks.answers import BODY_BYTES_KEPT, ReceiverAnswer
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
@@ -82,7 +82,7 @@ _REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (  # the first tha
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class Acknowledged:
     """The receiver answered 2xx."""
 
     status: int
@@ -107,16 +107,16 @@ class Seen:
     """What an attempt saw of the receiver, however it ended."""
 
     ip: str | None = None
-    answer: Answer = field(default_factory=Answer, repr=False)
+    answer: ReceiverAnswer = field(default_factory=ReceiverAnswer, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """One attempt: when it began, how long it took, what came of it, and what the receiver said."""
 
     at: datetime
     duration_ms: int
-    result: Delivered | Failed
+    result: Acknowledged | Failed
     ip: str | None = None
     body: str | None = field(default=None, repr=False)
 
@@ -143,14 +143,14 @@ class Sender:
     deadline_s: float = DEADLINE_S
     tls: ssl.SSLContext = field(default_factory=lambda: httpx.create_ssl_context(trust_env=False), repr=False)
 
-    async def attempt(self, lease: Lease) -> Attempt:
+    async def attempt(self, lease: Lease) -> DeliveryAttempt:
         """What one attempt came to; never raises but when cancelled."""
         at, began, seen = datetime.now(UTC), time.monotonic(), Seen()
         result = await self._result(lease, at, seen)
         duration_ms = round((time.monotonic() - began) * 1_000)
-        return Attempt(at, duration_ms, result, seen.ip, self._kept(lease, seen.answer.body))
+        return DeliveryAttempt(at, duration_ms, result, seen.ip, self._kept(lease, seen.answer.body))
 
-    async def _result(self, lease: Lease, at: datetime, seen: Seen) -> Delivered | Failed:
+    async def _result(self, lease: Lease, at: datetime, seen: Seen) -> Acknowledged | Failed:
         """A status that was read counts, whatever came after it."""
         reason = Reason.INVALID_RESPONSE
         try:
@@ -216,7 +216,7 @@ def next_delay_s(*, attempts: int, retry_after_s: float | None, jitter: float) -
     return min(max(regular_s, retry_after_s or 0.0), longest_s)
 
 
-def conclude(lease: Lease, attempt: Attempt, *, jitter: float) -> Completion:
+def conclude(lease: Lease, attempt: DeliveryAttempt, *, jitter: float) -> Completion:
     """What the attempt means for its delivery. `jitter` is from -1 to 1."""
     completion = partial(
         Completion,
@@ -229,7 +229,7 @@ def conclude(lease: Lease, attempt: Attempt, *, jitter: float) -> Completion:
         troubled=lease.troubled,
     )
     result = attempt.result
-    if isinstance(result, Delivered):
+    if isinstance(result, Acknowledged):
         return completion(status="succeeded")
     if result.gone:
         return completion(status="dropped", gone_url=lease.url)
@@ -269,7 +269,7 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
     return f"POST {target.path} HTTP/1.1\r\n{fields}\r\n".encode("ascii") + body
 
 
-async def _tell(stream: httpcore.AsyncNetworkStream, request: bytes, answer: Answer) -> None:
+async def _tell(stream: httpcore.AsyncNetworkStream, request: bytes, answer: ReceiverAnswer) -> None:
     """The request was sent and the answer read to its end, within what may come in on the connection."""
     with suppress(httpcore.WriteError):  # who answers before it has read all may close before that, too
         await stream.write(request)
@@ -283,12 +283,12 @@ def _peer(stream: httpcore.AsyncNetworkStream) -> str | None:
     return str(address[0]) if address else None
 
 
-def _judged(answer: Answer, at: datetime) -> Delivered | Failed | None:
+def _judged(answer: ReceiverAnswer, at: datetime) -> Acknowledged | Failed | None:
     """What the answer's status means; None: it has none."""
     if answer.status is None:
         return None
     if HTTPStatus(200) <= answer.status < HTTPStatus(300):
-        return Delivered(answer.status)
+        return Acknowledged(answer.status)
     wait_s = retry_after_s(answer.retry_after, now=at)
     return Failed(answer.status, Reason.UNSUCCESSFUL_STATUS, wait_s)
 

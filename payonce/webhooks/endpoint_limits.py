@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from payonce.webhooks.attempt import Attempt, Failed, Reason
+from payonce.webhooks.attempt import DeliveryAttempt, Failed, Reason
 
 SLOW_MAX: Final = 1_000  # endpoints that are remembered as slow
 SLOW_S: Final = 1.0  # an attempt that takes longer makes its endpoint slow
@@ -58,7 +58,7 @@ class Rooms:
         """Whether the endpoint let its last attempt time out."""
         return self._slow.get(endpoint_id, False)
 
-    def judge(self, endpoint_id: str, attempt: Attempt) -> None:
+    def judge(self, endpoint_id: str, attempt: DeliveryAttempt) -> None:
         """An endpoint is slow, or hung, from an attempt that was to one that was not."""
         timed_out = isinstance(attempt.result, Failed) and attempt.result.error is Reason.TIMED_OUT
         if not timed_out and attempt.duration_ms <= SLOW_S * 1_000:

@@ -3,17 +3,17 @@
 from payonce import metrics
 from payonce.logging import get_logger
 from payonce.storage.webhooks.completions import Completion, Lease
-from payonce.webhooks.attempt import Attempt, Delivered, Reason
+from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Reason
 
 log = get_logger(__name__)
 
 metrics.at_zero(metrics.DELIVERIES, ("delivered", *Reason))
 
 
-def observe(lease: Lease, attempt: Attempt, completion: Completion) -> None:
+def observe(lease: Lease, attempt: DeliveryAttempt, completion: Completion) -> None:
     """The attempt is counted and logged."""
     result = attempt.result
-    error = None if isinstance(result, Delivered) else result.error.value
+    error = None if isinstance(result, Acknowledged) else result.error.value
     metrics.DELIVERIES.labels(result=error or "delivered").inc()
     if completion.status != "pending":
         metrics.DELIVERIES_ENDED.labels(status=completion.status).inc()

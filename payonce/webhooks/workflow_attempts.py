@@ -9,8 +9,8 @@ from payonce.clock import boot_clock_s
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.webhooks.completions import Completion, Lease, Recorded, complete
-from payonce.storage.webhooks.queue import Standing, take_held
+from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete
+from payonce.storage.webhooks.queue import NotDue, take_held
 from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
 from payonce.webhooks.endpoint_limits import Rooms
 from payonce.webhooks.observing import observe
@@ -36,9 +36,9 @@ class HeldAttempts:
         self._database = database
         self._sender = sender
         self._rooms = rooms or Rooms(PER_ENDPOINT)
-        self._turns = Turns(self._rooms.each)
+        self._turns = EndpointTurns(self._rooms.each)
 
-    async def attempt(self, delivery_id: str, *, endpoint_id: str, attempts: int) -> Standing | None:
+    async def attempt(self, delivery_id: str, *, endpoint_id: str, attempts: int) -> NotDue | None:
         """How the delivery stands after the next attempt was made and recorded, where it could be made now.
 
         `attempts` were made before. None: there is no such delivery. Safe to repeat: what was sent and not
@@ -59,7 +59,7 @@ class HeldAttempts:
                 raise StorageUnavailable("the lease took too long to get")
             return await self._send(taken)
 
-    async def _send(self, lease: Lease) -> Standing:
+    async def _send(self, lease: Lease) -> NotDue:
         attempt = await self._sender.attempt(lease)
         self._rooms.judge(lease.endpoint_id, attempt)
         self._turns.lasted(lease.endpoint_id, attempt.duration_ms / 1_000)
@@ -69,11 +69,11 @@ class HeldAttempts:
         if recorded is None:  # the lease was lost, or what was repeated had been recorded
             raise StorageUnavailable("somebody else has the delivery")
         error = attempt.record()["error"]
-        return Standing(
+        return NotDue(
             recorded.status, recorded.holder, recorded.attempts, recorded.next_attempt_at, reason=error
         )
 
-    async def _record(self, completion: Completion) -> Recorded | None:
+    async def _record(self, completion: Completion) -> RecordedCompletion | None:
         """Tried for some seconds: what is not on record will be sent again."""
         for delay_s in (*_RECORD_AGAIN_S, None):
             try:
@@ -87,14 +87,14 @@ class HeldAttempts:
                 await asyncio.sleep(delay_s)
         raise AssertionError
 
-    def _busy(self, endpoint_id: str, attempts: int) -> Standing:
+    def _busy(self, endpoint_id: str, attempts: int) -> NotDue:
         hung = self._rooms.hung(endpoint_id)
         wait_s = _jitter.uniform(*HUNG_WAIT_S) if hung else self._turns.next_s(endpoint_id)
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        return Standing("pending", "workflow", attempts, until, "the endpoint is busy")
+        return NotDue("pending", "workflow", attempts, until, "the endpoint is busy")
 
 
-class Turns:
+class EndpointTurns:
     """When those who found an endpoint busy come again: one after the other, as fast as it answers."""
 
     def __init__(self, at_a_time: int) -> None:

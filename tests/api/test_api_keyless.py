@@ -15,7 +15,7 @@ import pytest
 from api import app as application
 from api.http import lookups
 from api.http.lookups import AT_ONCE, MISSES, Lookups, Remembered
-from api.http.rate_limits import Rate, RateLimited
+from api.http.rate_limits import Rate, TooManyRequests
 from api.routes import qr_codes
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import PaymentStatus
@@ -115,7 +115,7 @@ async def test_drawings_are_bounded(runtime: Runtime, monkeypatch: pytest.Monkey
         try:
             made._drawing(f"upi://pay?x={number}", qr_codes.SVG)
             found.append(200)
-        except RateLimited:
+        except TooManyRequests:
             found.append(429)
     assert found == [200] * 3 + [429] * 7
     assert made._drawing("upi://pay?x=0", qr_codes.SVG).body.startswith(b"<?xml")
@@ -226,7 +226,7 @@ class TestLookups:
         for _ in range(MISSES.burst):
             with pytest.raises(NotFound):
                 await miss()
-        with pytest.raises(RateLimited):
+        with pytest.raises(TooManyRequests):
             await miss()
         now = 1.0
         with pytest.raises(NotFound):

@@ -105,7 +105,7 @@ async def test_a_stream_that_resumes_reads_a_bounded_part_whatever_its_types(
 ) -> None:
     with _statements() as executed:
         async with runtime.database.browsing() as connection:
-            after, caller = events.Place.before(2), Caller(many.id, "test")
+            after, caller = events.EventPlace.before(2), Caller(many.id, "test")
             await events.page(connection, caller, after=after, ended=600, types=types, limit=100)
     for statement, plan in await _explained(runtime, executed):
         _check(plan, about=f"{types}\n{statement}")

@@ -289,7 +289,7 @@ TURN = {"id": "t", "type": "undone", "operation": "capture", "amount": 1, "curre
 def test_an_acquirers_answer_of_any_content_is_read_within_the_bound(members: dict[str, Any]) -> None:
     raw = json.dumps({**ANSWER, **members}, ensure_ascii=False).encode()[:RESPONSE_BYTES_MAX]
     lasts_at_most(LOOP_S, lambda: _is_json_object(raw))
-    lasts_at_most(LOOP_S, lambda: AcquirerResponse(200, raw).read(wire.Answer))
+    lasts_at_most(LOOP_S, lambda: AcquirerResponse(200, raw).read(wire.SandboxAnswer))
     lasts_at_most(LOOP_S, lambda: wire._shown(full("/a", 100_000)))
 
 

@@ -170,7 +170,7 @@ def test_what_an_acquirer_says_besides_is_kept_without_a_card_number() -> None:
     """The answer itself counts: an approval is no less one for the payer's address that it tells."""
     told = {"id": "a1", "reference": "pay_1-1", "operation": "authorize", "status": "approved"}
     turn = {"id": "t1", "type": "undone", "operation": "capture", "amount": 1, "currency": "INR"}
-    answer = wire.Answer.model_validate(
+    answer = wire.SandboxAnswer.model_validate(
         {
             **told,
             "amount": 1,

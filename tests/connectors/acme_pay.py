@@ -20,7 +20,7 @@ from payonce.domain.facts import (
     Declined,
     EndsItself,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Reply,
     Reversed,
@@ -105,7 +105,7 @@ class AcmePay:
                 raise Rejected(f"{call.kind} does not exist here")
         body = _Body(**_common(call), amount=call.amount_minor, currency=call.currency, **more)
         outcome = self._outcome(await self._http.post(path, body, may_send=may_send), call)
-        return Pending() if isinstance(outcome, NotFound | Reversed) else outcome
+        return Pending() if isinstance(outcome, NotKnown | Reversed) else outcome
 
     async def inquire(self, call: Call) -> Inquiry:
         return self._outcome(await self._http.post("/inquiries", _Body(**_common(call)), may_send=None), call)
@@ -122,7 +122,7 @@ class AcmePay:
         body = _Body(**common, original_reference=call.reference)
         response = await self._http.post("/cancellations", body, may_send=None)
         if response.status == 404:
-            return NotFound()
+            return NotKnown()
         match response.read(_Cancellation).status:
             case "cancelled":
                 return Cancelled()
@@ -152,9 +152,9 @@ class AcmePay:
             "callback_url": self._account.callback_url,
         }
 
-    def _outcome(self, response: AcquirerResponse, call: Call) -> Reply | NotFound | Reversed:
+    def _outcome(self, response: AcquirerResponse, call: Call) -> Reply | NotKnown | Reversed:
         if response.status == 404:
-            return NotFound()
+            return NotKnown()
         answer = response.read(_Answer)
         if answer.reference != call.reference:
             raise OutcomeUnknown("an answer to another request")

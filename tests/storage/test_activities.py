@@ -16,7 +16,7 @@ from payonce.domain.facts import (
     Declined,
     FailureCode,
     Inquiry,
-    NotFound,
+    NotKnown,
     NotProcessed,
     Pending,
     Reversed,
@@ -178,7 +178,7 @@ async def test_a_reversal_is_of_the_claim_that_was_inquired_about_and_of_no_othe
     """The claim was released meanwhile, and the next one sent and charged: a good charge was reversed."""
     capture = await capture_of(process.ledger)
     await age(process.ledger, capture)
-    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    connector.answers |= {"inquire": NotKnown(), "reverse": Reversed()}
     due = await process.resolve("inquire", capture)
     assert isinstance(due, ReversalDue)
     async with process.ledger.database.transaction() as connection:
@@ -198,7 +198,7 @@ async def test_not_found_proves_nothing_before_finality(
     process: Process, connector: FakeConnector, state: AttemptState
 ) -> None:
     capture = await capture_of(process.ledger, state=state)
-    connector.answers["inquire"] = NotFound()
+    connector.answers["inquire"] = NotKnown()
     assert isinstance(await process.resolve("inquire", capture), InquiryDue)
     assert isinstance(await process.resolve("reverse", capture), InquiryDue)
     assert [name for name, _ in connector.calls] == ["inquire"]
@@ -231,7 +231,7 @@ async def test_not_found_after_finality_is_reversed_first_and_then_failed(
     paid = await process.ledger.add_payment(S.INIT if kind is K.AUTHORIZE else S.AUTHORIZED)
     of = await process.ledger.add_operation(paid, kind, state=state)
     await age(process.ledger, of)
-    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    connector.answers |= {"inquire": NotKnown(), "reverse": Reversed()}
     assert isinstance(await process.resolve("inquire", of), ReversalDue)
     assert isinstance(await process.resolve("reverse", of), Settled)
     assert connector.calls == [("inquire", f"{of.id}-1"), ("reverse", f"{of.id}-1")]
@@ -301,7 +301,7 @@ async def test_where_nothing_can_be_reversed_not_found_after_finality_is_proof_e
     shared_ledger: Ledger,
 ) -> None:
     connector = FakeConnector(capabilities=replace(CAPABILITIES, reversal_by_reference=False))
-    connector.answers["inquire"] = NotFound()
+    connector.answers["inquire"] = NotKnown()
     capture = await capture_of(shared_ledger, state=A.UNKNOWN)
     await age(shared_ledger, capture)
     assert isinstance(await Process(shared_ledger, connector).resolve("inquire", capture), Settled)

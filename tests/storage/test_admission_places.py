@@ -9,7 +9,7 @@ import pytest
 from api.admission.overload import AdaptiveLimit
 from api.admission.requests import KeyInUse
 from api.admission.waiting import Result, Unavailable
-from api.http.rate_limits import RateLimited
+from api.http.rate_limits import TooManyRequests
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts
@@ -40,7 +40,7 @@ async def test_without_a_place_a_key_gets_its_answer_and_nothing_is_admitted(
     no_places()
     again = await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
     assert (again.answer, again.replayed) == (refused.answer, True)
-    with pytest.raises(RateLimited):
+    with pytest.raises(TooManyRequests):
         await shop.admission.void(post(ledger, "new"), paid.id, reason=None)
     assert await ledger.count("idempotency_keys") == 1
 
@@ -68,7 +68,7 @@ async def test_without_a_place_only_a_few_may_ask_for_their_answer(
     await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
     no_places()
     monkeypatch.setattr("api.admission.admission.LOOKING_UP_MAX", 0)
-    with pytest.raises(RateLimited):
+    with pytest.raises(TooManyRequests):
         await shop.admission.refund(known, paid.id, amount_minor=1, reason=None, metadata={})
 
 
@@ -80,7 +80,7 @@ async def test_without_a_place_a_create_that_was_given_back_is_left_for_later(
     with pytest.raises(Unavailable):
         await shop.create("req_1")
     no_places()
-    with pytest.raises(RateLimited):
+    with pytest.raises(TooManyRequests):
         await shop.create("req_2")
     assert await shop.latest() == (1, A.NOT_SENT)
 

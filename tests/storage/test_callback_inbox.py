@@ -19,7 +19,7 @@ from payonce.storage import callbacks
 from payonce.storage.callbacks import KEPT, Received
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
-from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, Turns
+from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, ReferenceTurns
 
 K, S = OperationKind, PaymentStatus
 UPI = "sandbox_card"  # the connector on the rows of `Ledger`
@@ -89,7 +89,7 @@ def temporal() -> Temporal:
 
 @pytest.fixture
 async def inbox(ledger: Ledger, temporal: Any, clock: Clock) -> AsyncIterator[Inbox]:
-    opened = Inbox(runtime_of(ledger), temporal, turns=Turns(clock))
+    opened = Inbox(runtime_of(ledger), temporal, turns=ReferenceTurns(clock))
     yield opened
     await opened.drain()
 
@@ -141,7 +141,7 @@ async def test_two_messages_in_either_order_make_it_ask_twice(
 
 
 def test_turns_come_ever_more_seldom_until_nothing_more_is_said(clock: Clock) -> None:
-    turns = Turns(clock)
+    turns = ReferenceTurns(clock)
     begun_s, taken_s = clock.now_s, []
     for _ in range(12):
         clock.now_s += turns.take("pay_1-1")
@@ -154,7 +154,7 @@ def test_turns_come_ever_more_seldom_until_nothing_more_is_said(clock: Clock) ->
 
 
 def test_turns_remember_a_limited_number_of_references(clock: Clock) -> None:
-    turns = Turns(clock)
+    turns = ReferenceTurns(clock)
     for number in range(REFERENCES_MAX + 1):
         turns.take(number)
     assert [turns.take(0), turns.take(REFERENCES_MAX)] == [0, PAUSE_S]

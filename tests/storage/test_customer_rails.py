@@ -15,7 +15,7 @@ from payonce.domain.facts import (
     Declined,
     Expired,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Reversed,
 )
@@ -120,7 +120,7 @@ async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
 
 @pytest.mark.parametrize(
     "found",
-    [Pending("acq-authorize"), asked(), NotFound(), None],
+    [Pending("acq-authorize"), asked(), NotKnown(), None],
     ids=["pending", "asked", "not found", "error"],
 )
 async def test_a_window_that_ends_without_a_definite_answer_is_processing(
@@ -164,7 +164,7 @@ async def test_a_success_after_the_rails_expiry_opens_a_case(process: Process) -
 
 
 @pytest.mark.parametrize(
-    "found", [Pending("acq-authorize"), NotFound(), asked()], ids=["pending", "not_found", "asked"]
+    "found", [Pending("acq-authorize"), NotKnown(), asked()], ids=["pending", "not_found", "asked"]
 )
 async def test_hearing_of_nothing_definite_changes_nothing(process: Process, found: Inquiry) -> None:
     create = await create_of(process.ledger)  # claimed, and perhaps on the wire at this moment
@@ -218,7 +218,7 @@ async def test_nothing_is_said_to_be_lost_where_nothing_lived_in_memory(
 ) -> None:
     create = await create_of(process.ledger)
     await age(process.ledger, create)
-    connector.answers |= {"inquire": NotFound(), "reverse": Reversed()}
+    connector.answers |= {"inquire": NotKnown(), "reverse": Reversed()}
     assert isinstance(await process.resolve("inquire", create), ReversalDue)
     await process.resolve("reverse", create)
     error = (await process.ledger.payment(create.payment_id)).last_error

@@ -26,7 +26,7 @@ from payonce.storage.driver.database import Database
 from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, TABLE, Meaning, meaning_of
 from payonce.storage.webhooks.completions import Completion, complete
 from payonce.wakeups import WakeUps
-from payonce.webhooks.attempt import Attempt, Delivered
+from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
 from tests.storage.on_demand import ALWAYS, OnDemand, on_demand
 from tests.storage.serving import Served, code_of, serving
@@ -169,8 +169,8 @@ async def test_the_sweeper_goes_on(postgres: OnDemand, state: str, monkeypatch: 
 class ReachesEverybody:
     """Every delivery arrives."""
 
-    async def attempt(self, _lease: Any) -> Attempt:
-        return Attempt(datetime.now(UTC), 1, Delivered(204))
+    async def attempt(self, _lease: Any) -> DeliveryAttempt:
+        return DeliveryAttempt(datetime.now(UTC), 1, Acknowledged(204))
 
 
 @EVERY_CLASS

@@ -14,7 +14,7 @@ from payonce.domain.facts import (
     DeclineCode,
     Declined,
     FailureCode,
-    NotFound,
+    NotKnown,
     NotProcessed,
     Redone,
     Reversed,
@@ -72,7 +72,7 @@ class OneAccount:
         self.asked.append(call)
         if self.acquirer.sent:
             return Approved(f"acq-{call.kind}", call.amount_minor, call.currency)
-        return NotFound()
+        return NotKnown()
 
     async def reverse(self, call: Call) -> Reversed:
         self.acquirer.held.discard(self.by(call) or "")

@@ -18,7 +18,7 @@ from payonce.domain.facts import (
     Expired,
     FailureCode,
     Foreign,
-    NotFound,
+    NotKnown,
     Pending,
     Redone,
     Refused,
@@ -41,7 +41,7 @@ UNDECIDED = [
     EndsItself(),
     Pending("acq-authorize"),
     asked(),
-    NotFound(),
+    NotKnown(),
     OutcomeUnknown("500"),
     Rejected("401"),
 ]
@@ -447,7 +447,7 @@ async def test_what_the_acquirer_does_not_know_after_finality_is_blocked_and_voi
     create = await waiting(process)
     void = await given_up(process, create)
     await age(process.ledger, create)
-    process.connector.answers |= {"cancel": NotFound(), "inquire": NotFound(), "reverse": Reversed()}
+    process.connector.answers |= {"cancel": NotKnown(), "inquire": NotKnown(), "reverse": Reversed()}
     assert isinstance(await process.resolve("reverse", void), InquiryDue)
     due = await process.resolve("inquire", void)
     assert isinstance(due, ReversalDue)

@@ -7,7 +7,7 @@ from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from payonce.storage import review_queue
-from payonce.storage.review_queue import Due
+from payonce.storage.review_queue import DueReview
 from tests.storage.ledger import Ledger, subject
 
 K, S, R = OperationKind, PaymentStatus, ReviewReason
@@ -23,7 +23,7 @@ async def add_reviews(ledger: Ledger, number: int, reason: str = "unknown") -> l
     return added
 
 
-async def take(ledger: Ledger, limit: int = 100) -> list[Due]:
+async def take(ledger: Ledger, limit: int = 100) -> list[DueReview]:
     async with ledger.database.transaction() as connection:
         return await review_queue.take_due(connection, limit=limit)
 

@@ -13,7 +13,7 @@ from temporalio.service import RPCStatusCode
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages import OperationRequest
-from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding
+from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding
 from activities.reviewing import Reviewing
 from payonce import metrics
 from payonce.domain.errors import NotFound
@@ -196,7 +196,7 @@ async def look(ledger: Ledger, of: Operation) -> ReviewStanding:
 async def test_a_look_says_how_the_review_stands_and_whom_to_ask_about_what(ledger: Ledger) -> None:
     _, refund = await in_review(ledger)
     seen = await look(ledger, refund)
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert (seen.reason, seen.meaning, seen.words) == ("undecided", R.UNDECIDED.meaning, "unknown")
     assert seen.due_at - seen.opened_at == timedelta(hours=24)
     assert seen.verdicts.keys() == {"paid", "not_paid"}
@@ -213,7 +213,7 @@ async def test_an_operation_that_was_never_sent_is_not_asked_about(ledger: Ledge
     assert await look(ledger, refund) == Over(None)
     await ledger.recorder().review(subject(refund), reason="engine_refused")
     seen = await look(ledger, refund)
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert seen.about is None
 
 
@@ -228,7 +228,7 @@ async def test_of_what_the_acquirer_did_itself_it_is_asked_about_the_attempt_tha
     await ledger.recorder().record(subject(capture), attempt=1, fact=said)
     ((turn_id,),) = await ledger.rows("SELECT operation_id FROM reviews")
     seen = await look(ledger, await ledger.operation(turn_id))
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert seen.about is not None
     assert (seen.about.operation.operation_id, seen.about.reference) == (capture.id, f"{capture.id}-1")
 
@@ -240,7 +240,7 @@ async def test_of_what_others_did_at_the_acquirer_it_is_asked_about_the_authoriz
     await ledger.recorder().record(subject(create), attempt=1, fact=said)
     ((turn_id,),) = await ledger.rows("SELECT operation_id FROM reviews")
     seen = await look(ledger, await ledger.operation(turn_id))
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert seen.about is not None
     assert (seen.about.operation.kind, seen.about.reference) == (K.AUTHORIZE, f"{init.id}-1")
 
@@ -252,7 +252,7 @@ async def test_a_late_success_is_asked_about_by_the_attempt_that_succeeded(ledge
     await ledger.recorder().record(subject(refund), attempt=1, fact=approval(refund))
     case = await ledger.operation(IDS.reversal(reference=f"{refund.id}-1"))
     seen = await look(ledger, case)
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert seen.about is not None
     assert seen.about.operation.operation_id == refund.id
 
@@ -270,12 +270,12 @@ async def test_a_look_at_what_is_not_there_fails_for_good(ledger: Ledger) -> Non
 async def test_the_escalation_is_the_recorders(ledger: Ledger) -> None:
     paid, refund = await in_review(ledger)
     seen = await look(ledger, refund)
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     reviewing = Reviewing(cases=Cases(ledger.database, IDS, {}), recorder=ledger.recorder())
     asked = ReviewRequest(paid.id, refund.id, "undecided")
     for _ in range(2):
         await ActivityEnvironment().run(reviewing.escalate_review, asked, seen.due_at)
     seen = await look(ledger, refund)
-    assert isinstance(seen, InReview)
+    assert isinstance(seen, OpenReview)
     assert seen.overdue_at is not None
     assert [type_ for _, type_ in await ledger.events(paid.id)][-1] == "payment.review_overdue"

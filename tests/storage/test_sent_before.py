@@ -16,7 +16,7 @@ from payonce.domain.facts import (
     Declined,
     Expired,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Reversed,
 )
@@ -39,7 +39,7 @@ class Remembering(FakeConnector):
     known: dict[int, Inquiry | Exception] = field(default_factory=dict)
 
     async def inquire(self, call: Call) -> Any:
-        self.answers["inquire"] = self.known.get(int(call.reference.rpartition("-")[2]), NotFound())
+        self.answers["inquire"] = self.known.get(int(call.reference.rpartition("-")[2]), NotKnown())
         return await super().inquire(call)
 
 
@@ -181,7 +181,7 @@ async def test_while_an_earlier_attempt_is_undecided_nothing_is_proven_until_it_
     assert (await process.resolve("inquire", capture)).status == "captured"
 
 
-@pytest.mark.parametrize("found", [Expired("acq-1"), Reversed(), NotFound()], ids=lambda found: found.kind)
+@pytest.mark.parametrize("found", [Expired("acq-1"), Reversed(), NotKnown()], ids=lambda found: found.kind)
 async def test_an_earlier_attempt_that_ended_without_money_holds_up_no_proof(
     process: Process, acquirer: Remembering, found: Inquiry
 ) -> None:

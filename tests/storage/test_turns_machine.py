@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from payonce.domain import decisions, reviews, turns
 from payonce.domain.decisions import Decision
-from payonce.domain.errors import DecisionRefused, OperationInProgress, Refused
+from payonce.domain.errors import DecisionRefused, NotAllowed, OperationInProgress
 from payonce.domain.facts import Approved, Foreign, Redone, Stage, Turn, Undone
 from payonce.domain.operations import (
     Operation,
@@ -98,7 +98,7 @@ class TurnsMachine(RuleBasedStateMachine):
     def capture(self, amount: int | None, final: bool) -> None:
         try:
             admitted = admit_capture(self.payment, amount_minor=amount, now=datetime.now(UTC))
-        except (Refused, OperationInProgress):
+        except (NotAllowed, OperationInProgress):
             return
         self._asked(K.CAPTURE, admitted, final=final)
 
@@ -106,7 +106,7 @@ class TurnsMachine(RuleBasedStateMachine):
     def refund(self, amount: int | None) -> None:
         try:
             admitted = admit_refund(self.payment, amount_minor=amount)
-        except (Refused, OperationInProgress):
+        except (NotAllowed, OperationInProgress):
             return
         self._asked(K.REFUND, admitted)
 

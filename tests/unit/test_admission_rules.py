@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.operations import OperationKind, admit_capture, admit_refund, admit_void
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.unit.rows import CAPTURE_BEFORE, NOW, operation, payment, under_way
@@ -26,18 +26,18 @@ def test_all_that_is_capturable_is_captured_or_voided(status: PaymentStatus) -> 
 def test_a_part_is_captured_up_to_what_is_left() -> None:
     before = payment(PaymentStatus.PARTIALLY_CAPTURED)
     assert admit_capture(before, amount_minor=600, now=NOW) == 600
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_capture(before, amount_minor=601, now=NOW)
     assert refused.value.refusal == "amount_too_large"
 
 
 @pytest.mark.parametrize("status", REFUSING)
 def test_nothing_is_captured_or_voided_from_other_statuses(status: PaymentStatus) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_capture(payment(status), amount_minor=None, now=NOW)
     assert refused.value.refusal == "payment_not_capturable"
     if status is not PaymentStatus.REQUIRES_ACTION:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(NotAllowed) as refused:
             admit_void(payment(status), asked=True)
         assert refused.value.refusal == "payment_not_voidable"
 
@@ -75,17 +75,17 @@ def test_captures_close_five_minutes_before_the_authorization_ends(before_s: int
     if admitted:
         assert admit_capture(payment(PaymentStatus.AUTHORIZED), amount_minor=None, now=now) == 1000
     else:
-        with pytest.raises(Refused, match=CLOSED):
+        with pytest.raises(NotAllowed, match=CLOSED):
             admit_capture(payment(PaymentStatus.AUTHORIZED), amount_minor=None, now=now)
 
 
 def test_a_capture_after_expiry_says_that_the_window_is_over_and_when() -> None:
-    with pytest.raises(Refused, match=CLOSED) as refused:
+    with pytest.raises(NotAllowed, match=CLOSED) as refused:
         admit_capture(
             payment(PaymentStatus.EXPIRED), amount_minor=None, now=CAPTURE_BEFORE + timedelta(days=1)
         )
     assert refused.value.refusal == "payment_not_capturable"
-    with pytest.raises(Refused, match="A payment that is voided cannot be captured"):
+    with pytest.raises(NotAllowed, match="A payment that is voided cannot be captured"):
         admit_capture(
             payment(PaymentStatus.VOIDED), amount_minor=None, now=CAPTURE_BEFORE + timedelta(days=1)
         )
@@ -108,7 +108,7 @@ def test_a_void_is_possible_to_the_end() -> None:
 def test_refunds_run_in_parallel_up_to_what_is_captured(before: Payment, refundable: int) -> None:
     assert admit_refund(before, amount_minor=None) == refundable
     assert admit_refund(before, amount_minor=refundable) == refundable
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_refund(before, amount_minor=refundable + 1)
     assert refused.value.refusal == "amount_too_large"
 
@@ -125,6 +125,6 @@ def test_refunds_run_in_parallel_up_to_what_is_captured(before: Payment, refunda
     ],
 )
 def test_what_was_not_captured_or_is_used_up_is_not_refundable(before: Payment, why: str) -> None:
-    with pytest.raises(Refused, match=why) as refused:
+    with pytest.raises(NotAllowed, match=why) as refused:
         admit_refund(before, amount_minor=None)
     assert refused.value.refusal == "payment_not_refundable"

@@ -32,7 +32,7 @@ def test_nothing_was_processed_wherever_a_retry_is_allowed() -> None:
 
 
 def test_a_refusal_keeps_which_one_it_is() -> None:
-    refused = errors.Refused("amount_too_large", "Only 5 is capturable.")
+    refused = errors.NotAllowed("amount_too_large", "Only 5 is capturable.")
     assert (refused.refusal, refused.message) == ("amount_too_large", "Only 5 is capturable.")
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payonce.cli import following
-from payonce.cli.base import Refused
-from payonce.cli.following import Follower, Message, MessageParser
+from payonce.cli.base import CommandRefused
+from payonce.cli.following import Message, MessageParser, StreamFollower
 
 ONE = b'id: evt_1\nevent: payment.captured\ndata: {"note":"\xe2\x80\xa8 \xe2\x82\xb9"}\n\n'
 TWO = b"id: evt_2\r\nevent: refund.succeeded\r\ndata: {}\r\n\r\n"
@@ -34,7 +34,7 @@ def test_messages_do_not_depend_on_the_chunks(cuts: list[int]) -> None:
 
 def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "MESSAGE_BYTES_MAX", 100)
-    with pytest.raises(Refused):
+    with pytest.raises(CommandRefused):
         list(MessageParser().parse(b"x" * 101))
 
 
@@ -94,7 +94,7 @@ class Developer:
         """The ids of the first events."""
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.api), base_url="http://api.test")
         found: list[str] = []
-        async with client, aclosing(Follower(client, types, self.said.append).messages()) as messages:
+        async with client, aclosing(StreamFollower(client, types, self.said.append).messages()) as messages:
             async for message in messages:
                 found.append(message.id)
                 if len(found) == count:
@@ -144,13 +144,13 @@ async def test_before_the_first_event_it_resumes_from_where_the_stream_began(
 
 
 async def test_a_wrong_key_ends_it(developer_of: MakeDeveloper) -> None:
-    with pytest.raises(Refused, match="401, unauthenticated: so it is"):
+    with pytest.raises(CommandRefused, match="401, unauthenticated: so it is"):
         await developer_of(problem(401, "unauthenticated")).reads(1)
 
 
 async def test_a_wrong_filter_ends_it(developer_of: MakeDeveloper) -> None:
     developer = developer_of(problem(400, "invalid_request"))
-    with pytest.raises(Refused, match="400"):
+    with pytest.raises(CommandRefused, match="400"):
         await developer.reads(1, types=("payment.lost",))
     assert developer.api.asked[0].url.params["types"] == "payment.lost"
 

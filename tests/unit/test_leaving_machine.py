@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 
-from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import Stage
 from payonce.domain.operations import Abilities, OperationKind, OperationStatus, admit_void
 from tests.unit.bookkeeping import Books
@@ -42,7 +42,7 @@ class LeavingMachine(PaymentMachine):
         asked = self.books.attempts[paid.id][-1].asked
         try:
             amount = admit_void(paid, asked=asked)
-        except (Refused, OperationInProgress):
+        except (NotAllowed, OperationInProgress):
             return
         self.books.open(OperationKind.VOID, amount_minor=amount)
 

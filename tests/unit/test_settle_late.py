@@ -8,7 +8,7 @@ import pytest
 from payonce.domain import reviews
 from payonce.domain.contradictions import open_case, raise_case
 from payonce.domain.ending import review, succeed
-from payonce.domain.errors import Refused
+from payonce.domain.errors import NotAllowed
 from payonce.domain.facts import (
     DeclineCode,
     Declined,
@@ -71,7 +71,7 @@ def test_a_late_refund_holds_what_the_acquirer_states(stated: int, refundable: i
     assert (paid.amount_refunded_minor, paid.amount_refund_pending_minor) == (0, 0)
     assert (opened.status, opened.amount_minor, opened.target_kind) == (O.FAILED, stated, K.REFUND)
     assert opened.amount_undecided_minor == stated
-    with pytest.raises(Refused):
+    with pytest.raises(NotAllowed):
         admit_refund(paid, amount_minor=refundable + 1)
 
 
@@ -108,7 +108,7 @@ def test_a_late_void_holds_all_that_it_was_to_release_whatever_amount_is_stated(
 def test_what_is_left_of_nothing_is_not_capturable_rather_than_too_large(of: Case) -> None:
     paid, _ = late(of)
     for amount in (None, 1, 1000):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(NotAllowed) as refused:
             admit_capture(paid, amount_minor=amount, now=NOW)
         assert refused.value.refusal == "payment_not_capturable"
 
@@ -116,7 +116,7 @@ def test_what_is_left_of_nothing_is_not_capturable_rather_than_too_large(of: Cas
 def test_a_part_that_is_left_may_be_captured() -> None:
     paid, _ = late(CAPTURE, amount_minor=400)
     assert admit_capture(paid, amount_minor=None, now=NOW) == 600
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_capture(paid, amount_minor=601, now=NOW)
     assert refused.value.refusal == "amount_too_large"
 

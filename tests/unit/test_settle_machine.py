@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from payonce.domain.ending import review, succeed
-from payonce.domain.errors import OperationInProgress, Refused
+from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import (
     ActionRequired,
     Approved,
@@ -108,7 +108,7 @@ class PaymentMachine(RuleBasedStateMachine):
         try:
             asked = self.books.attempts[self.books.payment.id][-1].asked
             amount = admit_void(self.books.payment, asked=asked)
-        except (Refused, OperationInProgress):
+        except (NotAllowed, OperationInProgress):
             return
         if really:
             self.books.open(OperationKind.VOID, amount_minor=amount)
@@ -227,7 +227,7 @@ class PaymentMachine(RuleBasedStateMachine):
                 amount = admit_refund(paid, amount_minor=amount_minor)
             else:
                 amount = admit_capture(paid, amount_minor=amount_minor, now=self.books.now)
-        except (Refused, OperationInProgress):
+        except (NotAllowed, OperationInProgress):
             return None
         return self.books.open(kind, amount_minor=amount, final=final or refund)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from api.schemas.payments import EVENT_TYPES
-from payonce.cli.base import Refused
+from payonce.cli.base import CommandRefused
 from payonce.cli.trigger import IMPOSSIBLE, RECIPES, recipe_for
 
 
@@ -15,6 +15,6 @@ def test_every_event_can_be_triggered_or_has_a_reason() -> None:
 
 @pytest.mark.parametrize("event", ["payment.expired", "payment.lost", ""])
 def test_what_cannot_be_triggered_is_refused_with_what_can(event: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CommandRefused) as refused:
         recipe_for(event)
     assert all(type_ in refused.value.message for type_ in RECIPES)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from payonce.domain import late, turns
-from payonce.domain.errors import Refused
+from payonce.domain.errors import NotAllowed
 from payonce.domain.facts import Foreign, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import (
@@ -94,10 +94,10 @@ def test_a_captured_payment_that_is_taken_back_can_neither_be_refunded_nor_captu
     assert paid.told == ["payment.capture_failed", "payment.authorized", "payment.needs_review"]
     assert paid.last.events[0].data["previously"] == "succeeded"
     assert paid.last.answer is None
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_capture(paid.payment, amount_minor=None, now=NOW)
     assert refused.value.refusal == "payment_not_capturable"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(NotAllowed) as refused:
         admit_refund(paid.payment, amount_minor=None)
     assert refused.value.refusal == "payment_not_refundable"
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from payonce.domain.ids import random_id
-from payonce.storage.webhooks.completions import Completion, Lease, Recorded, complete
+from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete
 from payonce.storage.webhooks.queue import Lane, take_due
 from tests.webhooks.shop import Shop
 
@@ -37,6 +37,6 @@ def ended(lease: Lease, status: Any, **more: Any) -> Completion:
 
 async def record(
     shop: Shop, *completions: Completion, now: datetime | None = None, hand_over: bool = False
-) -> dict[str, Recorded]:
+) -> dict[str, RecordedCompletion]:
     async with shop.database.transaction() as connection:
         return await complete(connection, completions, now=now, hand_over=hand_over)

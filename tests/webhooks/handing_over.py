@@ -14,8 +14,8 @@ from payonce.runtime import open_runtime
 from payonce.settings import SealingKeySettings, Settings
 from payonce.storage.webhooks.completions import Completion, Lease, complete
 from payonce.storage.webhooks.handover import Held
-from payonce.storage.webhooks.queue import Lane, Standing, take_due, take_held
-from payonce.webhooks.attempt import Attempt, Sender
+from payonce.storage.webhooks.queue import Lane, NotDue, take_due, take_held
+from payonce.webhooks.attempt import DeliveryAttempt, Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.eventually import eventually
 from tests.webhooks.shop import SEALER, Shop
@@ -32,7 +32,7 @@ TEMPORAL_AWAY = "127.0.0.1:1"
 class CrashingSender(Sender):
     """Sends, and never comes back to say so."""
 
-    async def attempt(self, lease: Lease) -> Attempt:
+    async def attempt(self, lease: Lease) -> DeliveryAttempt:
         await super().attempt(lease)
         await asyncio.Event().wait()
         raise AssertionError
@@ -115,7 +115,7 @@ async def fail_first_attempts(shop: Shop, *, hand_over: bool = True, delay_s: fl
     return list(taken.leases)
 
 
-async def take_it(shop: Shop, lease: Lease, *, attempts: int = 1) -> Lease | Standing | None:
+async def take_it(shop: Shop, lease: Lease, *, attempts: int = 1) -> Lease | NotDue | None:
     async with shop.database.transaction() as connection:
         return await take_held(
             connection, lease.delivery_id, attempts=attempts, token=random_id("lease"), lease_s=30

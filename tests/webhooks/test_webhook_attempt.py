@@ -17,7 +17,7 @@ from payonce.counted import READ_COUNTS_AS_BYTES, RECEIVED_BYTES_MAX
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.secrets import seal_secret
 from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
-from payonce.webhooks.attempt import Attempt, Delivered, Failed, Reason, Sender, conclude
+from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Failed, Reason, Sender, conclude
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret
 from tests.support.reads import Reads
@@ -60,7 +60,7 @@ def lease_for(url: str, *, attempts: int = 0) -> Lease:
     )
 
 
-async def attempt_at(answer: Answer, *, sender: Sender = SENDER) -> Delivered | Failed:
+async def attempt_at(answer: Answer, *, sender: Sender = SENDER) -> Acknowledged | Failed:
     async with receiving(otherwise=answer) as receiver:
         return (await sender.attempt(lease_for(receiver.url))).result
 
@@ -72,7 +72,7 @@ async def test_the_receiver_gets_the_event_signed() -> None:
         attempt = await SENDER.attempt(lease)
 
     (request,) = receiver.received
-    assert attempt.result == Delivered(204)
+    assert attempt.result == Acknowledged(204)
     assert (request.method, request.target, request.body) == ("POST", "/hooks?shop=7", lease.body)
     assert request.headers["host"] == receiver.url.split("/")[2]
     assert request.headers["content-type"] == "application/json"
@@ -86,14 +86,14 @@ async def test_a_second_attempt_has_the_same_id_and_bytes_and_verifies() -> None
         results = [(await SENDER.attempt(lease)).result for _ in range(2)]
 
     first, second = receiver.received
-    assert results == [Failed(500, Reason.UNSUCCESSFUL_STATUS), Delivered(204)]
+    assert results == [Failed(500, Reason.UNSUCCESSFUL_STATUS), Acknowledged(204)]
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
     assert second.verified(SECRET) == first.verified(SECRET)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
 async def test_any_2xx_is_success(code: int) -> None:
-    assert await attempt_at(status(code)) == Delivered(code)
+    assert await attempt_at(status(code)) == Acknowledged(code)
 
 
 @pytest.mark.parametrize("code", [304, 400, 401, 404, 410, 429, 500, 502, 503, 504])
@@ -150,7 +150,7 @@ async def test_a_resolver_that_hangs_ends_at_the_deadline() -> None:
     ids=["10 MB", "endless"],
 )
 async def test_a_huge_answer_is_read_to_the_limit_and_its_status_counts(answer: Answer) -> None:
-    assert await attempt_at(answer) == Delivered(200)
+    assert await attempt_at(answer) == Acknowledged(200)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ async def test_a_2xx_status_line_counts_whatever_follows(
     after: bytes, then: Callable[[bytes], Answer]
 ) -> None:
     """Issue 14, 18: it was retried as failed, and merchants got the event ten times."""
-    assert await attempt_at(then(after), sender=IMPATIENT) == Delivered(200)
+    assert await attempt_at(then(after), sender=IMPATIENT) == Acknowledged(200)
 
 
 @pytest.mark.parametrize("code", [302, 410, 500])
@@ -213,12 +213,12 @@ async def test_every_other_status_line_counts_whatever_follows(
         (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n", INVALID),
         (b"HTTP/1.1 103 Early Hints\r\n", b"X-A: " + b"a" * 7000 + b"\r\n", INVALID),
         (b"", b"\r\n", INVALID),
-        (b"HTTP/1.1 200 ", b"x", Delivered(200)),
-        (b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 7000 + b"\r\n", Delivered(200)),
-        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", Delivered(200)),
-        (ENDLESS_BODY, b"1;" + b"e" * 7000 + b"\r\nx\r\n", Delivered(200)),
-        (ENDLESS_BODY, b"1\r\nx\r\n", Delivered(200)),
-        (ENDLESS_BODY + b"0\r\n", b"X-Trailer: y\r\n", Delivered(200)),
+        (b"HTTP/1.1 200 ", b"x", Acknowledged(200)),
+        (b"HTTP/1.1 200 OK\r\n", b"X-A: " + b"a" * 7000 + b"\r\n", Acknowledged(200)),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", Acknowledged(200)),
+        (ENDLESS_BODY, b"1;" + b"e" * 7000 + b"\r\nx\r\n", Acknowledged(200)),
+        (ENDLESS_BODY, b"1\r\nx\r\n", Acknowledged(200)),
+        (ENDLESS_BODY + b"0\r\n", b"X-Trailer: y\r\n", Acknowledged(200)),
         (b"HTTP/1.1 500 No\r\n\r\n", b"x" * 8000, Failed(500, Reason.UNSUCCESSFUL_STATUS)),
     ],
     ids=[
@@ -227,7 +227,7 @@ async def test_every_other_status_line_counts_whatever_follows(
     ],
 )
 async def test_whatever_a_receiver_sends_is_read_to_the_limit(
-    head: bytes, more: bytes, result: Delivered | Failed, monkeypatch: pytest.MonkeyPatch
+    head: bytes, more: bytes, result: Acknowledged | Failed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Issue 14, 2: endless interim responses kept the relay parsing for 15 s, and every other delivery waited."""
     reads = Reads(monkeypatch)
@@ -239,7 +239,7 @@ async def test_whatever_a_receiver_sends_is_read_to_the_limit(
 async def test_a_byte_at_a_time_is_read_a_limited_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Reads(monkeypatch)
 
-    assert await attempt_at(endless(ENDLESS_BODY, b"1\r\nx\r\n", pause=True)) == Delivered(200)
+    assert await attempt_at(endless(ENDLESS_BODY, b"1\r\nx\r\n", pause=True)) == Acknowledged(200)
     assert len(reads.sizes) <= RECEIVED_BYTES_MAX / READ_COUNTS_AS_BYTES
 
 
@@ -258,12 +258,12 @@ async def test_what_tls_adds_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
         url = tls.url.replace("http://127.0.0.1", "https://a.localhost")
         attempt = await sender.attempt(lease_for(url))
 
-    assert attempt.result == Delivered(200)
+    assert attempt.result == Acknowledged(200)
     assert reads.bytes <= RECEIVED_BYTES_MAX
 
 
 async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
-    assert await attempt_at(bytes_then_close(b"HTTP/1.0 200 OK\r\n\r\nthanks")) == Delivered(200)
+    assert await attempt_at(bytes_then_close(b"HTTP/1.0 200 OK\r\n\r\nthanks")) == Acknowledged(200)
 
 
 async def test_nobody_listening_is_failure() -> None:
@@ -279,7 +279,7 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPat
             monkeypatch.setenv(name, proxy.url)
         attempt = await Sender(allow_loopback=True, secrets=SECRETS).attempt(lease_for(receiver.url))
 
-    assert attempt.result == Delivered(204)
+    assert attempt.result == Acknowledged(204)
     assert proxy.connections == 0
 
 
@@ -309,7 +309,7 @@ async def test_the_name_is_resolved_once_and_the_judged_address_is_dialled() -> 
         url = receiver.url.replace("127.0.0.1", "localhost")
         attempt = await replace(SENDER, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))
 
-    assert attempt.result == Delivered(204)  # a second look-up would have raised
+    assert attempt.result == Acknowledged(204)  # a second look-up would have raised
     assert receiver.received[0].headers["host"] == url.split("/")[2]
 
 
@@ -318,7 +318,7 @@ async def test_an_address_that_refuses_is_followed_by_the_next() -> None:
         url = receiver.url.replace("127.0.0.1", "localhost")
         attempt = await replace(SENDER, look_up=_answers(["127.0.0.9", "127.0.0.1"])).attempt(lease_for(url))
 
-    assert attempt.result == Delivered(204)
+    assert attempt.result == Acknowledged(204)
 
 
 async def test_a_name_that_does_not_resolve_is_failure() -> None:
@@ -346,7 +346,7 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
         ]
 
     refused = Failed(None, Reason.TLS_FAILED)
-    assert results == [Delivered(204), Delivered(204), refused, refused]
+    assert results == [Acknowledged(204), Acknowledged(204), refused, refused]
     assert [request.headers["host"] for request in receiver.received] == [
         f"a.localhost:{port}",
         f"a.localhost.:{port}",
@@ -355,7 +355,7 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
 
 def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:
     at = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
-    attempt = Attempt(at, 12, Failed(None, Reason.TIMED_OUT), "203.0.113.7", "busy")
+    attempt = DeliveryAttempt(at, 12, Failed(None, Reason.TIMED_OUT), "203.0.113.7", "busy")
 
     assert attempt.record() == {
         "at": "2026-11-22T05:46:00.000Z",
@@ -370,7 +370,7 @@ def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operato
 @pytest.mark.parametrize(
     ("made", "result", "expected"),
     [
-        (0, Delivered(200), ("succeeded", None, None)),
+        (0, Acknowledged(200), ("succeeded", None, None)),
         (0, Failed(500, Reason.UNSUCCESSFUL_STATUS), ("pending", 5.0, None)),
         (8, Failed(None, Reason.TIMED_OUT), ("pending", 86400.0, None)),
         (9, Failed(None, Reason.TIMED_OUT), ("exhausted", None, None)),
@@ -378,11 +378,11 @@ def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operato
     ],
 )
 def test_what_an_attempt_means_for_its_delivery(
-    made: int, result: Delivered | Failed, expected: tuple[str, float | None, str | None]
+    made: int, result: Acknowledged | Failed, expected: tuple[str, float | None, str | None]
 ) -> None:
     lease = lease_for("https://merchant.example/", attempts=made)
 
-    completion = conclude(lease, Attempt(datetime.now(UTC), 1, result), jitter=0)
+    completion = conclude(lease, DeliveryAttempt(datetime.now(UTC), 1, result), jitter=0)
 
     assert (completion.status, completion.delay_s, completion.gone_url) == expected
 

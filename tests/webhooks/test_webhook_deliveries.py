@@ -7,7 +7,7 @@ from typing import Any
 from payonce.domain.ids import random_id
 from payonce.storage.webhooks.completions import Completion, Lease, complete, release
 from payonce.storage.webhooks.endpoints import delete_endpoint, update_endpoint
-from payonce.storage.webhooks.queue import Lane, Taken, take_due
+from payonce.storage.webhooks.queue import Lane, LeasedBatch, take_due
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.shop import SEALER, Shop
 
@@ -21,14 +21,14 @@ ATTEMPT = {
 }
 
 
-async def take(shop: Shop, *, limit: int = 100, room_each: int = 100, **rooms: int) -> Taken:
+async def take(shop: Shop, *, limit: int = 100, room_each: int = 100, **rooms: int) -> LeasedBatch:
     """What is due in both lanes."""
     limits = {"lease_s": 30.0, "room_each": room_each, "rooms": rooms}
     async with shop.database.transaction() as connection:
         first, again = [
             await take_due(connection, lane, token=random_id("lease"), limit=limit, **limits) for lane in Lane
         ]
-    return Taken(first.leases + again.leases, first.more or again.more)
+    return LeasedBatch(first.leases + again.leases, first.more or again.more)
 
 
 async def finish(shop: Shop, lease: Lease, status: Any, **more: Any) -> bool:

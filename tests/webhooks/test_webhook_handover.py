@@ -8,7 +8,7 @@ from temporalio.client import Client
 from payonce.storage.webhooks import completions as deliveries_module
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.handover import backlog
-from payonce.storage.webhooks.queue import Lane, Standing, take_due
+from payonce.storage.webhooks.queue import Lane, NotDue, take_due
 from payonce.webhooks.attempt import Sender
 from payonce.webhooks.endpoint_limits import Rooms
 from payonce.webhooks.workflow_attempts import HeldAttempts
@@ -125,7 +125,7 @@ async def test_a_workflow_never_takes_what_the_relay_has_or_what_is_not_its_turn
 
     assert isinstance(leased, Lease)
     standings = [behind, again, relayed, early]
-    assert [(one.status, one.holder) for one in standings if isinstance(one, Standing)] == [
+    assert [(one.status, one.holder) for one in standings if isinstance(one, NotDue)] == [
         ("pending", "workflow"),
         ("pending", "workflow"),
         ("pending", "relay"),

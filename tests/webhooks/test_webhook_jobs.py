@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from payonce.storage.webhooks import jobs
 from payonce.storage.webhooks.endpoints import Endpoint
-from payonce.storage.webhooks.jobs import JobPages, Page, unstarted
+from payonce.storage.webhooks.jobs import JobPage, JobPages, unstarted
 from payonce.storage.webhooks.queue import Lane
 from payonce.storage.webhooks.redeliveries import Job, add_job, find_job
 from tests.support.eventually import eventually
@@ -49,7 +49,7 @@ async def job_for(shop: Shop, endpoint: Endpoint, *, kind: Any = "recover", type
         )
 
 
-async def page(shop: Shop, job: Job) -> Page:
+async def page(shop: Shop, job: Job) -> JobPage:
     async with shop.database.transaction() as connection:
         taken = await PAGES.take_page(connection, job.id)
     assert taken is not None
@@ -63,7 +63,7 @@ async def killed_before_the_commit(shop: Shop, job: Job) -> None:
             raise SystemExit
 
 
-async def to_the_end(shop: Shop, job: Job) -> Page:
+async def to_the_end(shop: Shop, job: Job) -> JobPage:
     for _ in range(100):
         taken = await page(shop, job)
         if taken.ended:

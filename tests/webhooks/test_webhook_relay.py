@@ -13,7 +13,7 @@ from devstack.stack import DevStack
 from payonce.storage.driver.database import Database
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.endpoints import update_endpoint
-from payonce.webhooks.attempt import Attempt, Sender
+from payonce.webhooks.attempt import DeliveryAttempt, Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.receiver import hang, receiving, status, until
 from tests.webhooks.shop import SEALER, Shop
@@ -64,7 +64,7 @@ async def relaying(
 class CrashingSender(Sender):
     """Sends, and never comes back to say so: the process died right then."""
 
-    async def attempt(self, lease: Lease) -> Attempt:
+    async def attempt(self, lease: Lease) -> DeliveryAttempt:
         await super().attempt(lease)
         await asyncio.Event().wait()
         raise AssertionError

@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
-from activities.review_messages import InReview, Over, ReviewRequest
+from activities.review_messages import OpenReview, Over, ReviewRequest
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import InquirySchedule
 from tests.support.eventually import eventually
@@ -163,7 +163,7 @@ async def test_a_reversal_that_takes_long_is_carried_on(bench: Bench) -> None:
 
 async def test_a_review_that_was_signalled_often_is_carried_on(bench: Bench) -> None:
     now = datetime.now(UTC)
-    seen = InReview("undone", "it was taken back", "1000 INR", now, now + timedelta(days=3))
+    seen = OpenReview("undone", "it was taken back", "1000 INR", now, now + timedelta(days=3))
     bench.fakes.script("look_at_review", seen)
     request = ReviewRequest(bench.payment_id, f"op_{bench.payment_id}", "undone")
     handle = await bench.environment.client.start_workflow(

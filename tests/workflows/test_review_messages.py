@@ -9,7 +9,7 @@ import pytest
 
 from activities import review_messages
 from activities.messages import OperationRequest
-from activities.review_messages import InReview, Over, ReviewRequest, ReviewStanding, Spoken
+from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding, Spoken
 from activities.reviewing import Reviewing
 from payonce.domain.operations import OperationKind
 from tests.workflows.test_messages import crossed
@@ -17,8 +17,8 @@ from tests.workflows.test_messages import crossed
 AT = datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC)
 ABOUT = Spoken(OperationRequest("pay_1", "op_1", OperationKind.CAPTURE), "op_1-1")
 STANDINGS: list[Any] = [
-    InReview("undone", "it was taken back", "1000 INR", AT, AT),
-    InReview("undone", "it was taken back", "1000 INR", AT, AT, AT, ABOUT, {"undone": "it stays so"}),
+    OpenReview("undone", "it was taken back", "1000 INR", AT, AT),
+    OpenReview("undone", "it was taken back", "1000 INR", AT, AT, AT, ABOUT, {"undone": "it stays so"}),
     Over("fact"),
     Over(None),
 ]

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import InquiryDue, OperationRequest, Settled
-from activities.review_messages import InReview, Over, ReviewRequest, Spoken
+from activities.review_messages import OpenReview, Over, ReviewRequest, Spoken
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from tests.support.eventually import eventually
@@ -37,13 +37,13 @@ async def start(bench: Bench, request: ReviewRequest | None = None) -> WorkflowH
     return handle
 
 
-async def in_review(bench: Bench, *, due_in_s: float = 72 * HOUR_S, about: bool = True) -> InReview:
+async def in_review(bench: Bench, *, due_in_s: float = 72 * HOUR_S, about: bool = True) -> OpenReview:
     """A review that begins now."""
     now = await bench.environment.get_current_time()
     spoken = Spoken(
         OperationRequest(bench.payment_id, bench.payment_id, K.AUTHORIZE), f"{bench.payment_id}-1"
     )
-    return InReview(
+    return OpenReview(
         reason="undone",
         meaning="the acquirer took it back",
         words="undone_capture op_1: 1000 INR of pay_1 was taken back",
@@ -57,7 +57,7 @@ def looks(bench: Bench, *standings: Any) -> None:
     bench.fakes.script("look_at_review", *standings)
 
 
-def after_looks(count: int, standing: InReview, last: Over = DECIDED) -> list[Any]:
+def after_looks(count: int, standing: OpenReview, last: Over = DECIDED) -> list[Any]:
     return [*[standing] * count, last]
 
 

@@ -19,7 +19,7 @@ from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
-from payonce.storage.webhooks.completions import Completion, Lease, Recorded, complete, release
+from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete, release
 from payonce.storage.webhooks.handover import Held
 from payonce.storage.webhooks.queue import Lane, take_due
 from payonce.waiting import first
@@ -241,7 +241,9 @@ class Relay:
         observe(lease, attempt, completion)
 
 
-def _held(ended: Sequence[tuple[Lease, Completion]], recorded: Mapping[str, Recorded]) -> list[Held]:
+def _held(
+    ended: Sequence[tuple[Lease, Completion]], recorded: Mapping[str, RecordedCompletion]
+) -> list[Held]:
     """Those that are recorded as held by a workflow, which is to be started."""
     held = []
     for lease, completion in ended:

@@ -14,7 +14,7 @@ from typing import Final
 from payonce.clock import boot_clock_s
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.queue import Lane
-from payonce.webhooks.attempt import Attempt
+from payonce.webhooks.attempt import DeliveryAttempt
 from payonce.webhooks.endpoint_limits import SLOW_S, Rooms
 
 UNDER_WAY_FACTOR_MAX: Final = 2  # attempts in all, of the slots of a lane: memory and file descriptors
@@ -88,7 +88,7 @@ class Slots:
     def remove(self, task: "asyncio.Task[None]") -> None:
         self._rooms.leave(self._under_way.pop(task).lease.endpoint_id)
 
-    def judge(self, endpoint_id: str, attempt: Attempt) -> None:
+    def judge(self, endpoint_id: str, attempt: DeliveryAttempt) -> None:
         """What the attempt says about the endpoint counts from now on."""
         self._rooms.judge(endpoint_id, attempt)
 

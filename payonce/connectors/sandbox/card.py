@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
 from payonce.connectors.sandbox import wire
-from payonce.connectors.sandbox.wire import Answer, Desk, Money, Request
+from payonce.connectors.sandbox.wire import Desk, Request, SandboxAnswer, SandboxMoney
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import Rejected
-from payonce.domain.facts import Approved, Declined, Inquiry, NotFound, Pending, Refused, Reply, Reversed
+from payonce.domain.facts import Approved, Declined, Inquiry, NotKnown, Pending, Refused, Reply, Reversed
 from payonce.domain.operations import OperationKind
 
 
@@ -34,14 +34,14 @@ class _TokenBody(BaseModel):
     eci: str | None = None
 
 
-class _Authorization(Money):
+class _Authorization(SandboxMoney):
     capture: bool
     callback_url: str | None = None
     card: _CardBody | None = None
     network_token: _TokenBody | None = None
 
 
-class _Modification(Money):
+class _Modification(SandboxMoney):
     authorization: str
     final: bool | None = None  # of captures only
 
@@ -75,7 +75,7 @@ class SandboxCard:
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
         answer = await self._desk.inquire(call)
-        return NotFound() if answer is None else _outcome(answer)
+        return NotKnown() if answer is None else _outcome(answer)
 
     async def reverse(self, call: Call) -> Reversed:
         """Undoes and blocks our reference; see `Connector`."""
@@ -138,7 +138,7 @@ def _token(token: NetworkToken) -> _TokenBody:
     )
 
 
-def _outcome(answer: Answer) -> Approved | Declined | Pending | Reversed:
+def _outcome(answer: SandboxAnswer) -> Approved | Declined | Pending | Reversed:
     if answer.status == "approved":
         return wire.approved(answer, capture_before=answer.expires_at)
     return wire.decided(answer)

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
 from payonce.connectors.sandbox import wire
-from payonce.connectors.sandbox.wire import Answer, Desk, Money
+from payonce.connectors.sandbox.wire import Desk, SandboxAnswer, SandboxMoney
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     ActionRequired,
     Cancellation,
     Expired,
     Inquiry,
-    NotFound,
+    NotKnown,
     Pending,
     Refused,
     Reply,
@@ -75,7 +75,7 @@ class CustomerRail(ABC):
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
         answer = await self._desk.inquire(call)
-        return NotFound() if answer is None else self._outcome(answer, call)
+        return NotKnown() if answer is None else self._outcome(answer, call)
 
     async def reverse(self, call: Call) -> Reversed:
         """Undoes and blocks our reference; see `Connector`."""
@@ -98,15 +98,15 @@ class CustomerRail(ABC):
         """What the account takes."""
 
     @abstractmethod
-    def _order(self, call: Call) -> Money:
+    def _order(self, call: Call) -> SandboxMoney:
         """The request that asks the customer."""
 
     @abstractmethod
-    def _refund(self, call: Call) -> Money:
+    def _refund(self, call: Call) -> SandboxMoney:
         """The request that gives money back."""
 
     @abstractmethod
-    def _action(self, answer: Answer, call: Call) -> dict[str, Any]:
+    def _action(self, answer: SandboxAnswer, call: Call) -> dict[str, Any]:
         """What the customer has to do, as the API shows it."""
 
     def _common(self, call: Call) -> dict[str, Any]:
@@ -114,11 +114,11 @@ class CustomerRail(ABC):
         window_s = int(self._account.options.get("window_s", self.window_s))
         return {**wire.money(call), "window_s": window_s, "callback_url": self._account.callback_url}
 
-    def _page(self, answer: Answer, call: Call) -> str:
+    def _page(self, answer: SandboxAnswer, call: Call) -> str:
         """Where to play the customer."""
         return answer.page or f"{self._account.base_url}/{self.page}/{call.payment_id}"
 
-    def _outcome(self, answer: Answer, call: Call) -> Reply | Reversed:
+    def _outcome(self, answer: SandboxAnswer, call: Call) -> Reply | Reversed:
         match answer.status:
             case "approved":
                 known = {"rrn": answer.rrn, "vpa": answer.payer_vpa}

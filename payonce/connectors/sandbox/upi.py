@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.customer import CustomerRail
-from payonce.connectors.sandbox.wire import Answer, Money
+from payonce.connectors.sandbox.wire import SandboxAnswer, SandboxMoney
 
 PAYEE_VPA, PAYEE_NAME = "shop@sandbox", "Payonce Sandbox Shop"
 
@@ -21,7 +21,7 @@ class _Payee(BaseModel):
     name: str
 
 
-class _Payment(Money):
+class _Payment(SandboxMoney):
     flow: str
     vpa: str | None = None
     sandbox_vpa: str | None = None
@@ -30,7 +30,7 @@ class _Payment(Money):
     callback_url: str | None = None
 
 
-class _Refund(Money):
+class _Refund(SandboxMoney):
     rrn: str | None = None
     authorization: str | None = None
 
@@ -55,7 +55,7 @@ class SandboxUpi(CustomerRail):
         collect = {"upi.collect"} if options.get("collect") == "on" else set()
         return frozenset({"upi.intent", "upi.qr"} | collect)
 
-    def _order(self, call: Call) -> Money:
+    def _order(self, call: Call) -> SandboxMoney:
         upi = call.payment_method["upi"]
         collect = upi["flow"] == "collect"
         return _Payment(
@@ -66,13 +66,13 @@ class SandboxUpi(CustomerRail):
             payee=self._payee,
         )
 
-    def _refund(self, call: Call) -> Money:
+    def _refund(self, call: Call) -> SandboxMoney:
         """By the rail's own reference where it is known, as banks trace it."""
         rrn = call.payment_method["upi"].get("rrn")
         authorization = None if rrn else wire.authorization_of(call)
         return _Refund(**wire.money(call), rrn=rrn, authorization=authorization)
 
-    def _action(self, answer: Answer, call: Call) -> dict[str, Any]:
+    def _action(self, answer: SandboxAnswer, call: Call) -> dict[str, Any]:
         upi = call.payment_method["upi"]
         page = self._page(answer, call)
         if upi["flow"] == "collect":
@@ -82,7 +82,7 @@ class SandboxUpi(CustomerRail):
             action["image_url"] = self._account.code_url(call.payment_id)
         return {**action, "sandbox_url": page}
 
-    def _link(self, answer: Answer, call: Call) -> str:
+    def _link(self, answer: SandboxAnswer, call: Call) -> str:
         """The link again, which the answer to an inquiry does not repeat: all its parts are known.
 
         Source: NPCI, UPI Linking Specifications: `pa`, `pn`, `tr`, `am`, `cu` and `tn`.

@@ -6,17 +6,17 @@ from typing import Any
 from payonce.connectors.base import Call
 from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.customer import CustomerRail
-from payonce.connectors.sandbox.wire import Answer, Money
+from payonce.connectors.sandbox.wire import SandboxAnswer, SandboxMoney
 
 
-class _Payment(Money):
+class _Payment(SandboxMoney):
     provider: str
     window_s: int
     return_url: str | None = None
     callback_url: str | None = None
 
 
-class _Refund(Money):
+class _Refund(SandboxMoney):
     authorization: str
 
 
@@ -30,13 +30,13 @@ class SandboxWallet(CustomerRail):
     def _methods(self, _options: Mapping[str, str]) -> frozenset[str]:
         return frozenset({"wallet.paytm", "wallet.phonepe"})
 
-    def _order(self, call: Call) -> Money:
+    def _order(self, call: Call) -> SandboxMoney:
         provider = call.payment_method["wallet"]["provider"]
         return _Payment(**self._common(call), provider=provider, return_url=call.return_url)
 
-    def _refund(self, call: Call) -> Money:
+    def _refund(self, call: Call) -> SandboxMoney:
         return _Refund(**wire.money(call), authorization=wire.authorization_of(call))
 
-    def _action(self, answer: Answer, call: Call) -> dict[str, Any]:
+    def _action(self, answer: SandboxAnswer, call: Call) -> dict[str, Any]:
         page = self._page(answer, call)
         return {"type": "redirect", "url": page, "sandbox_url": page}

@@ -25,7 +25,7 @@ from payonce.domain.facts import (
     Declined,
     EndsItself,
     Foreign,
-    NotFound,
+    NotKnown,
     Pending,
     Redone,
     Refused,
@@ -129,7 +129,7 @@ class Request(BaseModel):
     fault_scope: str | None = None
 
 
-class Money(Request):
+class SandboxMoney(Request):
     """A request that moves, or holds, an amount."""
 
     amount: int
@@ -163,7 +163,7 @@ class _Turn(BaseModel):
                 assert_never(self.type)
 
 
-class Answer(BaseModel):
+class SandboxAnswer(BaseModel):
     """What the acquirer says of an operation; members that we do not need are not looked at."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
@@ -229,7 +229,9 @@ class Desk:
             documented=_DOCUMENTED,
         )
 
-    async def order(self, path: str, body: Request, call: Call, *, may_send: MaySend) -> Answer | Refused:
+    async def order(
+        self, path: str, body: Request, call: Call, *, may_send: MaySend
+    ) -> SandboxAnswer | Refused:
         """The answer to one request that may move money; see `Connector.send` for what it raises."""
         response = await self._http.post(path, body, may_send=may_send)
         if response.status == 400:
@@ -238,7 +240,7 @@ class Desk:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
         return _own_answer(response, call)
 
-    async def inquire(self, call: Call) -> Answer | None:
+    async def inquire(self, call: Call) -> SandboxAnswer | None:
         """What became of our reference; None where the acquirer does not know it."""
         body = Request(**common(call, operation="inquire"))
         response = await self._http.post("/inquiries", body, may_send=None)
@@ -262,7 +264,7 @@ class Desk:
                 log.warning("acquirer_status_unmapped", operation="reverse", reference=call.reference)
                 raise OutcomeUnknown("an unmapped status of the reversal")
 
-    async def cancel(self, call: Call) -> Cancelled | EndsItself | Pending | NotFound:
+    async def cancel(self, call: Call) -> Cancelled | EndsItself | Pending | NotKnown:
         """Nobody can pay our reference any more, where the acquirer says so; see `Asking.cancel`.
 
         What is decided is `Pending` here: this acquirer says what it is in answer to an inquiry only.
@@ -271,7 +273,7 @@ class Desk:
         response = await self._undo("/cancellations", members, call)
         if response.status == 404:
             _not_found(response)
-            return NotFound()
+            return NotKnown()
         match _undone(response, call):
             case "cancelled":
                 return Cancelled()
@@ -335,7 +337,7 @@ def authorization_of(call: Call) -> str:
     return call.authorization_reference
 
 
-def decided(answer: Answer) -> Declined | Pending | Reversed:
+def decided(answer: SandboxAnswer) -> Declined | Pending | Reversed:
     """What every answer but an approval means; one that we do not map is pending."""
     match answer.status:
         case "declined" if answer.decline_code == _REFERENCE_REVERSED:
@@ -350,7 +352,7 @@ def decided(answer: Answer) -> Declined | Pending | Reversed:
 
 
 def approved(
-    answer: Answer, *, capture_before: datetime | None = None, rail: Mapping[str, str] | None = None
+    answer: SandboxAnswer, *, capture_before: datetime | None = None, rail: Mapping[str, str] | None = None
 ) -> Approved:
     """An approval of what the acquirer says, whatever was asked. Raises `OutcomeUnknown` where it says nothing."""
     if answer.amount is None or answer.currency is None:
@@ -366,7 +368,7 @@ def approved(
     )
 
 
-def _stage(answer: Answer) -> Stage | None:
+def _stage(answer: SandboxAnswer) -> Stage | None:
     """How far an authorization has come by itself; what does not say so is not known to be captured."""
     if answer.operation != OperationKind.AUTHORIZE:
         return None
@@ -417,9 +419,9 @@ def _shown(pointer: str | None) -> str | None:
     return pointer if _JSON_POINTER.fullmatch(pointer) else None
 
 
-def _own_answer(response: AcquirerResponse, call: Call) -> Answer:
+def _own_answer(response: AcquirerResponse, call: Call) -> SandboxAnswer:
     """The answer, once it is known to be to our request. Raises `OutcomeUnknown`."""
-    answer = response.read(Answer)
+    answer = response.read(SandboxAnswer)
     if answer.reference != call.reference or answer.operation != call.kind:
         raise OutcomeUnknown("an answer to another request")
     return answer

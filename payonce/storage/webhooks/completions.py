@@ -144,7 +144,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedCompletion:
     """The delivery as a completion left it."""
 
     status: Status
@@ -159,7 +159,7 @@ async def complete(
     *,
     hand_over: bool = False,
     now: datetime | None = None,
-) -> dict[str, Recorded]:
+) -> dict[str, RecordedCompletion]:
     """The deliveries whose lease still held, by id: their attempt is on record. Safe to repeat.
 
     With `hand_over`, those to be tried again are held by a workflow from the commit on, unless their endpoint
@@ -200,7 +200,7 @@ async def _gone(connection: Connection, completions: Sequence[Completion]) -> se
 
 async def _complete(
     connection: Connection, completions: Sequence[Completion], *, hand_over: bool
-) -> dict[str, Recorded]:
+) -> dict[str, RecordedCompletion]:
     parameters = {
         "ids": [completion.delivery_id for completion in completions],
         "tokens": [completion.token for completion in completions],
@@ -217,7 +217,7 @@ async def _complete(
         await connection.execute(_SUPERSEDE, {"ids": succeeded})
         await connection.execute(_WAKE_LATER, {"ids": ended})
     return {
-        row["id"]: Recorded(row["status"], row["holder"], row["attempts"], row["next_attempt_at"])
+        row["id"]: RecordedCompletion(row["status"], row["holder"], row["attempts"], row["next_attempt_at"])
         for row in rows
     }
 
@@ -225,7 +225,7 @@ async def _complete(
 async def _note_health(
     connection: Connection,
     completions: Sequence[Completion],
-    recorded: Mapping[str, Recorded],
+    recorded: Mapping[str, RecordedCompletion],
     patients: Mapping[str, endpoint_health.Patient],
 ) -> Collection[str]:
     """The ids of the endpoints that were disabled. A completion that did not hold says nothing."""
@@ -241,7 +241,7 @@ async def _note_health(
     return await endpoint_health.note(connection, patients, results)
 
 
-def _unless_dropped(recorded: Recorded, *, dropped: bool) -> Recorded:
+def _unless_dropped(recorded: RecordedCompletion, *, dropped: bool) -> RecordedCompletion:
     if dropped and recorded.status == "pending":
         return replace(recorded, status="dropped", next_attempt_at=None)
     return recorded

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, text
 
 from payonce.domain.answers import event_body
-from payonce.domain.endpoint_health import DisabledReason, EndpointEvent, Health, after
+from payonce.domain.endpoint_health import DisabledReason, EndpointEvent, EndpointHealth, after
 from payonce.domain.ids import random_id
 from payonce.storage.driver.connection import Connection
 from payonce.storage.tables import events
@@ -55,7 +55,7 @@ class Patient:
     merchant_id: str
     mode: str
     url: str
-    health: Health
+    health: EndpointHealth
     now: datetime
 
 
@@ -69,7 +69,7 @@ async def lock(
     return {
         row["id"]: Patient(
             *(row["id"], row["merchant_id"], row["mode"], row["url"]),
-            Health(row["failures"], row["failing_since"], row["last_success_at"], row["warned"]),
+            EndpointHealth(row["failures"], row["failing_since"], row["last_success_at"], row["warned"]),
             row["now"],
         )
         for row in found.mappings()
@@ -125,7 +125,7 @@ async def _disable(connection: Connection, patient: Patient, reason: DisabledRea
     await tell(connection, patient, EndpointEvent.DISABLED)
 
 
-def _columns(health: Health) -> dict[str, Any]:
+def _columns(health: EndpointHealth) -> dict[str, Any]:
     return {
         "failures": health.failures,
         "failing_since": health.failing_since,

@@ -143,7 +143,7 @@ _CAUSES: Final = {"recover": "recovery", "replay": "replay"}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class JobPage:
     """Where the job is. `obstacle`: why nothing was taken this time."""
 
     done: int
@@ -159,7 +159,7 @@ class Page:
 class JobPages:
     """Takes the pages of jobs."""
 
-    async def take_page(self, connection: Connection, job_id: str) -> Page | None:
+    async def take_page(self, connection: Connection, job_id: str) -> JobPage | None:
         """The next events have a delivery each and the job's place is behind them; None: there is no such job.
 
         In a recovery, what failed and waits is due now instead. The job ends as `finished` at its last event or
@@ -171,15 +171,17 @@ class JobPages:
         if job is None:
             return None
         if job["state"] in ("finished", "failed"):
-            return Page(job["done"], job["total"], job["state"])
+            return JobPage(job["done"], job["total"], job["state"])
         if not job["wanted"]:
             return await _move(connection, job, state="failed")
         if job["backlog"] > BACKLOG_MAX:
             page = await _move(connection, job, state="running")
-            return Page(page.done, page.total, page.state, f"{BACKLOG_MAX} deliveries wait for the endpoint")
+            return JobPage(
+                page.done, page.total, page.state, f"{BACKLOG_MAX} deliveries wait for the endpoint"
+            )
         return await self._take(connection, job)
 
-    async def _take(self, connection: Connection, job: RowMapping) -> Page:
+    async def _take(self, connection: Connection, job: RowMapping) -> JobPage:
         by_time = job["position_xid"] is None
         take = _TAKE_BY_TIME if by_time else _TAKE_BY_TRANSACTION
         taken = (await connection.execute(take, _parameters(job))).mappings().one()
@@ -189,7 +191,7 @@ class JobPages:
             return await _move(connection, job, place, made=made, state="finished")
         page = await _move(connection, job, place, made=made, state="running")
         waits = last and not by_time
-        return Page(
+        return JobPage(
             page.done, page.total, page.state, "the newest events are being written" if waits else None
         )
 
@@ -230,7 +232,7 @@ async def _move(
     *,
     made: int | None = None,
     state: str,
-) -> Page:
+) -> JobPage:
     """The job is at the place, or stays where it was."""
     done = job["done"] if made is None else made
     parameters = {
@@ -241,4 +243,4 @@ async def _move(
         "ended": state in ("finished", "failed"),
     }
     await connection.execute(_MOVE, parameters)
-    return Page(done, job["total"], state)
+    return JobPage(done, job["total"], state)

@@ -152,7 +152,7 @@ _DROP: Final = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class LeasedBatch:
     """What was taken, and whether there was more than that to look at."""
 
     leases: tuple[Lease, ...]
@@ -160,7 +160,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NotDue:
     """A delivery that may not be attempted now: how it stands, and if it is pending, when to look again."""
 
     status: Status
@@ -179,7 +179,7 @@ async def take_due(
     limit: int,
     room_each: int,
     rooms: Mapping[str, int],
-) -> Taken:
+) -> LeasedBatch:
     """At most `limit` due deliveries are leased, of one endpoint `room_each` or what `rooms` says.
 
     Deliveries whose endpoint was deleted or disabled are dropped; ordered ones that wait are looked at later.
@@ -197,12 +197,12 @@ async def take_due(
     rows = (await connection.execute(_TAKE[lane], parameters)).mappings().all()
     await _drop(connection, [row["id"] for row in rows if not row["wanted"]])
     leases = tuple(_lease(row, token) for row in rows if row["wanted"])
-    return Taken(leases, more=bool(rows) and rows[0]["due"] == limit)
+    return LeasedBatch(leases, more=bool(rows) and rows[0]["due"] == limit)
 
 
 async def take_held(
     connection: Connection, delivery_id: str, *, attempts: int, token: str, lease_s: float
-) -> Lease | Standing | None:
+) -> Lease | NotDue | None:
     """The lease on a delivery that a workflow holds, if `attempts` were made and the next is due; else why not.
 
     None: there is no such delivery. One that nobody wants any more is dropped.
@@ -216,20 +216,20 @@ async def take_held(
         return standing
     if not row["wanted"]:
         await _drop(connection, [delivery_id])
-        return Standing("dropped", "workflow", row["attempts"], None, "the endpoint is gone or disabled")
+        return NotDue("dropped", "workflow", row["attempts"], None, "the endpoint is gone or disabled")
     if row["blocked_until"] is not None:
         until = max(row["blocked_until"], row["now"] + BLOCKED_WAIT_MIN)
         await connection.execute(_POSTPONE, {"id": delivery_id, "until": until})
-        return Standing("pending", "workflow", row["attempts"], until, "an earlier event comes first")
+        return NotDue("pending", "workflow", row["attempts"], until, "an earlier event comes first")
     await connection.execute(_LEASE, {"id": delivery_id, "token": token, "lease_s": lease_s})
     return _lease(row, token)
 
 
-def _standing(row: RowMapping, *, expected: int) -> Standing | None:
+def _standing(row: RowMapping, *, expected: int) -> NotDue | None:
     """Why the delivery may not be attempted, whoever wants it; None if it may."""
     leased = row["lease_until"] is not None and row["lease_until"] > row["now"]
     look_at = row["lease_until"] if leased else row["next_attempt_at"]
-    standing = Standing(row["status"], row["holder"], row["attempts"], look_at)
+    standing = NotDue(row["status"], row["holder"], row["attempts"], look_at)
     if row["status"] != "pending" or row["holder"] != "workflow" or row["attempts"] != expected:
         return standing
     return standing if leased or row["next_attempt_at"] > row["now"] + EARLY else None
