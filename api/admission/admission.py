@@ -233,8 +233,8 @@ class Admission:
     async def _without_place(self, post: Post) -> Result:
         """Nothing is admitted, but what became of a key that was used before is still said, to a few at a time.
 
-        Raises `TooManyRequests` otherwise, and not `Unavailable`: that would promise that the key is not admitted, and
-        another process may be about to.
+        Raises `TooManyRequests` otherwise, and not `Unavailable`: that would promise that the key is not admitted,
+        and another process may be about to.
         """
         if self._looking_up >= LOOKING_UP_MAX:
             raise used_keys.no_place()

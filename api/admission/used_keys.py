@@ -40,7 +40,7 @@ async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
 
 
 async def meaning_without_place(connection: Connection, post: Post) -> Result | Unanswered:
-    """As `meaning`. Raises `TooManyRequests` where the key is free for a further attempt, and there is no room for it."""
+    """As `meaning`. Raises `TooManyRequests` where the key is free for a further attempt, and there is no room."""
     found = await meaning(connection, post)
     if isinstance(found, Unanswered) and await is_given_back(connection, found.operation):
         raise no_place()

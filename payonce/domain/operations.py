@@ -211,7 +211,7 @@ def of_our_own(
 
 
 def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:
-    """The amount to capture, in minor units. Raises `Refused` or `OperationInProgress`."""
+    """The amount to capture, in minor units. Raises `NotAllowed` or `OperationInProgress`."""
     _idle(payment)
     _in_time(payment, now)
     if not payment.status.capturable:
@@ -224,7 +224,7 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
 
 
 def admit_void(payment: Payment, *, asked: bool) -> int:
-    """The amount that the void releases, or abandons. Raises `Refused` or `OperationInProgress`.
+    """The amount that the void releases, or abandons. Raises `NotAllowed` or `OperationInProgress`.
 
     `asked`: whether the customer was, so that there is something to abandon although it has no outcome.
     """
@@ -238,7 +238,7 @@ def admit_void(payment: Payment, *, asked: bool) -> int:
 
 
 def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:
-    """The amount to refund, in minor units. Raises `Refused`; refunds run in parallel."""
+    """The amount to refund, in minor units. Raises `NotAllowed`; refunds run in parallel."""
     if payment.refundable_minor == 0:
         what = "nothing is left to refund" if payment.amount_captured_minor else "nothing was captured"
         raise NotAllowed("payment_not_refundable", f"The payment cannot be refunded: {what}.")
