@@ -1,10 +1,12 @@
-"""One name, one meaning: no public class of the product is called as another one."""
+"""One name, one meaning: no public class is called as another one, and files are where documents say."""
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
+FILE = re.compile(r"`((?:activities|api|devstack|payonce|tests|workers|workflows)/[\w/]+\.py)`")
 PRODUCT = ("activities", "api", "payonce", "workers", "workflows")
 # Published: the schema's name stands in openapi.json, and connectors get the other.
 TWICE = {"Card"}
@@ -30,3 +32,10 @@ def test_no_class_name_means_two_things() -> None:
 def test_what_is_allowed_to_be_there_twice_is() -> None:
     found = classes()
     assert {name for name in TWICE if len(found[name]) > 1} == TWICE
+
+
+def test_the_files_that_the_documents_name_are_there() -> None:
+    documents = [*(CHECKOUT / "docs").glob("*.md"), CHECKOUT / "README.md", CHECKOUT / "CONTRIBUTING.md"]
+    named = {(page.name, path) for page in documents for path in FILE.findall(page.read_text())}
+    assert len(named) > 50
+    assert {(page, path) for page, path in named if not (CHECKOUT / path).exists()} == set()
