@@ -151,7 +151,7 @@ class Cases:
 
     async def payment(self, payment_id: str) -> Payment:
         async with self._database.reading() as connection:
-            payment = await payments.get_payment(connection, payment_id)
+            payment = await payments.payment_of_any_merchant(connection, payment_id)
         if payment is None:
             raise NotFound(payment_id)
         return payment

@@ -34,7 +34,7 @@ async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
     operation = await payments.find_operation(connection, key.operation_id)
     if operation is None:
         raise NotFound(key.operation_id)
-    payment = await payments.get_payment(connection, operation.payment_id)
+    payment = await payments.payment_of_any_merchant(connection, operation.payment_id)
     current = None if payment is None else current_view(payment, operation)
     return Unanswered(operation=operation, location=key.location, current=current)
 

@@ -296,7 +296,7 @@ class Outcomes:
     async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
         """The body of the operation's 202, if it has come to that."""
         now = await payments.find_operation(connection, operation.id)
-        payment = await payments.get_payment(connection, operation.payment_id)
+        payment = await payments.payment_of_any_merchant(connection, operation.payment_id)
         return None if now is None or payment is None else current_view(payment, now)
 
 

@@ -16,7 +16,7 @@ from payonce.domain.errors import NotFound
 from payonce.metrics import REFUSED
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import within
-from payonce.storage.payments import get_payment
+from payonce.storage.payments import payment_of_any_merchant
 
 SVG, PNG = "image/svg+xml", "image/png"
 PIXELS_PER_MODULE = 8
@@ -65,7 +65,7 @@ class Codes:
 
     async def _read(self, payment_id: str) -> str:
         async with self._runtime.database.browsing() as connection:
-            payment = await get_payment(connection, payment_id)
+            payment = await payment_of_any_merchant(connection, payment_id)
         action = (payment.next_action if payment is not None else None) or {}
         return str(action["url"]) if "image_url" in action else ""
 

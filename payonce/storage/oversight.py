@@ -12,7 +12,12 @@ from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
 from payonce.storage.attempts import attempt_from
 from payonce.storage.driver.connection import Connection
 from payonce.storage.merging import first_of_each
-from payonce.storage.payments import OPERATION_COLUMNS, find_operation, get_payment, operation_from
+from payonce.storage.payments import (
+    OPERATION_COLUMNS,
+    find_operation,
+    operation_from,
+    payment_of_any_merchant,
+)
 from payonce.storage.review_rows import COLUMNS as REVIEW_COLUMNS
 from payonce.storage.review_rows import DECISION_COLUMNS, Decided, decided_from, review_from
 from payonce.storage.tables import attempts, decisions, events, operations, reviews
@@ -76,13 +81,13 @@ async def in_review(
 
     An authorization has its payment's id, and stands for the payment. Raises `NotFound`.
     """
-    payment = await get_payment(connection, id_)
+    payment = await payment_of_any_merchant(connection, id_)
     if payment is not None:
         found = await _reviewed(connection, payment.id)
     else:
         operation = await find_operation(connection, id_)
         if operation is not None:
-            payment = await get_payment(connection, operation.payment_id)
+            payment = await payment_of_any_merchant(connection, operation.payment_id)
         if operation is None or payment is None:
             raise NotFound(f"There is no payment or operation {id_}.")
         found = [operation]

@@ -118,7 +118,7 @@ async def lock_payment(connection: Connection, payment_id: str) -> Payment | Non
     return await connection.fetch(locked(payment_id))
 
 
-async def get_payment(connection: Connection, payment_id: str) -> Payment | None:
+async def payment_of_any_merchant(connection: Connection, payment_id: str) -> Payment | None:
     """As `payment_by_id`, alone."""
     return await connection.fetch(payment_by_id(payment_id))
 

@@ -86,7 +86,7 @@ async def test_a_qr_code_is_drawn_and_looked_up_once_however_often_it_is_asked_f
     stranger: httpx.AsyncClient, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = _counted(monkeypatch, qr_codes, "_image")
-    looked_up = _counted(monkeypatch, qr_codes, "get_payment")
+    looked_up = _counted(monkeypatch, qr_codes, "payment_of_any_merchant")
     assert (await stranger.get(code)).status_code == 200
     answers = await asyncio.gather(*(stranger.get(code) for _ in range(MANY)))
     assert {answer.status_code for answer in answers} == {200}
@@ -168,7 +168,7 @@ async def test_payments_that_do_not_exist_are_looked_up_so_often_and_no_more(
     new_client: NewClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = new_client(Rate(per_s=0.001, burst=10))
-    looked_up = _counted(monkeypatch, qr_codes, "get_payment")
+    looked_up = _counted(monkeypatch, qr_codes, "payment_of_any_merchant")
     paths = [f"/v1/payments/pay_{uuid.uuid4().hex}/qr" for _ in range(MANY)]
     answers = await asyncio.gather(*(client.get(path) for path in paths))
     assert {answer.status_code for answer in answers} == {404, 429}
