@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from api.admission.requests import PaidWith
 from api.schemas.currencies import CURRENCIES
 from payonce import device_tokens
-from payonce.connectors.sandbox.wire import VPAS, parse_faults
+from payonce.connectors.registry import SWITCHES
 from payonce.domain import cards
 from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
 from payonce.domain.errors import InvalidRequest
@@ -36,7 +36,6 @@ from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
 METADATA_MAX = 50
-SANDBOX_FAULT, SANDBOX_VPA = "sandbox_fault", "sandbox_vpa"  # members of metadata that act in test mode
 
 EventType = Literal[
     "payment.requires_action",
@@ -117,18 +116,15 @@ def _check_count(metadata: Any) -> Any:
 
 
 def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-    """Refuses sandbox switches in live mode, and faults that do not exist."""
+    """Refuses what only test mode obeys in live mode, and values of it that do not exist."""
     context = cast("Context", info.context)
-    for name in (SANDBOX_FAULT, SANDBOX_VPA):
-        if name in metadata and context.mode != "test":
+    for name, wrong_with in SWITCHES.items():
+        if name not in metadata:
+            continue
+        if context.mode != "test":
             raise mistake("works in test mode only", code="test_mode_only", at=name)
-    if SANDBOX_FAULT in metadata:
-        try:
-            parse_faults(metadata[SANDBOX_FAULT])
-        except ValueError:
-            raise mistake("must name faults that exist", at=SANDBOX_FAULT) from None
-    if metadata.get(SANDBOX_VPA, VPAS[0]) not in VPAS:
-        raise mistake(f"must be one of {', '.join(VPAS)}", at=SANDBOX_VPA)
+        if wrong := wrong_with(metadata[name]):
+            raise mistake(wrong, at=name)
     return metadata
 
 

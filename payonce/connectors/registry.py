@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from typing import Final, cast
 
 from payonce.connectors.base import Connector, ConnectorAccount
+from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
 from payonce.connectors.sandbox.wallet import SandboxWallet
@@ -21,6 +22,10 @@ _BUILT_IN: Final[dict[str, Factory]] = {
     SandboxUpi.name: SandboxUpi,
     SandboxWallet.name: SandboxWallet,
 }
+
+
+SWITCHES: Final = wire.SWITCHES
+"""Members of a payment's metadata that connectors obey in test mode, and what is wrong with a value of each."""
 
 
 def installed() -> Registry:

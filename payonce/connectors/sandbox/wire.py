@@ -7,7 +7,7 @@ that 400, 401 and 429 mean that nothing was processed; what is answered 400 woul
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, assert_never
 
@@ -100,6 +100,25 @@ def parse_faults(text: str) -> tuple[str, ...]:
     if not all(_possible(_FAULT.fullmatch(entry)) for entry in entries):
         raise ValueError("unknown fault")
     return entries
+
+
+def _wrong_fault(text: str) -> str | None:
+    try:
+        parse_faults(text)
+    except ValueError:
+        return "must name faults that exist"
+    return None
+
+
+def _wrong_vpa(text: str) -> str | None:
+    return None if text in VPAS else f"must be one of {', '.join(VPAS)}"
+
+
+SWITCHES: Final[Mapping[str, Callable[[str], str | None]]] = {
+    "sandbox_fault": _wrong_fault,
+    "sandbox_vpa": _wrong_vpa,
+}
+"""Members of a payment's metadata that act in test mode, each with what says what is wrong with a value."""
 
 
 def _possible(fault: re.Match[str] | None) -> bool:
