@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from json import JSONDecodeError
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FilePath,
@@ -32,6 +34,7 @@ from payonce.sealing import KEY_BYTES, SealingKey
 DERIVATION_KEY_MIN_LENGTH = 32
 DERIVED_KEY_ID = "derived"
 KNOWN_TO_EVERYBODY = "sandbox-acquirer-key"  # the default of releases before
+PORT_MAX = 65_535
 PREFIX = "PAYONCE_"
 # Of the same environment, for other programs: commands, `make dev`, and docker-compose's database.
 NOT_SETTINGS = frozenset(
@@ -43,6 +46,7 @@ NOT_SETTINGS = frozenset(
     }
 )
 _DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://")  # the second means the first
+_WEB_SCHEMES = ("https://", "http://")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -105,7 +109,35 @@ def _is_database(value: str) -> str:
 
 
 def _is_redis(value: str) -> str:
+    _check_port(value)
     return _begins(value, _REDIS_SCHEMES)
+
+
+def _is_web_address(value: str) -> str:
+    """Codes, links and callbacks are made with it: a wrong one is seen by customers, and by nobody here."""
+    _check_port(value)
+    if not urlsplit(value).hostname:
+        raise ValueError("must have a host")
+    return _begins(value, _WEB_SCHEMES)
+
+
+def _check_port(url: str) -> None:
+    """Raises `ValueError`, in words that show nothing of the URL."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ValueError("must be a URL with a port of 1 to 65535, if any") from None
+
+
+def _is_host_and_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= PORT_MAX:
+        raise ValueError("must be a host, a colon and a port")
+    return value
+
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+WebAddress = Annotated[str, AfterValidator(_is_web_address)]
 
 
 class Settings(BaseSettings):
@@ -115,7 +147,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
     redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
-    temporal_address: str
+    temporal_address: Annotated[str, AfterValidator(_is_host_and_port)]
     temporal_namespace: str = "default"
     temporal_tls: bool = False
     """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
@@ -137,10 +169,10 @@ class Settings(BaseSettings):
     money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8080
-    public_url: str | None = None
+    api_port: int = Field(default=8080, ge=0, le=PORT_MAX)
+    public_url: WebAddress | None = None
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
-    callbacks_url: str | None = None
+    callbacks_url: WebAddress | None = None
     """The same as acquirers reach it, where that is another address."""
     connections_max: int = Field(default=2_000, ge=10, le=100_000)
     connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
@@ -162,7 +194,7 @@ class Settings(BaseSettings):
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
-    sandbox_acquirer_url: str | None = None
+    sandbox_acquirer_url: WebAddress | None = None
     sandbox_acquirer_key: SecretStr | None = None
     """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
@@ -176,9 +208,9 @@ class Settings(BaseSettings):
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
-    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    metrics_port: int | None = Field(default=None, ge=1, le=PORT_MAX)
     """Where this one process serves its metrics."""
-    log_level: str = "info"
+    log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = "info"
 
     @model_validator(mode="after")
     def _accounts_have_keys(self) -> Self:

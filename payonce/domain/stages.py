@@ -120,7 +120,7 @@ def stands(settled: Settlement, create: Operation | None, authorization: Attempt
 def captured_since(attempt: Attempt | None, fact: Fact | None) -> bool:
     """Whether the fact says that the rail has captured what was known to be authorized only.
 
-    Under another reference of the acquirer's it would be another charge.
+    Under another reference of the acquirer's it would be paid twice.
     """
     return (
         attempt is not None

@@ -31,7 +31,9 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_fit_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("payonce_live", "true")  # case does not count
+    monkeypatch.setenv("PAYONCE_LOG_LEVEL", "DEBUG")
     assert settings_from_environment().live
+    assert settings_from_environment().log_level == "debug"
 
 
 @pytest.mark.parametrize("name", sorted(FIT))
@@ -48,7 +50,17 @@ def test_a_variable_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         ("PAYONCE_DATABASE_URL", "mysql://SECRET@db/x", "must begin with postgresql"),
         ("PAYONCE_DATABASE_URL", "", "must begin with postgresql"),
         ("PAYONCE_REDIS_URL", "http://SECRET", "must begin with redis"),
+        ("PAYONCE_REDIS_URL", "redis://redis:SECRET", "a port of 1 to 65535"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "", "a host, a colon and a port"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "SECRET", "a host, a colon and a port"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "SECRET:99999", "a host, a colon and a port"),
         ("PAYONCE_API_PORT", "tcp://SECRET:80", "integer"),
+        ("PAYONCE_API_PORT", "99999", "less than or equal to 65535"),
+        ("PAYONCE_PUBLIC_URL", "SECRET.example", "must have a host"),
+        ("PAYONCE_PUBLIC_URL", "ftp://SECRET.example", "must begin with https:// or http://"),
+        ("PAYONCE_CALLBACKS_URL", "https://SECRET.example:x", "a port of 1 to 65535"),
+        ("PAYONCE_SANDBOX_ACQUIRER_URL", "SECRET", "must have a host"),
+        ("PAYONCE_LOG_LEVEL", "SECRET", "'debug', 'info', 'warning', 'error' or 'critical'"),
         ("PAYONCE_LIVE", "SECRET", "boolean"),
         ("PAYONCE_DURABILITY", "SECRET", "'standby' or 'storage'"),
         ("PAYONCE_CELL", "SECRET", "pattern"),
