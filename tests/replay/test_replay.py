@@ -59,7 +59,8 @@ def test_no_history_names_the_machine_that_recorded_it(name: str) -> None:
 def test_no_history_says_where_it_was_recorded(name: str) -> None:
     """A failure's stack trace holds paths, and replaying needs none."""
     recorded = (FOLDER / f"{name}.json").read_text()
-    assert not [path for path in ("/site-packages/", "/root/", "/home/", "/work/") if path in recorded]
+    places = [f"/{folder}/" for folder in ("site-packages", "root", "home", "work")]
+    assert not [place for place in places if place in recorded]
 
 
 @pytest.mark.parametrize(
