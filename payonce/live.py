@@ -5,6 +5,7 @@ survive is `payonce.storage.driver.database.check_durability`'s.
 """
 
 import math
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -48,11 +49,24 @@ def _derivation_key(settings: Settings) -> Iterator[str]:
         )
 
 
+def _sealing_keys(settings: Settings) -> Iterator[str]:
+    for number, key in enumerate(settings.webhook_sealing_keys):
+        if _bits(b64decode(key.key.get_secret_value()).decode("latin-1")) < KEY_BITS_MIN:
+            yield (
+                f"PAYONCE_WEBHOOK_SEALING_KEYS: the key {number} repeats itself, or has too few different bytes to be"
+                " random (`openssl rand -base64 32` makes one)"
+            )
+
+
 def _database(settings: Settings) -> Iterator[str]:
-    """Source: libpq's `sslmode`; less than `verify-full` takes any server that has a certificate."""
+    """Source: libpq's `sslmode`; less than `verify-full` takes any server that has a certificate.
+
+    A Unix socket is one only where nothing says another host: libpq takes lists of them, and prefers `hostaddr`.
+    """
     url = urlsplit(settings.database_url)
     members = parse_qs(url.query)
-    if not url.netloc.rpartition("@")[2] and _are_paths(members.get("host", ())):
+    elsewhere = url.netloc.rpartition("@")[2] or members.keys() & {"hostaddr", "service"}
+    if not elsewhere and _are_paths(members.get("host", ())):
         return
     if set(members.get("sslmode", ())) != {"verify-full"}:
         yield "PAYONCE_DATABASE_URL: it has no sslmode=verify-full, and no Unix socket"
@@ -81,7 +95,7 @@ def _accounts(settings: Settings) -> Iterator[str]:
             yield f"{where} is the sandbox's"
         if not _is_https(account.base_url):
             yield f"{where} has a base_url that is no https://"
-        if not _is_https(account.options.get("callback_url")):
+        if not _is_https(account.options.get("callback_url") or None):  # an empty one means none
             yield f"{where} has a callback_url that is no https://"
         if not account.key.get_secret_value():
             yield f"{where} has no key"
@@ -111,6 +125,7 @@ def _webhooks(settings: Settings) -> Iterator[str]:
 
 _RULES: Final[tuple[Rule, ...]] = (
     _derivation_key,
+    _sealing_keys,
     _database,
     _redis,
     _temporal,
@@ -127,7 +142,7 @@ def _is_https(url: str | None) -> bool:
 
 
 def _are_paths(hosts: Sequence[str]) -> bool:
-    return bool(hosts) and all(host.startswith("/") for host in hosts)
+    return bool(hosts) and all(host.startswith("/") for each in hosts for host in each.split(","))
 
 
 def _bits(key: str) -> float:

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from json import JSONDecodeError
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FilePath,
@@ -52,17 +54,48 @@ class SettingsWrong(PaymentError):
     code = "settings_wrong"
 
 
+def _is_server(value: str) -> str:
+    """As a base for paths: `urlsplit` alone takes what has no host, and drops blanks and line ends from it."""
+    try:
+        url = urlsplit(value)
+        fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # an address or a port that is none
+        fits = False
+    if not fits or not _is_visible(value) or url.query or url.fragment:
+        raise ValueError("must be the address of a server: https://host:port")
+    return value
+
+
+def _is_visible(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
+def _has_server(options: dict[str, str]) -> dict[str, str]:
+    """Of the options only the one that every connector knows; an empty one means none."""
+    if told := options.get("callback_url"):
+        try:
+            _is_server(told.partition("?")[0])
+        except ValueError as error:
+            raise ValueError(f"callback_url {error}") from None
+    return options
+
+
+_ServerUrl = Annotated[str, AfterValidator(_is_server)]
+_PerSecond = Annotated[float, Field(ge=0.001, le=1_000_000, allow_inf_nan=False)]
+_Burst = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 class AccountSettings(BaseModel):
     """A merchant agreement with an acquirer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: str = Field(min_length=1)
     connector: str
     mode: Literal["test", "live"]
-    base_url: str
+    base_url: _ServerUrl
     key: SecretStr
-    options: dict[str, str] = Field(default_factory=dict)
+    options: Annotated[dict[str, str], AfterValidator(_has_server)] = Field(default_factory=dict)
 
 
 def _is_key(value: SecretStr) -> SecretStr:
@@ -86,6 +119,17 @@ class SealingKeySettings(BaseModel):
 
 def _told(secret: SecretStr | None) -> bool:
     return secret is not None and bool(secret.get_secret_value())
+
+
+def _goes_into_a_header(secret: SecretStr) -> SecretStr:
+    """As a file's last line end does not: every call would break off at it, and leave its outcome unknown."""
+    if not _is_visible(secret.get_secret_value()):
+        raise ValueError("must have visible ASCII characters only, and no line end")
+    return secret
+
+
+def _in_small(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
@@ -115,8 +159,8 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
     redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
-    temporal_address: str
-    temporal_namespace: str = "default"
+    temporal_address: str = Field(min_length=1)
+    temporal_namespace: str = Field(default="default", min_length=1)
     temporal_tls: bool = False
     """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
     temporal_tls_ca: FilePath | None = None
@@ -126,7 +170,9 @@ class Settings(BaseSettings):
     temporal_tls_key: FilePath | None = None
     temporal_tls_server_name: str | None = Field(default=None, min_length=1)
     """The name in Temporal's certificate, where it is not that of the address."""
-    temporal_api_key: SecretStr | None = Field(default=None, min_length=1)
+    temporal_api_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = Field(
+        default=None, min_length=1
+    )
     derivation_key: SecretStr = Field(min_length=DERIVATION_KEY_MIN_LENGTH)
     """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
     cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
@@ -137,10 +183,10 @@ class Settings(BaseSettings):
     money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8080
-    public_url: str | None = None
+    api_port: int = Field(default=8080, ge=0, le=65_535)
+    public_url: _ServerUrl | None = None
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
-    callbacks_url: str | None = None
+    callbacks_url: _ServerUrl | None = None
     """The same as acquirers reach it, where that is another address."""
     connections_max: int = Field(default=2_000, ge=10, le=100_000)
     connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
@@ -150,20 +196,20 @@ class Settings(BaseSettings):
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
     """Of our own time for a payment: while more than a tenth take longer, fewer are let in at once."""
-    merchant_writes_per_s: float = Field(default=500, gt=0)
-    merchant_writes_burst: int = Field(default=1_000, ge=1)
+    merchant_writes_per_s: _PerSecond = 500
+    merchant_writes_burst: _Burst = 1_000
     """In one mode, over all API processes; replays count."""
-    merchant_reads_per_s: float = Field(default=1_000, gt=0)
-    merchant_reads_burst: int = Field(default=2_000, ge=1)
-    callbacks_per_s: float = Field(default=100, gt=0)
-    callbacks_burst: int = Field(default=500, ge=1)
+    merchant_reads_per_s: _PerSecond = 1_000
+    merchant_reads_burst: _Burst = 2_000
+    callbacks_per_s: _PerSecond = 100
+    callbacks_burst: _Burst = 500
     """Of one connector's acquirer, signed and new or not, over all API processes."""
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
-    sandbox_acquirer_url: str | None = None
-    sandbox_acquirer_key: SecretStr | None = None
+    sandbox_acquirer_url: _ServerUrl | None = None
+    sandbox_acquirer_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = None
     """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
 
@@ -178,7 +224,9 @@ class Settings(BaseSettings):
     metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
     metrics_port: int | None = Field(default=None, ge=1, le=65_535)
     """Where this one process serves its metrics."""
-    log_level: str = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_in_small)
+    ] = "info"
 
     @model_validator(mode="after")
     def _accounts_have_keys(self) -> Self:

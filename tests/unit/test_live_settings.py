@@ -1,6 +1,7 @@
 """What live mode refuses, one rule at a time: looked at with live mode off, and refusing the start with it on."""
 
 import secrets
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -30,6 +31,13 @@ SOCKET = "postgresql+psycopg:///payonce?host=/run/postgresql"
 
 Changes = dict[str, Any]
 
+
+def _sealing(key: bytes) -> dict[str, str]:
+    return {"id": f"key-{key[0]}", "key": b64encode(key).decode()}
+
+
+DRAWN = _sealing(bytes.fromhex("9f2c4be07d1a836655c0e1f7a2b93d488e10c7f45b6a29d3017ce8ab54f6d21f"))
+
 REFUSED: list[tuple[str, Changes]] = [
     ("PAYONCE_DERIVATION_KEY", {"derivation_key": "a" * 32}),
     ("PAYONCE_DERIVATION_KEY", {"derivation_key": "a" * 31 + "b"}),
@@ -48,6 +56,10 @@ REFUSED: list[tuple[str, Changes]] = [
     ),
     ("PAYONCE_DATABASE_URL", {"database_url": "postgresql+psycopg://db/payonce?host=/run/postgresql"}),
     ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + "&host=db"}),
+    # Source: libpq. It takes a list of hosts, and goes to `hostaddr` whatever the host is called.
+    ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + ",db"}),
+    ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + "&hostaddr=10.0.0.1"}),
+    ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + "&service=elsewhere"}),
     ("PAYONCE_DATABASE_URL", {"database_url": "postgresql+psycopg:///payonce"}),
     ("PAYONCE_REDIS_URL", {"redis_url": "redis://redis.internal:6379/0"}),
     ("PAYONCE_REDIS_URL", {"redis_url": "rediss://redis.internal:6379/0?ssl_cert_reqs=none"}),
@@ -76,6 +88,8 @@ REFUSED: list[tuple[str, Changes]] = [
     ("PAYONCE_PUBLIC_URL", {"public_url": None}),
     ("PAYONCE_PUBLIC_URL", {"public_url": "http://pay.example"}),
     ("PAYONCE_CALLBACKS_URL", {"callbacks_url": "http://api:8080"}),
+    ("PAYONCE_WEBHOOK_SEALING_KEYS", {"webhook_sealing_keys": (_sealing(bytes(32)),)}),
+    ("PAYONCE_WEBHOOK_SEALING_KEYS", {"webhook_sealing_keys": (DRAWN, _sealing(b"changeme" * 4))}),
     ("PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", {"allow_loopback_webhooks": True}),
 ]
 
@@ -97,6 +111,8 @@ def test_live_mode_starts_with_settings_that_fit() -> None:
         {"temporal_tls": False, "temporal_api_key": "k"},
         {"temporal_tls": False, "temporal_tls_server_name": "temporal.internal"},
         {"callbacks_url": "https://callbacks.example"},
+        {"webhook_sealing_keys": (DRAWN,)},
+        {"connector_accounts": ({**ACCOUNT, "options": {"callback_url": ""}},)},  # it calls nobody
     ],
 )
 def test_what_crosses_no_network_and_other_spellings_of_tls_are_fit(changes: Changes) -> None:
@@ -129,6 +145,11 @@ def test_a_key_that_was_drawn_is_never_refused(make: Any) -> None:
     for _ in range(300):
         key = make(24)[:32]
         assert refusals(settings(live=False, derivation_key=key)) == []
+
+
+def test_a_sealing_key_that_was_drawn_is_never_refused() -> None:
+    for _ in range(300):
+        assert refusals(settings(live=False, webhook_sealing_keys=(_sealing(secrets.token_bytes(32)),))) == []
 
 
 def test_a_refusal_says_no_secret() -> None:
