@@ -270,11 +270,17 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 async def _tell(stream: httpcore.AsyncNetworkStream, request: bytes, answer: ReceiverAnswer) -> None:
-    """The request was sent and the answer read to its end, within what may come in on the connection."""
-    with suppress(httpcore.WriteError):  # who answers before it has read all may close before that, too
-        await stream.write(request)
-    while not answer.ended:
-        answer.take(await stream.read(PIECE_BYTES_MAX))
+    """The answer was read to its end, within what may come in on the connection, while the request was sent.
+
+    Who answers before it has read all may close then, or never read the rest: its answer counts all the same.
+    """
+    sending = asyncio.create_task(stream.write(request))
+    try:
+        while not answer.ended:
+            answer.take(await stream.read(PIECE_BYTES_MAX))
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 def _peer(stream: httpcore.AsyncNetworkStream) -> str | None:

@@ -23,6 +23,7 @@ from payonce.webhooks.signing import new_secret
 from tests.support.reads import Reads
 from tests.webhooks.receiver import (
     Answer,
+    answering_unread,
     bytes_then_close,
     bytes_then_hang,
     endless,
@@ -260,6 +261,16 @@ async def test_what_tls_adds_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
 
     assert attempt.result == Acknowledged(200)
     assert reads.bytes <= RECEIVED_BYTES_MAX
+
+
+@pytest.mark.parametrize("code", [200, 413])
+async def test_a_status_counts_although_the_event_is_not_read(code: int) -> None:
+    """Issue 14, 18: an answer that came before the whole event was sent was never read, and the event sent again."""
+    event = b"x" * 8_000_000  # more than the kernel takes for a receiver that reads none of it
+    async with answering_unread(f"HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n".encode()) as url:
+        result = (await IMPATIENT.attempt(replace(lease_for(url), body=event))).result
+
+    assert result.status == code
 
 
 async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
