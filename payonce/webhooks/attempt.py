@@ -39,6 +39,7 @@ from payonce.webhooks.addresses import (
     resolve,
 )
 from payonce.webhooks.answers import BODY_BYTES_KEPT, ReceiverAnswer
+from payonce.webhooks.certificates import is_for, openssl_compares
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
@@ -141,7 +142,10 @@ class Sender:
     secrets: SigningSecrets
     look_up: LookUp = look_up
     deadline_s: float = DEADLINE_S
-    tls: ssl.SSLContext = field(default_factory=lambda: httpx.create_ssl_context(trust_env=False), repr=False)
+    tls: ssl.SSLContext = field(default_factory=lambda: _trusting(check_hostname=True), repr=False)
+    tls_of_any_name: ssl.SSLContext = field(
+        default_factory=lambda: _trusting(check_hostname=False), repr=False
+    )
 
     async def attempt(self, lease: Lease) -> DeliveryAttempt:
         """What one attempt came to; never raises but when cancelled."""
@@ -175,10 +179,19 @@ class Sender:
         try:
             seen.ip = _peer(stream) or seen.ip
             if target.scheme == "https":
-                stream = await stream.start_tls(self.tls, target.tls_name, CONNECT_S)
+                stream = await self._secured(stream, target.tls_name)
             await _tell(stream, request, seen.answer)
         finally:
             await stream.aclose()
+
+    async def _secured(self, stream: httpcore.AsyncNetworkStream, name: str) -> httpcore.AsyncNetworkStream:
+        """TLS on the connection, with a certificate for the name. Raises `httpcore.ConnectError`."""
+        if openssl_compares(name):
+            return await stream.start_tls(self.tls, name, CONNECT_S)
+        secured = await stream.start_tls(self.tls_of_any_name, name, CONNECT_S)
+        if not is_for(secured.get_extra_info("ssl_object").getpeercert(), name):
+            raise httpcore.ConnectError from ssl.SSLCertVerificationError(f"no certificate for {name}")
+        return secured
 
     def _secrets(self, lease: Lease) -> tuple[str, ...]:
         """What signs; never nothing. Raises `CannotUnseal`."""
@@ -250,6 +263,13 @@ def retry_after_s(header: str | None, *, now: datetime) -> float | None:
     if moment.tzinfo is None:
         return None
     return max((moment - now).total_seconds(), 0.0) or None
+
+
+def _trusting(*, check_hostname: bool) -> ssl.SSLContext:
+    """Whoever the system's authorities vouch for."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.check_hostname = check_hostname
+    return context
 
 
 def _headers(target: Target, body: bytes) -> dict[str, str]:

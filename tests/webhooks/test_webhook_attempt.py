@@ -364,6 +364,42 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("certified", "host", "fits"),
+    [
+        ("*.shop.localhost", "a_b.shop.localhost", True),
+        ("*.SHOP.localhost", "_.shop.localhost", True),
+        ("a_b.shop.localhost", "a_b.shop.localhost", True),
+        ("*.shop.localhost", "a_b.c.shop.localhost", False),
+        ("*.shop.localhost", "a_b.other.localhost", False),
+        ("*.localhost", "a_b.localhost", False),
+        ("a*.shop.localhost", "a_b.shop.localhost", False),
+        ("shop.localhost", "a_b.shop.localhost", False),
+    ],
+)
+async def test_a_wildcard_is_for_names_with_an_underscore(
+    certified: str, host: str, fits: bool, tmp_path: Path
+) -> None:
+    """Issue 14, 18: they are valid endpoints, no authority names them, and OpenSSL refuses the wildcard."""
+    certificate = _certificate(tmp_path, certified)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting.check_hostname = False
+    sender = replace(SENDER, tls_of_any_name=trusting, look_up=_answers(["127.0.0.1"], ["127.0.0.1"]))
+    async with receiving(tls=_server_side(certificate)) as receiver:
+        url = f"https://{host}:{receiver.url.split(':')[2]}"
+        results = [
+            (await each.attempt(lease_for(url))).result
+            for each in (sender, replace(sender, tls_of_any_name=SENDER.tls_of_any_name))
+        ]
+
+    refused = Failed(None, Reason.TLS_FAILED)
+    assert results == [
+        Acknowledged(204) if fits else refused,
+        refused,
+    ]  # the second does not trust its authority
+    assert len(receiver.received) == fits
+
+
 def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:
     at = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
     attempt = DeliveryAttempt(at, 12, Failed(None, Reason.TIMED_OUT), "203.0.113.7", "busy")
