@@ -61,13 +61,10 @@ def _is_server(value: str) -> str:
         fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:  # an address or a port that is none
         fits = False
-    if not fits or not _is_visible(value) or url.query or url.fragment:
+    visible = value.isascii() and value.isprintable() and " " not in value
+    if not fits or not visible or url.query or url.fragment:
         raise ValueError("must be the address of a server: https://host:port")
     return value
-
-
-def _is_visible(value: str) -> bool:
-    return value.isascii() and value.isprintable() and " " not in value
 
 
 def _has_server(options: dict[str, str]) -> dict[str, str]:
@@ -123,8 +120,9 @@ def _told(secret: SecretStr | None) -> bool:
 
 def _goes_into_a_header(secret: SecretStr) -> SecretStr:
     """As a file's last line end does not: every call would break off at it, and leave its outcome unknown."""
-    if not _is_visible(secret.get_secret_value()):
-        raise ValueError("must have visible ASCII characters only, and no line end")
+    value = secret.get_secret_value()
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError("must be of visible ASCII characters, without a line end or a blank around them")
     return secret
 
 

@@ -314,8 +314,10 @@ def _base(base_url: str) -> httpx.URL:
 
 def _sendable(name: str, value: str) -> str:
     """The header's value, which may be secret: no error tells it."""
-    if not (value.isascii() and value.isprintable()):
-        raise ValueError(f"the header {name} cannot be sent: it has a line end, or what is no ASCII")
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError(
+            f"the header {name} cannot be sent: it has a line end, a blank around it, or what is no ASCII"
+        )
     return value
 
 

@@ -75,6 +75,7 @@ def test_a_variable_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         ("PAYONCE_MERCHANT_READS_BURST", "1" + "0" * 30, "less than or equal to"),
         ("PAYONCE_CALLBACKS_PER_S", "1e-300", "greater than or equal to"),
         ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SECRET\n", "visible"),
+        ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SECRET ", "visible"),
         ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SÉCRET", "visible"),
         *(
             (name, value, "must be the address of a server")
