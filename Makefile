@@ -5,7 +5,8 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# The newest that every test has run on comes first; for 3.14 every locked package has a wheel, and that is all we know.
+# The newest on which the product and most tests have run comes first (CI has 3.11); for 3.14 every locked package has a
+# wheel, and that is all we know.
 PYTHON ?= $(shell for one in python3.13 python3.12 python3.11 python3.14 python3 python; do \
 	$$one -c '$(IS_FIT)' 2>/dev/null && echo $$one && break; done)
 IS_FIT = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))

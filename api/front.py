@@ -13,7 +13,8 @@ from api.admission.requests import KeyUnknown, Post
 from api.admission.waiting import Result
 from api.http import key_header
 from api.http.auth import Keys
-from api.http.bodies import read_json
+from api.http.bodies import members_of, read_body
+from api.http.large_bodies import LargeBodies
 from api.http.lookups import Lookups
 from api.http.rate_limits import Rates
 from api.http.spellings import id_meant
@@ -49,6 +50,7 @@ class Front:
         self._rates = rates
         self._keys = Keys(runtime.settings)
         self._lookups = Lookups()
+        self._large_bodies = LargeBodies()
         self._secret = runtime.settings.secret_for("fingerprints")
         self._key_secret = runtime.settings.secret_for("idempotency_keys")
 
@@ -129,7 +131,10 @@ class Front:
     async def body(
         self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
     ) -> tuple[Caller, B]:
-        """Who sent it, and its body. Raises `Problem`; `key` looks at the header before the body is read."""
+        """Who sent it, and its body; `key` looks at the header before the body is read.
+
+        Raises `Problem`, and `TooManyRequests`, also for large bodies that come too fast.
+        """
         caller = await self._charged(request)
         if request.scope["query_string"]:
             raise Problem(
@@ -139,12 +144,14 @@ class Front:
             )
         if key is not None:
             key(request.headers)
-        members = await read_json(request)
+        raw = await read_body(request)
         context = Context(
             mode=caller.mode,
             allow_loopback=self.runtime.settings.allow_loopback_webhooks,
         )
-        return caller, understand(model, members, context)
+        async with self._large_bodies.one(caller, len(raw or b"")):
+            members = {} if raw is None else members_of(raw)
+            return caller, understand(model, members, context)
 
     async def caller(self, request: Request) -> Caller:
         """Who is calling. Raises `Problem`, `TooManyRequests`, or `StorageUnavailable` within `AUTHENTICATION_S`."""

@@ -143,7 +143,7 @@ def served(host: str, port: int | None) -> Iterator[None]:
 at_zero(LATE_SUCCESSES, OperationKind)
 at_zero(REVIEWS, OperationKind)
 at_zero(REVIEWS_ESCALATED, ReviewReason)
-at_zero(REFUSED, ("rate", "busy", "unknown", "drawing"))
+at_zero(REFUSED, ("rate", "busy", "unknown", "drawing", "large_bodies"))
 at_zero(CONNECTIONS_CUT, ("no_room", "gave_way", "nothing_taken"))
 at_zero(COMMITS_UNPROVEN, (end for end in CommitEnd if not end.proves))
 at_zero(SWEPT, (kind for kind in OperationKind if kind.carried_out))

@@ -34,6 +34,7 @@ from payonce.sealing import KEY_BYTES, SealingKey
 DERIVATION_KEY_MIN_LENGTH = 32
 DERIVED_KEY_ID = "derived"
 KNOWN_TO_EVERYBODY = "sandbox-acquirer-key"  # the default of releases before
+PORT_MAX = 65_535
 PREFIX = "PAYONCE_"
 # Of the same environment, for other programs: commands, `make dev`, and docker-compose's database.
 NOT_SETTINGS = frozenset(
@@ -45,6 +46,7 @@ NOT_SETTINGS = frozenset(
     }
 )
 _DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://")  # the second means the first
+_WEB_SCHEMES = ("https://", "http://")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -54,32 +56,45 @@ class SettingsWrong(PaymentError):
     code = "settings_wrong"
 
 
-def _is_server(value: str) -> str:
-    """As a base for paths: `urlsplit` alone takes what has no host, and drops blanks and line ends from it."""
-    try:
-        url = urlsplit(value)
-        fits = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:  # an address or a port that is none
-        fits = False
-    visible = value.isascii() and value.isprintable() and " " not in value
-    if not fits or not visible or url.query or url.fragment:
-        raise ValueError("must be the address of a server: https://host:port")
+def _begins(value: str, schemes: tuple[str, ...]) -> str:
+    if not value.startswith(schemes):
+        raise ValueError(f"must begin with {' or '.join(schemes)}")
     return value
 
 
-def _has_server(options: dict[str, str]) -> dict[str, str]:
-    """Of the options only the one that every connector knows; an empty one means none."""
+def _is_web_address(value: str) -> str:
+    """Codes, links and callbacks are made with it: a wrong one is seen by customers, and by nobody here."""
+    _check_port(value)
+    if not urlsplit(value).hostname:
+        raise ValueError("must have a host")
+    if not (value.isascii() and value.isprintable()) or set(value) & set(" ?#"):  # `urlsplit` drops line ends
+        raise ValueError("must end with its path, and have no blanks and no line end")
+    return _begins(value, _WEB_SCHEMES)
+
+
+def _check_port(url: str) -> None:
+    """Raises `ValueError`, in words that show nothing of the URL."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("must be a URL with a port of 1 to 65535, if any")
+
+
+def _calls_back(options: dict[str, str]) -> dict[str, str]:
+    """Of the options the one that every connector knows; an empty one means none, and it may have a query."""
     if told := options.get("callback_url"):
         try:
-            _is_server(told.partition("?")[0])
+            _is_web_address(told.partition("?")[0])
         except ValueError as error:
             raise ValueError(f"callback_url {error}") from None
     return options
 
 
-_ServerUrl = Annotated[str, AfterValidator(_is_server)]
-_PerSecond = Annotated[float, Field(ge=0.001, le=1_000_000, allow_inf_nan=False)]
-_Burst = Annotated[int, Field(ge=1, le=10_000_000)]
+WebAddress = Annotated[str, AfterValidator(_is_web_address)]
+PerSecond = Annotated[float, Field(ge=0.001, le=1_000_000, allow_inf_nan=False)]
+Burst = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 class AccountSettings(BaseModel):
@@ -90,9 +105,9 @@ class AccountSettings(BaseModel):
     id: str = Field(min_length=1)
     connector: str
     mode: Literal["test", "live"]
-    base_url: _ServerUrl
+    base_url: WebAddress
     key: SecretStr
-    options: Annotated[dict[str, str], AfterValidator(_has_server)] = Field(default_factory=dict)
+    options: Annotated[dict[str, str], AfterValidator(_calls_back)] = Field(default_factory=dict)
 
 
 def _is_key(value: SecretStr) -> SecretStr:
@@ -126,20 +141,10 @@ def _goes_into_a_header(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _in_small(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
 def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
     if len({key.id for key in keys} | {DERIVED_KEY_ID}) < len(keys) + 1:
         raise ValueError(f"must have an id each, and none may be called {DERIVED_KEY_ID}")
     return keys
-
-
-def _begins(value: str, schemes: tuple[str, ...]) -> str:
-    if not value.startswith(schemes):
-        raise ValueError(f"must begin with {' or '.join(schemes)}")
-    return value
 
 
 def _is_database(value: str) -> str:
@@ -147,7 +152,18 @@ def _is_database(value: str) -> str:
 
 
 def _is_redis(value: str) -> str:
+    _check_port(value)
     return _begins(value, _REDIS_SCHEMES)
+
+
+def _is_host_and_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= PORT_MAX:
+        raise ValueError("must be a host, a colon and a port")
+    return value
+
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
 
 class Settings(BaseSettings):
@@ -157,7 +173,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
     redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
-    temporal_address: str = Field(min_length=1)
+    temporal_address: Annotated[str, AfterValidator(_is_host_and_port)]
     temporal_namespace: str = Field(default="default", min_length=1)
     temporal_tls: bool = False
     """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
@@ -181,10 +197,10 @@ class Settings(BaseSettings):
     money moves while it is missing, whatever the mode), or `storage`, the operator's: the volume is replicated."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8080, ge=0, le=65_535)
-    public_url: _ServerUrl | None = None
+    api_port: int = Field(default=8080, ge=0, le=PORT_MAX)
+    public_url: WebAddress | None = None
     """The API as customers and acquirers reach it; where it listens, when it is not set."""
-    callbacks_url: _ServerUrl | None = None
+    callbacks_url: WebAddress | None = None
     """The same as acquirers reach it, where that is another address."""
     connections_max: int = Field(default=2_000, ge=10, le=100_000)
     connections_per_address_max: int = Field(default=1_000, ge=1, le=100_000)
@@ -194,19 +210,19 @@ class Settings(BaseSettings):
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
     """Of our own time for a payment: while more than a tenth take longer, fewer are let in at once."""
-    merchant_writes_per_s: _PerSecond = 500
-    merchant_writes_burst: _Burst = 1_000
+    merchant_writes_per_s: PerSecond = 500
+    merchant_writes_burst: Burst = 1_000
     """In one mode, over all API processes; replays count."""
-    merchant_reads_per_s: _PerSecond = 1_000
-    merchant_reads_burst: _Burst = 2_000
-    callbacks_per_s: _PerSecond = 100
-    callbacks_burst: _Burst = 500
+    merchant_reads_per_s: PerSecond = 1_000
+    merchant_reads_burst: Burst = 2_000
+    callbacks_per_s: PerSecond = 100
+    callbacks_burst: Burst = 500
     """Of one connector's acquirer, signed and new or not, over all API processes."""
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
-    sandbox_acquirer_url: _ServerUrl | None = None
+    sandbox_acquirer_url: WebAddress | None = None
     sandbox_acquirer_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = None
     """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
@@ -220,11 +236,9 @@ class Settings(BaseSettings):
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
-    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
+    metrics_port: int | None = Field(default=None, ge=1, le=PORT_MAX)
     """Where this one process serves its metrics."""
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_in_small)
-    ] = "info"
+    log_level: Annotated[LogLevel, BeforeValidator(str.lower)] = "info"
 
     @model_validator(mode="after")
     def _accounts_have_keys(self) -> Self:

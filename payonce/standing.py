@@ -7,6 +7,7 @@ from typing import Literal
 
 from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain import claiming, stages
+from payonce.domain.admission import expires, pending
 from payonce.domain.claiming import not_found_proves
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
@@ -200,21 +201,14 @@ class Cases:
             if payment.pending_operation is not None:
                 ours = payment.pending_operation["type"] == OperationKind.EXPIRE
                 return str(payment.pending_operation["id"]) if ours else None
-            if (
-                not payment.status.capturable
-                or payment.capture_before is None
-                or now < payment.capture_before
-            ):
+            if not expires(payment, now=now):
                 return None
             sent = self._capabilities[payment.connector_account].expiry_is_sent
             expiry = _expiry(payment, operation_id=self._ids.expiry(payment_id=payment_id), now=now)
-            pending = {
-                "id": expiry.id,
-                "type": OperationKind.VOID if sent else OperationKind.EXPIRE,
-                "amount": expiry.amount_minor,
-            }
+            # Where it is sent, the workflow carries it out as a void.
+            shown = {**pending(expiry), "type": OperationKind.VOID if sent else OperationKind.EXPIRE}
             await payments.insert_operation(connection, expiry, sweep_at=now)
-            await payments.save_payment(connection, payment, replace(payment, pending_operation=pending))
+            await payments.save_payment(connection, payment, replace(payment, pending_operation=shown))
         return None if sent else expiry.id
 
     def call(self, standing: Standing, attempt: Attempt) -> Call:

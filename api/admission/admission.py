@@ -40,7 +40,7 @@ from api.admission.waiting import (
 from payonce.claims import SEND_WITHIN_S, Right
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
-from payonce.domain import operations as rules
+from payonce.domain import admission as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.errors import NotAllowed, NotFound
@@ -160,10 +160,7 @@ class Admission:
                 post, payment, id_=refund_id, kind=OperationKind.REFUND, amount_minor=amount
             )
             refund = replace(refund, reason=reason, metadata=metadata)
-            held = payment.amount_refund_pending_minor + amount
-            await payments.save_payment(
-                connection, payment, replace(payment, amount_refund_pending_minor=held)
-            )
+            await payments.save_payment(connection, payment, rules.reserved(payment, refund))
             await payments.insert_operation(connection, refund, sweep_at=refund.created_at + SWEEP_AFTER)
             return refund
 
@@ -416,9 +413,7 @@ class Admission:
             post, payment, id_=self._operation_id(post), kind=kind, amount_minor=amount_minor
         )
         operation = replace(operation, final=final, reason=reason)
-        pending = {"id": operation.id, "type": kind, "amount": amount_minor}
-        after = replace(payment, pending_operation=pending, next_action=None)
-        await payments.save_payment(connection, payment, after)
+        await payments.save_payment(connection, payment, rules.reserved(payment, operation))
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
         return operation
 

@@ -8,6 +8,7 @@ from typing import NoReturn
 from api.admission.requests import KeyInUse, KeyUnknown
 from payonce.claims import Claim, Releases, Right
 from payonce.domain import stages
+from payonce.domain.admission import reserved
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.claiming import CommitEnd, Release
 from payonce.domain.errors import NotHandedOver, PaymentError
@@ -327,10 +328,7 @@ def _as_deferred(payment: Payment, operation: Operation) -> Payment:
     """The payment as Postgres will show it, as far as this request knows."""
     if operation.kind is OperationKind.AUTHORIZE:
         return replace(payment, status=PaymentStatus.PROCESSING)
-    if operation.kind.exclusive:
-        pending = {"id": operation.id, "type": operation.kind, "amount": operation.amount_minor}
-        return replace(payment, pending_operation=pending, next_action=None)
-    return payment
+    return reserved(payment, operation) if operation.kind.exclusive else payment
 
 
 def _definite(answer: Answer, operation: Operation) -> Result:

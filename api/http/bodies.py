@@ -25,20 +25,25 @@ _BRACKET = re.compile(r"[{}\[\]]")
 _UTF8 = frozenset({"utf-8", "utf8"})
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body's members, `null` ones left out; a request without a body has none, whatever its media type.
+async def read_body(request: Request) -> bytes | None:
+    """The bytes of a body that is declared to be JSON; None: there is no body, whatever its media type.
 
-    Raises `Problem`: `unsupported_media_type`, `body_too_large`, `invalid_json` or `invalid_request`.
+    Raises `Problem`: `unsupported_media_type`, `body_too_large` or `invalid_request`.
     """
     if "content-encoding" in request.headers:
         raise Problem("unsupported_media_type", "A body with a Content-Encoding is not accepted.")
     if announced_length(request) == 0:
         await listen(request)
         await read_bytes(request)
-        return {}
+        return None
     raw = await read_bytes(request)
     if raw:
         _check_media_type(request.headers.getlist("content-type"))
+    return raw
+
+
+def members_of(raw: bytes) -> dict[str, Any]:
+    """The body's members, `null` ones left out. Raises `Problem`: `invalid_json` or `invalid_request`."""
     members = parse(raw)
     if not isinstance(members, dict):
         raise Problem(

@@ -32,6 +32,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.spellings import id_meant
+from api.http.targets import PARAMETERS_MAX
 from api.problems import JSON, Mistake, Problem, pointer_of
 from api.schemas.times import read_time
 from payonce.domain.ids import ID_PATTERN
@@ -42,7 +43,6 @@ from payonce.storage.spans import ALL_TIME, Span, written_in
 
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
 FILTER_MAX_LENGTH = 1_000  # the longest key with each of its characters encoded
-PARAMETERS_MAX: Final = 50
 SETTLE_S: Final = 0.5  # a transaction takes some milliseconds; one that waits for a standby, minutes
 PAGE_PARAMETERS: Final = ("limit", "starting_after", "ending_before")
 

@@ -18,7 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from api.http.connections import Connections
-from api.http.targets import check_host, origin_form
+from api.http.targets import TARGET_BYTES_MAX, check_host, origin_form
 from api.http.wire import ClientWire
 from api.problems import PROBLEM_JSON, Problem
 from payonce.domain.ids import random_id
@@ -116,8 +116,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
-        if len(self.url) > HEAD_BYTES_MAX:
-            raise Problem("uri_too_long", f"A target has at most {HEAD_BYTES_MAX} bytes.")
+        if len(self.url) > TARGET_BYTES_MAX:
+            raise Problem("uri_too_long", f"A target has at most {TARGET_BYTES_MAX} bytes.")
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -20,7 +20,10 @@ def keys_meant(value: str) -> list[str]:
     """The idempotency keys that may be meant, the likeliest first: read as the header is, and as it is."""
     readings = [text.strip() for text in _decoded(value)]
     return _each(
-        key for text in readings for key in (_as_in_the_header(text), text) if key_header.is_key(key)
+        key
+        for text in readings
+        for key in (_as_in_the_header(text), text, _unquoted(text))
+        if key_header.is_key(key)
     )
 
 

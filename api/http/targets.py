@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import Final
 
-from api.problems import Problem
+from api.problems import Mistake, Problem
+
+# FastAPI decodes path and query of every request, before anybody asks for a key: 27 KB of `a=b&` took 24 ms.
+TARGET_BYTES_MAX: Final = 8 * 1024  # RFC 9112 §3 recommends 8,000; the longest of ours have 2,000
+PARAMETERS_MAX: Final = 50
 
 _HOST: Final = rb"""(?:
     \[ (?: [0-9a-f:.]+ | v[0-9a-f]+\.[a-z0-9\-._~!$&'()*+,;=:]+ ) \]   # an address in brackets
@@ -44,6 +48,9 @@ def _is_address_in(host: bytes) -> bool:
 
 def origin_form(method: bytes, target: bytes) -> bytes:
     """The target's path and query, whatever its form; `*` only with OPTIONS. Raises `Problem`."""
+    if target.count(b"&") >= PARAMETERS_MAX:
+        detail = f"The query string has more than {PARAMETERS_MAX} parameters."
+        raise Problem("invalid_request", detail, mistakes=[Mistake("", detail)])
     if b"#" in target:
         raise Problem("invalid_request", "The target has a fragment.")
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):

@@ -18,20 +18,13 @@ from payonce import logging
 from payonce.cli.base import CommandRefused, Json, in_transaction, show
 from payonce.connectors.registry import open_connectors
 from payonce.domain import decisions, reviews
+from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.answers import payment_view
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict
 from payonce.domain.errors import PaymentError
 from payonce.domain.facts import Stage
 from payonce.domain.ids import ID_PATTERN
-from payonce.domain.operations import (
-    Attempt,
-    AttemptState,
-    Operation,
-    Subject,
-    admit_capture,
-    admit_refund,
-    admit_void,
-)
+from payonce.domain.operations import Attempt, AttemptState, Operation, Subject
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.runtime import open_runtime

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -52,6 +52,10 @@ _TWICE: Final = bytes(
 _DIGIT_FORMS: Final = {
     code: str(unicodedata.digit(chr(code))) for code in range(128, 0x20000) if chr(code).isdigit()
 }
+# Letters, by Unicode, that Japanese and Korean keyboards give for a dash: the long vowel's mark in both widths, the
+# vowel eu, and the one.
+_DASHES: Final = dict.fromkeys(map(ord, "\u30fc\uff70\u3161\u4e00"), "-")
+_FORMS_OF_CHARACTERS: Final = _DIGIT_FORMS | _DASHES
 
 _DIGITS: Final = re.compile("[0-9]+")
 _RUNS: Final = re.compile(r"[0-9]++(?:[\W_]++[0-9]++)*")
@@ -74,7 +78,7 @@ _DAY_OF_ORDER: Final = re.compile(
     f"{_YY}{_MM}{_DD}|(?:{_DD}{_MM}|{_MM}{_DD})(?:20)?{_YY}"
 )  # no issuer's begins 20YY
 # Source: ITU-T E.164. Longer ones that begin as a card's number does are not given out.
-_PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}[0-9]){11,12}(?![ ().-]{0,2}[0-9])", re.ASCII)
+_PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}[0-9]){11,12}(?![ ().-]*[0-9])", re.ASCII)
 _DEVICE: Final = re.compile(
     "(?<![0-9])[0-9]{2}-[0-9]{6}-[0-9]{6}-[0-9]{1,2}(?![0-9])"
 )  # an IMEI. Source: TS 23.003
@@ -113,7 +117,10 @@ def may_hold_card_number(text: str) -> bool:
 
 
 def _spellings(text: str) -> tuple[str, ...]:
-    return (text, unquote(text)) if _ESCAPE.search(text) else (text,)
+    if not _ESCAPE.search(text):
+        return (text,)
+    # `unquote` takes 130 us for 500 characters of which every other one is not ASCII, this 30 us (measured).
+    return text, unquote_to_bytes(text).decode(errors="replace")
 
 
 def _shows_card_number(text: str) -> bool:
@@ -132,8 +139,8 @@ def _without_id(found: re.Match[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text with every form of a digit as the ASCII one."""
-    return text if text.isascii() else text.translate(_DIGIT_FORMS)
+    """The text with every form of a digit as the ASCII one, and what stands for a dash as one."""
+    return text if text.isascii() else text.translate(_FORMS_OF_CHARACTERS)
 
 
 def _holds_card_number(groups: list[str], is_other: Callable[[str, str], bool]) -> bool:

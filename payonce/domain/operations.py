@@ -7,13 +7,12 @@ acquirer for it. `admit_*` decide under the payment's row lock whether an operat
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
-from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import FailureCode, Stage
-from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
+from payonce.domain.payment import Payment
 
 
 class OperationKind(StrEnum):
@@ -208,72 +207,3 @@ def of_our_own(
         updated_at=now,
         **values,
     )
-
-
-def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:
-    """The amount to capture, in minor units. Raises `NotAllowed` or `OperationInProgress`."""
-    _idle(payment)
-    _in_time(payment, now)
-    if not payment.status.capturable:
-        raise NotAllowed(
-            "payment_not_capturable", f"A payment that is {payment.status} cannot be captured now."
-        )
-    if payment.capturable_minor == 0:
-        raise NotAllowed("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
-    return _within(amount_minor, payment.capturable_minor, what="capturable")
-
-
-def admit_void(payment: Payment, *, asked: bool) -> int:
-    """The amount that the void releases, or abandons. Raises `NotAllowed` or `OperationInProgress`.
-
-    `asked`: whether the customer was, so that there is something to abandon although it has no outcome.
-    """
-    if payment.status.undecided and asked:
-        _alone(payment)
-        return payment.amount_minor
-    _idle(payment)
-    if not payment.status.capturable:
-        raise NotAllowed("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
-    return payment.uncaptured_minor
-
-
-def admit_refund(payment: Payment, *, amount_minor: int | None) -> int:
-    """The amount to refund, in minor units. Raises `NotAllowed`; refunds run in parallel."""
-    if payment.refundable_minor == 0:
-        what = "nothing is left to refund" if payment.amount_captured_minor else "nothing was captured"
-        raise NotAllowed("payment_not_refundable", f"The payment cannot be refunded: {what}.")
-    return _within(amount_minor, payment.refundable_minor, what="refundable")
-
-
-def _idle(payment: Payment) -> None:
-    """One capture or void at a time, decided at admission."""
-    if payment.status in (PaymentStatus.INIT, PaymentStatus.PROCESSING):
-        raise OperationInProgress(f"The payment is {payment.status}: it has no outcome yet.")
-    _alone(payment)
-
-
-def _alone(payment: Payment) -> None:
-    if payment.pending_operation is not None:
-        raise OperationInProgress(f"A {payment.pending_operation['type']} of this payment is pending.")
-
-
-def _in_time(payment: Payment, now: datetime) -> None:
-    """The window is open, of a payment that has or had one."""
-    if payment.capture_before is None or not (
-        payment.status.capturable or payment.status is PaymentStatus.EXPIRED
-    ):
-        return
-    closed_at = payment.capture_before - CAPTURE_CLOSES_BEFORE_EXPIRY
-    if now >= closed_at or payment.status is PaymentStatus.EXPIRED:
-        moment = f"{closed_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        raise NotAllowed(
-            "payment_not_capturable", f"The window to capture the payment is over: it closed at {moment}."
-        )
-
-
-def _within(amount_minor: int | None, limit_minor: int, *, what: str) -> int:
-    if amount_minor is None:
-        return limit_minor
-    if amount_minor > limit_minor:
-        raise NotAllowed("amount_too_large", f"Only {limit_minor} is {what}.")
-    return amount_minor

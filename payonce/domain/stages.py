@@ -7,6 +7,7 @@ own, or by the rail itself where it does that; a capture of our own that fails i
 from dataclasses import replace
 from datetime import datetime
 
+from payonce.domain.admission import pending
 from payonce.domain.events import Settlement
 from payonce.domain.facts import Approved, Fact, Stage
 from payonce.domain.operations import (
@@ -77,8 +78,8 @@ def follow(before: Operation, settled: Settlement, *, follow_up_id: str, now: da
         request_id=settled.operation.request_id,
         now=now,
     )
-    pending = {"id": own.id, "type": kind, "amount": own.amount_minor}
-    return replace(settled, payment=replace(payment, pending_operation=pending), added=(*settled.added, own))
+    waiting = replace(payment, pending_operation=pending(own))
+    return replace(settled, payment=waiting, added=(*settled.added, own))
 
 
 def as_answered(payment: Payment, operation: Operation) -> Payment:
@@ -119,7 +120,7 @@ def stands(settled: Settlement, create: Operation | None, authorization: Attempt
 def captured_since(attempt: Attempt | None, fact: Fact | None) -> bool:
     """Whether the fact says that the rail has captured what was known to be authorized only.
 
-    Under another reference of the acquirer's it would be another charge.
+    Under another reference of the acquirer's it would be paid twice.
     """
     return (
         attempt is not None

@@ -97,6 +97,8 @@ async def test_head_has_the_length_and_no_content(served: Served) -> None:
         (_request(headers=f"X: {'x' * 40_000}\r\n"), (431, "headers_too_large")),
         (_request(headers="".join(f"X-{n}: 1\r\n" for n in range(200))), (431, "headers_too_large")),
         (_request("/" + "x" * 40_000), (414, "uri_too_long")),
+        (_request("/livez?" + "%41=%42&" * 1_100), (414, "uri_too_long")),
+        (_request("/livez?" + "a&" * 50), (400, "invalid_request")),
     ],
 )
 async def test_a_head_over_the_limit_is_refused(

@@ -225,7 +225,7 @@ def settings_of(ledger: Ledger, **changes: Any) -> Settings:
     values = {
         "database_url": ledger.url,
         "redis_url": "redis://nowhere",
-        "temporal_address": "nowhere",
+        "temporal_address": "nowhere:1",
         "derivation_key": SecretStr(DERIVATION_KEY),
     }
     return Settings(**values | changes)

@@ -258,7 +258,7 @@ def _runtime(ledger: Ledger) -> Runtime:
     settings = Settings(
         database_url=ledger.url,
         redis_url="redis://nowhere",
-        temporal_address="nowhere",
+        temporal_address="nowhere:1",
         derivation_key=SecretStr("d" * 32),
     )
     redis: Any = FakeRedis()

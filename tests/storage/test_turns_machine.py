@@ -21,17 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from sqlalchemy import select
 
 from payonce.domain import decisions, reviews, turns
+from payonce.domain.admission import admit_capture, admit_refund
 from payonce.domain.decisions import Decision
 from payonce.domain.errors import DecisionRefused, NotAllowed, OperationInProgress
 from payonce.domain.facts import Approved, Foreign, Redone, Stage, Turn, Undone
-from payonce.domain.operations import (
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Origin,
-    admit_capture,
-    admit_refund,
-)
+from payonce.domain.operations import Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment
 from payonce.storage.payments import OPERATION_COLUMNS, operation_from
 from payonce.storage.tables import operations

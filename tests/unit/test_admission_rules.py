@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.errors import NotAllowed, OperationInProgress
-from payonce.domain.operations import OperationKind, admit_capture, admit_refund, admit_void
+from payonce.domain.operations import OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.unit.rows import CAPTURE_BEFORE, NOW, operation, payment, under_way
 

@@ -44,7 +44,9 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_fit_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("payonce_live", "true")  # case does not count
+    monkeypatch.setenv("PAYONCE_LOG_LEVEL", "DEBUG")
     assert settings_from_environment().live
+    assert settings_from_environment().log_level == "debug"
 
 
 @pytest.mark.parametrize("name", sorted(FIT))
@@ -61,16 +63,23 @@ def test_a_variable_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         ("PAYONCE_DATABASE_URL", "mysql://SECRET@db/x", "must begin with postgresql"),
         ("PAYONCE_DATABASE_URL", "", "must begin with postgresql"),
         ("PAYONCE_REDIS_URL", "http://SECRET", "must begin with redis"),
+        ("PAYONCE_REDIS_URL", "redis://redis:SECRET", "a port of 1 to 65535"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "", "a host, a colon and a port"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "SECRET", "a host, a colon and a port"),
+        ("PAYONCE_TEMPORAL_ADDRESS", "SECRET:99999", "a host, a colon and a port"),
         ("PAYONCE_API_PORT", "tcp://SECRET:80", "integer"),
+        ("PAYONCE_API_PORT", "99999", "less than or equal to 65535"),
+        ("PAYONCE_PUBLIC_URL", "SECRET.example", "must have a host"),
+        ("PAYONCE_PUBLIC_URL", "ftp://SECRET.example", "must begin with https:// or http://"),
+        ("PAYONCE_CALLBACKS_URL", "https://SECRET.example:x", "a port of 1 to 65535"),
+        ("PAYONCE_SANDBOX_ACQUIRER_URL", "SECRET", "must have a host"),
+        ("PAYONCE_LOG_LEVEL", "SECRET", "'debug', 'info', 'warning', 'error' or 'critical'"),
         ("PAYONCE_LIVE", "SECRET", "boolean"),
         ("PAYONCE_DURABILITY", "SECRET", "'standby' or 'storage'"),
         ("PAYONCE_CELL", "SECRET", "pattern"),
         ("PAYONCE_TEMPORAL_TLS_CA", "/SECRET", "not point to a file"),
-        ("PAYONCE_TEMPORAL_ADDRESS", "", "at least 1"),
         ("PAYONCE_TEMPORAL_NAMESPACE", "", "at least 1"),
-        ("PAYONCE_API_PORT", "70000", "65535"),
         ("PAYONCE_API_PORT", "-1", "greater than or equal to 0"),
-        ("PAYONCE_LOG_LEVEL", "SECRET", "'debug', 'info'"),
         ("PAYONCE_MERCHANT_WRITES_PER_S", "inf", "finite"),
         ("PAYONCE_MERCHANT_READS_BURST", "1" + "0" * 30, "less than or equal to"),
         ("PAYONCE_CALLBACKS_PER_S", "1e-300", "greater than or equal to"),
@@ -78,7 +87,7 @@ def test_a_variable_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SECRET ", "visible"),
         ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SÉCRET", "visible"),
         *(
-            (name, value, "must be the address of a server")
+            (name, value, "must ")
             for name in ("PAYONCE_PUBLIC_URL", "PAYONCE_CALLBACKS_URL", "PAYONCE_SANDBOX_ACQUIRER_URL")
             for value in NO_SERVERS
         ),
@@ -113,11 +122,11 @@ def test_bad_json_is_named_with_its_place_and_not_shown(
         ({**ACCOUNT, "id": ""}, r"\[1\]\.id: String should have at least 1"),
         (
             {**ACCOUNT, "base_url": "https://SECRET:99999"},
-            r"\[1\]\.base_url: must be the address of a server",
+            r"\[1\]\.base_url: must be a URL with a port",
         ),
         (
             {**ACCOUNT, "options": {"callback_url": "api:8080/SECRET"}},
-            r"\[1\]\.options: callback_url must be the address of a server",
+            r"\[1\]\.options: callback_url must have a host",
         ),
         ({"id": "a"}, r"\[1\]\.connector: Field required; PAYONCE_CONNECTOR_ACCOUNTS\[1\]\.mode: "),
     ],

@@ -4,9 +4,10 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 
+from payonce.domain.admission import admit_void
 from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import Stage
-from payonce.domain.operations import Abilities, OperationKind, OperationStatus, admit_void
+from payonce.domain.operations import Abilities, OperationKind, OperationStatus
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import payment
 from tests.unit.test_settle_machine import PaymentMachine

@@ -28,7 +28,7 @@ def test_collections_do_not_look_through_what_starting_left() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://:SECRET@redis:port/0", "redis://:SECRET@redis/0?db=x", "rediss://:SECRET@redis/0?ssl_mode=x"],
+    ["redis://:SECRET@redis/0?db=x", "rediss://:SECRET@redis/0?ssl_mode=x"],
 )
 async def test_what_is_no_url_of_redis_is_named_before_anything_is_connected(url: str) -> None:
     """It ended in a traceback, and a member that Redis' client does not know in an API that ran without Redis."""

@@ -14,7 +14,7 @@ def settings(**changes: Any) -> Settings:
     values = {
         "database_url": "postgresql://nowhere",
         "redis_url": "redis://nowhere",
-        "temporal_address": "nowhere",
+        "temporal_address": "nowhere:1",
         "derivation_key": "d" * 32,
         "sandbox_acquirer_url": "http://acquirer.test",
         "sandbox_acquirer_key": "k" * 32,

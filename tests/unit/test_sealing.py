@@ -13,7 +13,7 @@ ABOUT = ("webhook_secrets", "we_1", "whs_1", "hmac")
 BASE = {
     "database_url": "postgresql://x",
     "redis_url": "redis://x",
-    "temporal_address": "x",
+    "temporal_address": "x:1",
     "derivation_key": "d" * 32,
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from payonce.domain import reviews
+from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.contradictions import open_case, raise_case
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import NotAllowed
@@ -21,16 +22,7 @@ from payonce.domain.facts import (
 from payonce.domain.facts import Refused as FactRefused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import (
-    Abilities,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    admit_capture,
-    admit_refund,
-    admit_void,
-)
+from payonce.domain.operations import Abilities, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import (
@@ -24,16 +25,7 @@ from payonce.domain.facts import (
     Unknown,
     Unsent,
 )
-from payonce.domain.operations import (
-    Abilities,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    admit_capture,
-    admit_refund,
-    admit_void,
-)
+from payonce.domain.operations import Abilities, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.settlement import defer, give_up
 from tests.unit.bookkeeping import Books
 from tests.unit.rows import NOW, payment

@@ -6,19 +6,11 @@ from typing import Any
 import pytest
 
 from payonce.domain import late, turns
+from payonce.domain.admission import admit_capture, admit_refund
 from payonce.domain.errors import NotAllowed
 from payonce.domain.facts import Foreign, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.ids import attempt_reference
-from payonce.domain.operations import (
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Origin,
-    admit_capture,
-    admit_refund,
-)
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, settle
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
