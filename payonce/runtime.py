@@ -65,12 +65,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """
     check_live(settings)
     database = open_database(settings, pool_size=settings.database_pool_size, durability=settings.durability)
-    redis = Redis.from_url(
-        settings.redis_url,
-        socket_timeout=None,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        max_connections=REDIS_CONNECTIONS_MAX,
-    )
+    redis = _redis(settings)
     connectors: Mapping[str, Measured] = {}
     recorder: Recorder | None = None
     try:
@@ -119,14 +114,29 @@ def open_database(settings: Settings, *, pool_size: int, durability: Durability 
         ) from error
 
 
+def _redis(settings: Settings) -> Redis:
+    """The connections, none of them open yet. Raises `SettingsWrong` for what is no URL of a Redis."""
+    try:
+        redis = Redis.from_url(
+            settings.redis_url,
+            socket_timeout=None,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            max_connections=REDIS_CONNECTIONS_MAX,
+        )
+        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # of no use: it reads the members
+    except (ValueError, TypeError) as error:
+        raise SettingsWrong(
+            "PAYONCE_REDIS_URL: it is no redis://host:port/0, or has a member that Redis' client does not know"
+        ) from error
+    return redis
+
+
 def _opened(accounts: tuple[ConnectorAccount, ...]) -> dict[str, Connector]:
     """Raises `SettingsWrong` for an account that its connector refuses."""
     try:
         return open_connectors(accounts)
     except Rejected as error:
         raise SettingsWrong(f"PAYONCE_CONNECTOR_ACCOUNTS: {error.message}") from error
-    except ValueError as error:
-        raise SettingsWrong(f"PAYONCE_CONNECTOR_ACCOUNTS: {error}") from error
 
 
 @contextmanager

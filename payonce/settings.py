@@ -56,17 +56,58 @@ class SettingsWrong(PaymentError):
     code = "settings_wrong"
 
 
+def _begins(value: str, schemes: tuple[str, ...]) -> str:
+    if not value.startswith(schemes):
+        raise ValueError(f"must begin with {' or '.join(schemes)}")
+    return value
+
+
+def _is_web_address(value: str) -> str:
+    """Codes, links and callbacks are made with it: a wrong one is seen by customers, and by nobody here."""
+    _check_port(value)
+    if not urlsplit(value).hostname:
+        raise ValueError("must have a host")
+    if not (value.isascii() and value.isprintable()) or set(value) & set(" ?#"):  # `urlsplit` drops line ends
+        raise ValueError("must end with its path, and have no blanks and no line end")
+    return _begins(value, _WEB_SCHEMES)
+
+
+def _check_port(url: str) -> None:
+    """Raises `ValueError`, in words that show nothing of the URL."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("must be a URL with a port of 1 to 65535, if any")
+
+
+def _calls_back(options: dict[str, str]) -> dict[str, str]:
+    """Of the options the one that every connector knows; an empty one means none, and it may have a query."""
+    if told := options.get("callback_url"):
+        try:
+            _is_web_address(told.partition("?")[0])
+        except ValueError as error:
+            raise ValueError(f"callback_url {error}") from None
+    return options
+
+
+WebAddress = Annotated[str, AfterValidator(_is_web_address)]
+PerSecond = Annotated[float, Field(ge=0.001, le=1_000_000, allow_inf_nan=False)]
+Burst = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
 class AccountSettings(BaseModel):
     """A merchant agreement with an acquirer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str
+    id: str = Field(min_length=1)
     connector: str
     mode: Literal["test", "live"]
-    base_url: str
+    base_url: WebAddress
     key: SecretStr
-    options: dict[str, str] = Field(default_factory=dict)
+    options: Annotated[dict[str, str], AfterValidator(_calls_back)] = Field(default_factory=dict)
 
 
 def _is_key(value: SecretStr) -> SecretStr:
@@ -92,16 +133,18 @@ def _told(secret: SecretStr | None) -> bool:
     return secret is not None and bool(secret.get_secret_value())
 
 
+def _goes_into_a_header(secret: SecretStr) -> SecretStr:
+    """As a file's last line end does not: every call would break off at it, and leave its outcome unknown."""
+    value = secret.get_secret_value()
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError("must be of visible ASCII characters, without a line end or a blank around them")
+    return secret
+
+
 def _differ(keys: tuple[SealingKeySettings, ...]) -> tuple[SealingKeySettings, ...]:
     if len({key.id for key in keys} | {DERIVED_KEY_ID}) < len(keys) + 1:
         raise ValueError(f"must have an id each, and none may be called {DERIVED_KEY_ID}")
     return keys
-
-
-def _begins(value: str, schemes: tuple[str, ...]) -> str:
-    if not value.startswith(schemes):
-        raise ValueError(f"must begin with {' or '.join(schemes)}")
-    return value
 
 
 def _is_database(value: str) -> str:
@@ -113,22 +156,6 @@ def _is_redis(value: str) -> str:
     return _begins(value, _REDIS_SCHEMES)
 
 
-def _is_web_address(value: str) -> str:
-    """Codes, links and callbacks are made with it: a wrong one is seen by customers, and by nobody here."""
-    _check_port(value)
-    if not urlsplit(value).hostname:
-        raise ValueError("must have a host")
-    return _begins(value, _WEB_SCHEMES)
-
-
-def _check_port(url: str) -> None:
-    """Raises `ValueError`, in words that show nothing of the URL."""
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise ValueError("must be a URL with a port of 1 to 65535, if any") from None
-
-
 def _is_host_and_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= PORT_MAX:
@@ -137,7 +164,6 @@ def _is_host_and_port(value: str) -> str:
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-WebAddress = Annotated[str, AfterValidator(_is_web_address)]
 
 
 class Settings(BaseSettings):
@@ -148,7 +174,7 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
     redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
     temporal_address: Annotated[str, AfterValidator(_is_host_and_port)]
-    temporal_namespace: str = "default"
+    temporal_namespace: str = Field(default="default", min_length=1)
     temporal_tls: bool = False
     """Whether Temporal is spoken to by TLS; each of the following asks for it too."""
     temporal_tls_ca: FilePath | None = None
@@ -158,7 +184,9 @@ class Settings(BaseSettings):
     temporal_tls_key: FilePath | None = None
     temporal_tls_server_name: str | None = Field(default=None, min_length=1)
     """The name in Temporal's certificate, where it is not that of the address."""
-    temporal_api_key: SecretStr | None = Field(default=None, min_length=1)
+    temporal_api_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = Field(
+        default=None, min_length=1
+    )
     derivation_key: SecretStr = Field(min_length=DERIVATION_KEY_MIN_LENGTH)
     """Ids, fingerprints and key hashes derive from it: it never changes in the life of a deployment."""
     cell: str = Field(default="a", pattern=r"^[a-z0-9]{1,4}$")
@@ -182,20 +210,20 @@ class Settings(BaseSettings):
     """POSTs under way in one API process; also its workflow task slots, local activity slots and cache."""
     own_time_target_ms: int = Field(default=200, ge=10, le=5_000)
     """Of our own time for a payment: while more than a tenth take longer, fewer are let in at once."""
-    merchant_writes_per_s: float = Field(default=500, gt=0)
-    merchant_writes_burst: int = Field(default=1_000, ge=1)
+    merchant_writes_per_s: PerSecond = 500
+    merchant_writes_burst: Burst = 1_000
     """In one mode, over all API processes; replays count."""
-    merchant_reads_per_s: float = Field(default=1_000, gt=0)
-    merchant_reads_burst: int = Field(default=2_000, ge=1)
-    callbacks_per_s: float = Field(default=100, gt=0)
-    callbacks_burst: int = Field(default=500, ge=1)
+    merchant_reads_per_s: PerSecond = 1_000
+    merchant_reads_burst: Burst = 2_000
+    callbacks_per_s: PerSecond = 100
+    callbacks_burst: Burst = 500
     """Of one connector's acquirer, signed and new or not, over all API processes."""
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
 
     sandbox_acquirer_url: WebAddress | None = None
-    sandbox_acquirer_key: SecretStr | None = None
+    sandbox_acquirer_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = None
     """Pays, and signs callbacks: whoever knows it may do both at that acquirer. Needed where its URL is set."""
     connector_accounts: tuple[AccountSettings, ...] = ()
 

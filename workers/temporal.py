@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, GrpcCompression
-from temporalio.service import RPCError, TLSConfig
+from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempting import Attempting
@@ -18,7 +19,7 @@ from activities.reviewing import Reviewing
 from payonce.claims import Claimant
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
-from payonce.settings import Settings, SettingsWrong
+from payonce.settings import Settings, SettingsWrong, blaming
 from payonce.standing import Cases
 from payonce.storage.driver.database import words_of
 from workers.converter import data_converter
@@ -42,27 +43,43 @@ CACHED_WORKFLOWS_MIN = 1_000  # open authorizations stay in the cache; it also c
 OWNER_ACTIVITIES_MAX = 100
 BACKGROUND_ACTIVITIES_MAX = 100
 CONNECT_RETRIES, CONNECT_RETRY_S = 60, 1.0
+DESCRIBE_TIMEOUT = timedelta(seconds=5)
 
 log = get_logger(__name__)
 
 
-async def connect(runtime: Runtime) -> Client:
-    """A client, as soon as Temporal answers. Raises `SettingsWrong` after about a minute without it."""
-    settings, why = runtime.settings, ""
+async def connect(settings: Settings) -> Client:
+    """A client, as soon as Temporal answers and has the namespace.
+
+    Raises `SettingsWrong` after about a minute without it, and at once for files that are no PEM.
+    """
+    why = ""
     for attempt in range(CONNECT_RETRIES):
         try:
-            return await client_of(settings)
+            client = await client_of(settings)
+            await _ask_for_namespace(client)
+            return client
         except (RPCError, RuntimeError) as error:
-            why = words_of(error)
+            why = _why(error, settings)
             log.warning("temporal_not_there_yet", attempt=attempt + 1, error=why)
             await asyncio.sleep(CONNECT_RETRY_S)
-    raise SettingsWrong(
-        f"PAYONCE_TEMPORAL_ADDRESS: Temporal does not answer at {settings.temporal_address}: {why}"
-    )
+    raise SettingsWrong(why)
+
+
+async def _ask_for_namespace(client: Client) -> None:
+    """Returns where Temporal has it. A worker asks too, and ends with a traceback while the API already listens."""
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    await client.workflow_service.describe_namespace(request, timeout=DESCRIBE_TIMEOUT)
+
+
+def _why(error: Exception, settings: Settings) -> str:
+    if isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND:
+        return f"PAYONCE_TEMPORAL_NAMESPACE: Temporal has none that is called {settings.temporal_namespace!r}"
+    return f"PAYONCE_TEMPORAL_ADDRESS: Temporal does not answer at {settings.temporal_address}: {words_of(error)}"
 
 
 async def client_of(settings: Settings) -> Client:
-    """A client, where Temporal answers now. Raises `RPCError` or `RuntimeError`."""
+    """A client, where Temporal answers now. Raises `RPCError`, `RuntimeError` or `SettingsWrong`."""
     api_key = settings.temporal_api_key
     return await Client.connect(
         settings.temporal_address,
@@ -79,21 +96,28 @@ def _tls_of(settings: Settings) -> TLSConfig | bool:
     if not settings.temporal_has_tls:
         return False
     return TLSConfig(
-        server_root_ca_cert=_content(settings.temporal_tls_ca),
+        server_root_ca_cert=_pem("PAYONCE_TEMPORAL_TLS_CA", settings.temporal_tls_ca),
         domain=settings.temporal_tls_server_name,
-        client_cert=_content(settings.temporal_tls_cert),
-        client_private_key=_content(settings.temporal_tls_key),
+        client_cert=_pem("PAYONCE_TEMPORAL_TLS_CERT", settings.temporal_tls_cert),
+        client_private_key=_pem("PAYONCE_TEMPORAL_TLS_KEY", settings.temporal_tls_key),
     )
 
 
-def _content(path: Path | None) -> bytes | None:
-    return None if path is None else path.read_bytes()
+def _pem(variable: str, path: Path | None) -> bytes | None:
+    """The file's content. Raises `SettingsWrong` where it cannot be read, or is no PEM."""
+    if path is None:
+        return None
+    with blaming(variable):
+        content = path.read_bytes()
+    if b"-----BEGIN " not in content:
+        raise SettingsWrong(f"{variable}: the file is no PEM")
+    return content
 
 
 @asynccontextmanager
 async def serving_api(runtime: Runtime) -> AsyncIterator[Client]:
     """The API's client, with a worker on it for eager starts and one for the attempts that only we may send."""
-    client = await connect(runtime)
+    client = await connect(runtime.settings)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_payments_worker(runtime, client))
         await stack.enter_async_context(_owner_worker(runtime, client))
@@ -103,7 +127,7 @@ async def serving_api(runtime: Runtime) -> AsyncIterator[Client]:
 @asynccontextmanager
 async def serving_worker(runtime: Runtime) -> AsyncIterator[Client]:
     """A dedicated worker's client: takeovers, timers, inquiries, and what was not started eagerly."""
-    client = await connect(runtime)
+    client = await connect(runtime.settings)
     async with _payments_worker(runtime, client):
         yield client
 

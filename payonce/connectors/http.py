@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, assert_never
 from urllib.parse import quote
@@ -173,7 +173,8 @@ class CircuitBreaker:
 class AcquirerHttp:
     """One pool of connections to one account. Opens nothing before the first `post`.
 
-    Raises `ValueError` where `base_url` has no host, or another scheme than http and https.
+    Raises `ValueError` where `base_url` has no host, or another scheme than http and https, and for a header that
+    HTTP cannot carry: a key with a line end would break off every call and leave its outcome unknown.
     """
 
     def __init__(
@@ -191,16 +192,14 @@ class AcquirerHttp:
         self._documented = documented
         self._breaker = breaker or CircuitBreaker()
         self._clock = clock
-        self._base = httpx.URL(base_url)
-        if self._base.scheme not in ("http", "https") or not self._base.host:
-            raise ValueError(f"{base_url!r} is not the URL of an acquirer")
+        self._base = _base(base_url)
         self._headers = {
             "Host": self._base.netloc.decode("ascii"),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
             "User-Agent": "payonce",
-            **{name.title(): value for name, value in headers.items()},
+            **{name.title(): _sendable(name, value) for name, value in headers.items()},
         }
         timeout = httpx.Timeout(call_deadline_s, connect=min(CONNECT_S_MAX, call_deadline_s))
         self._timeout = timeout.as_dict()
@@ -303,6 +302,23 @@ class AcquirerHttp:
             raise RateLimited(retry_after_s=_retry_after_s(received.retry_after))
         log.error("acquirer_rejected", status=status)
         raise Rejected(f"HTTP {status}")
+
+
+def _base(base_url: str) -> httpx.URL:
+    with suppress(httpx.InvalidURL):
+        url = httpx.URL(base_url)
+        if url.scheme in ("http", "https") and url.host:
+            return url
+    raise ValueError(f"{base_url!r} is not the URL of an acquirer")
+
+
+def _sendable(name: str, value: str) -> str:
+    """The header's value, which may be secret: no error tells it."""
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise ValueError(
+            f"the header {name} cannot be sent: it has a line end, a blank around it, or what is no ASCII"
+        )
+    return value
 
 
 class _Connections:

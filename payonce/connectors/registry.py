@@ -42,7 +42,8 @@ def open_connectors(
 ) -> dict[str, Connector]:
     """One connector per account, by account id. Opens no connection.
 
-    Raises `Rejected` for a connector that does not exist and for two accounts with one id.
+    Raises `Rejected` for a connector that does not exist, for two accounts with one id, and for an account that its
+    connector refuses.
     """
     known = installed() if registry is None else registry
     ids = [account.id for account in accounts]
@@ -50,7 +51,14 @@ def open_connectors(
         if ids.count(id_) > 1:
             raise Rejected(f"Two connector accounts have the id {id_!r}.")
     factories = [_load(account, known) for account in accounts]
-    return {account.id: factory(account) for account, factory in zip(accounts, factories, strict=True)}
+    return {account.id: _open(factory, account) for account, factory in zip(accounts, factories, strict=True)}
+
+
+def _open(factory: Factory, account: ConnectorAccount) -> Connector:
+    try:
+        return factory(account)
+    except ValueError as error:
+        raise Rejected(f"Account {account.id!r}: {error}") from error
 
 
 def _load(account: ConnectorAccount, known: Registry) -> Factory:

@@ -39,6 +39,7 @@ from payonce.webhooks.addresses import (
     resolve,
 )
 from payonce.webhooks.answers import BODY_BYTES_KEPT, ReceiverAnswer
+from payonce.webhooks.certificates import is_for, openssl_compares
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
@@ -141,7 +142,10 @@ class Sender:
     secrets: SigningSecrets
     look_up: LookUp = look_up
     deadline_s: float = DEADLINE_S
-    tls: ssl.SSLContext = field(default_factory=lambda: httpx.create_ssl_context(trust_env=False), repr=False)
+    tls: ssl.SSLContext = field(default_factory=lambda: _trusting(check_hostname=True), repr=False)
+    tls_of_any_name: ssl.SSLContext = field(
+        default_factory=lambda: _trusting(check_hostname=False), repr=False
+    )
 
     async def attempt(self, lease: Lease) -> DeliveryAttempt:
         """What one attempt came to; never raises but when cancelled."""
@@ -175,10 +179,19 @@ class Sender:
         try:
             seen.ip = _peer(stream) or seen.ip
             if target.scheme == "https":
-                stream = await stream.start_tls(self.tls, target.tls_name, CONNECT_S)
+                stream = await self._secured(stream, target.tls_name)
             await _tell(stream, request, seen.answer)
         finally:
             await stream.aclose()
+
+    async def _secured(self, stream: httpcore.AsyncNetworkStream, name: str) -> httpcore.AsyncNetworkStream:
+        """TLS on the connection, with a certificate for the name. Raises `httpcore.ConnectError`."""
+        if openssl_compares(name):
+            return await stream.start_tls(self.tls, name, CONNECT_S)
+        secured = await stream.start_tls(self.tls_of_any_name, name, CONNECT_S)
+        if not is_for(secured.get_extra_info("ssl_object").getpeercert(), name):
+            raise httpcore.ConnectError from ssl.SSLCertVerificationError(f"no certificate for {name}")
+        return secured
 
     def _secrets(self, lease: Lease) -> tuple[str, ...]:
         """What signs; never nothing. Raises `CannotUnseal`."""
@@ -252,6 +265,13 @@ def retry_after_s(header: str | None, *, now: datetime) -> float | None:
     return max((moment - now).total_seconds(), 0.0) or None
 
 
+def _trusting(*, check_hostname: bool) -> ssl.SSLContext:
+    """Whoever the system's authorities vouch for."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.check_hostname = check_hostname
+    return context
+
+
 def _headers(target: Target, body: bytes) -> dict[str, str]:
     return {
         "Host": target.host_header,
@@ -270,11 +290,17 @@ def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 async def _tell(stream: httpcore.AsyncNetworkStream, request: bytes, answer: ReceiverAnswer) -> None:
-    """The request was sent and the answer read to its end, within what may come in on the connection."""
-    with suppress(httpcore.WriteError):  # who answers before it has read all may close before that, too
-        await stream.write(request)
-    while not answer.ended:
-        answer.take(await stream.read(PIECE_BYTES_MAX))
+    """The answer was read to its end, within what may come in on the connection, while the request was sent.
+
+    Who answers before it has read all may close then, or never read the rest: its answer counts all the same.
+    """
+    sending = asyncio.create_task(stream.write(request))
+    try:
+        while not answer.ended:
+            answer.take(await stream.read(PIECE_BYTES_MAX))
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 def _peer(stream: httpcore.AsyncNetworkStream) -> str | None:

@@ -23,7 +23,13 @@ from wire_server import (
 )
 
 from payonce.connectors.conformance import eventually
-from payonce.connectors.http import RESPONSE_BYTES_MAX, RETRY_AFTER_S_DEFAULT, RETRY_AFTER_S_MAX
+from payonce.connectors.http import (
+    RESPONSE_BYTES_MAX,
+    RETRY_AFTER_S_DEFAULT,
+    RETRY_AFTER_S_MAX,
+    AcquirerHttp,
+    Documented,
+)
 from payonce.counted import RECEIVED_BYTES_MAX
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from tests.support.reads import Reads
@@ -225,10 +231,34 @@ async def test_a_connection_left_in_the_middle_of_a_request_is_replaced(
     assert (server.connections, server.received.count(b"POST")) == (2, 3)
 
 
-@pytest.mark.parametrize("base_url", ["acquirer.example", "ftp://acquirer.example", "http://", ""])
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "acquirer.example",
+        "ftp://acquirer.example",
+        "http://",
+        "",
+        "http://[::1",
+    ],
+)
 def test_what_is_no_url_is_refused_at_once(open_http: OpenHttp, base_url: str) -> None:
     with pytest.raises(ValueError, match="not the URL of an acquirer"):
         open_http(base_url)
+
+
+@pytest.mark.parametrize(
+    "key", ["SECRET\n", "SECRET ", "", "SECRET\r\nHost: elsewhere", "SECRET\0", "SÉCRET"]
+)
+def test_a_key_that_no_header_can_hold_is_refused_at_once_and_not_shown(key: str) -> None:
+    """It broke off every call at its first byte, so that every payment's outcome was unknown."""
+    with pytest.raises(ValueError, match="the header Authorization cannot be sent") as refused:
+        AcquirerHttp(
+            base_url="https://acquirer.example",
+            headers={"Authorization": f"Bearer {key}"},
+            call_deadline_s=1,
+            documented=Documented(),
+        )
+    assert "CRET" not in str(refused.value)
 
 
 async def test_the_path_is_the_acquirers_own_and_follows_the_base(serve: Serve, open_http: OpenHttp) -> None:

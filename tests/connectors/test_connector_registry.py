@@ -1,5 +1,7 @@
 """Finding connectors by name."""
 
+from dataclasses import replace
+
 import pytest
 
 from payonce.connectors.base import ConnectorAccount
@@ -51,6 +53,11 @@ def test_an_unknown_connector_is_named_with_the_known_ones() -> None:
 async def test_two_accounts_with_one_id_are_refused() -> None:
     with pytest.raises(Rejected, match="one"):
         open_connectors([account("one", "other"), account("one")], registry={"other": lambda: OtherConnector})
+
+
+def test_what_a_connector_refuses_is_said_of_its_account() -> None:
+    with pytest.raises(Rejected, match=r"^Account 'two': the header Authorization cannot be sent"):
+        open_connectors([account("one"), replace(account("two"), key="secret\n")])
 
 
 def test_an_account_does_not_show_its_key() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from payonce.settings import Settings
+from payonce.settings import Settings, SettingsWrong
 from tests.support.tls import LOOPBACK, Authority, Certificate, tls_in_front_of
-from workers.temporal import client_of
+from workers import temporal
+from workers.temporal import client_of, connect
 
 API_KEY = "an-api-key-of-temporal-cloud"
 PROBE = timedelta(seconds=10)
@@ -119,3 +120,25 @@ def own(ours: Certificate) -> dict[str, Path]:
 def test_half_of_what_tls_needs_is_refused_at_start(given: dict[str, str], named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         settings("temporal.internal:7233", **given)
+
+
+async def test_a_namespace_that_temporal_does_not_have_is_named(
+    temporal_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API listened for a moment, and ended with a traceback of its worker's."""
+    monkeypatch.setattr(temporal, "CONNECT_RETRIES", 1)
+    monkeypatch.setattr(temporal, "CONNECT_RETRY_S", 0)
+    await connect(settings(temporal_server))
+    with pytest.raises(SettingsWrong, match=r"^PAYONCE_TEMPORAL_NAMESPACE: .* 'nowhere'$"):
+        await connect(settings(temporal_server, temporal_namespace="nowhere"))
+
+
+async def test_a_file_that_is_no_pem_is_named_at_once() -> None:
+    for_files = {
+        "temporal_tls_ca": "PAYONCE_TEMPORAL_TLS_CA",
+        "temporal_tls_cert": "PAYONCE_TEMPORAL_TLS_CERT",
+    }
+    for field, variable in for_files.items():
+        given = {field: __file__} | ({"temporal_tls_key": __file__} if field == "temporal_tls_cert" else {})
+        with pytest.raises(SettingsWrong, match=f"^{variable}: the file is no PEM$"):
+            await connect(settings("127.0.0.1:1", **given))

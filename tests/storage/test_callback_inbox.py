@@ -153,6 +153,19 @@ def test_turns_come_ever_more_seldom_until_nothing_more_is_said(clock: Clock) ->
     assert [turns.wait_s("pay_1-1"), turns.take("pay_1-1"), turns.take("pay_1-1")] == [0, 0, PAUSE_S]
 
 
+def test_what_comes_after_a_flood_waits_no_longer_than_the_flood_lasted(clock: Clock) -> None:
+    """A genuine message after forged ones is followed up with them, after `PAUSE_S_MAX` at the longest."""
+    turns = ReferenceTurns(clock)
+    begun_s = due_s = clock.now_s
+    for second in range(3_000):
+        clock.now_s = begun_s + second
+        if (
+            clock.now_s >= due_s
+        ):  # as the inbox: nothing waits, so this message takes a turn, and the next ones join
+            due_s = clock.now_s + turns.take("pay_1-1")
+        assert due_s - clock.now_s <= min(second + PAUSE_S, PAUSE_S_MAX)
+
+
 def test_turns_remember_a_limited_number_of_references(clock: Clock) -> None:
     turns = ReferenceTurns(clock)
     for number in range(REFERENCES_MAX + 1):

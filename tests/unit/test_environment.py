@@ -19,6 +19,19 @@ FIT = {
 }
 ACCOUNT = {"id": "a", "connector": "c", "mode": "test", "base_url": "https://a.example", "key": "SECRET"}
 
+NO_SERVERS = [
+    *(
+        "pay.SECRET",
+        "https:",
+        "https://",
+        "https://:443",
+        "https://SECRET:99999",
+        "https://[::1",
+        "ftp://SECRET",
+    ),
+    *("https://SECRET/?a=1", "https://SECRET/#a", " https://SECRET", "https://SEC\nRET", "https://SÉCRET"),
+]
+
 
 @pytest.fixture(autouse=True)
 def environ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +78,19 @@ def test_a_variable_that_is_missing_is_named(name: str, monkeypatch: pytest.Monk
         ("PAYONCE_DURABILITY", "SECRET", "'standby' or 'storage'"),
         ("PAYONCE_CELL", "SECRET", "pattern"),
         ("PAYONCE_TEMPORAL_TLS_CA", "/SECRET", "not point to a file"),
+        ("PAYONCE_TEMPORAL_NAMESPACE", "", "at least 1"),
+        ("PAYONCE_API_PORT", "-1", "greater than or equal to 0"),
+        ("PAYONCE_MERCHANT_WRITES_PER_S", "inf", "finite"),
+        ("PAYONCE_MERCHANT_READS_BURST", "1" + "0" * 30, "less than or equal to"),
+        ("PAYONCE_CALLBACKS_PER_S", "1e-300", "greater than or equal to"),
+        ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SECRET\n", "visible"),
+        ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SECRET ", "visible"),
+        ("PAYONCE_SANDBOX_ACQUIRER_KEY", "SÉCRET", "visible"),
+        *(
+            (name, value, "must ")
+            for name in ("PAYONCE_PUBLIC_URL", "PAYONCE_CALLBACKS_URL", "PAYONCE_SANDBOX_ACQUIRER_URL")
+            for value in NO_SERVERS
+        ),
     ],
 )
 def test_a_value_that_cannot_be_is_named_and_not_shown(
@@ -93,6 +119,15 @@ def test_bad_json_is_named_with_its_place_and_not_shown(
     [
         ({**ACCOUNT, "mode": "SECRET"}, r"\[1\]\.mode: Input should be 'test' or 'live'"),
         ({**ACCOUNT, "SECRETS": 1}, r"\[1\]\.SECRETS: Extra inputs are not permitted"),
+        ({**ACCOUNT, "id": ""}, r"\[1\]\.id: String should have at least 1"),
+        (
+            {**ACCOUNT, "base_url": "https://SECRET:99999"},
+            r"\[1\]\.base_url: must be a URL with a port",
+        ),
+        (
+            {**ACCOUNT, "options": {"callback_url": "api:8080/SECRET"}},
+            r"\[1\]\.options: callback_url must have a host",
+        ),
         ({"id": "a"}, r"\[1\]\.connector: Field required; PAYONCE_CONNECTOR_ACCOUNTS\[1\]\.mode: "),
     ],
 )
@@ -119,6 +154,12 @@ def test_an_unknown_variable_is_named_with_the_one_that_may_be_meant(
     monkeypatch.setenv(name, "SECRET")
     with pytest.raises(SettingsWrong, match=f"^{name}: there is no such setting{said}$"):
         settings_from_environment()
+
+
+@pytest.mark.parametrize("level", ["debug", "INFO", "Warning"])
+def test_a_level_is_read_however_it_is_written(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYONCE_LOG_LEVEL", level)
+    assert settings_from_environment().log_level == level.lower()
 
 
 def test_everything_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,27 @@ class Receiver:
 
 
 @asynccontextmanager
+async def answering_unread(data: bytes) -> AsyncIterator[str]:
+    """The URL of a receiver that sends the bytes to whoever connects, and reads nothing."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(data)
+        await writer.drain()
+        await done.wait()
+        writer.transport.abort()
+
+    done = asyncio.Event()
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield f"http://127.0.0.1:{port}/hooks"
+        finally:
+            done.set()
+
+
+@asynccontextmanager
 async def receiving(*, tls: ssl.SSLContext | None = None, **told: Any) -> AsyncIterator[Receiver]:
     """A receiver listens on a free port while the block runs."""
     receiver = Receiver(**told)

@@ -23,6 +23,7 @@ from payonce.webhooks.signing import new_secret
 from tests.support.reads import Reads
 from tests.webhooks.receiver import (
     Answer,
+    answering_unread,
     bytes_then_close,
     bytes_then_hang,
     endless,
@@ -262,6 +263,16 @@ async def test_what_tls_adds_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
     assert reads.bytes <= RECEIVED_BYTES_MAX
 
 
+@pytest.mark.parametrize("code", [200, 413])
+async def test_a_status_counts_although_the_event_is_not_read(code: int) -> None:
+    """Issue 14, 18: an answer that came before the whole event was sent was never read, and the event sent again."""
+    event = b"x" * 8_000_000  # more than the kernel takes for a receiver that reads none of it
+    async with answering_unread(f"HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n".encode()) as url:
+        result = (await IMPATIENT.attempt(replace(lease_for(url), body=event))).result
+
+    assert result.status == code
+
+
 async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
     assert await attempt_at(bytes_then_close(b"HTTP/1.0 200 OK\r\n\r\nthanks")) == Acknowledged(200)
 
@@ -351,6 +362,42 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
         f"a.localhost:{port}",
         f"a.localhost.:{port}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("certified", "host", "fits"),
+    [
+        ("*.shop.localhost", "a_b.shop.localhost", True),
+        ("*.SHOP.localhost", "_.shop.localhost", True),
+        ("a_b.shop.localhost", "a_b.shop.localhost", True),
+        ("*.shop.localhost", "a_b.c.shop.localhost", False),
+        ("*.shop.localhost", "a_b.other.localhost", False),
+        ("*.localhost", "a_b.localhost", False),
+        ("a*.shop.localhost", "a_b.shop.localhost", False),
+        ("shop.localhost", "a_b.shop.localhost", False),
+    ],
+)
+async def test_a_wildcard_is_for_names_with_an_underscore(
+    certified: str, host: str, fits: bool, tmp_path: Path
+) -> None:
+    """Issue 14, 18: they are valid endpoints, no authority names them, and OpenSSL refuses the wildcard."""
+    certificate = _certificate(tmp_path, certified)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting.check_hostname = False
+    sender = replace(SENDER, tls_of_any_name=trusting, look_up=_answers(["127.0.0.1"], ["127.0.0.1"]))
+    async with receiving(tls=_server_side(certificate)) as receiver:
+        url = f"https://{host}:{receiver.url.split(':')[2]}"
+        results = [
+            (await each.attempt(lease_for(url))).result
+            for each in (sender, replace(sender, tls_of_any_name=SENDER.tls_of_any_name))
+        ]
+
+    refused = Failed(None, Reason.TLS_FAILED)
+    assert results == [
+        Acknowledged(204) if fits else refused,
+        refused,
+    ]  # the second does not trust its authority
+    assert len(receiver.received) == fits
 
 
 def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:

@@ -191,7 +191,7 @@ async def _serve(runtime: Runtime, sender: Sender, hand_over: HandOver, stop: as
 
 async def _connected(runtime: Runtime, stop: asyncio.Event) -> Client | None:
     """A client as soon as Temporal answers; None if `stop` comes first."""
-    connecting, stopping = asyncio.create_task(connect(runtime)), asyncio.create_task(stop.wait())
+    connecting, stopping = asyncio.create_task(connect(runtime.settings)), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return None if stop.is_set() else await connecting
