@@ -1,7 +1,9 @@
 """The application: every route, and what an exception becomes."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
+from typing import Final
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -13,7 +15,7 @@ from api.admission.admission import Admission
 from api.front import Front
 from api.http.made import Made
 from api.http.middleware import Envelope
-from api.http.rate_limits import Rates
+from api.http.rate_limits import Bucket, Rate, Rates, TooManyRequests
 from api.openapi import payments as operations
 from api.openapi import webhooks
 from api.openapi.description import Description
@@ -33,10 +35,13 @@ from api.routes.stream import STREAM_EVENTS, Streams
 from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
+from payonce.metrics import REFUSED
 from payonce.runtime import Runtime
 from workers.inbox import Inbox
 
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
+# Documents sent. Clients that ask for hundreds and read none took 10 s from another merchant's payment.
+DOCUMENTS: Final = Rate(per_s=50.0, burst=250)
 Handler = Callable[[Request], Awaitable[Response]]
 
 log = get_logger(__name__)
@@ -125,16 +130,23 @@ def _routes_without_key(
 
 
 def _add_documents(app: FastAPI) -> None:
-    """`/openapi.json` and `/docs`, made when they are first asked for."""
+    """`/openapi.json` and `/docs`, made when they are first asked for, and sent so often and no more."""
+    sent = Bucket(DOCUMENTS, now=time.monotonic())
     described = cache(partial(document, app))
     for_programs = cache(lambda: Made.of(encode(described()), media_type=JSON))
     for_people = cache(lambda: Made.of(page(described()).encode(), media_type="text/html"))
 
+    def answer(request: Request, made: Made, headers: Mapping[str, str]) -> Response:
+        if not made.is_known_to(request) and (wait_s := sent.take(time.monotonic())):
+            REFUSED.labels("document").inc()
+            raise TooManyRequests(retry_after_s=wait_s)
+        return made.answer(request, headers)
+
     async def openapi(request: Request) -> Response:
-        return for_programs().answer(request, {})
+        return answer(request, for_programs(), {})
 
     async def docs(request: Request) -> Response:
-        return for_people().answer(request, _DOCS_HEADERS)
+        return answer(request, for_people(), _DOCS_HEADERS)
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)

@@ -28,12 +28,11 @@ class Made:
     def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         """The bytes, or 304 where the client has them already; to be asked about each time."""
         headers = {"Cache-Control": "no-cache", **headers, "ETag": self.etag}
-        if _has(request, self.etag):
+        if self.is_known_to(request):
             return Response(status_code=NOT_MODIFIED, headers=headers)
         return Response(self.body, media_type=self.media_type, headers=headers)
 
-
-def _has(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` names it (RFC 9110 §13.1.2: compared weakly)."""
-    named = ",".join(request.headers.getlist("if-none-match")).split(",")
-    return any(each.strip().removeprefix("W/") in (etag, "*") for each in named)
+    def is_known_to(self, request: Request) -> bool:
+        """Whether `If-None-Match` names it (RFC 9110 §13.1.2: compared weakly)."""
+        named = ",".join(request.headers.getlist("if-none-match")).split(",")
+        return any(each.strip().removeprefix("W/") in (self.etag, "*") for each in named)

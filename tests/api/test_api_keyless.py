@@ -72,6 +72,20 @@ async def test_a_document_is_made_once_however_often_it_is_asked_for(
     assert len(encoded) <= 1
 
 
+async def test_documents_are_sent_so_often_and_no_more(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has one already, and only asks, is told so as often as it likes."""
+    monkeypatch.setattr(application, "DOCUMENTS", Rate(per_s=0.001, burst=3))
+    transport = httpx.ASGITransport(app=cast("Any", app_of(runtime, FakeAdmission())))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        answers = [await client.get(path) for path in ("/docs", "/openapi.json") * 3]
+        assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 3
+        assert answers[-1].headers["Retry-After"]
+        known = {"If-None-Match": answers[0].headers["ETag"]}
+        assert (await client.get("/docs", headers=known)).status_code == 304
+
+
 @pytest.fixture
 async def code(runtime: Runtime, merchant: Merchant) -> str:
     """The path of a payment's QR code, which nobody has asked for."""
