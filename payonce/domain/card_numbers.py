@@ -52,10 +52,13 @@ _TWICE: Final = bytes(
 _DIGIT_FORMS: Final = {
     code: str(unicodedata.digit(chr(code))) for code in range(128, 0x20000) if chr(code).isdigit()
 }
-# Letters, by Unicode, that Japanese and Korean keyboards give for a dash: the long vowel's mark in both widths, the
-# vowel eu, and the one.
-_DASHES: Final = dict.fromkeys(map(ord, "\u30fc\uff70\u3161\u4e00"), "-")
-_FORMS_OF_CHARACTERS: Final = _DIGIT_FORMS | _DASHES
+# Letters to Unicode, and a dash, an apostrophe, a filler or nothing at all to who reads them. Among them what Japanese
+# and Korean keyboards give for a dash: the long vowel's mark in both widths, the vowel eu, and the one.
+_NO_LETTERS: Final = dict.fromkeys(
+    (*range(0x2B9, 0x2D2), 0x640, 0x115F, 0x1160, 0x30FC, 0x3161, 0x3164, 0x4E00, 0xFF70, 0xFFA0), "-"
+)
+_PLAIN_FORMS: Final = _DIGIT_FORMS | _NO_LETTERS
+_UNESCAPED_MAX: Final = 2  # times; a URL inside a URL is escaped twice
 
 _DIGITS: Final = re.compile("[0-9]+")
 _RUNS: Final = re.compile(r"[0-9]++(?:[\W_]++[0-9]++)*")
@@ -120,11 +123,13 @@ def may_hold_card_number(text: str) -> bool:
     )
 
 
-def _spellings(text: str) -> tuple[str, ...]:
-    if not _ESCAPE.search(text):
-        return (text,)
-    # `unquote` takes 130 us for 500 characters of which every other one is not ASCII, this 30 us (measured).
-    return text, unquote_to_bytes(text).decode(errors="replace")
+def _spellings(text: str) -> list[str]:
+    """The text, and what it says when its escapes are read."""
+    spellings = [text]
+    while len(spellings) <= _UNESCAPED_MAX and _ESCAPE.search(spellings[-1]):
+        # `unquote` takes 130 us for 500 characters of which every other one is not ASCII, this 30 us (measured).
+        spellings.append(unquote_to_bytes(spellings[-1]).decode(errors="replace"))
+    return spellings
 
 
 def _shows_card_number(text: str) -> bool:
@@ -157,8 +162,8 @@ def _without_account(found: re.Match[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text with every form of a digit as the ASCII one, and what stands for a dash as one."""
-    return text if text.isascii() else text.translate(_FORMS_OF_CHARACTERS)
+    """The text with every form of a digit as the ASCII one, and what is no letter to people as a dash."""
+    return text if text.isascii() else text.translate(_PLAIN_FORMS)
 
 
 def _holds_card_number(groups: list[str], is_other: Callable[[str, str], bool]) -> bool:

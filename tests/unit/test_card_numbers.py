@@ -60,6 +60,8 @@ SPELLINGS = {
     "superscript": lambda number: number.translate(dict(zip(range(48, 58), "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))),
     "one by one": " ".join,
     "escaped": lambda number: "%20".join(fours(number)),
+    "escaped twice": lambda number: "%2520".join(fours(number)),
+    "escaped, each digit, twice": lambda number: "".join(f"%25{ord(digit):x}" for digit in number),
     **{
         f"with {separator!r}": lambda number, separator=separator: separator.join(fours(number))
         for separator in (
@@ -94,10 +96,13 @@ SPELLINGS = {
                 "\uff0f",
                 "\uff3f",
                 "\u00b7",
-                "\u30fc",
+                "\u30fc",  # what Japanese and Korean keyboards write for a dash: letters to Unicode
                 "\uff70",
                 "\u3161",
                 "\u4e00",
+                "\u02bc",
+                "\u0640",
+                "\u3164",  # invisible, and a letter
             ),
         )
     },
