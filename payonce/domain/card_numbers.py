@@ -85,10 +85,6 @@ _PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}[0-9]){11,12}(?![ ().-]*[0-9]
 _DEVICE: Final = re.compile(
     "(?<![0-9])[0-9]{2}-[0-9]{6}-[0-9]{6}-[0-9]{1,2}(?![0-9])"
 )  # an IMEI. Source: TS 23.003
-# An IBAN, in groups of four or together. Source: ISO 13616-1; the check digits are those of ISO/IEC 7064, MOD 97-10.
-_ACCOUNT: Final = re.compile(
-    "(?<![0-9A-Z])[A-Z]{2}[0-9]{2}(?: ?[0-9A-Z]{4}){2,7}(?: ?[0-9A-Z]{1,3})?(?! ?[0-9A-Z])", re.ASCII
-)
 _FORMS: Final = (("19", _MOMENT), ("20", _MOMENT), ("+", _PHONE), ("-", _DEVICE))
 _ESCAPE: Final = re.compile("%[0-9a-f]{2}", re.IGNORECASE)
 
@@ -139,26 +135,12 @@ def _shows_card_number(text: str) -> bool:
     for mark, something_else in _FORMS:
         if mark in plain:  # most texts have none, and an expression looks at every character
             plain = something_else.sub("x", plain)
-    if not _has_card_number(plain):
-        return False
-    without = _ACCOUNT.sub(_without_account, plain)  # last: the expression looks at every character of a text
-    return without == plain or _has_card_number(without)
-
-
-def _has_card_number(plain: str) -> bool:
     return any(_holds_card_number(_DIGITS.findall(run), _is_other) for run in _RUNS.findall(plain))
 
 
 def _without_id(found: re.Match[str]) -> str:
     """Nothing in place of what was drawn at random, where letters and digits take turns; else what stands there."""
     return "x" if _TAKING_TURNS.search(found[0]) else found[0]
-
-
-def _without_account(found: re.Match[str]) -> str:
-    """Nothing in place of a bank account's number whose check digits hold; else what stands there."""
-    letters = found[0].replace(" ", "")
-    value = int("".join(str(int(letter, 36)) for letter in letters[4:] + letters[:4]))
-    return "x" if value % 97 == 1 else found[0]
 
 
 def _plain(text: str) -> str:

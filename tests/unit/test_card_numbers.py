@@ -147,8 +147,6 @@ def test_numbers_of_every_brand_are_found_in_every_spelling(
         "7 4242424242424242",
         "4242424242424242-2",
         "4242424242424242\n5555555555554444",
-        "AB12 4242 4242 4242 4242",  # no IBAN: its check digits do not hold
-        "FR08 3009 7815 5979 3021 4063 484 4242424242424242",
         "4242424242424242 5555555555554444",
         "2026-11-22 4242424242424242",
         "4242424242424242 on 22.11.2026 12:30",
@@ -252,13 +250,6 @@ def phone(drawn: random.Random, form: str) -> str:
     return form.format(country=country, number=number, first=number[:3], second=number[3:6], rest=number[6:])
 
 
-def account(drawn: random.Random, country: str, length: int, begins: str = "") -> str:
-    """An IBAN. Source: ISO 13616-1, ISO/IEC 7064 MOD 97-10."""
-    number = begins + digits(drawn, length - len(begins))
-    value = int("".join(str(int(letter, 36)) for letter in f"{number}{country}00"))
-    return f"{country}{98 - value % 97:02}{number}"
-
-
 CORPORA: dict[str, Callable[[random.Random], str]] = {
     "milliseconds": lambda drawn: str(int(moment(drawn).timestamp() * 1_000)),
     "milliseconds with a prefix": lambda drawn: f"order-{int(moment(drawn).timestamp() * 1_000)}",
@@ -288,9 +279,6 @@ CORPORA: dict[str, Callable[[random.Random], str]] = {
     "dated with two digits": lambda drawn: f"{moment(drawn):%y%m%d}-{digits(drawn, drawn.randint(6, 12))}",
     "UUID": lambda drawn: str(uuid.UUID(int=drawn.getrandbits(128), version=4)),
     "hexadecimal": lambda drawn: drawn.randbytes(drawn.randint(10, 32)).hex(),
-    "IBAN in France": lambda drawn: " ".join(fours(account(drawn, "FR", 23, "300"))),
-    "IBAN in Germany": lambda drawn: f"to {' '.join(fours(account(drawn, 'DE', 18, '37')))}, please",
-    "IBAN in Spain": lambda drawn: " ".join(fours(account(drawn, "ES", 20))),
     "ULID": lambda drawn: "".join(drawn.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=26)),
 }
 
