@@ -52,8 +52,8 @@ _TWICE: Final = bytes(
 _DIGIT_FORMS: Final = {
     code: str(unicodedata.digit(chr(code))) for code in range(128, 0x20000) if chr(code).isdigit()
 }
-# Letters to Unicode, and a dash, an apostrophe, a filler or nothing at all to who reads them. Among them what Japanese
-# and Korean keyboards give for a dash: the long vowel's mark in both widths, the vowel eu, and the one.
+# Letters to Unicode, and a dash, an apostrophe, a filler or nothing at all to who reads them. Among them is what
+# Japanese and Korean keyboards give for a dash: the long vowel's mark in both widths, the vowel eu, and the one.
 _NO_LETTERS: Final = dict.fromkeys(
     (*range(0x2B9, 0x2D2), 0x640, 0x115F, 0x1160, 0x30FC, 0x3161, 0x3164, 0x4E00, 0xFF70, 0xFFA0), "-"
 )
