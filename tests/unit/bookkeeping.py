@@ -254,6 +254,9 @@ class Books:
             return
         against = before.state.definite or before.state is A.NOT_SENT or of.status is not O.PENDING
         another = fact.connector_reference != before.connector_reference
+        if of.status is O.SUCCEEDED and fact.connector_reference == of.connector_reference:
+            assert settled.late is None, "it is the success that is known"
+            return
         if before.state is A.APPROVED:
             assert bool(settled.late) == (another and of.kind not in (K.VOID, K.EXPIRE))
         else:
@@ -275,10 +278,23 @@ class Books:
         if after.origin is Origin.PAYONCE and after.kind is not K.CAPTURE:
             asked_over_http = False
         asked = settled.payment.status is S.REQUIRES_ACTION and self.payment.status is not S.REQUIRES_ACTION
-        if before.id in self.answers:
+        if self._ends_capture_of_ours(settled):  # its outcome is the create's answer, if that is not stored yet
+            assert settled.answer is not None
+            assert settled.answered == before.id
+        elif before.id in self.answers:
             assert settled.answer is None
         else:
             assert (settled.answer is not None) == ((decided_now and asked_over_http) or asked)
+
+    def _ends_capture_of_ours(self, settled: Settlement) -> bool:
+        """The rail captured by itself what a pending capture of payonce's own was to capture."""
+        return any(
+            after.kind is K.CAPTURE
+            and after.origin is Origin.PAYONCE
+            and self.operations[after.id].status is O.PENDING
+            and after.status is not O.PENDING
+            for after in settled.beside
+        )
 
     def _check_events(self, settled: Settlement) -> None:
         """Every change of status has exactly one event of its name, which shows it."""

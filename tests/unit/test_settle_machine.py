@@ -243,5 +243,22 @@ def _for_a_person(of: Operation) -> bool:
     return failed and (of.kind is OperationKind.REVERSE or of.ends_operation is not None)
 
 
+def test_the_rail_captures_before_our_own_capture_was_sent() -> None:
+    """Found by the machine: the create is answered by the outcome of a capture that ends beside it."""
+    machine = PaymentMachine()
+    machine.create(
+        capture_method="automatic",
+        undecided=False,
+        captured_minor=0,
+        abilities=Abilities(reversible=False, captures_itself=False),
+        stage=None,
+    )
+    machine.fact(which=0, attempt=0, fact=Unsent("not_sent"))
+    machine.approve(which=1)
+    create, own = machine.books.operations.values()
+    assert (create.status, own.status) == (OperationStatus.SUCCEEDED, OperationStatus.SUCCEEDED)
+    assert list(machine.books.answers) == [create.id]
+
+
 PaymentMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30)
 TestAPaymentWhateverHappens = PaymentMachine.TestCase
