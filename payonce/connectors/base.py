@@ -8,7 +8,7 @@ acquirers is data in `Capabilities`, so that workflows and activities never ask 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
@@ -78,7 +78,8 @@ MaySend = Callable[[], bool]
 class Callback:
     """What an acquirer told us, verified. Only its reference counts: we ask before we believe."""
 
-    event_id: str  # the acquirer's, the same whenever it tells this again
+    # The acquirer's, where it signs it, the same whenever it tells this again; else a hash of the body.
+    event_id: str
     reference: str  # ours
 
 
@@ -125,6 +126,59 @@ class Asking(Protocol):
 
         What was decided before is not undone: it is the answer, as an inquiry would give it. Raises the
         `ConnectorError`s.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretField:
+    """A secret that an account of a connector needs."""
+
+    name: str  # as in `ConnectorAccount.secrets`
+    says: str  # what it is called at the acquirer
+    verifies_callbacks: bool = False  # then an earlier generation is read for 15 days more
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """An option of an account that a person may set."""
+
+    name: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountForm:
+    """What `payonce accounts add` asks for."""
+
+    secrets: tuple[SecretField, ...]
+    options: tuple[OptionField, ...] = ()  # besides `callback_url`, which every connector has
+    base_url: str | None = None  # the acquirer's; None: it must be said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the acquirer says that an account's secrets belong to."""
+
+    id: str  # the acquirer's, the same for ever: other secrets of the same account have it too
+    mode: Literal["test", "live"]
+    notes: tuple[str, ...] = ()  # what is not as it should be, a sentence each: a missing permission
+
+
+class Identifying(Protocol):
+    """What a connector has whose accounts are stored (`payonce accounts add`).
+
+    Its class has `account_form`; a secret that is not required and not given is empty (`account.secret(name)`).
+    """
+
+    account_form: ClassVar[AccountForm]
+
+    async def identify(self) -> Identity:
+        """Asks the acquirer who we are; moves nothing.
+
+        Raises `Rejected` with a sentence that a person can act on (a wrong key, a missing permission), or another of
+        the `ConnectorError`s where the acquirer cannot be asked. No message holds a secret.
         """
         ...
 
