@@ -9,12 +9,13 @@ which is always safe: the operation goes on with its next attempt.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from payonce.accounts import Accounts
 from payonce.clock import boot_clock_s
-from payonce.connectors.base import Call, Capabilities, call_of
+from payonce.connectors.base import Call, call_of
 from payonce.domain import claiming
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.ids import attempt_reference, random_id
@@ -203,17 +204,15 @@ class _NeverHeld(Exception):
 
 
 class Claimant:
-    """Claims attempts for this process: never one that is claimed already.
+    """Claims attempts for this process: never one that is claimed already, or whose account it does not have.
 
-    `capabilities`, by account id, say for which authorizations it needs to hold nothing in memory.
+    What `accounts` says of an account also is whether an authorization there needs what is held in memory.
     """
 
-    def __init__(
-        self, database: Database, rights: Rights, capabilities: Mapping[str, Capabilities] | None = None
-    ) -> None:
+    def __init__(self, database: Database, rights: Rights, accounts: Accounts) -> None:
         self._database = database
         self._rights = rights
-        self._capabilities = capabilities or {}
+        self._accounts = accounts
         self._releases = Releases(database)
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
@@ -239,6 +238,7 @@ class Claimant:
         try:
             async with self._database.transaction() as connection:
                 standing = await read_standing(connection, payment_id, operation_id, lock=True)
+                await self._accounts.connector(_sent_to(standing), connection)
                 number = self._next_number(standing, has_data=unsent is not None)
                 if number is None:
                     return standing
@@ -283,7 +283,7 @@ class Claimant:
 
     def _needs_none(self, standing: Standing) -> bool:
         """Whether all that the acquirer needs is in Postgres."""
-        capabilities = self._capabilities.get(standing.payment.connector_account)
+        capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
             capabilities is not None and not capabilities.data_in_memory
         )
@@ -301,6 +301,11 @@ class Claimant:
         )
 
 
+def _sent_to(standing: Standing) -> str:
+    """The account of the next attempt."""
+    return (standing.target or standing.payment).connector_account
+
+
 def _right(standing: Standing, unsent: Right | None, *, number: int, token: str, deadline: float) -> Right:
     """What the claim's owner may send: with the data of the attempt that was not sent, where it needs that."""
     payment, operation = standing.payment, standing.operation
@@ -309,5 +314,4 @@ def _right(standing: Standing, unsent: Right | None, *, number: int, token: str,
         call = replace(unsent.call, reference=reference)
     else:
         call = call_of(payment, operation, reference=reference, target=standing.target)
-    sent_to = standing.target or payment
-    return Right(call, number, token, sent_to.connector_account, deadline)
+    return Right(call, number, token, _sent_to(standing), deadline)

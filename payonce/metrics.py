@@ -37,6 +37,11 @@ CONNECTOR_SECONDS = Histogram(
     ["account", "kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
+ACCOUNTS_CLOSED = Gauge(
+    "payonce_connector_account_closed",
+    "1 while this process sends no new payment to the account, by why that is",
+    ["account", "reason"],
+)
 REQUESTS = Counter("payonce_http_requests", "Answered requests", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "payonce_http_request_seconds",
@@ -115,7 +120,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     """The same of what is counted by account or connector; `connectors`: each account's connector, by its id."""
     names = set(connectors.values())
     at_zero(OUTCOMES, OperationKind, _DECIDED, names)
-    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited"))
+    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
 
 

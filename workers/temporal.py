@@ -164,8 +164,8 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
 
 def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
-    cases = Cases(runtime.database, runtime.ids, runtime.capabilities)
-    resolving = Resolving(cases=cases, recorder=runtime.recorder, connectors=runtime.connectors)
+    cases = Cases(runtime.database, runtime.ids, runtime.accounts.capabilities)
+    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=runtime.accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
         attempting.authorize,
@@ -188,8 +188,8 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities),
+        claimant=Claimant(runtime.database, runtime.rights, runtime.accounts),
         recorder=runtime.recorder,
-        connectors=runtime.connectors,
+        accounts=runtime.accounts,
         fail_over=runtime.database.fail_over,
     )

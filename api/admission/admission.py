@@ -47,6 +47,7 @@ from payonce.domain.errors import NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.routing import Because
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage import attempts, idempotency, payments
@@ -86,8 +87,11 @@ class Admission:
             key = key_row(post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
             if await taking.key(connection, key):
                 check_current(new.card)  # after the key: a replay comes even when the card is over by now
-                payment = payment_row(post, new, self._route(post, new), payment_id=payment_id)
-                return await self._insert_create(connection, post, payment, new, deadline)
+                route = self._route(post, new)
+                payment = payment_row(post, new, route, payment_id=payment_id)
+                return await self._insert_create(
+                    connection, post, payment, new, deadline, because=route.because
+                )
             found = await used_keys.meaning(connection, post)
             if isinstance(found, Unanswered):
                 return await self._retry_create(connection, taking, found, new, deadline)
@@ -102,19 +106,21 @@ class Admission:
 
     def _route(self, post: Post, new: NewPayment) -> routing.Route:
         return routing.choose(
-            self._runtime.accounts,
-            self._runtime.capabilities,
+            self._runtime.accounts.candidates(post.caller.merchant_id),
+            self._runtime.accounts.capabilities,
             mode=post.caller.mode,
             method=new.method,
             currency=new.currency,
             capture_method=new.capture_method,
+            asked_for=new.metadata.get(routing.ASKED_FOR) if post.caller.mode == "test" else None,
         )
 
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
         """Captures all that is capturable, or part of it; `final` releases the rest."""
 
         async def admit(connection: Connection, payment: Payment) -> Operation:
-            check_split(self._runtime.capabilities.get(payment.connector_account), final=final)
+            connector = await self._runtime.accounts.find(payment.connector_account, connection)
+            check_split(None if connector is None else connector.capabilities, final=final)
             amount = rules.admit_capture(payment, amount_minor=amount_minor, now=datetime.now(UTC))
             return await self._reserve(
                 connection, post, payment, kind=OperationKind.CAPTURE, amount_minor=amount, final=final
@@ -319,14 +325,23 @@ class Admission:
         return answered
 
     async def _insert_create(
-        self, connection: Connection, post: Post, payment: Payment, new: NewPayment, deadline: float
+        self,
+        connection: Connection,
+        post: Post,
+        payment: Payment,
+        new: NewPayment,
+        deadline: float,
+        *,
+        because: Because,
     ) -> Admitted:
         operation = operation_row(
             post, payment, id_=payment.id, kind=OperationKind.AUTHORIZE, amount_minor=payment.amount_minor
         )
         await payments.insert_payment(connection, payment)
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
-        right = await self._claim(connection, payment, operation, new, number=1, deadline=deadline)
+        right = await self._claim(
+            connection, payment, operation, new, number=1, deadline=deadline, because=because
+        )
         return Admitted(payment, operation, right)
 
     async def _retry_create(
@@ -343,7 +358,13 @@ class Admission:
             return replace(pending, current=current_view(payment, operation))
         taking.held = True
         right = await self._claim(
-            connection, payment, operation, new, number=latest.number + 1, deadline=deadline
+            connection,
+            payment,
+            operation,
+            new,
+            number=latest.number + 1,
+            deadline=deadline,
+            because=Because.PAYMENT,
         )
         return Admitted(payment, operation, right, retried=True)
 
@@ -356,6 +377,7 @@ class Admission:
         *,
         number: int,
         deadline: float,
+        because: Because,
     ) -> Right:
         token = random_id("run")
         await attempts.insert_claim(
@@ -366,6 +388,7 @@ class Admission:
             connector_account=payment.connector_account,
             owner=self._runtime.rights.owner,
             token=token,
+            routed_by=because,
         )
         call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
         call = replace(call, card=new.card, network_token=new.network_token)

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, Protocol
 
 from payonce.domain.errors import InvalidRequest
 
 KEY: Final = "key"  # the secret of an account that has but one
+ASKED_FOR: Final = (
+    "sandbox_account"  # of a payment's metadata, in test mode: the connector that is to take it
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,21 @@ class Reach(Protocol):
     def capture_methods(self) -> frozenset[str]: ...
 
 
+class Because(StrEnum):
+    """Why an attempt went to its account."""
+
+    ASKED = "asked"  # the payment's metadata name the connector
+    OWN = "own"  # the first that fits of the merchant's own accounts
+    SHARED = "shared"  # the first that fits of those for every merchant
+    SETTINGS = "settings"  # the first that fits of those in the settings
+    PAYMENT = "payment"  # the payment is there already
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     connector: str
     account_id: str
+    because: Because = Because.SETTINGS
 
 
 def choose(
@@ -85,13 +100,17 @@ def choose(
     method: str,
     currency: str,
     capture_method: str = "automatic",
+    asked_for: str | None = None,
 ) -> Route:
-    """The first account, in the order of the settings, that serves all of these.
+    """The first account, in their order, that serves all of these; `asked_for`: those of this connector come first.
 
     Raises `InvalidRequest` with the code `payment_method_not_supported`, `currency_not_supported` or
-    `capture_method_not_supported`.
+    `capture_method_not_supported`; or where there is no account of the connector that is asked for.
     """
-    serving = [a for a in accounts if a.mode == mode and method in reaches[a.id].methods]
+    accounts = [account for account in accounts if account.mode == mode]
+    if asked_for is not None:
+        accounts = _asked_first(accounts, asked_for)
+    serving = [account for account in accounts if method in reaches[account.id].methods]
     if not serving:
         raise InvalidRequest(
             f"No connector account takes {method} payments in {mode} mode.",
@@ -107,12 +126,28 @@ def choose(
         )
     for account in paying:
         if capture_method in reaches[account.id].capture_methods:
-            return Route(account.connector, account.id)
+            return Route(account.connector, account.id, _because(account, asked_for))
     raise InvalidRequest(
         f"No connector account captures {method} payments in a {capture_method} way.",
         pointer="/capture_method",
         code="capture_method_not_supported",
     )
+
+
+def _asked_first(accounts: list[ConnectorAccount], connector: str) -> list[ConnectorAccount]:
+    if all(account.connector != connector for account in accounts):
+        raise InvalidRequest(
+            f"There is no connector account for {ASKED_FOR}.", pointer=f"/metadata/{ASKED_FOR}"
+        )
+    return sorted(accounts, key=lambda account: account.connector != connector)
+
+
+def _because(account: ConnectorAccount, asked_for: str | None) -> Because:
+    if account.connector == asked_for:
+        return Because.ASKED
+    if account.merchant_id is not None:
+        return Because.OWN
+    return Because.SHARED if account.stored else Because.SETTINGS
 
 
 def _takes(currencies: frozenset[str] | None, currency: str) -> bool:

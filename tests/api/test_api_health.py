@@ -29,7 +29,11 @@ from workers.inbox import Inbox
 Probe = Callable[[], Awaitable[object]]
 
 
-WITHOUT_KEY = ("/v1/connectors/{name}/callbacks", "/v1/payments/{id}/qr")  # a signature, or the payment's id
+WITHOUT_KEY = (  # a signature, or the payment's id
+    "/v1/connectors/{name}/callbacks",
+    "/v1/connectors/{name}/{account}/callbacks",
+    "/v1/payments/{id}/qr",
+)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
+from payonce.accounts import Accounts
 from payonce.claims import Claimant, Rights
 from payonce.connectors.base import Call, Capabilities, MaySend
 from payonce.domain.errors import NotSent
@@ -88,15 +89,15 @@ class Process:
         return {"account_1": self.connector}
 
     @property
-    def _capabilities(self) -> dict[str, Capabilities]:
-        return {account: connector.capabilities for account, connector in self.connectors.items()}
+    def _accounts(self) -> Accounts:
+        return Accounts(connectors=self.connectors)
 
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights, self._capabilities),
+            claimant=Claimant(self.ledger.database, self.rights, self._accounts),
             recorder=self.ledger.recorder(),
-            connectors=self.connectors,
+            accounts=self._accounts,
             fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
@@ -126,9 +127,9 @@ class Process:
 
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, self._capabilities),
+            cases=Cases(self.ledger.database, IDS, self._accounts.capabilities),
             recorder=recorder or self.ledger.recorder(),
-            connectors=self.connectors,
+            accounts=self._accounts,
         )
 
 

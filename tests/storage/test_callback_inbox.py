@@ -22,7 +22,7 @@ from tests.support.eventually import eventually
 from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, ReferenceTurns
 
 K, S = OperationKind, PaymentStatus
-UPI = "sandbox_card"  # the connector on the rows of `Ledger`
+UPI, AT = "sandbox_card", ("account_1",)  # the connector and the account on the rows of `Ledger`
 
 
 @dataclass
@@ -119,9 +119,9 @@ async def test_the_payments_workflow_is_told_once_however_often_the_acquirer_say
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for _ in range(5):
-        await inbox.receive(UPI, told(create))
+        await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     assert temporal.signals == [(create.payment_id, attempt_reference(create.id, 1))]
     assert temporal.started == []
     assert await ledger.count("callbacks") == 1
@@ -132,10 +132,10 @@ async def test_two_messages_in_either_order_make_it_ask_twice(
 ) -> None:
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
-    await inbox.receive(UPI, told(create, "cb_2"))
+    await inbox.receive(UPI, told(create, "cb_2"), accounts=AT)
     await until_handled(ledger)
     clock.now_s += PAUSE_S
-    await inbox.receive(UPI, told(create, "cb_1"))
+    await inbox.receive(UPI, told(create, "cb_1"), accounts=AT)
     await until_handled(ledger, 2)
     assert len(temporal.signals) == 2
 
@@ -180,7 +180,7 @@ async def test_many_messages_of_one_attempt_make_it_ask_twice(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for number in range(200):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
     await until_handled(ledger, 200)
     assert len(temporal.signals) == 2  # of the first, at once, and for all the others, a pause later
 
@@ -191,7 +191,7 @@ async def test_what_waits_for_its_turn_is_the_sweepers_when_the_process_ends(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for number in range(3):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
     await inbox.drain()
     assert (await handled(ledger), len(temporal.signals)) == (1, 1)
     await ledger.rows("UPDATE callbacks SET sweep_at = now()")
@@ -206,7 +206,7 @@ async def test_one_workflow_is_open_for_an_attempt_however_often_the_acquirer_sp
     create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
     workflow_id = IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))
     for number in range(60):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
         await until_handled(ledger, number + 1)
         clock.now_s += 10_000
         temporal.running.add(workflow_id)
@@ -220,7 +220,7 @@ async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
     """Also while the payment's workflow runs: that does not ask about what is decided."""
     create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
     temporal.running.add(create.payment_id)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert temporal.signals == []
     assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
@@ -236,7 +236,7 @@ async def test_a_message_about_a_payment_that_waits_for_captures_is_heard_by_its
         paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=OperationStatus.SUCCEEDED
     )
     temporal.running |= {paid.id} if runs else set()
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert bool(temporal.signals) is runs
     assert bool(temporal.started) is not runs
@@ -246,7 +246,7 @@ async def test_a_message_about_what_no_workflow_works_on_gets_one(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
     create = await create_of(ledger)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
 
@@ -254,7 +254,7 @@ async def test_a_message_about_what_no_workflow_works_on_gets_one(
 async def test_a_refunds_own_workflow_is_told(ledger: Ledger, inbox: Inbox, temporal: Temporal) -> None:
     refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
     temporal.running.add(refund.id)
-    await inbox.receive(UPI, told(refund))
+    await inbox.receive(UPI, told(refund), accounts=AT)
     await until_handled(ledger)
     assert temporal.signals == [(refund.id, attempt_reference(refund.id, 1))]
 
@@ -277,7 +277,7 @@ async def test_what_could_not_be_handed_over_is_swept(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     temporal.away = True
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await inbox.drain()
     temporal.away = False
     await inbox.sweep(limit=10)
@@ -294,7 +294,7 @@ async def test_what_stays_undeliverable_is_tried_ever_more_seldom(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
     temporal.away = True
-    await inbox.receive(UPI, told(await create_of(ledger)))
+    await inbox.receive(UPI, told(await create_of(ledger)), accounts=AT)
     await inbox.drain()
     for sweeps in range(1, 4):
         await ledger.rows("UPDATE callbacks SET sweep_at = now()")
@@ -322,7 +322,7 @@ async def test_a_callback_that_postgres_forgot_was_handled_is_heard_again(
 ) -> None:
     """Its workflow completed; what that recorded may be forgotten, too: a late success would be lost for ever."""
     of = await create_of(ledger)
-    await inbox.receive(UPI, told(of))
+    await inbox.receive(UPI, told(of), accounts=AT)
     await until_handled(ledger)
     temporal.completed = set(temporal.started)
     await ledger.rows("UPDATE callbacks SET handled_at = NULL, sweep_at = now()")

@@ -314,6 +314,8 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
             command.stamp(config, before)
         run_sql(url, _AS_IF_BUILDING_BROKE_OFF)
         upgrade(url)
+        command.stamp(config, "0011")
+        upgrade(url)
         engine = create_engine(url)
         with engine.connect() as connection:
             sums = "SELECT amount_capture_undecided_minor, amount_refund_undecided_minor FROM payments"
