@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
@@ -30,8 +31,14 @@ class Capabilities:
     idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
+    brands: frozenset[str] | None = None  # of cards; None: every brand
+    amounts: Amounts = Amounts()
+    required: tuple[Required, ...] = ()  # members of the create, without which it is refused with `data_required`
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    partial_capture: bool = True  # whether less than is authorized may be captured
     split_capture: bool = True  # whether an authorization may be captured in several parts
+    void: bool = True  # whether what is authorized can be released
+    partial_refund: bool = True  # whether less than was captured may be refunded
     captures_itself: bool = False  # whether an automatic payment found authorized needs no capture of ours
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
