@@ -22,7 +22,7 @@ from payonce.storage.driver.database import CommitUnknown, Database, StorageUnav
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete, release
 from payonce.storage.webhooks.handover import Held
 from payonce.storage.webhooks.queue import Lane, take_due
-from payonce.waiting import first
+from payonce.waiting import back_off_s, first
 from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
 from payonce.webhooks.observing import observe
 from payonce.webhooks.secrets import SigningSecrets
@@ -98,7 +98,7 @@ class Relay:
                 more = await self._step(take=True)
                 failures = 0
             except Exception as error:  # whatever it is, deliveries go on
-                delay_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+                delay_s = back_off_s(BACK_OFF_S, failures=failures)
                 failures += 1
                 self._step_failed(error, failures=failures, retry_in_s=delay_s)
                 await first(stop, timeout_s=delay_s)
