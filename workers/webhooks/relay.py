@@ -14,6 +14,7 @@ from typing import Final
 
 from payonce import metrics
 from payonce.clock import boot_clock_s
+from payonce.domain.delivery import Holder
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
@@ -248,7 +249,7 @@ def _held(
     held = []
     for lease, completion in ended:
         now = recorded.get(lease.delivery_id)
-        if now is None or now.holder != "workflow" or now.next_attempt_at is None:
+        if now is None or now.holder is not Holder.WORKFLOW or now.next_attempt_at is None:
             continue
         held.append(
             Held(
