@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.payments import EventType
 from payonce.domain.delivery import DeliveryStatus
+from payonce.domain.events import EventType
 from payonce.domain.facts import Advice, DeclineCode
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
