@@ -23,6 +23,7 @@ from activities.webhook_messages import (
     PageTaken,
     Waiting,
 )
+from payonce.domain.delivery import DeliveryStatus, Holder
 
 if TYPE_CHECKING:
     from payonce.storage.driver.database import Database
@@ -72,13 +73,13 @@ def _progress(standing: NotDue | None, request: NextAttempt) -> DeliveryProgress
     if standing is None:
         return Dropped(request.attempts)
     match standing.status:
-        case "succeeded":
+        case DeliveryStatus.SUCCEEDED:
             return Delivered(standing.attempts)
-        case "exhausted":
+        case DeliveryStatus.EXHAUSTED:
             return Exhausted(standing.attempts, standing.reason)
-        case "dropped":
+        case DeliveryStatus.DROPPED:
             return Dropped(standing.attempts)
-        case "pending":
-            if standing.holder == "relay":
+        case DeliveryStatus.PENDING:
+            if standing.holder is Holder.RELAY:
                 return LeftToRelay(standing.attempts)
             return Waiting(standing.look_at or datetime.now(UTC), standing.attempts, standing.reason)

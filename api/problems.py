@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 
 from starlette.responses import Response
 
+from payonce.domain import answers
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, PaymentError
@@ -65,6 +66,7 @@ STATUS: Final[Mapping[str, int]] = {
 }
 
 TITLES: Final[Mapping[str, str]] = {
+    **{kind.value: title for kind, title in answers.TITLES.items()},
     "invalid_request": "The request is not valid",
     "invalid_json": "The body is not valid JSON",
     "invalid_card_number": "The card number is not valid",
@@ -74,23 +76,17 @@ TITLES: Final[Mapping[str, str]] = {
     "idempotency_key_invalid": "The Idempotency-Key is not valid",
     "unauthenticated": "The API key is missing or wrong",
     "callback_invalid": "The callback is not valid",
-    "payment_declined": "The payment was declined",
-    "payment_failed": "The payment failed",
     "not_found": "There is no such object",
     "method_not_allowed": "The method is not allowed here",
     "request_timeout": "The request took too long to arrive",
     "idempotency_key_in_use": "A request with this Idempotency-Key is being processed",
     "idempotency_key_expired": "The answer to this Idempotency-Key is no longer kept",
-    "payment_not_capturable": "The payment cannot be captured",
-    "payment_not_voidable": "The payment cannot be voided",
-    "payment_not_refundable": "The payment cannot be refunded",
     "operation_in_progress": "Another operation on the payment is pending",
     "receipt_not_ready": "The receipt is not ready yet",
     "body_too_large": "The body is too large",
     "uri_too_long": "The request's target is too long",
     "unsupported_media_type": "The body's media type is not supported",
     "idempotency_key_reused": "The Idempotency-Key was used with a different request",
-    "amount_too_large": "The amount is too large",
     "currency_not_supported": "The currency is not supported",
     "payment_method_not_supported": "The payment method is not supported",
     "capture_method_not_supported": "The capture method is not supported",

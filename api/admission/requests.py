@@ -9,7 +9,7 @@ from payonce.connectors.base import Capabilities
 from payonce.domain import routing
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
-from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
@@ -132,17 +132,8 @@ def operation_row(
 ) -> Operation:
     """The operation as it is admitted: pending."""
     now = datetime.now(UTC)
-    return Operation(
-        id=id_,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=kind,
-        amount_minor=amount_minor,
-        currency=payment.currency,
-        request_id=post.request_id,
-        created_at=now,
-        updated_at=now,
+    return operation_of(
+        payment, kind, id_=id_, amount_minor=amount_minor, now=now, request_id=post.request_id
     )
 
 

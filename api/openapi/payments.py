@@ -22,6 +22,7 @@ from api.openapi.description import (
 )
 from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
 from api.schemas import payments, webhooks
+from payonce.domain.events import EVENT_TYPES
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
 
@@ -201,7 +202,7 @@ LIST_EVENTS = Description(
     codes=LIST_CODES,
     parameters=(
         *PAGE,
-        query("type", {"type": "string", "enum": list(payments.EVENT_TYPES)}, "Only events of this type"),
+        query("type", {"type": "string", "enum": list(EVENT_TYPES)}, "Only events of this type"),
         query("delivered", {"type": "boolean"}, _DELIVERED),
         *CREATED_BETWEEN,
     ),

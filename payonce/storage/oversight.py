@@ -1,9 +1,10 @@
 """What an operator looks up, whoever's it is."""
 
-from typing import Final, get_args
+from typing import Final
 
 from sqlalchemy import RowMapping, func, or_, select
 
+from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotFound
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Payment
@@ -23,7 +24,6 @@ from payonce.storage.review_rows import DECISION_COLUMNS, Decided, decided_from,
 from payonce.storage.tables import attempts, decisions, events, operations, reviews
 from payonce.storage.tables import webhook_deliveries as deliveries
 from payonce.storage.tables import webhook_endpoints as endpoints
-from payonce.storage.webhooks.completions import Status
 from payonce.storage.webhooks.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
 
 DELIVERIES_MAX: Final = 1_000
@@ -53,7 +53,7 @@ async def recent_deliveries(
         .join(events, events.c.id == deliveries.c.event_id)
         .where(deliveries.c.endpoint_id == endpoint_id)
     )
-    statuses = get_args(Status) if status is None else (status,)
+    statuses = list(DeliveryStatus) if status is None else [status]
     order = [deliveries.c[name] for name in ("xid", "created_at", "sequence", "id")]
     newest = first_of_each(
         query, deliveries.c.status, statuses, order=order, descending=True, limit=min(limit, DELIVERIES_MAX)

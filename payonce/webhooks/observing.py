@@ -1,6 +1,7 @@
 """What an attempt leaves in the metrics and the log; neither has anything of its body."""
 
 from payonce import metrics
+from payonce.domain.delivery import DeliveryStatus
 from payonce.logging import get_logger
 from payonce.storage.webhooks.completions import Completion, Lease
 from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Reason
@@ -15,7 +16,7 @@ def observe(lease: Lease, attempt: DeliveryAttempt, completion: Completion) -> N
     result = attempt.result
     error = None if isinstance(result, Acknowledged) else result.error.value
     metrics.DELIVERIES.labels(result=error or "delivered").inc()
-    if completion.status != "pending":
+    if completion.status is not DeliveryStatus.PENDING:
         metrics.DELIVERIES_ENDED.labels(status=completion.status).inc()
     log.info(
         "webhook_attempted",

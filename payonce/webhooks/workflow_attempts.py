@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from payonce.clock import boot_clock_s
+from payonce.domain.delivery import DeliveryStatus, Holder
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
@@ -91,7 +92,7 @@ class HeldAttempts:
         hung = self._rooms.hung(endpoint_id)
         wait_s = _jitter.uniform(*HUNG_WAIT_S) if hung else self._turns.next_s(endpoint_id)
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        return NotDue("pending", "workflow", attempts, until, "the endpoint is busy")
+        return NotDue(DeliveryStatus.PENDING, Holder.WORKFLOW, attempts, until, "the endpoint is busy")
 
 
 class EndpointTurns:

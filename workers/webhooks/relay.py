@@ -14,6 +14,7 @@ from typing import Final
 
 from payonce import metrics
 from payonce.clock import boot_clock_s
+from payonce.domain.delivery import Holder
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
@@ -22,7 +23,7 @@ from payonce.storage.driver.database import CommitUnknown, Database, StorageUnav
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete, release
 from payonce.storage.webhooks.handover import Held
 from payonce.storage.webhooks.queue import Lane, take_due
-from payonce.waiting import first
+from payonce.waiting import back_off_s, first
 from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
 from payonce.webhooks.observing import observe
 from payonce.webhooks.secrets import SigningSecrets
@@ -98,7 +99,7 @@ class Relay:
                 more = await self._step(take=True)
                 failures = 0
             except Exception as error:  # whatever it is, deliveries go on
-                delay_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+                delay_s = back_off_s(BACK_OFF_S, failures=failures)
                 failures += 1
                 self._step_failed(error, failures=failures, retry_in_s=delay_s)
                 await first(stop, timeout_s=delay_s)
@@ -248,7 +249,7 @@ def _held(
     held = []
     for lease, completion in ended:
         now = recorded.get(lease.delivery_id)
-        if now is None or now.holder != "workflow" or now.next_attempt_at is None:
+        if now is None or now.holder is not Holder.WORKFLOW or now.next_attempt_at is None:
             continue
         held.append(
             Held(

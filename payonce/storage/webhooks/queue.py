@@ -18,10 +18,11 @@ from typing import Final
 
 from sqlalchemy import RowMapping, TextClause, text
 
+from payonce.domain.delivery import DeliveryStatus, Holder
 from payonce.domain.endpoint_health import SUCCESS_NOTED_EVERY
 from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
-from payonce.storage.webhooks.completions import Holder, Lease, Status
+from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.secrets import StoredSecret
 
 BLOCKED_WAIT_MIN: Final = timedelta(seconds=0.5)  # then an ordered delivery is looked at again
@@ -163,7 +164,7 @@ class LeasedBatch:
 class NotDue:
     """A delivery that may not be attempted now: how it stands, and if it is pending, when to look again."""
 
-    status: Status
+    status: DeliveryStatus
     holder: Holder
     attempts: int
     look_at: datetime | None
@@ -216,11 +217,15 @@ async def take_held(
         return standing
     if not row["wanted"]:
         await _drop(connection, [delivery_id])
-        return NotDue("dropped", "workflow", row["attempts"], None, "the endpoint is gone or disabled")
+        return NotDue(
+            DeliveryStatus.DROPPED, Holder.WORKFLOW, row["attempts"], None, "the endpoint is gone or disabled"
+        )
     if row["blocked_until"] is not None:
         until = max(row["blocked_until"], row["now"] + BLOCKED_WAIT_MIN)
         await connection.execute(_POSTPONE, {"id": delivery_id, "until": until})
-        return NotDue("pending", "workflow", row["attempts"], until, "an earlier event comes first")
+        return NotDue(
+            DeliveryStatus.PENDING, Holder.WORKFLOW, row["attempts"], until, "an earlier event comes first"
+        )
     await connection.execute(_LEASE, {"id": delivery_id, "token": token, "lease_s": lease_s})
     return _lease(row, token)
 
@@ -229,8 +234,9 @@ def _standing(row: RowMapping, *, expected: int) -> NotDue | None:
     """Why the delivery may not be attempted, whoever wants it; None if it may."""
     leased = row["lease_until"] is not None and row["lease_until"] > row["now"]
     look_at = row["lease_until"] if leased else row["next_attempt_at"]
-    standing = NotDue(row["status"], row["holder"], row["attempts"], look_at)
-    if row["status"] != "pending" or row["holder"] != "workflow" or row["attempts"] != expected:
+    standing = NotDue(DeliveryStatus(row["status"]), Holder(row["holder"]), row["attempts"], look_at)
+    waits = standing.status is DeliveryStatus.PENDING and standing.holder is Holder.WORKFLOW
+    if not waits or standing.attempts != expected:
         return standing
     return standing if leased or row["next_attempt_at"] > row["now"] + EARLY else None
 
