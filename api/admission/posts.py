@@ -15,10 +15,10 @@ from api.admission.requests import (
     NewPayment,
     Post,
     check_current,
-    check_split,
     key_row,
     operation_row,
     payment_row,
+    wanted,
 )
 from api.admission.transaction import Admitted, Decision, Taking
 from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
@@ -27,6 +27,7 @@ from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
+from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
 from payonce.domain.errors import NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
@@ -69,14 +70,7 @@ class CreatePost:
         return await self._retry(connection, taking, found) if isinstance(found, Unanswered) else found
 
     def _route(self) -> routing.Route:
-        return routing.choose(
-            self.runtime.accounts,
-            self.runtime.capabilities,
-            mode=self.post.caller.mode,
-            method=self.new.method,
-            currency=self.new.currency,
-            capture_method=self.new.capture_method,
-        )
+        return routing.choose(self.runtime.accounts, self.runtime.capabilities, wanted(self.post, self.new))
 
     async def _insert(self, connection: Connection, payment: Payment) -> Admitted:
         operation = operation_row(
@@ -167,6 +161,10 @@ class ChangePost(ABC):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         """The operation, which the payment's state and amounts allow. Raises `NotAllowed` and as `admit`."""
 
+    def _rail(self, payment: Payment) -> Rail | None:
+        """What the payment's account can do; None where this process does not know the account."""
+        return self.runtime.capabilities.get(payment.connector_account)
+
     def _operation(self, payment: Payment, kind: OperationKind, amount_minor: int) -> Operation:
         return operation_row(self.post, payment, id_=self._operation_id, kind=kind, amount_minor=amount_minor)
 
@@ -188,8 +186,8 @@ class CapturePost(ChangePost):
     final: bool
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
-        check_split(self.runtime.capabilities.get(payment.connector_account), final=self.final)
         amount = rules.admit_capture(payment, amount_minor=self.amount_minor, now=datetime.now(UTC))
+        check_capture(self._rail(payment), payment, amount_minor=amount, final=self.final)
         return replace(self._operation(payment, OperationKind.CAPTURE, amount), final=self.final)
 
 
@@ -202,6 +200,7 @@ class VoidPost(ChangePost):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         create = await self._undecided(connection, payment)
         amount = rules.admit_void(payment, asked=create is not None and create.asked)
+        check_void(self._rail(payment), payment)
         if create is not None:
             await attempts.abandon(connection, create)
         return replace(self._operation(payment, OperationKind.VOID, amount), final=True, reason=self.reason)
@@ -221,6 +220,7 @@ class RefundPost(ChangePost):
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         amount = rules.admit_refund(payment, amount_minor=self.amount_minor)
+        check_refund(self._rail(payment), payment, amount_minor=amount)
         refund = self._operation(payment, OperationKind.REFUND, amount)
         return replace(refund, reason=self.reason, metadata=self.metadata)
 

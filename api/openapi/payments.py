@@ -153,7 +153,13 @@ CREATE_REFUND = Description(
     },
     codes=(
         *KEY_CODES,
-        *("not_found", "payment_not_refundable", "amount_too_large", "amount_not_supported", "test_mode_only"),
+        *(
+            "not_found",
+            "payment_not_refundable",
+            "amount_too_large",
+            "amount_not_supported",
+            "test_mode_only",
+        ),
     ),
     body=payments.CreateRefund,
     body_required=False,

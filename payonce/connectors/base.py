@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from payonce.domain.capabilities import Amounts, Required
+from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
@@ -32,8 +32,10 @@ class Capabilities:
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
     brands: frozenset[str] | None = None  # of cards; None: every brand
-    amounts: Amounts = Amounts()
-    required: tuple[Required, ...] = ()  # members of the create, without which it is refused with `data_required`
+    amounts: Amounts = ANY_AMOUNT
+    required: tuple[
+        Required, ...
+    ] = ()  # members of the create, without which it is refused with `data_required`
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
     partial_capture: bool = True  # whether less than is authorized may be captured
     split_capture: bool = True  # whether an authorization may be captured in several parts

@@ -5,7 +5,7 @@ Each refusal is `InvalidRequest`: 422, stored under no key, so that the same key
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.payment import Payment
@@ -35,6 +35,9 @@ class Amounts:
         refused = self.refusal(amount_minor, currency)
         if refused is not None:
             raise refused
+
+
+ANY_AMOUNT: Final = Amounts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def check_capture(rail: Rail | None, payment: Payment, *, amount_minor: int, fin
 
 
 def check_void(rail: Rail | None, payment: Payment) -> None:
-    """Raises `InvalidRequest` where the account releases no authorization. What a customer left is abandoned still."""
+    """Raises `InvalidRequest` where the account releases no authorization; a challenge is abandoned still."""
     if rail is not None and not rail.void and payment.status.capturable:
         raise InvalidRequest("The acquirer releases no authorization.", code="operation_not_supported")
 

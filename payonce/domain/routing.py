@@ -60,7 +60,9 @@ class Wanted:
     amount_minor: int
     capture_method: str = "automatic"
     brand: str | None = None  # of a card
-    given: Callable[[str], bool] = lambda _: False  # whether the create has the member that a JSON Pointer names
+    given: Callable[[str], bool] = lambda _: (
+        False
+    )  # whether the create has the member that a JSON Pointer names
 
 
 @dataclass(frozen=True, slots=True)
