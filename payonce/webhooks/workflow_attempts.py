@@ -12,9 +12,8 @@ from payonce.logging import get_logger
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete
 from payonce.storage.webhooks.queue import NotDue, take_held
-from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
+from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude, observe
 from payonce.webhooks.endpoint_limits import Rooms
-from payonce.webhooks.observing import observe
 
 LEASE_S: Final = 30.0
 STOPPED_CLOCK_S: Final = 2.0  # of a lease that no attempt may use: clocks of two machines, and the completion

@@ -24,8 +24,7 @@ from payonce.storage.webhooks.completions import Completion, Lease, RecordedComp
 from payonce.storage.webhooks.handover import Held
 from payonce.storage.webhooks.queue import Lane, take_due
 from payonce.waiting import back_off_s, first
-from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
-from payonce.webhooks.observing import observe
+from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude, observe
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.workflow_attempts import STOPPED_CLOCK_S
 from workers.webhooks.handover import HandOver, handing_over
