@@ -5,7 +5,7 @@ retries, never guesses (an unmapped status is `Pending`), and knows no other con
 acquirers is data in `Capabilities`, so that workflows and activities never ask which connector they have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -70,8 +70,20 @@ class Call:
     operation_id: str = ""
 
 
-MaySend = Callable[[], bool]
-"""Asked right before the first byte: whether the right to send still holds."""
+class MaySend(Protocol):
+    """The right to send one call that moves money, once, while it lasts."""
+
+    def __call__(self) -> bool:
+        """Whether it holds. This uses it up: asked once, right before the first byte of the money call."""
+        ...
+
+    def left_s(self) -> float:
+        """Seconds for which it still holds; 0 where it does not, or is used up. Asked before other calls."""
+        ...
+
+    def held_s(self) -> float:
+        """Seconds since the claim: a whole `send` ends 20 s after it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

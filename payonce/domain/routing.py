@@ -18,6 +18,8 @@ class ConnectorAccount:
     key: str = field(repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
     public_url: str = ""  # of our API, as customers and acquirers reach it
+    identity: str | None = None  # the acquirer's own name of the account, once it was asked for it
+    upstream_secret: bytes = field(default=b"", repr=False)  # of the cell, for ever: see `connectors.keys`
 
     @property
     def callback_url(self) -> str | None:
