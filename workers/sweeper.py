@@ -220,7 +220,7 @@ class Sweeper:
             return
         if operation.kind is OperationKind.AUTHORIZE:  # its workflow goes on, past it
             async with self._runtime.database.transaction() as connection:
-                attempt = await attempts.latest_attempt(connection, operation.id)
+                attempt = await connection.fetch(attempts.latest(operation.id))
             if attempt is not None:
                 await self._dispatcher.acquirer_spoke(operation, attempt.reference)
             await self._refused(operation, reason="recording_lost")

@@ -16,7 +16,7 @@ from payonce.storage.driver.statements import Statement
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
     PAYMENT_COLUMNS,
-    lock_payment,
+    locked,
     operation_from,
     payment_from,
 )
@@ -140,7 +140,7 @@ async def set_aside_if_released(connection: Connection, operation: Operation) ->
     """Whether the create, which was in the queue, is given back and waits for its merchant; then it is no more."""
     if operation.deferred_at is not None or not await is_released(connection, operation.id):
         return False
-    await lock_payment(connection, operation.payment_id)  # whoever claims holds it
+    await connection.fetch(locked(operation.payment_id))  # whoever claims holds it
     if not await is_released(connection, operation.id):
         return False
     await released(connection, operation.id)

@@ -209,7 +209,7 @@ async def test_a_claim_made_while_a_create_is_set_aside_keeps_it_in_the_queue(le
     of = await create(ledger)
     await released_by_its_owner(ledger, of)
     async with ledger.database.transaction() as connection:
-        await payments.lock_payment(connection, of.payment_id)
+        await connection.fetch(payments.locked(of.payment_id))
         setting_aside = asyncio.create_task(set_aside(ledger, of))
         await ledger.waits_for_a_lock(setting_aside)
         await attempts.insert_claim(
