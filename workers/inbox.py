@@ -103,7 +103,7 @@ class Inbox:
         Fewer than were taken could be where Temporal or Postgres is away.
         """
         async with self._runtime.database.transaction() as connection:
-            due = await callbacks.take_due(connection, limit=limit)
+            due = await callbacks.dequeue(connection, limit=limit)
         together: dict[_About, list[Received]] = {}
         for received in due:
             together.setdefault(_about(received), []).append(received)
