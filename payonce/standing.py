@@ -73,7 +73,7 @@ async def read_standing(
 ) -> Standing:
     """How this operation of this payment stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
     payment, operation, attempt, now = await connection.fetch_together(
-        payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
+        payments.locked(payment_id) if lock else payments.payment_of_any_merchant(payment_id),
         payments.operation_by_id(operation_id),
         attempts.latest(operation_id),
         attempts.database_now(),
@@ -152,7 +152,7 @@ class Cases:
 
     async def payment(self, payment_id: str) -> Payment:
         async with self._database.reading() as connection:
-            payment = await payments.payment_of_any_merchant(connection, payment_id)
+            payment = await connection.fetch(payments.payment_of_any_merchant(payment_id))
         if payment is None:
             raise NotFound(payment_id)
         return payment
@@ -195,7 +195,7 @@ class Cases:
         """
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
-            payment = await payments.lock_payment(connection, payment_id)
+            payment = await connection.fetch(payments.locked(payment_id))
             if payment is None:
                 raise NotFound(payment_id)
             if payment.pending_operation is not None:

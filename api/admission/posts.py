@@ -86,9 +86,9 @@ class CreatePost:
 
     async def _retry(self, connection: Connection, taking: Taking, pending: Unanswered) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
-        payment = await payments.lock_payment(connection, pending.operation.payment_id)
-        operation = await payments.find_operation(connection, pending.operation.id)
-        latest = await attempts.latest_attempt(connection, pending.operation.id)
+        payment = await connection.fetch(payments.locked(pending.operation.payment_id))
+        operation = await connection.fetch(payments.operation_by_id(pending.operation.id))
+        latest = await connection.fetch(attempts.latest(pending.operation.id))
         if payment is None or operation is None or latest is None:
             raise NotFound(pending.operation.id)
         given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
@@ -133,7 +133,7 @@ class ChangePost(ABC):
         key = key_row(self.post, operation_id=self._operation_id, location=self._location)
         if not await taking.key(connection, key):
             return await used_keys.meaning(connection, self.post)
-        payment = await payments.lock_payment(connection, self.payment_id)
+        payment = await connection.fetch(payments.locked(self.payment_id))
         caller = self.post.caller
         if payment is None or (payment.merchant_id, payment.mode) != (caller.merchant_id, caller.mode):
             raise NotFound(f"There is no payment {self.payment_id}.")
@@ -207,7 +207,7 @@ class VoidPost(ChangePost):
 
     async def _undecided(self, connection: Connection, payment: Payment) -> Attempt | None:
         """The latest attempt of an authorization that has no outcome."""
-        return await attempts.latest_attempt(connection, payment.id) if payment.status.undecided else None
+        return await connection.fetch(attempts.latest(payment.id)) if payment.status.undecided else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
