@@ -20,7 +20,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.ids import random_id
-from payonce.domain.operations import USUAL, Abilities, Operation, OperationKind, Origin
+from payonce.domain.operations import USUAL, Abilities, AttemptState, Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question
 from payonce.recording.decisions import Account
@@ -62,6 +62,20 @@ async def undecided(ledger: Ledger, kind: OperationKind, *, aged: bool = True, *
     if aged:
         await age(ledger, of)
     return await ledger.operation(of.id)
+
+
+async def pending_in_review(
+    ledger: Ledger, kind: OperationKind, *, settled: bool = True, **changes: Any
+) -> tuple[Payment, Operation]:
+    """A pending operation that an operator was called for; `settled`: its request is long over."""
+    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
+    paid = await ledger.add_payment(status)
+    of = await ledger.add_operation(paid, kind, state=AttemptState.UNKNOWN, **changes)
+    await ledger.recorder().review(subject(of), reason="unknown")
+    if settled:
+        query = "UPDATE attempts SET send_before = now() - :age WHERE operation_id = :id"
+        await ledger.rows(query, age=LONG_AGO, id=of.id)
+    return paid, await ledger.operation(of.id)
 
 
 async def age(ledger: Ledger, of: Operation) -> None:

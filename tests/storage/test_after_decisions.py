@@ -8,16 +8,7 @@ import pytest
 
 from payonce.domain.decisions import TABLE, Verdict
 from payonce.domain.errors import DecisionRefused, NotFound
-from payonce.domain.facts import (
-    Approved,
-    Cancelled,
-    Expired,
-    Outcome,
-    Redone,
-    Refused,
-    Reversed,
-    Undone,
-)
+from payonce.domain.facts import Approved, Cancelled, Expired, Outcome, Redone, Refused, Reversed, Undone
 from payonce.domain.ids import operation_id_of
 from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
@@ -38,7 +29,7 @@ from tests.storage.deciding import (
 )
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
-from tests.unit.test_decisions import EXPECTED, Becomes, amounts
+from tests.unit.verdicts import EXPECTED, Becomes, amounts
 
 K, S, O, Q, V = OperationKind, PaymentStatus, OperationStatus, Question, Verdict
 _DECIDED = """

@@ -31,9 +31,9 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import LOOKS
 from tests.storage.acting import FakeConnector, Process, age
+from tests.storage.admitting import NoTemporal, post
+from tests.storage.customers import UPI, asked, create_of, lapsed, types, waiting
 from tests.storage.ledger import IDS, Ledger, runtime_of, subject
-from tests.storage.test_admitting import NoTemporal, post
-from tests.storage.test_customer_rails import UPI, asked, create_of, lapsed, types, waiting
 from tests.unit.rows import approval, captured
 
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
