@@ -1,16 +1,19 @@
 """Payments on a rail whose customer is asked."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from activities.messages import ActionDue
+from api.admission.admission import Admission
 from payonce.domain.facts import ActionRequired
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
 from tests.storage.acting import CAPABILITIES, Process
-from tests.storage.ledger import Ledger
+from tests.storage.admitting import NoTemporal, post
+from tests.storage.ledger import Ledger, runtime_of
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 UPI = replace(
@@ -50,3 +53,36 @@ async def lapsed(ledger: Ledger, of: Operation) -> None:
 
 def types(events: list[tuple[int, str]]) -> list[str]:
     return [type_.removeprefix("payment.") for _, type_ in events]
+
+
+def admission(process: Process) -> Admission:
+    temporal: Any = NoTemporal()
+    runtime = replace(runtime_of(process.ledger), connectors={"account_1": process.connector})
+    return Admission(runtime, temporal)
+
+
+async def given_up(process: Process, create: Operation, *, by: str = "") -> Operation:
+    """The void of the payment, admitted with Temporal away."""
+    request = post(process.ledger, by or create.id)
+    result = await admission(process).void(request, create.payment_id, reason=None)
+    assert result.current is not None
+    shown = json.loads(result.current)
+    assert (shown["next_action"], shown["pending_operation"]) == (None, {"type": "void", "amount": 1000})
+    pending = (await process.ledger.payment(create.payment_id)).pending_operation
+    assert pending is not None
+    return await process.ledger.operation(str(pending["id"]))
+
+
+async def answer_of(ledger: Ledger, of: Operation) -> Any:
+    """The stored answer; None while there is none."""
+    query = "SELECT answer_body FROM idempotency_keys WHERE operation_id = :id"
+    body = (await ledger.rows(query, id=of.id))[0].answer_body
+    return None if body is None else json.loads(body)
+
+
+async def of_payment(process: Process, create: Operation) -> list[str]:
+    return types(await process.ledger.events(create.payment_id))
+
+
+def called(process: Process) -> list[str]:
+    return [name for name, _ in process.connector.calls]

@@ -33,6 +33,11 @@ ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), US
 LONG_AGO = timedelta(hours=1)
 DECLINED = Declined(DeclineCode.PROCESSING_ERROR)
 NOT_PROCESSED = NotProcessed(FailureCode.NOT_PROCESSED)
+DECIDED = """
+SELECT operation_id, verdict, reason, actor, authenticated, why, evidence, amount_minor, reference
+  FROM decisions WHERE payment_id = :id ORDER BY created_at
+"""
+_REVIEWS = "SELECT operation_id, reason, closed_by FROM reviews WHERE payment_id = :id ORDER BY opened_at"
 
 
 async def in_review(ledger: Ledger, question: Question, kind: OperationKind) -> Operation:
@@ -186,3 +191,12 @@ async def books(ledger: Ledger, payment: Payment | str) -> dict[str, Any]:
             query = text(f"SELECT to_jsonb(t) AS row FROM {table} t WHERE {column} = :id ORDER BY 1")
             found[table] = [row.row for row in await connection.execute(query, {"id": id_})]
     return found
+
+
+async def reviews_of(ledger: Ledger, of: Operation) -> list[tuple[str, str, str | None]]:
+    found = await ledger.rows(_REVIEWS, id=of.payment_id)
+    return [(row.operation_id, row.reason, row.closed_by) for row in found]
+
+
+async def open_reviews(ledger: Ledger, of: Operation) -> list[str]:
+    return [reason for _, reason, closed_by in await reviews_of(ledger, of) if closed_by is None]
