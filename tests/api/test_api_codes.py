@@ -1,30 +1,12 @@
 """A payment's QR code as an image, without an API key."""
 
-from typing import Any
-
 import httpx
 import pytest
 
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.runtime import Runtime
-from payonce.storage import payments
 from tests.api.conftest import Merchant
-from tests.api.fakes import a_payment
-
-LINK = "upi://pay?pa=shop@sandbox&pn=Shop&tr=upi1&am=10.99&cu=INR&tn=Order"
-ACTION = {
-    "type": "upi_qr",
-    "url": LINK,
-    "image_url": "http://api.test/qr",
-    "expires_at": "2026-11-22T05:46:30Z",
-}
-
-
-async def added(runtime: Runtime, merchant: Merchant, **changes: Any) -> Payment:
-    paid = a_payment(merchant_id=merchant.id, **changes)
-    async with runtime.database.transaction() as connection:
-        await payments.insert_payment(connection, paid)
-    return paid
+from tests.api.recorded import ACTION, LINK, added
 
 
 @pytest.fixture(scope="module")

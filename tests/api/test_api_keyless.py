@@ -24,7 +24,7 @@ from payonce.storage import merchants
 from payonce.storage.driver.database import StorageUnavailable
 from tests.api.conftest import Merchant, a_merchant, app_of
 from tests.api.fakes import FakeAdmission
-from tests.api.test_api_codes import ACTION, added
+from tests.api.recorded import ACTION, added
 
 MANY = 200
 NewClient = Callable[[Rate], httpx.AsyncClient]

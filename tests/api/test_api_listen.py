@@ -17,7 +17,7 @@ from payonce.cli.listen import Forwarder
 from payonce.runtime import Runtime
 from payonce.webhooks.signing import new_secret
 from tests.api.conftest import Merchant, Serving
-from tests.api.test_api_stream import AUTHORIZED, CAPTURED, shop_of
+from tests.api.recorded import AUTHORIZED, CAPTURED, shop_of
 from tests.webhooks.receiver import bytes_then_close, receiving, status
 
 WITHIN_S = 30.0

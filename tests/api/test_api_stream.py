@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -18,15 +17,14 @@ from api.routes import feed as feed_module
 from api.routes import stream as stream_module
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import StorageUnavailable
-from payonce.storage.merchants import Merchant as StoredMerchant
 from payonce.storage.merchants import list_keys, revoke_key
 from payonce.storage.webhooks.redeliveries import add_ping
 from tests.api.conftest import Merchant, Serving, a_merchant
+from tests.api.recorded import AUTHORIZED, CAPTURED, shop_of
 from tests.support.eventually import eventually
 from tests.webhooks.shop import Shop
 
 PATH = "/v1/events/stream"
-AUTHORIZED, CAPTURED = "payment.authorized", "payment.captured"
 
 
 @pytest.fixture
@@ -118,13 +116,6 @@ class Reading:
 @pytest.fixture
 def shop(runtime: Runtime, merchant: Merchant) -> Shop:
     return shop_of(runtime, merchant)
-
-
-def shop_of(runtime: Runtime, merchant: Merchant) -> Shop:
-    return Shop(runtime.database, "", StoredMerchant(merchant.id, "Shop", datetime.now(UTC)), _NUMBERS)
-
-
-_NUMBERS = count()  # of the module's payments: its tests share a database
 
 
 async def test_an_event_comes_in_the_bytes_that_the_api_shows(

@@ -20,13 +20,8 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database
 from payonce.storage.driver.statements import Query, Statement
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
-from tests.storage.admitting import (
-    FailsSecondHandOver,
-    Shop,
-    SlowConnector,
-)
+from tests.storage.admitting import FailsSecondHandOver, NoTemporal, Shop, SlowConnector, post
 from tests.storage.ledger import Ledger, subject
-from tests.storage.test_admitting import NoTemporal, post
 from tests.unit.rows import approval, captured
 
 _ONE = Statement(text("SELECT CAST(:one AS integer) AS one"))

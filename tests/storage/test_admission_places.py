@@ -13,11 +13,8 @@ from api.http.rate_limits import TooManyRequests
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts
-from tests.storage.admitting import (
-    Shop,
-)
+from tests.storage.admitting import NoTemporal, Shop, post
 from tests.storage.ledger import Ledger, subject
-from tests.storage.test_admitting import NoTemporal, post
 from tests.support.eventually import eventually
 from tests.unit.rows import approval
 

@@ -8,28 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from temporalio.service import RPCError, RPCStatusCode
 
 from api.admission.admission import Admission
-from api.admission.requests import Post
 from api.admission.waiting import Result
 from payonce.domain.errors import InvalidRequest, OperationInProgress
 from payonce.domain.payment import PaymentStatus
-from payonce.storage.merchants import Caller
 from tests.storage.acting import CAPABILITIES, FakeConnector
+from tests.storage.admitting import NoTemporal, post
 from tests.storage.ledger import Ledger, runtime_of
-
-
-class NoTemporal:
-    """A Temporal that nobody can reach."""
-
-    def get_workflow_handle(self, _id: str) -> "NoTemporal":
-        return self
-
-    async def start_workflow(self, *_args: Any, **_options: Any) -> None:
-        raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
-
-    start_update = execute_update = start_workflow
 
 
 @pytest.fixture
@@ -38,12 +24,6 @@ async def admission(ledger: Ledger) -> AsyncIterator[Admission]:
     away: Any = temporal
     yield Admission(runtime, away)
     await runtime.recorder.drain()
-
-
-def post(ledger: Ledger, key: str) -> Post:
-    return Post(
-        caller=Caller(ledger.merchant_id, "test"), key=key, fingerprint=key.encode(), request_id=f"req_{key}"
-    )
 
 
 async def test_forty_refunds_at_once_never_exceed_what_was_captured(

@@ -24,6 +24,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from payonce.recording.decisions import Account
 from payonce.recording.recorder import DecisionTaken
+from tests.storage.deciding import pending_in_review
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval
 
@@ -50,21 +51,6 @@ async def decided(ledger: Ledger, of: Operation, verdict: Verdict, **changes: An
     return await ledger.recorder().decide(subject(of), given, accounts=ACCOUNTS)
 
 
-async def in_review(
-    ledger: Ledger, kind: OperationKind, *, settled: bool = True, **changes: Any
-) -> tuple[Payment, Operation]:
-    """A pending operation that an operator was called for; `settled`: its request is long over."""
-    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
-    paid = await ledger.add_payment(status)
-    of = await ledger.add_operation(paid, kind, state=A.UNKNOWN, **changes)
-    await ledger.recorder().review(subject(of), reason="unknown")
-    if settled:
-        await ledger.rows(
-            f"UPDATE attempts SET send_before = now() - {LONG_AGO} WHERE operation_id = :id", id=of.id
-        )
-    return paid, await ledger.operation(of.id)
-
-
 async def reviews_of(ledger: Ledger, payment: Payment) -> list[tuple[str, str, str | None]]:
     query = "SELECT operation_id, reason, closed_by FROM reviews WHERE payment_id = :id ORDER BY opened_at"
     return [tuple(row) for row in await ledger.rows(query, id=payment.id)]
@@ -79,7 +65,7 @@ async def kept(ledger: Ledger, payment: Payment) -> list[tuple[Any, ...]]:
 
 
 async def test_a_decision_is_state_answer_event_row_and_the_end_of_the_review(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     taken = await decided(ledger, refund, V.PAID, reference="acq-7", amount_minor=1000)
     assert not taken.again
     assert (taken.operation.status, taken.operation.connector_reference) == (O.SUCCEEDED, "acq-7")
@@ -109,7 +95,7 @@ async def test_a_decision_is_state_answer_event_row_and_the_end_of_the_review(le
 
 
 async def test_the_same_decision_again_changes_nothing_and_says_so(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     first = await decided(ledger, refund, V.NOT_PAID)
     again = await decided(ledger, refund, V.NOT_PAID, actor="bob@laptop")
     assert (again.again, again.decided) == (True, first.decided)
@@ -121,14 +107,14 @@ async def test_the_same_decision_again_changes_nothing_and_says_so(ledger: Ledge
     "changes", [{"why": "another reason"}, {"evidence": None}, {"verdict": V.PAID}, {"reference": "acq-1"}]
 )
 async def test_a_key_is_that_of_one_decision(ledger: Ledger, changes: dict[str, Any]) -> None:
-    _, refund = await in_review(ledger, K.REFUND)
+    _, refund = await pending_in_review(ledger, K.REFUND)
     await decided(ledger, refund, V.NOT_PAID, key="k")
     with pytest.raises(DecisionRefused, match=f"another decision: {refund.id} not_paid, by ada@desk"):
         await decided(ledger, refund, changes.pop("verdict", V.NOT_PAID), key="k", **changes)
 
 
 async def test_what_is_refused_leaves_nothing(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND, settled=False)
+    paid, refund = await pending_in_review(ledger, K.REFUND, settled=False)
     before = await ledger.payment(paid.id), refund
     with pytest.raises(DecisionRefused, match="may still arrive"):
         await decided(ledger, refund, V.NOT_PAID)
@@ -149,20 +135,20 @@ async def test_what_is_not_in_review_is_not_decided(ledger: Ledger) -> None:
 
 
 async def test_an_account_that_is_not_known_here_takes_a_day(ledger: Ledger) -> None:
-    _, refund = await in_review(ledger, K.REFUND)
+    _, refund = await pending_in_review(ledger, K.REFUND)
     with pytest.raises(DecisionRefused, match="may still arrive"):
         await ledger.recorder().decide(subject(refund), decision(refund, V.NOT_PAID), accounts={})
 
 
 async def test_ten_at_once_are_one_decision(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     taken = await asyncio.gather(*(decided(ledger, refund, V.NOT_PAID) for _ in range(10)))
     assert sorted(one.again for one in taken) == [False] + [True] * 9
     assert len(await kept(ledger, paid)) == 1
 
 
 async def test_a_decision_and_a_fact_at_once_are_one_outcome(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     fact = ledger.recorder().record(subject(refund), attempt=1, fact=DECLINED)
     results = await asyncio.gather(decided(ledger, refund, V.NOT_PAID), fact, return_exceptions=True)
     assert [type(result) for result in results if isinstance(result, Exception)] in ([], [DecisionRefused])
@@ -172,7 +158,7 @@ async def test_a_decision_and_a_fact_at_once_are_one_outcome(ledger: Ledger) -> 
 
 @pytest.mark.parametrize("end", ["lost answer", "lost commit"])
 async def test_an_unknown_commit_is_decided_once(ledger: Ledger, end: str) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     async with ledger.flaky(end) as database:
         recorder = ledger.recorder(database)
         taken = await recorder.decide(subject(refund), decision(refund, V.NOT_PAID), accounts=ACCOUNTS)
@@ -218,7 +204,7 @@ async def test_a_late_refund_that_a_person_decided_may_still_be_taken_back(ledge
 
 async def contradicted(ledger: Ledger) -> tuple[Payment, Operation, Attempt]:
     """A capture that a person said was made, and the acquirer then declined."""
-    authorized, capture = await in_review(ledger, K.CAPTURE)
+    authorized, capture = await pending_in_review(ledger, K.CAPTURE)
     await decided(ledger, capture, V.APPROVED, reference="acq-1")
     await ledger.recorder().record(subject(capture), attempt=1, fact=DECLINED)
     return authorized, capture, await ledger.latest(capture.id)
@@ -250,7 +236,7 @@ async def test_a_person_decides_who_is_right(ledger: Ledger, verdict: Verdict, c
 
 
 async def test_what_agrees_with_a_person_changes_nothing(ledger: Ledger) -> None:
-    authorized, capture = await in_review(ledger, K.CAPTURE)
+    authorized, capture = await pending_in_review(ledger, K.CAPTURE)
     await decided(ledger, capture, V.APPROVED, reference="acq-1")
     before = await ledger.payment(authorized.id), await ledger.events(authorized.id)
     await ledger.recorder().record(subject(capture), attempt=1, fact=approval(capture))
@@ -258,7 +244,7 @@ async def test_what_agrees_with_a_person_changes_nothing(ledger: Ledger) -> None
 
 
 async def test_a_success_against_a_person_is_a_late_success(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     await decided(ledger, refund, V.NOT_PAID)
     await ledger.recorder().record(subject(refund), attempt=1, fact=Approved("acq-1", 1000, "INR"))
     case_id = IDS.reversal(reference=f"{refund.id}-1")
@@ -268,7 +254,7 @@ async def test_a_success_against_a_person_is_a_late_success(ledger: Ledger) -> N
 
 async def test_a_void_in_review_ends_with_the_authorization_that_a_person_decided(ledger: Ledger) -> None:
     """Both reviews ended by the one decision."""
-    asked, create = await in_review(ledger, K.AUTHORIZE)
+    asked, create = await pending_in_review(ledger, K.AUTHORIZE)
     void = await ledger.add_operation(asked, K.VOID, claimed=False)
     await ledger.recorder().review(subject(void), reason="unknown")
     await decided(ledger, create, V.DECLINED)

@@ -17,7 +17,7 @@ from payonce.domain.errors import EngineRefused, NotHandedOver
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from tests.storage.ledger import Ledger
-from tests.storage.test_sweeper_starves_nobody import sweeper_of
+from tests.storage.sweeping import sweeper_of
 from workers.dispatch import Dispatcher
 from workers.sweeper import REFUSALS_MAX
 from workflows.renewal import BEGUN_ANEW, BegunAnew

@@ -31,9 +31,9 @@ from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
 from tests.storage.on_demand import ALWAYS, OnDemand, on_demand
 from tests.storage.serving import Served, code_of, serving
 from tests.support.eventually import eventually
+from tests.support.sqlstates import of_the_driver
 from tests.unit import rows
 from tests.unit.rows import approval
-from tests.unit.test_sqlstates import of_the_driver
 from workers.sweeper import Sweeper
 from workers.webhooks.relay import Relay
 

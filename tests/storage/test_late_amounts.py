@@ -15,9 +15,9 @@ from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcesse
 from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage import payments
+from tests.storage.admitting import NoTemporal, post
+from tests.storage.expiring import OVER, cases
 from tests.storage.ledger import IDS, Ledger, runtime_of, subject
-from tests.storage.test_admitting import NoTemporal, post
-from tests.storage.test_expiry import OVER, cases
 from tests.support.eventually import eventually
 from tests.unit.rows import approval
 

@@ -1,13 +1,11 @@
 """Customers who leave, over a real Postgres: a void, or the end of their time, and what the acquirer then says."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
-from api.admission.admission import Admission
 from payonce.domain.errors import OperationInProgress, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     Cancellation,
@@ -31,9 +29,18 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import LOOKS
 from tests.storage.acting import FakeConnector, Process, age
-from tests.storage.ledger import IDS, Ledger, runtime_of, subject
-from tests.storage.test_admitting import NoTemporal, post
-from tests.storage.test_customer_rails import UPI, asked, create_of, lapsed, types, waiting
+from tests.storage.customers import (
+    UPI,
+    answer_of,
+    asked,
+    called,
+    create_of,
+    given_up,
+    lapsed,
+    of_payment,
+    waiting,
+)
+from tests.storage.ledger import IDS, Ledger, subject
 from tests.unit.rows import approval, captured
 
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
@@ -55,39 +62,6 @@ def connector() -> FakeConnector:
 @pytest.fixture
 def process(shared_ledger: Ledger, connector: FakeConnector) -> Process:
     return Process(shared_ledger, connector)
-
-
-def admission(process: Process) -> Admission:
-    temporal: Any = NoTemporal()
-    runtime = replace(runtime_of(process.ledger), connectors={"account_1": process.connector})
-    return Admission(runtime, temporal)
-
-
-async def given_up(process: Process, create: Operation, *, by: str = "") -> Operation:
-    """The void of the payment, admitted with Temporal away."""
-    request = post(process.ledger, by or create.id)
-    result = await admission(process).void(request, create.payment_id, reason=None)
-    assert result.current is not None
-    shown = json.loads(result.current)
-    assert (shown["next_action"], shown["pending_operation"]) == (None, {"type": "void", "amount": 1000})
-    pending = (await process.ledger.payment(create.payment_id)).pending_operation
-    assert pending is not None
-    return await process.ledger.operation(str(pending["id"]))
-
-
-async def answer_of(ledger: Ledger, of: Operation) -> Any:
-    """The stored answer; None while there is none."""
-    query = "SELECT answer_body FROM idempotency_keys WHERE operation_id = :id"
-    body = (await ledger.rows(query, id=of.id))[0].answer_body
-    return None if body is None else json.loads(body)
-
-
-async def of_payment(process: Process, create: Operation) -> list[str]:
-    return types(await process.ledger.events(create.payment_id))
-
-
-def called(process: Process) -> list[str]:
-    return [name for name, _ in process.connector.calls]
 
 
 async def test_a_void_shows_at_once_that_nobody_is_to_act_any_more(process: Process) -> None:

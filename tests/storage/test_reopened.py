@@ -14,7 +14,7 @@ from payonce.domain.facts import Stage, Undone
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.ledger import Ledger, subject
-from tests.storage.test_sweeper_starves_nobody import sweeper_of
+from tests.storage.sweeping import sweeper_of
 from tests.unit.rows import approval
 
 K, S = OperationKind, PaymentStatus

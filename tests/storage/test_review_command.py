@@ -16,8 +16,8 @@ from payonce.cli import reviews
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
+from tests.storage.deciding import pending_in_review
 from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, subject
-from tests.storage.test_deciding import in_review
 from tests.unit.rows import approval
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
@@ -75,8 +75,8 @@ async def late_refund(ledger: Ledger) -> tuple[str, str]:
 
 async def test_the_list_has_the_most_urgent_first_and_says_what_is_overdue(ledger: Ledger) -> None:
     assert (await review(ledger, "list")).out == "Nothing is in review.\n"
-    _, first = await in_review(ledger, K.REFUND)
-    _, late = await in_review(ledger, K.CAPTURE)
+    _, first = await pending_in_review(ledger, K.REFUND)
+    _, late = await pending_in_review(ledger, K.CAPTURE)
     assert (await review(ledger, "list", "--overdue")).out == "Nothing is overdue.\n"
     await ledger.rows(
         "UPDATE reviews SET due_at = now() - interval '1 hour' WHERE operation_id = :id", id=late.id
@@ -89,7 +89,7 @@ async def test_the_list_has_the_most_urgent_first_and_says_what_is_overdue(ledge
 
 
 async def test_a_review_says_what_the_acquirer_knows_it_by_and_what_may_be_decided(ledger: Ledger) -> None:
-    asked, capture = await in_review(ledger, K.CAPTURE)
+    asked, capture = await pending_in_review(ledger, K.CAPTURE)
     shown = await told(ledger, "show", asked.id)
     (one,) = shown["reviews"]
     assert (shown["payment_id"], shown["status"]) == (asked.id, "authorized")
@@ -120,7 +120,7 @@ async def test_a_late_refund_is_shown_with_the_request_that_it_is_about(ledger: 
 
 
 async def test_a_decision_is_recorded_although_temporal_is_away_and_says_so(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     await long_ago(ledger)
     arguments = ("decide", refund.id, "paid", *WHY, "--evidence", "ticket 7", "--reference", "acq-7")
     ran = await review(ledger, *arguments)
@@ -165,7 +165,7 @@ async def test_what_is_not_there_is_one_line(ledger: Ledger, arguments: tuple[st
 
 
 async def test_what_is_refused_is_one_line_and_changes_nothing(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     before = await ledger.payment(paid.id)
     for arguments, words in (
         (("paid", *WHY, "--reference", "acq-1"), "It may still arrive at the acquirer"),
@@ -199,7 +199,7 @@ async def test_what_is_in_review_anew_is_decided_anew(ledger: Ledger) -> None:
 
 
 async def test_an_acquirers_words_move_no_cursor(ledger: Ledger) -> None:
-    paid, refund = await in_review(ledger, K.REFUND)
+    paid, refund = await pending_in_review(ledger, K.REFUND)
     await ledger.rows("UPDATE reviews SET words = :words", words="\x1b[2Jgone")
     await ledger.rows("UPDATE attempts SET connector_reference = :words", words="\x1b[2Jacq")
     printed = (await review(ledger, "show", paid.id)).out + (await review(ledger, "list")).out

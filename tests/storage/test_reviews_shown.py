@@ -23,7 +23,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
 from payonce.standing import Cases
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.storage.test_sweeper_starves_nobody import sweeper_of
+from tests.storage.sweeping import sweeper_of
 from tests.unit.rows import approval
 from workflows.review import REVIEW_CHANGED
 

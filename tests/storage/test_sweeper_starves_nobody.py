@@ -16,9 +16,10 @@ from temporalio.service import RPCStatusCode
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts, sweeping
-from tests.storage.ledger import Ledger, runtime_of
+from tests.storage.ledger import Ledger
+from tests.storage.sweeping import sweeper_of
 from workers import sweeper
-from workers.sweeper import OPERATIONS_AT_ONCE, Sweeper
+from workers.sweeper import OPERATIONS_AT_ONCE
 
 K, S = OperationKind, PaymentStatus
 RELEASED, CAPTURES = 50_000, 5_000
@@ -60,10 +61,6 @@ class Temporal:
     async def list_workflows(self, _query: str, **_options: Any) -> AsyncIterator[Any]:
         for nothing in ():
             yield nothing
-
-
-def sweeper_of(ledger: Ledger, temporal: Any) -> Sweeper:
-    return Sweeper(runtime_of(ledger), temporal)
 
 
 # The row of one, with what must differ changed.

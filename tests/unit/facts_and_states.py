@@ -3,7 +3,7 @@
 A row is a state of an operation and of the attempt that is spoken of, with what is particular about it, and plays
 that lead there, for every status that the payment may have then. Its cells say what becomes of it by each fact: a
 named outcome, or that nothing changes, and why. What others do at the acquirer depends on the payment alone, but for
-what `cells` says (`FOREIGN`). What cannot be says why (`UNREACHABLE`).
+what `cells` says (`FOREIGN`). What cannot be says why (`UNREACHABLE`). One table, so one file, however long.
 """
 
 from collections.abc import Mapping
@@ -176,7 +176,6 @@ AUTHORIZE_CLAIMED: Final = (K.AUTHORIZE, O.PENDING, A.CLAIMED)
 AUTHORIZE_UNKNOWN: Final = (K.AUTHORIZE, O.PENDING, A.UNKNOWN)
 AUTHORIZE_WAITING: Final = (K.AUTHORIZE, O.PENDING, A.WAITING)
 AUTHORIZE_REVERSING: Final = (K.AUTHORIZE, O.PENDING, A.REVERSING)
-
 AUTHORIZATIONS_PENDING: Final = (
     Row("manual, claimed", AUTHORIZE_CLAIMED, ("manual",), {**CLAIMED, **MANUAL}),
     Row("automatic, claimed", AUTHORIZE_CLAIMED, ("automatic",), {**CLAIMED, **AUTOMATIC}),
@@ -337,7 +336,6 @@ CAPTURED_BY_CAPTURES = {
     ),
 }
 APPROVED: Final = (K.AUTHORIZE, O.SUCCEEDED, A.APPROVED)
-
 AUTHORIZATIONS: Final = (
     Row("authorized", APPROVED, ("manual, authorized",), AUTHORIZED_ONLY),
     Row(
@@ -537,7 +535,6 @@ OF_AUTHORIZATION = cells(
 )
 DECLINED: Final = (K.AUTHORIZE, O.FAILED, A.DECLINED)
 NOT_PROCESSED: Final = (K.AUTHORIZE, O.FAILED, A.NOT_PROCESSED)
-
 AUTHORIZATIONS_FAILED: Final = (
     Row(
         "declined",
@@ -679,7 +676,6 @@ TAKEN_BACK_WHOLE = {
 }
 FAILED = {**OVER_AND_NOTHING_CAME}
 GIVEN_UP_UNSENT = NOT_SENT
-
 CAPTURES_PENDING_IN: Final = (
     "manual, authorized, capture 400{}",
     "manual, authorized, capture 300, approved, capture 400{}",
@@ -789,7 +785,6 @@ CAPTURES_ROWS: Final = (
         CASE_ENDED,
     ),
 )
-
 VOIDS_PENDING_IN: Final = ("manual, authorized, void{}", "manual, authorized, capture 400, approved, void{}")
 VOIDS_FAILED_IN: Final = (
     "manual, authorized, void{}",
@@ -863,7 +858,6 @@ VOIDS: Final = (
         {**CASE_OPEN, **cells((("approved in dollars",), CASE_STANDS))},
     ),
 )
-
 EXPIRIES_PENDING_IN: Final = (
     "manual, authorized, expire{}",
     "manual, authorized, capture 400, approved, expire{}",
@@ -1505,7 +1499,6 @@ DECIDED: Final = (
         RELEASE_DECIDED,
     ),
 )
-
 ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "authorization": AUTHORIZATIONS_PENDING + AUTHORIZATIONS + AUTHORIZATIONS_FAILED,
     "authorization's attempt": UNSENT_ATTEMPTS,

@@ -1,4 +1,7 @@
-"""The outcomes that a fact may have, by name: what each changes, in full. See `becoming`."""
+"""The outcomes that a fact may have, by name: what each changes, in full. See `becoming`.
+
+One vocabulary for one table (`facts_and_states`), so one file, however long.
+"""
 
 from typing import Final
 

@@ -1,257 +1,40 @@
 """Every verdict of every review: what becomes of operation, amounts, status and events, or why it is refused."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
 
 import pytest
 
-from payonce.domain import decisions, reviews, turns
-from payonce.domain.contradictions import open_case
-from payonce.domain.decisions import TABLE, Decision, Finality, InReview, Verdict, decide
+from payonce.domain import decisions, reviews
+from payonce.domain.decisions import TABLE, InReview, Verdict, decide
 from payonce.domain.ending import review
 from payonce.domain.errors import DecisionRefused
-from payonce.domain.facts import (
-    Approved,
-    Cancelled,
-    DeclineCode,
-    Declined,
-    Expired,
-    FailureCode,
-    Foreign,
-    NotProcessed,
-    Outcome,
-    Pending,
-    Refused,
-    Reversed,
-    Stage,
-    Undone,
-    Unknown,
+from payonce.domain.facts import Stage
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.reviews import Question
+from tests.unit.rows import NOW, operation, under_way
+from tests.unit.verdicts import (
+    CAPTURED,
+    EXPECTED,
+    FINALITY,
+    LATER,
+    MATTERS,
+    NEVER_ASKED,
+    REFUNDED,
+    Becomes,
+    amounts,
+    decision,
+    foreign,
+    late,
+    pending,
+    undone,
 )
-from payonce.domain.operations import (
-    Abilities,
-    Attempt,
-    AttemptState,
-    Operation,
-    OperationKind,
-    OperationStatus,
-    Origin,
-)
-from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.reviews import Question, ReviewReason
-from payonce.domain.settlement import Settlement, settle
-from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
 
 S, K, A, O, Q, V = PaymentStatus, OperationKind, AttemptState, OperationStatus, Question, Verdict
-FINALITY = Finality(call_deadline_s=20, finality_s=10)
-LATER = NOW + timedelta(hours=1)
-FAILED = NotProcessed(FailureCode.NOT_PROCESSED)
-DECLINED = Declined(DeclineCode.PROCESSING_ERROR)
 Asked = tuple[Question, OperationKind]
-
-
-def decision(verdict: Verdict, **changes: Any) -> Decision:
-    values = {"key": "k", "operation_id": "op", "verdict": verdict, "actor": "ada@desk", "why": "seen"}
-    return Decision(**{**values, **changes})
-
-
-def pending(
-    kind: OperationKind,
-    *,
-    state: AttemptState | None = A.UNKNOWN,
-    words: str = "outcome_unknown",
-    **changes: Any,
-) -> InReview:
-    """A pending operation in review, with an attempt in this state, whose reference at the acquirer is known."""
-    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
-    of = operation(kind, deferred_at=NOW, **changes)
-    held = {"pending_operation": under_way(of)} if kind.exclusive else {}
-    if kind is K.REFUND:
-        held = {"amount_refund_pending_minor": of.amount_minor}
-    called = review(payment(status, **held), of, reason=words, now=NOW)
-    latest = None if state is None else attempt(of, state, connector_reference=f"acq-{kind}")
-    return InReview(called.payment, called.operation, latest, finality=FINALITY)
-
-
-def late(kind: OperationKind, *, reversible: bool = False, **stated: Any) -> InReview:
-    """The case of an operation that succeeded after its failure, for a person to decide."""
-    status = {K.AUTHORIZE: S.FAILED, K.REFUND: S.CAPTURED, K.EXPIRE: S.EXPIRED}.get(kind, S.AUTHORIZED)
-    failed = operation(kind, status=O.FAILED, last_error={"code": "not_processed"})
-    found = settle(
-        payment(status), failed, attempt(failed, A.NOT_PROCESSED), approval(failed, **stated), now=NOW
-    )
-    settled, case = open_case(found, case_id="op_case", abilities=Abilities(reversible=reversible), now=NOW)
-    called = review(settled.payment, case, reason="not_undone", now=NOW)
-    paid, case = (settled.payment, case) if reviews.is_open(case) else (called.payment, called.operation)
-    return InReview(paid, case, None, failed, settled.attempt, FINALITY)
-
-
-def not_confirmed(kind: OperationKind) -> InReview:
-    """An expiry, or a void of our own, that the acquirer did not confirm."""
-    release = operation(kind, origin=Origin.PAYONCE)
-    busy = payment(S.AUTHORIZED, pending_operation=under_way(release))
-    failed = settle(busy, release, attempt(release), DECLINED, now=NOW)
-    return InReview(failed.payment, failed.operation, failed.attempt, finality=FINALITY)
-
-
-def not_released(_: OperationKind = K.REFUND) -> InReview:
-    """Given up, captured all the same, and our refund of it failed."""
-    refund = operation(K.REFUND, origin=Origin.PAYONCE, ends_operation="op_void")
-    void = {**under_way(operation(K.VOID)), "ended_by": refund.id}
-    paid = payment(S.CAPTURED, amount_refund_pending_minor=1000, pending_operation=void)
-    failed = settle(paid, refund, attempt(refund), FAILED, now=NOW)
-    return InReview(failed.payment, failed.operation, failed.attempt, finality=FINALITY)
-
-
-def undone(kind: OperationKind) -> InReview:
-    """A success that the acquirer took back."""
-    status = {K.CAPTURE: S.CAPTURED, K.REFUND: S.REFUNDED, K.VOID: S.VOIDED}[kind]
-    done = operation(kind, status=O.SUCCEEDED, connector_reference="acq-1")
-    latest = attempt(done, A.APPROVED, connector_reference="acq-1")
-    taken = turns.take(
-        turns.Found(payment(status), done, latest), Undone("u1", 1000, "INR"), turn_id="op_u1", now=NOW
-    )
-    return InReview(taken.payment, taken.added[0], None, taken.operation, latest, FINALITY)
-
-
-def foreign(kind: OperationKind) -> InReview:
-    """More than there was was done in the dashboard: of 1500, 1000 fitted; of a void, while a capture was pending."""
-    status = S.AUTHORIZED if kind in (K.CAPTURE, K.VOID) else S.CAPTURED
-    create = operation(K.AUTHORIZE, status=O.SUCCEEDED, connector_reference="acq-1")
-    latest = attempt(create, A.APPROVED, connector_reference="acq-1", stage=Stage.AUTHORIZED)
-    busy = {"pending_operation": under_way(operation(K.CAPTURE))} if kind is K.VOID else {}
-    did = Foreign("f1", kind.value, 1000 if kind is K.VOID else 1500, "INR")  # type: ignore[arg-type]
-    found = turns.Found(payment(status, **busy), create, latest)
-    taken = turns.take(found, did, turn_id="op_f1", now=NOW)
-    return InReview(
-        replace(taken.payment, pending_operation=None), taken.added[0], None, create, latest, FINALITY
-    )
-
-
-MATTERS: dict[Question, Callable[[OperationKind], InReview]] = {
-    Q.OUTCOME: pending,
-    Q.LATE: late,
-    Q.RELEASE: not_confirmed,
-    Q.GIVEN_UP: not_released,
-    Q.UNDONE: undone,
-    Q.FOREIGN: foreign,
-}
-
-
-@dataclass(frozen=True)
-class Becomes:
-    """What is there afterwards: operation, payment, (captured, capturable, refunded, refundable), the events."""
-
-    operation: OperationStatus
-    payment: PaymentStatus
-    amounts: tuple[int, int, int, int]
-    events: tuple[str, ...] = ()
-    beside: OperationStatus | None = None  # the operation that it is about
-
-
-ALL_OPEN, NOTHING = (0, 1000, 0, 0), (0, 0, 0, 0)
-CAPTURED, REFUNDED = (1000, 0, 0, 1000), (1000, 0, 1000, 0)
-AGAIN = ("payment.capture_failed",)
-EXPECTED: dict[tuple[Question, OperationKind, Verdict], Becomes] = {
-    (Q.OUTCOME, K.AUTHORIZE, V.APPROVED): Becomes(
-        O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN, ("payment.authorized",)
-    ),
-    (Q.OUTCOME, K.AUTHORIZE, V.DECLINED): Becomes(O.FAILED, S.FAILED, NOTHING, ("payment.failed",)),
-    (Q.OUTCOME, K.AUTHORIZE, V.REVERSED): Becomes(O.FAILED, S.FAILED, NOTHING, ("payment.failed",)),
-    (Q.OUTCOME, K.CAPTURE, V.APPROVED): Becomes(O.SUCCEEDED, S.CAPTURED, CAPTURED, ("payment.captured",)),
-    (Q.OUTCOME, K.CAPTURE, V.DECLINED): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
-    (Q.OUTCOME, K.CAPTURE, V.REVERSED): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
-    (Q.OUTCOME, K.VOID, V.APPROVED): Becomes(O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",)),
-    (Q.OUTCOME, K.VOID, V.DECLINED): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
-    (Q.OUTCOME, K.VOID, V.REVERSED): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
-    (Q.OUTCOME, K.EXPIRE, V.APPROVED): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING, ("payment.expired",)),
-    (Q.OUTCOME, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING, ("payment.expired",)),
-    (Q.OUTCOME, K.EXPIRE, V.REVERSED): Becomes(O.FAILED, S.EXPIRED, NOTHING, ("payment.expired",)),
-    (Q.OUTCOME, K.REFUND, V.PAID): Becomes(
-        O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded")
-    ),
-    (Q.OUTCOME, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed",)),
-    (Q.LATE, K.AUTHORIZE, V.REVERSED): Becomes(O.SUCCEEDED, S.FAILED, NOTHING),
-    (Q.LATE, K.AUTHORIZE, V.ORPHAN): Becomes(O.FAILED, S.FAILED, NOTHING),
-    (Q.LATE, K.CAPTURE, V.REVERSED): Becomes(O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN, AGAIN),
-    (Q.LATE, K.CAPTURE, V.ORPHAN): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN, AGAIN),
-    (Q.LATE, K.VOID, V.APPROVED): Becomes(
-        O.FAILED, S.VOIDED, NOTHING, ("payment.voided",), beside=O.SUCCEEDED
-    ),
-    (Q.LATE, K.VOID, V.DECLINED): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN, AGAIN),
-    (Q.LATE, K.EXPIRE, V.APPROVED): Becomes(O.FAILED, S.EXPIRED, NOTHING, beside=O.SUCCEEDED),
-    (Q.LATE, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING, AGAIN),
-    (Q.LATE, K.REFUND, V.PAID): Becomes(
-        O.FAILED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded"), beside=O.SUCCEEDED
-    ),
-    (Q.LATE, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed",)),
-    (Q.RELEASE, K.EXPIRE, V.APPROVED): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING),
-    (Q.RELEASE, K.EXPIRE, V.DECLINED): Becomes(O.FAILED, S.EXPIRED, NOTHING),
-    (Q.RELEASE, K.VOID, V.APPROVED): Becomes(O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",)),
-    (Q.RELEASE, K.VOID, V.DECLINED): Becomes(O.FAILED, S.AUTHORIZED, (0, 1000, 0, 0)),
-    (Q.GIVEN_UP, K.REFUND, V.PAID): Becomes(
-        O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded")
-    ),
-    (Q.GIVEN_UP, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED),
-    (Q.UNDONE, K.CAPTURE, V.UNDONE): Becomes(O.SUCCEEDED, S.EXPIRED, NOTHING, ("payment.expired",)),
-    (Q.UNDONE, K.CAPTURE, V.APPROVED): Becomes(
-        O.SUCCEEDED, S.CAPTURED, CAPTURED, ("payment.captured",), beside=O.SUCCEEDED
-    ),
-    (Q.UNDONE, K.VOID, V.UNDONE): Becomes(O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN),
-    (Q.UNDONE, K.VOID, V.APPROVED): Becomes(
-        O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",), beside=O.SUCCEEDED
-    ),
-    (Q.UNDONE, K.REFUND, V.UNDONE): Becomes(O.SUCCEEDED, S.CAPTURED, CAPTURED),
-    (Q.UNDONE, K.REFUND, V.PAID): Becomes(
-        O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded"), beside=O.SUCCEEDED
-    ),
-    (Q.FOREIGN, K.CAPTURE, V.APPROVED): Becomes(O.SUCCEEDED, S.CAPTURED, CAPTURED),
-    (Q.FOREIGN, K.CAPTURE, V.ORPHAN): Becomes(
-        O.FAILED, S.AUTHORIZED, ALL_OPEN, ("payment.capture_failed", "payment.authorized")
-    ),
-    (Q.FOREIGN, K.REFUND, V.APPROVED): Becomes(O.SUCCEEDED, S.REFUNDED, REFUNDED),
-    (Q.FOREIGN, K.REFUND, V.ORPHAN): Becomes(
-        O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed", "payment.captured")
-    ),
-    (Q.FOREIGN, K.VOID, V.APPROVED): Becomes(O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",)),
-    (Q.FOREIGN, K.VOID, V.ORPHAN): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
-}
-# What no review can ask, and why.
-NEVER_ASKED: dict[tuple[Question, OperationKind], str] = {
-    **{(Q.OUTCOME, kind): "what the acquirer did is never pending" for kind in (K.UNDO, K.REDO)},
-    (Q.OUTCOME, K.REVERSE): "a reversal is asked about as the late success that it undoes",
-    **{
-        (Q.LATE, kind): "what the acquirer did of itself has no failure before it"
-        for kind in (K.UNDO, K.REDO)
-    },
-    **{
-        (Q.RELEASE, kind): "only an expiry and a void of ours release unasked"
-        for kind in K
-        if kind not in (K.EXPIRE, K.VOID)
-    },
-    **{(Q.GIVEN_UP, kind): "only a refund of ours releases" for kind in K if kind is not K.REFUND},
-    **{
-        (Q.UNDONE, kind): "a turn is of a capture, a refund or a void: see `turns`"
-        for kind in K
-        if kind not in (K.CAPTURE, K.REFUND, K.VOID)
-    },
-    **{
-        (Q.FOREIGN, kind): "nobody else does this at an acquirer"
-        for kind in K
-        if kind not in (K.CAPTURE, K.REFUND, K.VOID)
-    },
-}
-
-
-def amounts(paid: Payment) -> tuple[int, int, int, int]:
-    return (
-        paid.amount_captured_minor,
-        paid.capturable_minor,
-        paid.amount_refunded_minor,
-        paid.refundable_minor,
-    )
 
 
 @pytest.mark.parametrize("asked", list(product(Q, K)), ids=str)
@@ -463,169 +246,6 @@ def test_only_the_decided_reason_goes() -> None:
     shown = {**both.review, "reason": f"unknown / {matter.payment.review['reason']}"}  # type: ignore[index]
     settled = decide(replace(matter, payment=replace(both, review=shown)), decision(V.NOT_PAID), now=LATER)
     assert settled.payment.review == both.review
-
-
-# What the acquirer says afterwards.
-
-NO = [
-    DECLINED,
-    Refused("bad_request"),
-    FAILED,
-    Reversed(),
-    Expired(),
-    Cancelled(),
-]
-
-
-def done(kind: OperationKind) -> tuple[Settlement, Attempt]:
-    """Decided as done."""
-    verdict = V.PAID if kind is K.REFUND else V.APPROVED
-    settled = decide(pending(kind), decision(verdict), now=LATER)
-    assert settled.attempt is not None
-    return settled, settled.attempt
-
-
-def says(settled: Settlement, latest: Attempt, fact: Outcome) -> Settlement:
-    return settle(settled.payment, settled.operation, latest, fact, now=LATER)
-
-
-def contradicted(kind: OperationKind, fact: Outcome) -> Settlement:
-    settled, latest = done(kind)
-    against = says(settled, latest, fact)
-    assert against.against == fact
-    found = turns.Found(settled.payment, settled.operation, latest)
-    return turns.contradict(found, fact, turn_id="op_against", now=LATER)
-
-
-@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND, K.EXPIRE])
-@pytest.mark.parametrize("fact", NO, ids=lambda fact: fact.kind)
-def test_a_failure_against_a_person_who_said_that_it_happened_is_a_case(
-    kind: OperationKind, fact: Outcome
-) -> None:
-    told = contradicted(kind, fact)
-    (opened,) = told.opened
-    assert (opened.reason, opened.operation_id) == (ReviewReason.CONTRADICTED, "op_against")
-    assert (
-        opened.words.endswith(f"counts as done, and the acquirer says {fact.kind}") or "over-" in opened.words
-    )
-    assert (told.payment.capturable_minor, told.payment.refundable_minor) in ((0, 0),)
-    assert told.added[0].amount_undecided_minor == 1000
-    assert told.events[-1].type == "payment.needs_review"
-    assert told.answer is None
-
-
-@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND, K.EXPIRE])
-def test_the_same_success_again_changes_nothing_whatever_reference_it_has(kind: OperationKind) -> None:
-    settled, latest = done(kind)
-    for reference in (f"acq-{kind}", "another"):
-        fact = approval(settled.operation, connector_reference=reference)
-        again = says(settled, latest, fact)
-        assert (again.payment, again.operation, again.late, again.against) == (
-            settled.payment,
-            settled.operation,
-            None,
-            None,
-        )
-
-
-def test_a_success_of_another_amount_is_a_case() -> None:
-    told = contradicted(K.CAPTURE, Approved("acq-1", 1500, "INR"))
-    assert told.opened[0].words.startswith(
-        "contradicted_capture op_against: 1000 INR of op_capture counts as done"
-    )
-
-
-@pytest.mark.parametrize("fact", [Pending(), Unknown("timeout")], ids=lambda fact: fact.kind)
-def test_what_is_not_definite_is_no_contradiction(fact: Outcome) -> None:
-    settled, latest = done(K.CAPTURE)
-    assert says(settled, latest, fact).against is None
-
-
-@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND])
-@pytest.mark.parametrize("verdict", [V.DECLINED, V.REVERSED, V.NOT_PAID])
-def test_a_success_against_a_person_who_said_that_it_did_not_happen_is_a_late_success(
-    kind: OperationKind, verdict: Verdict
-) -> None:
-    if verdict not in TABLE[Q.OUTCOME, kind]:
-        return
-    settled = decide(pending(kind), decision(verdict), now=LATER)
-    assert settled.attempt is not None
-    found = says(settled, settled.attempt, approval(settled.operation))
-    assert found.late is not None
-    assert found.events[0].type == "payment.late_success"
-
-
-@pytest.mark.parametrize("fact", NO, ids=lambda fact: fact.kind)
-def test_what_the_acquirer_itself_said_that_it_did_is_contradicted_by_its_definite_no(fact: Outcome) -> None:
-    """Not by our own conclusion; that it was reversed is a turn, and a no under another reference is another's."""
-    capture = operation(K.CAPTURE)
-    busy = payment(S.AUTHORIZED, pending_operation=under_way(capture))
-    same = approval(capture, connector_reference=DECLINED.connector_reference or "acq-1")
-    settled = settle(busy, capture, attempt(capture), same, now=NOW)
-    assert settled.attempt is not None
-    again = says(settled, settled.attempt, fact)
-    assert again.payment == settled.payment
-    assert again.against == (None if isinstance(fact, Reversed | NotProcessed) else fact)
-    other = says(settled, settled.attempt, Declined(DeclineCode.DO_NOT_HONOR, "acq-other"))
-    assert other.against is None
-
-
-def matter_of(told: Settlement) -> InReview:
-    return InReview(told.payment, told.added[0], None, told.operation, told.attempt, FINALITY)
-
-
-@pytest.mark.parametrize(
-    ("kind", "verdict", "becomes"),
-    [
-        (K.AUTHORIZE, V.UNDONE, (S.EXPIRED, NOTHING)),
-        (K.AUTHORIZE, V.APPROVED, (S.AUTHORIZED, ALL_OPEN)),
-        (K.CAPTURE, V.UNDONE, (S.EXPIRED, NOTHING)),
-        (K.CAPTURE, V.APPROVED, (S.CAPTURED, CAPTURED)),
-        (K.REFUND, V.UNDONE, (S.CAPTURED, CAPTURED)),
-        (K.REFUND, V.PAID, (S.REFUNDED, REFUNDED)),
-        (K.VOID, V.UNDONE, (S.AUTHORIZED, ALL_OPEN)),
-        (K.VOID, V.APPROVED, (S.VOIDED, NOTHING)),
-        (K.EXPIRE, V.UNDONE, (S.EXPIRED, NOTHING)),
-        (K.EXPIRE, V.APPROVED, (S.EXPIRED, NOTHING)),
-    ],
-)
-def test_a_person_says_who_is_right(
-    kind: OperationKind, verdict: Verdict, becomes: tuple[PaymentStatus, tuple[int, int, int, int]]
-) -> None:
-    settled = decide(matter_of(contradicted(kind, DECLINED)), decision(verdict), now=LATER)
-    assert (settled.payment.status, amounts(settled.payment)) == becomes
-    assert settled.payment.review is None
-
-
-# A release of our own of a late success, at an acquirer that cannot reverse.
-
-
-def released(case: Operation, state: AttemptState) -> Attempt:
-    return attempt(case, state)
-
-
-def test_a_release_that_succeeds_after_it_failed_ends_the_review() -> None:
-    matter = late(K.CAPTURE, reversible=False)
-    case = matter.operation
-    sent = settle(matter.payment, case, released(case, A.UNKNOWN), DECLINED, now=NOW)
-    assert (sent.operation.status, reviews.is_open(sent.operation)) == (O.FAILED, True)
-    assert sent.attempt is not None
-    fact = Approved("acq-release", case.amount_minor, case.currency)
-    after_all = says(sent, sent.attempt, fact)
-    assert (after_all.operation.status, after_all.payment.review) == (O.SUCCEEDED, None)
-    assert amounts(after_all.payment) == ALL_OPEN
-
-
-def test_a_release_that_fails_against_a_person_who_said_that_it_was_undone_is_in_review_again() -> None:
-    matter = late(K.CAPTURE, reversible=False)
-    sent = released(matter.operation, A.UNKNOWN)
-    decided = decide(replace(matter, attempt=sent), decision(V.REVERSED), now=LATER)
-    assert amounts(decided.payment) == ALL_OPEN
-    told = says(decided, sent, DECLINED)
-    assert reviews.is_open(told.operation)
-    assert amounts(told.payment) == NOTHING
-    assert told.opened[0].words.endswith("not undone yet (declined)")
-    assert says(told, sent, DECLINED).opened == ()
 
 
 @pytest.mark.parametrize(

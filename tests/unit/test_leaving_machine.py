@@ -9,8 +9,8 @@ from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import Stage
 from payonce.domain.operations import Abilities, OperationKind, OperationStatus
 from tests.unit.bookkeeping import Books
+from tests.unit.machine import PaymentMachine
 from tests.unit.rows import payment
-from tests.unit.test_settle_machine import PaymentMachine
 
 
 class LeavingMachine(PaymentMachine):

@@ -26,8 +26,8 @@ from payonce.domain.facts import (
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.settlement import Settlement, begin_reversal, defer, settle
+from tests.unit.examples import DECLINED, LATER, REFUND, Case, case, types
 from tests.unit.rows import NOW, approval, attempt, captured, operation, under_way
-from tests.unit.test_settle_examples import DECLINED, LATER, REFUND, Case, case, types
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 ASKED = ActionRequired(

@@ -1,7 +1,7 @@
 """What each fact makes of each kind of operation, by example."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,67 +9,26 @@ import pytest
 
 from payonce.domain.answers import AnswerKind, refund_view
 from payonce.domain.ending import review, succeed
-from payonce.domain.facts import (
-    DeclineCode,
-    Declined,
-    Fact,
-    FailureCode,
-    NotProcessed,
-    Pending,
-    Reversed,
-    Unknown,
-    Unsent,
-)
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.facts import Fact, FailureCode, NotProcessed, Pending, Reversed, Unknown, Unsent
+from payonce.domain.operations import Attempt, AttemptState, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
 from payonce.domain.settlement import Settlement, give_up, settle
-from tests.unit.rows import (
-    CAPTURE_BEFORE,
-    NOW,
-    approval,
-    attempt,
-    captured,
-    operation,
-    payment,
-    under_way,
+from tests.unit.examples import (
+    AUTHORIZE,
+    AUTOMATIC,
+    CAPTURE,
+    DECLINED,
+    LATER,
+    REFUND,
+    VOID,
+    Case,
+    case,
+    types,
 )
+from tests.unit.rows import CAPTURE_BEFORE, approval, attempt, captured, operation, under_way
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
-LATER = NOW + timedelta(seconds=1)
-DECLINED = Declined(DeclineCode.INSUFFICIENT_FUNDS, "acq-declined")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One payment with one pending operation, and how to make a fact about it."""
-
-    payment: Payment
-    operation: Operation
-
-    def settled(self, fact: Fact, state: AttemptState = A.CLAIMED) -> Settlement:
-        return settle(self.payment, self.operation, attempt(self.operation, state), fact, now=LATER)
-
-
-def case(kind: OperationKind, status: PaymentStatus, **changes: Any) -> Case:
-    amount = changes.pop("amount_minor", 1000)
-    pending = operation(kind, amount_minor=amount, **changes.pop("operation", {}))
-    if kind.exclusive:
-        changes["pending_operation"] = under_way(pending)
-    if kind is K.REFUND:
-        changes["amount_refund_pending_minor"] = amount
-    return Case(payment(status, **changes), pending)
-
-
-AUTHORIZE = case(K.AUTHORIZE, S.INIT)
-AUTOMATIC = case(K.AUTHORIZE, S.INIT, capture_method="automatic")
-CAPTURE = case(K.CAPTURE, S.AUTHORIZED)
-VOID = case(K.VOID, S.AUTHORIZED)
-REFUND = case(K.REFUND, S.CAPTURED)
 EVERY = pytest.mark.parametrize("of", [AUTHORIZE, AUTOMATIC, CAPTURE, VOID, REFUND], ids=str)
-
-
-def types(settled: Settlement) -> list[str]:
-    return [event.type for event in settled.events]
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,15 @@ from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.contradictions import open_case, raise_case
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import NotAllowed
-from payonce.domain.facts import (
-    DeclineCode,
-    Declined,
-    FailureCode,
-    NotProcessed,
-    Outcome,
-    Reversed,
-    Stage,
-)
+from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcessed, Outcome, Reversed, Stage
 from payonce.domain.facts import Refused as FactRefused
 from payonce.domain.ids import attempt_reference
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Abilities, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, settle
+from tests.unit.examples import AUTHORIZE, CAPTURE, LATER, REFUND, VOID, Case, case
 from tests.unit.rows import NOW, approval, attempt, operation, payment, under_way
-from tests.unit.test_settle_examples import AUTHORIZE, CAPTURE, LATER, REFUND, VOID, Case, case
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 FAILED = NotProcessed(FailureCode.NOT_PROCESSED)

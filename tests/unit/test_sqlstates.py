@@ -1,26 +1,16 @@
 """Every error code of Postgres is classified on purpose."""
 
 import importlib.util
-import re
 from pathlib import Path
 
 import pytest
-from psycopg import Error as DriverError
-from psycopg import errors
 from psycopg.errors import lookup
 
 from payonce.storage.driver.database import LockTimedOut, StorageUnavailable, storage_error
 from payonce.storage.sqlstates import TABLE, Meaning, meaning_of
+from tests.support.sqlstates import STATE, of_the_driver
 
 NO_ERRORS = {"00", "01", "02"}
-_STATE = re.compile(r"^[0-9A-Z]{5}$")
-
-
-def of_the_driver() -> set[str]:
-    """The SQLSTATEs that psycopg has a class for."""
-    classes = [found for found in vars(errors).values() if isinstance(found, type)]
-    states = {found.sqlstate for found in classes if issubclass(found, DriverError)}
-    return {state for state in states if state and _STATE.match(state)}
 
 
 def of_the_server() -> set[str]:
@@ -29,7 +19,7 @@ def of_the_server() -> set[str]:
     assert found is not None
     assert found.origin is not None
     listed = (Path(found.origin).parent / "pginstall" / "share" / "errcodes.txt").read_text()
-    return {line[:5] for line in listed.splitlines() if _STATE.match(line[:5])}
+    return {line[:5] for line in listed.splitlines() if STATE.match(line[:5])}
 
 
 def test_every_class_that_the_driver_and_the_server_know_is_in_the_table() -> None:

@@ -22,8 +22,8 @@ from payonce.domain.operations import (
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.settlement import Settlement, defer, settle
 from payonce.domain.stages import captured_since, follow, staged, stands
+from tests.unit.examples import LATER
 from tests.unit.rows import CAPTURE_BEFORE, NOW, approval, attempt, captured, operation, payment, under_way
-from tests.unit.test_settle_examples import LATER
 
 S, K, A, O = PaymentStatus, OperationKind, AttemptState, OperationStatus
 ITSELF = Abilities(captures_itself=True)

@@ -14,8 +14,8 @@ from payonce.webhooks.attempt import Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import Receiver, receiving, status
+from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
-from tests.webhooks.test_webhook_relay import relaying
 
 URL = "https://merchant.example/"
 THREE = ("payment.processing", "payment.authorized", "payment.captured")
