@@ -26,7 +26,7 @@ from api.problems import ERRORS_MAX, Problem, pointer_of
 from api.schemas import payments, times, webhooks
 from api.schemas.payments import Body, Context
 from payonce.connectors.base import ConnectorAccount
-from payonce.connectors.http import RESPONSE_BYTES_MAX, AcquirerResponse, _is_json_object
+from payonce.connectors.http import RESPONSE_BYTES_MAX, AcquirerResponse, _is_content
 from payonce.connectors.sandbox import wire
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown
 from payonce.logging import redact
@@ -301,7 +301,7 @@ TURN = {"id": "t", "type": "undone", "operation": "capture", "amount": 1, "curre
 )
 def test_an_acquirers_answer_of_any_content_is_read_within_the_bound(members: dict[str, Any]) -> None:
     raw = json.dumps({**ANSWER, **members}, ensure_ascii=False).encode()[:RESPONSE_BYTES_MAX]
-    lasts_at_most(LOOP_S, lambda: _is_json_object(raw))
+    lasts_at_most(LOOP_S, lambda: _is_content(raw, "json object"))
     lasts_at_most(LOOP_S, lambda: AcquirerResponse(200, raw).read(wire.SandboxAnswer))
     lasts_at_most(LOOP_S, lambda: wire._shown(full("/a", 100_000)))
 

@@ -107,7 +107,7 @@ async def approved_at_the_second_attempt(
     paid = await ledger.add_payment(connector_account=SECOND, **changes)
     create = await ledger.add_operation(paid, K.AUTHORIZE, state=A.NOT_SENT)
     async with ledger.database.transaction() as connection:
-        await payments.lock_payment(connection, paid.id)
+        await connection.fetch(payments.locked(paid.id))
         await attempts.insert_claim(
             connection,
             create,

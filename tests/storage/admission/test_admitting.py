@@ -82,15 +82,33 @@ async def test_a_refund_that_nobody_carries_out_yet_is_pending_and_is_not_lost(
     assert len(await ledger.rows("SELECT id FROM operations WHERE sweep_at < now() + interval '15 s'")) == 1
 
 
-async def test_a_rail_that_captures_once_takes_no_capture_that_others_are_to_follow(ledger: Ledger) -> None:
-    once = FakeConnector(capabilities=replace(CAPABILITIES, split_capture=False))
-    runtime = replace(runtime_of(ledger), connectors={"account_1": once})  # type: ignore[dict-item]  # a fake
+@pytest.mark.parametrize(
+    ("cannot", "kind", "status"),
+    [
+        ("split_capture", "capture", PaymentStatus.AUTHORIZED),
+        ("partial_capture", "capture", PaymentStatus.AUTHORIZED),
+        ("void", "void", PaymentStatus.AUTHORIZED),
+        ("partial_refund", "refund", PaymentStatus.CAPTURED),
+    ],
+)
+async def test_what_the_rail_cannot_do_is_refused_and_admits_nothing(
+    ledger: Ledger, cannot: str, kind: str, status: PaymentStatus
+) -> None:
+    rail = FakeConnector(capabilities=replace(CAPABILITIES, **{cannot: False}))
+    runtime = replace(runtime_of(ledger), connectors={"account_1": rail})  # type: ignore[dict-item]  # a fake
     temporal: Any = NoTemporal()
     admission = Admission(runtime, temporal)
-    paid = await ledger.add_payment(PaymentStatus.AUTHORIZED)
+    paid = await ledger.add_payment(status)
+    posts = {
+        "capture": lambda: admission.capture(post(ledger, "k"), paid.id, amount_minor=1, final=False),
+        "void": lambda: admission.void(post(ledger, "k"), paid.id, reason=None),
+        "refund": lambda: admission.refund(
+            post(ledger, "k"), paid.id, amount_minor=1, reason=None, metadata={}
+        ),
+    }
     with pytest.raises(InvalidRequest) as refused:
-        await admission.capture(post(ledger, "k"), paid.id, amount_minor=1, final=False)
-    assert (refused.value.problem_code, refused.value.pointer) == ("capture_method_not_supported", "/final")
+        await posts[kind]()
+    assert refused.value.problem_code == (
+        "operation_not_supported" if kind == "void" else "amount_not_supported"
+    )
     assert await ledger.count("operations") == 0
-    await admission.capture(post(ledger, "k"), paid.id, amount_minor=1, final=True)
-    assert await ledger.count("operations") == 1

@@ -193,7 +193,7 @@ async def test_a_refund_waits_for_whoever_records_a_late_one(ledger: Ledger, adm
     """Fails without the row lock: what is admitted would not see what was recorded before it."""
     paid, late = await failed(ledger, K.REFUND)
     async with ledger.database.transaction() as connection:
-        await payments.lock_payment(connection, paid.id)
+        await connection.fetch(payments.locked(paid.id))
         recording = asyncio.create_task(succeeds_late(ledger, late))
         await ledger.waits_for_a_lock(recording)
         asking = asyncio.create_task(refund(admission, ledger, paid, 1000, "second"))

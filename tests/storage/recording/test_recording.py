@@ -143,7 +143,7 @@ async def test_a_recording_goes_on_when_its_caller_is_cancelled(ledger: Ledger) 
     authorization = await ledger.add_operation(paid, K.AUTHORIZE)
     recorder = ledger.recorder()
     async with ledger.database.transaction() as connection:
-        await payments.lock_payment(connection, paid.id)
+        await connection.fetch(payments.locked(paid.id))
         caller = asyncio.create_task(
             recorder.record(subject(authorization), attempt=1, fact=approval(authorization))
         )
@@ -228,7 +228,7 @@ async def test_whoever_changes_a_payment_waits_for_whoever_holds_it(ledger: Ledg
     paid = await ledger.add_payment(S.CAPTURED)
     refund = await ledger.add_operation(paid, K.REFUND, amount_minor=400)
     async with ledger.database.transaction() as connection:
-        locked = await payments.lock_payment(connection, paid.id)
+        locked = await connection.fetch(payments.locked(paid.id))
         assert locked is not None
         recording = asyncio.create_task(
             ledger.recorder().record(subject(refund), attempt=1, fact=approval(refund))

@@ -159,8 +159,8 @@ async def test_what_is_due_is_taken_among_what_was_given_back_whatever_the_plann
 
 async def _taken(ledger: Ledger, kind: OperationKind) -> set[str]:
     async with ledger.database.transaction() as connection:
-        taken = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
-        await sweeping.take_released(connection, limit=OPERATIONS_AT_ONCE)
+        taken = await sweeping.dequeue(connection, kind, limit=OPERATIONS_AT_ONCE)
+        await sweeping.dequeue_released(connection, limit=OPERATIONS_AT_ONCE)
     return {due.operation.id for due in taken}
 
 

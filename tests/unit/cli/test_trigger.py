@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.schemas.payments import EVENT_TYPES
 from payonce.cli.base import CommandRefused
 from payonce.cli.trigger import IMPOSSIBLE, RECIPES, recipe_for
+from payonce.domain.events import EVENT_TYPES
 
 
 def test_every_event_can_be_triggered_or_has_a_reason() -> None:

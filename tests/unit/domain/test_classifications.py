@@ -2,7 +2,7 @@
 
 import pytest
 
-from payonce.domain.answers import _TITLES, AnswerKind
+from payonce.domain.answers import TITLES, AnswerKind
 from payonce.domain.facts import Advice, DeclineCode, FailureCode
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.payment import PaymentStatus
@@ -59,4 +59,4 @@ def test_a_failure_says_why(code: FailureCode) -> None:
 def test_every_answer_that_is_a_problem_has_a_title() -> None:
     successes = {AnswerKind.PAYMENT, AnswerKind.PAYMENT_CHANGED, AnswerKind.REFUND, AnswerKind.ENDPOINT}
     successes |= {AnswerKind.ENDPOINT_CHANGED, AnswerKind.ACCEPTED}
-    assert set(_TITLES) == set(AnswerKind) - successes
+    assert set(TITLES) == set(AnswerKind) - successes
