@@ -26,7 +26,7 @@ from payonce.domain.reviews import Question
 from payonce.recording.decisions import Account
 from payonce.recording.recorder import DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S, Q, V = OperationKind, PaymentStatus, Question, Verdict
 ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), USUAL)}

@@ -25,9 +25,9 @@ from payonce.storage.idempotency import Key
 from payonce.storage.merchants import create_merchant
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.wakeups import WakeUps
+from tests.support import rows
 from tests.support.eventually import eventually
 from tests.support.ids import ids_of_key
-from tests.unit import rows
 
 DERIVATION_KEY = "d" * 32  # of the processes that tests start on a ledger's database
 IDS = ids_of_key(DERIVATION_KEY)

@@ -10,7 +10,7 @@ from payonce.domain.operations import OperationKind, Subject
 from payonce.domain.payment import PaymentStatus
 from tests.storage.expiring import OVER, cases
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S = OperationKind, PaymentStatus
 
