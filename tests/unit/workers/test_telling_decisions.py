@@ -11,13 +11,8 @@ from temporalio.service import RPCStatusCode
 from payonce.domain.errors import NotHandedOver
 from payonce.domain.operations import Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
-<<<<<<< HEAD:tests/unit/workers/test_telling_decisions.py
 from tests.support.rows import operation, payment
-from workers.deciding import tell
-=======
-from tests.unit.rows import operation, payment
 from workers.decisions import tell
->>>>>>> w-unify:tests/storage/test_telling_decisions.py
 
 K, S = OperationKind, PaymentStatus
 
