@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from acquirer_process import Acquirer
+from stripe_side import StripeSide, set_up
 
 
 @pytest.fixture
@@ -39,3 +40,10 @@ async def unmoved_acquirer(tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         assert await running.ledger() == []
     finally:
         await running.close()
+
+
+@pytest.fixture
+async def stripe(acquirer: Acquirer) -> StripeSide:
+    """A merchant at the sandbox's Stripe, who is told of nothing."""
+    await set_up(acquirer)
+    return StripeSide(acquirer)
