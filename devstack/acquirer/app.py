@@ -19,7 +19,7 @@ from devstack.acquirer import bodies, delivery, pages, witness
 from devstack.acquirer.bodies import CustomerOrder, Order
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
-from devstack.acquirer.stripe import control
+from devstack.acquirer.stripe import authentication, control
 from devstack.acquirer.stripe import counter as counter_of_stripe
 
 _ORDERS: dict[str, type[Order]] = {
@@ -68,6 +68,7 @@ def create_app(settings: Settings) -> Starlette:
             *orders,
             *stripe,
             *control.routes(desk, key=settings.key),
+            *authentication.routes(desk, courier),
             *pages.routes(desk, courier),
             *witness.routes(desk, courier),
         ],

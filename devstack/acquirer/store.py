@@ -148,6 +148,7 @@ CREATE TABLE IF NOT EXISTS stripe_objects (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS stripe_objects_listed ON stripe_objects (account, livemode, type, position);
 CREATE INDEX IF NOT EXISTS stripe_objects_of_intent ON stripe_objects (json_extract(body, '$.payment_intent'));
+CREATE INDEX IF NOT EXISTS stripe_objects_page ON stripe_objects (json_extract(aside, '$.page'));
 CREATE TABLE IF NOT EXISTS stripe_keys (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,

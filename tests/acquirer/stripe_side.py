@@ -13,6 +13,9 @@ from typing import Any
 import httpx
 from acquirer_process import Acquirer
 
+from devstack.acquirer.stripe import form
+from tests.witnesses.stripe_spec import StripeSpec
+
 ACCOUNT = "acct_1Acme"
 SECRET_KEY = "sk_test_acme0000000000000001"
 WEBHOOK_SECRET = "whsec_acme_first_generation"
@@ -20,14 +23,16 @@ CARD = "4242424242424242"
 
 Json = dict[str, Any]
 
+EXCHANGES: list[httpx.Response] = []
+"""What the test at hand sent and was answered: `conftest.py` has it judged by Stripe's own document."""
+
 
 @dataclass
 class StripeSide:
-    """Sends forms, as a merchant with this key does. `answers`: every exchange, for whoever validates them."""
+    """Sends forms, as a merchant with this key does."""
 
     acquirer: Acquirer
     key: str = SECRET_KEY
-    exchanges: list[httpx.Response] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def post(self, path: str, form: Json | None = None, *, key: str | None = None) -> httpx.Response:
@@ -35,12 +40,12 @@ class StripeSide:
         response = await self.acquirer.client.post(
             f"/stripe/v1{path}", data=form or {}, headers=self.headers() | own
         )
-        self.exchanges.append(response)
+        EXCHANGES.append(response)
         return response
 
     async def get(self, path: str, **query: Any) -> httpx.Response:
         response = await self.acquirer.client.get(f"/stripe/v1{path}", params=query, headers=self.headers())
-        self.exchanges.append(response)
+        EXCHANGES.append(response)
         return response
 
     def headers(self) -> dict[str, str]:
@@ -90,6 +95,23 @@ def error(response: httpx.Response, status_code: int) -> Json:
     assert response.status_code == status_code, response.text
     body: Json = response.json()["error"]
     return body
+
+
+def violations(spec: StripeSpec, response: httpx.Response) -> list[str]:
+    """What Stripe's document says against an answer; against the request too, if it was accepted."""
+    request = response.request
+    path = request.url.path.removeprefix("/stripe")
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        return []
+    try:
+        body = response.json()
+    except ValueError:  # the fault `garbage`
+        return []
+    found = spec.answer(request.method, path, response.status_code, body)
+    if response.status_code == 200:
+        text = request.content.decode() or request.url.query.decode()
+        found += spec.request(request.method, path, form.decoded(text))
+    return found
 
 
 async def set_up(acquirer: Acquirer, **members: Any) -> None:

@@ -31,7 +31,7 @@ _CARD_OPTIONS = hashed(
         "request_multicapture": _IF_AVAILABLE,
         "request_three_d_secure": one_of("any", "automatic", "challenge"),
         **passive(
-            *("cvc_token", "installments", "mandate_options", "moto", "network", "require_cvc_recollection"),
+            *("cvc_token", "installments", "mandate_options", "network", "require_cvc_recollection"),
             *("request_extended_authorization", "request_incremental_authorization", "request_overcapture"),
             *("setup_future_usage", "statement_descriptor_suffix_kana", "statement_descriptor_suffix_kanji"),
             "three_d_secure",
