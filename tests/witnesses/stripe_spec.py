@@ -48,6 +48,11 @@ class StripeSpec:
         typed = _typed(form, schema)
         return self._judged(f"{method} {template} request", strict(schema), typed)
 
+    def parameters(self, method: str, path: str) -> list[str]:
+        """The names that a request may have at its top level."""
+        found = self._operation(method, path)
+        return [] if found is None else list(_form_schema(found[1])["properties"])
+
     def answer(self, method: str, path: str, status_code: int, body: Any) -> list[str]:
         """What is wrong with an answer."""
         found = self._operation(method, path)
