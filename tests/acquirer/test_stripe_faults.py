@@ -72,6 +72,13 @@ async def test_an_answer_that_says_nothing_or_lies(
     assert await status(stripe, path) == after
 
 
+async def test_a_value_that_is_refused_for_ever(stripe: StripeSide) -> None:
+    path = await faulty(stripe, "refuse:/payment_method_options/card/network")
+    refused = await stripe.post(f"{path}/confirm", CONFIRM, key="key-1")
+    assert error(refused, 400)["param"] == "payment_method_options[card][network]"
+    assert await status(stripe, path) == "requires_payment_method"
+
+
 async def test_a_limited_request_is_not_saved_under_its_key(stripe: StripeSide) -> None:
     path = await faulty(stripe, "rate_limited")
     limited = await stripe.post(f"{path}/confirm", CONFIRM, key="key-1")

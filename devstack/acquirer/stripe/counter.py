@@ -190,6 +190,8 @@ class Counter:
             if plan.ending is Ending.ERROR:
                 self._save(visit, db, saved, terms)
             return saved
+        if plan.refused_pointer is not None:
+            return self._refused_for_ever(visit, db, terms)
         call = Call(
             db,
             account,
@@ -208,6 +210,15 @@ class Counter:
         if began:
             self._save(visit, db, saved, terms)
         _remember(visit, call, saved)
+        return saved
+
+    def _refused_for_ever(self, visit: Visit, db: sqlite3.Connection, terms: Terms) -> Saved:
+        """The fault `refuse`: a value that is refused now and always. Its pointer becomes a parameter's name."""
+        first, *rest = str(visit.plan.refused_pointer).strip("/").split("/")
+        param = first + "".join(f"[{part}]" for part in rest)
+        refusal = Refusal(400, f"Invalid {param}.", param=param)
+        saved = _refused(visit, refusal)
+        self._save(visit, db, saved, terms)
         return saved
 
     def _save(self, visit: Visit, db: sqlite3.Connection, saved: Saved, terms: Terms) -> None:
