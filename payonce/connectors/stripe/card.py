@@ -30,6 +30,8 @@ from payonce.connectors.stripe.amounts import AMOUNTS, CURRENCIES, to_stripe
 from payonce.connectors.stripe.answers import Intent, StripeAccount, StripeMethod, StripeRefund
 from payonce.connectors.stripe.wire import (
     EXPANDED,
+    METADATA,
+    MULTICAPTURE,
     REFERENCE,
     REVERSAL,
     SECRET_KEY,
@@ -39,7 +41,6 @@ from payonce.connectors.stripe.wire import (
     is_decline,
     is_ok,
     mark_of,
-    own,
     problem,
 )
 from payonce.domain.cards import Card
@@ -67,7 +68,7 @@ BRANDS: Final = frozenset({"visa", "mastercard", "amex", "discover", "jcb", "din
 
 
 class StripeCard:
-    """Stripe's cards at one account. StripeAccount options: `multicapture`, `call_deadline_s`, `finality_s`."""
+    """Stripe's cards at one account. Options: `multicapture`, `metadata`, `call_deadline_s`, `finality_s`."""
 
     name = "stripe"
     account_form: ClassVar[AccountForm] = AccountForm(
@@ -79,17 +80,19 @@ class StripeCard:
                 verifies_callbacks=True,
             ),
         ),
-        options=(OptionField("multicapture", "on, where Stripe has switched on several captures"),),
+        options=(
+            OptionField(MULTICAPTURE, "on, where Stripe has switched on several captures"),
+            OptionField(METADATA, "on, where merchants' metadata is to go to Stripe"),
+        ),
         base_url="https://api.stripe.com",
     )
 
     def __init__(self, account: ConnectorAccount) -> None:
-        if account.options.get("multicapture", "off") not in ("on", "off"):
-            raise ValueError("the option multicapture is on or off")
+        for name in (MULTICAPTURE, METADATA):
+            if account.options.get(name, "off") not in ("on", "off"):
+                raise ValueError(f"the option {name} is on or off")
         deadline_s = float(account.options.get("call_deadline_s", CALL_DEADLINE_S))
         self._account = account
-        self._livemode = account.mode == "live"
-        self._several = account.options.get("multicapture") == "on"
         self._wire = StripeWire(account, call_deadline_s=deadline_s)
         self.capabilities = Capabilities(
             methods=frozenset({"card"}),
@@ -101,7 +104,7 @@ class StripeCard:
             currencies=CURRENCIES,
             brands=BRANDS,
             amounts=AMOUNTS,
-            split_capture=self._several,
+            split_capture=self._wire.several,
             callbacks=bool(account.secret(WEBHOOK_SECRET)),
         )
 
@@ -127,16 +130,16 @@ class StripeCard:
             case OperationKind.REFUND:
                 return await self._refund_of(call)
             case _:
-                intent = await finding.authorization_of(self._wire, call, livemode=self._livemode)
+                intent = await finding.authorization_of(self._wire, call)
                 if call.kind is OperationKind.VOID:
                     return outcomes.voided(intent, call)
-                return outcomes.captured(intent, call, several=self._several)
+                return outcomes.captured(intent, call, several=self._wire.several)
 
     async def reverse(self, call: Call) -> Reversed:
         """The intent is canceled, after which Stripe refuses everything about it, or refunded; see `Connector`."""
         if call.kind is not OperationKind.AUTHORIZE:
             raise Rejected(f"a {call.kind} cannot be reversed at Stripe")
-        intent = await finding.intent_of(self._wire, call, livemode=self._livemode)
+        intent = await finding.intent_of(self._wire, call)
         if intent.status == "succeeded":
             return await self._give_back(call, intent)
         if intent.status != "canceled":
@@ -146,7 +149,7 @@ class StripeCard:
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, once its signature is checked; see `Calling`."""
         secrets = self._account.secrets.get(WEBHOOK_SECRET, ())
-        return callbacks.read(headers, body, secrets=secrets, livemode=self._livemode, now=now)
+        return callbacks.read(headers, body, secrets=secrets, livemode=self._account.mode == "live", now=now)
 
     async def identify(self) -> Identity:
         """Which of Stripe's accounts the key belongs to, and in which mode; see `Identifying`."""
@@ -176,7 +179,7 @@ class StripeCard:
         for response in (method, created):
             if not is_ok(response):
                 return _turned_down_before(response)
-        intent = own(created.read(Intent), call, livemode=self._livemode)
+        intent = self._wire.own(created.read(Intent), call)
         form: dict[str, FormValue] = {
             "payment_method": method.read(StripeMethod).id,
             "expand": list(EXPANDED),
@@ -197,7 +200,7 @@ class StripeCard:
             raise OutcomeUnknown(
                 f"HTTP {response.status}"
             )  # a canceled intent, an unknown member: it is asked for
-        intent = own(response.read(Intent), call, livemode=self._livemode)
+        intent = self._wire.own(response.read(Intent), call)
         if intent.id != intent_id or intent.metadata.get(REFERENCE) != call.reference:
             raise OutcomeUnknown("an answer to another request")
         if intent.status == "requires_action":
@@ -219,12 +222,12 @@ class StripeCard:
             "amount_to_capture": amount,
             "metadata": {mark_of(call): str(amount)},
             "expand": list(EXPANDED),
-            "final_capture": call.final if self._several else None,
+            "final_capture": call.final if self._wire.several else None,
         }
         response = await self._move(intent_path(_intent_id(call), "/capture"), form, call, may_send)
         if not is_ok(response):
             return _turned_down(response)
-        found = outcomes.captured(self._own_answer(response, call), call, several=self._several)
+        found = outcomes.captured(self._own_answer(response, call), call, several=self._wire.several)
         return Pending() if isinstance(found, NotKnown | Reversed) else found
 
     async def _void(self, call: Call, may_send: MaySend) -> Reply:
@@ -234,7 +237,7 @@ class StripeCard:
             about = problem(response).payment_intent
             if about is None or about.id != call.authorization_reference:
                 raise OutcomeUnknown(f"HTTP {response.status}")
-            found = outcomes.voided(own(about, call, livemode=self._livemode), call)
+            found = outcomes.voided(self._wire.own(about, call), call)
         else:
             found = outcomes.voided(self._own_answer(response, call), call)
         return Pending() if isinstance(found, NotKnown | Reversed) else found
@@ -243,7 +246,7 @@ class StripeCard:
         form: dict[str, FormValue] = {
             "payment_intent": _intent_id(call),
             "amount": to_stripe(call.amount_minor, call.currency),
-            "metadata": {REFERENCE: call.reference},
+            "metadata": {**self._wire.copied(call.operation_metadata), REFERENCE: call.reference},
         }
         response = await self._move("/v1/refunds", form, call, may_send)
         if not is_ok(response):
@@ -256,7 +259,7 @@ class StripeCard:
         return outcomes.refunded(refund, call)
 
     async def _authorization(self, call: Call) -> Inquiry:
-        intent = await finding.intent_of(self._wire, call, livemode=self._livemode)
+        intent = await finding.intent_of(self._wire, call)
         if intent.status == "requires_action":
             return await self._leave_challenge(intent, call)
         charge = intent.latest_charge
@@ -293,11 +296,7 @@ class StripeCard:
         form = {"cancellation_reason": reason}
         response = await self._wire.ask(HttpRequest(path=intent_path(intent.id, "/cancel"), form=form))
         about = response.read(Intent) if is_ok(response) else problem(response).payment_intent
-        if (
-            about is None
-            or about.id != intent.id
-            or own(about, call, livemode=self._livemode).status != "canceled"
-        ):
+        if about is None or about.id != intent.id or self._wire.own(about, call).status != "canceled":
             raise OutcomeUnknown("the intent is not canceled", connector_reference=intent.id)
 
     def _method(self, call: Call, card: Card) -> HttpRequest:
@@ -311,7 +310,7 @@ class StripeCard:
         return self._wire.keyed("/v1/payment_methods", form, call, "pre")
 
     def _own_answer(self, response: AcquirerResponse, call: Call) -> Intent:
-        intent = own(response.read(Intent), call, livemode=self._livemode)
+        intent = self._wire.own(response.read(Intent), call)
         if intent.id != call.authorization_reference:
             raise OutcomeUnknown("an answer to another request")
         return intent

@@ -8,7 +8,7 @@ from payonce.connectors.http import HttpRequest
 from payonce.connectors.requests import FormValue
 from payonce.connectors.stripe.amounts import to_stripe
 from payonce.connectors.stripe.answers import Intent, Intents, StripeRefund, StripeRefunds
-from payonce.connectors.stripe.wire import EXPANDED, PAYMENT, REFERENCE, StripeWire, intent_path, is_ok, own
+from payonce.connectors.stripe.wire import EXPANDED, PAYMENT, REFERENCE, StripeWire, intent_path, is_ok
 from payonce.domain.errors import OutcomeUnknown
 
 KEYS_LAST: Final = timedelta(hours=20)  # Stripe may prune a key once it is 24 h old
@@ -17,7 +17,7 @@ PAGE: Final = 100
 PAGES_MAX: Final = 20
 
 
-def create(wire: StripeWire, call: Call, *, several: bool) -> HttpRequest:
+def create(wire: StripeWire, call: Call) -> HttpRequest:
     """An intent that nobody has confirmed: it holds no card, so anybody may send it again for this attempt."""
     form: dict[str, FormValue] = {
         "amount": to_stripe(call.amount_minor, call.currency),
@@ -25,32 +25,34 @@ def create(wire: StripeWire, call: Call, *, several: bool) -> HttpRequest:
         "capture_method": "automatic" if call.automatic_capture else "manual",
         "confirmation_method": "automatic",
         "payment_method_types": ["card"],
-        "metadata": {REFERENCE: call.reference, PAYMENT: call.payment_id},
-        "payment_method_options": {"card": {"request_multicapture": "if_available"}} if several else None,
+        "metadata": {**wire.copied(call.metadata), REFERENCE: call.reference, PAYMENT: call.payment_id},
+        "payment_method_options": {"card": {"request_multicapture": "if_available"}}
+        if wire.several
+        else None,
     }
     return wire.keyed("/v1/payment_intents", form, call, "pre-2")
 
 
-async def intent_of(wire: StripeWire, call: Call, *, livemode: bool) -> Intent:
+async def intent_of(wire: StripeWire, call: Call) -> Intent:
     """The attempt's intent as it is now. Raises `OutcomeUnknown`.
 
     That Stripe has none by an id that it gave proves nothing of the attempt: the key is another account's, say.
     """
-    id_ = call.attempt_reference or await _id_of(wire, call, livemode=livemode)
+    id_ = call.attempt_reference or await _id_of(wire, call)
     found = await wire.get(intent_path(id_), Intent, {"expand": list(EXPANDED)})
     if found is None or found.metadata.get(REFERENCE) != call.reference:
         raise OutcomeUnknown("an answer to another request, or none")
-    return own(found, call, livemode=livemode)
+    return wire.own(found, call)
 
 
-async def authorization_of(wire: StripeWire, call: Call, *, livemode: bool) -> Intent:
+async def authorization_of(wire: StripeWire, call: Call) -> Intent:
     """The intent that a capture or void is about. Raises `OutcomeUnknown`."""
     if call.authorization_reference is None:
         raise OutcomeUnknown("the authorization has no reference of Stripe's")
     found = await wire.get(intent_path(call.authorization_reference), Intent, {"expand": list(EXPANDED)})
     if found is None:
         raise OutcomeUnknown("the authorization is not there")
-    return own(found, call, livemode=livemode)
+    return wire.own(found, call)
 
 
 async def refunds_of(wire: StripeWire, intent_id: str) -> tuple[StripeRefund, ...]:
@@ -71,14 +73,14 @@ async def refunds_of(wire: StripeWire, intent_id: str) -> tuple[StripeRefund, ..
     raise OutcomeUnknown("more refunds than can be read")
 
 
-async def _id_of(wire: StripeWire, call: Call, *, livemode: bool) -> str:
+async def _id_of(wire: StripeWire, call: Call) -> str:
     """Its id, where no answer told it. A create that comes again under its key is answered as the first one was."""
     age = timedelta() if call.claimed_at is None else datetime.now(UTC) - call.claimed_at
     if age < KEYS_LAST:
         response = await wire.ask(create(wire, call))
         if not is_ok(response):
             raise OutcomeUnknown(f"HTTP {response.status}: its create is not answered as it was")
-        return own(response.read(Intent), call, livemode=livemode).id
+        return wire.own(response.read(Intent), call).id
     assert call.claimed_at is not None
     return await _listed(wire, call, around=call.claimed_at)
 

@@ -11,7 +11,7 @@ from payonce.connectors.base import Call
 from payonce.connectors.stripe.amounts import from_stripe
 from payonce.connectors.stripe.answers import Charge, Intent, StripeError, StripeRefund
 from payonce.connectors.stripe.codes import lapsed, meaning_of, refused_pointer
-from payonce.connectors.stripe.wire import PAYMENT, REFERENCE, REVERSAL, mark_of
+from payonce.connectors.stripe.wire import MARK, REFERENCE, REVERSAL, mark_of
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import (
     Approved,
@@ -159,7 +159,7 @@ def _released(intent: Intent) -> Foreign:
 
 def _captured_elsewhere(intent: Intent, *, automatic: bool) -> tuple[Turn, ...]:
     """A capture that carries no mark of ours was made in the dashboard."""
-    marks = _names(intent.metadata) - {REFERENCE, PAYMENT}
+    marks = [name for name in intent.metadata if name.startswith(MARK)]
     if automatic or not intent.amount_received or marks:
         return ()
     currency = intent.currency.upper()

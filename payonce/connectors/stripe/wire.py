@@ -23,7 +23,10 @@ VERSION: Final = "2026-08-26.dahlia"  # of the API: what is read here is that ve
 KEY_LENGTH: Final = 40  # of the 255 that an Idempotency-Key may have
 REFERENCE: Final = "payonce_reference"  # in an object's metadata: ours, of the attempt that made it
 PAYMENT: Final = "payonce_payment"
+MARK: Final = "payonce_c_"  # how the member of the intent begins that a capture of ours leaves there
 REVERSAL: Final = "payonce_reversal"  # of a refund: the attempt that it undoes
+METADATA_TEXT_MAX: Final = 500
+COPIED_MAX: Final = 20  # of the 50 members that metadata may have: captures leave one each
 METADATA_NAME_MAX: Final = 40  # characters of a member's name in metadata (docs.stripe.com/api/metadata)
 EXPANDED: Final = ("latest_charge",)
 
@@ -42,6 +45,9 @@ class StripeWire:
 
     def __init__(self, account: ConnectorAccount, *, call_deadline_s: float) -> None:
         self._keys = UpstreamKeys.of(account)
+        self._livemode = account.mode == "live"
+        self._copies = account.options.get(METADATA, "off") == "on"
+        self.several = account.options.get(MULTICAPTURE, "off") == "on"
         self.http = AcquirerHttp(
             base_url=account.base_url,
             headers={"Authorization": f"Bearer {account.secret(SECRET_KEY)}", "Stripe-Version": VERSION},
@@ -53,6 +59,26 @@ class StripeWire:
         """A POST that is the same request whenever it comes again for this attempt."""
         key = self._keys.key(call.reference, purpose, length=KEY_LENGTH)
         return HttpRequest(path=path, form=form, headers={"Idempotency-Key": key})
+
+    def copied(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The merchant's metadata, where the account says so, as far as Stripe takes it: no name of ours, no more."""
+        if not self._copies:
+            return {}
+        fits = {
+            name: text
+            for name, text in metadata.items()
+            if len(name) <= METADATA_NAME_MAX
+            and len(text) <= METADATA_TEXT_MAX
+            and not name.startswith("payonce_")
+        }
+        return dict(list(fits.items())[:COPIED_MAX])
+
+    def own(self, intent: Intent, call: Call) -> Intent:
+        """The intent, once it is known to be the payment's. Raises `OutcomeUnknown` for another one."""
+        same = intent.metadata.get(PAYMENT) == call.payment_id
+        if not same or intent.livemode is not self._livemode or intent.currency != call.currency.lower():
+            raise OutcomeUnknown("an answer to another request", connector_reference=call.attempt_reference)
+        return intent
 
     async def ask(self, request: HttpRequest) -> AcquirerResponse:
         """The answer to what moves nothing, or may be repeated. Raises `OutcomeUnknown` and `NotSent`.
@@ -77,13 +103,15 @@ class StripeWire:
         raise OutcomeUnknown(f"HTTP {response.status}")
 
 
+METADATA: Final = "metadata"  # an option: whether merchants' metadata goes to Stripe
+MULTICAPTURE: Final = "multicapture"  # an option: several captures of one payment
 SECRET_KEY: Final = "secret_key"  # noqa: S105 -- the name of a secret
 WEBHOOK_SECRET: Final = "webhook_secret"  # noqa: S105 -- the name of a secret
 
 
 def mark_of(call: Call) -> str:
     """The member of the intent's metadata that says that this capture was made."""
-    return call.reference[-METADATA_NAME_MAX:]
+    return MARK + call.reference[len(MARK) - METADATA_NAME_MAX :]
 
 
 def intent_path(id_: str, action: str = "") -> str:
@@ -108,11 +136,3 @@ def is_ok(response: AcquirerResponse) -> bool:
 def is_decline(response: AcquirerResponse, error: StripeError) -> bool:
     """Whether the issuer, or Stripe for it, said no: a `card_error`, which comes with 402 alone."""
     return response.status == _DECLINED and error.type == "card_error"
-
-
-def own(intent: Intent, call: Call, *, livemode: bool) -> Intent:
-    """The intent, once it is known to be the payment's. Raises `OutcomeUnknown` for another one."""
-    same = intent.metadata.get(PAYMENT) == call.payment_id
-    if not same or intent.livemode is not livemode or intent.currency != call.currency.lower():
-        raise OutcomeUnknown("an answer to another request", connector_reference=call.attempt_reference)
-    return intent
