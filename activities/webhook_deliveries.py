@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from payonce.storage.webhooks.jobs import JobPages
     from payonce.storage.webhooks.queue import NotDue
     from payonce.wakeups import WakeUps
-    from payonce.webhooks.workflow_attempts import HeldAttempts
+    from payonce.webhooks.workflow_attempts import WorkflowAttempts
 
 
 class Delivering:
     """What the relay's worker does for workflows."""
 
     def __init__(
-        self, *, attempts: HeldAttempts, pages: JobPages, database: Database, wakeups: WakeUps
+        self, *, attempts: WorkflowAttempts, pages: JobPages, database: Database, wakeups: WakeUps
     ) -> None:
         self._attempts = attempts
         self._pages = pages

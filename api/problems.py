@@ -53,6 +53,9 @@ STATUS: Final[Mapping[str, int]] = {
     "currency_not_supported": 422,
     "payment_method_not_supported": 422,
     "capture_method_not_supported": 422,
+    "amount_not_supported": 422,
+    "operation_not_supported": 422,
+    "data_required": 422,
     "test_mode_only": 422,
     "webhook_url_forbidden": 422,
     "rate_limited": 429,
@@ -87,6 +90,9 @@ TITLES: Final[Mapping[str, str]] = {
     "currency_not_supported": "The currency is not supported",
     "payment_method_not_supported": "The payment method is not supported",
     "capture_method_not_supported": "The capture method is not supported",
+    "amount_not_supported": "The amount is not supported",
+    "operation_not_supported": "The operation is not supported",
+    "data_required": "The account needs more data",
     "test_mode_only": "This works in test mode only",
     "webhook_url_forbidden": "The webhook URL is not allowed",
     "rate_limited": "There are too many requests",
@@ -175,7 +181,7 @@ def problem_of(error: PaymentError) -> Problem:
     if isinstance(error, CommitUnknown):  # of a request without a key
         return _timed(Problem(OUTCOME_UNKNOWN, "It is not known whether the request was carried out."))
     if isinstance(error, InvalidRequest):
-        mistakes = (Mistake(error.pointer, error.message),)
+        mistakes = [Mistake(pointer, error.message) for pointer in error.pointers]
         return Problem(_of_contract(error.problem_code), error.message, mistakes=mistakes)
     code = _of_contract(error.code)
     if code == INTERNAL:

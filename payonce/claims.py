@@ -211,7 +211,7 @@ class Releases:
         async with self._database.transaction() as connection:
             if claim.key is not None and await idempotency.claim_key(connection, claim.key):
                 raise _NeverHeld
-            await payments.lock_payment(connection, claim.payment_id)
+            await connection.fetch(payments.locked(claim.payment_id))
             return await attempts.release(
                 connection, operation_id=claim.operation_id, number=claim.number, token=claim.token
             )

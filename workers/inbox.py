@@ -103,7 +103,7 @@ class Inbox:
         Fewer than were taken could be where Temporal or Postgres is away.
         """
         async with self._runtime.database.transaction() as connection:
-            due = await callbacks.take_due(connection, limit=limit)
+            due = await callbacks.dequeue(connection, limit=limit)
         together: dict[_About, list[Received]] = {}
         for received in due:
             together.setdefault(_about(received), []).append(received)
@@ -173,8 +173,8 @@ class Inbox:
             attempt = await attempts.find_by_reference(connection, received.reference)
             if attempt is None or attempt.connector != received.connector:
                 return None
-            payment = await payments.payment_of_any_merchant(connection, attempt.payment_id)
-            operation = await payments.find_operation(connection, attempt.operation_id)
+            payment = await connection.fetch(payments.payment_of_any_merchant(attempt.payment_id))
+            operation = await connection.fetch(payments.operation_by_id(attempt.operation_id))
         return None if payment is None or operation is None else (payment, operation)
 
 

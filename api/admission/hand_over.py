@@ -73,7 +73,7 @@ class Carrier:
         if self._runtime.wakeups.answered(operation.id):
             return False
         async with self._runtime.database.reading() as connection:
-            found = await payments.find_operation(connection, operation.id)
+            found = await connection.fetch(payments.operation_by_id(operation.id))
         return found is not None and found.status is OperationStatus.PENDING
 
     async def _update_again(self, admitted: Admitted, taken: UpdateEnd) -> None:

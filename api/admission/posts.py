@@ -15,10 +15,10 @@ from api.admission.requests import (
     NewPayment,
     Post,
     check_current,
-    check_split,
     key_row,
     operation_row,
     payment_row,
+    wanted,
 )
 from api.admission.transaction import Admitted, Decision, Taking
 from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
@@ -27,6 +27,7 @@ from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
 from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
+from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
 from payonce.domain.errors import NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
@@ -71,14 +72,7 @@ class CreatePost:
         return await self._retry(connection, taking, found) if isinstance(found, Unanswered) else found
 
     def _route(self) -> routing.Route:
-        return routing.choose(
-            self.runtime.accounts,
-            self.runtime.capabilities,
-            mode=self.post.caller.mode,
-            method=self.new.method,
-            currency=self.new.currency,
-            capture_method=self.new.capture_method,
-        )
+        return routing.choose(self.runtime.accounts, self.runtime.capabilities, wanted(self.post, self.new))
 
     async def _insert(self, connection: Connection, payment: Payment) -> Admitted:
         operation = operation_row(
@@ -94,9 +88,9 @@ class CreatePost:
 
     async def _retry(self, connection: Connection, taking: Taking, pending: Unanswered) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
-        payment = await payments.lock_payment(connection, pending.operation.payment_id)
-        operation = await payments.find_operation(connection, pending.operation.id)
-        latest = await attempts.latest_attempt(connection, pending.operation.id)
+        payment = await connection.fetch(payments.locked(pending.operation.payment_id))
+        operation = await connection.fetch(payments.operation_by_id(pending.operation.id))
+        latest = await connection.fetch(attempts.latest(pending.operation.id))
         if payment is None or operation is None or latest is None:
             raise NotFound(pending.operation.id)
         given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
@@ -158,7 +152,7 @@ class ChangePost(ABC):
         key = key_row(self.post, operation_id=self._operation_id, location=self._location)
         if not await taking.key(connection, key):
             return await used_keys.meaning(connection, self.post)
-        payment = await payments.lock_payment(connection, self.payment_id)
+        payment = await connection.fetch(payments.locked(self.payment_id))
         caller = self.post.caller
         if payment is None or (payment.merchant_id, payment.mode) != (caller.merchant_id, caller.mode):
             raise NotFound(f"There is no payment {self.payment_id}.")
@@ -186,6 +180,10 @@ class ChangePost(ABC):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         """The operation, which the payment's state and amounts allow. Raises `NotAllowed` and as `admit`."""
 
+    def _rail(self, payment: Payment) -> Rail | None:
+        """What the payment's account can do; None where this process does not know the account."""
+        return self.runtime.capabilities.get(payment.connector_account)
+
     def _operation(self, payment: Payment, kind: OperationKind, amount_minor: int) -> Operation:
         return operation_row(self.post, payment, id_=self._operation_id, kind=kind, amount_minor=amount_minor)
 
@@ -207,8 +205,8 @@ class CapturePost(ChangePost):
     final: bool
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
-        check_split(self.runtime.capabilities.get(payment.connector_account), final=self.final)
         amount = rules.admit_capture(payment, amount_minor=self.amount_minor, now=datetime.now(UTC))
+        check_capture(self._rail(payment), payment, amount_minor=amount, final=self.final)
         return replace(self._operation(payment, OperationKind.CAPTURE, amount), final=self.final)
 
 
@@ -221,13 +219,14 @@ class VoidPost(ChangePost):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         create = await self._undecided(connection, payment)
         amount = rules.admit_void(payment, asked=create is not None and create.asked)
+        check_void(self._rail(payment), payment)
         if create is not None:
             await attempts.abandon(connection, create)
         return replace(self._operation(payment, OperationKind.VOID, amount), final=True, reason=self.reason)
 
     async def _undecided(self, connection: Connection, payment: Payment) -> Attempt | None:
         """The latest attempt of an authorization that has no outcome."""
-        return await attempts.latest_attempt(connection, payment.id) if payment.status.undecided else None
+        return await connection.fetch(attempts.latest(payment.id)) if payment.status.undecided else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +239,7 @@ class RefundPost(ChangePost):
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         amount = rules.admit_refund(payment, amount_minor=self.amount_minor)
+        check_refund(self._rail(payment), payment, amount_minor=amount)
         refund = self._operation(payment, OperationKind.REFUND, amount)
         return replace(refund, reason=self.reason, metadata=self.metadata)
 

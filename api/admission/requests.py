@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from payonce.connectors.base import Capabilities
 from payonce.domain import routing
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
@@ -149,12 +149,26 @@ def operation_row(
     )
 
 
-def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
-    """Raises `InvalidRequest` for a capture that others are to follow, where the rail takes only one."""
-    if not final and capabilities is not None and not capabilities.split_capture:
-        raise InvalidRequest(
-            "This payment can be captured once only.", pointer="/final", code="capture_method_not_supported"
-        )
+def wanted(post: Post, new: NewPayment) -> routing.Wanted:
+    """What the create asks of a connector account."""
+    card = new.card or new.network_token
+    return routing.Wanted(
+        mode=post.caller.mode,
+        method=new.method,
+        currency=new.currency,
+        amount_minor=new.amount_minor,
+        capture_method=new.capture_method,
+        brand=None if card is None else card.brand,
+        given=partial(_has, new),
+    )
+
+
+def _has(new: NewPayment, pointer: str) -> bool:
+    """Whether the create has the member that the JSON Pointer names."""
+    value: Any = new
+    for name in pointer.split("/")[1:]:
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value is not None
 
 
 def check_current(card: Card | None) -> None:

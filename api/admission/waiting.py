@@ -220,7 +220,7 @@ class Outcomes:
             if answer is not None:
                 return _Read(_definite(answer, operation), None, connection)
             current = await self._current(connection, operation)
-            latest = await attempts.latest_attempt(connection, operation.id)
+            latest = await connection.fetch(attempts.latest(operation.id))
         if current is None:
             return _Read(None, latest, connection)
         found = Result(answer=None, current=current, location=location_of(operation), replayed=False)
@@ -308,8 +308,8 @@ class Outcomes:
 
     async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
         """The body of the operation's 202, if it has come to that."""
-        now = await payments.find_operation(connection, operation.id)
-        payment = await payments.payment_of_any_merchant(connection, operation.payment_id)
+        now = await connection.fetch(payments.operation_by_id(operation.id))
+        payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
         return None if now is None or payment is None else current_view(payment, now)
 
 

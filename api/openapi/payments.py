@@ -51,7 +51,7 @@ CREATE_PAYMENT = Description(
         *KEY_CODES,
         *("invalid_card_number", "invalid_vpa", "card_expired", "payment_declined", "payment_failed"),
         *("currency_not_supported", "payment_method_not_supported", "capture_method_not_supported"),
-        "test_mode_only",
+        *("amount_not_supported", "data_required", "test_mode_only"),
     ),
     body=payments.CreatePayment,
     example={
@@ -105,7 +105,7 @@ CAPTURE_PAYMENT = Description(
     codes=(
         *KEY_CODES,
         *("not_found", "payment_not_capturable", "operation_in_progress", "amount_too_large"),
-        "capture_method_not_supported",
+        "amount_not_supported",
         *("payment_declined", "payment_failed"),
     ),
     body=payments.CreateCapture,
@@ -125,7 +125,8 @@ VOID_PAYMENT = Description(
     answers=_CHANGED,
     codes=(
         *KEY_CODES,
-        *("not_found", "payment_not_voidable", "operation_in_progress", "payment_declined", "payment_failed"),
+        *("not_found", "payment_not_voidable", "operation_in_progress", "operation_not_supported"),
+        *("payment_declined", "payment_failed"),
     ),
     body=payments.CreateVoid,
     body_required=False,
@@ -150,7 +151,16 @@ CREATE_REFUND = Description(
         CREATED: ("The refund with its outcome", _REFUND),
         ACCEPTED: ("The outcome is not known yet: `pending`", _REFUND),
     },
-    codes=(*KEY_CODES, "not_found", "payment_not_refundable", "amount_too_large", "test_mode_only"),
+    codes=(
+        *KEY_CODES,
+        *(
+            "not_found",
+            "payment_not_refundable",
+            "amount_too_large",
+            "amount_not_supported",
+            "test_mode_only",
+        ),
+    ),
     body=payments.CreateRefund,
     body_required=False,
     example={"amount": 300, "reason": "returned"},

@@ -15,7 +15,7 @@ IDLE_S_MAX: Final = 4.0  # servers that close idle connections wait 5 s or more:
 POOL_WAIT_S_MAX: Final = 2.0
 
 
-class Connections:
+class AcquirerConnections:
     """Up to so many connections, each for one request at a time; the last one used is used first.
 
     Not one pool of httpcore's: that gives one idle connection to every request that waits. With 200 in flight

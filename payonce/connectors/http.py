@@ -24,7 +24,7 @@ from pydantic import BaseModel, ValidationError
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import MaySend
 from payonce.connectors.breaker import CircuitBreaker
-from payonce.connectors.connections import CONNECTIONS_MAX, Connections
+from payonce.connectors.connections import CONNECTIONS_MAX, AcquirerConnections
 from payonce.connectors.requests import Documented, HttpRequest, segment
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 
@@ -168,7 +168,7 @@ class AcquirerHttp:
             "User-Agent": "payonce",
             **{name.title(): _sendable(name, value) for name, value in headers.items()},
         }
-        self._connections = Connections(self._url("").origin, connections_max)
+        self._connections = AcquirerConnections(self._url("").origin, connections_max)
 
     def sending(self, may_send: MaySend) -> "Sending":
         """One `send` of several calls, within one deadline. `call` is enough for a `send` of one."""

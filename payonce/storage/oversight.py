@@ -15,7 +15,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.merging import first_of_each
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
-    find_operation,
+    operation_by_id,
     operation_from,
     payment_of_any_merchant,
 )
@@ -81,13 +81,13 @@ async def in_review(
 
     An authorization has its payment's id, and stands for the payment. Raises `NotFound`.
     """
-    payment = await payment_of_any_merchant(connection, id_)
+    payment = await connection.fetch(payment_of_any_merchant(id_))
     if payment is not None:
         found = await _reviewed(connection, payment.id)
     else:
-        operation = await find_operation(connection, id_)
+        operation = await connection.fetch(operation_by_id(id_))
         if operation is not None:
-            payment = await payment_of_any_merchant(connection, operation.payment_id)
+            payment = await connection.fetch(payment_of_any_merchant(operation.payment_id))
         if operation is None or payment is None:
             raise NotFound(f"There is no payment or operation {id_}.")
         found = [operation]

@@ -21,6 +21,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
+from payonce import metrics
 from payonce.counted import PIECE_BYTES_MAX
 from payonce.domain.answers import timestamp
 from payonce.domain.card_numbers import looks_like_card_number
@@ -74,6 +75,8 @@ _REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (  # the first tha
     (httpcore.NetworkError, Reason.CONNECTION_LOST),
     (httpcore.ProtocolError, Reason.INVALID_RESPONSE),
 )
+
+metrics.at_zero(metrics.DELIVERIES, ("delivered", *Reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,26 @@ def conclude(lease: Lease, attempt: DeliveryAttempt, *, jitter: float) -> Comple
     delay_s = next_delay_s(attempts=lease.attempts + 1, retry_after_s=result.retry_after_s, jitter=jitter)
     status = DeliveryStatus.EXHAUSTED if delay_s is None else DeliveryStatus.PENDING
     return completion(status=status, delay_s=delay_s)
+
+
+def observe(lease: Lease, attempt: DeliveryAttempt, completion: Completion) -> None:
+    """The attempt is counted and logged, without anything of its body."""
+    result = attempt.result
+    error = None if isinstance(result, Acknowledged) else result.error.value
+    metrics.DELIVERIES.labels(result=error or "delivered").inc()
+    if completion.status is not DeliveryStatus.PENDING:
+        metrics.DELIVERIES_ENDED.labels(status=completion.status).inc()
+    log.info(
+        "webhook_attempted",
+        delivery_id=lease.delivery_id,
+        event_id=lease.event_id,
+        endpoint_id=lease.endpoint_id,
+        attempt=lease.attempts + 1,
+        status_code=result.status,
+        error=error,
+        delivery=completion.status,
+        duration_ms=attempt.duration_ms,
+    )
 
 
 def retry_after_s(header: str | None, *, now: datetime) -> float | None:

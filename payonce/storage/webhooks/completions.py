@@ -1,11 +1,11 @@
-"""Deliveries as they are worked on: taken with a lease (`taking`), attempted outside any transaction, completed.
+"""Deliveries as they are worked on: leased (`queue`), attempted outside any transaction, completed.
 
-A lease is a token that no other taking has, and an end. Until the end nobody else takes the delivery; after
+A lease is a token that no other lease has, and an end. Until the end nobody else leases the delivery; after
 it anyone may, so that a relay which died between sending and completing costs a second sending and no event.
 A completion counts only while its token is on the row, however late it comes.
 
-A delivery that failed is held by the relay or by a `WebhookDeliveryWorkflow`: the row's `holder` says by whom,
-and nobody else looks for it. Whoever attempts it takes the lease first, so two of them cannot both send it.
+A delivery that failed is with the relay or with a `WebhookDeliveryWorkflow`: the row's `holder` says with whom,
+and nobody else looks for it. Whoever attempts it has a lease first, so two of them cannot both send it.
 """
 
 import json
@@ -22,7 +22,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.webhooks import endpoint_health
 from payonce.storage.webhooks.secrets import StoredSecret
 
-HELD_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
+HANDED_OVER_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
 
 # A delivery that would be tried again is dropped instead if nobody wants it any more.
 _COMPLETE = text(
@@ -80,7 +80,7 @@ _SUPERSEDE = text(
        AND (old.lease_until IS NULL OR old.lease_until <= now())
     """
 )
-_HOLDING = text(
+_STILL_LEASED = text(
     """
     SELECT delivery.id
       FROM webhook_deliveries AS delivery
@@ -160,8 +160,8 @@ async def complete(
 ) -> dict[str, RecordedCompletion]:
     """The deliveries whose lease still held, by id: their attempt is on record. Safe to repeat.
 
-    With `hand_over`, those to be tried again are held by a workflow from the commit on, unless their endpoint
-    has `HELD_MAX` already. The health of endpoints is judged by `now`, the database's clock where it is None.
+    With `hand_over`, those to be tried again are with a workflow from the commit on, unless their endpoint
+    has `HANDED_OVER_MAX` already. The health of endpoints is judged by `now`, the database's clock where it is None.
     """
     if not completions:
         return {}
@@ -180,7 +180,7 @@ async def complete(
 
 
 async def release(connection: Connection, leases: Sequence[Lease]) -> None:
-    """Anyone may take the deliveries at once. Leases that somebody else holds by now stay."""
+    """Anyone may lease the deliveries at once. Leases that somebody else has by now stay."""
     parameters = {
         "ids": [lease.delivery_id for lease in leases],
         "tokens": [lease.token for lease in leases],
@@ -194,7 +194,7 @@ async def _gone(connection: Connection, completions: Sequence[Completion]) -> se
     if not gone:
         return set()
     leases = {"ids": [item.delivery_id for item in gone], "tokens": [item.token for item in gone]}
-    held = set((await connection.execute(_HOLDING, leases)).scalars())
+    held = set((await connection.execute(_STILL_LEASED, leases)).scalars())
     return {(item.endpoint_id, item.gone_url) for item in gone if item.gone_url and item.delivery_id in held}
 
 
@@ -208,7 +208,7 @@ async def _complete(
         "statuses": [str(completion.status) for completion in completions],
         "delays_s": [completion.delay_s for completion in completions],
         "hand_over": hand_over,
-        "held_max": HELD_MAX,
+        "held_max": HANDED_OVER_MAX,
     }
     rows = (await connection.execute(_COMPLETE, parameters)).mappings().all()
     ended = [row["id"] for row in rows if row["ordered"] and row["status"] != DeliveryStatus.PENDING]

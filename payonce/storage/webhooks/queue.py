@@ -1,4 +1,4 @@
-"""Deliveries are taken: by the relay, many that are due in one of two lanes; by a workflow, the one it holds.
+"""Deliveries are leased: by the relay, many that are due in one of two lanes; by a workflow, the one it has.
 
 First attempts and the relay's own retries are lanes of their own, so that neither waits for the other. Each is
 looked through endpoint by endpoint, with one step of an index for an endpoint: what waits for one that is slow
@@ -81,8 +81,8 @@ def waiting(lane: Lane) -> str:
         )"""  # noqa: S608 - of constants only
 
 
-def _take(lane: Lane) -> TextClause:
-    """Rows that another relay is just taking are skipped, not waited for; the endpoint that waits longest first."""
+def _lease_due(lane: Lane) -> TextClause:
+    """Rows that another relay is just leasing are skipped, not waited for; the endpoint that waits longest first."""
     return text(
         f"""
         WITH RECURSIVE {waiting(lane)}, turn AS MATERIALIZED (
@@ -124,7 +124,7 @@ def _take(lane: Lane) -> TextClause:
     )
 
 
-_TAKE: Final = {lane: _take(lane) for lane in Lane}
+_LEASE_DUE: Final = {lane: _lease_due(lane) for lane in Lane}
 _FIND_HELD: Final = text(
     f"""
     SELECT delivery.id, delivery.event_id, delivery.endpoint_id, delivery.status, delivery.holder,
@@ -154,7 +154,7 @@ _DROP: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class LeasedBatch:
-    """What was taken, and whether there was more than that to look at."""
+    """What was leased, and whether there was more than that to look at."""
 
     leases: tuple[Lease, ...]
     more: bool
@@ -171,7 +171,7 @@ class NotDue:
     reason: str | None = None
 
 
-async def take_due(
+async def lease_due(
     connection: Connection,
     lane: Lane,
     *,
@@ -195,16 +195,16 @@ async def take_due(
         "blocked_wait": BLOCKED_WAIT_MIN,
         "noted_every": SUCCESS_NOTED_EVERY,
     }
-    rows = (await connection.execute(_TAKE[lane], parameters)).mappings().all()
+    rows = (await connection.execute(_LEASE_DUE[lane], parameters)).mappings().all()
     await _drop(connection, [row["id"] for row in rows if not row["wanted"]])
     leases = tuple(_lease(row, token) for row in rows if row["wanted"])
     return LeasedBatch(leases, more=bool(rows) and rows[0]["due"] == limit)
 
 
-async def take_held(
+async def lease_handed_over(
     connection: Connection, delivery_id: str, *, attempts: int, token: str, lease_s: float
 ) -> Lease | NotDue | None:
-    """The lease on a delivery that a workflow holds, if `attempts` were made and the next is due; else why not.
+    """The lease on a delivery that is with a workflow, if `attempts` were made and the next is due; else why not.
 
     None: there is no such delivery. One that nobody wants any more is dropped.
     """
