@@ -18,10 +18,9 @@ from payonce.storage import payments, personal_data
 from payonce.storage.driver.connection import Connection
 from payonce.storage.personal_data import KEPT
 from tests.storage.acting import CAPABILITIES, FakeConnector
-from tests.storage.admitting import NEW, Shop
+from tests.storage.admitting import NEW, NoTemporal, Shop, post
 from tests.storage.ledger import Ledger, runtime_of
-from tests.storage.test_admitting import NoTemporal, post
-from tests.unit import rows
+from tests.support import rows
 from workers.sweeper import Sweeper
 
 ADDRESS = Address(line1="7 Rose Lane", city="Pune", state="MH", postal_code="411001", country="IN")
