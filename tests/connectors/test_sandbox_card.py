@@ -22,6 +22,7 @@ from payonce.connectors.conformance import (
     prepared,
     yes,
 )
+from payonce.connectors.conformance_wire import WireConformance
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
@@ -90,14 +91,14 @@ class SandboxHarness:
         serve: Serve,
         witness: httpx.AsyncClient,
     ) -> None:
-        self._url = url
+        self.url = url
         self._refusing_url = refusing_url
         self._serve = serve
         self._witness = witness
         self._opened: list[Connector] = []
 
     def open(self) -> Connector:
-        return self.open_at(self._url)
+        return self.open_at(self.url)
 
     def open_unreachable(self) -> Connector:
         return self.open_at(self._refusing_url)
@@ -110,6 +111,11 @@ class SandboxHarness:
         connector = SandboxCard(account(url, key=key))
         self._opened.append(connector)
         return connector
+
+    def key_of(self, request: bytes) -> str:
+        """This acquirer has one reference for both."""
+        reference: str = json.loads(request.partition(b"\r\n\r\n")[2])["reference"]
+        return reference
 
     def faulty(self, call: Call, fault: Fault) -> Call:
         undone = "undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
@@ -187,7 +193,7 @@ def answering(*, asked: list[dict[str, object]] | None = None, **changes: object
     return handle
 
 
-class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance):
+class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance, WireConformance):
     """Passes the suite."""
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api import main
-from api.http import protocol, wire
+from api.http import connections, protocol
 from api.http.connections import Connections, address_of
 from api.http.protocol import LimitedProtocol
 from tests.api.conftest import Merchant, Serving, serving_of
@@ -38,8 +38,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes a moment."""
     monkeypatch.setattr(protocol, "HEAD_WAIT_S", SOON_S)
     monkeypatch.setattr(main, "KEEP_ALIVE_S", SOON_S)
-    monkeypatch.setattr(wire, "TAKEN_S", SOON_S)
-    monkeypatch.setattr(wire, "LINGER_S", 5 * SOON_S)  # so long the answer has to be read
+    monkeypatch.setattr(connections, "TAKEN_S", SOON_S)
+    monkeypatch.setattr(connections, "LINGER_S", 5 * SOON_S)  # so long the answer has to be read
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_a_client_that_reads_nothing_is_cut(impatient_server: Serving, tar
 async def test_a_client_that_reads_slowly_gets_all_that_it_takes_in_time(
     impatient_server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "TAKEN_S", 30.0)
+    monkeypatch.setattr(connections, "TAKEN_S", 30.0)
     async with line_to(impatient_server) as line:
         await line.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         status, body = await line.answer()
@@ -161,8 +161,8 @@ async def test_a_refused_body_ends_the_connection_and_the_client_that_sends_it_h
     impatient_server: Serving, merchant: Merchant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Closed at once, the kernel resets what the client has not read (RFC 9112 §9.6)."""
-    monkeypatch.setattr(wire, "LINGER_S", 10.0)
-    size = wire.LINGER_BYTES_MAX // 2
+    monkeypatch.setattr(connections, "LINGER_S", 10.0)
+    size = connections.LINGER_BYTES_MAX // 2
     head = (
         f"POST /v1/payments HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {merchant.key}\r\n"
         f"Idempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
@@ -179,17 +179,17 @@ async def test_a_refused_body_ends_the_connection_and_the_client_that_sends_it_h
 async def test_what_is_sent_behind_the_last_answer_is_read_up_to_a_bound(
     impatient_server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "LINGER_S", 60.0)
+    monkeypatch.setattr(connections, "LINGER_S", 60.0)
     sent = 0
     async with line_to(impatient_server) as line:
         await line.send(b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
         try:
-            while sent < 100 * wire.LINGER_BYTES_MAX:
+            while sent < 100 * connections.LINGER_BYTES_MAX:
                 await line.send(b"x" * 65_536)
                 sent += 65_536
         except ConnectionError:
             pass
-    assert sent < 100 * wire.LINGER_BYTES_MAX
+    assert sent < 100 * connections.LINGER_BYTES_MAX
     await _none_is_open(impatient_server)
 
 
@@ -197,7 +197,7 @@ async def test_what_is_sent_behind_the_last_answer_is_read_up_to_a_bound(
 async def test_chunks_that_cost_more_than_they_carry_are_refused(
     impatient_server: Serving, merchant: Merchant, monkeypatch: pytest.MonkeyPatch, cost: bytes
 ) -> None:
-    monkeypatch.setattr(wire, "LINGER_S", 10.0)
+    monkeypatch.setattr(connections, "LINGER_S", 10.0)
     head = (
         f"POST /v1/payments HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {merchant.key}\r\n"
         "Idempotency-Key: k\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -309,7 +309,7 @@ def _told(monkeypatch: pytest.MonkeyPatch, method: str) -> asyncio.Event:
 async def test_a_half_closed_client_gets_the_whole_of_a_large_answer(
     impatient_server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "TAKEN_S", 30.0)
+    monkeypatch.setattr(connections, "TAKEN_S", 30.0)
     async with line_to(impatient_server) as line:
         await line.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
         line.writer.write_eof()

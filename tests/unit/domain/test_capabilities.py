@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 import pytest
-from rows import payment
 
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, check_capture, check_refund, check_void
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.payment import PaymentStatus
+from tests.support.rows import payment
 
 
 @dataclass(frozen=True)
