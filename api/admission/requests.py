@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from payonce.domain import routing
 from payonce.domain.cards import Card, NetworkToken
@@ -14,6 +14,8 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.personal import NOTHING_PERSONAL, Channel, PersonalData
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
+
+PERSONAL: Final = ("billing", "shipping", "browser")  # members of the create that are kept apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +167,9 @@ def wanted(post: Post, new: NewPayment) -> routing.Wanted:
 
 def _has(new: NewPayment, pointer: str) -> bool:
     """Whether the create has the member that the JSON Pointer names."""
-    value: Any = new
-    for name in pointer.split("/")[1:]:
+    names = pointer.split("/")[1:]
+    value: Any = new.personal if names[0] in PERSONAL else new
+    for name in names:
         value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     return value is not None
 

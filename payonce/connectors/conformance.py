@@ -232,7 +232,7 @@ class ConnectorConformance:
         connector = harness.open()
         call = harness.faulty(authorization(harness), Fault.TIMEOUT_AFTER)
         sending = asyncio.create_task(connector.send(call, may_send=yes))
-        await eventually(lambda: harness.requests(call.reference))
+        await eventually(lambda: harness.movements(call.payment_id))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

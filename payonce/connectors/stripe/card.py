@@ -7,6 +7,7 @@ Not tried against the real service: see `docs/acquirers/stripe.md` for what is r
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
@@ -47,6 +48,7 @@ from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import DeclineCode, Declined, Inquiry, NotKnown, Pending, Refused, Reply, Reversed
 from payonce.domain.operations import OperationKind
+from payonce.domain.personal import Customer, Party
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -306,7 +308,7 @@ class StripeCard:
             "exp_year": card.exp_year,
             "cvc": card.cvc,
         }
-        form: dict[str, FormValue] = {"type": "card", "card": number}
+        form: dict[str, FormValue] = {"type": "card", "card": number, "billing_details": _bill(call)}
         return self._wire.keyed("/v1/payment_methods", form, call, "pre")
 
     def _own_answer(self, response: AcquirerResponse, call: Call) -> Intent:
@@ -328,6 +330,26 @@ def _mode_of(key: str) -> Literal["live", "test"]:
     if key.startswith(("sk_test_", "rk_test_")):
         return "test"
     raise Rejected("The key is no secret or restricted key of Stripe's: these begin with sk_ or rk_.")
+
+
+def _bill(call: Call) -> dict[str, FormValue] | None:
+    """Of the customer and the bill what is known; None: nothing."""
+    customer, billing = call.customer or Customer(), call.billing or Party()
+    bill: dict[str, FormValue] = {
+        "name": billing.name or customer.name,
+        "email": customer.email,
+        "phone": customer.phone,
+        "address": None if billing.address is None else asdict(billing.address),
+    }
+    return bill if any(value is not None for value in bill.values()) else None
+
+
+def _parcel(call: Call) -> dict[str, FormValue] | None:
+    """Whom the parcel is for; Stripe takes none without a name and an address."""
+    shipping = call.shipping
+    if shipping is None or shipping.name is None or shipping.address is None:
+        return None
+    return {"name": shipping.name, "address": asdict(shipping.address)}
 
 
 def _intent_id(call: Call) -> str:

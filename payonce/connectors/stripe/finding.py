@@ -18,7 +18,10 @@ PAGES_MAX: Final = 20
 
 
 def create(wire: StripeWire, call: Call) -> HttpRequest:
-    """An intent that nobody has confirmed: it holds no card, so anybody may send it again for this attempt."""
+    """An intent that nobody has confirmed: it holds no card, so anybody may send it again for this attempt.
+
+    Nothing is in it that only the process has that sends: under its key it must be the same request for ever.
+    """
     form: dict[str, FormValue] = {
         "amount": to_stripe(call.amount_minor, call.currency),
         "currency": call.currency.lower(),
@@ -26,6 +29,8 @@ def create(wire: StripeWire, call: Call) -> HttpRequest:
         "confirmation_method": "automatic",
         "payment_method_types": ["card"],
         "metadata": {**wire.copied(call.metadata), REFERENCE: call.reference, PAYMENT: call.payment_id},
+        "description": call.description,
+        "statement_descriptor_suffix": call.statement_descriptor,
         "payment_method_options": {"card": {"request_multicapture": "if_available"}}
         if wire.several
         else None,

@@ -37,6 +37,8 @@ REQUESTED = "requested_by_customer"  # that of a void, and of a challenge that w
 def authorized(intent: Intent, refunds: tuple[StripeRefund, ...] = ()) -> Inquiry:
     """What has become of an authorization. `refunds`: all of the intent's, where its charge was refunded."""
     match intent.status:
+        case "succeeded" if any(_given_back(refund) for refund in refunds):
+            return Reversed()
         case "requires_capture" | "succeeded":
             return _approved(intent, refunds)
         case "canceled":
@@ -183,6 +185,11 @@ def _refunded_elsewhere(
         currency = refund.currency.upper()
         turns.append(Foreign(refund.id, "refund", from_stripe(refund.amount, currency), currency))
     return tuple(turns)
+
+
+def _given_back(refund: StripeRefund) -> bool:
+    """Whether it is that of a reversal of ours, and came about."""
+    return REVERSAL in _names(refund.metadata) and refund.status == "succeeded"
 
 
 def _names(metadata: Mapping[str, str] | None) -> set[str]:
