@@ -9,7 +9,6 @@ from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
 from payonce.connectors.sandbox.wallet import SandboxWallet
-from payonce.connectors.stripe.card import StripeCard
 from payonce.domain.errors import Rejected
 
 GROUP: Final = "payonce.connectors"
@@ -22,7 +21,6 @@ _BUILT_IN: Final[dict[str, Factory]] = {
     SandboxCard.name: SandboxCard,
     SandboxUpi.name: SandboxUpi,
     SandboxWallet.name: SandboxWallet,
-    StripeCard.name: StripeCard,
 }
 
 
