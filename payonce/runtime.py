@@ -45,7 +45,7 @@ class Runtime:
 
     @property
     def sealer(self) -> Sealer:
-        """Seals and opens the secrets of webhook endpoints and connector accounts."""
+        """Seals and opens what must not lie in the clear: secrets of endpoints and accounts, personal data."""
         return Sealer(self.settings.webhook_keys())
 
 

@@ -317,7 +317,12 @@ class Settings(BaseSettings):
     def placed(self, account: ConnectorAccount) -> ConnectorAccount:
         """The account, which knows where customers and its acquirer reach this deployment."""
         options = {**self._callback_option(account), **account.options}
-        return replace(account, options=options, public_url=self._public_url)
+        return replace(
+            account,
+            options=options,
+            public_url=self._public_url,
+            upstream_secret=self.secret_for("upstream_keys"),
+        )
 
     def _callback_option(self, account: ConnectorAccount) -> dict[str, str]:
         if self.callbacks_url is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from payonce.domain.facts import Advice, DeclineCode, FailureCode
 from payonce.domain.operations import Operation
@@ -33,7 +33,7 @@ class AnswerKind(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
 
 
-_TITLES = {
+TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",
     AnswerKind.PAYMENT_NOT_CAPTURABLE: "The payment cannot be captured",
@@ -82,6 +82,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "metadata": payment.metadata,
         "return_url": payment.return_url,
         "customer": payment.customer,
+        "statement_descriptor": payment.statement_descriptor,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),
@@ -145,7 +146,7 @@ def problem_answer(
 ) -> Answer:
     """A problem document (RFC 9457) without its `status` member."""
     code = kind.value
-    head = {"type": f"urn:payonce:problem:{code}", "title": _TITLES[kind], "detail": detail, "code": code}
+    head = {"type": f"urn:payonce:problem:{code}", "title": TITLES[kind], "detail": detail, "code": code}
     return Answer(kind, encode({**head, "request_id": request_id, **(members or {})}))
 
 

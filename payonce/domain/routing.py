@@ -1,16 +1,16 @@
 """Which connector account an attempt goes to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
+from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
 
 KEY: Final = "key"  # the secret of an account that has but one
-ASKED_FOR: Final = (
-    "sandbox_account"  # of a payment's metadata, in test mode: the connector that is to take it
-)
+# Of a payment's metadata, in test mode: the connector that is to take it.
+ASKED_FOR: Final = "sandbox_account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,9 @@ class ConnectorAccount:
     options: Mapping[str, str] = field(default_factory=dict)
     public_url: str = ""  # of our API, as customers and acquirers reach it
     merchant_id: str | None = None  # whose agreement it is; None: every merchant's
-    identity: str | None = (
-        None  # who the acquirer says that we are, for ever; None: an account of the settings
-    )
+    # Who the acquirer says that we are, for ever; None: an account of the settings.
+    identity: str | None = None
+    upstream_secret: bytes = field(default=b"", repr=False)  # of the cell, for ever: see `connectors.keys`
     enabled: bool = True  # whether new payments go there
     # By name, the newest first: what an earlier one signed is still read. With `key` alone, that is the one.
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
@@ -73,6 +73,27 @@ class Reach(Protocol):
     def currencies(self) -> frozenset[str] | None: ...
     @property
     def capture_methods(self) -> frozenset[str]: ...
+    @property
+    def brands(self) -> frozenset[str] | None: ...
+    @property
+    def amounts(self) -> Amounts: ...
+    @property
+    def required(self) -> tuple[Required, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a create asks of an account."""
+
+    mode: str
+    method: str  # "card", "upi.qr", "wallet.paytm", …
+    currency: str
+    amount_minor: int
+    capture_method: str = "automatic"
+    brand: str | None = None  # of a card
+    asked_for: str | None = None  # the connector whose accounts come first, in test mode
+    # Whether the create has the member that a JSON Pointer names.
+    given: Callable[[str], bool] = lambda _: False
 
 
 class Because(StrEnum):
@@ -92,46 +113,22 @@ class Route:
     because: Because = Because.SETTINGS
 
 
-def choose(
-    accounts: Iterable[ConnectorAccount],
-    reaches: Mapping[str, Reach],
-    *,
-    mode: str,
-    method: str,
-    currency: str,
-    capture_method: str = "automatic",
-    asked_for: str | None = None,
-) -> Route:
-    """The first account, in their order, that serves all of these; `asked_for`: those of this connector come first.
+def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], wanted: Wanted) -> Route:
+    """The first account, in their order, that serves all of what is wanted.
 
-    Raises `InvalidRequest` with the code `payment_method_not_supported`, `currency_not_supported` or
-    `capture_method_not_supported`; or where there is no account of the connector that is asked for.
+    Raises `InvalidRequest` with the code of what no account serves that serves all before it: of
+    `payment_method_not_supported`, `currency_not_supported`, `capture_method_not_supported`, `amount_not_supported`,
+    `data_required`; or for a connector that is asked for and has no account.
     """
-    accounts = [account for account in accounts if account.mode == mode]
-    if asked_for is not None:
-        accounts = _asked_first(accounts, asked_for)
-    serving = [account for account in accounts if method in reaches[account.id].methods]
-    if not serving:
-        raise InvalidRequest(
-            f"No connector account takes {method} payments in {mode} mode.",
-            pointer="/payment_method/type",
-            code="payment_method_not_supported",
-        )
-    paying = [a for a in serving if _takes(reaches[a.id].currencies, currency)]
-    if not paying:
-        raise InvalidRequest(
-            f"No connector account takes {currency} for {method} payments.",
-            pointer="/currency",
-            code="currency_not_supported",
-        )
-    for account in paying:
-        if capture_method in reaches[account.id].capture_methods:
-            return Route(account.connector, account.id, _because(account, asked_for))
-    raise InvalidRequest(
-        f"No connector account captures {method} payments in a {capture_method} way.",
-        pointer="/capture_method",
-        code="capture_method_not_supported",
-    )
+    left = [account for account in accounts if account.mode == wanted.mode]
+    if wanted.asked_for is not None:
+        left = _asked_first(left, wanted.asked_for)
+    for refusal in (_by_method, _by_currency, _by_capture_method, _by_brand, _by_amount, _by_data):
+        refusals = {account.id: refusal(reaches[account.id], wanted) for account in left}
+        left = [account for account in left if refusals[account.id] is None]
+        if not left:
+            raise next(iter(refusals.values()), None) or _no_method(wanted)
+    return Route(left[0].connector, left[0].id, _because(left[0], wanted.asked_for))
 
 
 def _asked_first(accounts: list[ConnectorAccount], connector: str) -> list[ConnectorAccount]:
@@ -150,5 +147,60 @@ def _because(account: ConnectorAccount, asked_for: str | None) -> Because:
     return Because.SHARED if account.stored else Because.SETTINGS
 
 
-def _takes(currencies: frozenset[str] | None, currency: str) -> bool:
-    return currencies is None or currency in currencies
+def _by_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    return None if wanted.method in reach.methods else _no_method(wanted)
+
+
+def _no_method(wanted: Wanted) -> InvalidRequest:
+    return InvalidRequest(
+        f"No connector account takes {wanted.method} payments in {wanted.mode} mode.",
+        pointer="/payment_method/type",
+        code="payment_method_not_supported",
+    )
+
+
+def _by_currency(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if reach.currencies is None or wanted.currency in reach.currencies:
+        return None
+    return InvalidRequest(
+        f"No connector account takes {wanted.currency} for {wanted.method} payments.",
+        pointer="/currency",
+        code="currency_not_supported",
+    )
+
+
+def _by_capture_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if wanted.capture_method in reach.capture_methods:
+        return None
+    return InvalidRequest(
+        f"No connector account captures {wanted.method} payments in a {wanted.capture_method} way.",
+        pointer="/capture_method",
+        code="capture_method_not_supported",
+    )
+
+
+def _by_brand(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if reach.brands is None or wanted.brand is None or wanted.brand in reach.brands:
+        return None
+    return InvalidRequest(
+        f"No connector account takes {wanted.brand} cards.",
+        pointer="/payment_method",
+        code="payment_method_not_supported",
+    )
+
+
+def _by_amount(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    return reach.amounts.refusal(wanted.amount_minor, wanted.currency)
+
+
+def _by_data(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    needed = (each.pointer for each in reach.required if each.of(wanted.method, wanted.currency))
+    missing = [pointer for pointer in needed if not wanted.given(pointer)]
+    if not missing:
+        return None
+    return InvalidRequest(
+        "The acquirer needs this of such a payment.",
+        pointer=missing[0],
+        also=missing[1:],
+        code="data_required",
+    )

@@ -69,7 +69,7 @@ async def give_up_unknown(connection: Connection, received: Sequence[Received], 
     return done.rowcount
 
 
-async def take_due(connection: Connection, *, limit: int) -> list[Received]:
+async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
     due = (
         select(*_KEY)
@@ -89,7 +89,8 @@ async def take_due(connection: Connection, *, limit: int) -> list[Received]:
         )
         .returning(*_KEY, callbacks.c.reference)
     )
-    return [Received(*row) for row in await connection.execute(taken)]
+    rows = await connection.execute(taken)
+    return [Received(connector, account, event_id, about) for connector, account, event_id, about in rows]
 
 
 async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
