@@ -89,8 +89,10 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
         )
         .returning(*_KEY, callbacks.c.reference)
     )
-    rows = await connection.execute(taken)
-    return [Received(connector, account, event_id, about) for connector, account, event_id, about in rows]
+    rows = (await connection.execute(taken)).mappings()
+    return [
+        Received(row["connector"], row["connector_account"], row["event_id"], row["reference"]) for row in rows
+    ]
 
 
 async def forget(connection: Connection, *, now: datetime, limit: int) -> int:

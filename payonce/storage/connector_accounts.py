@@ -82,9 +82,13 @@ async def fingerprint(connection: Connection) -> tuple[int, int, int]:
     goes, so their sum is another after each commit.
     """
     active = select(func.count()).select_from(secrets).where(_active()).scalar_subquery()
-    query = select(func.count(), func.coalesce(func.sum(table.c.version), 0), active).select_from(table)
-    number, versions, current = (await connection.execute(query)).one()
-    return int(number), int(versions), int(current)
+    query = select(
+        func.count().label("accounts"),
+        func.coalesce(func.sum(table.c.version), 0).label("versions"),
+        active.label("secrets"),
+    ).select_from(table)
+    row = (await connection.execute(query)).mappings().one()
+    return row["accounts"], row["versions"], row["secrets"]
 
 
 async def all_accounts(connection: Connection) -> list[StoredAccount]:

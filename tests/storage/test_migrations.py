@@ -314,7 +314,7 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
             command.stamp(config, before)
         run_sql(url, _AS_IF_BUILDING_BROKE_OFF)
         command.upgrade(config, "0013")
-        command.stamp(config, "0011")
+        command.stamp(config, "0012")
         upgrade(url)
         command.stamp(config, "0011")
         upgrade(url)
