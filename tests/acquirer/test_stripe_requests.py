@@ -101,6 +101,25 @@ async def test_amounts_that_a_currency_does_not_have_are_refused(
     assert refused["param"] == "amount"
 
 
+async def test_a_card_has_a_suffix_and_no_descriptor_of_its_own(stripe: StripeSide) -> None:
+    intent = await stripe.intent(statement_descriptor="ACME SHOES")
+    assert error(await stripe.confirm(intent["id"]), 400)["param"] == "statement_descriptor"
+    paid = await stripe.paid(statement_descriptor_suffix="SHOES")
+    assert paid["latest_charge"]["statement_descriptor_suffix"] == "SHOES"
+    path = f"/payment_intents/{paid['id']}/capture"
+    refused = error(await stripe.post(path, {"statement_descriptor": "ACME"}), 400)
+    assert refused["param"] == "statement_descriptor"
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"), [("description", 1000), ("statement_descriptor_suffix", 22), ("metadata[a]", 500)]
+)
+async def test_texts_have_the_documented_length(stripe: StripeSide, name: str, longest: int) -> None:
+    assert name.partition("[")[0] in await stripe.intent(**{name: "x" * longest})
+    form = {"amount": "1099", "currency": "usd", name: "x" * (longest + 1)}
+    assert error(await stripe.post("/payment_intents", form), 400)["type"] == "invalid_request_error"
+
+
 async def test_an_unknown_path_is_no_endpoint(stripe: StripeSide) -> None:
     response = await stripe.acquirer.client.get("/stripe/v1/colours", headers=stripe.headers())
     assert error(response, 404)["type"] == "invalid_request_error"
