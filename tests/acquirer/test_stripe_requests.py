@@ -144,6 +144,40 @@ async def test_what_is_no_id_cannot_be_expanded(stripe: StripeSide) -> None:
     assert nested["latest_charge"]["payment_intent"]["id"] == paid["id"]
 
 
+async def test_a_wrong_expansion_is_refused_before_anything_moves(stripe: StripeSide) -> None:
+    intent = await stripe.intent()
+    form = {"payment_method": "pm_card_visa", "expand[]": "latest_charge.colour"}
+    assert (
+        error(await stripe.post(f"/payment_intents/{intent['id']}/confirm", form), 400)["param"] == "expand"
+    )
+    assert (await stripe.shown(intent["id"]))["status"] == "requires_payment_method"
+    assert await stripe.acquirer.ledger() == []
+
+
+async def test_a_charge_may_be_read_with_its_refunds(stripe: StripeSide) -> None:
+    paid = await stripe.captured()
+    done(await stripe.post("/refunds", {"payment_intent": paid["id"], "amount": "99"}))
+    path = f"/payment_intents/{paid['id']}"
+    shown = done(await stripe.get(path, **{"expand[]": "latest_charge.refunds"}))
+    assert [refund["amount"] for refund in shown["latest_charge"]["refunds"]["data"]] == [99]
+
+
+async def test_a_return_url_is_needed_where_methods_redirect(acquirer: Acquirer) -> None:
+    await set_up(acquirer, redirect_methods=True)
+    stripe = StripeSide(acquirer)
+    intent = await stripe.intent()
+    assert error(await stripe.confirm(intent["id"]), 400)["param"] == "return_url"
+    for way in (
+        {"payment_method_types[]": "card"},
+        {"automatic_payment_methods[enabled]": "true", "automatic_payment_methods[allow_redirects]": "never"},
+    ):
+        assert (await stripe.paid(**way))["status"] == "requires_capture"
+
+
+async def test_a_body_of_over_64_kib_is_not_read(stripe: StripeSide) -> None:
+    assert (await stripe.post("/payment_intents", {"description": "x" * 70_000})).status_code == 413
+
+
 async def test_a_list_has_the_newest_first_and_is_read_to_its_last_page(stripe: StripeSide) -> None:
     intents = [(await stripe.intent())["id"] for _ in range(5)]
     read: list[str] = []

@@ -43,7 +43,7 @@ class Visit:
     authorization: str
     version: str
     given_key: str | None
-    body: bytes
+    body: bytes | None
     page_base: str
     received_at: datetime
     request_id: str
@@ -100,7 +100,7 @@ class Counter:
             authorization=headers.get("authorization", ""),
             version=headers.get("stripe-version", ""),
             given_key=headers.get("idempotency-key") if request.method == "POST" else None,
-            body=b"" if body is None else body,
+            body=body,
             page_base=(self._public_url or str(request.base_url)).rstrip("/"),
             received_at=datetime.now(UTC),
             request_id=objects.new_id("req"),
@@ -274,6 +274,8 @@ class Counter:
 
 def _text(visit: Visit) -> str:
     """Query and body are both parameters; the SDKs send a GET's in the query and a POST's in the body."""
+    if visit.body is None:
+        raise Refusal(413, "Request body too large.", began=False)
     try:
         body = visit.body.decode()
     except UnicodeDecodeError as error:

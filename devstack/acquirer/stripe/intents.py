@@ -120,6 +120,7 @@ def create(call: Call, form: Json) -> Json:
     call.happened("payment_intent.created", stored)
     if form.get("confirm"):
         _check_descriptor(stored.body)
+        _check_return_url(call, stored, form)
         return authorizing.confirmed(call, stored, form)
     return stored.body
 
@@ -166,6 +167,7 @@ def confirm(call: Call, form: Json, own_id: str) -> Json:
             "You cannot confirm this PaymentIntent because it's missing a payment method.", stored.body
         )
     _check_descriptor(stored.body)
+    _check_return_url(call, stored, form)
     for name in ("capture_method", "shipping", "receipt_email", "setup_future_usage"):
         stored.body[name] = form.get(name, stored.body[name])
     stored.aside["wants_multicapture"] |= _wants_multicapture(form)
@@ -281,6 +283,18 @@ def _check_descriptor(members: Json) -> None:
     if members.get("statement_descriptor") is not None:
         message = "A card payment cannot have a statement_descriptor: use statement_descriptor_suffix."
         raise invalid(message, param="statement_descriptor")
+
+
+def _check_return_url(call: Call, stored: Stored, form: Json) -> None:
+    """Raises `Refusal` where the customer might be sent away and nothing says where they come back to.
+
+    Source: spec, `automatic_payment_methods[allow_redirects]`: then "you may be required to provide a return_url".
+    """
+    automatic = stored.body["automatic_payment_methods"] or {"enabled": False}
+    may_redirect = automatic["enabled"] and automatic.get("allow_redirects", "always") == "always"
+    if call.account.redirect_methods and may_redirect and "return_url" not in form:
+        message = "You must provide a return_url, or set automatic_payment_methods[allow_redirects] to never."
+        raise invalid(message, param="return_url")
 
 
 def _needs(stored: Stored, statuses: tuple[str, ...], verb: str, done: str) -> None:
