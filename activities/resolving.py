@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from payonce.recording.recorder import Recorder
     from payonce.standing import Cases, Standing
 
+ANOTHER_ACQUIRER = "another_acquirer"
+"""Why nothing is proven: the account is not that of the attempt any more, as the acquirer calls it."""
+
+_SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was not sent to
+
 
 class Resolving:
     """What anyone may do about an operation: everything except send it."""
@@ -75,6 +80,8 @@ class Resolving:
             found = await connector.inquire(self._cases.call(standing, attempt))
         except ConnectorError as error:
             return await self._unanswered(request, standing, attempt, error.code)
+        if found.kind in _SAY_NOTHING_ELSEWHERE and not self._cases.same_acquirer(attempt):
+            return await self._unanswered(request, standing, attempt, ANOTHER_ACQUIRER)
         if found.kind != "not_found":
             stored = await self._store(request, attempt, found)
             return after_asking(stored, connector.capabilities, found=found, now=standing.now)
@@ -130,6 +137,8 @@ class Resolving:
             return InquiryDue(connector.capabilities.inquiry, error.code)
         if found.kind == "not_found" or found.kind in ("pending", "action_required"):
             return settled(standing.payment)  # nothing definite: whoever waits for an outcome asks again
+        if found.kind in _SAY_NOTHING_ELSEWHERE and not self._cases.same_acquirer(attempt):
+            return settled(standing.payment)
         return await self._record(request, standing, attempt, found)
 
     @activity.defn
@@ -167,6 +176,8 @@ class Resolving:
         """
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
+        if not self._cases.same_acquirer(attempt):
+            return InquiryDue(schedule, ANOTHER_ACQUIRER)
         try:
             answer = await cast("Asking", connector).cancel(self._cases.call(standing, attempt))
         except ConnectorError as error:
@@ -199,6 +210,8 @@ class Resolving:
         if not capabilities.reversal_by_reference:
             called = await self._recorder.review(request.subject, reason="not_reversible")
             return with_review(ReversalDue(schedule, "not_reversible", token=attempt.token), called.operation)
+        if not self._cases.same_acquirer(attempt):
+            return ReversalDue(schedule, ANOTHER_ACQUIRER, token=attempt.token)
         if not await self._begin_reversal(request, standing):
             return as_found(await self._cases.standing(request.subject), capabilities, here="")
         try:
@@ -220,6 +233,8 @@ class Resolving:
         standing = await self._recorder.prove(request.subject)
         if standing.operation.status is not OperationStatus.PENDING:
             return settled(standing.payment)
+        if not self._cases.same_acquirer(late.attempt):
+            return with_review(ReversalDue(schedule, ANOTHER_ACQUIRER), standing.operation)
         try:
             await connector.reverse(late.call)
         except ConnectorError as error:

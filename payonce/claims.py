@@ -20,7 +20,7 @@ from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.logging import get_logger
-from payonce.standing import Standing, read_standing
+from payonce.standing import NO_IDENTITIES, Standing, read_standing
 from payonce.storage import attempts, idempotency, payments
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
@@ -209,11 +209,17 @@ class Claimant:
     """
 
     def __init__(
-        self, database: Database, rights: Rights, capabilities: Mapping[str, Capabilities] | None = None
+        self,
+        database: Database,
+        rights: Rights,
+        capabilities: Mapping[str, Capabilities] | None = None,
+        identities: Mapping[str, str | None] = NO_IDENTITIES,
     ) -> None:
+        """`capabilities` and `identities`: of the connector accounts, by id."""
         self._database = database
         self._rights = rights
         self._capabilities = capabilities or {}
+        self._identities = identities
         self._releases = Releases(database)
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
@@ -298,6 +304,7 @@ class Claimant:
             connector_account=sent_to.connector_account,
             owner=self._rights.owner,
             token=right.token,
+            acquirer_identity=self._identities.get(sent_to.connector_account),
         )
 
 

@@ -37,6 +37,11 @@ CONNECTOR_SECONDS = Histogram(
     ["account", "kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
+ANOTHER_ACQUIRER = Counter(
+    "payonce_another_acquirer",
+    "Attempts whose account is another one by now, as the acquirer calls it",
+    ["account"],
+)
 REQUESTS = Counter("payonce_http_requests", "Answered requests", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "payonce_http_request_seconds",
@@ -117,6 +122,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     at_zero(OUTCOMES, OperationKind, _DECIDED, names)
     at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
+    at_zero(ANOTHER_ACQUIRER, connectors)
 
 
 @contextmanager

@@ -51,6 +51,11 @@ class Runtime:
         return {account_id: connector.capabilities for account_id, connector in self.connectors.items()}
 
     @property
+    def identities(self) -> dict[str, str | None]:
+        """How the acquirer calls each account, by its id, where that is pinned."""
+        return {account.id: account.identity for account in self.accounts}
+
+    @property
     def sealer(self) -> Sealer:
         """Seals and opens the secrets of webhook endpoints."""
         return Sealer(self.settings.webhook_keys())

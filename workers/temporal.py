@@ -164,7 +164,7 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
 
 def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
-    cases = Cases(runtime.database, runtime.ids, runtime.capabilities)
+    cases = Cases(runtime.database, runtime.ids, runtime.capabilities, runtime.identities)
     resolving = Resolving(cases=cases, recorder=runtime.recorder, connectors=runtime.connectors)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
@@ -188,7 +188,7 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities),
+        claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities, runtime.identities),
         recorder=runtime.recorder,
         connectors=runtime.connectors,
         fail_over=runtime.database.fail_over,

@@ -366,6 +366,7 @@ class Admission:
             connector_account=payment.connector_account,
             owner=self._runtime.rights.owner,
             token=token,
+            acquirer_identity=self._runtime.identities.get(payment.connector_account),
         )
         call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
         call = replace(call, card=new.card, network_token=new.network_token)

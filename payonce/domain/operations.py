@@ -156,6 +156,7 @@ class Attempt:
     failure_code: str | None = None
     act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
     stage: Stage | None = None  # how far an approved authorization has come; None: not known
+    acquirer_identity: str | None = None  # how the acquirer called the account when it was claimed
 
     @property
     def asked(self) -> bool:

@@ -18,6 +18,7 @@ class ConnectorAccount:
     key: str = field(repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
     public_url: str = ""  # of our API, as customers and acquirers reach it
+    identity: str | None = None  # how the acquirer calls the account, where that is pinned
 
     @property
     def callback_url(self) -> str | None:

@@ -81,6 +81,7 @@ class Process:
     ledger: Ledger
     connector: Any
     rights: Rights = field(default_factory=Rights)
+    identities: dict[str, str | None] = field(default_factory=dict)  # how the acquirer calls each account
 
     @property
     def connectors(self) -> dict[str, Any]:
@@ -94,7 +95,7 @@ class Process:
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights, self._capabilities),
+            claimant=Claimant(self.ledger.database, self.rights, self._capabilities, self.identities),
             recorder=self.ledger.recorder(),
             connectors=self.connectors,
             fail_over=self.ledger.database.fail_over,
@@ -126,7 +127,7 @@ class Process:
 
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, self._capabilities),
+            cases=Cases(self.ledger.database, IDS, self._capabilities, self.identities),
             recorder=recorder or self.ledger.recorder(),
             connectors=self.connectors,
         )

@@ -278,7 +278,9 @@ class Books:
         if after.origin is Origin.PAYONCE and after.kind is not K.CAPTURE:
             asked_over_http = False
         asked = settled.payment.status is S.REQUIRES_ACTION and self.payment.status is not S.REQUIRES_ACTION
-        if self._ends_capture_of_ours(settled):  # its outcome is the create's answer, if that is not stored yet
+        if self._ends_capture_of_ours(
+            settled
+        ):  # its outcome is the create's answer, if that is not stored yet
             assert settled.answer is not None
             assert settled.answered == before.id
         elif before.id in self.answers:
