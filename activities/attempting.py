@@ -105,7 +105,7 @@ class Attempting:
             if found is not None:
                 return found
         try:
-            return await connector.send(right.call, may_send=right.holds)
+            return await connector.send(right.call, may_send=right.permit())
         except OutcomeUnknown as error:
             return Unknown(error.message)
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed

@@ -53,6 +53,29 @@ class Right:
         """Looked at right before the first byte."""
         return self.clock() < self.deadline
 
+    def permit(self) -> "Permit":
+        """What a connector asks; made once, by whoever took the right."""
+        return Permit(self)
+
+
+class Permit:
+    """`MaySend` of one right."""
+
+    def __init__(self, right: Right) -> None:
+        self._right = right
+        self._used = False
+
+    def __call__(self) -> bool:
+        holds = self._right.holds() and not self._used
+        self._used = self._used or holds
+        return holds
+
+    def left_s(self) -> float:
+        return 0.0 if self._used else max(0.0, self._right.deadline - self._right.clock())
+
+    def held_s(self) -> float:
+        return SEND_WITHIN_S - (self._right.deadline - self._right.clock())
+
 
 class Rights:
     """The rights of one process, by operation id; `owner` is its id for this boot."""
@@ -186,7 +209,7 @@ class Releases:
         async with self._database.transaction() as connection:
             if claim.key is not None and await idempotency.claim_key(connection, claim.key):
                 raise _NeverHeld
-            await payments.lock_payment(connection, claim.payment_id)
+            await connection.fetch(payments.locked(claim.payment_id))
             return await attempts.release(
                 connection, operation_id=claim.operation_id, number=claim.number, token=claim.token
             )

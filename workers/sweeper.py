@@ -92,7 +92,7 @@ class Sweeper:
         That is where there may be more, and Temporal takes them.
         """
         async with self._runtime.database.transaction() as connection:
-            due = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
+            due = await sweeping.dequeue(connection, kind, limit=OPERATIONS_AT_ONCE)
         reached = await asyncio.gather(
             *(_surviving(self._hand_over(one), operation_id=one.operation.id) for one in due)
         )
@@ -104,7 +104,7 @@ class Sweeper:
 
     async def sweep_reviews(self) -> bool:
         """Reviews that opened have a workflow, and those that ended told it; whether to look again at once."""
-        due = await self._reviews.take(limit=REVIEWS_AT_ONCE)
+        due = await self._reviews.dequeue(limit=REVIEWS_AT_ONCE)
         reached = await asyncio.gather(
             *(_surviving(self._reviews.show(one), operation_id=one.operation.id) for one in due)
         )
@@ -123,7 +123,7 @@ class Sweeper:
     async def close_released(self) -> bool:
         """Creates that were given back a day ago failed, as never processed; whether to look again at once."""
         async with self._runtime.database.transaction() as connection:
-            over = await sweeping.take_released(connection, limit=RELEASED_AT_ONCE)
+            over = await sweeping.dequeue_released(connection, limit=RELEASED_AT_ONCE)
         closed = await asyncio.gather(*(_surviving(self._close(one), operation_id=one.id) for one in over))
         return len(over) == RELEASED_AT_ONCE and all(closed)
 
@@ -150,7 +150,7 @@ class Sweeper:
                 await self._refused(operation, reason="engine_refused")
             if not reached:
                 async with self._runtime.database.transaction() as connection:
-                    await sweeping.take_back(connection, operation.id)
+                    await sweeping.requeue(connection, operation.id)
             return reached
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
@@ -220,7 +220,7 @@ class Sweeper:
             return
         if operation.kind is OperationKind.AUTHORIZE:  # its workflow goes on, past it
             async with self._runtime.database.transaction() as connection:
-                attempt = await attempts.latest_attempt(connection, operation.id)
+                attempt = await connection.fetch(attempts.latest(operation.id))
             if attempt is not None:
                 await self._dispatcher.acquirer_spoke(operation, attempt.reference)
             await self._refused(operation, reason="recording_lost")

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from payonce.connectors.base import Capabilities
 from payonce.domain import routing
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
-from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
@@ -132,26 +132,31 @@ def operation_row(
 ) -> Operation:
     """The operation as it is admitted: pending."""
     now = datetime.now(UTC)
-    return Operation(
-        id=id_,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=kind,
-        amount_minor=amount_minor,
-        currency=payment.currency,
-        request_id=post.request_id,
-        created_at=now,
-        updated_at=now,
+    return operation_of(
+        payment, kind, id_=id_, amount_minor=amount_minor, now=now, request_id=post.request_id
     )
 
 
-def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
-    """Raises `InvalidRequest` for a capture that others are to follow, where the rail takes only one."""
-    if not final and capabilities is not None and not capabilities.split_capture:
-        raise InvalidRequest(
-            "This payment can be captured once only.", pointer="/final", code="capture_method_not_supported"
-        )
+def wanted(post: Post, new: NewPayment) -> routing.Wanted:
+    """What the create asks of a connector account."""
+    card = new.card or new.network_token
+    return routing.Wanted(
+        mode=post.caller.mode,
+        method=new.method,
+        currency=new.currency,
+        amount_minor=new.amount_minor,
+        capture_method=new.capture_method,
+        brand=None if card is None else card.brand,
+        given=partial(_has, new),
+    )
+
+
+def _has(new: NewPayment, pointer: str) -> bool:
+    """Whether the create has the member that the JSON Pointer names."""
+    value: Any = new
+    for name in pointer.split("/")[1:]:
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value is not None
 
 
 def check_current(card: Card | None) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.payments import EventType
+from payonce.domain.delivery import DeliveryStatus
+from payonce.domain.events import EventType
 from payonce.domain.facts import Advice, DeclineCode
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
@@ -298,8 +299,9 @@ class DeliveryView(View):
 
     id: str = Field(examples=["dlv_0b41f4a2c9d37e6a81c05f22"])
     event: str
-    status: Literal["pending", "succeeded", "exhausted", "dropped"] = Field(
-        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled"
+    status: str = Field(
+        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled",
+        json_schema_extra={"enum": list(DeliveryStatus)},
     )
     attempts: list[AttemptView]
     next_attempt_at: datetime | None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -36,32 +36,6 @@ from payonce.domain.money import AMOUNT_MINOR_MAX
 
 URL_MAX_LENGTH = 2048
 METADATA_MAX = 50
-
-EventType = Literal[
-    "payment.requires_action",
-    "payment.processing",
-    "payment.authorized",
-    "payment.partially_captured",
-    "payment.captured",
-    "payment.voided",
-    "payment.expired",
-    "payment.failed",
-    "payment.partially_refunded",
-    "payment.refunded",
-    "payment.late_success",
-    "payment.capture_failed",
-    "payment.needs_review",
-    "payment.review_overdue",
-    "refund.pending",
-    "refund.succeeded",
-    "refund.failed",
-    "webhook_endpoint.failing",
-    "webhook_endpoint.exhausted",
-    "webhook_endpoint.disabled",
-    "webhook_endpoint.recovered",
-]
-
-EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}")

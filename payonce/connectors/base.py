@@ -5,11 +5,12 @@ retries, never guesses (an unmapped status is `Pending`), and knows no other con
 acquirers is data in `Capabilities`, so that workflows and activities never ask which connector they have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
@@ -30,8 +31,16 @@ class Capabilities:
     idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
+    brands: frozenset[str] | None = None  # of cards; None: every brand
+    amounts: Amounts = ANY_AMOUNT
+    required: tuple[
+        Required, ...
+    ] = ()  # members of the create, without which it is refused with `data_required`
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    partial_capture: bool = True  # whether less than is authorized may be captured
     split_capture: bool = True  # whether an authorization may be captured in several parts
+    void: bool = True  # whether what is authorized can be released
+    partial_refund: bool = True  # whether less than was captured may be refunded
     captures_itself: bool = False  # whether an automatic payment found authorized needs no capture of ours
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
@@ -70,8 +79,20 @@ class Call:
     operation_id: str = ""
 
 
-MaySend = Callable[[], bool]
-"""Asked right before the first byte: whether the right to send still holds."""
+class MaySend(Protocol):
+    """The right to send one call that moves money, once, while it lasts."""
+
+    def __call__(self) -> bool:
+        """Whether it holds. This uses it up: asked once, right before the first byte of the money call."""
+        ...
+
+    def left_s(self) -> float:
+        """Seconds for which it still holds; 0 where it does not, or is used up. Asked before other calls."""
+        ...
+
+    def held_s(self) -> float:
+        """Seconds since the claim: a whole `send` ends 20 s after it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ import pytest
 
 from payonce.connectors.base import Call, Connector
 from payonce.domain.cards import Card
+from payonce.domain.claiming import SEND_WITHIN
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown
 from payonce.domain.facts import (
     Approved,
@@ -40,6 +41,7 @@ from payonce.domain.operations import OperationKind
 AMOUNT_MINOR: Final = 1099
 FOREIGN_MINOR: Final = 99
 WAIT_S_MAX: Final = 20.0
+SEND_WITHIN_S: Final = SEND_WITHIN.total_seconds()
 CALL_DEADLINE_S_MAX: Final = 20.0
 
 T = TypeVar("T")
@@ -176,7 +178,7 @@ class ConnectorConformance:
 
     async def test_the_right_is_asked_for_once_per_send(self, harness: ConformanceHarness) -> None:
         rights = [True]
-        reply = await harness.open().send(authorization(harness), may_send=rights.pop)
+        reply = await harness.open().send(authorization(harness), may_send=Holding(asked=rights))
         assert isinstance(reply, Approved)
         assert not rights
 
@@ -363,14 +365,25 @@ class TurnsConformance:
         assert list(await harness.movements(call.payment_id)) == before
 
 
-def yes() -> bool:
-    """The right to send holds."""
-    return True
+class Holding:
+    """A right to send that always holds, or has always lapsed. Of those in `asked` each serves for one question."""
+
+    def __init__(self, holds: bool = True, *, asked: list[bool] | None = None) -> None:
+        self._holds = holds
+        self._asked = asked
+
+    def __call__(self) -> bool:
+        return self._holds if self._asked is None else self._asked.pop()
+
+    def left_s(self) -> float:
+        return SEND_WITHIN_S if self._holds else 0.0
+
+    def held_s(self) -> float:
+        return 0.0 if self._holds else SEND_WITHIN_S
 
 
-def no() -> bool:
-    """The right to send has lapsed."""
-    return False
+yes = Holding(True)
+no = Holding(False)
 
 
 def authorization(harness: ConformanceHarness) -> Call:

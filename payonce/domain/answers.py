@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from payonce.domain.evidence import kept_codes
 from payonce.domain.facts import Advice, DeclineCode, Declined, FailureCode
@@ -35,7 +35,7 @@ class AnswerKind(StrEnum):
 
 
 _NETWORK_CODES = ("network_decline_code", "network_advice_code")
-_TITLES = {
+TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",
     AnswerKind.PAYMENT_NOT_CAPTURABLE: "The payment cannot be captured",
@@ -149,7 +149,7 @@ def problem_answer(
 ) -> Answer:
     """A problem document (RFC 9457) without its `status` member."""
     code = kind.value
-    head = {"type": f"urn:payonce:problem:{code}", "title": _TITLES[kind], "detail": detail, "code": code}
+    head = {"type": f"urn:payonce:problem:{code}", "title": TITLES[kind], "detail": detail, "code": code}
     return Answer(kind, encode({**head, "request_id": request_id, **(members or {})}))
 
 

@@ -20,6 +20,7 @@ Declines are values (`payonce.domain.facts.Declined`), never exceptions. The doc
 default message; HTTP status codes live in `api/problems.py` alone.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -39,10 +40,22 @@ class InvalidRequest(PaymentError):
 
     code = "invalid_request"
 
-    def __init__(self, message: str | None = None, *, pointer: str = "", code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        pointer: str = "",
+        code: str | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
-        self.pointer = pointer
+        self.pointers = (pointer, *also)
         self.problem_code = code or self.code
+
+    @property
+    def pointer(self) -> str:
+        """Where the first mistake is."""
+        return self.pointers[0]
 
 
 class NotFound(PaymentError):

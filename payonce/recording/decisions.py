@@ -59,7 +59,7 @@ async def read_matter(connection: Connection, found: InReview, accounts: Mapping
     """With what it is about, where that is another operation's success, and what its account can and takes."""
     reference, attempt = found.operation.target_reference, found.attempt
     if reference is not None:
-        target = await payments.find_operation(connection, operation_id_of(reference))
+        target = await connection.fetch(payments.operation_by_id(operation_id_of(reference)))
         target_attempt = await attempts.find_by_reference(connection, reference)
         found = replace(found, target=target, target_attempt=target_attempt)
     account = accounts.get(found.payment.connector_account if attempt is None else attempt.connector_account)

@@ -104,7 +104,7 @@ def locked_to_record(payment_id: str) -> Query[Locked | None]:
     )
 
 
-def payment_by_id(payment_id: str) -> Query[Payment | None]:
+def payment_of_any_merchant(payment_id: str) -> Query[Payment | None]:
     """The payment, whoever's it is: for ourselves, not for a merchant's request."""
     return single(_BY_ID, {"id": payment_id}, payment_from)
 
@@ -113,27 +113,12 @@ def operation_by_id(operation_id: str) -> Query[Operation | None]:
     return single(_OPERATION, {"id": operation_id}, operation_from)
 
 
-async def lock_payment(connection: Connection, payment_id: str) -> Payment | None:
-    """As `locked`, alone."""
-    return await connection.fetch(locked(payment_id))
-
-
-async def payment_of_any_merchant(connection: Connection, payment_id: str) -> Payment | None:
-    """As `payment_by_id`, alone."""
-    return await connection.fetch(payment_by_id(payment_id))
-
-
 async def find_payment(
     connection: Connection, payment_id: str, *, merchant_id: str, mode: str
 ) -> Payment | None:
     """The merchant's payment; another merchant's is not there."""
     values = {"id": payment_id, "merchant_id": merchant_id, "mode": mode}
     return await connection.fetch(single(_OF_MERCHANT, values, payment_from))
-
-
-async def find_operation(connection: Connection, operation_id: str) -> Operation | None:
-    """As `operation_by_id`, alone."""
-    return await connection.fetch(operation_by_id(operation_id))
 
 
 async def oldest_in_review(

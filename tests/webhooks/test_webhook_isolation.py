@@ -18,8 +18,8 @@ from payonce.webhooks.secrets import SigningSecrets
 from tests.support.reads import Reads
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import endless, hang, receiving, until
+from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
-from tests.webhooks.test_webhook_relay import relaying
 from workers.webhooks.slots import Limits, Share, Slots
 
 URL = "https://merchant.example/"
