@@ -11,7 +11,15 @@ from payonce.domain.admission import expires, pending
 from payonce.domain.claiming import not_found_proves, same_acquirer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, Operation, OperationKind, Origin, Subject, of_our_own
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    Origin,
+    Subject,
+    of_our_own,
+)
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.logging import get_logger
@@ -111,7 +119,12 @@ def call_about(standing: Standing, attempt: Attempt) -> Call:
         call = replace(call, kind=kind)
     if attempt.kind is OperationKind.AUTHORIZE:
         call = replace(call, authorization_reference=attempt.connector_reference)
-    return replace(call, attempt_reference=attempt.connector_reference)
+    return replace(
+        call,
+        attempt_reference=attempt.connector_reference,
+        claimed_at=attempt.claimed_at,
+        approved=attempt.state is AttemptState.APPROVED,
+    )
 
 
 @dataclass(frozen=True, slots=True)

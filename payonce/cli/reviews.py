@@ -146,7 +146,7 @@ def _end_at_once() -> None:
 
 
 async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any], str]:
-    from workers.deciding import decide as taken_and_told  # the application's: only this command needs it
+    from workers.decisions import decide as taken_and_told  # the application's: only this command needs it
 
     settings = settings_from_environment()
     logging.configure(level="error", process="payonce")

@@ -8,7 +8,7 @@ acquirers is data in `Capabilities`, so that workflows and activities never ask 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
@@ -28,6 +28,7 @@ class Capabilities:
     finality_s: float  # how long after a call's deadline NOT_FOUND may still turn into FOUND
     inquiry: InquirySchedule
     reversal_by_reference: bool  # undoes, and blocks, what is known only by our reference
+    reverses: frozenset[OperationKind] = frozenset(OperationKind)  # of which operations, where that holds
     idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
@@ -51,10 +52,13 @@ class Capabilities:
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
 
-    @property
-    def abilities(self) -> Abilities:
-        """What of it the books depend on."""
-        return Abilities(reversible=self.reversal_by_reference, captures_itself=self.captures_itself)
+    def reversible(self, kind: OperationKind) -> bool:
+        """Whether an operation of this kind is undone, and blocked, by our reference."""
+        return self.reversal_by_reference and kind in self.reverses
+
+    def abilities(self, kind: OperationKind) -> Abilities:
+        """What of it the books depend on, for an operation of this kind."""
+        return Abilities(reversible=self.reversible(kind), captures_itself=self.captures_itself)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,8 @@ class Call:
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
     attempt_reference: str | None = None  # the acquirer's, of this very attempt, once it is known
+    claimed_at: datetime | None = None  # of an inquiry or a reversal: when the attempt was claimed
+    approved: bool = False  # of an inquiry: whether the acquirer approved it before, as far as is recorded
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
@@ -99,7 +105,8 @@ class MaySend(Protocol):
 class Callback:
     """What an acquirer told us, verified. Only its reference counts: we ask before we believe."""
 
-    event_id: str  # the acquirer's, the same whenever it tells this again
+    # The acquirer's, where it signs it, the same whenever it tells this again; else a hash of the body.
+    event_id: str
     reference: str  # ours
 
 
@@ -129,7 +136,7 @@ class Connector(Protocol):
     async def reverse(self, call: Call) -> Reversed:
         """Undoes whatever our reference did and blocks its late arrival. Safe to repeat.
 
-        Raises the `ConnectorError`s; only called where `capabilities.reversal_by_reference` holds.
+        Raises the `ConnectorError`s; only called where `capabilities.reversible` holds of the call's kind.
         """
         ...
 
@@ -146,6 +153,59 @@ class Asking(Protocol):
 
         What was decided before is not undone: it is the answer, as an inquiry would give it. Raises the
         `ConnectorError`s.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretField:
+    """A secret that an account of a connector needs."""
+
+    name: str  # as in `ConnectorAccount.secrets`
+    says: str  # what it is called at the acquirer
+    verifies_callbacks: bool = False  # then an earlier generation is read for 15 days more
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """An option of an account that a person may set."""
+
+    name: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountForm:
+    """What `payonce accounts add` asks for."""
+
+    secrets: tuple[SecretField, ...]
+    options: tuple[OptionField, ...] = ()  # besides `callback_url`, which every connector has
+    base_url: str | None = None  # the acquirer's; None: it must be said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the acquirer says that an account's secrets belong to."""
+
+    id: str  # the acquirer's, the same for ever: other secrets of the same account have it too
+    mode: Literal["test", "live"]
+    notes: tuple[str, ...] = ()  # what is not as it should be, a sentence each: a missing permission
+
+
+class Identifying(Protocol):
+    """What a connector has whose accounts are stored (`payonce accounts add`).
+
+    Its class has `account_form`; a secret that is not required and not given is empty (`account.secret(name)`).
+    """
+
+    account_form: ClassVar[AccountForm]
+
+    async def identify(self) -> Identity:
+        """Asks the acquirer who we are; moves nothing.
+
+        Raises `Rejected` with a sentence that a person can act on (a wrong key, a missing permission), or another of
+        the `ConnectorError`s where the acquirer cannot be asked. No message holds a secret.
         """
         ...
 

@@ -60,7 +60,7 @@ class Break:
     answer: bytes = b""
 
 
-class Wire:
+class BreakableWire:
     """Between a connector and its acquirer: it keeps every request, and breaks one."""
 
     def __init__(self, url: str, broken: Break | None = None) -> None:
@@ -73,7 +73,7 @@ class Wire:
         self.url = ""
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Wire"]:
+    async def running(self) -> AsyncIterator["BreakableWire"]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
         self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname()) + self._path
         try:
@@ -173,7 +173,7 @@ class WireConformance:
         """A time-out at each call of a `send`, before and after the acquirer has read it."""
         for number in range(1, await calls_of(harness) + 1):
             call = authorization(harness)
-            async with Wire(harness.url, Break(number, how)).running() as wire:
+            async with BreakableWire(harness.url, Break(number, how)).running() as wire:
                 with pytest.raises((NotSent, OutcomeUnknown)) as failure:
                     await harness.open_at(wire.url).send(call, may_send=yes)
             await judge(harness, call, sent=isinstance(failure.value, OutcomeUnknown))
@@ -182,7 +182,7 @@ class WireConformance:
         """As a process that is killed there: nobody reads the answer, and nothing more is sent."""
         for number in range(1, await calls_of(harness) + 1):
             call = authorization(harness)
-            async with Wire(harness.url, Break(number, "lost")).running() as wire:
+            async with BreakableWire(harness.url, Break(number, "lost")).running() as wire:
                 sending = asyncio.create_task(harness.open_at(wire.url).send(call, may_send=yes))
                 await eventually(partial(wire.has_received, number))
                 sending.cancel()
@@ -198,7 +198,7 @@ class WireConformance:
     ) -> None:
         for number in range(1, await calls_of(harness) + 1):
             call = authorization(harness)
-            async with Wire(harness.url, Break(number, "replaced", WRONG[wrong])).running() as wire:
+            async with BreakableWire(harness.url, Break(number, "replaced", WRONG[wrong])).running() as wire:
                 reply = await told(harness.open_at(wire.url), call)
             assert not isinstance(reply, Approved | Declined | Refused), wrong
             await judge(harness, call, sent=not isinstance(reply, NotSent))
@@ -221,14 +221,14 @@ class WireConformance:
         reply = await harness.open().send(call, may_send=yes)
         assert isinstance(reply, Approved)
         call = replace(call, attempt_reference=reply.connector_reference)
-        async with Wire(harness.url, Break(1, "replaced", WRONG[wrong])).running() as wire:
+        async with BreakableWire(harness.url, Break(1, "replaced", WRONG[wrong])).running() as wire:
             with pytest.raises(ConnectorError):
                 await harness.open_at(wire.url).inquire(call)
 
 
 async def calls_of(harness: WireHarness) -> int:
     """How many requests a `send` of an authorization makes."""
-    async with Wire(harness.url).running() as wire:
+    async with BreakableWire(harness.url).running() as wire:
         assert isinstance(
             await harness.open_at(wire.url).send(authorization(harness), may_send=yes), Approved
         )
@@ -238,7 +238,7 @@ async def calls_of(harness: WireHarness) -> int:
 
 async def keys_of(harness: WireHarness, call: Call) -> Sequence[str]:
     """The keys of every request of a `send` that the acquirer approves."""
-    async with Wire(harness.url).running() as wire:
+    async with BreakableWire(harness.url).running() as wire:
         assert isinstance(await harness.open_at(wire.url).send(call, may_send=yes), Approved)
     return [harness.key_of(request) for request in wire.requests]
 

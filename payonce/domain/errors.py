@@ -128,9 +128,16 @@ class NotSent(ConnectorError):
 
 
 class OutcomeUnknown(ConnectorError):
-    """The acquirer may have processed the request: only an inquiry can tell."""
+    """The acquirer may have processed the request: only an inquiry can tell.
+
+    `connector_reference`: the acquirer's own of what the request was about, where that is known: inquiries ask by it.
+    """
 
     code = "outcome_unknown"
+
+    def __init__(self, message: str | None = None, *, connector_reference: str | None = None) -> None:
+        super().__init__(message)
+        self.connector_reference = connector_reference
 
 
 class Rejected(ConnectorError):

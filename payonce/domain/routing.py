@@ -2,30 +2,58 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
 
+KEY: Final = "key"  # the secret of an account that has but one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorAccount:
-    """One merchant agreement with one acquirer, as the settings describe it."""
+    """One agreement with one acquirer: as the settings describe it, or as it is stored."""
 
     id: str
     connector: str
     mode: str  # "test" or "live"
     base_url: str
-    key: str = field(repr=False)
+    key: str = field(default="", repr=False)  # the newest secret that is called `key`
     options: Mapping[str, str] = field(default_factory=dict)
     public_url: str = ""  # of our API, as customers and acquirers reach it
-    identity: str | None = None  # the acquirer's own name of the account, once it was asked for it
+    merchant_id: str | None = None  # whose agreement it is; None: every merchant's
+    # Who the acquirer says that we are, for ever; None: an account of the settings.
+    identity: str | None = None
     upstream_secret: bytes = field(default=b"", repr=False)  # of the cell, for ever: see `connectors.keys`
+    enabled: bool = True  # whether new payments go there
+    # By name, the newest first: what an earlier one signed is still read. With `key` alone, that is the one.
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.key and not self.secrets:
+            object.__setattr__(self, "secrets", {KEY: (self.key,)})
+        if not self.key and KEY in self.secrets:
+            object.__setattr__(self, "key", self.secret(KEY))
+
+    def secret(self, name: str) -> str:
+        """The newest generation; empty where there is none."""
+        return next(iter(self.secrets.get(name, ())), "")
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a row in Postgres, and no setting."""
+        return self.identity is not None
+
+    @property
+    def callback_path(self) -> str:
+        """The path of our API at which the acquirer tells what happened."""
+        of_account = f"/{self.id}" if self.stored else ""
+        return f"/v1/connectors/{self.connector}{of_account}/callbacks"
 
     @property
     def callback_url(self) -> str | None:
         """Where the acquirer tells us what happened; the option `callback_url` replaces it. None: nowhere."""
-        ours = self.public_url and f"{self.public_url}/v1/connectors/{self.connector}/callbacks"
+        ours = self.public_url and f"{self.public_url}{self.callback_path}"
         return self.options.get("callback_url", ours) or None
 
     def code_url(self, payment_id: str) -> str:

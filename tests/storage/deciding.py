@@ -29,7 +29,7 @@ from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
 K, S, Q, V = OperationKind, PaymentStatus, Question, Verdict
-ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), USUAL)}
+ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), lambda _: USUAL)}
 LONG_AGO = timedelta(hours=1)
 DECLINED = Declined(DeclineCode.PROCESSING_ERROR)
 NOT_PROCESSED = NotProcessed(FailureCode.NOT_PROCESSED)

@@ -12,7 +12,7 @@ from payonce.domain.errors import NotHandedOver
 from payonce.domain.operations import Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.support.rows import operation, payment
-from workers.deciding import tell
+from workers.decisions import tell
 
 K, S = OperationKind, PaymentStatus
 
