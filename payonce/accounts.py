@@ -77,6 +77,7 @@ class Accounts:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connectors: Mapping[str, Measured] = MappingProxyType(self._connectors)
         self.capabilities: Mapping[str, Capabilities] = _OfConnectors(self._connectors)
+        self.identities: Mapping[str, str | None] = _Identities(self._accounts)
         accounts_at_zero({account.id: account.connector for account in self._fixed})
 
     @property
@@ -296,6 +297,22 @@ async def identified(connector: Any, account: ConnectorAccount) -> tuple[Whose, 
             f"the secrets are of {found.id} in {found.mode} mode, and the account is {pinned}",
         )
     return Whose.PINNED, ""
+
+
+class _Identities(Mapping[str, str | None]):
+    """How the acquirer calls each account, by its id, where that is pinned, as it is now."""
+
+    def __init__(self, accounts: Mapping[str, ConnectorAccount]) -> None:
+        self._accounts = accounts
+
+    def __getitem__(self, account_id: str) -> str | None:
+        return self._accounts[account_id].identity
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._accounts)
+
+    def __len__(self) -> int:
+        return len(self._accounts)
 
 
 class _OfConnectors(Mapping[str, Capabilities]):

@@ -336,6 +336,7 @@ class Claimant:
             connector_account=sent_to.connector_account,
             owner=self._rights.owner,
             token=right.token,
+            acquirer_identity=self._accounts.identities.get(sent_to.connector_account),
         )
 
 

@@ -43,6 +43,11 @@ ACCOUNTS_CLOSED = Gauge(
     "1 while this process sends no new payment to the account, by why that is",
     ["account", "reason"],
 )
+ANOTHER_ACQUIRER = Counter(
+    "payonce_another_acquirer",
+    "Attempts whose account is another one by now, as the acquirer calls it",
+    ["account"],
+)
 REQUESTS = Counter("payonce_http_requests", "Answered requests", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "payonce_http_request_seconds",
@@ -123,6 +128,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     at_zero(OUTCOMES, OperationKind, _DECIDED, names)
     at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
+    at_zero(ANOTHER_ACQUIRER, connectors)
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain import claiming, stages
 from payonce.domain.admission import expires, pending
-from payonce.domain.claiming import not_found_proves
+from payonce.domain.claiming import not_found_proves, same_acquirer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -22,9 +22,13 @@ from payonce.domain.operations import (
 )
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
+from payonce.logging import get_logger
+from payonce.metrics import ANOTHER_ACQUIRER
 from payonce.storage import attempts, payments, review_rows
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +145,25 @@ class Reviewed:
     attempt: Attempt | None
 
 
+NO_IDENTITIES: Final[Mapping[str, str | None]] = {}
+"""Where no account is pinned to what its acquirer calls it."""
+
+
 class Cases:
     """Reads from the primary, one transaction each."""
 
-    def __init__(self, database: Database, ids: IdFactory, capabilities: Mapping[str, Capabilities]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ids: IdFactory,
+        capabilities: Mapping[str, Capabilities],
+        identities: Mapping[str, str | None] = NO_IDENTITIES,
+    ) -> None:
+        """`capabilities` and `identities`: of the connector accounts, by id."""
         self._database = database
         self._ids = ids
         self._capabilities = capabilities
+        self._identities = identities
 
     async def standing(self, subject: Subject) -> Standing:
         """How the operation stands now. Raises `NotFound` or `StorageUnavailable`."""
@@ -237,6 +253,15 @@ class Cases:
 
     def not_found_proves(self, attempt: Attempt, capabilities: Capabilities, *, now: datetime) -> bool:
         """Whether NOT_FOUND says by now that the claim was not processed and never will be."""
-        return not_found_proves(
+        return self.same_acquirer(attempt) and not_found_proves(
             attempt, now, call_deadline_s=capabilities.call_deadline_s, finality_s=capabilities.finality_s
         )
+
+    def same_acquirer(self, attempt: Attempt) -> bool:
+        """Whether what the account says of its not knowing the attempt, or its undoing it, may count."""
+        account = attempt.connector_account
+        same = same_acquirer(attempt, self._identities.get(account))
+        if not same:
+            ANOTHER_ACQUIRER.labels(account).inc()
+            log.error("another_acquirer", account=account, operation_id=attempt.operation_id)
+        return same

@@ -164,8 +164,9 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
 
 def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
-    cases = Cases(runtime.database, runtime.ids, runtime.accounts.capabilities)
-    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=runtime.accounts)
+    accounts = runtime.accounts
+    cases = Cases(runtime.database, runtime.ids, accounts.capabilities, accounts.identities)
+    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
         attempting.authorize,

@@ -128,6 +128,7 @@ class CreatePost:
             owner=self.runtime.rights.owner,
             token=token,
             routed_by=because,
+            acquirer_identity=self.runtime.accounts.identities.get(payment.connector_account),
         )
         call = call_of(
             payment,

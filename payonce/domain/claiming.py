@@ -128,6 +128,15 @@ def not_found_proves(attempt: Attempt, now: datetime, *, call_deadline_s: float,
     return final and attempt.state in (AttemptState.CLAIMED, AttemptState.UNKNOWN)
 
 
+def same_acquirer(attempt: Attempt, identity: str | None) -> bool:
+    """Whether the account, which the acquirer calls so by now, is the one that the attempt was claimed for.
+
+    Only that one's "not known" and "reversed" say anything: with another one's keys in its place, the money may have
+    moved where nobody is asked.
+    """
+    return attempt.acquirer_identity == identity
+
+
 def reversal_may_begin(attempt: Attempt, *, token: str) -> bool:
     """Whether the claim that was inquired may be marked `reversing`, by its row under the lock.
 

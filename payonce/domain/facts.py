@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, assert_never
 
+from payonce.domain.evidence import Evidence, Where
+
 
 class Advice(StrEnum):
     """What the merchant may do after a decline."""
@@ -175,6 +177,7 @@ class Approved:
     # Of an authorization; one that does not say is not known to be captured.
     stage: Stage | None = None
     since: tuple[Turn, ...] = ()  # what has become of it, oldest first
+    evidence: Evidence | None = None
     kind: Literal["approved"] = "approved"
 
 
@@ -184,6 +187,9 @@ class Declined:
 
     code: DeclineCode
     connector_reference: str | None = None
+    # The acquirer's own codes: `code`, `decline_code`, `network_decline_code`, `network_advice_code`, `advice_code` …
+    raw: Mapping[str, str] = field(default_factory=dict)
+    where: Where = "same"
     kind: Literal["declined"] = "declined"
 
 
@@ -203,6 +209,14 @@ class Pending:
     connector_reference: str | None = None
     reason: str = "pending"
     kind: Literal["pending"] = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The acquirer has the request, and says later what becomes of it: that it does not know it proves nothing."""
+
+    connector_reference: str | None = None
+    kind: Literal["accepted"] = "accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +290,10 @@ class NotProcessed:
     kind: Literal["not_processed"] = "not_processed"
 
 
-Reply = Approved | Declined | Refused | Pending | ActionRequired | Expired
+Reply = Approved | Declined | Refused | Accepted | Pending | ActionRequired | Expired
 """What a connector's authorize, capture, void or refund returns."""
 
-Inquiry = Approved | Declined | Refused | Pending | ActionRequired | Expired | NotKnown | Reversed
+Inquiry = Approved | Declined | Refused | Accepted | Pending | ActionRequired | Expired | NotKnown | Reversed
 """What a connector's inquire returns."""
 
 Cancellation = Inquiry | Cancelled | EndsItself
@@ -289,6 +303,7 @@ Outcome = (
     Approved
     | Declined
     | Refused
+    | Accepted
     | Pending
     | ActionRequired
     | Expired

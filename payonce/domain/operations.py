@@ -66,6 +66,7 @@ class AttemptState(StrEnum):
     CLAIMED = "claimed"  # its owner may send, until `send_before`
     NOT_SENT = "not_sent"  # its owner says that nothing was sent, and never will be
     WAITING = "waiting"  # the acquirer has it, and waits for the customer until `act_before`
+    ACCEPTED = "accepted"  # the acquirer has it, and says later what becomes of it
     UNKNOWN = "unknown"  # it may have been processed: only an inquiry can tell
     REVERSING = "reversing"  # it did what was not asked for, and is being reversed
     APPROVED = "approved"
@@ -82,6 +83,7 @@ class AttemptState(StrEnum):
                 AttemptState.CLAIMED
                 | AttemptState.NOT_SENT
                 | AttemptState.WAITING
+                | AttemptState.ACCEPTED
                 | AttemptState.UNKNOWN
                 | AttemptState.REVERSING
             ):
@@ -156,6 +158,11 @@ class Attempt:
     failure_code: str | None = None
     act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
     stage: Stage | None = None  # how far an approved authorization has come; None: not known
+    acquirer_identity: str | None = None  # how the acquirer called the account when it was claimed
+    decline: Mapping[str, Any] | None = (
+        None  # {"where", "raw"}, of a declined one; none: "same", and no codes
+    )
+    evidence: Mapping[str, Any] | None = None  # of an approved one
 
     @property
     def asked(self) -> bool:

@@ -24,7 +24,10 @@ from payonce.storage.tables import attempts, operations
 
 _FIELDS = tuple(field.name for field in fields(Attempt))
 COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
-_CLAIMED_AS = ("operation_id", "number", "payment_id", "kind", "connector", "connector_account", "reference")
+_CLAIMED_AS = (
+    *("operation_id", "number", "payment_id", "kind", "connector", "connector_account", "reference"),
+    "acquirer_identity",
+)
 _CLAIM = Statement(
     insert(attempts).values(
         **{name: bindparam(name) for name in (*_CLAIMED_AS, "state", "owner", "token", "routed_by")},
@@ -61,8 +64,11 @@ async def insert_claim(
     owner: str,
     token: str,
     routed_by: Because = Because.PAYMENT,
+    acquirer_identity: str | None = None,
 ) -> str:
     """This owner may send attempt `number` until `send_before`; returns our reference for it.
+
+    `acquirer_identity`: how the acquirer calls the account to which it will be sent, where that is pinned.
 
     The transaction fails with psycopg's `IntegrityError` when the number is taken: the caller holds the payment's
     lock, so that says that the claim was made without it.
@@ -76,6 +82,7 @@ async def insert_claim(
         "connector": connector,
         "connector_account": connector_account,
         "reference": reference,
+        "acquirer_identity": acquirer_identity,
         "state": AttemptState.CLAIMED,
         "owner": owner,
         "token": token,

@@ -91,7 +91,8 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     )
     rows = (await connection.execute(taken)).mappings()
     return [
-        Received(row["connector"], row["connector_account"], row["event_id"], row["reference"]) for row in rows
+        Received(row["connector"], row["connector_account"], row["event_id"], row["reference"])
+        for row in rows
     ]
 
 

@@ -315,10 +315,13 @@ attempts = Table(
     Column("act_before", _Time),
     Column("stage", Text),
     Column("routed_by", Text),  # why it went to this account; none: by a version that did not say
+    Column("acquirer_identity", Text),
+    Column("decline", _JsonB),  # {"where", "raw": {…}}: where the same may be tried, and the acquirer's codes
+    Column("evidence", _JsonB),  # what the acquirer says of an approval
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
-        "state IN ('claimed', 'not_sent', 'waiting', 'unknown', 'reversing', 'approved', 'declined',"
+        "state IN ('claimed', 'not_sent', 'waiting', 'accepted', 'unknown', 'reversing', 'approved', 'declined',"
         " 'not_processed')",
         name="state",
     ),

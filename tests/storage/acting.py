@@ -12,7 +12,7 @@ from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
 from payonce.accounts import Accounts
 from payonce.claims import Claimant, Rights
-from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.operations import Operation, OperationKind, Subject
@@ -82,6 +82,7 @@ class Process:
     ledger: Ledger
     connector: Any
     rights: Rights = field(default_factory=Rights)
+    identities: dict[str, str | None] = field(default_factory=dict)  # how the acquirer calls each account
 
     @property
     def connectors(self) -> dict[str, Any]:
@@ -90,7 +91,13 @@ class Process:
 
     @property
     def _accounts(self) -> Accounts:
-        return Accounts(connectors=self.connectors)
+        accounts = [
+            ConnectorAccount(
+                id=id_, connector="fake", mode="test", base_url="https://acquirer.example", identity=identity
+            )
+            for id_, identity in self.identities.items()
+        ]
+        return Accounts(accounts, self.connectors)
 
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
@@ -127,7 +134,7 @@ class Process:
 
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, self._accounts.capabilities),
+            cases=Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities),
             recorder=recorder or self.ledger.recorder(),
             accounts=self._accounts,
         )
