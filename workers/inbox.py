@@ -188,7 +188,9 @@ class Inbox:
             if attempt is None or attempt.connector != received.connector:
                 return None
             if received.account and attempt.connector_account != received.account:
-                log.error("callback_of_another_account", account=received.account)  # it came before the attempt
+                log.error(
+                    "callback_of_another_account", account=received.account
+                )  # it came before the attempt
                 return None
             payment = await payments.payment_of_any_merchant(connection, attempt.payment_id)
             operation = await payments.find_operation(connection, attempt.operation_id)

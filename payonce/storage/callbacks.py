@@ -89,7 +89,10 @@ async def take_due(connection: Connection, *, limit: int) -> list[Received]:
         )
         .returning(*_KEY, callbacks.c.reference)
     )
-    return [Received(*row) for row in await connection.execute(taken)]
+    return [
+        Received(row.connector, row.connector_account, row.event_id, row.reference)
+        for row in await connection.execute(taken)
+    ]
 
 
 async def forget(connection: Connection, *, now: datetime, limit: int) -> int:

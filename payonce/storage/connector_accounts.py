@@ -1,4 +1,4 @@
-"""Connector accounts as rows, and their secrets, sealed: one generation is current, the one before verifies callbacks.
+"""Connector accounts as rows, and their secrets, sealed: one generation is current, one before it verifies.
 
 A row is never deleted, and its identity and mode never change: an attempt that names the account names for ever the
 agreement at which it was made. Every change counts `version` up, which is how every process notices.
@@ -83,8 +83,9 @@ async def fingerprint(connection: Connection) -> tuple[int, int, int]:
     """
     active = select(func.count()).select_from(secrets).where(_active()).scalar_subquery()
     query = select(func.count(), func.coalesce(func.sum(table.c.version), 0), active).select_from(table)
-    row = (await connection.execute(query)).one()
-    return int(row[0]), int(row[1]), int(row[2])
+    row: Sequence[Any] = list((await connection.execute(query)).one())
+    count, versions, generations = row
+    return int(count), int(versions), int(generations)
 
 
 async def all_accounts(connection: Connection) -> list[StoredAccount]:

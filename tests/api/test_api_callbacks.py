@@ -208,7 +208,9 @@ async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
     inbox = Inbox(calling, cast("Client", NoTemporal()))
     async with asyncio.timeout(5):
         for number in range(AT_ONCE + 2):
-            await inbox.receive("sandbox_upi", Callback(f"cb_stuck_{number}", f"pay_{number}-1"), accounts=UPI)
+            await inbox.receive(
+                "sandbox_upi", Callback(f"cb_stuck_{number}", f"pay_{number}-1"), accounts=UPI
+            )
     assert entered == AT_ONCE
     stuck.set()
     await inbox.drain()
