@@ -116,7 +116,7 @@ _UNANSWERED = ("interrupted", *(error.code for error in (NotSent, OutcomeUnknown
 _DECIDED = tuple(status for status in OperationStatus if status is not OperationStatus.PENDING)
 
 
-def at_zero(counter: Counter, *values: Iterable[str]) -> None:
+def at_zero(counter: Counter | Gauge, *values: Iterable[str]) -> None:
     """The counter has a series for every combination of these values of its labels."""
     for labels in product(*values):
         counter.labels(*labels)
@@ -129,6 +129,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
     at_zero(ANOTHER_ACQUIRER, connectors)
+    at_zero(ACCOUNTS_CLOSED, connectors, ("not_opened", "refused", "another_identity"))
 
 
 @contextmanager

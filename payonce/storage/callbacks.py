@@ -89,10 +89,9 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
         )
         .returning(*_KEY, callbacks.c.reference)
     )
-    rows = (await connection.execute(taken)).mappings()
     return [
-        Received(row["connector"], row["connector_account"], row["event_id"], row["reference"])
-        for row in rows
+        Received(row.connector, row.connector_account, row.event_id, row.reference)
+        for row in await connection.execute(taken)
     ]
 
 

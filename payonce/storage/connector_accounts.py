@@ -1,4 +1,4 @@
-"""Connector accounts as rows, and their secrets, sealed: one generation is current, one before verifies callbacks.
+"""Connector accounts as rows, and their secrets, sealed: one generation is current, one before it verifies.
 
 A row is never deleted, and its identity and mode never change: an attempt that names the account names for ever the
 agreement at which it was made. Every change counts `version` up, which is how every process notices.
@@ -82,13 +82,10 @@ async def fingerprint(connection: Connection) -> tuple[int, int, int]:
     goes, so their sum is another after each commit.
     """
     active = select(func.count()).select_from(secrets).where(_active()).scalar_subquery()
-    query = select(
-        func.count().label("accounts"),
-        func.coalesce(func.sum(table.c.version), 0).label("versions"),
-        active.label("secrets"),
-    ).select_from(table)
-    row = (await connection.execute(query)).mappings().one()
-    return row["accounts"], row["versions"], row["secrets"]
+    query = select(func.count(), func.coalesce(func.sum(table.c.version), 0), active).select_from(table)
+    row: Sequence[Any] = list((await connection.execute(query)).one())
+    count, versions, generations = row
+    return int(count), int(versions), int(generations)
 
 
 async def all_accounts(connection: Connection) -> list[StoredAccount]:

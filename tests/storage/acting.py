@@ -75,6 +75,9 @@ class FakeConnector:
         return answer
 
 
+ACCOUNTS = Accounts(connectors={"account_1": FakeConnector()})
+
+
 @dataclass
 class Process:
     """The activities of one process, and its rights."""

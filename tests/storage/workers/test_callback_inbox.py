@@ -12,11 +12,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
 from payonce.connectors.base import Callback
+from payonce.domain.errors import CallbackInvalid
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import callbacks
-from payonce.storage.callbacks import KEPT, Received
+from payonce.storage.callbacks import KEPT, UNKNOWN_FOR, Received
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
 from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, ReferenceTurns
@@ -259,14 +260,44 @@ async def test_a_refunds_own_workflow_is_told(ledger: Ledger, inbox: Inbox, temp
     assert temporal.signals == [(refund.id, attempt_reference(refund.id, 1))]
 
 
-@pytest.mark.parametrize(("connector", "reference"), [(UPI, "pay_unknown-1"), ("sandbox_other", None)])
-async def test_an_unknown_reference_or_another_connectors_makes_nobody_ask(
-    ledger: Ledger, inbox: Inbox, temporal: Temporal, connector: str, reference: str | None
+async def test_an_unknown_reference_is_looked_for_again_for_a_bounded_time(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Our own COMMIT of the attempt may come after the acquirer's word."""
+    await inbox.receive(UPI, Callback("cb_1", "pay_unknown-1"), accounts=AT)
+    await inbox.drain()
+    assert await handled(ledger) == 0
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert await handled(ledger) == 0
+    await ledger.rows(
+        "UPDATE callbacks SET sweep_at = now(), received_at = received_at - :age", age=UNKNOWN_FOR
+    )
+    await inbox.sweep(limit=10)
+    assert await handled(ledger) == 1
+    assert (temporal.signals, temporal.started) == ([], [])
+
+
+async def test_what_came_before_our_own_commit_is_told_once_that_is_there(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    paid = await ledger.add_payment()
+    await inbox.receive(UPI, Callback("cb_1", attempt_reference(paid.id, 1)), accounts=AT)
+    await inbox.drain()
+    await ledger.add_operation(paid, K.AUTHORIZE)
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert len(temporal.started) == 1
+
+
+@pytest.mark.parametrize(("connector", "account"), [(UPI, "account_2"), ("sandbox_other", "other")])
+async def test_a_reference_of_another_account_is_refused(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, connector: str, account: str
 ) -> None:
     create = await create_of(ledger)
-    temporal.running.add(create.payment_id)
-    await inbox.receive(connector, Callback("cb_1", reference or attempt_reference(create.id, 1)))
-    await until_handled(ledger)
+    with pytest.raises(CallbackInvalid):
+        await inbox.receive(connector, told(create), accounts=[account])
+    assert await ledger.count("callbacks") == 0
     assert (temporal.signals, temporal.started) == ([], [])
 
 
@@ -308,7 +339,7 @@ async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Led
     now = datetime.now(UTC)
     async with ledger.database.transaction() as connection:
         for event_id, age in [("old", KEPT), ("young", timedelta()), ("open", KEPT)]:
-            received = Received(UPI, event_id, "pay_1-1")
+            received = Received(UPI, "account_1", event_id, "pay_1-1")
             await callbacks.put(connection, received, now=now - age - timedelta(seconds=1))
             if event_id != "open":
                 await callbacks.handled(connection, [received], now=now)
