@@ -1,0 +1,43 @@
+"""A connector at a scripted Stripe; every request of every test is collected for the witnesses."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime
+
+import pytest
+from stripe_script import Script, Scripted, Sent, account
+
+from payonce.connectors.stripe.connector import Stripe
+
+Open = Callable[..., Awaitable[tuple[Stripe, Scripted]]]
+
+
+@pytest.fixture
+def sent_to_stripe() -> list[Sent]:
+    """What was sent in this test: a witness that has Stripe's own document looks at each."""
+    return []
+
+
+@pytest.fixture
+async def stripe(sent_to_stripe: list[Sent]) -> AsyncIterator[Open]:
+    """Opens a connector at a server with a script, and closes both."""
+    async with AsyncExitStack() as stack:
+
+        async def open_(
+            script: Script,
+            *,
+            mode: str = "test",
+            now: Callable[[], datetime] | None = None,
+            **options: str,
+        ) -> tuple[Stripe, Scripted]:
+            server = await stack.enter_async_context(Scripted(script).running())
+            opened = account(server.url, mode=mode, **options)
+            connector = Stripe(opened) if now is None else Stripe(opened, now=now)
+            stack.push_async_callback(connector.close)
+            servers.append(server)
+            return connector, server
+
+        servers: list[Scripted] = []
+        yield open_
+        for server in servers:
+            sent_to_stripe += server.sent
