@@ -1,15 +1,13 @@
 """A connector at a scripted Stripe; every request of every test is collected for the witnesses."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
 
 import pytest
-from stripe_script import Script, Scripted, Sent, account
+from stripe_script import Open, Script, Scripted, Sent, account
 
 from payonce.connectors.stripe.connector import Stripe
-
-Open = Callable[..., Awaitable[tuple[Stripe, Scripted]]]
 
 
 @pytest.fixture

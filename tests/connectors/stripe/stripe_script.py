@@ -5,13 +5,14 @@ The bodies are written by hand from Stripe's documentation of its objects; nothi
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from payonce.connectors.base import Call, ConnectorAccount
+from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.cards import Card
 from payonce.domain.operations import OperationKind
 
@@ -121,6 +122,10 @@ class Scripted:
         asked = self._asked.get(sent.name, 0)
         self._asked[sent.name] = asked + 1
         return played[min(asked, len(played) - 1)]
+
+
+Open = Callable[..., Awaitable[tuple[Stripe, Scripted]]]
+"""Opens a connector at a server with a script: the fixture `stripe`."""
 
 
 async def _read(reader: asyncio.StreamReader) -> Sent:

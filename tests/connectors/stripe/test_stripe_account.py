@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import Open
-from stripe_script import Answer, account, error
+from stripe_script import Answer, Open, account, error
 
 from payonce.connectors.base import Identity
 from payonce.connectors.registry import installed, open_connectors

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Open
 from stripe_script import (
     CANCEL,
     CARD,
@@ -18,6 +17,7 @@ from stripe_script import (
     METHODS,
     REFERENCE,
     Answer,
+    Open,
     Script,
     authorizing,
     call,

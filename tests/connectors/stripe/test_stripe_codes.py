@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Open
-from stripe_script import Answer, authorizing, call, card_error
+from stripe_script import Answer, Open, authorizing, call, card_error
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe import codes

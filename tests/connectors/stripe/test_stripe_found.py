@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Open
 from stripe_script import (
     CANCEL,
     CREATE,
@@ -13,6 +12,7 @@ from stripe_script import (
     REFERENCE,
     REFUNDS,
     Answer,
+    Open,
     authorizing,
     call,
     charge,

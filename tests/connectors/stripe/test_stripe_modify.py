@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from conftest import Open
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -12,6 +11,7 @@ from stripe_script import (
     REFUND,
     REFUNDS,
     Answer,
+    Open,
     authorizing,
     call,
     charge,
