@@ -5,8 +5,8 @@ from typing import Final
 from payonce.connectors.base import AccountForm, ConnectorAccount, Identity, OptionField, SecretField
 from payonce.connectors.requests import HttpRequest
 from payonce.connectors.stripe import forms
-from payonce.connectors.stripe.desk import Desk, asked_in_vain
-from payonce.connectors.stripe.objects import Account, Balance
+from payonce.connectors.stripe.desk import StripeDesk, asked_in_vain
+from payonce.connectors.stripe.objects import Balance, StripeAccount
 from payonce.domain.errors import Rejected
 
 WEBHOOK_SECRET: Final = "webhook_secret"  # noqa: S105 - the name of one
@@ -33,7 +33,7 @@ _PREFIXES: Final = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
 _MAY: Final = ((forms.INTENTS, "PaymentIntents"), (forms.REFUNDS, "Charges and Refunds"))
 
 
-async def identify(desk: Desk, account: ConnectorAccount) -> Identity:
+async def identify(desk: StripeDesk, account: ConnectorAccount) -> Identity:
     """Whose the key is, by `GET /v1/account` and the mode of its balance; see `Identifying`."""
     if not account.key.startswith(_PREFIXES):
         raise Rejected(
@@ -58,20 +58,20 @@ async def identify(desk: Desk, account: ConnectorAccount) -> Identity:
     return Identity(id=found.id, mode="live" if live else "test", notes=tuple(notes))
 
 
-async def _read(desk: Desk, path: str) -> Account | None:
+async def _read(desk: StripeDesk, path: str) -> StripeAccount | None:
     response = await desk.http.call(HttpRequest(method="GET", path=path), may_send=None)
     if response.status in (401, 403):
         return None
     if response.status >= 400:
         raise asked_in_vain(response, reference=path)
-    return response.read(Account)
+    return response.read(StripeAccount)
 
 
-async def _balance(desk: Desk) -> Balance | None:
+async def _balance(desk: StripeDesk) -> Balance | None:
     response = await desk.http.call(HttpRequest(method="GET", path="/v1/balance"), may_send=None)
     return response.read(Balance) if response.status == 200 else None
 
 
-async def _denied(desk: Desk, path: str) -> bool:
+async def _denied(desk: StripeDesk, path: str) -> bool:
     asked = HttpRequest(method="GET", path=path, query={"limit": 1})
     return (await desk.http.call(asked, may_send=None)).status in (401, 403)

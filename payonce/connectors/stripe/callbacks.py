@@ -13,7 +13,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from payonce.connectors.base import Callback
-from payonce.connectors.stripe.objects import REFERENCE, REVERSAL, Event
+from payonce.connectors.stripe.objects import REFERENCE, REVERSAL, StripeEvent
 from payonce.domain.errors import CallbackInvalid
 
 AGE_S_MAX: Final = 300
@@ -34,7 +34,7 @@ def read(
     """
     _verify(header, body, secrets=secrets, now=now)
     try:
-        event = Event.model_validate_json(body)
+        event = StripeEvent.model_validate_json(body)
     except ValidationError:
         raise CallbackInvalid from None  # the error holds the raw body
     another = event.account is not None and event.account != identity
@@ -43,7 +43,7 @@ def read(
     return Callback(event_id=event.id, reference=_about(event))
 
 
-def _about(event: Event) -> str:
+def _about(event: StripeEvent) -> str:
     """Our reference where the object has it, else Stripe's of the intent, or of whatever it is about.
 
     A charge has the metadata of its intent, and so our reference.

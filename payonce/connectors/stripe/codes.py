@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-from payonce.connectors.stripe.objects import PaymentError
+from payonce.connectors.stripe.objects import StripeError
 from payonce.domain.facts import DeclineCode
 
 Where = Literal["same", "other", "never"]
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class DeclineMeaning:
     """What a decline is in our words, and where the card may be tried again."""
 
     code: DeclineCode
@@ -26,12 +26,13 @@ def table() -> dict[str, Any]:
 
 
 _TABLE: Final = table()
-_UNHEARD_OF: Final = Meaning(DeclineCode.GENERIC_DECLINE, "same")
+_UNHEARD_OF: Final = DeclineMeaning(DeclineCode.GENERIC_DECLINE, "same")
 
 
-def _meanings(section: str) -> dict[str, Meaning]:
+def _meanings(section: str) -> dict[str, DeclineMeaning]:
     return {
-        code: Meaning(DeclineCode(entry["means"]), entry["where"]) for code, entry in _TABLE[section].items()
+        code: DeclineMeaning(DeclineCode(entry["means"]), entry["where"])
+        for code, entry in _TABLE[section].items()
     }
 
 
@@ -45,7 +46,7 @@ ENDED: Final = frozenset((*_TABLE["lapsed"], *_TABLE["ended"]))
 """Codes of a capture, void or refund that Stripe turned down: it moved nothing, and will not."""
 
 
-def declined(error: PaymentError) -> Meaning:
+def declined(error: StripeError) -> DeclineMeaning:
     """What a card error means; what is not in the table is a decline without a reason.
 
     The networks' own advice never to try a card again comes before what the code says.
@@ -53,14 +54,14 @@ def declined(error: PaymentError) -> Meaning:
     decline = _DECLINES.get(error.decline_code or "")
     meaning = decline or _CARD_ERRORS.get(error.code or "") or _UNHEARD_OF
     never = error.advice_code == "do_not_try_again" or error.network_advice_code in _NEVER_AGAIN
-    return Meaning(meaning.code, "never") if never else meaning
+    return DeclineMeaning(meaning.code, "never") if never else meaning
 
 
-def heard_of(error: PaymentError) -> bool:
+def heard_of(error: StripeError) -> bool:
     """Whether the table has the decline's code."""
     return (error.decline_code or error.code or "") in (_DECLINES if error.decline_code else _CARD_ERRORS)
 
 
-def refused(error: PaymentError) -> str | None:
+def refused(error: StripeError) -> str | None:
     """The pointer to the member of our API that is refused for ever, empty for none; None: it is no refusal."""
     return _REFUSED.get(error.code or "")

@@ -24,9 +24,9 @@ from payonce.connectors.base import (
 from payonce.connectors.http import AcquirerResponse, HttpRequest, Sending, segment
 from payonce.connectors.stripe import account as accounts
 from payonce.connectors.stripe import amounts, callbacks, codes, forms, reading
-from payonce.connectors.stripe.desk import Desk, not_moved, not_prepared, ours_to_mend, problem
+from payonce.connectors.stripe.desk import StripeDesk, not_moved, not_prepared, ours_to_mend, problem
 from payonce.connectors.stripe.finding import Finding
-from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, Refund
+from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     Approved,
@@ -73,7 +73,7 @@ class Stripe:
         self._several = account.options.get("multicapture") == accounts.ON
         self._copy = account.options.get("copy_metadata") == accounts.ON
         deadline_s = float(account.options.get("call_deadline_s", CALL_DEADLINE_S))
-        self._desk = Desk(account, call_deadline_s=deadline_s)
+        self._desk = StripeDesk(account, call_deadline_s=deadline_s)
         self._finding = Finding(self._desk, create=self._create, now=now)
         self.capabilities = Capabilities(
             methods=frozenset({"card"}),
@@ -219,7 +219,7 @@ class Stripe:
         form = forms.refund(call, copy_metadata=self._copy)
         answer = await self._move(call, sending, forms.REFUNDS, form, object_id=None)
         if answer.status < 400:
-            found = answer.read(Refund)
+            found = answer.read(StripeRefund)
             reading.check_refund(found, call)
             return reading.refund(found, call)
         error = problem(answer)
@@ -269,7 +269,7 @@ class Stripe:
                 return Reversed()
             form = forms.reversal(call, intent_id=intent.id, amount=rest)
             request = self._desk.post(forms.REFUNDS, form, reference=call.reference, purpose="reverse")
-            made = await self._desk.ask(request, Refund, reference=call.reference)
+            made = await self._desk.ask(request, StripeRefund, reference=call.reference)
         if made.status != "succeeded" or not reading.is_reversal(made, call):
             raise OutcomeUnknown("the refund has not succeeded", connector_reference=intent.id)
         return Reversed()

@@ -19,7 +19,15 @@ from payonce.connectors.http import (
 from payonce.connectors.keys import Purpose, UpstreamKeys
 from payonce.connectors.requests import FormValue
 from payonce.connectors.stripe import codes
-from payonce.connectors.stripe.objects import PAGE, VERSION, ErrorBody, Intents, Problem, Read, Refunds
+from payonce.connectors.stripe.objects import (
+    PAGE,
+    VERSION,
+    ErrorBody,
+    IntentList,
+    Read,
+    RefundList,
+    StripeProblem,
+)
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 
 log = structlog.get_logger(__name__)
@@ -32,10 +40,10 @@ _DOCUMENTED: Final = Documented(
 _FAILED_KEY: Final = "idempotency_error"
 
 Model = TypeVar("Model", bound=Read)
-List = TypeVar("List", Intents, Refunds)
+List = TypeVar("List", IntentList, RefundList)
 
 
-class Desk:
+class StripeDesk:
     """Requests to one account, and how its answers fail."""
 
     def __init__(self, account: ConnectorAccount, *, call_deadline_s: float) -> None:
@@ -89,7 +97,7 @@ class Desk:
 
 def problem(response: AcquirerResponse) -> ErrorBody:
     """What an error says. Raises `OutcomeUnknown` where it says nothing that can be read."""
-    return response.read(Problem).error
+    return response.read(StripeProblem).error
 
 
 def asked_in_vain(response: AcquirerResponse, *, reference: str) -> RateLimited | OutcomeUnknown:

@@ -14,8 +14,8 @@ import structlog
 from payonce.connectors.base import Call
 from payonce.connectors.http import HttpRequest, segment
 from payonce.connectors.stripe import forms, reading
-from payonce.connectors.stripe.desk import Desk
-from payonce.connectors.stripe.objects import REFERENCE, Intent, Intents, Refund, Refunds
+from payonce.connectors.stripe.desk import StripeDesk
+from payonce.connectors.stripe.objects import REFERENCE, Intent, IntentList, RefundList, StripeRefund
 from payonce.domain.errors import ConnectorError, OutcomeUnknown
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ class Finding:
     """Reads, and moves nothing: an intent that a create may make here is never confirmed."""
 
     def __init__(
-        self, desk: Desk, *, create: Callable[[Call], HttpRequest], now: Callable[[], datetime]
+        self, desk: StripeDesk, *, create: Callable[[Call], HttpRequest], now: Callable[[], datetime]
     ) -> None:
         self._desk = desk
         self._create = create
@@ -54,13 +54,13 @@ class Finding:
         reading.check(found, call, id_=intent_id)
         return found
 
-    async def refund(self, call: Call) -> Refund | None:
+    async def refund(self, call: Call) -> StripeRefund | None:
         """The refund of ours; None where the list of its intent, read whole, has none."""
         intent_id = forms.authorization_of(call)
         if call.attempt_reference is not None:
             path = f"{forms.REFUNDS}/{segment(call.attempt_reference)}"
             found = await self._desk.ask(
-                HttpRequest(method="GET", path=path), Refund, reference=call.reference
+                HttpRequest(method="GET", path=path), StripeRefund, reference=call.reference
             )
             if found.id != call.attempt_reference:
                 raise OutcomeUnknown("another refund than was asked about")
@@ -71,10 +71,10 @@ class Finding:
             reading.check_refund(one, call)
         return ours[0] if ours else None
 
-    async def refunds(self, call: Call, intent_id: str) -> list[Refund]:
+    async def refunds(self, call: Call, intent_id: str) -> list[StripeRefund]:
         """Every refund of the intent, newest first."""
         pages = self._desk.pages(
-            forms.REFUNDS, Refunds, {"payment_intent": intent_id}, reference=call.reference
+            forms.REFUNDS, RefundList, {"payment_intent": intent_id}, reference=call.reference
         )
         found = [one async for page in pages for one in page.data]
         if any(
@@ -102,7 +102,7 @@ class Finding:
             "gte": int((claimed_at - MADE_WITHIN).timestamp()),
             "lte": int((claimed_at + MADE_WITHIN).timestamp()),
         }
-        pages = self._desk.pages(forms.INTENTS, Intents, {"created": made}, reference=call.reference)
+        pages = self._desk.pages(forms.INTENTS, IntentList, {"created": made}, reference=call.reference)
         ours = [
             one async for page in pages for one in page.data if one.metadata.get(REFERENCE) == call.reference
         ]

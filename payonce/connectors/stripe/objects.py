@@ -103,7 +103,7 @@ class Charge(Read):
         return CardDetails() if details is None or details.card is None else details.card
 
 
-class PaymentError(Read):
+class StripeError(Read):
     """Why a request or a try failed; its sentence is for people and is not read."""
 
     type: Text = None
@@ -128,7 +128,7 @@ class Intent(Read):
     cancellation_reason: Text = None
     created: int
     currency: Currency
-    last_payment_error: PaymentError | None = None
+    last_payment_error: StripeError | None = None
     latest_charge: Charge | Id | None = None
     livemode: bool
     metadata: Metadata = {}
@@ -139,7 +139,7 @@ class Intent(Read):
         return self.latest_charge if isinstance(self.latest_charge, Charge) else None
 
 
-class Refund(Read):
+class StripeRefund(Read):
     """Money given back."""
 
     id: Id
@@ -164,38 +164,38 @@ class Method(Read):
     livemode: bool
 
 
-class ErrorBody(PaymentError):
+class ErrorBody(StripeError):
     """A problem; of the intent that it is about only what is needed to know it."""
 
     payment_intent: Intent | None = None
 
 
-class Problem(Read):
+class StripeProblem(Read):
     """What a status of 400 or more carries."""
 
     error: ErrorBody
 
 
-class Page(Read):
+class ListPage(Read):
     """A part of a list, newest first."""
 
     object: Literal["list"]
     has_more: bool
 
 
-class Intents(Page):
+class IntentList(ListPage):
     """Of `GET /v1/payment_intents`."""
 
     data: Annotated[list[Intent], Field(max_length=100)]
 
 
-class Refunds(Page):
+class RefundList(ListPage):
     """Of `GET /v1/refunds`."""
 
-    data: Annotated[list[Refund], Field(max_length=100)]
+    data: Annotated[list[StripeRefund], Field(max_length=100)]
 
 
-class Account(Read):
+class StripeAccount(Read):
     """Of `GET /v1/account`."""
 
     id: Id
@@ -222,7 +222,7 @@ class _Data(Read):
     object: _Told
 
 
-class Event(Read):
+class StripeEvent(Read):
     """What a webhook carries."""
 
     id: Id

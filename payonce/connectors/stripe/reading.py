@@ -20,8 +20,8 @@ from payonce.connectors.stripe.objects import (
     REVERSAL,
     Charge,
     Intent,
-    PaymentError,
-    Refund,
+    StripeError,
+    StripeRefund,
 )
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import (
@@ -103,7 +103,7 @@ def void(intent: Intent, call: Call, *, answered: bool) -> Approved | Pending | 
     return Pending(intent.id, reason="not released") if answered else NotKnown()
 
 
-def refund(found: Refund, call: Call) -> Approved | Declined | Pending:
+def refund(found: StripeRefund, call: Call) -> Approved | Declined | Pending:
     """How a refund of ours stands. One that failed after it had succeeded was taken back."""
     approved = Approved(found.id, from_stripe(found.amount, call.currency), call.currency)
     match found.status:
@@ -126,7 +126,7 @@ def refund(found: Refund, call: Call) -> Approved | Declined | Pending:
             return Pending(found.id, reason="unmapped status")
 
 
-def check_refund(found: Refund, call: Call) -> None:
+def check_refund(found: StripeRefund, call: Call) -> None:
     """Raises `OutcomeUnknown` for the answer to another request."""
     of = found.payment_intent
     if found.reference != call.reference or (of is not None and of != call.authorization_reference):
@@ -135,7 +135,7 @@ def check_refund(found: Refund, call: Call) -> None:
         raise OutcomeUnknown("a refund in another currency", connector_reference=found.id)
 
 
-def refunded(approved: Approved, refunds: Sequence[Refund], call: Call) -> Approved | Reversed:
+def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) -> Approved | Reversed:
     """The approval with what somebody else refunded of it, oldest first; what our reversal gave back is undone."""
     if any(is_reversal(one, call) and one.status == "succeeded" for one in refunds):
         return Reversed()
@@ -147,12 +147,12 @@ def refunded(approved: Approved, refunds: Sequence[Refund], call: Call) -> Appro
     return _with_turns(approved, (*approved.since, *foreign))
 
 
-def is_reversal(one: Refund, call: Call) -> bool:
+def is_reversal(one: StripeRefund, call: Call) -> bool:
     """Whether it undoes this attempt."""
     return (one.metadata or {}).get(REVERSAL) == call.reference
 
 
-def declined(error: PaymentError, *, intent_id: str | None) -> Declined:
+def declined(error: StripeError, *, intent_id: str | None) -> Declined:
     """A card error, which Stripe documents as a charge that failed."""
     if not codes.heard_of(error):
         log.warning("acquirer_decline_code_unmapped", code=error.decline_code or error.code)
@@ -194,13 +194,13 @@ def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:
     return NotKnown() if intent.latest_charge is None else Pending(intent.id, reason="no failure told")
 
 
-def _failure(intent: Intent) -> PaymentError | None:
+def _failure(intent: Intent) -> StripeError | None:
     """Why its last try failed; None where it did not, as far as is said."""
     error = intent.last_payment_error
     if error is not None and error.type == "card_error":
         return error
     if intent.charge is not None and intent.charge.status == "failed":
-        return PaymentError(type="card_error", code=intent.charge.failure_code)
+        return StripeError(type="card_error", code=intent.charge.failure_code)
     return None
 
 
@@ -236,7 +236,7 @@ def _marked(intent: Intent, name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
 
 
-def _ours(one: Refund) -> bool:
+def _ours(one: StripeRefund) -> bool:
     return bool({REFERENCE, REVERSAL} & set(one.metadata or {}))
 
 

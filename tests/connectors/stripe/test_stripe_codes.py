@@ -11,7 +11,7 @@ from stripe_script import Answer, Open, authorizing, call, card_error
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe import codes
-from payonce.connectors.stripe.objects import PaymentError
+from payonce.connectors.stripe.objects import StripeError
 from payonce.domain.errors import Rejected
 from payonce.domain.facts import DeclineCode, Declined
 
@@ -95,7 +95,7 @@ def test_what_nobody_has_decided_is_never_tried_elsewhere() -> None:
     ],
 )
 def test_a_card_error_in_our_words(error: dict[str, str], code: DeclineCode, where: str) -> None:
-    assert codes.declined(PaymentError(**error)) == codes.Meaning(code, where)  # type: ignore[arg-type]
+    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("decline_code", DECLINE_CODES)
