@@ -7,8 +7,8 @@ Where Temporal says that an operation is done and Postgres, twice and a minute a
 has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
 Reviews have a queue as well: each open one has a workflow that shows it.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
-out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
-that were given back a day ago are closed.
+out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; creates that
+were given back a day ago are closed; and personal data is erased once its 30 days are over.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import attempts, callbacks, idempotency, sweeping
+from payonce.storage import attempts, callbacks, idempotency, personal_data, sweeping
 from payonce.storage.sweeping import count_refusal
 from payonce.waiting import first
 from workers.dispatch import Dispatcher, UpdateEnd
@@ -42,6 +42,7 @@ HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
 PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
+ERASED_AT_ONCE = 500  # of payments whose rows others may be about to lock
 REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
 REVIEWS_AT_ONCE, REVIEWS_MEASURED_EVERY_S = 50, 15.0
@@ -84,6 +85,7 @@ class Sweeper:
             _every(REVIEWS_MEASURED_EVERY_S, "reviews_measured", self._reviews.measure, stop),
             _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
             _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
+            _every(PAYMENTS_EVERY_S, "personal_data", self.erase_personal_data, stop),
         )
 
     async def sweep(self, kind: OperationKind) -> bool:
@@ -126,6 +128,11 @@ class Sweeper:
             over = await sweeping.dequeue_released(connection, limit=RELEASED_AT_ONCE)
         closed = await asyncio.gather(*(_surviving(self._close(one), operation_id=one.id) for one in over))
         return len(over) == RELEASED_AT_ONCE and all(closed)
+
+    async def erase_personal_data(self) -> bool:
+        """What was kept of customers for as long as it may be is erased; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            return await personal_data.erase(connection, limit=ERASED_AT_ONCE) == ERASED_AT_ONCE
 
     async def _close(self, create: Operation) -> bool:
         """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""

@@ -32,8 +32,10 @@ from payonce.domain.errors import NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.personal import PersonalData
 from payonce.runtime import Runtime
-from payonce.storage import attempts, idempotency, payments
+from payonce.sealing import Sealed
+from payonce.storage import attempts, idempotency, payments, personal_data
 from payonce.storage.driver.connection import Connection
 from payonce.storage.idempotency import Key
 
@@ -80,7 +82,7 @@ class CreatePost:
             kind=OperationKind.AUTHORIZE,
             amount_minor=payment.amount_minor,
         )
-        await payments.insert_payment(connection, payment)
+        await payments.insert_payment(connection, payment, self._sealed(payment.id))
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
         return Admitted(payment, operation, await self._claim(connection, payment, operation, number=1))
 
@@ -112,9 +114,26 @@ class CreatePost:
             owner=self.runtime.rights.owner,
             token=token,
         )
-        call = call_of(payment, operation, reference=attempt_reference(operation.id, number))
+        call = call_of(
+            payment,
+            operation,
+            reference=attempt_reference(operation.id, number),
+            personal=await self._personal_data(connection, payment.id, number=number),
+        )
         call = replace(call, card=self.new.card, network_token=self.new.network_token)
         return Right(call, number, token, payment.connector_account, self.deadline)
+
+    def _sealed(self, payment_id: str) -> Sealed | None:
+        """The personal data as it is stored for runs of other processes, where those may have to send it."""
+        if not self.new.personal_is_stored:
+            return None
+        return personal_data.seal(self.runtime.sealer, self.new.personal, payment_id=payment_id)
+
+    async def _personal_data(self, connection: Connection, payment_id: str, *, number: int) -> PersonalData:
+        """What was stored of the first request counts, as for any run; else what this request says."""
+        if number == 1 or not self.new.personal_is_stored:
+            return self.new.personal
+        return await personal_data.find(connection, self.runtime.sealer, payment_id=payment_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,7 @@ class CustomerView(View):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
     id: str | None = None
+    name: str | None = None
     email: str | None = None
     phone: str | None = None
 
@@ -152,7 +153,8 @@ class PaymentView(View):
     description: str | None
     metadata: dict[str, str]
     return_url: str | None
-    customer: CustomerView | None
+    customer: CustomerView | None = Field(description="As it was given")
+    statement_descriptor: str | None
     connector: str = Field(examples=["sandbox_card"])
     connector_reference: str | None
     capture_before: datetime | None = Field(description="Until 5 minutes before this time captures are taken")

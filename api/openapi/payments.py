@@ -41,7 +41,7 @@ CREATE_PAYMENT = Description(
     tag="Payments",
     summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
     text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
-    " different `cvc` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
+    " different `cvc` or `browser` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
     " nothing was sent, and the same request with the same key goes on.",
     answers={
         CREATED: ("The payment, `captured`, `authorized` or `requires_action`", _PAYMENT),

@@ -15,6 +15,7 @@ from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
 from payonce.domain.payment import Payment
+from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
@@ -83,6 +84,17 @@ class Call:
     metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
     operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
     operation_id: str = ""
+    description: str | None = field(default=None, repr=False)
+    statement_descriptor: str | None = (
+        None  # at most 22 characters; what an acquirer takes of them is its own
+    )
+    channel: Channel | None = None
+    customer: Customer | None = None
+    billing: Party | None = (
+        None  # this and the next two: of an authorization that is sent, and of nothing else
+    )
+    shipping: Party | None = None
+    browser: Browser | None = None
 
 
 class MaySend(Protocol):
@@ -221,10 +233,17 @@ class Calling(Protocol):
         ...
 
 
-def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:
+def call_of(
+    payment: Payment,
+    operation: Operation,
+    *,
+    reference: str,
+    target: Attempt | None = None,
+    personal: PersonalData = NOTHING_PERSONAL,
+) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases.
+    `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
     """
     kind = operation.sent_as or operation.kind
     authorizes = operation.kind is OperationKind.AUTHORIZE
@@ -242,6 +261,13 @@ def call_of(payment: Payment, operation: Operation, *, reference: str, target: A
         operation_id=operation.id,
         payment_method=payment.payment_method,
         return_url=payment.return_url,
+        description=payment.description,
+        statement_descriptor=payment.statement_descriptor,
+        channel=payment.channel,
+        customer=None if payment.customer is None else Customer.of(payment.customer),
+        billing=personal.billing,
+        shipping=personal.shipping,
+        browser=personal.browser,
     )
 
 

@@ -13,6 +13,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -63,6 +64,7 @@ class Fault(StrEnum):
 
 
 MOVING = (OperationKind.AUTHORIZE, OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND)
+UNDOING = ("reversal", "void", "refund")  # how a ledger may show that an authorization was undone
 AFTER = (Fault.TIMEOUT_AFTER, Fault.ERROR_AFTER, Fault.RESET_AFTER, Fault.GARBAGE_AFTER)
 
 
@@ -230,7 +232,7 @@ class ConnectorConformance:
         connector = harness.open()
         call = harness.faulty(authorization(harness), Fault.TIMEOUT_AFTER)
         sending = asyncio.create_task(connector.send(call, may_send=yes))
-        await eventually(lambda: harness.requests(call.reference))
+        await eventually(lambda: harness.movements(call.payment_id))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -274,14 +276,16 @@ class ReversalConformance:
             before = list(await harness.movements(call.payment_id))
             for _ in range(3):
                 assert await connector.reverse(call) == Reversed()
-            assert list(await harness.movements(call.payment_id)) == [*before, "reversal"]
+            *unchanged, undone = await harness.movements(call.payment_id)
+            assert (unchanged, undone in UNDOING) == (before, True)
             assert await connector.inquire(call) == Reversed()
 
     async def test_reversal_blocks_what_arrives_late(self, harness: ConformanceHarness) -> None:
         connector = harness.open()
         call = authorization(harness)
         assert await connector.reverse(call) == Reversed()
-        assert not isinstance(await connector.send(call, may_send=yes), Approved)
+        with suppress(OutcomeUnknown):
+            assert not isinstance(await connector.send(call, may_send=yes), Approved)
         assert not isinstance(await connector.inquire(call), Approved)
         assert list(await harness.movements(call.payment_id)) == []
         assert await connector.reverse(call) == Reversed()
@@ -292,7 +296,8 @@ class ReversalConformance:
         with pytest.raises(OutcomeUnknown):
             await connector.send(call, may_send=yes)
         assert await connector.reverse(call) == Reversed()
-        assert list(await harness.movements(call.payment_id)) == ["authorize", "reversal"]
+        authorized, undone = await harness.movements(call.payment_id)
+        assert (authorized, undone in UNDOING) == ("authorize", True)
 
     async def test_reversal_at_an_unreachable_acquirer_raises(self, harness: ConformanceHarness) -> None:
         with pytest.raises(ConnectorError):

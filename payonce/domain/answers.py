@@ -82,6 +82,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "metadata": payment.metadata,
         "return_url": payment.return_url,
         "customer": payment.customer,
+        "statement_descriptor": payment.statement_descriptor,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),

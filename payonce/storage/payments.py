@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.personal_data import columns_of
 from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
@@ -83,8 +85,9 @@ class Locked:
     xid: int
 
 
-async def insert_payment(connection: Connection, payment: Payment) -> None:
-    await connection.insert(payments, _row(payment, _PAYMENT_FIELDS))
+async def insert_payment(connection: Connection, payment: Payment, personal: Sealed | None = None) -> None:
+    """With the personal data, if any, that a run of another process may have to send."""
+    await connection.insert(payments, {**_row(payment, _PAYMENT_FIELDS), **columns_of(personal)})
 
 
 async def insert_operation(connection: Connection, operation: Operation, *, sweep_at: datetime) -> None:

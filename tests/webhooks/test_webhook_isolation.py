@@ -98,7 +98,7 @@ async def test_what_is_waiting_is_looked_at_without_reading_it_all(shop: Shop) -
 
 async def read_by_a_look(shop: Shop) -> int:
     """Rows and index entries that one look at the retries reads, with every endpoint's room full."""
-    statement = str(queue._TAKE[Lane.AGAIN])
+    statement = str(queue._LEASE_DUE[Lane.AGAIN])
     for name, value in (
         (":room_each", "0"),
         (":limit", "5"),

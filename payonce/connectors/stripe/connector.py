@@ -145,7 +145,7 @@ class Stripe:
         if call.card is None:
             raise Rejected("authorize without a card")
         method = self._desk.post(
-            forms.METHODS, forms.method(call.card), reference=call.reference, purpose="pre-2"
+            forms.METHODS, forms.method(call, call.card), reference=call.reference, purpose="pre-2"
         )
         made, entered = await sending.prepare(self._create(call), method)
         for answer in (entered, made):
@@ -153,7 +153,7 @@ class Stripe:
                 return _turned_down_before(answer, call)
         intent, method_id = self._unpaid(made, call), entered.read(Method)
         self._prepared_in_mode(method_id.livemode)
-        form = forms.confirmation(method_id.id, return_url=call.return_url)
+        form = forms.confirmation(call, method_id.id)
         answer = await self._move(call, sending, f"{_path(intent.id)}/confirm", form, object_id=intent.id)
         return await self._confirmed(call, answer, intent_id=intent.id)
 
@@ -354,7 +354,7 @@ def _refused(call: Call, error: ErrorBody, pointer: str) -> Refused:
     log.warning(
         "acquirer_refused", operation=call.kind, reference=call.reference, code=code, param=error.param
     )
-    return Refused(code, pointer or None)
+    return Refused(code, pointer or forms.pointer(error.param))
 
 
 def _reply(found: reading.Standing, intent_id: str) -> Reply:

@@ -6,6 +6,7 @@ Source: docs.stripe.com/api/payment_methods/create, /payment_intents and /refund
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Final
 
 from payonce.connectors.base import Call
@@ -14,11 +15,13 @@ from payonce.connectors.stripe.amounts import to_stripe
 from payonce.connectors.stripe.objects import CAPTURE, PAYMENT, REFERENCE, REVERSAL
 from payonce.domain.cards import Card
 from payonce.domain.errors import Rejected
+from payonce.domain.personal import Customer, Party
 
 INTENTS: Final = "/v1/payment_intents"
 METHODS: Final = "/v1/payment_methods"
 REFUNDS: Final = "/v1/refunds"
 
+DESCRIPTION_LENGTH_MAX: Final = 1000
 KEYS_MAX: Final = 40  # of an object's metadata; Stripe takes 50, and ours come first
 KEY_LENGTH_MAX: Final = 40
 VALUE_LENGTH_MAX: Final = 500
@@ -29,16 +32,37 @@ REVERSED: Final = "duplicate"
 NOT_AUTHENTICATED: Final = "abandoned"
 BY_STRIPE: Final = frozenset({"automatic", "expired"})
 
+_MEMBERS: Final = {
+    "amount": "/amount",
+    "currency": "/currency",
+    "description": "/description",
+    "return_url": "/return_url",
+    "statement_descriptor_suffix": "/statement_descriptor",
+    "metadata": "/metadata",
+    "shipping": "/shipping",
+    "shipping[address]": "/shipping/address",
+    "billing_details[name]": "/billing/name",
+    "billing_details[email]": "/customer/email",
+    "billing_details[phone]": "/customer/phone",
+    "billing_details[address]": "/billing/address",
+    "billing_details[address][country]": "/billing/address/country",
+    "card[number]": "/payment_method/card/number",
+    "card[exp_month]": "/payment_method/card/exp_month",
+    "card[exp_year]": "/payment_method/card/exp_year",
+    "card[cvc]": "/payment_method/card/cvc",
+}
+"""Where each parameter of Stripe's comes from, in our API."""
+
 Form = dict[str, FormValue]
 
 _EXPAND: Final = ["latest_charge"]
 
 
-def method(card: Card) -> Form:
-    """A card."""
-    # Whom the bill is for comes with the call's `billing`, once it has it.
+def method(call: Call, card: Card) -> Form:
+    """A card, and whom the bill is for."""
     return {
         "type": "card",
+        "billing_details": _billing(call),
         "card": {
             "number": card.number,
             "exp_month": card.exp_month,
@@ -58,14 +82,21 @@ def intent(call: Call, *, several_captures: bool, copy_metadata: bool) -> Form:
         "capture_method": "automatic" if call.automatic_capture else "manual",
         "payment_method_types": ["card"],
         "payment_method_options": {"card": options} if asked else None,
-        "description": call.payment_id,  # in India it is required of every payment
+        # In India it is required of every payment.
+        "description": (call.description or call.payment_id)[:DESCRIPTION_LENGTH_MAX],
+        "statement_descriptor_suffix": call.statement_descriptor,
         "metadata": _metadata(call, call.metadata if copy_metadata else {}),
     }
 
 
-def confirmation(method_id: str, *, return_url: str | None) -> Form:
-    """The money call."""
-    return {"payment_method": method_id, "return_url": return_url, "expand": _EXPAND}
+def confirmation(call: Call, method_id: str) -> Form:
+    """The money call. The parcel goes with it, since it is forgotten, and an intent's body is not to change."""
+    return {
+        "payment_method": method_id,
+        "return_url": call.return_url,
+        "shipping": _shipping(call),
+        "expand": _EXPAND,
+    }
 
 
 def capture(call: Call, *, several_captures: bool) -> Form:
@@ -112,6 +143,34 @@ def authorization_of(call: Call) -> str:
     if call.authorization_reference is None:
         raise Rejected(f"{call.kind} without the authorization's reference")
     return call.authorization_reference
+
+
+def pointer(parameter: str | None) -> str | None:
+    """The member of our API that a parameter of Stripe's comes from; None where it is none of the merchant's."""
+    found = [name for name in _MEMBERS if parameter is not None and parameter.startswith(name)]
+    return _MEMBERS[max(found, key=len)] if found else None
+
+
+def _billing(call: Call) -> Form | None:
+    customer, billing = call.customer or Customer(), call.billing or Party()
+    known: Form = {
+        "name": billing.name or customer.name,
+        "email": customer.email,
+        "phone": customer.phone,
+        "address": _address(billing),
+    }
+    return known if any(known.values()) else None
+
+
+def _shipping(call: Call) -> Form | None:
+    """Stripe takes a parcel only with a name and an address."""
+    customer, shipping = call.customer or Customer(), call.shipping or Party()
+    name, address = shipping.name or customer.name, _address(shipping)
+    return {"name": name, "address": address} if address and name else None
+
+
+def _address(party: Party) -> Form | None:
+    return None if party.address is None else dict(asdict(party.address))
 
 
 def _metadata(call: Call, theirs: Mapping[str, str]) -> Form:

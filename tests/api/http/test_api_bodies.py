@@ -9,6 +9,7 @@ import pytest
 
 from api.http.bodies import BODY_BYTES_MAX
 from api.schemas.payments import METADATA_MAX
+from payonce.domain.personal import Address, Browser, Party, PersonalData
 from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"
@@ -119,11 +120,30 @@ async def test_a_body_at_the_limit_is_read(client: httpx.AsyncClient) -> None:
     assert (await _post(client, body + b" " * (BODY_BYTES_MAX - len(body)))).status_code == 201
 
 
+PARTY = {
+    "name": 100 * "{}",
+    "address": {
+        **dict.fromkeys(("line1", "line2"), 200 * "{}"),
+        **dict.fromkeys(("city", "state"), 100 * "{}"),
+        "postal_code": 20 * "{}",
+        "country": "IN",
+    },
+}
+BROWSER = {"ip": "203.0.113.7", "user_agent": "a"}
 FULL = {
     "merchant_reference": 100 * "{}",
     "description": 500 * "{}",
     "return_url": "https://shop.example/" + "r" * 2_000,
-    "customer": {"id": 100 * "{}", "email": 240 * "e" + "@shop.example", "phone": "+1" + "5" * 10},
+    "customer": {
+        "id": 100 * "{}",
+        "name": 100 * "{}",
+        "email": 240 * "e" + "@shop.example",
+        "phone": "+1" + "5" * 10,
+    },
+    "billing": PARTY,
+    "shipping": PARTY,
+    "browser": {**dict.fromkeys(("user_agent", "accept"), 2048 * "{}"), "ip": "::1", "language": 35 * "{}"},
+    "statement_descriptor": 22 * "{}",
 }
 
 
@@ -320,7 +340,58 @@ async def test_a_payment_method_is_checked_before_anything_is_admitted(
         ({"metadata": {"sandbox_fault": "explode"}}, "/metadata/sandbox_fault"),
         ({"customer": {"id": "4242424242424242"}}, "/customer/id"),
         ({"customer": {"email": "nobody"}}, "/customer/email"),
-        ({"customer": {"name": "x"}}, "/customer/name"),
+        ({"customer": {"name": "x" * 101}}, "/customer/name"),
+        ({"customer": {"name": ""}}, "/customer/name"),
+        ({"customer": {"name": "a\nb"}}, "/customer/name"),
+        ({"customer": {"name": "4242 4242 4242 4242"}}, "/customer/name"),
+        ({"customer": {"address": {}}}, "/customer/address"),
+        ({"billing": "home"}, "/billing"),
+        ({"billing": {"email": "nobody"}}, "/billing/email"),
+        ({"billing": {"name": "4242424242424242"}}, "/billing/name"),
+        ({"billing": {"address": {"line1": "a"}}}, "/billing/address/country"),
+        ({"billing": {"address": {"country": "IN"}}}, "/billing/address/line1"),
+        ({"billing": {"address": {"line1": "", "country": "IN"}}}, "/billing/address/line1"),
+        ({"billing": {"address": {"line1": "a" * 201, "country": "IN"}}}, "/billing/address/line1"),
+        ({"billing": {"address": {"line1": "a", "country": "in"}}}, "/billing/address/country"),
+        ({"billing": {"address": {"line1": "a", "country": "IND"}}}, "/billing/address/country"),
+        ({"billing": {"address": {"line1": "a", "country": "XX"}}}, "/billing/address/country"),
+        ({"shipping": {"address": {"line1": "a", "country": "UK"}}}, "/shipping/address/country"),
+        (
+            {"shipping": {"address": {"line1": "a", "country": "IN", "postal_code": 411001}}},
+            "/shipping/address/postal_code",
+        ),
+        (
+            {"shipping": {"address": {"line1": "a", "country": "IN", "postal_code": "1" * 21}}},
+            "/shipping/address/postal_code",
+        ),
+        (
+            {"shipping": {"address": {"line1": "4242/4242/4242/4242", "country": "IN"}}},
+            "/shipping/address/line1",
+        ),
+        ({"browser": {"user_agent": "a"}}, "/browser/ip"),
+        ({"browser": {"ip": "203.0.113.7"}}, "/browser/user_agent"),
+        ({"browser": {"ip": "203.0.113", "user_agent": "a"}}, "/browser/ip"),
+        ({"browser": {"ip": "203.0.113.07", "user_agent": "a"}}, "/browser/ip"),
+        ({"browser": {"ip": "203.0.113.7:443", "user_agent": "a"}}, "/browser/ip"),
+        ({"browser": {"ip": "fe80::1%4242424242424242", "user_agent": "a"}}, "/browser/ip"),
+        ({"browser": {"ip": "203.0.113.7", "user_agent": "a" * 2049}}, "/browser/user_agent"),
+        ({"browser": {"ip": "203.0.113.7", "user_agent": "a\r\nb: c"}}, "/browser/user_agent"),
+        ({"browser": {"ip": "203.0.113.7", "user_agent": "4242424242424242"}}, "/browser/user_agent"),
+        ({"browser": {**BROWSER, "accept": "4242424242424242"}}, "/browser/accept"),
+        ({"browser": {**BROWSER, "language": "e" * 36}}, "/browser/language"),
+        ({"browser": {**BROWSER, "color_depth": "24"}}, "/browser/color_depth"),
+        ({"browser": {**BROWSER, "color_depth": 24.0}}, "/browser/color_depth"),
+        ({"browser": {**BROWSER, "screen_width": -1}}, "/browser/screen_width"),
+        ({"browser": {**BROWSER, "screen_height": 1_000_000}}, "/browser/screen_height"),
+        ({"browser": {**BROWSER, "time_zone_offset": 841}}, "/browser/time_zone_offset"),
+        ({"browser": {**BROWSER, "java_enabled": 1}}, "/browser/java_enabled"),
+        ({"browser": {**BROWSER, "javascript_enabled": "true"}}, "/browser/javascript_enabled"),
+        ({"browser": {**BROWSER, "fonts": []}}, "/browser/fonts"),
+        ({"channel": "phone"}, "/channel"),
+        ({"channel": "WEB"}, "/channel"),
+        ({"statement_descriptor": "x" * 23}, "/statement_descriptor"),
+        ({"statement_descriptor": ""}, "/statement_descriptor"),
+        ({"statement_descriptor": "4242424242424242"}, "/statement_descriptor"),
         ({"return_url": "http://shop.example/"}, "/return_url"),
         ({"return_url": "http://127.0.0.1/"}, "/return_url"),
         ({"return_url": "javascript:alert(1)"}, "/return_url"),
@@ -375,6 +446,28 @@ async def test_a_create_is_admitted_as_validated(client: httpx.AsyncClient, admi
     assert new.payment_method == {"type": "card", "card": visible}
     assert (new.merchant_reference, new.customer) == ("order-7", {"email": "a@b.example"})
     assert new.metadata == extras["metadata"]
+
+
+async def test_what_acquirers_need_of_a_customer_is_admitted_as_it_was_given(
+    client: httpx.AsyncClient, admission: FakeAdmission
+) -> None:
+    address = {"line1": "7 Rose Lane", "city": "Pune", "state": None, "country": "IN"}
+    extras = {
+        "customer": {"id": "c-1", "name": "Asha Rao"},
+        "billing": {"name": "Asha Rao", "address": address},
+        "shipping": {},
+        "browser": {**BROWSER, "ip": "2001:DB8:0::1", "time_zone_offset": -330, "java_enabled": False},
+        "channel": "moto",
+        "statement_descriptor": "SHOP.EXAMPLE",
+    }
+    assert (await client.post(CREATE, json=payment_body(**extras), headers=KEY)).status_code == 201
+    new = admission.last[2]
+    assert new.customer == extras["customer"]
+    assert (new.channel, new.statement_descriptor) == ("moto", "SHOP.EXAMPLE")
+    bill = Party(name="Asha Rao", address=Address(line1="7 Rose Lane", city="Pune", country="IN"))
+    browser = Browser(ip="2001:db8::1", user_agent="a", time_zone_offset=-330, java_enabled=False)
+    assert new.personal == PersonalData(billing=bill, shipping=Party(), browser=browser)
+    assert new.personal.billing.address.state is None
 
 
 async def test_a_capture_takes_an_amount_and_whether_it_is_final(

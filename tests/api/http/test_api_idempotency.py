@@ -1,11 +1,14 @@
 """Idempotency keys, preferences and fingerprints as clients write them."""
 
 import json
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
+from api.http.key_header import fingerprint, hash_number
+from api.schemas.payments import Context, CreatePayment
 from tests.api.conftest import Merchant
 from tests.api.fakes import FakeAdmission, card_method, payment_body
 
@@ -117,7 +120,35 @@ SAME = [
     json.dumps(payment_body(capture_method="automatic", metadata={}, description=None)).encode(),
     json.dumps(payment_body(payment_method=card_method(cvc="999"))).encode(),
     json.dumps(payment_body(payment_method=card_method(cvc=None))).encode(),
+    json.dumps(payment_body(billing=None, shipping=None, channel=None, statement_descriptor=None)).encode(),
+    json.dumps(payment_body(browser={"ip": "203.0.113.7", "user_agent": "a"})).encode(),
 ]
+# As the release before derived it, which did not know all the members.
+BEFORE = [
+    ({}, "546a2ad9f10cfdccc762c55e1c9e75841a4416fda24ecdaf3241528ce51ff658"),
+    ({"customer": {}}, "bfa19113adf439b86cb5c50a16911a4b09fa2a75b49c49e21b54b6f055e1fb6b"),
+    (
+        {"customer": {"id": "c-1", "email": "a@b.example"}, "description": "d", "metadata": {"a": "b"}},
+        "1f8852327a82b799153759c2f04ed0480a01243fb839720f0403366757ef1050",
+    ),
+]
+
+
+@pytest.mark.parametrize(("members", "expected"), BEFORE)
+def test_a_request_of_yesterday_has_the_same_fingerprint(members: dict[str, Any], expected: str) -> None:
+    secret = b"s" * 32
+    body = CreatePayment.model_validate(
+        payment_body(**members), context=Context(mode="test", allow_loopback=False)
+    )
+    understood = body.model_dump(mode="json", context=partial(hash_number, secret=secret))
+    found = fingerprint(understood, method="POST", path="/v1/payments", secret=secret)
+    assert found.hex() == expected
+
+
+async def test_another_browser_alone_is_the_same_request(client: httpx.AsyncClient) -> None:
+    await _create(client, "k", browser={"ip": "203.0.113.7", "user_agent": "a"}, channel="web")
+    again = await _create(client, "k", browser={"ip": "203.0.113.8", "user_agent": "b"}, channel="web")
+    assert again.headers["idempotent-replayed"] == "true"
 
 
 @pytest.mark.parametrize("body", SAME)
@@ -138,6 +169,12 @@ async def test_a_request_that_is_understood_the_same_is_a_replay(
         {"capture_method": "manual"},
         {"metadata": {"cvc": "1"}},
         {"customer": {}},
+        {"customer": {"name": "Asha"}},
+        {"billing": {}},
+        {"billing": {"name": "Asha"}},
+        {"shipping": {"address": {"line1": "7 Rose Lane", "country": "IN"}}},
+        {"channel": "web"},
+        {"statement_descriptor": "SHOP"},
         {"payment_method": card_method(number="4000000000000002")},
         {"payment_method": card_method(exp_month=11)},
     ],

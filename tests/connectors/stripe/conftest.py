@@ -1,10 +1,11 @@
 """A connector at a scripted Stripe; every request of every test is collected for the witnesses."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import datetime
 
 import pytest
+from stripe_judged import of_request
 from stripe_script import Open, Script, Scripted, Sent, account
 
 from payonce.connectors.stripe.connector import Stripe
@@ -39,3 +40,11 @@ async def stripe(sent_to_stripe: list[Sent]) -> AsyncIterator[Open]:
         yield open_
         for server in servers:
             sent_to_stripe += server.sent
+
+
+@pytest.fixture(autouse=True)
+def judged(sent_to_stripe: list[Sent]) -> Iterator[None]:
+    """Whatever a test made the connector send is a request that Stripe's own document knows, to the last member."""
+    yield
+    violations = [found for sent in sent_to_stripe for found in of_request(sent)]
+    assert violations == []

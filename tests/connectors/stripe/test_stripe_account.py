@@ -1,8 +1,10 @@
 """What an account at Stripe needs, what it can do, and whose it is."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from stripe_judged import nested, of_request
 from stripe_script import Answer, Open, account, error
 
 from payonce.connectors.base import Identity
@@ -84,3 +86,16 @@ def test_the_form_asks_for_what_the_connector_reads() -> None:
     assert [secret.name for secret in Stripe.account_form.secrets] == ["key", "webhook_secret"]
     assert Stripe.account_form.secrets[1].verifies_callbacks
     assert Stripe.account_form.base_url == "https://api.stripe.com"
+
+
+def test_a_form_stands_for_objects_and_lists() -> None:
+    members = [("a", "1"), ("b[c][d]", "2"), ("b[e]", "3"), ("f[]", "4"), ("f[]", "5"), ("g[h][]", "6")]
+    assert nested(members) == {"a": "1", "b": {"c": {"d": "2"}, "e": "3"}, "f": ["4", "5"], "g": {"h": ["6"]}}
+
+
+async def test_a_request_that_stripe_does_not_document_would_be_found(stripe: Open) -> None:
+    connector, server = await stripe(SCRIPT)
+    await connector.identify()
+    asked = replace(server.sent[0], query=(("colour", "red"),))
+    assert of_request(server.sent[0]) == []
+    assert of_request(asked) != []

@@ -34,6 +34,7 @@ from stripe_script import (
 from payonce.connectors.conformance import Holding, no, yes
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import Approved, DeclineCode, Declined, Pending, Refused, Stage
+from payonce.domain.personal import Address, Customer, Party
 
 UNKNOWN_HTML = Answer(raw=b"<html>oops</html>", status=502)
 
@@ -309,7 +310,13 @@ async def test_a_card_of_the_other_mode_is_not_sent(stripe: Open) -> None:
     ("script", "code", "pointer"),
     [
         ({CREATE: invalid("amount_too_small")}, "amount_too_small", "/amount"),
-        ({CREATE: invalid(None, param="description")}, "invalid_request_error", None),
+        ({CREATE: invalid(None, param="description")}, "invalid_request_error", "/description"),
+        ({CREATE: invalid("parameter_unknown", param="colour")}, "parameter_unknown", None),
+        (
+            {METHODS: invalid("parameter_invalid_empty", param="billing_details[address][country]")},
+            "parameter_invalid_empty",
+            "/billing/address/country",
+        ),
         ({CONFIRM: invalid("amount_too_small", payment_intent=intent())}, "amount_too_small", "/amount"),
         ({METHODS: invalid("email_invalid")}, "email_invalid", "/customer/email"),
     ],
@@ -319,6 +326,41 @@ async def test_data_that_stripe_never_takes_is_refused(
 ) -> None:
     connector, _ = await stripe(authorizing(Answer(paid())) | script)
     assert await connector.send(call(), may_send=yes) == Refused(code, pointer)
+
+
+async def test_whom_bill_and_parcel_are_for_goes_where_nothing_is_repeated(stripe: Open) -> None:
+    connector, server = await stripe(authorizing(Answer(paid())))
+    address = Address(line1="Hauptstr. 1", city="Köln", postal_code="50667", country="DE")
+    asked = call(
+        description="Order 17",
+        statement_descriptor="SHOP 17",
+        customer=Customer(name="A. Person", email="a@person.example", phone="+49 1"),
+        billing=Party(address=address),
+        shipping=Party(name="B. Person", address=address),
+    )
+    await connector.send(asked, may_send=yes)
+    (made,), (entered,), (confirmed,) = server.of(CREATE), server.of(METHODS), server.of(CONFIRM)
+    assert made.members["description"] == "Order 17"
+    assert made.members["statement_descriptor_suffix"] == "SHOP 17"
+    assert not any("shipping" in name or "billing" in name for name in made.members)
+    assert {name: value for name, value in entered.members.items() if "billing" in name} == {
+        "billing_details[name]": "A. Person",
+        "billing_details[email]": "a@person.example",
+        "billing_details[phone]": "+49 1",
+        "billing_details[address][line1]": "Hauptstr. 1",
+        "billing_details[address][city]": "Köln",
+        "billing_details[address][postal_code]": "50667",
+        "billing_details[address][country]": "DE",
+    }
+    assert confirmed.members["shipping[name]"] == "B. Person"
+    assert confirmed.members["shipping[address][line1]"] == "Hauptstr. 1"
+
+
+async def test_a_parcel_for_nobody_is_not_sent(stripe: Open) -> None:
+    connector, server = await stripe(authorizing(Answer(paid())))
+    parcel = Party(address=Address(line1="Hauptstr. 1", country="DE"))
+    await connector.send(call(shipping=parcel), may_send=yes)
+    assert not any("shipping" in name for name in server.of(CONFIRM)[0].members)
 
 
 async def test_an_intent_that_was_cancelled_before_charges_nothing(stripe: Open) -> None:

@@ -1,9 +1,6 @@
 """Every code that Stripe documents has a meaning of ours, or deliberately none."""
 
 import json
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +11,9 @@ from payonce.connectors.stripe import codes
 from payonce.connectors.stripe.objects import StripeError
 from payonce.domain.errors import Rejected
 from payonce.domain.facts import DeclineCode, Declined
+from tests.witnesses.go import module_directory
+from tests.witnesses.stripe_spec import MODULE, VERSION
 
-MODULE = "github.com/stripe/stripe-mock@v0.203.0"
 # Source: docs.stripe.com/declines/codes, "Card decline codes", read 2026-11.
 _DECLINE_CODES = """
     approve_with_id authentication_not_handled authentication_required call_issuer card_not_supported
@@ -38,12 +36,7 @@ UNDECIDED = {"processing_error", "reenter_transaction", "issuer_not_available", 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, Any]:
     """What Stripe publishes with its mock, from the Go module: read at test time, and not copied."""
-    if shutil.which("go") is None:
-        pytest.skip("the list of Stripe's error codes is in a Go module, and there is no Go")
-    told = subprocess.run(
-        ["go", "mod", "download", "-json", MODULE], capture_output=True, text=True, check=True, timeout=300
-    )
-    folder = Path(json.loads(told.stdout)["Dir"]) / "embedded" / "openapi"
+    folder = module_directory(MODULE, VERSION) / "embedded" / "openapi"
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("spec3", "spec3.beta.sdk")}
 
 
