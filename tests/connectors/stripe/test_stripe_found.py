@@ -13,6 +13,7 @@ from stripe_script import (
     REFUNDS,
     Answer,
     Open,
+    Sent,
     authorizing,
     call,
     charge,
@@ -25,6 +26,7 @@ from stripe_script import (
 )
 
 from payonce.connectors.conformance import yes
+from payonce.connectors.stripe.desk import PAGES_MAX
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import (
     Approved,
@@ -358,3 +360,31 @@ async def test_a_capture_a_void_and_a_refund_are_not_undone_by_reference(
     with pytest.raises(OutcomeUnknown):
         await connector.reverse(call(kind))
     assert not server.sent
+
+
+async def test_a_list_without_end_is_left_and_unknown(stripe: Open) -> None:
+    def page(sent: Sent) -> Answer:
+        after = dict(sent.query).get("starting_after", "re_0")
+        following = f"re_{int(after.removeprefix('re_')) + 1}"
+        return Answer(listed(refund(id=following), has_more=True))
+
+    connector, server = await stripe(with_refunds() | {LIST_REFUNDS: page})
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call(**BY_ID))
+    assert len(server.of(LIST_REFUNDS)) == PAGES_MAX
+
+
+async def test_a_reversal_has_another_key_than_what_it_undoes(stripe: Open) -> None:
+    made = refund(metadata=OURS)
+    connector, server = await stripe(
+        authorizing(
+            Answer(paid()),
+            **{GET: Answer(paid()), LIST_REFUNDS: Answer(listed()), REFUNDS: Answer(made)},
+        )
+    )
+    await connector.send(call(), may_send=yes)
+    for _ in range(2):
+        await connector.reverse(call(**BY_ID))
+    reversals = {sent.key for sent in server.of(REFUNDS)}
+    assert len(reversals) == 1
+    assert not reversals & {sent.key for sent in server.sent if sent.name != REFUNDS}

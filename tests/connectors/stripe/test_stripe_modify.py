@@ -287,3 +287,27 @@ async def test_nothing_is_modified_without_the_authorization(stripe: Open, kind:
     with pytest.raises(Rejected):
         await connector.send(call(kind, authorization_reference=None), may_send=yes)
     assert not server.sent
+
+
+async def test_each_modification_has_a_key_of_its_own_and_repeats_it(stripe: Open) -> None:
+    closed, third = intent("canceled", latest_charge=charge()), {"payonce_reference": "op_03-1"}
+    connector, server = await stripe(
+        {CAPTURE: Answer(taken(1099)), CANCEL: Answer(closed), REFUNDS: Answer(refund(metadata=third))}
+    )
+    refunding = call(OperationKind.REFUND, reference="op_03-1")
+    for asked in (CAPTURING, call(OperationKind.VOID, reference="op_02-1"), refunding, CAPTURING):
+        await connector.send(asked, may_send=yes)
+    capture, void, refunded, again = [sent.key for sent in server.sent]
+    assert capture == again
+    assert len({capture, void, refunded}) == 3
+    assert None not in (capture, void, refunded)
+
+
+async def test_what_a_person_is_told_of_a_refusal_holds_no_text_of_theirs(
+    stripe: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connector, _ = await stripe({REFUNDS: invalid("charge_disputed", message="SECRET TEXT")})
+    await connector.send(REFUNDING, may_send=yes)
+    told = capfd.readouterr().out
+    assert "acquirer_refused" in told
+    assert "SECRET TEXT" not in told
