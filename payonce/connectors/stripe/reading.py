@@ -208,7 +208,7 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
     until = None if call.automatic_capture and stage is Stage.CAPTURED else _holds_until(intent)
     return Approved(
         connector_reference=intent.id,
-        amount_minor=from_stripe(amount, call.currency),
+        amount_minor=_proven(amount, call, intent),
         currency=call.currency,
         capture_before=until,
         stage=stage,
@@ -216,7 +216,14 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
 
 
 def _captured(intent: Intent, call: Call, amount: int) -> Approved:
-    return Approved(intent.id, from_stripe(amount, call.currency), call.currency)
+    return Approved(intent.id, _proven(amount, call, intent), call.currency)
+
+
+def _proven(amount: int, call: Call, intent: Intent) -> int:
+    """Our amount. Raises `OutcomeUnknown` for an approval that says none."""
+    if amount == 0:
+        raise OutcomeUnknown("an approval without an amount", connector_reference=intent.id)
+    return from_stripe(amount, call.currency)
 
 
 def _holds_until(intent: Intent) -> datetime:

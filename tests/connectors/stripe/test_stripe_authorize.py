@@ -233,6 +233,8 @@ async def test_who_must_authenticate_is_pending_while_the_intent_may_be_open(
         Answer(paid(livemode=True)),
         Answer(paid(amount_received="1099")),
         Answer(paid(object="charge")),
+        Answer(paid(amount_received=0)),
+        Answer(held(amount_capturable=0)),
         invalid("payment_intent_unexpected_state", payment_intent=paid()),
         invalid("parameter_unknown", param="x"),
         invalid("amount_too_small", payment_intent=intent("processing", latest_charge="ch_1")),
