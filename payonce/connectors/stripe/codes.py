@@ -3,12 +3,11 @@
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from payonce.connectors.stripe.objects import StripeError
+from payonce.domain.evidence import Where
 from payonce.domain.facts import DeclineCode
-
-Where = Literal["same", "other", "never"]
 
 
 @dataclass(frozen=True, slots=True)

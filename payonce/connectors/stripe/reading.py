@@ -19,11 +19,13 @@ from payonce.connectors.stripe.objects import (
     REFERENCE,
     REVERSAL,
     Charge,
+    Checks,
     Intent,
     StripeError,
     StripeRefund,
 )
 from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
     Approved,
     DeclineCode,
@@ -43,6 +45,8 @@ log = structlog.get_logger(__name__)
 # Visa's of a payment that the merchant initiates is the shortest; networks that are not listed have it too.
 _HOLDS: Final = dict.fromkeys(("mastercard", "amex", "discover", "diners"), timedelta(days=7))
 _HOLDS_SHORTEST: Final = timedelta(days=4, hours=18)
+
+_SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "network_decline_code")
 
 Standing = Approved | Declined | Pending | NotKnown | Reversed
 """How an attempt stands by an intent."""
@@ -156,7 +160,14 @@ def declined(error: StripeError, *, intent_id: str | None) -> Declined:
     """A card error, which Stripe documents as a charge that failed."""
     if not codes.heard_of(error):
         log.warning("acquirer_decline_code_unmapped", code=error.decline_code or error.code)
-    return Declined(codes.declined(error).code, connector_reference=intent_id)
+    meaning = codes.declined(error)
+    said = {name: getattr(error, name) for name in _SAID}
+    return Declined(
+        meaning.code,
+        connector_reference=intent_id,
+        raw={name: code for name, code in said.items() if code is not None},
+        where=meaning.where,
+    )
 
 
 def _succeeded(intent: Intent, call: Call) -> Approved:
@@ -212,7 +223,31 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
         currency=call.currency,
         capture_before=until,
         stage=stage,
+        evidence=None if intent.charge is None else _evidence(intent.charge, call),
     )
+
+
+def _evidence(charge: Charge, call: Call) -> Evidence:
+    """What Stripe says beside its yes. Who bears a fraud, and the ECI, it does not say without authentication."""
+    card, checks = charge.card, charge.card.checks
+    known = card.network_transaction_id is not None
+    return Evidence(
+        scheme=card.network or card.brand,
+        network_transaction_id=card.network_transaction_id,
+        network_transaction_amount_minor=from_stripe(charge.amount, call.currency) if known else None,
+        network_transaction_date=datetime.fromtimestamp(charge.created, UTC).date() if known else None,
+        authorization_code=card.authorization_code,
+        avs_result=None if checks is None else _avs(checks),
+        cvc_result=None if checks is None else checks.cvc_check,
+        issuer_country=card.country,
+        funding=card.funding,
+    )
+
+
+def _avs(checks: Checks) -> str | None:
+    """Both results of the address, as Stripe names them: `line1=pass postal_code=fail`."""
+    results = {"line1": checks.address_line1_check, "postal_code": checks.address_postal_code_check}
+    return " ".join(f"{name}={result}" for name, result in results.items() if result is not None) or None
 
 
 def _captured(intent: Intent, call: Call, amount: int) -> Approved:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.cards import Card
+from payonce.domain.evidence import Evidence
 from payonce.domain.operations import OperationKind
 
 INTENT, CHARGE, METHOD, REFUND = "pi_3Abc", "ch_3Abc", "pm_1Abc", "re_3Abc"
@@ -22,6 +23,7 @@ WEBHOOK_SECRETS = ("whsec_new", "whsec_old")
 REFERENCE, PAYMENT = "pay_01jtest-1", "pay_01jtest"
 CARD = Card("4242424242424242", 12, 2031, "737")
 CREATED = 1_796_000_000
+VISA = Evidence(scheme="visa")  # of `charge`
 CREATE, METHODS, REFUNDS = "POST /v1/payment_intents", "POST /v1/payment_methods", "POST /v1/refunds"
 CONFIRM, GET = f"{CREATE}/{INTENT}/confirm", f"GET /v1/payment_intents/{INTENT}"
 CAPTURE, CANCEL = f"{CREATE}/{INTENT}/capture", f"{CREATE}/{INTENT}/cancel"

@@ -16,6 +16,7 @@ from stripe_script import (
     METHOD,
     METHODS,
     REFERENCE,
+    VISA,
     Answer,
     Open,
     Script,
@@ -33,6 +34,7 @@ from stripe_script import (
 
 from payonce.connectors.conformance import Holding, no, yes
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.evidence import Evidence
 from payonce.domain.facts import Approved, DeclineCode, Declined, Pending, Refused, Stage
 from payonce.domain.personal import Address, Customer, Party
 
@@ -42,7 +44,7 @@ UNKNOWN_HTML = Answer(raw=b"<html>oops</html>", status=502)
 async def test_an_automatic_payment_is_captured_with_its_amount(stripe: Open) -> None:
     connector, server = await stripe(authorizing(Answer(paid())))
     reply = await connector.send(call(), may_send=yes)
-    assert reply == Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED)
+    assert reply == Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED, evidence=VISA)
     assert server.sent[-1].name == CONFIRM
     assert {sent.name for sent in server.sent[:-1]} == {CREATE, METHODS}
 
@@ -114,6 +116,7 @@ async def test_a_manual_payment_is_authorized_until_the_day_that_its_charge_name
         "EUR",
         stage=Stage.AUTHORIZED,
         capture_before=datetime.fromtimestamp(CREATED + 86_400, UTC),
+        evidence=VISA,
     )
     assert server.of(CREATE)[0].members["capture_method"] == "manual"
 
@@ -162,10 +165,14 @@ async def test_a_status_that_is_no_outcome_is_pending(stripe: Open, status: str)
 
 
 async def test_a_card_error_about_the_intent_is_a_decline(stripe: Open) -> None:
-    connector, _ = await stripe(authorizing(card_error()))
+    connector, _ = await stripe(authorizing(card_error(network_decline_code="51")))
     reply = await connector.send(call(), may_send=yes)
     assert isinstance(reply, Declined)
     assert (reply.code, reply.connector_reference) == (DeclineCode.INSUFFICIENT_FUNDS, INTENT)
+    assert (reply.raw, reply.where) == (
+        {"code": "card_declined", "decline_code": "insufficient_funds", "network_decline_code": "51"},
+        "same",
+    )
 
 
 @pytest.mark.parametrize(
@@ -419,3 +426,30 @@ async def test_no_card_and_no_secret_shows(
     assert "whsec" not in text
     assert replace(CARD).cvc is not None
     assert f"'{CARD.cvc}'" not in text
+
+
+async def test_what_stripe_says_beside_its_yes_is_evidence(stripe: Open) -> None:
+    card = {
+        "brand": "visa",
+        "network": "mastercard",
+        "network_transaction_id": "123456789012345",
+        "authorization_code": "A1B2C3",
+        "country": "DE",
+        "funding": "credit",
+        "checks": {"cvc_check": "pass", "address_line1_check": "fail", "address_postal_code_check": None},
+    }
+    body = paid(latest_charge=charge(captured=True, payment_method_details={"type": "card", "card": card}))
+    connector, _ = await stripe(authorizing(Answer(body)))
+    reply = await connector.send(call(), may_send=yes)
+    assert isinstance(reply, Approved)
+    assert reply.evidence == Evidence(
+        scheme="mastercard",
+        network_transaction_id="123456789012345",
+        network_transaction_amount_minor=1099,
+        network_transaction_date=datetime.fromtimestamp(CREATED, UTC).date(),
+        authorization_code="A1B2C3",
+        avs_result="line1=fail",
+        cvc_result="pass",
+        issuer_country="DE",
+        funding="credit",
+    )

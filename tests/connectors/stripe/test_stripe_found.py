@@ -11,6 +11,7 @@ from stripe_script import (
     INTENT,
     REFERENCE,
     REFUNDS,
+    VISA,
     Answer,
     Open,
     Sent,
@@ -45,7 +46,8 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LIST, LIST_REFUNDS = "GET /v1/payment_intents", "GET /v1/refunds"
 BY_ID = {"attempt_reference": INTENT}
 DECLINED = {"type": "card_error", "code": "card_declined", "decline_code": "lost_card"}
-CAPTURED = Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED)
+CAPTURED = Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED, evidence=VISA)
+RAW = {"code": "card_declined", "decline_code": "lost_card"}
 
 
 def claimed(ago: timedelta) -> dict[str, Any]:
@@ -60,10 +62,13 @@ def claimed(ago: timedelta) -> dict[str, Any]:
         (intent("requires_confirmation"), NotKnown()),
         (intent("processing"), Pending(INTENT, reason="processing")),
         (intent("something_new"), Pending(INTENT, reason="unmapped status")),
-        (intent(last_payment_error=DECLINED), Declined(DeclineCode.LOST_CARD, INTENT)),
+        (
+            intent(last_payment_error=DECLINED),
+            Declined(DeclineCode.LOST_CARD, INTENT, raw=RAW, where="never"),
+        ),
         (
             intent(latest_charge=charge(status="failed", failure_code="expired_card")),
-            Declined(DeclineCode.EXPIRED_CARD, INTENT),
+            Declined(DeclineCode.EXPIRED_CARD, INTENT, raw={"code": "expired_card"}, where="never"),
         ),
         (intent(latest_charge="ch_1"), Pending(INTENT, reason="no failure told")),
         (intent("canceled", cancellation_reason="duplicate"), Reversed()),
@@ -78,7 +83,7 @@ def claimed(ago: timedelta) -> dict[str, Any]:
         ),
         (
             intent("canceled", last_payment_error=DECLINED, cancellation_reason="automatic"),
-            Declined(DeclineCode.LOST_CARD, INTENT),
+            Declined(DeclineCode.LOST_CARD, INTENT, raw=RAW, where="never"),
         ),
     ],
 )
