@@ -33,7 +33,7 @@ class AccountExists(Conflict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
+class SealedSecret:
     """One generation of a secret as it lies in Postgres."""
 
     account_id: str
@@ -56,7 +56,7 @@ class StoredAccount:
     position: int = 0
     version: int = 1
     created_at: datetime | None = None
-    secrets: tuple[StoredSecret, ...] = field(default=(), repr=False)  # the newest first
+    secrets: tuple[SealedSecret, ...] = field(default=(), repr=False)  # the newest first
 
     @property
     def id(self) -> str:
@@ -220,7 +220,7 @@ async def _read(connection: Connection, query: Select[Any]) -> list[StoredAccoun
     of = secrets.c.account_id.in_([row["id"] for row in rows])
     newest_first = (secrets.c.account_id, secrets.c.name, secrets.c.generation.desc())
     found = await connection.execute(select(secrets).where(of, _active()).order_by(*newest_first))
-    by_account: defaultdict[str, list[StoredSecret]] = defaultdict(list)
+    by_account: defaultdict[str, list[SealedSecret]] = defaultdict(list)
     for row in found.mappings():
         by_account[row["account_id"]].append(_secret_from(row))
     return [_account_from(row, by_account[row["id"]]) for row in rows]
@@ -241,7 +241,7 @@ async def _changed(connection: Connection, account_id: str, changes: Mapping[str
 async def _add_secret(
     connection: Connection, sealer: Sealer, value: str, *, account_id: str, name: str, generation: int
 ) -> None:
-    bound = StoredSecret(account_id=account_id, name=name, generation=generation, sealed=Sealed("", b""))
+    bound = SealedSecret(account_id=account_id, name=name, generation=generation, sealed=Sealed("", b""))
     sealed = sealer.seal(value, about=bound.about)
     values = {
         "account_id": account_id,
@@ -258,7 +258,7 @@ def _active() -> ColumnElement[bool]:
     return or_(secrets.c.previous_until.is_(None), secrets.c.previous_until > func.now())
 
 
-def _account_from(row: RowMapping, of: Sequence[StoredSecret]) -> StoredAccount:
+def _account_from(row: RowMapping, of: Sequence[SealedSecret]) -> StoredAccount:
     account = ConnectorAccount(
         id=row["id"],
         merchant_id=row["merchant_id"],
@@ -278,8 +278,8 @@ def _account_from(row: RowMapping, of: Sequence[StoredSecret]) -> StoredAccount:
     )
 
 
-def _secret_from(row: RowMapping) -> StoredSecret:
-    return StoredSecret(
+def _secret_from(row: RowMapping) -> SealedSecret:
+    return SealedSecret(
         account_id=row["account_id"],
         name=row["name"],
         generation=row["generation"],
