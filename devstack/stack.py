@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from devstack import parts
+from devstack import parts, stripe_account
 from devstack.errors import PortTaken, StackError
 from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
@@ -317,6 +317,8 @@ class DevStack:
             log = self.log_dir / "seed.log"
             await seed(self._state, api_url=self.api_url, environ=self.product_environ(), log=log)
             self.options.report("two merchants have API keys")
+        if self._wants("api") and self._wants("acquirer"):
+            await stripe_account.play(self.acquirer_url, self._state.acquirer_key, api_url=self.api_url)
 
     def _product_names(self) -> list[str]:
         """What the processes of the product are called, those that were asked for."""
@@ -385,6 +387,8 @@ class DevStack:
             "PAYONCE_TEMPORAL_NAMESPACE": NAMESPACE,
             "PAYONCE_SANDBOX_ACQUIRER_URL": self.acquirer_url,
             "PAYONCE_SANDBOX_ACQUIRER_KEY": self._state.acquirer_key,
+            "PAYONCE_CONNECTOR_ACCOUNTS": self._given("PAYONCE_CONNECTOR_ACCOUNTS")
+            or stripe_account.settings(self.acquirer_url, self._state.acquirer_key),
             "PAYONCE_DERIVATION_KEY": self._state.derivation_key,
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",

@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from payonce.domain.claiming import Durability
 from payonce.domain.errors import PaymentError
-from payonce.domain.routing import ConnectorAccount
+from payonce.domain.routing import KEY, ConnectorAccount
 from payonce.sealing import KEY_BYTES, SealingKey
 
 DERIVATION_KEY_MIN_LENGTH = 32
@@ -108,7 +108,14 @@ class AccountSettings(BaseModel):
     mode: Literal["test", "live"]
     base_url: WebAddress
     key: SecretStr
+    secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    """What the account has besides its key, by the names that its connector gives them."""
     options: Annotated[dict[str, str], AfterValidator(_calls_back)] = Field(default_factory=dict)
+
+    def secrets_by_name(self) -> dict[str, tuple[str, ...]]:
+        """The one generation of each that a setting has."""
+        named = {KEY: self.key, **self.secrets}
+        return {name: (secret.get_secret_value(),) for name, secret in named.items()}
 
 
 def _is_key(value: SecretStr) -> SecretStr:
@@ -287,7 +294,7 @@ class Settings(BaseSettings):
                 connector=account.connector,
                 mode=account.mode,
                 base_url=account.base_url,
-                key=account.key.get_secret_value(),
+                secrets=account.secrets_by_name(),
                 options=account.options,
             )
             for account in self.connector_accounts

@@ -21,7 +21,7 @@ from payonce.connectors.measured import Whose
 from payonce.connectors.registry import installed, open_connectors
 from payonce.domain.errors import PaymentError
 from payonce.domain.ids import ID_PATTERN, random_id
-from payonce.domain.routing import ConnectorAccount
+from payonce.domain.routing import ONLY_ASKED, ConnectorAccount
 from payonce.live import SANDBOX
 from payonce.sealing import Sealer
 from payonce.settings import Settings, settings_from_environment
@@ -58,7 +58,9 @@ def add(  # noqa: PLR0917 - typer takes them by name
         connector=connector,
         mode=mode or "test",
         base_url=base_url or form.base_url or _missing("--base-url"),
-        options=_pairs(option or [], {each.name for each in form.options} | {"callback_url"}, "option"),
+        options=_pairs(
+            option or [], {each.name for each in form.options} | {"callback_url", ONLY_ASKED}, "option"
+        ),
         merchant_id=merchant,
         secrets={name: (value,) for name, value in _secrets(form, secrets_file, every=True).items()},
     )

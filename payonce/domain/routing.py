@@ -9,6 +9,7 @@ from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
 
 KEY: Final = "key"  # the secret of an account that has but one
+ONLY_ASKED: Final = "only_asked"  # an option of accounts in test mode
 # Of a payment's metadata, in test mode: the connector that is to take it.
 ASKED_FOR: Final = "sandbox_account"
 
@@ -46,6 +47,11 @@ class ConnectorAccount:
     def stored(self) -> bool:
         """Whether it is a row in Postgres, and no setting."""
         return self.identity is not None
+
+    @property
+    def only_asked(self) -> bool:
+        """Whether it takes no payment but one that asks for its connector: in test mode, beside another account."""
+        return self.mode == "test" and self.options.get(ONLY_ASKED) == "on"
 
     @property
     def callback_path(self) -> str:
@@ -121,6 +127,7 @@ def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], w
     `data_required`; or for a connector that is asked for and has no account.
     """
     left = [account for account in accounts if account.mode == wanted.mode]
+    left = [one for one in left if not one.only_asked or one.connector == wanted.asked_for]
     if wanted.asked_for is not None:
         left = _asked_first(left, wanted.asked_for)
     for refusal in (_by_method, _by_currency, _by_capture_method, _by_brand, _by_amount, _by_data):

@@ -3,6 +3,8 @@
 from tests.e2e.merchant import Body, answered
 from tests.e2e.walks.scene import Scene, Walk
 
+REFUNDS_BOUNCE = "4000000000005126"  # of Stripe's test cards: a refund succeeds, and fails later
+
 
 async def authorized_only(scene: Scene) -> Body:
     """An automatic payment is only authorized: payonce captures it, and says captured once it is."""
@@ -86,6 +88,35 @@ async def challenge_ends_itself(scene: Scene) -> Body:
         await scene.witness.configure(challenge_ends="cancelled")
 
 
+async def stripe(scene: Scene) -> Body:
+    """A card at Stripe: authorized, captured in part, refunded; the refund bounces at the bank later."""
+    card = {"number": REFUNDS_BOUNCE, "exp_month": 12, "exp_year": 2030, "cvc": "737"}
+    payment = await scene.pays(
+        capture_method="manual",
+        payment_method={"type": "card", "card": card},
+        metadata={"sandbox_account": "stripe"},
+    )
+    assert payment["status"] == "authorized"
+    captured = await scene.shop.captured(payment, amount=600)
+    scene.say(f"POST …/capture 600 -> {captured['status']}")
+    refund = await scene.refunds(payment, 400)
+    payment = await scene.told(payment, "refund.failed")
+    now = answered(await scene.shop.get(f"/v1/refunds/{refund['id']}"), 200)
+    scene.say(f"refund: {refund['status']}, then {now['status']}")
+    return payment
+
+
+async def stripe_in_doubt(scene: Scene) -> Body:
+    """Stripe charges and does not answer: the intent is asked, and the payment is captured once."""
+    payment = await scene.pays("timeout_after_charge", metadata={"sandbox_account": "stripe"})
+    payment = await scene.becomes(payment, status="captured")
+    assert [entry["operation"] for entry in await scene.witness.ledger(payment_reference=payment["id"])] == [
+        "authorize",
+        "capture",
+    ]
+    return payment
+
+
 async def decide_undone(scene: Scene) -> Body:
     """A refund bounced for good: its amount may be refunded again."""
     payment = await undo_refund(scene)
@@ -144,6 +175,6 @@ WALKS: dict[str, Walk] = {
         *(foreign_refund, foreign_refund_of_too_much, foreign_capture),
         *(challenge_cancelled, challenge_ends_itself),
         *(decide_undone, decide_paid, decide_capture_undone, decide_capture_approved),
-        *(decide_orphan, decide_foreign),
+        *(decide_orphan, decide_foreign, stripe, stripe_in_doubt),
     )
 }

@@ -7,7 +7,7 @@ import pytest
 
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.errors import InvalidRequest
-from payonce.domain.routing import ConnectorAccount, Route, Wanted, choose
+from payonce.domain.routing import Because, ConnectorAccount, Route, Wanted, choose
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,30 @@ def test_what_an_account_does_not_take_is_refused_and_the_next_one_takes_it(
     assert list(refused.value.pointers) == pointers.split()
     accounts, reaches = [account("one"), account("two")], {"one": reach, "two": FakeReach()}
     assert choose(accounts, reaches, wanted(**asked)).account_id == "two"
+
+
+def test_an_account_that_takes_only_what_asks_for_it() -> None:
+    quiet = replace(account("quiet"), options={"only_asked": "on"})
+    accounts, reaches = [quiet, account("one")], {"quiet": FakeReach(), "one": FakeReach()}
+    assert choose(accounts, reaches, wanted()) == Route("one_connector", "one", Because.SETTINGS)
+    taken = choose(accounts, reaches, wanted(asked_for="quiet_connector"))
+    assert taken == Route("quiet_connector", "quiet", Because.ASKED)
+    live = [replace(each, mode="live") for each in accounts]  # there nobody asks
+    assert choose(live, reaches, wanted(mode="live")).account_id == "quiet"
+
+
+def test_a_connector_without_an_account_cannot_be_asked_for() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": FakeReach()}, wanted(asked_for="other"))
+    assert refused.value.pointer == "/metadata/sandbox_account"
+
+
+def test_the_merchants_own_account_comes_first_and_the_attempt_says_why() -> None:
+    own = replace(account("own"), merchant_id="mer_1", identity="acct_1")
+    shared = replace(account("shared"), identity="acct_2")
+    reaches = {"own": FakeReach(), "shared": FakeReach()}
+    assert choose([own, shared], reaches, wanted()).because is Because.OWN
+    assert choose([shared], reaches, wanted()).because is Because.SHARED
 
 
 def test_what_fits_is_taken() -> None:
