@@ -112,12 +112,18 @@ class ReviewView(View):
 class LastErrorView(View):
     """Why the latest operation failed."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     code: str = Field(
         description="`payment_declined`, or `payment_timed_out`, `not_processed`, `amount_mismatch`,"
         " `card_data_lost`, `abandoned`, `acquirer_refused` (it refuses this data, and always will), or of a refund"
         " `taken_back` (it had succeeded)"
     )
     decline_code: DeclineCode | None
+    network_decline_code: str | None = Field(
+        default=None, description="The card network's own, where it is known"
+    )
+    network_advice_code: str | None = Field(default=None, description="As `network_decline_code`")
     message: str
     advice: Advice | None
 
@@ -352,6 +358,10 @@ class ProblemView(View):
         description="What is wrong with the request, and where; with a 402, the member that the acquirer refuses",
     )
     decline_code: DeclineCode | None = None
+    network_decline_code: str | None = Field(
+        default=None, description="The card network's own, where it is known"
+    )
+    network_advice_code: str | None = Field(default=None, description="As `network_decline_code`")
     retryable: bool | None = Field(
         default=None, description="Whether the same data may be accepted later, under a new key"
     )

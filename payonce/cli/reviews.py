@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import pwd
 import shlex
@@ -35,6 +36,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
 
 KEY_DIGITS: Final = 32
+_SAID: Final = ("identity", "decline", "evidence")  # by the acquirer, of an attempt
 NOT_AUTHENTICATED: Final = "as the machine says, not authenticated"
 
 app = typer.Typer(no_args_is_help=True, help="Reviews: what a person must decide.")
@@ -221,6 +223,9 @@ def _attempt_view(attempt: Attempt) -> dict[str, Any]:
         "stage": attempt.stage,
         "acquirer_reference": attempt.connector_reference,
         "claimed_at": _time(attempt.claimed_at),
+        "identity": attempt.acquirer_identity,
+        "decline": attempt.decline,
+        "evidence": attempt.evidence,
     }
 
 
@@ -289,6 +294,11 @@ def _told(view: dict[str, Any]) -> str:
         theirs = _printable(attempt["acquirer_reference"] or "")
         known = f", at the acquirer {theirs}" if theirs else ""
         lines.append(f"    request {attempt['reference']} at {attempt['account']}: {attempt['state']}{known}")
+        lines += [
+            f"      {what}: {_printable(json.dumps(attempt[what]))}"
+            for what in _SAID
+            if attempt[what] is not None
+        ]
     for decided in view["decisions"]:
         actor = f"{decided['actor']} ({NOT_AUTHENTICATED})"
         lines.append(f"    decided {decided['verdict']} by {actor} at {decided['at']}: {decided['why']}")

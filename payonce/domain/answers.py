@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from payonce.domain.facts import Advice, DeclineCode, FailureCode
+from payonce.domain.evidence import kept_codes
+from payonce.domain.facts import Advice, DeclineCode, Declined, FailureCode
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 
@@ -33,6 +34,7 @@ class AnswerKind(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
 
 
+_NETWORK_CODES = ("network_decline_code", "network_advice_code")
 _TITLES = {
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",
@@ -120,11 +122,13 @@ def event_body(*, event_id: str, type_: str, at: datetime, sequence: int, data: 
     return encode(members)
 
 
-def decline_error(code: DeclineCode) -> dict[str, Any]:
-    """`last_error` after the issuer's no."""
+def decline_error(declined: Declined) -> dict[str, Any]:
+    """`last_error` after the issuer's no; the network's own codes where they are known."""
+    code, raw = declined.code, kept_codes(declined.raw)
     return {
         "code": "payment_declined",
         "decline_code": code.value,
+        **{name: raw[name] for name in _NETWORK_CODES if name in raw},
         "message": code.message,
         "advice": code.advice.value,
     }
@@ -161,6 +165,7 @@ def failed_answer(
     members = {
         **({} if pointer is None else {"errors": [{"pointer": pointer, "detail": error["message"]}]}),
         "decline_code": error["decline_code"],
+        **{name: error[name] for name in _NETWORK_CODES if name in error},
         "retryable": retryable,
         "advice": error["advice"],
         "payment": payment_view(payment),

@@ -6,7 +6,7 @@ is asked and of what, which verdicts there are. What would change nothing is ref
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -38,8 +38,6 @@ from payonce.domain.payment import Payment
 from payonce.domain.reviews import Question
 from payonce.domain.settlement import Settlement
 
-# After it was asked for, since nobody but the acquirer knows how long it holds. Source: card schemes, 5 to 30 days.
-APPROVED_FOR: Final = timedelta(days=7)
 TEXT_MAX: Final = 500
 REFERENCE_MAX: Final = 100
 KEY_MAX: Final = 200
@@ -231,7 +229,6 @@ def _happened(matter: InReview, decision: Decision, now: datetime) -> Settlement
         reference,
         operation.amount_minor,
         operation.currency,
-        capture_before=(attempt.claimed_at if attempt else operation.created_at) + APPROVED_FOR,
         stage=decision.stage or (Stage.CAPTURED if payment.automatic else Stage.AUTHORIZED),
     )
     sent, abilities = _as_sent(matter), matter.abilities

@@ -19,6 +19,7 @@ from payonce.domain.answers import (
     refund_view,
 )
 from payonce.domain.events import Settlement, Story
+from payonce.domain.evidence import capture_before
 from payonce.domain.facts import (
     Approved,
     FailureCode,
@@ -54,7 +55,7 @@ def succeed(
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
-            _authorized(story, reply, cleared, captured=attempt is not None and stages.captured(attempt))
+            _authorized(story, reply, cleared, operation, attempt)
         case OperationKind.CAPTURE:
             _captured(story, operation, {**cleared, "pending_operation": None})
         case OperationKind.VOID:
@@ -208,14 +209,22 @@ def call_operator(payment: Payment, operation: Operation, *, reason: str, now: d
     return Settlement(story.payment, called, None, story.events, opened=(opened,))
 
 
-def _authorized(story: Story, reply: Approved, cleared: dict[str, Any], *, captured: bool) -> None:
-    """The books follow what the acquirer did, also where it captured what was only to be authorized."""
+def _authorized(
+    story: Story, reply: Approved, cleared: dict[str, Any], operation: Operation, attempt: Attempt | None
+) -> None:
+    """The books follow what the acquirer did, also where it captured what was only to be authorized.
+
+    Where it does not say until when it holds the amount, the network's usual time does.
+    """
+    captured = attempt is not None and stages.captured(attempt)
+    since = operation.created_at if attempt is None else attempt.claimed_at
+    holds_until = reply.capture_before or capture_before(story.payment.payment_method, authorized_at=since)
     story.change(
         Change.AUTHORIZED,
         **cleared,
         amount_authorized_minor=reply.amount_minor,
         connector_reference=reply.connector_reference,
-        capture_before=None if captured else reply.capture_before,
+        capture_before=None if captured else holds_until,
         next_action=None,
         payment_method=_with_rail(story.payment.payment_method, reply),
     )

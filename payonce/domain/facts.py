@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, assert_never
 
+from payonce.domain.evidence import Evidence, Where
+
 
 class Advice(StrEnum):
     """What the merchant may do after a decline."""
@@ -175,6 +177,7 @@ class Approved:
     # Of an authorization; one that does not say is not known to be captured.
     stage: Stage | None = None
     since: tuple[Turn, ...] = ()  # what has become of it, oldest first
+    evidence: Evidence | None = None
     kind: Literal["approved"] = "approved"
 
 
@@ -184,6 +187,9 @@ class Declined:
 
     code: DeclineCode
     connector_reference: str | None = None
+    # The acquirer's own codes: `code`, `decline_code`, `network_decline_code`, `network_advice_code`, `advice_code` …
+    raw: Mapping[str, str] = field(default_factory=dict)
+    where: Where = "same"
     kind: Literal["declined"] = "declined"
 
 

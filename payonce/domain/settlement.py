@@ -24,6 +24,7 @@ from payonce.domain.ending import answered, fail, succeed
 from payonce.domain.events import Draft as Draft  # part of what is said here
 from payonce.domain.events import Settlement as Settlement
 from payonce.domain.events import Story
+from payonce.domain.evidence import kept_decline
 from payonce.domain.facts import (
     ActionRequired,
     Approved,
@@ -129,8 +130,9 @@ def _turned_down(
         state=AttemptState.DECLINED,
         connector_reference=fact.connector_reference,
         failure_code=None,  # the issuer's no, not the merchant who had given it up
+        decline=kept_decline(fact.raw, where=fact.where),
     )
-    return fail(payment, operation, declined, decline_error(fact.code), now=now)
+    return fail(payment, operation, declined, decline_error(fact), now=now)
 
 
 def defer(payment: Payment, operation: Operation, attempt: Attempt | None, *, now: datetime) -> Settlement:

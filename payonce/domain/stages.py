@@ -23,10 +23,12 @@ from payonce.domain.payment import Payment, PaymentStatus
 
 
 def staged(attempt: Attempt, fact: Approved) -> Attempt:
-    """The attempt with how far its authorization has come, which never goes back.
+    """The attempt with how far its authorization has come, which never goes back, and the evidence of it.
 
     A fact that does not say proves no more than that it is authorized.
     """
+    if fact.evidence is not None:
+        attempt = replace(attempt, evidence=fact.evidence.kept())
     if attempt.kind is not OperationKind.AUTHORIZE or captured(attempt):
         return attempt
     return replace(attempt, stage=fact.stage or attempt.stage or Stage.AUTHORIZED)

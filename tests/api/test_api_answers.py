@@ -18,7 +18,7 @@ from payonce.domain.answers import (
     problem_answer,
 )
 from payonce.domain.errors import InvalidRequest, NotFound, OperationInProgress
-from payonce.domain.facts import DeclineCode, FailureCode
+from payonce.domain.facts import DeclineCode, Declined, FailureCode
 from payonce.domain.payment import PaymentStatus
 from payonce.storage.driver.database import CommitUnknown, StorageUnavailable
 from tests.api.conftest import Merchant
@@ -136,8 +136,8 @@ FAILED = a_payment(status=PaymentStatus.FAILED)
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
-        (decline_error(DeclineCode.INSUFFICIENT_FUNDS), "payment_declined", True),
-        (decline_error(DeclineCode.LOST_CARD), "payment_declined", False),
+        (decline_error(Declined(DeclineCode.INSUFFICIENT_FUNDS)), "payment_declined", True),
+        (decline_error(Declined(DeclineCode.LOST_CARD)), "payment_declined", False),
         (failure_error(FailureCode.CARD_DATA_LOST), "payment_failed", True),
     ],
 )

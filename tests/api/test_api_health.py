@@ -19,7 +19,7 @@ from api.app import about_to_end, build_app
 from api.openapi.description import BASIC_SCHEME, SECURITY_SCHEME
 from api.routes.health import PROBE_S
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
-from payonce.domain.facts import DeclineCode
+from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import Operation, OperationKind
 from payonce.runtime import Runtime
 from payonce.storage.webhooks.endpoints import Endpoint, endpoint_view
@@ -181,7 +181,7 @@ async def test_what_is_answered_is_what_is_described(client: httpx.AsyncClient) 
         customer={"id": "c"},
         pending_operation={"id": "op_1", "type": "capture", "amount": 5},
         review={"reason": "late_refund", "since": "2026-11-22T05:46:00.000Z"},
-        last_error=decline_error(DeclineCode.INCORRECT_CVC),
+        last_error=decline_error(Declined(DeclineCode.INCORRECT_CVC)),
     )
     refund = Operation(
         id="re_1",
@@ -222,7 +222,7 @@ async def test_what_is_answered_is_what_is_described(client: httpx.AsyncClient) 
                 event_id="evt_2", type_=f"webhook_endpoint.{type_}", at=NOW, sequence=0, data=about
             )
             _valid(document, "Event", json.loads(body))
-    answer = failed_answer(payment, decline_error(DeclineCode.LOST_CARD), request_id="req_1")
+    answer = failed_answer(payment, decline_error(Declined(DeclineCode.LOST_CARD)), request_id="req_1")
     _valid(document, "Problem", {"status": 402, **json.loads(answer.body)})
     refused = await client.post("/v1/payments", json={"amount": 0}, headers={"Idempotency-Key": "k"})
     _valid(document, "Problem", refused.json())

@@ -19,7 +19,7 @@ from payonce.domain.answers import (
     refusal_error,
     timestamp,
 )
-from payonce.domain.facts import DeclineCode, FailureCode
+from payonce.domain.facts import DeclineCode, Declined, FailureCode
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from tests.unit.rows import NOW, operation, payment, under_way
@@ -142,7 +142,7 @@ def test_a_stored_problem_has_no_status(kind: AnswerKind) -> None:
 
 
 def test_a_decline_says_what_to_do_and_holds_the_payment() -> None:
-    error = decline_error(DeclineCode.LOST_CARD)
+    error = decline_error(Declined(DeclineCode.LOST_CARD))
     failed = payment(PaymentStatus.FAILED, last_error=error)
     answer = failed_answer(failed, error, request_id="req_1")
     problem = json.loads(answer.body)
@@ -167,7 +167,7 @@ def test_a_failure_that_no_issuer_decided_is_no_decline(code: FailureCode) -> No
 
 
 def test_last_error_has_the_members_of_the_contract() -> None:
-    decline, failure = decline_error(DeclineCode.DO_NOT_HONOR), failure_error(FailureCode.NOT_PROCESSED)
+    decline, failure = decline_error(Declined(DeclineCode.DO_NOT_HONOR)), failure_error(FailureCode.NOT_PROCESSED)
     for error in (decline, failure, refusal_error()):
         assert list(error) == ["code", "decline_code", "message", "advice"]
 

@@ -438,7 +438,7 @@ def test_an_automatic_payment_that_a_person_approves_is_captured() -> None:
 
 def test_a_manual_one_can_be_captured_for_as_long_as_schemes_hold_it() -> None:
     settled = decide(pending(K.AUTHORIZE), decision(V.APPROVED), now=LATER)
-    assert settled.payment.capture_before == NOW + decisions.APPROVED_FOR
+    assert settled.payment.capture_before == NOW + timedelta(days=7)
 
 
 def test_a_payment_that_was_given_up_is_voided_where_it_came_to_nothing() -> None:

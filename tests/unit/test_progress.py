@@ -19,7 +19,7 @@ from activities.messages import (
 from activities.progress import after_asking, after_recording, as_found, settled
 from payonce.connectors.base import Capabilities
 from payonce.domain.answers import decline_error, failure_error
-from payonce.domain.facts import ActionRequired, DeclineCode, FailureCode, Stage
+from payonce.domain.facts import ActionRequired, DeclineCode, Declined, FailureCode, Stage
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, LOOKS, UNKNOWN_ACCOUNT_INQUIRIES
@@ -58,9 +58,9 @@ def test_a_decided_operation_is_settled_and_names_what_is_under_way() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "failure"),
     [
-        (PaymentStatus.FAILED, decline_error(DeclineCode.LOST_CARD), "lost_card"),
+        (PaymentStatus.FAILED, decline_error(Declined(DeclineCode.LOST_CARD)), "lost_card"),
         (PaymentStatus.FAILED, failure_error(FailureCode.PAYMENT_TIMED_OUT), "payment_timed_out"),
-        (PaymentStatus.CAPTURED, decline_error(DeclineCode.LOST_CARD), None),
+        (PaymentStatus.CAPTURED, decline_error(Declined(DeclineCode.LOST_CARD)), None),
     ],
 )
 def test_a_payment_that_failed_says_why_as_operators_search_for_it(
