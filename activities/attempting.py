@@ -105,9 +105,9 @@ class Attempting:
             if found is not None:
                 return found
         try:
-            return await connector.send(right.call, may_send=right.holds)
+            return await connector.send(right.call, may_send=right.permit())
         except OutcomeUnknown as error:
-            return Unknown(error.message)
+            return Unknown(error.message, error.connector_reference)
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed
             return Unsent(error.code)
 
@@ -171,7 +171,7 @@ class Attempting:
             attempt=right.attempt,
             token=right.token,
             fact=fact,
-            abilities=capabilities.abilities,
+            abilities=capabilities.abilities(right.call.kind),
         )
 
     async def _found(self, request: OperationRequest, standing: Standing) -> Progress:

@@ -109,7 +109,7 @@ class Resolving:
             return await self._record(request, standing, attempt, earlier)
         if isinstance(earlier, Pending | ActionRequired):
             return InquiryDue(schedule, SENT_BEFORE)
-        if connector.capabilities.reversal_by_reference:
+        if connector.capabilities.reversible(attempt.kind):
             return ReversalDue(schedule, "not_found", token=attempt.token)
         return await self._record(request, standing, attempt, NotProcessed(self._unprocessed(standing)))
 
@@ -207,7 +207,7 @@ class Resolving:
         attempt = standing.attempt
         if attempt is None or standing.operation.status is not OperationStatus.PENDING:
             return as_found(standing, capabilities, here="")
-        if not capabilities.reversal_by_reference:
+        if not capabilities.reversible(attempt.kind):
             called = await self._recorder.review(request.subject, reason="not_reversible")
             return with_review(ReversalDue(schedule, "not_reversible", token=attempt.token), called.operation)
         if not self._cases.same_acquirer(attempt):
@@ -303,7 +303,7 @@ class Resolving:
             attempt=attempt.number,
             token=attempt.token,
             fact=fact,
-            abilities=capabilities.abilities,
+            abilities=capabilities.abilities(attempt.kind),
         )
 
     def _unprocessed(self, standing: Standing) -> FailureCode:

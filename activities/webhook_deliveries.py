@@ -23,20 +23,21 @@ from activities.webhook_messages import (
     PageTaken,
     Waiting,
 )
+from payonce.domain.delivery import DeliveryStatus, Holder
 
 if TYPE_CHECKING:
     from payonce.storage.driver.database import Database
     from payonce.storage.webhooks.jobs import JobPages
     from payonce.storage.webhooks.queue import NotDue
     from payonce.wakeups import WakeUps
-    from payonce.webhooks.workflow_attempts import HeldAttempts
+    from payonce.webhooks.workflow_attempts import WorkflowAttempts
 
 
 class Delivering:
     """What the relay's worker does for workflows."""
 
     def __init__(
-        self, *, attempts: HeldAttempts, pages: JobPages, database: Database, wakeups: WakeUps
+        self, *, attempts: WorkflowAttempts, pages: JobPages, database: Database, wakeups: WakeUps
     ) -> None:
         self._attempts = attempts
         self._pages = pages
@@ -72,13 +73,13 @@ def _progress(standing: NotDue | None, request: NextAttempt) -> DeliveryProgress
     if standing is None:
         return Dropped(request.attempts)
     match standing.status:
-        case "succeeded":
+        case DeliveryStatus.SUCCEEDED:
             return Delivered(standing.attempts)
-        case "exhausted":
+        case DeliveryStatus.EXHAUSTED:
             return Exhausted(standing.attempts, standing.reason)
-        case "dropped":
+        case DeliveryStatus.DROPPED:
             return Dropped(standing.attempts)
-        case "pending":
-            if standing.holder == "relay":
+        case DeliveryStatus.PENDING:
+            if standing.holder is Holder.RELAY:
                 return LeftToRelay(standing.attempts)
             return Waiting(standing.look_at or datetime.now(UTC), standing.attempts, standing.reason)

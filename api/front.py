@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -36,6 +36,7 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
+K = TypeVar("K", str, str | None)
 Work = Callable[[Connection, Caller], Awaitable[T]]
 Begin = Callable[[], AbstractAsyncContextManager[Connection]]
 Execute = Callable[[Connection, Caller, B], Awaitable[tuple[Answer, str]]]
@@ -56,8 +57,7 @@ class Front:
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
-        caller, body = await self._keyed(request, model, key=key_header.required_key)
-        key = key_header.required_key(request.headers)
+        caller, key, body = await self._keyed(request, model, key_header.required_key)
         return await self._understood(request, caller, body, key=key), body
 
     async def once(self, request: Request, model: type[B], work: Execute[B]) -> Result:
@@ -65,8 +65,7 @@ class Front:
 
         `work` writes in one transaction and returns the answer with the path of the object. Raises `Problem`.
         """
-        caller, body = await self._keyed(request, model, key=key_header.optional_key)
-        key = key_header.optional_key(request.headers)
+        caller, key, body = await self._keyed(request, model, key_header.optional_key)
 
         async def execute(connection: Connection, caller: Caller) -> tuple[Answer, str]:
             return await work(connection, caller, body)
@@ -78,15 +77,20 @@ class Front:
         return await self.admission.execute_once(post, partial(execute, caller=caller))
 
     async def _keyed(
-        self, request: Request, model: type[B], *, key: Callable[[Headers], str | None]
-    ) -> tuple[Caller, B]:
-        """As `body`. Raises `KeyUnknown` where it comes with a key and cannot be told whose that is."""
+        self, request: Request, model: type[B], read_key: Callable[[Headers], K]
+    ) -> tuple[Caller, K, B]:
+        """As `body`, with the key, which is read before the body is.
+
+        Raises `KeyUnknown` where it comes with a key and cannot be told whose that is.
+        """
         try:
-            return await self.body(request, model, key=key)
+            caller = await self._without_query(request)
         except StorageUnavailable as error:
             if key_header.optional_key(request.headers) is None:
                 raise
             raise KeyUnknown from error
+        key = read_key(request.headers)
+        return caller, key, await self._body_from(request, model, caller)
 
     async def _understood(self, request: Request, caller: Caller, body: Body, *, key: str) -> Post:
         understood = body.model_dump(mode="json", context=self._hash_number)
@@ -128,13 +132,16 @@ class Front:
         hashed = key_header.hashed(key, caller=caller, secret=self._key_secret)
         return [key] if hashed is None else [key, hashed]
 
-    async def body(
-        self, request: Request, model: type[B], *, key: Callable[[Any], object] | None = None
-    ) -> tuple[Caller, B]:
-        """Who sent it, and its body; `key` looks at the header before the body is read.
+    async def body(self, request: Request, model: type[B]) -> tuple[Caller, B]:
+        """Who sent it, and its body.
 
         Raises `Problem`, and `TooManyRequests`, also for large bodies that come too fast.
         """
+        caller = await self._without_query(request)
+        return caller, await self._body_from(request, model, caller)
+
+    async def _without_query(self, request: Request) -> Caller:
+        """Who sent it, with one token less, and nothing in the query string. Raises as `caller` does."""
         caller = await self._charged(request)
         if request.scope["query_string"]:
             raise Problem(
@@ -142,8 +149,9 @@ class Front:
                 f"A {request.method} takes no query string.",
                 mistakes=[Mistake("", "must be in the body, not in the query string")],
             )
-        if key is not None:
-            key(request.headers)
+        return caller
+
+    async def _body_from(self, request: Request, model: type[B], caller: Caller) -> B:
         raw = await read_body(request)
         context = Context(
             mode=caller.mode,
@@ -151,7 +159,7 @@ class Front:
         )
         async with self._large_bodies.one(caller, len(raw or b"")):
             members = {} if raw is None else members_of(raw)
-            return caller, understand(model, members, context)
+            return understand(model, members, context)
 
     async def caller(self, request: Request) -> Caller:
         """Who is calling. Raises `Problem`, `TooManyRequests`, or `StorageUnavailable` within `AUTHENTICATION_S`."""

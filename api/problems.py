@@ -7,6 +7,7 @@ from typing import Any, Final, assert_never
 
 from starlette.responses import Response
 
+from payonce.domain import answers
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, PaymentError
@@ -52,6 +53,9 @@ STATUS: Final[Mapping[str, int]] = {
     "currency_not_supported": 422,
     "payment_method_not_supported": 422,
     "capture_method_not_supported": 422,
+    "amount_not_supported": 422,
+    "operation_not_supported": 422,
+    "data_required": 422,
     "test_mode_only": 422,
     "webhook_url_forbidden": 422,
     "rate_limited": 429,
@@ -62,6 +66,7 @@ STATUS: Final[Mapping[str, int]] = {
 }
 
 TITLES: Final[Mapping[str, str]] = {
+    **{kind.value: title for kind, title in answers.TITLES.items()},
     "invalid_request": "The request is not valid",
     "invalid_json": "The body is not valid JSON",
     "invalid_card_number": "The card number is not valid",
@@ -71,26 +76,23 @@ TITLES: Final[Mapping[str, str]] = {
     "idempotency_key_invalid": "The Idempotency-Key is not valid",
     "unauthenticated": "The API key is missing or wrong",
     "callback_invalid": "The callback is not valid",
-    "payment_declined": "The payment was declined",
-    "payment_failed": "The payment failed",
     "not_found": "There is no such object",
     "method_not_allowed": "The method is not allowed here",
     "request_timeout": "The request took too long to arrive",
     "idempotency_key_in_use": "A request with this Idempotency-Key is being processed",
     "idempotency_key_expired": "The answer to this Idempotency-Key is no longer kept",
-    "payment_not_capturable": "The payment cannot be captured",
-    "payment_not_voidable": "The payment cannot be voided",
-    "payment_not_refundable": "The payment cannot be refunded",
     "operation_in_progress": "Another operation on the payment is pending",
     "receipt_not_ready": "The receipt is not ready yet",
     "body_too_large": "The body is too large",
     "uri_too_long": "The request's target is too long",
     "unsupported_media_type": "The body's media type is not supported",
     "idempotency_key_reused": "The Idempotency-Key was used with a different request",
-    "amount_too_large": "The amount is too large",
     "currency_not_supported": "The currency is not supported",
     "payment_method_not_supported": "The payment method is not supported",
     "capture_method_not_supported": "The capture method is not supported",
+    "amount_not_supported": "The amount is not supported",
+    "operation_not_supported": "The operation is not supported",
+    "data_required": "The account needs more data",
     "test_mode_only": "This works in test mode only",
     "webhook_url_forbidden": "The webhook URL is not allowed",
     "rate_limited": "There are too many requests",
@@ -179,7 +181,7 @@ def problem_of(error: PaymentError) -> Problem:
     if isinstance(error, CommitUnknown):  # of a request without a key
         return _timed(Problem(OUTCOME_UNKNOWN, "It is not known whether the request was carried out."))
     if isinstance(error, InvalidRequest):
-        mistakes = (Mistake(error.pointer, error.message),)
+        mistakes = [Mistake(pointer, error.message) for pointer in error.pointers]
         return Problem(_of_contract(error.problem_code), error.message, mistakes=mistakes)
     code = _of_contract(error.code)
     if code == INTERNAL:

@@ -19,9 +19,11 @@ from payonce.domain import claiming
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import OperationKind, OperationStatus
+from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
 from payonce.logging import get_logger
+from payonce.sealing import Sealer
 from payonce.standing import NO_IDENTITIES, Standing, read_standing
-from payonce.storage import attempts, idempotency, payments
+from payonce.storage import attempts, idempotency, payments, personal_data
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.idempotency import Key
@@ -52,6 +54,29 @@ class Right:
     def holds(self) -> bool:
         """Looked at right before the first byte."""
         return self.clock() < self.deadline
+
+    def permit(self) -> "Permit":
+        """What a connector asks; made once, by whoever took the right."""
+        return Permit(self)
+
+
+class Permit:
+    """`MaySend` of one right."""
+
+    def __init__(self, right: Right) -> None:
+        self._right = right
+        self._used = False
+
+    def __call__(self) -> bool:
+        holds = self._right.holds() and not self._used
+        self._used = self._used or holds
+        return holds
+
+    def left_s(self) -> float:
+        return 0.0 if self._used else max(0.0, self._right.deadline - self._right.clock())
+
+    def held_s(self) -> float:
+        return SEND_WITHIN_S - (self._right.deadline - self._right.clock())
 
 
 class Rights:
@@ -186,7 +211,7 @@ class Releases:
         async with self._database.transaction() as connection:
             if claim.key is not None and await idempotency.claim_key(connection, claim.key):
                 raise _NeverHeld
-            await payments.lock_payment(connection, claim.payment_id)
+            await connection.fetch(payments.locked(claim.payment_id))
             return await attempts.release(
                 connection, operation_id=claim.operation_id, number=claim.number, token=claim.token
             )
@@ -205,7 +230,8 @@ class _NeverHeld(Exception):
 class Claimant:
     """Claims attempts for this process: never one that is claimed already.
 
-    `capabilities`, by account id, say for which authorizations it needs to hold nothing in memory.
+    `capabilities`, by account id, say for which authorizations it needs to hold nothing in memory; `sealer` opens
+    what those need of the customer.
     """
 
     def __init__(
@@ -213,13 +239,16 @@ class Claimant:
         database: Database,
         rights: Rights,
         capabilities: Mapping[str, Capabilities] | None = None,
+        *,
         identities: Mapping[str, str | None] = NO_IDENTITIES,
+        sealer: Sealer | None = None,
     ) -> None:
         """`capabilities` and `identities`: of the connector accounts, by id."""
         self._database = database
         self._rights = rights
         self._capabilities = capabilities or {}
         self._identities = identities
+        self._sealer = sealer
         self._releases = Releases(database)
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
@@ -248,7 +277,8 @@ class Claimant:
                 number = self._next_number(standing, has_data=unsent is not None)
                 if number is None:
                     return standing
-                right = _right(standing, unsent, number=number, token=token, deadline=deadline)
+                personal = await self._personal_data(connection, standing, unsent)
+                right = _right(standing, unsent, personal, number=number, token=token, deadline=deadline)
                 await self._insert(connection, standing, right)
         except CommitUnknown as unknown:
             if right is None:
@@ -294,6 +324,14 @@ class Claimant:
             capabilities is not None and not capabilities.data_in_memory
         )
 
+    async def _personal_data(
+        self, connection: Connection, standing: Standing, unsent: Right | None
+    ) -> PersonalData:
+        """What its first request said of the customer, where that is not in memory. Raises `CannotUnseal`."""
+        if unsent is not None or standing.operation.kind is not OperationKind.AUTHORIZE:
+            return NOTHING_PERSONAL
+        return await personal_data.find(connection, self._sealer, payment_id=standing.payment.id)
+
     async def _insert(self, connection: Connection, standing: Standing, right: Right) -> None:
         sent_to = standing.target or standing.payment
         await attempts.insert_claim(
@@ -308,13 +346,21 @@ class Claimant:
         )
 
 
-def _right(standing: Standing, unsent: Right | None, *, number: int, token: str, deadline: float) -> Right:
+def _right(
+    standing: Standing,
+    unsent: Right | None,
+    personal: PersonalData,
+    *,
+    number: int,
+    token: str,
+    deadline: float,
+) -> Right:
     """What the claim's owner may send: with the data of the attempt that was not sent, where it needs that."""
     payment, operation = standing.payment, standing.operation
     reference = attempt_reference(operation.id, number)
     if unsent is not None:
         call = replace(unsent.call, reference=reference)
     else:
-        call = call_of(payment, operation, reference=reference, target=standing.target)
+        call = call_of(payment, operation, reference=reference, target=standing.target, personal=personal)
     sent_to = standing.target or payment
     return Right(call, number, token, sent_to.connector_account, deadline)

@@ -10,6 +10,7 @@ from itertools import product
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from payonce.domain.claiming import CommitEnd
+from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.reviews import ReviewReason
@@ -154,5 +155,5 @@ at_zero(CONNECTIONS_CUT, ("no_room", "gave_way", "nothing_taken"))
 at_zero(COMMITS_UNPROVEN, (end for end in CommitEnd if not end.proves))
 at_zero(SWEPT, (kind for kind in OperationKind if kind.carried_out))
 at_zero(BEHIND, (kind for kind in OperationKind if kind.carried_out))
-at_zero(DELIVERIES_ENDED, ("succeeded", "exhausted", "dropped"))
+at_zero(DELIVERIES_ENDED, (status for status in DeliveryStatus if status is not DeliveryStatus.PENDING))
 at_zero(DELIVERIES_HANDED_OVER, ("started", "kept"))

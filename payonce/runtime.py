@@ -57,7 +57,7 @@ class Runtime:
 
     @property
     def sealer(self) -> Sealer:
-        """Seals and opens the secrets of webhook endpoints."""
+        """Seals and opens what must not lie in the clear: secrets of webhook endpoints, personal data."""
         return Sealer(self.settings.webhook_keys())
 
 

@@ -289,6 +289,7 @@ class Settings(BaseSettings):
                 key=account.key.get_secret_value(),
                 options={**self._callback_option(account.connector), **account.options},
                 public_url=self._public_url,
+                upstream_secret=self.secret_for("upstream_keys"),
             )
             for account in self.connector_accounts
         )
@@ -311,6 +312,7 @@ class Settings(BaseSettings):
                 key=self.sandbox_acquirer_key.get_secret_value(),
                 options={**self._callback_option(name), **of_account},
                 public_url=self._public_url,
+                upstream_secret=self.secret_for("upstream_keys"),
             )
             for name, of_account in options.items()
         )

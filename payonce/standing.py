@@ -11,7 +11,15 @@ from payonce.domain.admission import expires, pending
 from payonce.domain.claiming import not_found_proves, same_acquirer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, Operation, OperationKind, Origin, Subject
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    Origin,
+    Subject,
+    of_our_own,
+)
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.logging import get_logger
@@ -77,7 +85,7 @@ async def read_standing(
 ) -> Standing:
     """How this operation of this payment stands. With `lock` the payment's row is locked first. Raises `NotFound`."""
     payment, operation, attempt, now = await connection.fetch_together(
-        payments.locked(payment_id) if lock else payments.payment_by_id(payment_id),
+        payments.locked(payment_id) if lock else payments.payment_of_any_merchant(payment_id),
         payments.operation_by_id(operation_id),
         attempts.latest(operation_id),
         attempts.database_now(),
@@ -111,7 +119,12 @@ def call_about(standing: Standing, attempt: Attempt) -> Call:
         call = replace(call, kind=kind)
     if attempt.kind is OperationKind.AUTHORIZE:
         call = replace(call, authorization_reference=attempt.connector_reference)
-    return replace(call, attempt_reference=attempt.connector_reference)
+    return replace(
+        call,
+        attempt_reference=attempt.connector_reference,
+        claimed_at=attempt.claimed_at,
+        approved=attempt.state is AttemptState.APPROVED,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +181,7 @@ class Cases:
 
     async def payment(self, payment_id: str) -> Payment:
         async with self._database.reading() as connection:
-            payment = await payments.payment_of_any_merchant(connection, payment_id)
+            payment = await connection.fetch(payments.payment_of_any_merchant(payment_id))
         if payment is None:
             raise NotFound(payment_id)
         return payment
@@ -211,7 +224,7 @@ class Cases:
         """
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
-            payment = await payments.lock_payment(connection, payment_id)
+            payment = await connection.fetch(payments.locked(payment_id))
             if payment is None:
                 raise NotFound(payment_id)
             if payment.pending_operation is not None:
@@ -220,7 +233,14 @@ class Cases:
             if not expires(payment, now=now):
                 return None
             sent = self._capabilities[payment.connector_account].expiry_is_sent
-            expiry = _expiry(payment, operation_id=self._ids.expiry(payment_id=payment_id), now=now)
+            expiry = of_our_own(
+                payment,
+                OperationKind.EXPIRE,
+                id_=self._ids.expiry(payment_id=payment_id),
+                amount_minor=payment.uncaptured_minor,
+                now=now,
+                deferred_at=now,
+            )
             # Where it is sent, the workflow carries it out as a void.
             shown = {**pending(expiry), "type": OperationKind.VOID if sent else OperationKind.EXPIRE}
             await payments.insert_operation(connection, expiry, sweep_at=now)
@@ -245,19 +265,3 @@ class Cases:
             ANOTHER_ACQUIRER.labels(account).inc()
             log.error("another_acquirer", account=account, operation_id=attempt.operation_id)
         return same
-
-
-def _expiry(payment: Payment, *, operation_id: str, now: datetime) -> Operation:
-    return Operation(
-        id=operation_id,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=OperationKind.EXPIRE,
-        origin=Origin.PAYONCE,
-        amount_minor=payment.uncaptured_minor,
-        currency=payment.currency,
-        created_at=now,
-        updated_at=now,
-        deferred_at=now,
-    )

@@ -1,11 +1,18 @@
-"""Waiting that ends in time."""
+"""Waiting that ends in time, and pauses that grow."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 
-async def first(event: asyncio.Event, *, timeout_s: float) -> None:
-    """Returns when the event is set, or after the time-out."""
+async def first(event: asyncio.Event, *, timeout_s: float) -> bool:
+    """Whether the event was set before the time-out: it returns at the first of both."""
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            await event.wait()
+            return await event.wait()
+    return False
+
+
+def back_off_s(pauses_s: Sequence[float], *, failures: int) -> float:
+    """The pause after a failure that comes after `failures` others: the last one of these from then on."""
+    return pauses_s[min(failures, len(pauses_s) - 1)]

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from payonce.domain.answers import Answer
 from payonce.logging import get_logger
+from payonce.waiting import first
 
 CHANNEL_OUTCOMES = "payonce:outcomes"
 CHANNEL_EVENTS = "payonce:events"  # that nobody is to be sent
@@ -37,9 +38,7 @@ class Waiter:
 
     async def wait(self, *, timeout_s: float) -> None:
         """Returns at the next wake-up or after the time-out."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self.event.wait()
+        await first(self.event, timeout_s=timeout_s)
         self.event.clear()
 
 

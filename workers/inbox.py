@@ -7,7 +7,6 @@ else one of its own. So a lie with a valid signature costs an inquiry.
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
@@ -21,6 +20,7 @@ from payonce.metrics import CALLBACKS
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, payments
 from payonce.storage.callbacks import Received
+from payonce.waiting import first
 from workers.dispatch import Dispatcher
 
 HANDING_OVER_MAX = 1_000  # waiting or under way in one process; what is more, the sweeper takes
@@ -103,7 +103,7 @@ class Inbox:
         Fewer than were taken could be where Temporal or Postgres is away.
         """
         async with self._runtime.database.transaction() as connection:
-            due = await callbacks.take_due(connection, limit=limit)
+            due = await callbacks.dequeue(connection, limit=limit)
         together: dict[_About, list[Received]] = {}
         for received in due:
             together.setdefault(_about(received), []).append(received)
@@ -125,10 +125,8 @@ class Inbox:
 
     async def _hand_over_after(self, wait_s: float, about: _About) -> bool:
         """At the turn, with all that came until then; False where the process ends before."""
-        with suppress(TimeoutError):
-            if wait_s > 0:
-                await asyncio.wait_for(self._ending.wait(), wait_s)
-                return False
+        if wait_s > 0 and await first(self._ending, timeout_s=wait_s):
+            return False
         return await self._try_to_hand_over(*self._waiting.pop(about))
 
     async def _try_to_hand_over(self, *received: Received) -> bool:
@@ -175,8 +173,8 @@ class Inbox:
             attempt = await attempts.find_by_reference(connection, received.reference)
             if attempt is None or attempt.connector != received.connector:
                 return None
-            payment = await payments.payment_of_any_merchant(connection, attempt.payment_id)
-            operation = await payments.find_operation(connection, attempt.operation_id)
+            payment = await connection.fetch(payments.payment_of_any_merchant(attempt.payment_id))
+            operation = await connection.fetch(payments.operation_by_id(attempt.operation_id))
         return None if payment is None or operation is None else (payment, operation)
 
 

@@ -21,10 +21,10 @@ class Reviews:
         self._runtime = runtime
         self._dispatcher = dispatcher
 
-    async def take(self, *, limit: int) -> Sequence[DueReview]:
+    async def dequeue(self, *, limit: int) -> Sequence[DueReview]:
         """The longest overdue looks, at most `limit`."""
         async with self._runtime.database.transaction() as connection:
-            return await review_queue.take_due(connection, limit=limit)
+            return await review_queue.dequeue(connection, limit=limit)
 
     async def show(self, due: DueReview) -> bool:
         """Temporal has a run that shows the review as it is; False where Temporal is away, and it comes again."""
@@ -36,7 +36,7 @@ class Reviews:
             level("review_not_shown", operation_id=due.operation.id, error=str(error))
             if not refused:
                 async with self._runtime.database.transaction() as connection:
-                    await review_queue.take_back(connection, due.review)
+                    await review_queue.requeue(connection, due.review)
             return refused
         return True
 

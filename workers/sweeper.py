@@ -7,8 +7,8 @@ Where Temporal says that an operation is done and Postgres, twice and a minute a
 has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
 Reviews have a queue as well: each open one has a workflow that shows it.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
-out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; and creates
-that were given back a day ago are closed.
+out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; creates that
+were given back a day ago are closed; and personal data is erased once its 30 days are over.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import attempts, callbacks, idempotency, sweeping
+from payonce.storage import attempts, callbacks, idempotency, personal_data, sweeping
 from payonce.storage.sweeping import count_refusal
 from payonce.waiting import first
 from workers.dispatch import Dispatcher, UpdateEnd
@@ -42,6 +42,7 @@ HAND_OVER_WITHIN_S = 8.0  # one that takes longer holds up its own kind no more
 PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
+ERASED_AT_ONCE = 500  # of payments whose rows others may be about to lock
 REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
 REVIEWS_AT_ONCE, REVIEWS_MEASURED_EVERY_S = 50, 15.0
@@ -84,6 +85,7 @@ class Sweeper:
             _every(REVIEWS_MEASURED_EVERY_S, "reviews_measured", self._reviews.measure, stop),
             _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
             _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
+            _every(PAYMENTS_EVERY_S, "personal_data", self.erase_personal_data, stop),
         )
 
     async def sweep(self, kind: OperationKind) -> bool:
@@ -92,7 +94,7 @@ class Sweeper:
         That is where there may be more, and Temporal takes them.
         """
         async with self._runtime.database.transaction() as connection:
-            due = await sweeping.take_due(connection, kind, limit=OPERATIONS_AT_ONCE)
+            due = await sweeping.dequeue(connection, kind, limit=OPERATIONS_AT_ONCE)
         reached = await asyncio.gather(
             *(_surviving(self._hand_over(one), operation_id=one.operation.id) for one in due)
         )
@@ -104,7 +106,7 @@ class Sweeper:
 
     async def sweep_reviews(self) -> bool:
         """Reviews that opened have a workflow, and those that ended told it; whether to look again at once."""
-        due = await self._reviews.take(limit=REVIEWS_AT_ONCE)
+        due = await self._reviews.dequeue(limit=REVIEWS_AT_ONCE)
         reached = await asyncio.gather(
             *(_surviving(self._reviews.show(one), operation_id=one.operation.id) for one in due)
         )
@@ -123,9 +125,14 @@ class Sweeper:
     async def close_released(self) -> bool:
         """Creates that were given back a day ago failed, as never processed; whether to look again at once."""
         async with self._runtime.database.transaction() as connection:
-            over = await sweeping.take_released(connection, limit=RELEASED_AT_ONCE)
+            over = await sweeping.dequeue_released(connection, limit=RELEASED_AT_ONCE)
         closed = await asyncio.gather(*(_surviving(self._close(one), operation_id=one.id) for one in over))
         return len(over) == RELEASED_AT_ONCE and all(closed)
+
+    async def erase_personal_data(self) -> bool:
+        """What was kept of customers for as long as it may be is erased; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            return await personal_data.erase(connection, limit=ERASED_AT_ONCE) == ERASED_AT_ONCE
 
     async def _close(self, create: Operation) -> bool:
         """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""
@@ -150,7 +157,7 @@ class Sweeper:
                 await self._refused(operation, reason="engine_refused")
             if not reached:
                 async with self._runtime.database.transaction() as connection:
-                    await sweeping.take_back(connection, operation.id)
+                    await sweeping.requeue(connection, operation.id)
             return reached
         SWEPT.labels(operation.kind).inc()
         log.info("operation_swept", operation_id=operation.id, kind=operation.kind)
@@ -220,7 +227,7 @@ class Sweeper:
             return
         if operation.kind is OperationKind.AUTHORIZE:  # its workflow goes on, past it
             async with self._runtime.database.transaction() as connection:
-                attempt = await attempts.latest_attempt(connection, operation.id)
+                attempt = await connection.fetch(attempts.latest(operation.id))
             if attempt is not None:
                 await self._dispatcher.acquirer_spoke(operation, attempt.reference)
             await self._refused(operation, reason="recording_lost")

@@ -188,7 +188,13 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(runtime.database, runtime.rights, runtime.capabilities, runtime.identities),
+        claimant=Claimant(
+            runtime.database,
+            runtime.rights,
+            runtime.capabilities,
+            identities=runtime.identities,
+            sealer=runtime.sealer,
+        ),
         recorder=runtime.recorder,
         connectors=runtime.connectors,
         fail_over=runtime.database.fail_over,

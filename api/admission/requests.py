@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from payonce.connectors.base import Capabilities
 from payonce.domain import routing
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
-from payonce.domain.operations import Operation, OperationKind
+from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.personal import NOTHING_PERSONAL, Channel, PersonalData
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
+
+PERSONAL: Final = ("billing", "shipping", "browser")  # members of the create that are kept apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,16 @@ class NewPayment:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     return_url: str | None = None
-    customer: Mapping[str, Any] | None = None
+    customer: Mapping[str, Any] | None = field(default=None, repr=False)
+    statement_descriptor: str | None = None
+    channel: Channel | None = None
+    personal: PersonalData = NOTHING_PERSONAL
+
+    @property
+    def personal_is_stored(self) -> bool:
+        """Whether there is personal data, and a run of another process may have to send it."""
+        needs_memory = self.card is not None or self.network_token is not None
+        return not needs_memory and self.personal != NOTHING_PERSONAL
 
 
 class KeyInUse(PaymentError):
@@ -124,6 +136,8 @@ def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id
         metadata=new.metadata,
         return_url=new.return_url,
         customer=new.customer,
+        statement_descriptor=new.statement_descriptor,
+        channel=new.channel,
     )
 
 
@@ -132,26 +146,32 @@ def operation_row(
 ) -> Operation:
     """The operation as it is admitted: pending."""
     now = datetime.now(UTC)
-    return Operation(
-        id=id_,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=kind,
-        amount_minor=amount_minor,
-        currency=payment.currency,
-        request_id=post.request_id,
-        created_at=now,
-        updated_at=now,
+    return operation_of(
+        payment, kind, id_=id_, amount_minor=amount_minor, now=now, request_id=post.request_id
     )
 
 
-def check_split(capabilities: Capabilities | None, *, final: bool) -> None:
-    """Raises `InvalidRequest` for a capture that others are to follow, where the rail takes only one."""
-    if not final and capabilities is not None and not capabilities.split_capture:
-        raise InvalidRequest(
-            "This payment can be captured once only.", pointer="/final", code="capture_method_not_supported"
-        )
+def wanted(post: Post, new: NewPayment) -> routing.Wanted:
+    """What the create asks of a connector account."""
+    card = new.card or new.network_token
+    return routing.Wanted(
+        mode=post.caller.mode,
+        method=new.method,
+        currency=new.currency,
+        amount_minor=new.amount_minor,
+        capture_method=new.capture_method,
+        brand=None if card is None else card.brand,
+        given=partial(_has, new),
+    )
+
+
+def _has(new: NewPayment, pointer: str) -> bool:
+    """Whether the create has the member that the JSON Pointer names."""
+    names = pointer.split("/")[1:]
+    value: Any = new.personal if names[0] in PERSONAL else new
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    return value is not None
 
 
 def check_current(card: Card | None) -> None:

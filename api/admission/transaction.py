@@ -1,8 +1,8 @@
 """One transaction decides what a POST means; and what is answered where its COMMIT proves nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from psycopg.errors import LockNotAvailable
 
@@ -52,7 +52,15 @@ class Taking:
         return self.held
 
 
-Decide = Callable[[Connection, Taking], Awaitable[Decision]]
+class Admissible(Protocol):
+    """A POST as its transaction decides it."""
+
+    @property
+    def post(self) -> Post:
+        """As understood."""
+
+    async def admit(self, connection: Connection, taking: Taking) -> Decision:
+        """What is admitted is written, but not committed; or what the key means."""
 
 
 class Decider:
@@ -63,35 +71,35 @@ class Decider:
         self._outcomes = outcomes
         self._left: set[asyncio.Task[Decision]] = set()
 
-    async def decide(self, post: Post, admit: Decide) -> Decision:
+    async def decide(self, asked: Admissible) -> Decision:
         """What the transaction decided, once that is proven.
 
         Raises `Unavailable` where this request held its key and rolled back or gave it back, `KeyInUse` where
         somebody else holds it, and `KeyUnknown` where it could be neither read nor taken.
         """
         if not self._database.gate.open:
-            return await self._without_writing(post)
+            return await self._without_writing(asked.post)
         taking = Taking()
-        transacting = asyncio.create_task(self._transact(admit, taking))
+        transacting = asyncio.create_task(self._transact(asked, taking))
         try:
             done, _ = await asyncio.wait({transacting}, timeout=DECIDE_WITHIN_S)
         except asyncio.CancelledError:
-            self._leave(post, transacting, taking)
+            self._leave(asked.post, transacting, taking)
             raise
         if not done:
-            self._leave(post, transacting, taking)
+            self._leave(asked.post, transacting, taking)
             raise KeyUnknown
         try:
             return await self._proven(transacting.result(), taking)
         except CommitUnknown as unknown:
-            return await self._unproven(post, taking, unknown.ended)
+            return await self._unproven(asked.post, taking, unknown.ended)
         except StorageUnavailable as error:  # nothing holds
             raise (Unavailable if taking.held else KeyUnknown) from error
 
-    async def _transact(self, admit: Decide, taking: Taking) -> Decision:
+    async def _transact(self, asked: Admissible, taking: Taking) -> Decision:
         async with self._database.transaction() as connection:
             taking.connection = connection
-            taking.decided = await admit(connection, taking)
+            taking.decided = await asked.admit(connection, taking)
         return taking.decided
 
     async def _proven(self, decision: Decision, taking: Taking) -> Decision:

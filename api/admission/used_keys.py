@@ -31,10 +31,10 @@ async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
     if (answer := key.answer(now)) is not None:
         return Result(answer=answer, current=None, location=key.location, replayed=True)
     assert key.operation_id is not None
-    operation = await payments.find_operation(connection, key.operation_id)
+    operation = await connection.fetch(payments.operation_by_id(key.operation_id))
     if operation is None:
         raise NotFound(key.operation_id)
-    payment = await payments.payment_of_any_merchant(connection, operation.payment_id)
+    payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
     current = None if payment is None else current_view(payment, operation)
     return Unanswered(operation=operation, location=key.location, current=current)
 
@@ -57,5 +57,5 @@ async def is_given_back(connection: Connection, operation: Operation) -> bool:
     """Whether a create's latest attempt was proven unsent, so that a request may claim a further one."""
     if operation.kind is not OperationKind.AUTHORIZE or operation.deferred_at is not None:
         return False
-    latest = await attempts.latest_attempt(connection, operation.id)
+    latest = await connection.fetch(attempts.latest(operation.id))
     return latest is not None and latest.state is AttemptState.NOT_SENT

@@ -98,6 +98,24 @@ class Deadline:
         return self.left_s == 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """An operation that this request admitted and hands over, and how long it waits for the outcome."""
+
+    payment: Payment
+    operation: Operation
+    right: Right | None  # to send a create
+    waiter: Waiter
+    handing_over: asyncio.Task[None]
+    wait_s: float  # `Prefer: wait`
+    patience: Deadline
+
+    @property
+    def refused(self) -> bool:
+        """Whether Temporal could not be reached: then nobody is likely to act within our time."""
+        return self.handing_over.done() and isinstance(self.handing_over.exception(), NotHandedOver)
+
+
 class Outcomes:
     """The first outcomes of operations, for the requests that wait for them."""
 
@@ -106,34 +124,26 @@ class Outcomes:
         self._releases = Releases(runtime.database)
         self._left: set[asyncio.Task[None]] = set()
 
-    async def first(
-        self,
-        payment: Payment,
-        operation: Operation,
-        waiter: Waiter,
-        handing_over: asyncio.Task[None],
-        *,
-        right: Right | None,
-        wait_s: float,
-        patience: Deadline,
-    ) -> Result:
+    async def first(self, awaited: Awaited) -> Result:
         """The stored answer, or the 202 once the outcome is unknown or 8 s have passed.
 
         With `Prefer: wait` the 202 is held back for `wait_s`. Raises what `give_back` raises for a create that was
         never sent and never will be.
         """
-        preferred = Deadline(wait_s)
-        while not patience.over and not _refused(handing_over):
-            await waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
-            await self._give_back_lapsed(operation, right)
-            found = await self._look(operation, waiter, right, within_s=min(LOOK_WITHIN_S, patience.left_s))
+        preferred, patience = Deadline(awaited.wait_s), awaited.patience
+        while not patience.over and not awaited.refused:
+            await awaited.waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
+            await self._give_back_lapsed(awaited)
+            found = await self._look(awaited)
             if found is not None and (found.answer is not None or preferred.over):
                 return found
-        await self._give_back(operation, right)
-        deferred = await self._defer(payment, operation)
+        await self._give_back_untaken(awaited)
+        deferred = await self._defer(awaited)
         if deferred.answer is not None or preferred.over:
             return deferred
-        pending = Unanswered(operation=operation, location=deferred.location, current=deferred.current)
+        pending = Unanswered(
+            operation=awaited.operation, location=deferred.location, current=deferred.current
+        )
         later = await self.wait_for_other(pending, wait_s=preferred.left_s)
         return deferred if later is None else replace(later, replayed=False)
 
@@ -184,14 +194,13 @@ class Outcomes:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("left_behind_failed", error=getattr(error, "code", type(error).__name__))
 
-    async def _look(
-        self, operation: Operation, waiter: Waiter, right: Right | None, *, within_s: float
-    ) -> Result | None:
+    async def _look(self, awaited: Awaited) -> Result | None:
         """What there is to answer with. Raises as `give_back` when a create's attempts all ended unsent."""
-        if waiter.answer is not None:
-            return _definite(waiter.answer, operation)
+        operation, right = awaited.operation, awaited.right
+        if awaited.waiter.answer is not None:
+            return _definite(awaited.waiter.answer, operation)
         try:
-            read = await within(within_s, self._read(operation))
+            read = await within(min(LOOK_WITHIN_S, awaited.patience.left_s), self._read(operation))
         except StorageUnavailable:
             return None
         found, latest = read.found, read.latest
@@ -211,25 +220,27 @@ class Outcomes:
             if answer is not None:
                 return _Read(_definite(answer, operation), None, connection)
             current = await self._current(connection, operation)
-            latest = await attempts.latest_attempt(connection, operation.id)
+            latest = await connection.fetch(attempts.latest(operation.id))
         if current is None:
             return _Read(None, latest, connection)
         found = Result(answer=None, current=current, location=location_of(operation), replayed=False)
         return _Read(found, latest, connection)
 
-    async def _give_back(self, operation: Operation, right: Right | None) -> None:
+    async def _give_back_untaken(self, awaited: Awaited) -> None:
         """A create whose right nobody took is given back. Raises as `give_back` then.
 
         Where all that its attempt needs is in Postgres it goes on by itself: any run may claim the next one.
         """
+        operation, right = awaited.operation, awaited.right
         if right is not None and self._runtime.rights.withdraw(operation.id, right):
             await self._given_back(operation, right)
 
-    async def _give_back_lapsed(self, operation: Operation, right: Right | None) -> None:
+    async def _give_back_lapsed(self, awaited: Awaited) -> None:
         """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
 
         Such a run would inquire, and a create that was never sent would end as failed. Raises as `give_back` then.
         """
+        operation, right = awaited.operation, awaited.right
         if right is not None and self._runtime.rights.lapse(operation.id, right):
             await self._given_back(operation, right)
 
@@ -261,11 +272,12 @@ class Outcomes:
             raise KeyUnknown
         raise Unavailable if releasing.result().unsent else KeyInUse
 
-    async def _defer(self, payment: Payment, operation: Operation) -> Result:
+    async def _defer(self, awaited: Awaited) -> Result:
         """From now on 202; if the outcome came at the same moment, that is the answer.
 
         An operation that may be on the wire is never answered 503: without Postgres the 202 shows what we know.
         """
+        payment, operation = awaited.payment, awaited.operation
         subject = Subject(operation.payment_id, operation.id)
         try:
             settlement = await within(DEFER_WITHIN_S, self._runtime.recorder.defer(subject))
@@ -296,8 +308,8 @@ class Outcomes:
 
     async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
         """The body of the operation's 202, if it has come to that."""
-        now = await payments.find_operation(connection, operation.id)
-        payment = await payments.payment_of_any_merchant(connection, operation.payment_id)
+        now = await connection.fetch(payments.operation_by_id(operation.id))
+        payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
         return None if now is None or payment is None else current_view(payment, now)
 
 
@@ -333,8 +345,3 @@ def _as_deferred(payment: Payment, operation: Operation) -> Payment:
 
 def _definite(answer: Answer, operation: Operation) -> Result:
     return Result(answer=answer, current=None, location=location_of(operation), replayed=False)
-
-
-def _refused(handing_over: asyncio.Task[None]) -> bool:
-    """Whether Temporal could not be reached: then nobody is likely to act within our time."""
-    return handing_over.done() and isinstance(handing_over.exception(), NotHandedOver)

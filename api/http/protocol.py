@@ -6,8 +6,8 @@ A request without a body may mean "all", so here a body is read, or the request 
 What is not HTTP is answered in our form, too.
 
 No connection is without an end: while no request is under way a timer runs, which only a request ends and no
-single byte; an answer to a request whose body has not come ends the connection; and `Wire` sees to it that what is
-said is taken. A request that is under way has its own limits.
+single byte; an answer to a request whose body has not come ends the connection; and `ClientWire` sees to it that
+what is said is taken. A request that is under way has its own limits.
 """
 
 import asyncio
@@ -17,9 +17,8 @@ from typing import Any, Final, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from api.http.connections import Connections
+from api.http.connections import ClientWire, Connections
 from api.http.targets import TARGET_BYTES_MAX, check_host, origin_form
-from api.http.wire import ClientWire
 from api.problems import PROBLEM_JSON, Problem
 from payonce.domain.ids import random_id
 

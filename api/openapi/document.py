@@ -56,7 +56,7 @@ The same key with the same request gets the same status and the same bytes, with
 true`; with another request it is 422. 201, 200, 402 and refusals for state or amount are stored, for 30
 days at least; a key is never executed twice, however old. A 202 and everything else use no key up. What is
 compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
-matter, and neither does `cvc`. Where the key is optional, a 202 is the definite answer and is stored too.
+matter, and neither do `cvc` and `browser`. Where the key is optional, a 202 is the definite answer and is stored too.
 
 **Too many requests.** Above a merchant's rate, and where a process is too busy: 429, which says nothing of the key.
 On a POST, 503 means that this request held the key, and rolled back or gave it back unsent; 504 that the key could

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.payments import EventType
+from payonce.domain.delivery import DeliveryStatus
+from payonce.domain.events import EventType
 from payonce.domain.facts import Advice, DeclineCode
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
@@ -91,6 +92,7 @@ class CustomerView(View):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
 
     id: str | None = None
+    name: str | None = None
     email: str | None = None
     phone: str | None = None
 
@@ -157,7 +159,8 @@ class PaymentView(View):
     description: str | None
     metadata: dict[str, str]
     return_url: str | None
-    customer: CustomerView | None
+    customer: CustomerView | None = Field(description="As it was given")
+    statement_descriptor: str | None
     connector: str = Field(examples=["sandbox_card"])
     connector_reference: str | None
     capture_before: datetime | None = Field(description="Until 5 minutes before this time captures are taken")
@@ -298,8 +301,9 @@ class DeliveryView(View):
 
     id: str = Field(examples=["dlv_0b41f4a2c9d37e6a81c05f22"])
     event: str
-    status: Literal["pending", "succeeded", "exhausted", "dropped"] = Field(
-        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled"
+    status: str = Field(
+        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled",
+        json_schema_extra={"enum": list(DeliveryStatus)},
     )
     attempts: list[AttemptView]
     next_attempt_at: datetime | None

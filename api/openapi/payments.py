@@ -22,6 +22,7 @@ from api.openapi.description import (
 )
 from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
 from api.schemas import payments, webhooks
+from payonce.domain.events import EVENT_TYPES
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
 
@@ -40,7 +41,7 @@ CREATE_PAYMENT = Description(
     tag="Payments",
     summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
     text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
-    " different `cvc` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
+    " different `cvc` or `browser` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
     " nothing was sent, and the same request with the same key goes on.",
     answers={
         CREATED: ("The payment, `captured`, `authorized` or `requires_action`", _PAYMENT),
@@ -50,7 +51,7 @@ CREATE_PAYMENT = Description(
         *KEY_CODES,
         *("invalid_card_number", "invalid_vpa", "card_expired", "payment_declined", "payment_failed"),
         *("currency_not_supported", "payment_method_not_supported", "capture_method_not_supported"),
-        "test_mode_only",
+        *("amount_not_supported", "data_required", "test_mode_only"),
     ),
     body=payments.CreatePayment,
     example={
@@ -104,7 +105,7 @@ CAPTURE_PAYMENT = Description(
     codes=(
         *KEY_CODES,
         *("not_found", "payment_not_capturable", "operation_in_progress", "amount_too_large"),
-        "capture_method_not_supported",
+        "amount_not_supported",
         *("payment_declined", "payment_failed"),
     ),
     body=payments.CreateCapture,
@@ -124,7 +125,8 @@ VOID_PAYMENT = Description(
     answers=_CHANGED,
     codes=(
         *KEY_CODES,
-        *("not_found", "payment_not_voidable", "operation_in_progress", "payment_declined", "payment_failed"),
+        *("not_found", "payment_not_voidable", "operation_in_progress", "operation_not_supported"),
+        *("payment_declined", "payment_failed"),
     ),
     body=payments.CreateVoid,
     body_required=False,
@@ -149,7 +151,16 @@ CREATE_REFUND = Description(
         CREATED: ("The refund with its outcome", _REFUND),
         ACCEPTED: ("The outcome is not known yet: `pending`", _REFUND),
     },
-    codes=(*KEY_CODES, "not_found", "payment_not_refundable", "amount_too_large", "test_mode_only"),
+    codes=(
+        *KEY_CODES,
+        *(
+            "not_found",
+            "payment_not_refundable",
+            "amount_too_large",
+            "amount_not_supported",
+            "test_mode_only",
+        ),
+    ),
     body=payments.CreateRefund,
     body_required=False,
     example={"amount": 300, "reason": "returned"},
@@ -197,7 +208,7 @@ LIST_EVENTS = Description(
     codes=LIST_CODES,
     parameters=(
         *PAGE,
-        query("type", {"type": "string", "enum": list(payments.EVENT_TYPES)}, "Only events of this type"),
+        query("type", {"type": "string", "enum": list(EVENT_TYPES)}, "Only events of this type"),
         query("delivered", {"type": "boolean"}, _DELIVERED),
         *CREATED_BETWEEN,
     ),

@@ -21,8 +21,8 @@ from api.openapi.description import (
     query,
 )
 from api.problems import ACCEPTED, CREATED, NO_CONTENT
-from api.routes.deliveries import DeliveryStatus
 from api.schemas import webhooks
+from payonce.domain.delivery import DeliveryStatus
 from payonce.storage.webhooks.endpoints import ENDPOINTS_MAX
 from payonce.storage.webhooks.redeliveries import JOB_EVENTS_MAX
 from payonce.storage.webhooks.secrets import ACTIVE_MAX, OVERLAP

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, select
@@ -18,6 +17,7 @@ from api.http.responses import reply, shown
 from api.problems import Mistake, Problem
 from api.schemas.webhooks import Nothing, Recover, Redeliver, Replay
 from payonce.domain.answers import Answer, AnswerKind, encode, timestamp
+from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotFound, NotHandedOver
 from payonce.storage.driver.connection import Connection
 from payonce.storage.events import PING
@@ -40,15 +40,6 @@ START_WITHIN_S: Final = 1.0
 _SHOWN_OF_AN_ATTEMPT: Final = ("at", "status_code", "duration_ms", "error")
 
 StartJob = Callable[[str], Awaitable[None]]
-
-
-class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"  # also between attempts
-    SUCCEEDED = "succeeded"
-    EXHAUSTED = "exhausted"
-    DROPPED = "dropped"  # its endpoint was deleted or disabled
 
 
 class Deliveries:

@@ -1,6 +1,7 @@
 """Webhook endpoints over HTTP: registered, shown, changed, deleted, given a new secret."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.admission.requests import KeyUnknown, Post
-from api.concealing import reveal
+from api.admission.waiting import Result
 from api.front import READ_S, Front, path_id
 from api.http.lists import Listing, fetch, list_response, read_query
 from api.http.responses import NO_STORE, reply, shown
@@ -35,7 +36,7 @@ from payonce.storage.webhooks.endpoints import (
     insert_endpoint,
     update_endpoint,
 )
-from payonce.storage.webhooks.sealed_answers import conceal
+from payonce.storage.webhooks.sealed_answers import conceal, revealed
 from payonce.storage.webhooks.secrets import active_secrets, insert_secret, rotate_secret, seal_plain_secrets
 from payonce.webhooks.addresses import check_url
 from payonce.webhooks.secrets import make_secret, public_key_of
@@ -70,7 +71,7 @@ class Endpoints:
             return conceal(AnswerKind.ENDPOINT, view, self._sealer), _path(endpoint)
 
         result = await self._front.admission.execute_once(post, work)
-        return reply(reveal(result, self._sealer))
+        return reply(self._revealed(result))
 
     async def rotate_secret(self, request: Request) -> Response:
         endpoint_id = path_id(request)
@@ -89,7 +90,7 @@ class Endpoints:
             view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
             return conceal(AnswerKind.ENDPOINT_CHANGED, view, self._sealer), _path(endpoint)
 
-        return reply(reveal(await self._front.once(request, Nothing, work), self._sealer))
+        return reply(self._revealed(await self._front.once(request, Nothing, work)))
 
     async def show(self, request: Request) -> Response:
         endpoint_id = path_id(request)
@@ -175,6 +176,15 @@ class Endpoints:
             return await within(READ_S, read()) is not None
         except StorageUnavailable as error:
             raise KeyUnknown from error
+
+    def _revealed(self, result: Result) -> Result:
+        """The result as it is sent: the same bytes each time, with its secret in the clear while it is kept.
+
+        Raises `CannotUnseal`.
+        """
+        if result.answer is None:
+            return result
+        return replace(result, answer=Answer(result.answer.kind, revealed(result.answer.body, self._sealer)))
 
     async def _check_room(self, connection: Connection, caller: Caller) -> None:
         """Returns if the merchant may have one more. Raises `InvalidRequest`."""

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from api.front import Front, path_id
 from api.http.lists import Checked, Listing, created_between, fetch, invalid, list_response, read_query
 from api.http.responses import shown
-from api.schemas.payments import EVENT_TYPES
 from payonce.domain.errors import NotFound
+from payonce.domain.events import EVENT_TYPES
 from payonce.storage.driver.connection import Connection
 from payonce.storage.events import PING, PLACE
 from payonce.storage.merchants import Caller

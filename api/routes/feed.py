@@ -8,7 +8,7 @@ that does not keep up is cut off and resumes from the last event that it got.
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
@@ -21,6 +21,7 @@ from payonce.storage.driver.database import StorageUnavailable
 from payonce.storage.events import EventPlace, StreamedEvent, news
 from payonce.storage.merchants import Caller
 from payonce.storage.snapshots import take_snapshot
+from payonce.waiting import first
 
 FOLLOWERS_MAX: Final = 100  # of one process
 FOLLOWERS_PER_MERCHANT_MAX: Final = 10  # in one mode, of one process
@@ -61,7 +62,7 @@ class Follower:
         """The next event; None after the time-out, or as soon as it ended."""
         if not self._waiting and not self.has_ended:
             self._news.clear()
-            await _first(self._news, timeout_s=timeout_s)
+            await first(self._news, timeout_s=timeout_s)
         return self._waiting.popleft() if self._waiting else None
 
 
@@ -149,7 +150,7 @@ class Feed:
             heard.clear()
             place, pause_s = await self._look(place)
             if pause_s:
-                await _first(heard, timeout_s=pause_s)
+                await first(heard, timeout_s=pause_s)
             await asyncio.sleep(PACE_S)
 
     async def _look(self, place: EventPlace) -> tuple[EventPlace, float]:
@@ -172,10 +173,3 @@ class Feed:
         if len(found) == ROWS_MAX:
             return found[-1][1].place, 0.0
         return EventPlace.before(ended), POLL_S if ended == snapshot.next else SOON_S
-
-
-async def _first(event: asyncio.Event, *, timeout_s: float) -> None:
-    """Returns when the event is set, or after the time-out."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()

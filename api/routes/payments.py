@@ -25,6 +25,7 @@ from api.schemas.payments import CreateCapture, CreatePayment, CreateVoid
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.personal import Browser, Party, PersonalData
 from payonce.storage.driver.connection import Connection
 from payonce.storage.lookups import payments_of_key, reference_in_use
 from payonce.storage.merchants import Caller
@@ -136,6 +137,18 @@ def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
         metadata=body.metadata,
         return_url=body.return_url,
         customer=None if body.customer is None else body.customer.model_dump(exclude_none=True),
+        statement_descriptor=body.statement_descriptor,
+        channel=body.channel,
+        personal=_personal_data(body),
+    )
+
+
+def _personal_data(body: CreatePayment) -> PersonalData:
+    billing, shipping, browser = body.billing, body.shipping, body.browser
+    return PersonalData(
+        billing=None if billing is None else Party.of(billing.model_dump()),
+        shipping=None if shipping is None else Party.of(shipping.model_dump()),
+        browser=None if browser is None else Browser.of(browser.model_dump()),
     )
 
 

@@ -65,7 +65,7 @@ class Codes:
 
     async def _read(self, payment_id: str) -> str:
         async with self._runtime.database.browsing() as connection:
-            payment = await payment_of_any_merchant(connection, payment_id)
+            payment = await connection.fetch(payment_of_any_merchant(payment_id))
         action = (payment.next_action if payment is not None else None) or {}
         return str(action["url"]) if "image_url" in action else ""
 

@@ -20,8 +20,8 @@ from api.openapi import objects
 from api.openapi.description import OK, READ_CODES, Description, model_ref
 from api.problems import Mistake, Problem
 from api.routes.feed import FOLLOWERS_MAX, FOLLOWERS_PER_MERCHANT_MAX, Feed, Follower
-from api.schemas.payments import EVENT_TYPES
 from payonce.domain.errors import PaymentError
+from payonce.domain.events import EVENT_TYPES
 from payonce.domain.ids import ID_PATTERN
 from payonce.logging import get_logger
 from payonce.storage import events as store

@@ -7,8 +7,8 @@ say) finds it in the validation context.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from api.admission.requests import PaidWith
+from api.schemas.countries import COUNTRIES
 from api.schemas.currencies import CURRENCIES
 from payonce import device_tokens
 from payonce.connectors.registry import SWITCHES
@@ -33,35 +34,13 @@ from payonce.domain import cards
 from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.personal import Channel
 
 URL_MAX_LENGTH = 2048
 METADATA_MAX = 50
-
-EventType = Literal[
-    "payment.requires_action",
-    "payment.processing",
-    "payment.authorized",
-    "payment.partially_captured",
-    "payment.captured",
-    "payment.voided",
-    "payment.expired",
-    "payment.failed",
-    "payment.partially_refunded",
-    "payment.refunded",
-    "payment.late_success",
-    "payment.capture_failed",
-    "payment.needs_review",
-    "payment.review_overdue",
-    "refund.pending",
-    "refund.succeeded",
-    "refund.failed",
-    "webhook_endpoint.failing",
-    "webhook_endpoint.exhausted",
-    "webhook_endpoint.disabled",
-    "webhook_endpoint.recovered",
-]
-
-EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+STATEMENT_DESCRIPTOR_MAX_LENGTH = 22
+PIXELS_MAX = 999_999
+MINUTES_FROM_UTC_MAX = 14 * 60
 
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}")
@@ -128,6 +107,23 @@ def _check_metadata(metadata: dict[str, str], info: ValidationInfo) -> dict[str,
     return metadata
 
 
+def _check_country(code: str) -> str:
+    if code not in COUNTRIES:
+        raise mistake("must be the upper-case ISO 3166-1 alpha-2 code of a country")
+    return code
+
+
+def _check_ip(text: str) -> str:
+    """The address in its shortest form. No card number is looked for: one IPv6 address in 350 seems to hold one."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise mistake("must be an IPv4 or IPv6 address") from None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise mistake("must be an address without a zone")
+    return str(address)
+
+
 def _check_currency(code: str) -> str:
     if code not in CURRENCIES:
         raise mistake("must be the upper-case ISO 4217 code of a country's money")
@@ -142,10 +138,25 @@ Currency = Annotated[
     AfterValidator(_check_currency),
     Field(json_schema_extra={"enum": cast("list[Any]", sorted(CURRENCIES))}, examples=["INR"]),
 ]
+Country = Annotated[
+    str,
+    AfterValidator(_check_country),
+    Field(json_schema_extra={"enum": cast("list[Any]", sorted(COUNTRIES))}, examples=["IN"]),
+]
+IpAddress = Annotated[str, Field(max_length=45, examples=["203.0.113.7"]), AfterValidator(_check_ip)]
 Stored = AfterValidator(without_card_number)
 Text40 = Annotated[str, Field(max_length=40), Stored]
 Text100 = Annotated[str, Field(max_length=100), Stored]
 Text500 = Annotated[str, Field(max_length=500), Stored]
+_ONE_LINE: Final = Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")
+Line20 = Annotated[str, _ONE_LINE, Field(max_length=20), Stored]
+Line35 = Annotated[str, _ONE_LINE, Field(max_length=35), Stored]
+Line100 = Annotated[str, _ONE_LINE, Field(max_length=100), Stored]
+Line200 = Annotated[str, _ONE_LINE, Field(max_length=200), Stored]
+HeaderValue = Annotated[str, _ONE_LINE, Field(max_length=2048), Stored]
+StatementDescriptor = Annotated[
+    str, _ONE_LINE, Field(max_length=STATEMENT_DESCRIPTOR_MAX_LENGTH, examples=["SHOP.EXAMPLE"]), Stored
+]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"), Stored]
 Phone = Annotated[str, Field(max_length=32), AfterValidator(_phone_without_card_number)]
 Vpa = Annotated[str, Field(max_length=320, examples=["success@upi"]), AfterValidator(_check_vpa), Stored]
@@ -167,6 +178,11 @@ class Body(BaseModel):
     """A request body. Its values show in no error."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _added(**about: Any) -> Any:
+    """A member that an earlier release did not know: where it is absent, the fingerprint is what it was then."""
+    return Field(default=None, exclude_if=lambda value: value is None, **about)
 
 
 class Card(Body):
@@ -288,11 +304,50 @@ class WalletMethod(Body):
 
 
 class Customer(Body):
-    """Whatever the merchant wants to find the payment by."""
+    """Who pays, as the merchant knows them; shown as it was given."""
 
     id: Text100 | None = None
+    name: Line100 | None = _added()
     email: Email | None = None
     phone: Phone | None = None
+
+
+class Address(Body):
+    """Where a bill or a parcel goes."""
+
+    line1: Line200
+    line2: Line200 | None = None
+    city: Line100 | None = None
+    state: Line100 | None = None
+    postal_code: Line20 | None = None
+    country: Country
+
+
+class Party(Body):
+    """Whom a bill or a parcel is for; told to the acquirer and never shown."""
+
+    name: Line100 | None = None
+    address: Address | None = None
+
+
+class Browser(Body):
+    """What the customer's browser says of itself; told to the acquirer and never shown."""
+
+    ip: IpAddress
+    user_agent: HeaderValue
+    accept: HeaderValue | None = None
+    language: Line35 | None = Field(default=None, examples=["en-IN"])
+    color_depth: int | None = Field(default=None, ge=0, le=128, description="Bits for each pixel")
+    screen_width: int | None = Field(default=None, ge=0, le=PIXELS_MAX)
+    screen_height: int | None = Field(default=None, ge=0, le=PIXELS_MAX)
+    time_zone_offset: int | None = Field(
+        default=None,
+        ge=-MINUTES_FROM_UTC_MAX,
+        le=MINUTES_FROM_UTC_MAX,
+        description="Minutes behind UTC, as `getTimezoneOffset` gives them: -330 in India",
+    )
+    java_enabled: bool | None = None
+    javascript_enabled: bool | None = None
 
 
 class CreatePayment(Body):
@@ -307,6 +362,13 @@ class CreatePayment(Body):
     metadata: Metadata = {}
     return_url: ReturnUrl | None = None
     customer: Customer | None = None
+    billing: Party | None = _added()
+    shipping: Party | None = _added()
+    browser: Browser | None = Field(default=None, exclude=True)
+    channel: Channel | None = _added(
+        description="`moto`: the merchant types in what came by letter or telephone"
+    )
+    statement_descriptor: StatementDescriptor | None = _added()
 
 
 class CreateCapture(Body):

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from api.schemas.payments import URL_MAX_LENGTH, Body, EventType, Stored, Text500, mistake
+from api.schemas.payments import URL_MAX_LENGTH, Body, Stored, Text500, mistake
 from api.schemas.times import read_time
+from payonce.domain.events import EventType
 
 ENDPOINT_EVENTS_MAX = 50
 

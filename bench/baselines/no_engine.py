@@ -13,7 +13,7 @@ from fastapi import FastAPI, Header, HTTPException, Response
 from api.admission.requests import key_row, operation_row, payment_row
 from api.admission.waiting import SWEEP_AFTER
 from api.main import connections_of, listening_socket, server_for
-from bench.baselines.orders import OrderBody, new_payment, post_of, route_of
+from bench.baselines.orders import Always, OrderBody, new_payment, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
 from payonce.connectors.base import call_of
 from payonce.domain.ids import random_id
@@ -35,7 +35,7 @@ class NoEngine:
         new = new_payment(order)
         payment, operation, reference = await self._admit(order, idempotency_key)
         call = replace(call_of(payment, operation, reference=reference), card=new.card)
-        fact = await self._connector.send(call, may_send=lambda: True)
+        fact = await self._connector.send(call, may_send=Always())
         with self._runtime.wakeups.waiting(operation.id):  # as the product does: no message for this process
             settled = await self._runtime.recorder.record(
                 Subject(payment.id, payment.id), attempt=1, fact=fact

@@ -36,6 +36,19 @@ class OrderBody(BaseModel):
     merchant_reference: str | None = None
 
 
+class Always:
+    """A right to send that nothing limits: these baselines claim nothing."""
+
+    def __call__(self) -> bool:
+        return True
+
+    def left_s(self) -> float:
+        return 5.0
+
+    def held_s(self) -> float:
+        return 0.0
+
+
 def card_of(order: OrderBody) -> Card:
     card = order.payment_method.card
     return Card(number=card.number, exp_month=card.exp_month, exp_year=card.exp_year, cvc=card.cvc)

@@ -21,7 +21,7 @@ from temporalio.common import RetryPolicy
 from api.admission.requests import payment_row
 from api.main import connections_of, listening_socket, server_for
 from bench.baselines.engine import connected, worker_for
-from bench.baselines.orders import OrderBody, card_of, new_payment, now, post_of, route_of
+from bench.baselines.orders import Always, OrderBody, card_of, new_payment, now, post_of, route_of
 from bench.baselines.stopping import stop_on_signals
 from payonce.connectors.base import Call
 from payonce.domain.facts import Approved
@@ -95,7 +95,7 @@ class Steps:
     async def capture(self, captured: Captured) -> None:
         call = _call(captured.sale, OperationKind.CAPTURE)
         await self._connector.send(
-            replace(call, authorization_reference=captured.reference), may_send=_always
+            replace(call, authorization_reference=captured.reference), may_send=Always()
         )
 
     @activity.defn
@@ -114,7 +114,7 @@ class Steps:
     async def _authorize(self, sale: Sale, *, automatic_capture: bool) -> str:
         call = _call(sale, OperationKind.AUTHORIZE)
         call = replace(call, card=card_of(sale.order), automatic_capture=automatic_capture)
-        reply = await self._connector.send(call, may_send=_always)
+        reply = await self._connector.send(call, may_send=Always())
         assert isinstance(reply, Approved)
         return reply.connector_reference
 
@@ -158,10 +158,6 @@ def _call(sale: Sale, kind: OperationKind) -> Call:
         amount_minor=sale.order.amount,
         currency=sale.order.currency,
     )
-
-
-def _always() -> bool:
-    return True
 
 
 async def serve_api(settings: Settings, steps: str) -> None:

@@ -19,6 +19,8 @@ from devstack.acquirer import bodies, delivery, pages, witness
 from devstack.acquirer.bodies import CustomerOrder, Order
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
+from devstack.acquirer.stripe import authentication, control
+from devstack.acquirer.stripe import counter as counter_of_stripe
 
 _ORDERS: dict[str, type[Order]] = {
     "/authorizations": bodies.Authorize,
@@ -60,8 +62,16 @@ def create_app(settings: Settings) -> Starlette:
 
     counter = Counter(desk, courier, settings)
     orders = [Route(path, counter.endpoint(model), methods=["POST"]) for path, model in _ORDERS.items()]
+    stripe = counter_of_stripe.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s)
     return Starlette(
-        routes=[*orders, *pages.routes(desk, courier), *witness.routes(desk, courier)],
+        routes=[
+            *orders,
+            *stripe,
+            *control.routes(desk, key=settings.key),
+            *authentication.routes(desk, courier),
+            *pages.routes(desk, courier),
+            *witness.routes(desk, courier),
+        ],
         lifespan=lifespan,
         exception_handlers={404: _no_such_path, 405: _method_not_allowed},
     )

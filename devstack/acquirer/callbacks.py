@@ -21,6 +21,7 @@ class Callback:
     """One that is due. Its body is the same bytes on every attempt."""
 
     position: int
+    own_id: str
     reference: str
     url: str
     body: bytes
@@ -54,13 +55,27 @@ def queued(
         "currency": about["currency"],
         **({} if rrn is None else {"rrn": rrn}),
     }
+    put(db, own_id, about, url=about["callback_url"], body=body, at=at, send_at=send_at)
+
+
+def put(
+    db: sqlite3.Connection,
+    own_id: str,
+    about: sqlite3.Row | Mapping[str, Any],
+    *,
+    url: str,
+    body: Mapping[str, Any],
+    at: datetime,
+    send_at: datetime,
+) -> None:
+    """The body will be sent to `url`, under its own id."""
     store.inserted(
         db,
         "callbacks",
         id=own_id,
         reference=about["reference"],
         payment_reference=about["payment_reference"],
-        url=about["callback_url"],
+        url=url,
         body=json.dumps(body),
         next_attempt_at=store.timestamp(send_at),
         created_at=store.timestamp(at),
@@ -70,11 +85,14 @@ def queued(
 def due(db: sqlite3.Connection, now: datetime, *, limit: int) -> list[Callback]:
     """Up to `limit` callbacks whose time has come, in the order in which they are to leave."""
     rows = db.execute(
-        "SELECT position, reference, url, body FROM callbacks WHERE next_attempt_at <= ?"
+        "SELECT position, id, reference, url, body FROM callbacks WHERE next_attempt_at <= ?"
         " ORDER BY next_attempt_at, position LIMIT ?",
         (store.timestamp(now), limit),
     ).fetchall()
-    return [Callback(row["position"], row["reference"], row["url"], row["body"].encode()) for row in rows]
+    return [
+        Callback(row["position"], row["id"], row["reference"], row["url"], row["body"].encode())
+        for row in rows
+    ]
 
 
 def silenced(db: sqlite3.Connection, now: datetime) -> None:

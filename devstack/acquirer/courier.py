@@ -11,6 +11,7 @@ import httpx
 from devstack.acquirer import callbacks
 from devstack.acquirer.callbacks import SIGNATURE_HEADER, Callback
 from devstack.acquirer.desk import Desk
+from devstack.acquirer.stripe import objects
 
 ANSWER_WITHIN_S = 5
 SENDING_MAX = 32  # at once
@@ -88,16 +89,18 @@ class Courier:
     async def _post(self, callback: Callback) -> str:
         """The status code, or what went wrong, in a word."""
         now = datetime.now(UTC)
-        headers = {
-            "Content-Type": "application/json",
-            SIGNATURE_HEADER: callbacks.signature(callback.body, key=self._key, now=now),
-        }
+        headers = {"Content-Type": "application/json", **await self._signed(callback, now)}
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 response = await self._client.post(callback.url, content=callback.body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             return type(error).__name__
         return str(response.status_code)
+
+    async def _signed(self, callback: Callback, now: datetime) -> dict[str, str]:
+        if callback.own_id.startswith(objects.EVENT_PREFIX):
+            return await self._desk.run(self._desk.signed_as_stripe, callback, now)
+        return {SIGNATURE_HEADER: callbacks.signature(callback.body, key=self._key, now=now)}
 
 
 def _seconds_until(moment: datetime | None) -> float | None:

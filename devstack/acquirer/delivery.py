@@ -1,9 +1,10 @@
-"""How a reply leaves: as JSON, as garbage, or not at all."""
+"""How a reply leaves: as JSON, as something else, or not at all."""
 
 import asyncio
 import contextlib
 import socket
 import struct
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,6 +15,9 @@ from devstack.acquirer.faults import Ending
 
 TRANSPORT = "transport"  # where `server.ConnectionProtocol` leaves the connection in the request's state
 _DISCONNECT_S_MAX = 5
+_PAGE = b"<!doctype html><title>Maintenance</title><p>We will be back soon.</p>"
+_ELSEWHERE = "http://127.0.0.1:9/elsewhere"  # where nobody listens
+_NAMES = ("id", "reference", "payment_reference", "authorization", "original_reference")
 
 
 def response(reply: Reply, *, hold_s: float) -> Response:
@@ -21,14 +25,36 @@ def response(reply: Reply, *, hold_s: float) -> Response:
     match reply.ending:
         case Ending.ANSWER:
             return JSONResponse(reply.body, reply.status_code)
-        case Ending.ERROR:
-            return JSONResponse({"error": "internal_error"}, 500)
-        case Ending.GARBAGE:
-            return Response(b"<html>0x1f approved?", 200, media_type="application/json")
+        case Ending.OTHER:
+            return JSONResponse(_of_somebody_else(reply.body), reply.status_code)
         case Ending.TIMEOUT:
             return _Held(hold_s)
         case Ending.RESET:
             return _Reset()
+        case _:
+            return _fixed(reply.ending)
+
+
+def _fixed(ending: Ending) -> Response:
+    """What says nothing of the order."""
+    match ending:
+        case Ending.ERROR:
+            return JSONResponse({"error": "internal_error"}, 500)
+        case Ending.GARBAGE:
+            return Response(b"<html>0x1f approved?", 200, media_type="application/json")
+        case Ending.HTML:
+            return Response(_PAGE, 200, media_type="text/html")
+        case Ending.REDIRECT:
+            return Response(status_code=302, headers={"Location": _ELSEWHERE})
+        case Ending.RATE_LIMITED:
+            return JSONResponse({"error": "rate_limited"}, 429)
+        case _:
+            raise AssertionError(ending)
+
+
+def _of_somebody_else(body: dict[str, Any]) -> dict[str, Any]:
+    """The answer with every name in it another's, of the same length and letters."""
+    return {**body, **{name: body[name][::-1] for name in _NAMES if isinstance(body.get(name), str)}}
 
 
 class _Held(Response):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
 from devstack.acquirer.operations import executed
 from devstack.acquirer.scripts import Rail
+from devstack.acquirer.stripe import signing
 from devstack.acquirer.waiting import Decision, ReferenceReused, Shown
 
 LEDGER_PREFIX = "led"
@@ -42,6 +44,12 @@ class Reply:
                 return "500 internal_error"
             case Ending.GARBAGE:
                 return "200 garbage"
+            case Ending.HTML | Ending.OTHER:
+                return f"200 {self.ending}"
+            case Ending.REDIRECT:
+                return "302 redirect"
+            case Ending.RATE_LIMITED:
+                return "429 rate_limited"
             case Ending.ANSWER:
                 return f"{self.status_code} {self.body.get('status') or self.body.get('error')}"
 
@@ -76,12 +84,19 @@ class Desk:
         self._thread.shutdown(wait=True)
         self._db.close()
 
+    def within(self, work: Callable[[sqlite3.Connection, Terms], T]) -> T:
+        """What `work` returned. All it wrote is one durable commit, after everything that was due before it."""
+        with store.transaction(self._db):
+            terms = self._terms()
+            due.settled(self._db, terms)
+            return work(self._db, terms)
+
     def receive(self, order: Order, received_at: datetime) -> Arrival:
         """The order, with the faults that it sets off. If it asks for any, it is in the log already."""
         if not order.own_faults():
             return Arrival(order, received_at)
         with store.transaction(self._db):
-            fired = {entry for entry in order.own_faults() if self._fires(order.scope(), entry)}
+            fired = {entry for entry in order.own_faults() if store.is_first(self._db, order.scope(), entry)}
             position = self._log(order, received_at)
         plan = plan_for([entry for entry in order.own_faults() if entry in fired])
         return Arrival(order, received_at, plan, position)
@@ -161,6 +176,10 @@ class Desk:
                 self._db, callback.position, answer=answer, delivered=delivered, now=datetime.now(UTC)
             )
 
+    def signed_as_stripe(self, callback: Callback, now: datetime) -> dict[str, str]:
+        """The headers that sign one of Stripe's events."""
+        return signing.headers(self._db, callback.own_id, callback.body, now)
+
     def callbacks(
         self, *, filters: dict[str, str], after: int, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
@@ -186,14 +205,10 @@ class Desk:
         row = self._db.execute("SELECT body FROM config").fetchone()
         return Config() if row is None else Config.model_validate_json(row["body"])
 
-    def _fires(self, scope: str, entry: str) -> bool:
-        cursor = self._db.execute("INSERT OR IGNORE INTO fired_faults VALUES (?, ?)", (scope, entry))
-        return cursor.rowcount == 1
-
     def _next_moment(self, now: datetime) -> datetime | None:
         row = self._db.execute(
             "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
-            " UNION ALL SELECT min(due_at) FROM turns"
+            " UNION ALL SELECT min(due_at) FROM turns UNION ALL SELECT min(due_at) FROM stripe_due"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()

@@ -22,6 +22,10 @@ class Ending(StrEnum):
     RESET = "reset"  # no answer: TCP RST
     ERROR = "error"  # HTTP 500
     GARBAGE = "garbage"  # HTTP 200, a body that is not JSON
+    HTML = "html"  # HTTP 200, a page
+    REDIRECT = "redirect"  # HTTP 302 to somewhere else
+    RATE_LIMITED = "rate_limited"  # HTTP 429 without Retry-After
+    OTHER = "other"  # HTTP 200, what somebody else's request would be answered
 
 
 class Deed(StrEnum):
@@ -61,7 +65,12 @@ _PLAN_BY_FAULT = {
     "timeout_before_charge": Plan(ending=Ending.TIMEOUT, executes=False),
     "error_after_charge": Plan(ending=Ending.ERROR),
     "reset_after_charge": Plan(ending=Ending.RESET),
+    "error_before_charge": Plan(ending=Ending.ERROR, executes=False),
     "garbage": Plan(ending=Ending.GARBAGE),
+    "html": Plan(ending=Ending.HTML),
+    "redirect": Plan(ending=Ending.REDIRECT, executes=False),
+    "rate_limited": Plan(ending=Ending.RATE_LIMITED, executes=False),
+    "other_answer": Plan(ending=Ending.OTHER),
     "amount_mismatch": Plan(amount_added=1),
 }
 _AUTHORIZED_ONLY = "authorized_only"

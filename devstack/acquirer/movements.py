@@ -94,7 +94,13 @@ def recorded(  # the columns of one row
     return answer_at(db, position)
 
 
-def entered(db: sqlite3.Connection, result: Result, *operations: str, payment_reference: str) -> None:
+def entered(
+    db: sqlite3.Connection,
+    result: Result,
+    *operations: str,
+    payment_reference: str,
+    origin: Origin = Origin.PAYONCE,
+) -> None:
     """The ledger has an entry for each of the operations, of the result's amount."""
     for operation in operations:
         store.inserted(
@@ -105,7 +111,7 @@ def entered(db: sqlite3.Connection, result: Result, *operations: str, payment_re
             amount=result["amount"],
             currency=result["currency"],
             payment_reference=payment_reference,
-            origin=Origin.PAYONCE,
+            origin=origin,
             operation_id=result["id"],
             created_at=result["created_at"],
         )

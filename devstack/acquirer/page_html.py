@@ -98,6 +98,28 @@ def missing_page() -> str:
     return _document("Sandbox", "Not found", body, refreshes=False)
 
 
+def authentication_page(amount: str, *, is_open: bool) -> str:
+    """The page of a card's bank, with its two answers while it waits for one."""
+    look, state, title = ("pending", "Waiting for you", "Is it you who pays?")
+    if not is_open:
+        look, state, title = ("closed", "Closed", "This request was answered, or given up")
+    body = f"""
+<section aria-labelledby="title">
+<p class="state {look}" role="status">{state}</p>
+<h1 id="title">{title}</h1>
+{_amount(amount)}
+</section>
+{_AUTHENTICATION_FORM if is_open else ""}
+<p class="hint">A test of 3-D Secure: no bank asks.</p>"""
+    return _document("Your bank", f"{state}: {amount}", body, refreshes=False)
+
+
+_AUTHENTICATION_FORM = """<form method="post">
+<button class="go" name="decision" value="complete">Complete</button>
+<button class="stop" name="decision" value="fail">Fail</button>
+</form>"""
+
+
 def rupees(amount_minor: int) -> str:
     """₹ with the digits grouped as in India: the last three, then pairs."""
     whole, paise = divmod(amount_minor, 100)

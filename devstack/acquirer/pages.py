@@ -69,9 +69,9 @@ def _answer(request: Request, payment: Shown | None, *, status_code: int = 200) 
             return JSONResponse({"error": "not_found"}, 404)
         return JSONResponse(_as_json(payment, refused=status_code == 409), status_code)
     if payment is None:
-        return HTMLResponse(page_html.missing_page(), 404, headers=_headers())
+        return HTMLResponse(page_html.missing_page(), 404, headers=headers())
     page = page_html.payment_page(payment, back_url=_back_url(payment))
-    return HTMLResponse(page, status_code, headers=_headers(payment.return_url))
+    return HTMLResponse(page, status_code, headers=headers(payment.return_url))
 
 
 def _as_json(payment: Shown, *, refused: bool) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _name(member: str) -> str:
     return unquote_plus(member.partition("=")[0])
 
 
-def _headers(return_url: str | None = None) -> dict[str, str]:
+def headers(return_url: str | None = None) -> dict[str, str]:
     # Browsers hold the redirects after a form to form-action, and a merchant may redirect again.
     targets = "'self'" if return_url is None else "'self' http: https:"
     policy = f"default-src 'none'; style-src '{page_html.STYLE_HASH}'; form-action {targets}; base-uri 'none'"

@@ -132,6 +132,40 @@ CREATE TABLE IF NOT EXISTS blocked_references (reference TEXT PRIMARY KEY, block
 CREATE TABLE IF NOT EXISTS fired_faults (
     scope TEXT NOT NULL, entry TEXT NOT NULL, PRIMARY KEY (scope, entry)
 ) STRICT;
+
+CREATE TABLE IF NOT EXISTS stripe_accounts (
+    id TEXT NOT NULL, livemode INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, livemode)
+) STRICT;
+CREATE TABLE IF NOT EXISTS stripe_objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    aside TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS stripe_objects_listed ON stripe_objects (account, livemode, type, position);
+CREATE INDEX IF NOT EXISTS stripe_objects_of_intent ON stripe_objects (json_extract(body, '$.payment_intent'));
+CREATE INDEX IF NOT EXISTS stripe_objects_page ON stripe_objects (json_extract(aside, '$.page'));
+CREATE TABLE IF NOT EXISTS stripe_keys (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    status_code INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS stripe_keys_key ON stripe_keys (account, livemode, key);
+CREATE TABLE IF NOT EXISTS stripe_due (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS stripe_due_due ON stripe_due (due_at) WHERE due_at IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
 """
 
@@ -210,6 +244,11 @@ def inserted(db: sqlite3.Connection, table: str, **columns: str | int | None) ->
     position = db.execute(statement, tuple(columns.values())).lastrowid
     assert position is not None
     return position
+
+
+def is_first(db: sqlite3.Connection, scope: str, entry: str) -> bool:
+    """Whether the fault is set off: it was not before, within this scope."""
+    return db.execute("INSERT OR IGNORE INTO fired_faults VALUES (?, ?)", (scope, entry)).rowcount == 1
 
 
 def page(

@@ -10,6 +10,7 @@ import httpx
 
 from payonce.cli.api import detail_of
 from payonce.cli.base import CommandRefused
+from payonce.waiting import back_off_s
 
 CONNECT_S: Final = 5.0
 SILENCE_S: Final = 45.0  # three heartbeats
@@ -135,7 +136,7 @@ class StreamFollower:
         return True
 
     def _delay_s(self) -> float:
-        delay_s = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+        delay_s = back_off_s(BACK_OFF_S, failures=self._failures)
         self._failures += 1
         return delay_s
 

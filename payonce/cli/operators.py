@@ -14,6 +14,7 @@ from payonce.settings import Settings, settings_from_environment
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
 from payonce.storage.driver.database import Database, upgrade
+from payonce.storage.personal_data import seal_again as seal_personal_data_again
 from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
 
@@ -42,7 +43,7 @@ async def _check_before_upgrade(database: Database, settings: Settings) -> None:
 
 @db.command("seal")
 def seal_with_the_first_key() -> None:
-    """Seal every webhook secret, and stored answers that hold one, with the first sealing key: the others may go.
+    """Seal webhook secrets, stored answers that hold one, and personal data with the first key: the others may go.
 
     Safe to repeat.
     """
@@ -51,7 +52,10 @@ def seal_with_the_first_key() -> None:
         pass  # some hundred secrets at a time, until none is left
     while in_transaction(partial(seal_answers_again, sealer=sealer, now=datetime.now(UTC))):
         pass  # so that a replay of a creation or rotation is answered, for its 24 hours
-    print(f"Every webhook secret is sealed with the key {sealer.key_id}.")
+    place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=None))
+    while place is not None:
+        place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=place))
+    print(f"Every webhook secret and all personal data is sealed with the key {sealer.key_id}.")
 
 
 @merchants.command("create")

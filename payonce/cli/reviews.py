@@ -31,7 +31,7 @@ from payonce.domain.reviews import Review
 from payonce.runtime import open_runtime
 from payonce.settings import settings_from_environment
 from payonce.storage import oversight
-from payonce.storage.attempts import latest_attempt
+from payonce.storage.attempts import latest
 from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
 
@@ -76,7 +76,7 @@ def show_review(
 
     async def read(connection: Connection) -> tuple[Payment, bool, list[dict[str, Any]]]:
         payment, found = await oversight.in_review(connection, _id(id_))
-        create = await latest_attempt(connection, payment.id)
+        create = await connection.fetch(latest(payment.id))
         views = [await _view(connection, operation, review) for operation, review in found]
         return payment, create is not None and create.asked, views
 
@@ -146,7 +146,7 @@ def _end_at_once() -> None:
 
 
 async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any], str]:
-    from workers.deciding import decide as taken_and_told  # the application's: only this command needs it
+    from workers.decisions import decide as taken_and_told  # the application's: only this command needs it
 
     settings = settings_from_environment()
     logging.configure(level="error", process="payonce")

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from sqlalchemy import RowMapping
 
 from payonce.cli.base import CommandRefused, Json, in_transaction, show
+from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.ids import ID_PATTERN
 from payonce.storage.driver.connection import Connection
 from payonce.storage.oversight import endpoint_of, recent_deliveries
@@ -20,7 +21,6 @@ from payonce.webhooks.verifying import TOLERANCE_S, InvalidKey, fault_of
 FILE_BYTES_MAX: Final = 1024 * 1024
 BODY_SHOWN: Final = 500  # characters of an answer, as text
 
-Status = Literal["pending", "succeeded", "exhausted", "dropped"]
 Endpoint = Annotated[str, typer.Option(help="The endpoint's id, we_….")]
 
 app = typer.Typer(no_args_is_help=True, help="Webhooks: saved requests, deliveries, replays.")
@@ -53,7 +53,7 @@ def verify(
 @app.command("deliveries")
 def deliveries(
     endpoint: Endpoint,
-    status: Annotated[Status | None, typer.Option(help="Only these.")] = None,
+    status: Annotated[DeliveryStatus | None, typer.Option(help="Only these.")] = None,
     limit: Annotated[int, typer.Option(help="How many, newest first.", min=1, max=1_000)] = 20,
     as_json: Json = False,
 ) -> None:

@@ -5,15 +5,17 @@ retries, never guesses (an unmapped status is `Pending`), and knows no other con
 acquirers is data in `Capabilities`, so that workflows and activities never ask which connector they have.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
 from payonce.domain.payment import Payment
+from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
@@ -27,11 +29,20 @@ class Capabilities:
     finality_s: float  # how long after a call's deadline NOT_FOUND may still turn into FOUND
     inquiry: InquirySchedule
     reversal_by_reference: bool  # undoes, and blocks, what is known only by our reference
+    reverses: frozenset[OperationKind] = frozenset(OperationKind)  # of which operations, where that holds
     idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
+    brands: frozenset[str] | None = None  # of cards; None: every brand
+    amounts: Amounts = ANY_AMOUNT
+    required: tuple[
+        Required, ...
+    ] = ()  # members of the create, without which it is refused with `data_required`
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    partial_capture: bool = True  # whether less than is authorized may be captured
     split_capture: bool = True  # whether an authorization may be captured in several parts
+    void: bool = True  # whether what is authorized can be released
+    partial_refund: bool = True  # whether less than was captured may be refunded
     captures_itself: bool = False  # whether an automatic payment found authorized needs no capture of ours
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
@@ -42,10 +53,13 @@ class Capabilities:
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
 
-    @property
-    def abilities(self) -> Abilities:
-        """What of it the books depend on."""
-        return Abilities(reversible=self.reversal_by_reference, captures_itself=self.captures_itself)
+    def reversible(self, kind: OperationKind) -> bool:
+        """Whether an operation of this kind is undone, and blocked, by our reference."""
+        return self.reversal_by_reference and kind in self.reverses
+
+    def abilities(self, kind: OperationKind) -> Abilities:
+        """What of it the books depend on, for an operation of this kind."""
+        return Abilities(reversible=self.reversible(kind), captures_itself=self.captures_itself)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +75,8 @@ class Call:
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
     attempt_reference: str | None = None  # the acquirer's, of this very attempt, once it is known
+    claimed_at: datetime | None = None  # of an inquiry or a reversal: when the attempt was claimed
+    approved: bool = False  # of an inquiry: whether the acquirer approved it before, as far as is recorded
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
@@ -68,17 +84,41 @@ class Call:
     metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
     operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
     operation_id: str = ""
+    description: str | None = field(default=None, repr=False)
+    statement_descriptor: str | None = (
+        None  # at most 22 characters; what an acquirer takes of them is its own
+    )
+    channel: Channel | None = None
+    customer: Customer | None = None
+    billing: Party | None = (
+        None  # this and the next two: of an authorization that is sent, and of nothing else
+    )
+    shipping: Party | None = None
+    browser: Browser | None = None
 
 
-MaySend = Callable[[], bool]
-"""Asked right before the first byte: whether the right to send still holds."""
+class MaySend(Protocol):
+    """The right to send one call that moves money, once, while it lasts."""
+
+    def __call__(self) -> bool:
+        """Whether it holds. This uses it up: asked once, right before the first byte of the money call."""
+        ...
+
+    def left_s(self) -> float:
+        """Seconds for which it still holds; 0 where it does not, or is used up. Asked before other calls."""
+        ...
+
+    def held_s(self) -> float:
+        """Seconds since the claim: a whole `send` ends 20 s after it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
     """What an acquirer told us, verified. Only its reference counts: we ask before we believe."""
 
-    event_id: str  # the acquirer's, the same whenever it tells this again
+    # The acquirer's, where it signs it, the same whenever it tells this again; else a hash of the body.
+    event_id: str
     reference: str  # ours
 
 
@@ -108,7 +148,7 @@ class Connector(Protocol):
     async def reverse(self, call: Call) -> Reversed:
         """Undoes whatever our reference did and blocks its late arrival. Safe to repeat.
 
-        Raises the `ConnectorError`s; only called where `capabilities.reversal_by_reference` holds.
+        Raises the `ConnectorError`s; only called where `capabilities.reversible` holds of the call's kind.
         """
         ...
 
@@ -129,6 +169,59 @@ class Asking(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class SecretField:
+    """A secret that an account of a connector needs."""
+
+    name: str  # as in `ConnectorAccount.secrets`
+    says: str  # what it is called at the acquirer
+    verifies_callbacks: bool = False  # then an earlier generation is read for 15 days more
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OptionField:
+    """An option of an account that a person may set."""
+
+    name: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountForm:
+    """What `payonce accounts add` asks for."""
+
+    secrets: tuple[SecretField, ...]
+    options: tuple[OptionField, ...] = ()  # besides `callback_url`, which every connector has
+    base_url: str | None = None  # the acquirer's; None: it must be said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who the acquirer says that an account's secrets belong to."""
+
+    id: str  # the acquirer's, the same for ever: other secrets of the same account have it too
+    mode: Literal["test", "live"]
+    notes: tuple[str, ...] = ()  # what is not as it should be, a sentence each: a missing permission
+
+
+class Identifying(Protocol):
+    """What a connector has whose accounts are stored (`payonce accounts add`).
+
+    Its class has `account_form`; a secret that is not required and not given is empty (`account.secret(name)`).
+    """
+
+    account_form: ClassVar[AccountForm]
+
+    async def identify(self) -> Identity:
+        """Asks the acquirer who we are; moves nothing.
+
+        Raises `Rejected` with a sentence that a person can act on (a wrong key, a missing permission), or another of
+        the `ConnectorError`s where the acquirer cannot be asked. No message holds a secret.
+        """
+        ...
+
+
 class Calling(Protocol):
     """What a connector with `capabilities.callbacks` has besides."""
 
@@ -140,10 +233,17 @@ class Calling(Protocol):
         ...
 
 
-def call_of(payment: Payment, operation: Operation, *, reference: str, target: Attempt | None = None) -> Call:
+def call_of(
+    payment: Payment,
+    operation: Operation,
+    *,
+    reference: str,
+    target: Attempt | None = None,
+    personal: PersonalData = NOTHING_PERSONAL,
+) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases.
+    `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
     """
     kind = operation.sent_as or operation.kind
     authorizes = operation.kind is OperationKind.AUTHORIZE
@@ -161,6 +261,13 @@ def call_of(payment: Payment, operation: Operation, *, reference: str, target: A
         operation_id=operation.id,
         payment_method=payment.payment_method,
         return_url=payment.return_url,
+        description=payment.description,
+        statement_descriptor=payment.statement_descriptor,
+        channel=payment.channel,
+        customer=None if payment.customer is None else Customer.of(payment.customer),
+        billing=personal.billing,
+        shipping=personal.shipping,
+        browser=personal.browser,
     )
 
 

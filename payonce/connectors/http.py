@@ -1,6 +1,7 @@
 """One acquirer account over HTTP/1.1, and the one question that matters: was the first byte sent?
 
-Every failure before it is `NotSent`, every failure after it is `OutcomeUnknown` (design.md §2 rule 4).
+Every failure before it is `NotSent`, every failure after it is `OutcomeUnknown` (design.md §2 rule 4). Calls that
+come before the one that moves money (`Sending.prepare`) move nothing, so all their failures are `NotSent`.
 httpcore says when it happens: its trace event `http11.send_request_headers.started` fires right before the
 request's first `socket.send`, with no turn of the event loop in between, and an exception raised there closes
 the connection with nothing written. Nothing is ever sent twice: no redirects, no retries.
@@ -9,11 +10,10 @@ Everything that comes in is counted on the connection, and not the body alone (`
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, assert_never
+from typing import Any, Final, Literal, TypeVar, assert_never
 from urllib.parse import quote
 
 import httpcore
@@ -23,20 +23,28 @@ from pydantic import BaseModel, ValidationError
 
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import MaySend
-from payonce.counted import Allowance, CountingBackend
+from payonce.connectors.breaker import CircuitBreaker
+from payonce.connectors.connections import CONNECTIONS_MAX, AcquirerConnections
+from payonce.connectors.requests import Documented, HttpRequest, segment
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+
+__all__ = [
+    "AcquirerHttp",
+    "AcquirerResponse",
+    "Documented",
+    "HttpRequest",
+    "Sending",
+    "segment",
+]  # for connectors
 
 log = structlog.get_logger(__name__)
 
 RESPONSE_BYTES_MAX: Final = 64 * 1024
-CONNECTIONS_MAX: Final = 128  # per process and account
-IDLE_S_MAX: Final = 4.0  # servers that close idle connections wait 5 s or more: a reused one is not reset
 CONNECT_S_MAX: Final = 3.0  # the right to send lasts 5 s
-POOL_WAIT_S_MAX: Final = 2.0
+SEND_S_MAX: Final = 20.0  # a whole `send`, from the claim on
+HEADER_LENGTH_MAX: Final = 256  # of an answer's header that a connector reads
 RETRY_AFTER_S_DEFAULT: Final = 1.0
 RETRY_AFTER_S_MAX: Final = 60.0
-BREAKER_FAILURES: Final = 20  # in a row: then nothing is sent for a while
-BREAKER_OPEN_S: Final = 5.0
 
 _PATH_SAFE: Final = "/?&=;:,+@!$'()*~%"  # of RFC 3986; the rest is encoded
 _CONNECTED: Final = "connection.connect_tcp.complete"
@@ -49,10 +57,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class AcquirerResponse:
-    """An answer that the acquirer documents; `content` is a JSON object."""
+    """An answer that the acquirer documents; `content` is what `Documented.content` says.
+
+    `headers`: those of `Documented.headers` that came, by lower-case name, each cut to `HEADER_LENGTH_MAX`.
+    """
 
     status: int
     content: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, model: type[Model]) -> Model:
         """The body as `model`, read strictly. Raises `OutcomeUnknown` if it is something else."""
@@ -64,19 +76,12 @@ class AcquirerResponse:
         raise OutcomeUnknown(f"HTTP {self.status} with an unexpected body: {', '.join(members)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Documented:
-    """Which statuses other than 2xx the acquirer documents. Every other one leaves the outcome unknown."""
-
-    answers: frozenset[int] = frozenset()  # returned, for the connector to read
-    rejections: frozenset[int] = frozenset()  # nothing was processed
-
-
 @dataclass(frozen=True, slots=True)
 class _Received:
     status: int
     content: bytes = field(repr=False)
     retry_after: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,9 @@ class _Unwatched(Exception):
 class _Sending:
     """Watches one request leave: whether its first byte was sent, and whether it may be."""
 
-    def __init__(self, may_send: MaySend | None, *, clock: Callable[[], float], deadline_s: float) -> None:
+    def __init__(
+        self, may_send: Callable[[], bool] | None, *, clock: Callable[[], float], deadline_s: float
+    ) -> None:
         self._may_send = may_send
         self._clock = clock
         self._deadline = clock() + deadline_s
@@ -131,45 +138,6 @@ class _Sending:
         self.begun = True
 
 
-class CircuitBreaker:
-    """Open after `BREAKER_FAILURES` failures in a row; after `BREAKER_OPEN_S` one call is let through to try.
-
-    Every call that `admits` let through ends with exactly one of `succeeded`, `failed` and `abandoned`.
-    """
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures = 0
-        self._open_until: float | None = None
-        self._trying = False
-
-    def admits(self) -> bool:
-        """Whether a call may be made now."""
-        if self._open_until is None:
-            return True
-        if self._trying or self._clock() < self._open_until:
-            return False
-        self._trying = True
-        return True
-
-    def succeeded(self) -> None:
-        """The acquirer answered: closed."""
-        self._failures = 0
-        self._open_until = None
-        self._trying = False
-
-    def failed(self) -> None:
-        """One more failure. While open only the trial call prolongs it, not earlier calls that fail late."""
-        self._failures += 1
-        if self._failures >= BREAKER_FAILURES and (self._open_until is None or self._trying):
-            self._open_until = self._clock() + BREAKER_OPEN_S
-        self._trying = False
-
-    def abandoned(self) -> None:
-        """The call ended without saying anything about the acquirer."""
-        self._trying = False
-
-
 class AcquirerHttp:
     """One pool of connections to one account. Opens nothing before the first `post`.
 
@@ -197,44 +165,81 @@ class AcquirerHttp:
             "Host": self._base.netloc.decode("ascii"),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
             "User-Agent": "payonce",
             **{name.title(): _sendable(name, value) for name, value in headers.items()},
         }
-        timeout = httpx.Timeout(call_deadline_s, connect=min(CONNECT_S_MAX, call_deadline_s))
-        self._timeout = timeout.as_dict()
-        self._connections = _Connections(self._url("").origin, connections_max)
+        self._connections = AcquirerConnections(self._url("").origin, connections_max)
 
-    async def post(self, path: str, body: BaseModel, *, may_send: MaySend | None) -> AcquirerResponse:
+    def sending(self, may_send: MaySend) -> "Sending":
+        """One `send` of several calls, within one deadline. `call` is enough for a `send` of one."""
+        left_s = min(self._call_deadline_s, SEND_S_MAX - may_send.held_s())
+        return Sending(self, may_send, until=self._clock() + left_s, clock=self._clock)
+
+    async def call(
+        self, request: HttpRequest, *, may_send: Callable[[], bool] | None, deadline_s: float | None = None
+    ) -> AcquirerResponse:
         """The documented answer to one request, which was sent once.
 
         `may_send` is asked once, right before the first byte. None: the request moves nothing or may be
         repeated (an inquiry, a reversal), so it needs no right and the circuit breaker lets it through.
-        Raises `NotSent`, `OutcomeUnknown`, `Rejected` or `RateLimited`, none of which holds or chains the
-        request. Cancellation passes through as `CancelledError`, and leaves the outcome unknown.
+        `deadline_s` replaces the account's where it is shorter. Raises `NotSent`, `OutcomeUnknown`, `Rejected` or
+        `RateLimited`, none of which holds or chains the request. Cancellation passes through as `CancelledError`,
+        and leaves the outcome unknown.
         """
-        if may_send is not None and not self._breaker.admits():
-            raise NotSent("circuit open")
-        sending = _Sending(may_send, clock=self._clock, deadline_s=self._call_deadline_s)
-        try:
-            ending = await self._exchange(path, body, sending)
-        except BaseException:
-            if may_send is not None:
-                self._breaker.abandoned()
-            raise
+        ending, sending = await self._called(request, may_send=may_send, deadline_s=deadline_s)
         if may_send is not None:
             self._tell_breaker(ending, sending)
-        return self._classified(ending, sending)
+        return self._classified(ending, sending, request.documented or self._documented)
+
+    async def post(
+        self, path: str, body: BaseModel, *, may_send: Callable[[], bool] | None
+    ) -> AcquirerResponse:
+        """`call` with a JSON body."""
+        return await self.call(HttpRequest(path=path, json=body), may_send=may_send)
+
+    async def prepare(
+        self, request: HttpRequest, *, may_send: Callable[[], bool], deadline_s: float
+    ) -> AcquirerResponse:
+        """The documented answer to a call that comes before the one that moves money; see `Sending.prepare`.
+
+        It is refused by an open breaker, and its failure counts. Its success does not: an acquirer that prepares
+        everything and then fails is away all the same.
+        """
+        ending, sending = await self._called(request, may_send=may_send, deadline_s=deadline_s)
+        if isinstance(ending, _Received) and ending.status < 500:
+            self._breaker.abandoned()
+        else:
+            self._tell_breaker(ending, sending)
+        try:
+            return self._classified(ending, sending, request.documented or self._documented)
+        except OutcomeUnknown as unknown:
+            raise NotSent(f"before the money call: {unknown.message}") from None
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._connections.close()
 
-    async def _exchange(self, path: str, body: BaseModel, sending: _Sending) -> _Received | _Failed:
+    async def _called(
+        self, request: HttpRequest, *, may_send: Callable[[], bool] | None, deadline_s: float | None
+    ) -> tuple[_Received | _Failed, _Sending]:
+        if may_send is not None and not self._breaker.admits():
+            raise NotSent("circuit open")
+        within_s = self._call_deadline_s if deadline_s is None else min(self._call_deadline_s, deadline_s)
+        sending = _Sending(may_send, clock=self._clock, deadline_s=within_s)
+        try:
+            return await self._exchange(request, sending, within_s=within_s), sending
+        except BaseException:
+            if may_send is not None:
+                self._breaker.abandoned()
+            raise
+
+    async def _exchange(
+        self, request: HttpRequest, sending: _Sending, *, within_s: float
+    ) -> _Received | _Failed:
         """What came back, or why nothing did; always within the call's deadline."""
         try:
-            async with asyncio.timeout(self._call_deadline_s):
-                return await self._fetch(path, body, sending)
+            async with asyncio.timeout(within_s):
+                return await self._fetch(request, sending, within_s=within_s)
         except TimeoutError:
             return _Failed("timed out")
         except _SendingStopped:
@@ -246,24 +251,34 @@ class AcquirerHttp:
         finally:
             await sending.close_unused()
 
-    async def _fetch(self, path: str, body: BaseModel, sending: _Sending) -> _Received:
+    async def _fetch(self, request: HttpRequest, sending: _Sending, *, within_s: float) -> _Received:
+        made = self._request(request, sending, within_s=within_s)
+        read = (request.documented or self._documented).headers
         async with self._connections.one() as connection:
-            response = await connection.handle_async_request(self._request(path, body, sending))
+            response = await connection.handle_async_request(made)
             try:
                 sending.ended()
                 content = await _read(response)
             finally:
                 await response.aclose()
-        return _Received(response.status, content, _header(response, b"retry-after"))
+        found = {name: _header(response, name.encode()) for name in read}
+        headers = {name: value[:HEADER_LENGTH_MAX] for name, value in found.items() if value is not None}
+        return _Received(response.status, content, _header(response, b"retry-after"), headers)
 
-    def _request(self, path: str, body: BaseModel, sending: _Sending) -> httpcore.Request:
-        content = body.model_dump_json(exclude_none=True).encode()
+    def _request(self, request: HttpRequest, sending: _Sending, *, within_s: float) -> httpcore.Request:
+        media, content = request.body()
+        own = {name.title(): _sendable(name, value) for name, value in request.headers.items()}
+        if media is not None:
+            own |= {"Content-Type": media}
+        if media is not None or request.method != "GET":
+            own |= {"Content-Length": str(len(content))}
+        timeout = httpx.Timeout(within_s, connect=min(CONNECT_S_MAX, within_s))
         return httpcore.Request(
-            b"POST",
-            self._url(path),
-            headers=[*self._headers.items(), ("Content-Length", str(len(content)))],
+            request.method.encode(),
+            self._url(request.target()),
+            headers=[*(self._headers | own).items()],
             content=content,
-            extensions={"trace": sending.trace, "timeout": self._timeout},
+            extensions={"trace": sending.trace, "timeout": timeout.as_dict()},
         )
 
     def _url(self, path: str) -> httpcore.URL:
@@ -279,29 +294,74 @@ class AcquirerHttp:
         else:
             self._breaker.succeeded()
 
-    def _classified(self, ending: _Received | _Failed, sending: _Sending) -> AcquirerResponse:
+    def _classified(
+        self, ending: _Received | _Failed, sending: _Sending, documented: Documented
+    ) -> AcquirerResponse:
         match ending:
             case _Failed(reason):
                 raise OutcomeUnknown(reason) if sending.begun else NotSent(reason)
             case _Received():
-                return self._documented_answer(ending)
+                return _documented_answer(ending, documented)
             case _:
                 assert_never(ending)
 
-    def _documented_answer(self, received: _Received) -> AcquirerResponse:
-        status = received.status
-        known = status in self._documented.answers or status in self._documented.rejections
-        if not (200 <= status < 300 or known):
-            raise OutcomeUnknown(f"HTTP {status}")
-        if not _is_json_object(received.content):
-            # A rejection too: it may come from something between us and the acquirer.
-            raise OutcomeUnknown(f"HTTP {status} with an undecodable body")
-        if status not in self._documented.rejections:
-            return AcquirerResponse(status, received.content)
-        if status == _TOO_MANY_REQUESTS:
-            raise RateLimited(retry_after_s=_retry_after_s(received.retry_after))
-        log.error("acquirer_rejected", status=status)
-        raise Rejected(f"HTTP {status}")
+
+class Sending:
+    """One `send`: any number of calls that move nothing, and then the one that does, within one deadline.
+
+    Not for two `send`s, nor for two calls that move money.
+    """
+
+    def __init__(
+        self, http: AcquirerHttp, may_send: MaySend, *, until: float, clock: Callable[[], float]
+    ) -> None:
+        self._http = http
+        self._may_send = may_send
+        self._until = until
+        self._clock = clock
+
+    async def prepare(self, *requests: HttpRequest) -> list[AcquirerResponse]:
+        """The documented answers to calls that move nothing, sent side by side while the right to send holds.
+
+        They end before it lapses, and use nothing of it up. Each may make the object that the money call acts on, as
+        long as nobody can pay what it may have made: so whatever fails, a time-out too, is `NotSent`. Raises
+        `Rejected` and `RateLimited`, too.
+        """
+        calls = [self._prepare(request) for request in requests]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        failures = [failure for failure in ended if isinstance(failure, BaseException)]
+        if failures:
+            raise failures[0]
+        return [answer for answer in ended if isinstance(answer, AcquirerResponse)]
+
+    async def move(self, request: HttpRequest) -> AcquirerResponse:
+        """The documented answer to the one call that can move money; see `AcquirerHttp.call`."""
+        return await self._http.call(
+            request, may_send=self._may_send, deadline_s=max(0.0, self._until - self._clock())
+        )
+
+    async def _prepare(self, request: HttpRequest) -> AcquirerResponse:
+        may_send = self._may_send
+        left_s = min(may_send.left_s(), self._until - self._clock())
+        if left_s <= 0:
+            raise NotSent("the right to send has lapsed")
+        return await self._http.prepare(request, may_send=lambda: may_send.left_s() > 0, deadline_s=left_s)
+
+
+def _documented_answer(received: _Received, documented: Documented) -> AcquirerResponse:
+    status = received.status
+    known = status in documented.answers or status in documented.rejections
+    if not (200 <= status < 300 or known):
+        raise OutcomeUnknown(f"HTTP {status}")
+    if not _is_content(received.content, documented.content):
+        # A rejection too: it may come from something between us and the acquirer.
+        raise OutcomeUnknown(f"HTTP {status} with an undecodable body")
+    if status not in documented.rejections:
+        return AcquirerResponse(status, received.content, received.headers)
+    if status == _TOO_MANY_REQUESTS:
+        raise RateLimited(retry_after_s=_retry_after_s(received.retry_after))
+    log.error("acquirer_rejected", status=status)
+    raise Rejected(f"HTTP {status}")
 
 
 def _base(base_url: str) -> httpx.URL:
@@ -319,63 +379,6 @@ def _sendable(name: str, value: str) -> str:
             f"the header {name} cannot be sent: it has a line end, a blank around it, or what is no ASCII"
         )
     return value
-
-
-class _Connections:
-    """Up to so many connections, each for one request at a time; the last one used is used first.
-
-    Not one pool of httpcore's: that gives one idle connection to every request that waits. With 200 in flight
-    some stood in line for it for 8 s, past their deadline, while 21 others were idle (measured).
-    """
-
-    def __init__(self, origin: httpcore.Origin, connections_max: int) -> None:
-        self._origin = origin
-        self._free = asyncio.Semaphore(connections_max)
-        self._ssl_context = httpx.create_ssl_context(trust_env=False)
-        self._open: dict[httpcore.AsyncHTTPConnection, Allowance] = {}
-        self._idle: list[httpcore.AsyncHTTPConnection] = []
-
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """A connection of the caller's own. Raises `TimeoutError` if none is free in `POOL_WAIT_S_MAX`."""
-        async with asyncio.timeout(POOL_WAIT_S_MAX):
-            await self._free.acquire()
-        try:
-            connection = await self._usable()
-            self._open[connection].renew()
-            try:
-                yield connection
-            finally:
-                self._idle.append(connection)
-        finally:
-            self._free.release()
-
-    async def close(self) -> None:
-        for connection in list(self._open):
-            await connection.aclose()
-
-    async def _usable(self) -> httpcore.AsyncHTTPConnection:
-        """The connection that was used last, or a new one where that broke or rested for too long."""
-        if not self._idle:
-            return self._new()
-        connection = self._idle.pop()
-        # Idle is neither closed nor left in the middle of a request, as by a cancellation.
-        if connection.is_idle() and not connection.has_expired():
-            return connection
-        del self._open[connection]
-        await connection.aclose()
-        return self._new()
-
-    def _new(self) -> httpcore.AsyncHTTPConnection:
-        allowance = Allowance()
-        connection = httpcore.AsyncHTTPConnection(
-            self._origin,
-            ssl_context=self._ssl_context,
-            keepalive_expiry=IDLE_S_MAX,
-            network_backend=CountingBackend(allowance),
-        )
-        self._open[connection] = allowance
-        return connection
 
 
 class _TooLarge(Exception):
@@ -396,11 +399,14 @@ def _header(response: httpcore.Response, wanted: bytes) -> str | None:
     return found[0].decode("latin-1") if found else None
 
 
-def _is_json_object(content: bytes) -> bool:
+def _is_content(content: bytes, documented: Literal["json object", "json", "any"]) -> bool:
+    if documented == "any":
+        return True
     try:
-        return isinstance(json.loads(content), dict)
+        read = json.loads(content)
     except (ValueError, RecursionError):
         return False
+    return isinstance(read, dict) or documented == "json"
 
 
 def _retry_after_s(header: str | None) -> float:

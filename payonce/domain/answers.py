@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from payonce.domain.evidence import kept_codes
 from payonce.domain.facts import Advice, DeclineCode, Declined, FailureCode
@@ -34,8 +34,8 @@ class AnswerKind(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
 
 
-_NETWORK_CODES = ("network_decline_code", "network_advice_code")
-_TITLES = {
+_NETWORK_CODES: Final = ("network_decline_code", "network_advice_code")
+TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",
     AnswerKind.PAYMENT_NOT_CAPTURABLE: "The payment cannot be captured",
@@ -84,6 +84,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "metadata": payment.metadata,
         "return_url": payment.return_url,
         "customer": payment.customer,
+        "statement_descriptor": payment.statement_descriptor,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),
@@ -149,7 +150,7 @@ def problem_answer(
 ) -> Answer:
     """A problem document (RFC 9457) without its `status` member."""
     code = kind.value
-    head = {"type": f"urn:payonce:problem:{code}", "title": _TITLES[kind], "detail": detail, "code": code}
+    head = {"type": f"urn:payonce:problem:{code}", "title": TITLES[kind], "detail": detail, "code": code}
     return Answer(kind, encode({**head, "request_id": request_id, **(members or {})}))
 
 

@@ -20,6 +20,7 @@ Declines are values (`payonce.domain.facts.Declined`), never exceptions. The doc
 default message; HTTP status codes live in `api/problems.py` alone.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -39,10 +40,22 @@ class InvalidRequest(PaymentError):
 
     code = "invalid_request"
 
-    def __init__(self, message: str | None = None, *, pointer: str = "", code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        pointer: str = "",
+        code: str | None = None,
+        also: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
-        self.pointer = pointer
+        self.pointers = (pointer, *also)
         self.problem_code = code or self.code
+
+    @property
+    def pointer(self) -> str:
+        """Where the first mistake is."""
+        return self.pointers[0]
 
 
 class NotFound(PaymentError):
@@ -115,9 +128,16 @@ class NotSent(ConnectorError):
 
 
 class OutcomeUnknown(ConnectorError):
-    """The acquirer may have processed the request: only an inquiry can tell."""
+    """The acquirer may have processed the request: only an inquiry can tell.
+
+    `connector_reference`: the acquirer's own of what the request was about, where that is known: inquiries ask by it.
+    """
 
     code = "outcome_unknown"
+
+    def __init__(self, message: str | None = None, *, connector_reference: str | None = None) -> None:
+        super().__init__(message)
+        self.connector_reference = connector_reference
 
 
 class Rejected(ConnectorError):

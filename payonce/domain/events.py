@@ -2,13 +2,39 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.facts import Outcome
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Change, Payment
 from payonce.domain.reviews import Review
+
+EventType = Literal[
+    "payment.requires_action",
+    "payment.processing",
+    "payment.authorized",
+    "payment.partially_captured",
+    "payment.captured",
+    "payment.voided",
+    "payment.expired",
+    "payment.failed",
+    "payment.partially_refunded",
+    "payment.refunded",
+    "payment.late_success",
+    "payment.capture_failed",
+    "payment.needs_review",
+    "payment.review_overdue",
+    "refund.pending",
+    "refund.succeeded",
+    "refund.failed",
+    "webhook_endpoint.failing",
+    "webhook_endpoint.exhausted",
+    "webhook_endpoint.disabled",
+    "webhook_endpoint.recovered",
+]
+
+EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,6 +270,7 @@ class Unknown:
     """The attempt may have been processed."""
 
     cause: str
+    connector_reference: str | None = None  # the acquirer's, where it is known: inquiries ask by it
     kind: Literal["unknown"] = "unknown"
 
 

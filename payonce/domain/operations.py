@@ -195,10 +195,10 @@ class Subject:
     operation_id: str
 
 
-def of_our_own(
+def operation_of(
     payment: Payment, kind: OperationKind, *, id_: str, amount_minor: int, now: datetime, **more: Any
 ) -> Operation:
-    """An operation that payonce makes of itself: nobody asked for it over HTTP. In the payment's currency."""
+    """A new operation of the payment: pending, a merchant's, in the payment's currency, unless `more` differs."""
     values = {"currency": payment.currency, **more}
     return Operation(
         id=id_,
@@ -206,9 +206,17 @@ def of_our_own(
         merchant_id=payment.merchant_id,
         mode=payment.mode,
         kind=kind,
-        origin=Origin.PAYONCE,
         amount_minor=amount_minor,
         created_at=now,
         updated_at=now,
         **values,
+    )
+
+
+def of_our_own(
+    payment: Payment, kind: OperationKind, *, id_: str, amount_minor: int, now: datetime, **more: Any
+) -> Operation:
+    """An operation that payonce makes of itself: nobody asked for it over HTTP."""
+    return operation_of(
+        payment, kind, id_=id_, amount_minor=amount_minor, now=now, origin=Origin.PAYONCE, **more
     )

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from payonce.domain.errors import IllegalTransition
+from payonce.domain.personal import Channel
 
 CAPTURE_CLOSES_BEFORE_EXPIRY = timedelta(minutes=5)  # a capture must reach the acquirer while it still holds
 
@@ -166,6 +167,8 @@ class Payment:
     metadata: Mapping[str, str] = field(default_factory=dict)
     return_url: str | None = None
     customer: Mapping[str, Any] | None = None
+    statement_descriptor: str | None = None  # what the customer's bank is to call it
+    channel: Channel | None = None
     connector_reference: str | None = None
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None

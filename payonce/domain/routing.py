@@ -1,29 +1,59 @@
 """Which connector account an attempt goes to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
+from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
+
+KEY: Final = "key"  # the secret of an account that has but one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorAccount:
-    """One merchant agreement with one acquirer, as the settings describe it."""
+    """One agreement with one acquirer: as the settings describe it, or as it is stored."""
 
     id: str
     connector: str
     mode: str  # "test" or "live"
     base_url: str
-    key: str = field(repr=False)
+    key: str = field(default="", repr=False)  # the newest secret that is called `key`
     options: Mapping[str, str] = field(default_factory=dict)
     public_url: str = ""  # of our API, as customers and acquirers reach it
-    identity: str | None = None  # how the acquirer calls the account, where that is pinned
+    merchant_id: str | None = None  # whose agreement it is; None: every merchant's
+    # Who the acquirer says that we are, for ever; None: an account of the settings.
+    identity: str | None = None
+    upstream_secret: bytes = field(default=b"", repr=False)  # of the cell, for ever: see `connectors.keys`
+    enabled: bool = True  # whether new payments go there
+    # By name, the newest first: what an earlier one signed is still read. With `key` alone, that is the one.
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.key and not self.secrets:
+            object.__setattr__(self, "secrets", {KEY: (self.key,)})
+        if not self.key and KEY in self.secrets:
+            object.__setattr__(self, "key", self.secret(KEY))
+
+    def secret(self, name: str) -> str:
+        """The newest generation; empty where there is none."""
+        return next(iter(self.secrets.get(name, ())), "")
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a row in Postgres, and no setting."""
+        return self.identity is not None
+
+    @property
+    def callback_path(self) -> str:
+        """The path of our API at which the acquirer tells what happened."""
+        of_account = f"/{self.id}" if self.stored else ""
+        return f"/v1/connectors/{self.connector}{of_account}/callbacks"
 
     @property
     def callback_url(self) -> str | None:
         """Where the acquirer tells us what happened; the option `callback_url` replaces it. None: nowhere."""
-        ours = self.public_url and f"{self.public_url}/v1/connectors/{self.connector}/callbacks"
+        ours = self.public_url and f"{self.public_url}{self.callback_path}"
         return self.options.get("callback_url", ours) or None
 
     def code_url(self, payment_id: str) -> str:
@@ -40,6 +70,27 @@ class Reach(Protocol):
     def currencies(self) -> frozenset[str] | None: ...
     @property
     def capture_methods(self) -> frozenset[str]: ...
+    @property
+    def brands(self) -> frozenset[str] | None: ...
+    @property
+    def amounts(self) -> Amounts: ...
+    @property
+    def required(self) -> tuple[Required, ...]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a create asks of an account."""
+
+    mode: str
+    method: str  # "card", "upi.qr", "wallet.paytm", …
+    currency: str
+    amount_minor: int
+    capture_method: str = "automatic"
+    brand: str | None = None  # of a card
+    given: Callable[[str], bool] = lambda _: (
+        False
+    )  # whether the create has the member that a JSON Pointer names
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +99,76 @@ class Route:
     account_id: str
 
 
-def choose(
-    accounts: Iterable[ConnectorAccount],
-    reaches: Mapping[str, Reach],
-    *,
-    mode: str,
-    method: str,
-    currency: str,
-    capture_method: str = "automatic",
-) -> Route:
-    """The first account, in the order of the settings, that serves all of these.
+def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], wanted: Wanted) -> Route:
+    """The first account, in their order, that serves all of what is wanted.
 
-    Raises `InvalidRequest` with the code `payment_method_not_supported`, `currency_not_supported` or
-    `capture_method_not_supported`.
+    Raises `InvalidRequest` with the code of what no account serves that serves all before it: of
+    `payment_method_not_supported`, `currency_not_supported`, `capture_method_not_supported`, `amount_not_supported`,
+    `data_required`.
     """
-    serving = [a for a in accounts if a.mode == mode and method in reaches[a.id].methods]
-    if not serving:
-        raise InvalidRequest(
-            f"No connector account takes {method} payments in {mode} mode.",
-            pointer="/payment_method/type",
-            code="payment_method_not_supported",
-        )
-    paying = [a for a in serving if _takes(reaches[a.id].currencies, currency)]
-    if not paying:
-        raise InvalidRequest(
-            f"No connector account takes {currency} for {method} payments.",
-            pointer="/currency",
-            code="currency_not_supported",
-        )
-    for account in paying:
-        if capture_method in reaches[account.id].capture_methods:
-            return Route(account.connector, account.id)
-    raise InvalidRequest(
-        f"No connector account captures {method} payments in a {capture_method} way.",
+    left = [account for account in accounts if account.mode == wanted.mode]
+    for refusal in (_by_method, _by_currency, _by_capture_method, _by_brand, _by_amount, _by_data):
+        refusals = {account.id: refusal(reaches[account.id], wanted) for account in left}
+        left = [account for account in left if refusals[account.id] is None]
+        if not left:
+            raise next(iter(refusals.values()), None) or _no_method(wanted)
+    return Route(left[0].connector, left[0].id)
+
+
+def _by_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    return None if wanted.method in reach.methods else _no_method(wanted)
+
+
+def _no_method(wanted: Wanted) -> InvalidRequest:
+    return InvalidRequest(
+        f"No connector account takes {wanted.method} payments in {wanted.mode} mode.",
+        pointer="/payment_method/type",
+        code="payment_method_not_supported",
+    )
+
+
+def _by_currency(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if reach.currencies is None or wanted.currency in reach.currencies:
+        return None
+    return InvalidRequest(
+        f"No connector account takes {wanted.currency} for {wanted.method} payments.",
+        pointer="/currency",
+        code="currency_not_supported",
+    )
+
+
+def _by_capture_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if wanted.capture_method in reach.capture_methods:
+        return None
+    return InvalidRequest(
+        f"No connector account captures {wanted.method} payments in a {wanted.capture_method} way.",
         pointer="/capture_method",
         code="capture_method_not_supported",
     )
 
 
-def _takes(currencies: frozenset[str] | None, currency: str) -> bool:
-    return currencies is None or currency in currencies
+def _by_brand(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if reach.brands is None or wanted.brand is None or wanted.brand in reach.brands:
+        return None
+    return InvalidRequest(
+        f"No connector account takes {wanted.brand} cards.",
+        pointer="/payment_method",
+        code="payment_method_not_supported",
+    )
+
+
+def _by_amount(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    return reach.amounts.refusal(wanted.amount_minor, wanted.currency)
+
+
+def _by_data(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    needed = (each.pointer for each in reach.required if each.of(wanted.method, wanted.currency))
+    missing = [pointer for pointer in needed if not wanted.given(pointer)]
+    if not missing:
+        return None
+    return InvalidRequest(
+        "The acquirer needs this of such a payment.",
+        pointer=missing[0],
+        also=missing[1:],
+        code="data_required",
+    )

@@ -101,4 +101,7 @@ UNKNOWN_ACCOUNT_INQUIRIES = InquirySchedule(
     slow_every_s=3600,
     give_up_after_s=30 * 24 * 3600,
 )
-"""Where an attempt ended without saying at which account: the first inquiry answers with that one's schedule."""
+"""Of a server that answers within seconds; also where an attempt ended without saying at which account.
+
+There the first inquiry answers with that account's schedule.
+"""

@@ -102,7 +102,9 @@ def _take(
         case Unknown() | Pending() if _customer_may_act(attempt, now):
             return Settlement(payment, operation, attempt)
         case Unknown() | Pending():
-            return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
+            known = fact.connector_reference or attempt.connector_reference
+            unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=known)
+            return _doubt(payment, operation, unknown, now=now)
         case ActionRequired():
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():

@@ -26,7 +26,15 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import (
+    Attempt,
+    AttemptState,
+    Operation,
+    OperationKind,
+    OperationStatus,
+    Origin,
+    operation_of,
+)
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
 
@@ -404,18 +412,14 @@ def _operation(
     now: datetime,
 ) -> Operation:
     """The turn as an operation: it has happened, at the acquirer. Without an amount it is all of its operation."""
-    payment = found.payment
     stated = min(fact.amount_minor, AMOUNT_MINOR_MAX)
-    return Operation(
-        id=turn_id,
-        payment_id=payment.id,
-        merchant_id=payment.merchant_id,
-        mode=payment.mode,
-        kind=what,
+    return operation_of(
+        found.payment,
+        what,
+        id_=turn_id,
         amount_minor=stated if stated > 0 else found.operation.amount_minor,
+        now=now,
         currency=fact.currency,
-        created_at=now,
-        updated_at=now,
         status=OperationStatus.SUCCEEDED,
         final=final,
         origin=Origin.ACQUIRER,

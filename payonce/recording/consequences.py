@@ -26,7 +26,7 @@ async def without_release(
 ) -> Settlement:
     """What is settled, where a person was asked whether our own void had released it: that review has ended."""
     capture_id = ids.follow_up(operation_id=rows.payment.id)
-    void = await payments.find_operation(connection, ids.follow_up(operation_id=capture_id))
+    void = await connection.fetch(payments.operation_by_id(ids.follow_up(operation_id=capture_id)))
     if void is None or void.id == rows.operation.id or not reviews.is_open(void):
         return settled
     payment, known = ending.know_released(rows.payment, void, now=now)
@@ -92,7 +92,7 @@ async def compensate(
     """A success after the proof of failure is undone by an operation of its own; twice opens one case."""
     assert rows.attempt is not None
     reversal_id = ids.reversal(reference=rows.attempt.reference)
-    opened = await payments.find_operation(connection, reversal_id)
+    opened = await connection.fetch(payments.operation_by_id(reversal_id))
     if opened is not None:
         return await _raise(connection, rows, settled, opened, now=now)
     settled, case = contradictions.open_case(settled, case_id=reversal_id, abilities=abilities, now=now)
@@ -106,7 +106,7 @@ async def _raise(
     """A case that is open already holds all that the acquirer states by now."""
     assert settled.late is not None
     assert settled.attempt is not None
-    latest = await attempts.latest_attempt(connection, case.id)
+    latest = await connection.fetch(attempts.latest(case.id))
     sent = latest is not None and latest.state is not AttemptState.NOT_SENT
     raised = contradictions.raise_case(
         rows.payment, case, settled.late, attempt=settled.attempt, sent=sent, now=now

@@ -1,6 +1,6 @@
 """What a person's decision needs besides the rows of the operation, read under the payment's lock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from payonce.domain import reviews
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, InReview
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import operation_id_of
-from payonce.domain.operations import Abilities
+from payonce.domain.operations import Abilities, OperationKind
 from payonce.storage import attempts, payments, review_rows
 from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
@@ -19,7 +19,7 @@ class Account:
     """What a decision needs to know of a connector account."""
 
     finality: Finality
-    abilities: Abilities
+    abilities: Callable[[OperationKind], Abilities]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ async def read_matter(connection: Connection, found: InReview, accounts: Mapping
     """With what it is about, where that is another operation's success, and what its account can and takes."""
     reference, attempt = found.operation.target_reference, found.attempt
     if reference is not None:
-        target = await payments.find_operation(connection, operation_id_of(reference))
+        target = await connection.fetch(payments.operation_by_id(operation_id_of(reference)))
         target_attempt = await attempts.find_by_reference(connection, reference)
         found = replace(found, target=target, target_attempt=target_attempt)
     account = accounts.get(found.payment.connector_account if attempt is None else attempt.connector_account)
     if account is None:
         return replace(found, finality=UNKNOWN_FINALITY)
-    return replace(found, finality=account.finality, abilities=account.abilities)
+    return replace(found, finality=account.finality, abilities=account.abilities(found.operation.kind))
 
 
 def _assumed(found: InReview, now: datetime) -> reviews.Review:

@@ -422,7 +422,7 @@ class Recorder:
         return await locked_rows.write(connection, self._ids, of_void, ended, now=now)
 
     async def _other(self, connection: Connection, operation_id: str) -> Operation:
-        operation = await payments.find_operation(connection, operation_id)
+        operation = await connection.fetch(payments.operation_by_id(operation_id))
         if operation is None:
             raise NotFound(operation_id)
         return operation

@@ -139,7 +139,7 @@ async def write(
         sweep_at = now + _FIRST_PAUSE if added.kind.exclusive else now
         await payments.insert_operation(connection, added, sweep_at=sweep_at)
     for beside in settled.beside:
-        before = await payments.find_operation(connection, beside.id)
+        before = await connection.fetch(payments.operation_by_id(beside.id))
         assert before is not None
         await _save(connection, before, beside, by=rows.by, now=now)
     if rows.deciding is not None and rows.deciding.known is None:

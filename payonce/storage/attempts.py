@@ -106,11 +106,6 @@ def database_now() -> Query[datetime]:
     return Query(_NOW, {}, lambda rows: cast("datetime", rows[0]["now"]))
 
 
-async def latest_attempt(connection: Connection, operation_id: str) -> Attempt | None:
-    """As `latest`, alone."""
-    return await connection.fetch(latest(operation_id))
-
-
 async def find_by_reference(connection: Connection, reference: str) -> Attempt | None:
     """The attempt with this reference of ours."""
     return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
@@ -132,10 +127,10 @@ async def release(connection: Connection, *, operation_id: str, number: int, tok
 
     The caller holds the lock that the claim's transaction took, so that that one has ended.
     """
-    latest = await latest_attempt(connection, operation_id)
-    found = claiming.release(latest, number=number, token=token)
-    if latest is not None and found is Release.GIVEN_BACK:
-        await save_attempt(connection, latest, replace(latest, state=AttemptState.NOT_SENT))
+    attempt = await connection.fetch(latest(operation_id))
+    found = claiming.release(attempt, number=number, token=token)
+    if attempt is not None and found is Release.GIVEN_BACK:
+        await save_attempt(connection, attempt, replace(attempt, state=AttemptState.NOT_SENT))
     return found
 
 

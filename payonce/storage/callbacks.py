@@ -57,7 +57,7 @@ async def handled(connection: Connection, received: Sequence[Received], *, now: 
     )
 
 
-async def take_due(connection: Connection, *, limit: int) -> list[Received]:
+async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
     due = (
         select(callbacks.c.connector, callbacks.c.event_id)

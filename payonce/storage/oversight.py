@@ -1,9 +1,10 @@
 """What an operator looks up, whoever's it is."""
 
-from typing import Final, get_args
+from typing import Final
 
 from sqlalchemy import RowMapping, func, or_, select
 
+from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotFound
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Payment
@@ -14,7 +15,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.merging import first_of_each
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
-    find_operation,
+    operation_by_id,
     operation_from,
     payment_of_any_merchant,
 )
@@ -23,7 +24,6 @@ from payonce.storage.review_rows import DECISION_COLUMNS, Decided, decided_from,
 from payonce.storage.tables import attempts, decisions, events, operations, reviews
 from payonce.storage.tables import webhook_deliveries as deliveries
 from payonce.storage.tables import webhook_endpoints as endpoints
-from payonce.storage.webhooks.completions import Status
 from payonce.storage.webhooks.endpoints import ENDPOINT_COLUMNS, Endpoint, endpoint_from
 
 DELIVERIES_MAX: Final = 1_000
@@ -53,7 +53,7 @@ async def recent_deliveries(
         .join(events, events.c.id == deliveries.c.event_id)
         .where(deliveries.c.endpoint_id == endpoint_id)
     )
-    statuses = get_args(Status) if status is None else (status,)
+    statuses = list(DeliveryStatus) if status is None else [status]
     order = [deliveries.c[name] for name in ("xid", "created_at", "sequence", "id")]
     newest = first_of_each(
         query, deliveries.c.status, statuses, order=order, descending=True, limit=min(limit, DELIVERIES_MAX)
@@ -81,13 +81,13 @@ async def in_review(
 
     An authorization has its payment's id, and stands for the payment. Raises `NotFound`.
     """
-    payment = await payment_of_any_merchant(connection, id_)
+    payment = await connection.fetch(payment_of_any_merchant(id_))
     if payment is not None:
         found = await _reviewed(connection, payment.id)
     else:
-        operation = await find_operation(connection, id_)
+        operation = await connection.fetch(operation_by_id(id_))
         if operation is not None:
-            payment = await payment_of_any_merchant(connection, operation.payment_id)
+            payment = await connection.fetch(payment_of_any_merchant(operation.payment_id))
         if operation is None or payment is None:
             raise NotFound(f"There is no payment or operation {id_}.")
         found = [operation]

@@ -10,8 +10,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.personal_data import columns_of
 from payonce.storage.tables import operations, payments
 
 _PAYMENT_FIELDS = tuple(field.name for field in fields(Payment))
@@ -83,8 +85,9 @@ class Locked:
     xid: int
 
 
-async def insert_payment(connection: Connection, payment: Payment) -> None:
-    await connection.insert(payments, _row(payment, _PAYMENT_FIELDS))
+async def insert_payment(connection: Connection, payment: Payment, personal: Sealed | None = None) -> None:
+    """With the personal data, if any, that a run of another process may have to send."""
+    await connection.insert(payments, {**_row(payment, _PAYMENT_FIELDS), **columns_of(personal)})
 
 
 async def insert_operation(connection: Connection, operation: Operation, *, sweep_at: datetime) -> None:
@@ -104,7 +107,7 @@ def locked_to_record(payment_id: str) -> Query[Locked | None]:
     )
 
 
-def payment_by_id(payment_id: str) -> Query[Payment | None]:
+def payment_of_any_merchant(payment_id: str) -> Query[Payment | None]:
     """The payment, whoever's it is: for ourselves, not for a merchant's request."""
     return single(_BY_ID, {"id": payment_id}, payment_from)
 
@@ -113,27 +116,12 @@ def operation_by_id(operation_id: str) -> Query[Operation | None]:
     return single(_OPERATION, {"id": operation_id}, operation_from)
 
 
-async def lock_payment(connection: Connection, payment_id: str) -> Payment | None:
-    """As `locked`, alone."""
-    return await connection.fetch(locked(payment_id))
-
-
-async def payment_of_any_merchant(connection: Connection, payment_id: str) -> Payment | None:
-    """As `payment_by_id`, alone."""
-    return await connection.fetch(payment_by_id(payment_id))
-
-
 async def find_payment(
     connection: Connection, payment_id: str, *, merchant_id: str, mode: str
 ) -> Payment | None:
     """The merchant's payment; another merchant's is not there."""
     values = {"id": payment_id, "merchant_id": merchant_id, "mode": mode}
     return await connection.fetch(single(_OF_MERCHANT, values, payment_from))
-
-
-async def find_operation(connection: Connection, operation_id: str) -> Operation | None:
-    """As `operation_by_id`, alone."""
-    return await connection.fetch(operation_by_id(operation_id))
 
 
 async def oldest_in_review(

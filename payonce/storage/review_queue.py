@@ -36,7 +36,7 @@ class Count:
     overdue: int = 0  # of those
 
 
-async def take_due(connection: Connection, *, limit: int) -> list[DueReview]:
+async def dequeue(connection: Connection, *, limit: int) -> list[DueReview]:
     """Reviews whose time has come, at most `limit`, the longest overdue first.
 
     Other sweepers do not see them for a while.
@@ -63,7 +63,7 @@ async def take_due(connection: Connection, *, limit: int) -> list[DueReview]:
     ]
 
 
-async def take_back(connection: Connection, review: Review) -> None:
+async def requeue(connection: Connection, review: Review) -> None:
     """A look that could not be followed up does not count: the next one comes after the first pause."""
     await connection.execute(
         update(reviews)

@@ -16,7 +16,7 @@ from payonce.storage.driver.statements import Statement
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
     PAYMENT_COLUMNS,
-    lock_payment,
+    locked,
     operation_from,
     payment_from,
 )
@@ -63,7 +63,7 @@ async def claimed_again(connection: Connection, operation_id: str) -> None:
     await connection.write(_CLAIM_AGAIN, {"id": operation_id})
 
 
-async def take_due(connection: Connection, kind: OperationKind, *, limit: int) -> list[Due]:
+async def dequeue(connection: Connection, kind: OperationKind, *, limit: int) -> list[Due]:
     """Pending operations of this kind whose time has come, at most `limit`, the longest overdue first.
 
     Other sweepers do not see them for a while.
@@ -86,7 +86,7 @@ async def take_due(connection: Connection, kind: OperationKind, *, limit: int) -
     return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
 
 
-async def take_back(connection: Connection, operation_id: str) -> None:
+async def requeue(connection: Connection, operation_id: str) -> None:
     """A look that could not be followed up does not count: the next one comes after the first pause."""
     await connection.execute(
         update(operations)
@@ -114,7 +114,7 @@ async def is_behind(connection: Connection, operation_id: str, *, behind_for: ti
     return (await connection.execute(noted)).scalar_one_or_none() is True
 
 
-async def take_released(connection: Connection, *, limit: int) -> list[Operation]:
+async def dequeue_released(connection: Connection, *, limit: int) -> list[Operation]:
     """Creates that were given back a day ago and not asked for again, at most `limit`; each for one sweeper."""
     over = (
         select(operations.c.id)
@@ -140,7 +140,7 @@ async def set_aside_if_released(connection: Connection, operation: Operation) ->
     """Whether the create, which was in the queue, is given back and waits for its merchant; then it is no more."""
     if operation.deferred_at is not None or not await is_released(connection, operation.id):
         return False
-    await lock_payment(connection, operation.payment_id)  # whoever claims holds it
+    await connection.fetch(locked(operation.payment_id))  # whoever claims holds it
     if not await is_released(connection, operation.id):
         return False
     await released(connection, operation.id)

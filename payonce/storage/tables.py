@@ -137,6 +137,10 @@ payments = Table(
     Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_capture_undone_minor", BigInteger, nullable=False, server_default="0"),
     Column("accepted_captures", _Json),  # [{"id", "amount"}]: pending beside `pending_operation`
+    Column("statement_descriptor", Text),
+    Column("channel", Text),
+    Column("personal_key_id", Text),
+    Column("personal_sealed", LargeBinary),  # erased after 30 days: see `personal_data`
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
@@ -157,6 +161,8 @@ payments = Table(
         " 'voided', 'expired', 'failed', 'partially_refunded', 'refunded')",
         name="status",
     ),
+    CheckConstraint("channel IN ('web', 'ios', 'android', 'moto')", name="channel"),
+    CheckConstraint("(personal_key_id IS NULL) = (personal_sealed IS NULL)", name="personal"),
     Index("payments_status_idx", "merchant_id", "mode", "status", "xid", "created_at", "id"),
     Index(
         "payments_referred_idx",
@@ -164,6 +170,7 @@ payments = Table(
         postgresql_where=text("merchant_reference IS NOT NULL"),
     ),
     Index("payments_made_idx", text(STRETCH), "xid"),
+    Index("payments_personal_idx", "created_at", "id", postgresql_where=text("personal_sealed IS NOT NULL")),
     Index(
         "payments_open_idx",
         "id",

@@ -1,4 +1,4 @@
-"""One attempt at a delivery, what it establishes, and when the next one is due.
+"""One attempt at a delivery, and what it establishes.
 
 An attempt uses a connection of its own, so that nothing of one merchant's endpoint reaches another's attempt;
 it follows no redirect, knows no proxy, decompresses nothing, and ends at its deadline whatever the receiver
@@ -21,9 +21,11 @@ from typing import Any, Final
 import httpcore
 import httpx
 
+from payonce import metrics
 from payonce.counted import PIECE_BYTES_MAX
 from payonce.domain.answers import timestamp
 from payonce.domain.card_numbers import looks_like_card_number
+from payonce.domain.delivery import DeliveryStatus, next_delay_s
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
 from payonce.storage.webhooks.completions import Completion, Lease
@@ -45,13 +47,6 @@ from payonce.webhooks.signing import signed_headers
 
 DEADLINE_S: Final = 15.0  # over name, connection, TLS, request and answer
 
-_SECOND, _MINUTE, _HOUR = 1.0, 60.0, 3_600.0
-DELAYS_S: Final = (  # before each attempt; 75 h 35 min 5 s in all. Source: Standard Webhooks 1.0.0, api.md
-    *(0.0, 5 * _SECOND, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR),
-    *(5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
-)
-JITTER: Final = 0.1
-RETRY_AFTER_FACTOR_MAX: Final = 2.0
 REDACTED: Final = "[redacted]"
 
 log = get_logger(__name__)
@@ -80,6 +75,8 @@ _REASONS: Final[tuple[tuple[type[Exception], Reason], ...]] = (  # the first tha
     (httpcore.NetworkError, Reason.CONNECTION_LOST),
     (httpcore.ProtocolError, Reason.INVALID_RESPONSE),
 )
+
+metrics.at_zero(metrics.DELIVERIES, ("delivered", *Reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,18 +214,6 @@ class Sender:
         return text
 
 
-def next_delay_s(*, attempts: int, retry_after_s: float | None, jitter: float) -> float | None:
-    """The wait after so many failed attempts; None: that was the last one. `jitter` is from -1 to 1.
-
-    The receiver's `Retry-After` may prolong the wait to twice the published delay, and never shortens it.
-    """
-    if attempts >= len(DELAYS_S):
-        return None
-    regular_s = DELAYS_S[attempts] * (1 + JITTER * jitter)
-    longest_s = DELAYS_S[attempts] * RETRY_AFTER_FACTOR_MAX
-    return min(max(regular_s, retry_after_s or 0.0), longest_s)
-
-
 def conclude(lease: Lease, attempt: DeliveryAttempt, *, jitter: float) -> Completion:
     """What the attempt means for its delivery. `jitter` is from -1 to 1."""
     completion = partial(
@@ -243,11 +228,32 @@ def conclude(lease: Lease, attempt: DeliveryAttempt, *, jitter: float) -> Comple
     )
     result = attempt.result
     if isinstance(result, Acknowledged):
-        return completion(status="succeeded")
+        return completion(status=DeliveryStatus.SUCCEEDED)
     if result.gone:
-        return completion(status="dropped", gone_url=lease.url)
+        return completion(status=DeliveryStatus.DROPPED, gone_url=lease.url)
     delay_s = next_delay_s(attempts=lease.attempts + 1, retry_after_s=result.retry_after_s, jitter=jitter)
-    return completion(status="exhausted" if delay_s is None else "pending", delay_s=delay_s)
+    status = DeliveryStatus.EXHAUSTED if delay_s is None else DeliveryStatus.PENDING
+    return completion(status=status, delay_s=delay_s)
+
+
+def observe(lease: Lease, attempt: DeliveryAttempt, completion: Completion) -> None:
+    """The attempt is counted and logged, without anything of its body."""
+    result = attempt.result
+    error = None if isinstance(result, Acknowledged) else result.error.value
+    metrics.DELIVERIES.labels(result=error or "delivered").inc()
+    if completion.status is not DeliveryStatus.PENDING:
+        metrics.DELIVERIES_ENDED.labels(status=completion.status).inc()
+    log.info(
+        "webhook_attempted",
+        delivery_id=lease.delivery_id,
+        event_id=lease.event_id,
+        endpoint_id=lease.endpoint_id,
+        attempt=lease.attempts + 1,
+        status_code=result.status,
+        error=error,
+        delivery=completion.status,
+        duration_ms=attempt.duration_ms,
+    )
 
 
 def retry_after_s(header: str | None, *, now: datetime) -> float | None:

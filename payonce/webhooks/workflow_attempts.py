@@ -1,4 +1,4 @@
-"""Attempts at deliveries that workflows hold: the same lease, the same sender, the same record as the relay's."""
+"""Attempts at deliveries that workflows have: the same lease, the same sender, the same record as the relay's."""
 
 import asyncio
 import random
@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from payonce.clock import boot_clock_s
+from payonce.domain.delivery import DeliveryStatus, Holder
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete
-from payonce.storage.webhooks.queue import NotDue, take_held
-from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
+from payonce.storage.webhooks.queue import NotDue, lease_handed_over
+from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude, observe
 from payonce.webhooks.endpoint_limits import Rooms
-from payonce.webhooks.observing import observe
 
 LEASE_S: Final = 30.0
 STOPPED_CLOCK_S: Final = 2.0  # of a lease that no attempt may use: clocks of two machines, and the completion
@@ -29,8 +29,8 @@ log = get_logger(__name__)
 _jitter: Final = random.SystemRandom()
 
 
-class HeldAttempts:
-    """Makes one attempt at a time at each held delivery, a few at each endpoint."""
+class WorkflowAttempts:
+    """Makes one attempt at a time at each of these deliveries, a few at each endpoint."""
 
     def __init__(self, database: Database, sender: Sender, *, rooms: Rooms | None = None) -> None:
         self._database = database
@@ -50,7 +50,7 @@ class HeldAttempts:
             began_s = boot_clock_s()
             async with self._database.transaction() as connection:
                 token = random_id("lease")
-                taken = await take_held(
+                taken = await lease_handed_over(
                     connection, delivery_id, attempts=attempts, token=token, lease_s=LEASE_S
                 )
             if not isinstance(taken, Lease):
@@ -91,7 +91,7 @@ class HeldAttempts:
         hung = self._rooms.hung(endpoint_id)
         wait_s = _jitter.uniform(*HUNG_WAIT_S) if hung else self._turns.next_s(endpoint_id)
         until = datetime.now(UTC) + timedelta(seconds=wait_s)
-        return NotDue("pending", "workflow", attempts, until, "the endpoint is busy")
+        return NotDue(DeliveryStatus.PENDING, Holder.WORKFLOW, attempts, until, "the endpoint is busy")
 
 
 class EndpointTurns:

@@ -1,10 +1,15 @@
 """Acquirer processes for the tests of this folder."""
 
-from collections.abc import AsyncIterator
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from acquirer_process import Acquirer
+from stripe_side import EXCHANGES, StripeSide, set_up, violations
+
+from tests.witnesses.stripe_spec import stripe_spec
 
 
 @pytest.fixture
@@ -39,3 +44,23 @@ async def unmoved_acquirer(tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         assert await running.ledger() == []
     finally:
         await running.close()
+
+
+@pytest.fixture
+async def stripe(acquirer: Acquirer) -> StripeSide:
+    """A merchant at the sandbox's Stripe, who is told of nothing."""
+    await set_up(acquirer)
+    return StripeSide(acquirer)
+
+
+@pytest.fixture(autouse=True)
+def _judged_by_stripes_document() -> Iterator[None]:
+    """Every answer of the dialect is one that Stripe's document allows, and so was every request that it accepted.
+
+    Where there is no Go nothing is judged; `test_stripe_witnesses.py` says so.
+    """
+    EXCHANGES.clear()
+    yield
+    exchanges, EXCHANGES[:] = EXCHANGES[:], []
+    if exchanges and (shutil.which("go") or os.environ.get("TESTS_NEED_TOOLS")):
+        assert [found for each in exchanges for found in violations(stripe_spec(), each)] == []

@@ -59,6 +59,27 @@ async def test_garbage_moves_money_and_is_no_json(acquirer: Acquirer) -> None:
     assert await acquirer.moved(body["reference"]) == ["authorize"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "status_code", "moved"),
+    [
+        ("error_before_charge", 500, []),
+        ("rate_limited", 429, []),
+        ("redirect", 302, []),
+        ("html", 200, ["authorize"]),
+        ("other_answer", 200, ["authorize"]),
+    ],
+)
+async def test_an_answer_that_says_nothing_of_the_order(
+    acquirer: Acquirer, fault: str, status_code: int, moved: list[str]
+) -> None:
+    body = acquirer.authorization(faults=[f"authorize:{fault}"])
+    response = await acquirer.post("/authorizations", body)
+    assert response.status_code == status_code
+    assert "retry-after" not in response.headers
+    assert body["reference"] not in response.text
+    assert await acquirer.moved(body["reference"]) == moved
+
+
 async def test_amount_mismatch_moves_one_more(acquirer: Acquirer) -> None:
     answer = await acquirer.authorize(capture=True, faults=["authorize:amount_mismatch"])
     assert (answer["status"], answer["amount"]) == ("approved", 1100)

@@ -1,21 +1,44 @@
-"""Endpoints and events that are there, and what Postgres holds of them."""
+"""Payments, endpoints and events that are there, and what Postgres holds of them."""
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import httpx
 from sqlalchemy import text
 
 from payonce.domain.ids import random_id
+from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
 from payonce.runtime import Runtime
+from payonce.storage.merchants import Merchant as StoredMerchant
 from payonce.storage.payments import insert_payment
 from tests.api.conftest import Merchant
 from tests.api.fakes import a_payment
-from tests.webhooks.shop import write_events
+from tests.webhooks.shop import Shop, write_events
 
 ENDPOINTS = "/v1/webhook_endpoints"
 URL = "https://93.184.215.14/hooks"  # an address, so that no name is looked up
+AUTHORIZED, CAPTURED = "payment.authorized", "payment.captured"
+LINK = "upi://pay?pa=shop@sandbox&pn=Shop&tr=upi1&am=10.99&cu=INR&tn=Order"
+ACTION = {
+    "type": "upi_qr",
+    "url": LINK,
+    "image_url": "http://api.test/qr",
+    "expires_at": "2026-11-22T05:46:30Z",
+}
+_NUMBERS = count()  # of payments: tests share a database
+
+
+async def added(runtime: Runtime, merchant: Merchant, **changes: Any) -> Payment:
+    paid = a_payment(merchant_id=merchant.id, **changes)
+    async with runtime.database.transaction() as connection:
+        await insert_payment(connection, paid)
+    return paid
+
+
+def shop_of(runtime: Runtime, merchant: Merchant) -> Shop:
+    return Shop(runtime.database, "", StoredMerchant(merchant.id, "Shop", datetime.now(UTC)), _NUMBERS)
 
 
 async def registered(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ CONTRACT = {
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "idempotency_key_reused amount_too_large currency_not_supported payment_method_not_supported"
-    " capture_method_not_supported test_mode_only webhook_url_forbidden",
+    " capture_method_not_supported amount_not_supported operation_not_supported data_required"
+    " test_mode_only webhook_url_forbidden",
     429: "rate_limited",
     503: "unavailable",
 }

@@ -3,7 +3,8 @@
 import pytest
 from wire_server import OK, OpenHttp, Order, Serve, answer, answering_for_ever, writing, yes
 
-from payonce.connectors.http import BREAKER_FAILURES, BREAKER_OPEN_S, AcquirerHttp, CircuitBreaker
+from payonce.connectors.breaker import BREAKER_FAILURES, BREAKER_OPEN_S, CircuitBreaker
+from payonce.connectors.http import AcquirerHttp
 from payonce.domain.errors import NotSent, OutcomeUnknown
 
 

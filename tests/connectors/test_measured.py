@@ -5,6 +5,7 @@ from typing import Any, cast
 import pytest
 
 from payonce.connectors.base import Call, Connector
+from payonce.connectors.conformance import yes
 from payonce.connectors.measured import Calls, Measured
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import Approved, Reply
@@ -55,7 +56,7 @@ async def test_a_watcher_hears_of_a_call_and_of_its_end() -> None:
     watcher, calls = Watcher(), Calls()
     acquirer = Acquirer(watcher)
     with calls.watched("op_1", watcher):
-        await measured(acquirer, calls).send(CALL, may_send=lambda: True)
+        await measured(acquirer, calls).send(CALL, may_send=yes)
     assert acquirer.heard_before == ["begun"]
     assert watcher.heard == ["begun", "ended"]
 
@@ -63,15 +64,15 @@ async def test_a_watcher_hears_of_a_call_and_of_its_end() -> None:
 async def test_a_watcher_hears_of_the_end_of_a_call_that_failed() -> None:
     watcher, calls = Watcher(), Calls()
     with calls.watched("op_1", watcher), pytest.raises(OutcomeUnknown):
-        await measured(Acquirer(watcher, fails=True), calls).send(CALL, may_send=lambda: True)
+        await measured(Acquirer(watcher, fails=True), calls).send(CALL, may_send=yes)
     assert watcher.heard == ["begun", "ended"]
 
 
 async def test_a_watcher_hears_nothing_of_other_operations_nor_afterwards() -> None:
     watcher, calls = Watcher(), Calls()
     with calls.watched("op_2", watcher):
-        await measured(Acquirer(watcher), calls).send(CALL, may_send=lambda: True)
+        await measured(Acquirer(watcher), calls).send(CALL, may_send=yes)
     with calls.watched("op_1", watcher):
         pass
-    await measured(Acquirer(watcher), calls).send(CALL, may_send=lambda: True)
+    await measured(Acquirer(watcher), calls).send(CALL, may_send=yes)
     assert watcher.heard == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 from wire_server import Handler, Serve, WireServer, answer
 
-from devstack.acquirer import faults
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import (
     ConnectorConformance,
@@ -24,8 +22,8 @@ from payonce.connectors.conformance import (
     prepared,
     yes,
 )
+from payonce.connectors.conformance_wire import WireConformance
 from payonce.connectors.sandbox.card import SandboxCard
-from payonce.connectors.sandbox.wire import parse_faults
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import (
@@ -43,8 +41,6 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 
 DEADLINE_S = "1.0"
-PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATIONS))
-
 _FAULTS = {
     Fault.TIMEOUT_AFTER: "timeout_after_charge",
     Fault.TIMEOUT_BEFORE: "timeout_before_charge",
@@ -95,14 +91,14 @@ class SandboxHarness:
         serve: Serve,
         witness: httpx.AsyncClient,
     ) -> None:
-        self._url = url
+        self.url = url
         self._refusing_url = refusing_url
         self._serve = serve
         self._witness = witness
         self._opened: list[Connector] = []
 
     def open(self) -> Connector:
-        return self.open_at(self._url)
+        return self.open_at(self.url)
 
     def open_unreachable(self) -> Connector:
         return self.open_at(self._refusing_url)
@@ -115,6 +111,11 @@ class SandboxHarness:
         connector = SandboxCard(account(url, key=key))
         self._opened.append(connector)
         return connector
+
+    def key_of(self, request: bytes) -> str:
+        """This acquirer has one reference for both."""
+        reference: str = json.loads(request.partition(b"\r\n\r\n")[2])["reference"]
+        return reference
 
     def faulty(self, call: Call, fault: Fault) -> Call:
         undone = "undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
@@ -192,7 +193,7 @@ def answering(*, asked: list[dict[str, object]] | None = None, **changes: object
     return handle
 
 
-class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance):
+class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance, WireConformance):
     """Passes the suite."""
 
 
@@ -445,71 +446,3 @@ async def test_account_options_set_the_deadline_and_finality(refusing_url: str) 
     connector = SandboxCard(account(refusing_url, call_deadline_s="3.5", finality_s="0"))
     assert (connector.capabilities.call_deadline_s, connector.capabilities.finality_s) == (3.5, 0)
     await connector.close()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "timeout_after_charge",
-        "slow:250",
-        "capture:garbage,void:amount_mismatch",
-        "inquire:error_after_charge",
-        "timeout_before_charge,refund:slow:1",
-        "authorized_only",
-        "undo_capture:0,redo_capture:86400,capture:undo_capture:7",
-        "refund:undo_refund:1,undo_refund:2",
-        "foreign_refund:1,foreign_refund:9007199254740991",
-        "foreign_capture,capture:foreign_capture",
-        "refuse:/card/number,capture:refuse:/amount,refuse:/lines/0",
-        "cancel:error_after_charge",
-    ],
-)
-def test_faults_that_exist(text: str) -> None:
-    entries = text.split(",")
-    assert parse_faults(text) == tuple(entries)
-    full = [entry if PREFIXED.match(entry) else f"authorize:{entry}" for entry in entries]
-    assert all(faults.is_known(entry) for entry in full)  # the acquirer has them, too
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ",",
-        "nonsense",
-        "slow",
-        "slow:",
-        "slow:-1",
-        "slow:1s",
-        "slow:\u0661",
-        "pay:garbage",
-        "capture:",
-        "capture:capture:garbage",
-        "garbage,,garbage",
-        "gar\nbage",
-        "GARBAGE",
-        ",".join(["garbage"] * 17),
-        "undo_capture",
-        "undo_capture:",
-        "undo_capture:-1",
-        "undo_capture:86401",
-        "undo_refund:1s",
-        "redo_capture:\u0661",
-        "foreign_refund:0",
-        "foreign_refund:9007199254740992",
-        "foreign_capture:1",
-        "authorized_only:1",
-        "refuse",
-        "refuse:",
-        "refuse:card",
-        "refuse:/",
-        "refuse:/Card",
-        "refuse:/lines/123",
-        "refuse:/" + "a" * 33,
-        "refuse:" + "/a" * 9,
-        "refuse:" + "/abcdefgh" * 6,
-    ],
-)
-def test_faults_that_do_not_exist(text: str) -> None:
-    with pytest.raises(ValueError, match="fault"):
-        parse_faults(text)

@@ -11,7 +11,7 @@ from wire_server import Serve
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.conformance_customer import CallbackConformance, CustomerConformance
 from payonce.connectors.registry import installed, open_connectors
-from payonce.domain.routing import choose
+from payonce.domain.routing import Wanted, choose
 
 PHONEPE = {"type": "wallet", "wallet": {"provider": "phonepe"}}
 
@@ -37,7 +37,9 @@ async def test_an_account_names_it_and_routing_takes_it_first() -> None:
     connectors = open_connectors(accounts, registry={**installed(), "acme_pay": lambda: AcmePay})
     reaches = {id_: connector.capabilities for id_, connector in connectors.items()}
     taken = {
-        method: choose(accounts, reaches, mode="test", method=method, currency="INR").account_id
+        method: choose(
+            accounts, reaches, Wanted(mode="test", method=method, currency="INR", amount_minor=1)
+        ).account_id
         for method in ("wallet.phonepe", "wallet.paytm")
     }
     assert taken == {"wallet.phonepe": "acme_in", "wallet.paytm": "sandbox"}

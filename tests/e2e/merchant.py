@@ -18,6 +18,20 @@ ANSWERED_WITHIN_S = 40.0  # the API's own limit is 30 s, with `Prefer: wait`
 EVENTS_MAX = 100
 SETTLED_WITHIN_S = 90.0  # `api.md`: 60 s in the sandbox; twice two cores may take longer
 
+_PARTY = {
+    "name": "Quillon Zebrowski",
+    "address": {"line1": "7 Larkspur Lane", "city": "Pune", "postal_code": "411001", "country": "IN"},
+}
+NEVER_SHOWN = ("Quillon", "Larkspur", "203.0.113.77", "Canarybrowser")  # of what follows
+EVERY_MEMBER: Body = {  # what a create may say of its customer
+    "customer": {"id": "c-1", "name": "Asha Rao", "email": "a@shop.example", "phone": "+49 30 1234"},
+    "billing": _PARTY,
+    "shipping": _PARTY,
+    "browser": {"ip": "203.0.113.77", "user_agent": "Canarybrowser/1.0", "time_zone_offset": -330},
+    "channel": "web",
+    "statement_descriptor": "SHOP.EXAMPLE",
+}
+
 
 def card(number: str = APPROVED_CARD, **changes: Any) -> Body:
     """A card as `payment_method`."""

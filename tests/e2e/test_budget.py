@@ -22,7 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from devstack.postgres import server_url
 from devstack.stack import DevStack
-from tests.e2e.merchant import Body, Merchant, card, fresh_key, merchant_with
+from tests.e2e.merchant import EVERY_MEMBER, Body, Merchant, card, fresh_key, merchant_with
 from tests.support.eventually import eventually
 from tests.support.servers import running
 
@@ -30,6 +30,7 @@ TRANSITIONS, EVENTS_MAX = 2, 7
 COMMITS_OF_AUTOMATIC, COMMITS_OF_OTHERS_MAX = 2, 3
 STATEMENTS = {  # with BEGIN and COMMIT; the writes of a transaction share a round trip, its events a statement
     "automatic": 16,
+    "with every member": 16,
     "declined": 16,
     "capture": 23,
     "void": 23,
@@ -197,6 +198,7 @@ async def _prepared(shop: Merchant, operation: str) -> Callable[[], Awaitable[Bo
 
     operations: dict[str, Callable[[], Awaitable[Body]]] = {
         "automatic": shop.paid,
+        "with every member": lambda: shop.paid(**EVERY_MEMBER),
         "declined": lambda: answered(shop.pay(payment_method=card("4000000000000002"))),
         "capture": lambda: shop.captured(next(authorized)),
         "void": lambda: shop.voided(next(authorized)),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.e2e.merchant import Merchant, answered, card, order, refused
+from tests.e2e.merchant import EVERY_MEMBER, Merchant, answered, card, order, refused
 from tests.support.witness import Witness
 
 MEMBERS = {
@@ -60,6 +60,14 @@ async def test_a_payment_is_shown_as_it_was_answered(shop: Merchant) -> None:
     }
     payment = await shop.paid(**told)
     assert {name: payment[name] for name in told} == told
+    assert await shop.payment(payment) == payment
+
+
+async def test_of_all_that_is_said_of_a_customer_only_some_is_shown(shop: Merchant) -> None:
+    payment = await shop.paid(**EVERY_MEMBER)
+    assert payment["customer"] == EVERY_MEMBER["customer"]
+    assert payment["statement_descriptor"] == "SHOP.EXAMPLE"
+    assert not {"billing", "shipping", "browser", "channel"} & payment.keys()
     assert await shop.payment(payment) == payment
 
 

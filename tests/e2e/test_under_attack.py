@@ -94,7 +94,7 @@ async def test_connections_that_never_end_take_nothing_from_a_merchant_and_do_en
 ) -> None:
     """One request and then one CRLF, a body that nobody reads, and nothing at all.
 
-    The first end after 65 s (`tests/api/test_api_connections.py`): here they are not waited for.
+    The first end after 65 s (`tests/api/http/test_api_connections.py`): here they are not waited for.
     """
     parts = urlsplit(stack.api_url)
     slow = b"GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"

@@ -24,7 +24,7 @@ from payonce.domain.facts import (
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.explorer.world import Claim, Row
-from tests.unit.rows import NOW, approval, attempt, operation, payment
+from tests.support.rows import NOW, approval, attempt, operation, payment
 
 CALL_DEADLINE_S, FINALITY_S = 10.0, 60.0
 _OPERATION = operation()

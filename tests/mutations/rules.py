@@ -22,7 +22,7 @@ MUTATIONS = (
         "api/admission/transaction.py",
         "        return self.held\n",
         "        return True\n",
-        ("tests/storage/test_admitting.py", "tests/storage/test_admission_in_doubt.py"),
+        ("tests/storage/admission/test_admitting.py", "tests/storage/admission/test_admission_in_doubt.py"),
     ),
     Mutation(
         "2",
@@ -86,7 +86,7 @@ MUTATIONS = (
         "payonce/domain/settlement.py",
         "    if operation.status is not OperationStatus.PENDING or attempt.closed:\n",
         "    if False:\n",
-        ("tests/unit", "tests/storage/test_recording.py"),
+        ("tests/unit", "tests/storage/recording/test_recording.py"),
     ),
     Mutation(
         "3",
@@ -110,7 +110,7 @@ MUTATIONS = (
         "payonce/storage/payments.py",
         "_LOCKED = Statement(_PAYMENT.with_for_update())",
         "_LOCKED = Statement(_PAYMENT)",
-        ("tests/storage/test_admitting.py", "tests/storage/test_recording.py"),
+        ("tests/storage/admission/test_admitting.py", "tests/storage/recording/test_recording.py"),
     ),
     Mutation(
         "6",
@@ -119,7 +119,7 @@ MUTATIONS = (
         "    deliveries = await outbox.add_events(\n        connection, ",
         "    await connection.execute(__import__('sqlalchemy').text('COMMIT AND CHAIN'))\n"
         "    deliveries = await outbox.add_events(\n        connection, ",
-        ("tests/storage/test_recording.py",),
+        ("tests/storage/recording/test_recording.py",),
     ),
     Mutation(
         "6",

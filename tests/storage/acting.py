@@ -95,7 +95,9 @@ class Process:
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights, self._capabilities, self.identities),
+            claimant=Claimant(
+                self.ledger.database, self.rights, self._capabilities, identities=self.identities
+            ),
             recorder=self.ledger.recorder(),
             connectors=self.connectors,
             fail_over=self.ledger.database.fail_over,

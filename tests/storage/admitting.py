@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from api.admission.admission import Admission
-from api.admission.requests import NewPayment
+from api.admission.requests import NewPayment, Post
 from api.admission.waiting import Result
 from payonce.claims import Claimant, Right, Rights
 from payonce.connectors.base import Call, MaySend
@@ -22,10 +22,10 @@ from payonce.domain.payment import PaymentStatus
 from payonce.domain.routing import ConnectorAccount
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import Database
+from payonce.storage.merchants import Caller
 from payonce.wakeups import WakeUps
 from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.ledger import IDS, FakeRedis, Ledger, settings_of
-from tests.storage.test_admitting import post
 from tests.support.eventually import eventually
 
 K, S, A, O = OperationKind, PaymentStatus, AttemptState, OperationStatus
@@ -173,3 +173,21 @@ class Shop:
     async def latest(self) -> tuple[int, AttemptState]:
         attempt = await self.ledger.latest(self.payment_id)
         return attempt.number, attempt.state
+
+
+class NoTemporal:
+    """A Temporal that nobody can reach."""
+
+    def get_workflow_handle(self, _id: str) -> "NoTemporal":
+        return self
+
+    async def start_workflow(self, *_args: Any, **_options: Any) -> None:
+        raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
+
+    start_update = execute_update = start_workflow
+
+
+def post(ledger: Ledger, key: str) -> Post:
+    return Post(
+        caller=Caller(ledger.merchant_id, "test"), key=key, fingerprint=key.encode(), request_id=f"req_{key}"
+    )

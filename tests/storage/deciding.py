@@ -20,19 +20,24 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.ids import random_id
-from payonce.domain.operations import USUAL, Abilities, Operation, OperationKind, Origin
+from payonce.domain.operations import USUAL, Abilities, AttemptState, Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question
 from payonce.recording.decisions import Account
 from payonce.recording.recorder import DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S, Q, V = OperationKind, PaymentStatus, Question, Verdict
-ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), USUAL)}
+ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), lambda _: USUAL)}
 LONG_AGO = timedelta(hours=1)
 DECLINED = Declined(DeclineCode.PROCESSING_ERROR)
 NOT_PROCESSED = NotProcessed(FailureCode.NOT_PROCESSED)
+DECIDED = """
+SELECT operation_id, verdict, reason, actor, authenticated, why, evidence, amount_minor, reference
+  FROM decisions WHERE payment_id = :id ORDER BY created_at
+"""
+_REVIEWS = "SELECT operation_id, reason, closed_by FROM reviews WHERE payment_id = :id ORDER BY opened_at"
 
 
 async def in_review(ledger: Ledger, question: Question, kind: OperationKind) -> Operation:
@@ -62,6 +67,20 @@ async def undecided(ledger: Ledger, kind: OperationKind, *, aged: bool = True, *
     if aged:
         await age(ledger, of)
     return await ledger.operation(of.id)
+
+
+async def pending_in_review(
+    ledger: Ledger, kind: OperationKind, *, settled: bool = True, **changes: Any
+) -> tuple[Payment, Operation]:
+    """A pending operation that an operator was called for; `settled`: its request is long over."""
+    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
+    paid = await ledger.add_payment(status)
+    of = await ledger.add_operation(paid, kind, state=AttemptState.UNKNOWN, **changes)
+    await ledger.recorder().review(subject(of), reason="unknown")
+    if settled:
+        query = "UPDATE attempts SET send_before = now() - :age WHERE operation_id = :id"
+        await ledger.rows(query, age=LONG_AGO, id=of.id)
+    return paid, await ledger.operation(of.id)
 
 
 async def age(ledger: Ledger, of: Operation) -> None:
@@ -172,3 +191,12 @@ async def books(ledger: Ledger, payment: Payment | str) -> dict[str, Any]:
             query = text(f"SELECT to_jsonb(t) AS row FROM {table} t WHERE {column} = :id ORDER BY 1")
             found[table] = [row.row for row in await connection.execute(query, {"id": id_})]
     return found
+
+
+async def reviews_of(ledger: Ledger, of: Operation) -> list[tuple[str, str, str | None]]:
+    found = await ledger.rows(_REVIEWS, id=of.payment_id)
+    return [(row.operation_id, row.reason, row.closed_by) for row in found]
+
+
+async def open_reviews(ledger: Ledger, of: Operation) -> list[str]:
+    return [reason for _, reason, closed_by in await reviews_of(ledger, of) if closed_by is None]

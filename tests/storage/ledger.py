@@ -25,9 +25,9 @@ from payonce.storage.idempotency import Key
 from payonce.storage.merchants import create_merchant
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.wakeups import WakeUps
+from tests.support import rows
 from tests.support.eventually import eventually
 from tests.support.ids import ids_of_key
-from tests.unit import rows
 
 DERIVATION_KEY = "d" * 32  # of the processes that tests start on a ledger's database
 IDS = ids_of_key(DERIVATION_KEY)
@@ -124,7 +124,7 @@ class Ledger:
         added = rows.operation(kind, **values)
         now = datetime.now(UTC)
         async with self.database.transaction() as connection:
-            locked = await payments.lock_payment(connection, of.id)
+            locked = await connection.fetch(payments.locked(of.id))
             assert locked is not None
             await payments.save_payment(connection, locked, _reserved(locked, added))
             await payments.insert_operation(connection, added, sweep_at=now + timedelta(seconds=sweep_in_s))
@@ -136,7 +136,7 @@ class Ledger:
     async def claim(self, of: Operation, state: AttemptState = AttemptState.CLAIMED) -> None:
         """Its first attempt, for an operation of our own."""
         async with self.database.transaction() as connection:
-            await payments.lock_payment(connection, of.payment_id)
+            await connection.fetch(payments.locked(of.payment_id))
             await _claim(connection, of, state)
 
     def key(self, of: Operation, **changes: Any) -> Key:
@@ -171,19 +171,19 @@ class Ledger:
 
     async def payment(self, id_: str) -> Payment:
         async with self.database.transaction() as connection:
-            found = await payments.payment_of_any_merchant(connection, id_)
+            found = await connection.fetch(payments.payment_of_any_merchant(id_))
         assert found is not None
         return found
 
     async def operation(self, id_: str) -> Operation:
         async with self.database.transaction() as connection:
-            found = await payments.find_operation(connection, id_)
+            found = await connection.fetch(payments.operation_by_id(id_))
         assert found is not None
         return found
 
     async def latest(self, operation_id: str) -> Attempt:
         async with self.database.transaction() as connection:
-            found = await attempts.latest_attempt(connection, operation_id)
+            found = await connection.fetch(attempts.latest(operation_id))
         assert found is not None
         return found
 
@@ -276,6 +276,6 @@ async def _claim(connection: Connection, of: Operation, state: AttemptState) -> 
         owner="boot_1",
         token="run_1",
     )
-    before = await attempts.latest_attempt(connection, of.id)
+    before = await connection.fetch(attempts.latest(of.id))
     assert before is not None
     await attempts.save_attempt(connection, before, replace(before, state=state))

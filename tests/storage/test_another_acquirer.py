@@ -11,7 +11,7 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
 from tests.storage.ledger import Ledger
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 OURS, ANOTHER = {"account_1": "acct_ours"}, {"account_1": "acct_another"}

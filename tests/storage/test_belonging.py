@@ -16,7 +16,7 @@ from payonce.storage.belonging import check_accounts, check_ids
 from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, settings_of, subject
 from tests.support.databases import PostgresServer
 from tests.support.ids import ids_of_key
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S = OperationKind, PaymentStatus
 OTHER_KEY = ids_of_key("o" * 32)

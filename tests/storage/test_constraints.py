@@ -11,7 +11,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts, payments
 from payonce.storage.tables import payments as table
 from tests.storage.ledger import Ledger
-from tests.unit import rows
+from tests.support import rows
 
 
 @pytest.mark.parametrize(

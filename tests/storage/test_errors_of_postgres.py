@@ -30,10 +30,10 @@ from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt
 from tests.storage.ledger import IDS, FakeRedis, Ledger, subject
 from tests.storage.on_demand import ALWAYS, OnDemand, on_demand
 from tests.storage.serving import Served, code_of, serving
+from tests.support import rows
 from tests.support.eventually import eventually
-from tests.unit import rows
-from tests.unit.rows import approval
-from tests.unit.test_sqlstates import of_the_driver
+from tests.support.rows import approval
+from tests.support.sqlstates import of_the_driver
 from workers.sweeper import Sweeper
 from workers.webhooks.relay import Relay
 

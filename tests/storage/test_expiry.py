@@ -4,30 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payonce.connectors.base import Capabilities
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, Subject
 from payonce.domain.payment import PaymentStatus
-from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
-from payonce.standing import Cases
+from tests.storage.expiring import OVER, cases
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.unit.rows import approval
+from tests.support.rows import approval
 
 K, S = OperationKind, PaymentStatus
-OVER = datetime.now(UTC) - timedelta(seconds=1)
-
-
-def cases(shared_ledger: Ledger, *, expiry_is_sent: bool = False) -> Cases:
-    capabilities = Capabilities(
-        methods=frozenset({"card"}),
-        call_deadline_s=10,
-        finality_s=10,
-        inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
-        reversal_by_reference=True,
-        expiry_is_sent=expiry_is_sent,
-    )
-    return Cases(shared_ledger.database, IDS, {"account_1": capabilities})
 
 
 async def test_what_is_over_expires_once(shared_ledger: Ledger) -> None:

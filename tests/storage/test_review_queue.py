@@ -25,7 +25,7 @@ async def add_reviews(ledger: Ledger, number: int, reason: str = "unknown") -> l
 
 async def take(ledger: Ledger, limit: int = 100) -> list[DueReview]:
     async with ledger.database.transaction() as connection:
-        return await review_queue.take_due(connection, limit=limit)
+        return await review_queue.dequeue(connection, limit=limit)
 
 
 async def taken(ledger: Ledger, limit: int = 100) -> list[str]:
@@ -58,7 +58,7 @@ async def test_sweepers_never_take_the_same_review_and_none_waits_for_another(le
     assert sorted(id_ for ids in found for id_ in ids) == sorted(refund.id for refund in refunds)
     await come_due(ledger)
     async with ledger.database.transaction() as connection:
-        first = await review_queue.take_due(connection, limit=2)
+        first = await review_queue.dequeue(connection, limit=2)
         second = await take(ledger)
     assert (len(first), len(second)) == (2, 10)
 
@@ -80,7 +80,7 @@ async def test_a_look_that_temporal_could_not_be_told_of_does_not_count(ledger: 
         await come_due(ledger)
         (due,) = await take(ledger)
     async with ledger.database.transaction() as connection:
-        await review_queue.take_back(connection, due.review)
+        await review_queue.requeue(connection, due.review)
     assert 0 < (await pause_s(ledger, refund) or 0) <= 10
     await come_due(ledger)
     assert [due.sweeps for due in await take(ledger)] == [1]

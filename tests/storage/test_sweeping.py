@@ -18,7 +18,7 @@ K, S, A = OperationKind, PaymentStatus, AttemptState
 
 async def take(ledger: Ledger, kind: K = K.REFUND, limit: int = 100) -> list[str]:
     async with ledger.database.transaction() as connection:
-        return [due.operation.id for due in await sweeping.take_due(connection, kind, limit=limit)]
+        return [due.operation.id for due in await sweeping.dequeue(connection, kind, limit=limit)]
 
 
 async def add_refunds(ledger: Ledger, number: int, *, sweep_in_s: float = -1.0) -> list[str]:
@@ -42,7 +42,7 @@ async def test_sweepers_never_take_the_same_operation(ledger: Ledger) -> None:
 async def test_a_sweeper_does_not_wait_for_another(ledger: Ledger) -> None:
     due = await add_refunds(ledger, 4)
     async with ledger.database.transaction() as connection:
-        first = [one.operation.id for one in await sweeping.take_due(connection, K.REFUND, limit=2)]
+        first = [one.operation.id for one in await sweeping.dequeue(connection, K.REFUND, limit=2)]
         second = await take(ledger)
     assert sorted(first + second) == sorted(due)
 
@@ -57,7 +57,7 @@ async def test_only_what_is_pending_and_due_is_taken(ledger: Ledger) -> None:
 async def test_the_longest_overdue_comes_first_and_with_its_payment(ledger: Ledger) -> None:
     due = await add_refunds(ledger, 3)
     async with ledger.database.transaction() as connection:
-        found = await sweeping.take_due(connection, K.REFUND, limit=1)
+        found = await sweeping.dequeue(connection, K.REFUND, limit=1)
     assert [one.operation.id for one in found] == [due[2]]
     assert found[0].payment.id == found[0].operation.payment_id
 
@@ -67,7 +67,7 @@ async def test_each_look_at_an_operation_is_later_than_the_one_before_up_to_a_li
     pauses = []
     for look in range(40):
         async with ledger.database.transaction() as connection:
-            (found,) = await sweeping.take_due(connection, K.REFUND, limit=1)
+            (found,) = await sweeping.dequeue(connection, K.REFUND, limit=1)
         assert found.sweeps == look + 1
         query = "SELECT extract(epoch FROM sweep_at - now()) AS pause FROM operations WHERE id = :id"
         pauses.append(round(float((await ledger.rows(query, id=due))[0].pause)))
@@ -112,7 +112,7 @@ async def test_a_look_that_temporal_could_not_be_told_of_does_not_count(ledger: 
         await ledger.rows("UPDATE operations SET sweep_at = now() WHERE id = :id", id=due)
         assert await take(ledger) == [due]
     async with ledger.database.transaction() as connection:
-        await sweeping.take_back(connection, due)
+        await sweeping.requeue(connection, due)
     ((pause_s,),) = await ledger.rows(
         "SELECT extract(epoch FROM sweep_at - now()) FROM operations WHERE id = :id", id=due
     )
@@ -209,7 +209,7 @@ async def test_a_claim_made_while_a_create_is_set_aside_keeps_it_in_the_queue(le
     of = await create(ledger)
     await released_by_its_owner(ledger, of)
     async with ledger.database.transaction() as connection:
-        await payments.lock_payment(connection, of.payment_id)
+        await connection.fetch(payments.locked(of.payment_id))
         setting_aside = asyncio.create_task(set_aside(ledger, of))
         await ledger.waits_for_a_lock(setting_aside)
         await attempts.insert_claim(
@@ -236,11 +236,11 @@ async def test_what_is_over_is_taken_by_one_sweeper(ledger: Ledger) -> None:
         await released_by_its_owner(ledger, one)
     await ledger.rows("UPDATE operations SET released_at = now() - interval '25 h', sweep_at = now()")
 
-    async def take_released() -> list[str]:
+    async def dequeue_released() -> list[str]:
         async with ledger.database.transaction() as connection:
-            return [one.id for one in await sweeping.take_released(connection, limit=2)]
+            return [one.id for one in await sweeping.dequeue_released(connection, limit=2)]
 
-    taken = await asyncio.gather(*(take_released() for _ in range(4)))
+    taken = await asyncio.gather(*(dequeue_released() for _ in range(4)))
     assert sorted(id_ for ids in taken for id_ in ids) == sorted(one.id for one in given_back)
 
 

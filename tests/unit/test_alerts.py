@@ -10,7 +10,6 @@ import yaml
 from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
-import payonce.webhooks.observing  # noqa: F401 - it counts, too
 from payonce import metrics
 from payonce.webhooks.attempt import Reason
 from tests.support.tools import tool

@@ -5,7 +5,7 @@ from typing import Any
 
 from payonce.domain.ids import random_id
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete
-from payonce.storage.webhooks.queue import Lane, take_due
+from payonce.storage.webhooks.queue import Lane, lease_due
 from tests.webhooks.shop import Shop
 
 ATTEMPT = {"at": "2026-11-22T05:46:00.000Z", "status_code": 500, "duration_ms": 3, "error": "timed_out"}
@@ -14,7 +14,7 @@ ATTEMPT = {"at": "2026-11-22T05:46:00.000Z", "status_code": 500, "duration_ms": 
 async def take(shop: Shop, lane: Lane = Lane.FIRST, *, limit: int = 100) -> list[Lease]:
     """The leases on what is due in the lane."""
     async with shop.database.transaction() as connection:
-        taken = await take_due(
+        taken = await lease_due(
             connection, lane, token=random_id("lease"), lease_s=30, limit=limit, room_each=limit, rooms={}
         )
     return list(taken.leases)

@@ -13,8 +13,8 @@ from payonce.domain.ids import random_id
 from payonce.runtime import open_runtime
 from payonce.settings import SealingKeySettings, Settings
 from payonce.storage.webhooks.completions import Completion, Lease, complete
-from payonce.storage.webhooks.handover import Held
-from payonce.storage.webhooks.queue import Lane, NotDue, take_due, take_held
+from payonce.storage.webhooks.handover import HandedOver
+from payonce.storage.webhooks.queue import Lane, NotDue, lease_due, lease_handed_over
 from payonce.webhooks.attempt import DeliveryAttempt, Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.eventually import eventually
@@ -41,7 +41,7 @@ class CrashingSender(Sender):
 class WithOlderRuns:
     """Temporal, where every delivery has a workflow that sleeps already."""
 
-    async def start_delivery(self, held: Held) -> bool:
+    async def start_delivery(self, held: HandedOver) -> bool:
         return False
 
 
@@ -51,7 +51,7 @@ class UnreachableTemporal:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def start_delivery(self, held: Held) -> bool:
+    async def start_delivery(self, held: HandedOver) -> bool:
         self.asked += 1
         raise NotHandedOver("UNAVAILABLE")
 
@@ -95,7 +95,7 @@ async def relaying(shop: Shop, hand_over: HandOver) -> AsyncIterator[None]:
 async def fail_first_attempts(shop: Shop, *, hand_over: bool = True, delay_s: float = 0.0) -> list[Lease]:
     """Every due delivery was attempted once, in vain."""
     async with shop.database.transaction() as connection:
-        taken = await take_due(
+        taken = await lease_due(
             connection, Lane.FIRST, token="lease_1", lease_s=30, limit=100, room_each=100, rooms={}
         )
         failed = [
@@ -117,7 +117,7 @@ async def fail_first_attempts(shop: Shop, *, hand_over: bool = True, delay_s: fl
 
 async def take_it(shop: Shop, lease: Lease, *, attempts: int = 1) -> Lease | NotDue | None:
     async with shop.database.transaction() as connection:
-        return await take_held(
+        return await lease_handed_over(
             connection, lease.delivery_id, attempts=attempts, token=random_id("lease"), lease_s=30
         )
 

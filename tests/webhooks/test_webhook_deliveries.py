@@ -7,7 +7,7 @@ from typing import Any
 from payonce.domain.ids import random_id
 from payonce.storage.webhooks.completions import Completion, Lease, complete, release
 from payonce.storage.webhooks.endpoints import delete_endpoint, update_endpoint
-from payonce.storage.webhooks.queue import Lane, LeasedBatch, take_due
+from payonce.storage.webhooks.queue import Lane, LeasedBatch, lease_due
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.shop import SEALER, Shop
 
@@ -26,7 +26,8 @@ async def take(shop: Shop, *, limit: int = 100, room_each: int = 100, **rooms: i
     limits = {"lease_s": 30.0, "room_each": room_each, "rooms": rooms}
     async with shop.database.transaction() as connection:
         first, again = [
-            await take_due(connection, lane, token=random_id("lease"), limit=limit, **limits) for lane in Lane
+            await lease_due(connection, lane, token=random_id("lease"), limit=limit, **limits)
+            for lane in Lane
         ]
     return LeasedBatch(first.leases + again.leases, first.more or again.more)
 

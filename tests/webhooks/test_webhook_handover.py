@@ -8,10 +8,10 @@ from temporalio.client import Client
 from payonce.storage.webhooks import completions as deliveries_module
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.handover import backlog
-from payonce.storage.webhooks.queue import Lane, NotDue, take_due
+from payonce.storage.webhooks.queue import Lane, NotDue, lease_due
 from payonce.webhooks.attempt import Sender
 from payonce.webhooks.endpoint_limits import Rooms
-from payonce.webhooks.workflow_attempts import HeldAttempts
+from payonce.webhooks.workflow_attempts import WorkflowAttempts
 from tests.support.eventually import eventually
 from tests.webhooks.handing_over import (
     SECRETS,
@@ -83,7 +83,7 @@ async def test_a_delivery_that_succeeds_at_once_costs_temporal_nothing(
 async def test_a_dead_endpoint_gets_only_so_many_workflows(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries_module, "HELD_MAX", 2)
+    monkeypatch.setattr(deliveries_module, "HANDED_OVER_MAX", 2)
     await shop.endpoint(URL)
     for _ in range(4):
         await shop.record("payment.captured")
@@ -99,7 +99,7 @@ async def test_the_relay_never_takes_what_a_workflow_holds(shop: Shop) -> None:
 
     async with shop.database.transaction() as connection:
         for lane in Lane:
-            taken = await take_due(
+            taken = await lease_due(
                 connection, lane, token="lease_2", lease_s=30, limit=9, room_each=9, rooms={}
             )
             assert taken.leases == ()
@@ -138,7 +138,7 @@ async def test_many_takers_at_once_make_one_attempt(shop: Shop) -> None:
         await shop.endpoint(receiver.url)
         await shop.record("payment.captured")
         (failed,) = await fail_first_attempts(shop)
-        attempts = [HeldAttempts(shop.database, SENDER) for _ in range(6)]
+        attempts = [WorkflowAttempts(shop.database, SENDER) for _ in range(6)]
         stood = await asyncio.gather(
             *(one.attempt(failed.delivery_id, endpoint_id=failed.endpoint_id, attempts=1) for one in attempts)
         )
@@ -153,13 +153,13 @@ async def test_a_crash_between_sending_and_recording_sends_again_when_the_lease_
         await shop.endpoint(receiver.url)
         await shop.record("payment.captured")
         (failed,) = await fail_first_attempts(shop)
-        crashing = HeldAttempts(shop.database, CrashingSender(allow_loopback=True, secrets=SECRETS))
+        crashing = WorkflowAttempts(shop.database, CrashingSender(allow_loopback=True, secrets=SECRETS))
         run = asyncio.create_task(
             crashing.attempt(failed.delivery_id, endpoint_id=failed.endpoint_id, attempts=1)
         )
         await receiver.has(1)
         run.cancel()
-        held = HeldAttempts(shop.database, SENDER)
+        held = WorkflowAttempts(shop.database, SENDER)
 
         waiting = await held.attempt(failed.delivery_id, endpoint_id=failed.endpoint_id, attempts=1)
         await shop.end_leases()
@@ -177,7 +177,7 @@ async def test_an_attempt_that_is_repeated_after_it_was_recorded_sends_nothing(s
         await shop.endpoint(receiver.url)
         await shop.record("payment.captured")
         (failed,) = await fail_first_attempts(shop)
-        held = HeldAttempts(shop.database, SENDER)
+        held = WorkflowAttempts(shop.database, SENDER)
         first, second = [
             await held.attempt(failed.delivery_id, endpoint_id=failed.endpoint_id, attempts=1)
             for _ in range(2)
@@ -198,7 +198,7 @@ async def test_a_held_delivery_of_a_disabled_endpoint_is_dropped_and_one_that_is
     await shop.record("payment.captured")
     (failed,) = await fail_first_attempts(shop)
     await shop.execute("UPDATE webhook_endpoints SET enabled = false")
-    held = HeldAttempts(shop.database, SENDER)
+    held = WorkflowAttempts(shop.database, SENDER)
 
     dropped = await held.attempt(failed.delivery_id, endpoint_id=failed.endpoint_id, attempts=1)
 
@@ -215,7 +215,7 @@ async def test_a_hung_endpoint_keeps_few_workflows_busy(shop: Shop) -> None:
             await shop.record("payment.captured")
         failed = await fail_first_attempts(shop)
         sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=0.5)
-        held = HeldAttempts(shop.database, sender, rooms=Rooms(2))
+        held = WorkflowAttempts(shop.database, sender, rooms=Rooms(2))
         stood = await asyncio.gather(
             *(held.attempt(one.delivery_id, endpoint_id=one.endpoint_id, attempts=1) for one in failed)
         )

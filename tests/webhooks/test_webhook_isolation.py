@@ -18,8 +18,8 @@ from payonce.webhooks.secrets import SigningSecrets
 from tests.support.reads import Reads
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import endless, hang, receiving, until
+from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
-from tests.webhooks.test_webhook_relay import relaying
 from workers.webhooks.slots import Limits, Share, Slots
 
 URL = "https://merchant.example/"
@@ -98,7 +98,7 @@ async def test_what_is_waiting_is_looked_at_without_reading_it_all(shop: Shop) -
 
 async def read_by_a_look(shop: Shop) -> int:
     """Rows and index entries that one look at the retries reads, with every endpoint's room full."""
-    statement = str(queue._TAKE[Lane.AGAIN])
+    statement = str(queue._LEASE_DUE[Lane.AGAIN])
     for name, value in (
         (":room_each", "0"),
         (":limit", "5"),

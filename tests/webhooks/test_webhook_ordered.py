@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 
 from payonce.storage.tables import events
-from payonce.storage.webhooks.queue import Lane, NotDue, take_held
+from payonce.storage.webhooks.queue import Lane, NotDue, lease_handed_over
 from payonce.storage.webhooks.redeliveries import deliver_again
 from payonce.webhooks.attempt import Sender
 from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.receiver import Receiver, receiving, status
+from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
-from tests.webhooks.test_webhook_relay import relaying
 
 URL = "https://merchant.example/"
 THREE = ("payment.processing", "payment.authorized", "payment.captured")
@@ -83,7 +83,7 @@ async def test_a_held_event_waits_for_an_earlier_one_that_is_delivered_again(sho
     )
 
     async with shop.database.transaction() as connection:
-        found = await take_held(connection, later["id"], attempts=1, token="lease_1", lease_s=30)
+        found = await lease_handed_over(connection, later["id"], attempts=1, token="lease_1", lease_s=30)
 
     assert isinstance(found, NotDue)
     assert found.reason == "an earlier event comes first"

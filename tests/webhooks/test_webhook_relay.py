@@ -2,63 +2,21 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from devstack.stack import DevStack
-from payonce.storage.driver.database import Database
 from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.endpoints import update_endpoint
 from payonce.webhooks.attempt import DeliveryAttempt, Sender
-from payonce.webhooks.secrets import SigningSecrets
 from tests.webhooks.receiver import hang, receiving, status, until
-from tests.webhooks.shop import SEALER, Shop
+from tests.webhooks.relaying import SECRETS, relaying
+from tests.webhooks.shop import Shop
 from workers.webhooks import relay as relay_module
 from workers.webhooks.relay import Relay
 from workers.webhooks.slots import Limits
-
-SECRETS = SigningSecrets(SEALER)
-SENDER = Sender(allow_loopback=True, secrets=SECRETS)
-
-
-@dataclass
-class RunningRelay:
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    heard: asyncio.Event = field(default_factory=asyncio.Event)
-    task: "asyncio.Task[None] | None" = None
-
-    async def end(self) -> None:
-        """It was asked to stop, and did."""
-        assert self.task is not None
-        self.stop.set()
-        async with asyncio.timeout(20):
-            await self.task
-
-    async def crash(self) -> None:
-        """It is gone without another statement: nothing was recorded or given back."""
-        assert self.task is not None
-        self.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self.task
-
-
-@asynccontextmanager
-async def relaying(
-    database: Database, *, sender: Sender = SENDER, limits: Limits | None = None
-) -> AsyncIterator[RunningRelay]:
-    """A relay works while the block runs."""
-    running = RunningRelay()
-    relay = Relay(database, sender, limits=limits)
-    running.task = asyncio.create_task(relay.run(running.stop, heard=running.heard))
-    try:
-        yield running
-    finally:
-        if not running.task.done():
-            await running.end()
 
 
 class CrashingSender(Sender):

@@ -7,8 +7,8 @@ from payonce.storage.webhooks.secrets import rotate_secret
 from payonce.webhooks.secrets import make_secret
 from payonce.webhooks.signing import Signing
 from tests.webhooks.receiver import receiving
+from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
-from tests.webhooks.test_webhook_relay import relaying
 
 EVENTS = 20  # on their way during each rotation
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payonce.webhooks.attempt import DELAYS_S, next_delay_s, retry_after_s
+from payonce.domain.delivery import DELAYS_S, next_delay_s
+from payonce.webhooks.attempt import retry_after_s
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 

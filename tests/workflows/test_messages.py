@@ -26,7 +26,7 @@ from activities.resolving import Resolving
 from payonce.domain.facts import Fact, Inquiry, Reply
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES, InquirySchedule
-from workers.converter import data_converter
+from tests.workflows.crossing import crossed
 
 SCHEDULE = InquirySchedule(
     first_s=(0.5, 2.0), then_every_s=8, review_after_s=600, slow_every_s=3600, give_up_after_s=1e6
@@ -55,12 +55,6 @@ EXAMPLES: dict[type, list[Any]] = {
     NotOwner: [NotOwner("boot_1")],
 }
 MEMBERS: tuple[type, ...] = typing.get_args(Progress)
-
-
-async def crossed(value: Any, as_type: Any) -> Any:
-    """The value as the other side gets it."""
-    payloads = await data_converter.encode([value])
-    return (await data_converter.decode(payloads, [as_type]))[0]
 
 
 def test_every_member_has_an_example() -> None:

@@ -12,7 +12,7 @@ from activities.messages import OperationRequest
 from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding, Spoken
 from activities.reviewing import Reviewing
 from payonce.domain.operations import OperationKind
-from tests.workflows.test_messages import crossed
+from tests.workflows.crossing import crossed
 
 AT = datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC)
 ABOUT = Spoken(OperationRequest("pay_1", "op_1", OperationKind.CAPTURE), "op_1-1")

@@ -24,7 +24,7 @@ from activities.webhook_messages import (
     PageTaken,
     Waiting,
 )
-from tests.workflows.test_messages import crossed
+from tests.workflows.crossing import crossed
 
 AT = datetime(2026, 11, 29, 5, 46, 0, 123456, tzinfo=UTC)
 EXAMPLES: dict[Any, list[Any]] = {

@@ -19,7 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from activities.webhook_messages import DeliveryRequest, JobRequest
 from payonce.domain.errors import NotHandedOver
-from payonce.storage.webhooks.handover import Held
+from payonce.storage.webhooks.handover import HandedOver
 from workflows import attributes
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 from workflows.webhook_job import WebhookJobWorkflow
@@ -36,22 +36,22 @@ class WebhookDispatcher:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def start_delivery(self, held: Held) -> bool:
+    async def start_delivery(self, delivery: HandedOver) -> bool:
         """The delivery's workflow runs; whether it began now. Raises `NotHandedOver`."""
         request = DeliveryRequest(
-            delivery_id=held.delivery_id,
-            endpoint_id=held.endpoint_id,
-            event_type=held.event_type,
-            attempts=held.attempts,
-            next_attempt_at=held.next_attempt_at,
-            error=held.error,
+            delivery_id=delivery.delivery_id,
+            endpoint_id=delivery.endpoint_id,
+            event_type=delivery.event_type,
+            attempts=delivery.attempts,
+            next_attempt_at=delivery.next_attempt_at,
+            error=delivery.error,
         )
         return await self._start(
             WebhookDeliveryWorkflow.run,
             request,
-            workflow_id=held.delivery_id,
-            summary=f"{held.event_type} to {held.endpoint_id}",
-            search_attributes=_attributes_of(held),
+            workflow_id=delivery.delivery_id,
+            summary=f"{delivery.event_type} to {delivery.endpoint_id}",
+            search_attributes=_attributes_of(delivery),
         )
 
     async def start_job(self, job_id: str) -> None:
@@ -94,11 +94,11 @@ class WebhookDispatcher:
         return True
 
 
-def _attributes_of(held: Held) -> TypedSearchAttributes:
+def _attributes_of(delivery: HandedOver) -> TypedSearchAttributes:
     pairs = [
-        SearchAttributePair(attributes.MERCHANT_ID, held.merchant_id),
-        SearchAttributePair(attributes.ENDPOINT_ID, held.endpoint_id),
+        SearchAttributePair(attributes.MERCHANT_ID, delivery.merchant_id),
+        SearchAttributePair(attributes.ENDPOINT_ID, delivery.endpoint_id),
     ]
-    if held.payment_id is not None:
-        pairs.append(SearchAttributePair(attributes.PAYMENT_ID, held.payment_id))
+    if delivery.payment_id is not None:
+        pairs.append(SearchAttributePair(attributes.PAYMENT_ID, delivery.payment_id))
     return TypedSearchAttributes(pairs)

@@ -21,11 +21,11 @@ from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import Database
 from payonce.storage.webhooks import handover
-from payonce.storage.webhooks.handover import Held
+from payonce.storage.webhooks.handover import HandedOver
 from payonce.storage.webhooks.jobs import JobPages, unstarted
 from payonce.waiting import first
 from payonce.webhooks.attempt import Sender
-from payonce.webhooks.workflow_attempts import HeldAttempts
+from payonce.webhooks.workflow_attempts import WorkflowAttempts
 from workers.temporal import connect
 from workers.webhooks.dispatch import WEBHOOK_WORKFLOWS, WEBHOOKS_QUEUE, WebhookDispatcher
 
@@ -45,7 +45,7 @@ log = get_logger(__name__)
 
 
 class HandOver:
-    """Starts workflows for deliveries that are recorded as held by one, or takes them back."""
+    """Starts workflows for deliveries that are recorded as with one, or returns them to the relay."""
 
     def __init__(self, database: Database, dispatcher: WebhookDispatcher | None = None) -> None:
         self._database = database
@@ -63,9 +63,9 @@ class HandOver:
             and len(self._running) < STARTS_PENDING_MAX
         )
 
-    def carry_on(self, held: Sequence[Held]) -> None:
-        """The deliveries, just recorded as failed and held, will have their workflows, or come back to the relay."""
-        for one in held:
+    def carry_on(self, deliveries: Sequence[HandedOver]) -> None:
+        """The deliveries, just recorded as failed, will have their workflows, or come back to the relay."""
+        for one in deliveries:
             task = asyncio.create_task(self._carry_on(one, just_failed=True))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -79,7 +79,7 @@ class HandOver:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """What workflows should have attempted by now is started again, or taken back; so are jobs.
+        """What workflows should have attempted by now is started again, or returned to the relay; so are jobs.
 
         A start that is answered "already started" changes nothing, for ten minutes: then the workflow is stuck,
         or sleeps until a time that does not count any more, and the relay has the delivery.
@@ -93,43 +93,45 @@ class HandOver:
             with suppress(NotHandedOver):
                 await self._start_job(job_id)
 
-    async def _carry_on(self, held: Held, *, just_failed: bool = False) -> None:
+    async def _carry_on(self, delivery: HandedOver, *, just_failed: bool = False) -> None:
         """One that fails here holds up no other; the sweep finds it again."""
         try:
             async with self._starts:
-                handed = await self._started(held, just_failed=just_failed)
+                handed = await self._started(delivery, just_failed=just_failed)
                 metrics.DELIVERIES_HANDED_OVER.labels(result="started" if handed else "kept").inc()
                 if not handed:
-                    await self._take_back(held)
+                    await self._return_to_relay(delivery)
         except PaymentError as error:
-            log.warning("webhook_not_taken_back", delivery_id=held.delivery_id, error=error.code)
+            log.warning("webhook_not_taken_back", delivery_id=delivery.delivery_id, error=error.code)
         except Exception as error:
-            log.error("webhook_hand_over_broken", delivery_id=held.delivery_id, error=type(error).__name__)
+            log.error(
+                "webhook_hand_over_broken", delivery_id=delivery.delivery_id, error=type(error).__name__
+            )
 
-    async def _take_back(self, held: Held) -> None:
+    async def _return_to_relay(self, delivery: HandedOver) -> None:
         async with self._database.transaction() as connection:
-            await handover.take_back(connection, [held])
+            await handover.return_to_relay(connection, [delivery])
 
-    async def _started(self, held: Held, *, just_failed: bool) -> bool:
+    async def _started(self, delivery: HandedOver, *, just_failed: bool) -> bool:
         """Whether a workflow carries it on. One that ran before it failed sleeps until a time that is not its."""
         if self.dispatcher is None or boot_clock_s() < self._unreachable_until_s:
             return False
         try:
-            began = await self.dispatcher.start_delivery(held)
+            began = await self.dispatcher.start_delivery(delivery)
         except NotHandedOver as error:
             self._unreachable_until_s = boot_clock_s() + UNREACHABLE_S
-            log.warning("webhook_not_handed_over", delivery_id=held.delivery_id, error=error.message)
+            log.warning("webhook_not_handed_over", delivery_id=delivery.delivery_id, error=error.message)
             return False
-        return began or not (just_failed or _stuck(held))
+        return began or not (just_failed or _stuck(delivery))
 
     async def _start_job(self, job_id: str) -> None:
         assert self.dispatcher is not None
         await self.dispatcher.start_job(job_id)
 
 
-def _stuck(held: Held) -> bool:
+def _stuck(delivery: HandedOver) -> bool:
     """Whether a workflow that runs should have attempted the delivery long ago."""
-    return datetime.now(UTC) - held.next_attempt_at > STUCK_AFTER
+    return datetime.now(UTC) - delivery.next_attempt_at > STUCK_AFTER
 
 
 @asynccontextmanager
@@ -151,7 +153,7 @@ async def handing_over(runtime: Runtime, sender: Sender, stop: asyncio.Event) ->
 def webhooks_worker(runtime: Runtime, client: Client, sender: Sender) -> Worker:
     """Deliveries that failed, and jobs: few at a time, since first attempts come first."""
     delivering = Delivering(
-        attempts=HeldAttempts(runtime.database, sender),
+        attempts=WorkflowAttempts(runtime.database, sender),
         pages=JobPages(),
         database=runtime.database,
         wakeups=runtime.wakeups,

@@ -14,17 +14,17 @@ from typing import Final
 
 from payonce import metrics
 from payonce.clock import boot_clock_s
+from payonce.domain.delivery import Holder
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.webhooks.completions import Completion, Lease, RecordedCompletion, complete, release
-from payonce.storage.webhooks.handover import Held
-from payonce.storage.webhooks.queue import Lane, take_due
-from payonce.waiting import first
-from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude
-from payonce.webhooks.observing import observe
+from payonce.storage.webhooks.handover import HandedOver
+from payonce.storage.webhooks.queue import Lane, lease_due
+from payonce.waiting import back_off_s, first
+from payonce.webhooks.attempt import DEADLINE_S, Sender, conclude, observe
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.workflow_attempts import STOPPED_CLOCK_S
 from workers.webhooks.handover import HandOver, handing_over
@@ -95,10 +95,10 @@ class Relay:
         while not stop.is_set():
             self._look.clear()
             try:
-                more = await self._step(take=True)
+                more = await self._step(leasing=True)
                 failures = 0
             except Exception as error:  # whatever it is, deliveries go on
-                delay_s = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+                delay_s = back_off_s(BACK_OFF_S, failures=failures)
                 failures += 1
                 self._step_failed(error, failures=failures, retry_in_s=delay_s)
                 await first(stop, timeout_s=delay_s)
@@ -137,7 +137,7 @@ class Relay:
                     if not self._unrecorded:
                         await self._look.wait()
                     try:
-                        await self._step(take=False)
+                        await self._step(leasing=False)
                     except Exception as error:
                         failures += 1
                         self._step_failed(error, failures=failures)
@@ -160,13 +160,13 @@ class Relay:
             return
         log.info("relay_gave_back", deliveries=len(leases))
 
-    async def _step(self, *, take: bool) -> bool:
-        """Ended attempts are recorded and due deliveries taken, in one transaction; whether there is more.
+    async def _step(self, *, leasing: bool) -> bool:
+        """Ended attempts are recorded and due deliveries leased, in one transaction; whether there is more.
 
         If its outcome is unknown, the completions are repeated and the leases end by themselves.
         """
         ended = list(self._unrecorded.items())
-        lanes = self._lanes() if take else []
+        lanes = self._lanes() if leasing else []
         if not ended and (not lanes or (self._slots.crowded and lanes == [Lane.FIRST])):
             return False
         token, began_s = random_id("lease"), boot_clock_s()
@@ -176,12 +176,12 @@ class Relay:
                 [completion for _, (_, completion) in ended],
                 hand_over=self._hand_over.ready,
             )
-            leases, more = await self._take(connection, lanes, token=token)
+            leases, more = await self._lease_due(connection, lanes, token=token)
         for key, (lease, _) in ended:
             del self._unrecorded[key]
             if lease.delivery_id not in recorded:
                 log.warning("webhook_lease_lost", delivery_id=lease.delivery_id, event_id=lease.event_id)
-        self._hand_over.carry_on(_held([done for _, done in ended], recorded))
+        self._hand_over.carry_on(_handed_over([done for _, done in ended], recorded))
         for lease in leases:
             self._start(lease, send_before_s=began_s + self._limits.lease_s - DEADLINE_S - STOPPED_CLOCK_S)
         return more
@@ -194,7 +194,7 @@ class Relay:
         self._retries_at_s = boot_clock_s() + RETRIES_EVERY_S
         return [Lane.FIRST, Lane.AGAIN]
 
-    async def _take(
+    async def _lease_due(
         self, connection: Connection, lanes: Sequence[Lane], *, token: str
     ) -> tuple[list[Lease], bool]:
         """What the slots have room for, and whether there is more."""
@@ -203,7 +203,7 @@ class Relay:
         counts: Counter[str] = Counter()
         for lane in lanes:
             for share in self._slots.shares(lane, counts):
-                taken = await take_due(
+                leased = await lease_due(
                     connection,
                     lane,
                     token=token,
@@ -212,9 +212,9 @@ class Relay:
                     room_each=share.room_each,
                     rooms=share.rooms,
                 )
-                leases += taken.leases
-                counts.update(lease.endpoint_id for lease in taken.leases)
-                more = more or taken.more
+                leases += leased.leases
+                counts.update(lease.endpoint_id for lease in leased.leases)
+                more = more or leased.more
         return leases, more
 
     def _start(self, lease: Lease, *, send_before_s: float) -> None:
@@ -241,17 +241,17 @@ class Relay:
         observe(lease, attempt, completion)
 
 
-def _held(
+def _handed_over(
     ended: Sequence[tuple[Lease, Completion]], recorded: Mapping[str, RecordedCompletion]
-) -> list[Held]:
-    """Those that are recorded as held by a workflow, which is to be started."""
-    held = []
+) -> list[HandedOver]:
+    """Those that are recorded as with a workflow, which is to be started."""
+    handed_over = []
     for lease, completion in ended:
         now = recorded.get(lease.delivery_id)
-        if now is None or now.holder != "workflow" or now.next_attempt_at is None:
+        if now is None or now.holder is not Holder.WORKFLOW or now.next_attempt_at is None:
             continue
-        held.append(
-            Held(
+        handed_over.append(
+            HandedOver(
                 delivery_id=lease.delivery_id,
                 endpoint_id=lease.endpoint_id,
                 event_type=lease.event_type,
@@ -262,4 +262,4 @@ def _held(
                 error=completion.attempt["error"],
             )
         )
-    return held
+    return handed_over

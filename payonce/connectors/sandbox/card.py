@@ -13,6 +13,7 @@ from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import Rejected
 from payonce.domain.facts import Approved, Declined, Inquiry, NotKnown, Pending, Refused, Reply, Reversed
 from payonce.domain.operations import OperationKind
+from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 
 
 class _CardBody(BaseModel):
@@ -58,7 +59,7 @@ class SandboxCard:
             methods=frozenset({"card", "wallet.apple_pay", "wallet.google_pay"}),
             call_deadline_s=self._desk.call_deadline_s,
             finality_s=self._desk.finality_s,
-            inquiry=wire.INQUIRY,
+            inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
             reversal_by_reference=True,
             callbacks=True,
         )

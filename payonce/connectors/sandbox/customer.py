@@ -21,7 +21,7 @@ from payonce.domain.facts import (
     Reversed,
 )
 from payonce.domain.operations import OperationKind
-from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES
+from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES, UNKNOWN_ACCOUNT_INQUIRIES
 
 
 class CustomerRail(ABC):
@@ -44,7 +44,7 @@ class CustomerRail(ABC):
             methods=self._methods(account.options),
             call_deadline_s=self._desk.call_deadline_s,
             finality_s=self._desk.finality_s,
-            inquiry=CUSTOMER_INQUIRIES if seldom else wire.INQUIRY,
+            inquiry=CUSTOMER_INQUIRIES if seldom else UNKNOWN_ACCOUNT_INQUIRIES,
             action_inquiry=CUSTOMER_INQUIRIES if seldom else wire.ACTION_INQUIRY,
             late_inquiry=LATE_INQUIRIES if seldom else wire.LATE_INQUIRY,
             reversal_by_reference=True,

@@ -42,13 +42,6 @@ log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 10.0
 FINALITY_S: Final = 10.0
-INQUIRY: Final = InquirySchedule(
-    first_s=(1, 2, 4, 8),
-    then_every_s=8,
-    review_after_s=600,
-    slow_every_s=3600,
-    give_up_after_s=30 * 24 * 3600,
-)
 ACTION_INQUIRY: Final = InquirySchedule(
     first_s=(2, 4, 8),
     then_every_s=8,

@@ -1,30 +1,28 @@
-"""Deliveries as they are worked on: taken with a lease (`taking`), attempted outside any transaction, completed.
+"""Deliveries as they are worked on: leased (`queue`), attempted outside any transaction, completed.
 
-A lease is a token that no other taking has, and an end. Until the end nobody else takes the delivery; after
+A lease is a token that no other lease has, and an end. Until the end nobody else leases the delivery; after
 it anyone may, so that a relay which died between sending and completing costs a second sending and no event.
 A completion counts only while its token is on the row, however late it comes.
 
-A delivery that failed is held by the relay or by a `WebhookDeliveryWorkflow`: the row's `holder` says by whom,
-and nobody else looks for it. Whoever attempts it takes the lease first, so two of them cannot both send it.
+A delivery that failed is with the relay or with a `WebhookDeliveryWorkflow`: the row's `holder` says with whom,
+and nobody else looks for it. Whoever attempts it has a lease first, so two of them cannot both send it.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 
+from payonce.domain.delivery import DeliveryStatus, Holder
 from payonce.domain.endpoint_health import OPERATIONAL_PREFIX, EndpointEvent
 from payonce.storage.driver.connection import Connection
 from payonce.storage.webhooks import endpoint_health
 from payonce.storage.webhooks.secrets import StoredSecret
 
-HELD_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
-
-Status = Literal["pending", "succeeded", "exhausted", "dropped"]
-Holder = Literal["relay", "workflow"]
+HANDED_OVER_MAX = 200  # workflows of one endpoint, about; what fails beyond them is retried by the relay
 
 # A delivery that would be tried again is dropped instead if nobody wants it any more.
 _COMPLETE = text(
@@ -82,7 +80,7 @@ _SUPERSEDE = text(
        AND (old.lease_until IS NULL OR old.lease_until <= now())
     """
 )
-_HOLDING = text(
+_STILL_LEASED = text(
     """
     SELECT delivery.id
       FROM webhook_deliveries AS delivery
@@ -137,7 +135,7 @@ class Completion:
     event_type: str
     endpoint_id: str
     attempt: Mapping[str, Any]
-    status: Status
+    status: DeliveryStatus
     delay_s: float | None = None
     gone_url: str | None = None
     troubled: bool = False
@@ -147,7 +145,7 @@ class Completion:
 class RecordedCompletion:
     """The delivery as a completion left it."""
 
-    status: Status
+    status: DeliveryStatus
     holder: Holder
     attempts: int
     next_attempt_at: datetime | None
@@ -162,12 +160,14 @@ async def complete(
 ) -> dict[str, RecordedCompletion]:
     """The deliveries whose lease still held, by id: their attempt is on record. Safe to repeat.
 
-    With `hand_over`, those to be tried again are held by a workflow from the commit on, unless their endpoint
-    has `HELD_MAX` already. The health of endpoints is judged by `now`, the database's clock where it is None.
+    With `hand_over`, those to be tried again are with a workflow from the commit on, unless their endpoint
+    has `HANDED_OVER_MAX` already. The health of endpoints is judged by `now`, the database's clock where it is None.
     """
     if not completions:
         return {}
-    concerned = {item.endpoint_id for item in completions if item.troubled or item.status != "succeeded"}
+    concerned = {
+        item.endpoint_id for item in completions if item.troubled or item.status != DeliveryStatus.SUCCEEDED
+    }
     patients = await endpoint_health.lock(connection, concerned, now=now)
     await endpoint_health.disable_gone(connection, patients, await _gone(connection, completions))
     recorded = await _complete(connection, completions, hand_over=hand_over)
@@ -180,7 +180,7 @@ async def complete(
 
 
 async def release(connection: Connection, leases: Sequence[Lease]) -> None:
-    """Anyone may take the deliveries at once. Leases that somebody else holds by now stay."""
+    """Anyone may lease the deliveries at once. Leases that somebody else has by now stay."""
     parameters = {
         "ids": [lease.delivery_id for lease in leases],
         "tokens": [lease.token for lease in leases],
@@ -194,7 +194,7 @@ async def _gone(connection: Connection, completions: Sequence[Completion]) -> se
     if not gone:
         return set()
     leases = {"ids": [item.delivery_id for item in gone], "tokens": [item.token for item in gone]}
-    held = set((await connection.execute(_HOLDING, leases)).scalars())
+    held = set((await connection.execute(_STILL_LEASED, leases)).scalars())
     return {(item.endpoint_id, item.gone_url) for item in gone if item.gone_url and item.delivery_id in held}
 
 
@@ -205,21 +205,25 @@ async def _complete(
         "ids": [completion.delivery_id for completion in completions],
         "tokens": [completion.token for completion in completions],
         "attempts": [json.dumps(dict(completion.attempt)) for completion in completions],
-        "statuses": [completion.status for completion in completions],
+        "statuses": [str(completion.status) for completion in completions],
         "delays_s": [completion.delay_s for completion in completions],
         "hand_over": hand_over,
-        "held_max": HELD_MAX,
+        "held_max": HANDED_OVER_MAX,
     }
     rows = (await connection.execute(_COMPLETE, parameters)).mappings().all()
-    ended = [row["id"] for row in rows if row["ordered"] and row["status"] != "pending"]
+    ended = [row["id"] for row in rows if row["ordered"] and row["status"] != DeliveryStatus.PENDING]
     if ended:
-        succeeded = [row["id"] for row in rows if row["ordered"] and row["status"] == "succeeded"]
+        succeeded = [
+            row["id"] for row in rows if row["ordered"] and row["status"] == DeliveryStatus.SUCCEEDED
+        ]
         await connection.execute(_SUPERSEDE, {"ids": succeeded})
         await connection.execute(_WAKE_LATER, {"ids": ended})
-    return {
-        row["id"]: RecordedCompletion(row["status"], row["holder"], row["attempts"], row["next_attempt_at"])
-        for row in rows
-    }
+    return {row["id"]: _recorded(row) for row in rows}
+
+
+def _recorded(row: RowMapping) -> RecordedCompletion:
+    status, holder = DeliveryStatus(row["status"]), Holder(row["holder"])
+    return RecordedCompletion(status, holder, row["attempts"], row["next_attempt_at"])
 
 
 async def _note_health(
@@ -231,17 +235,17 @@ async def _note_health(
     """The ids of the endpoints that were disabled. A completion that did not hold says nothing."""
     held = [item for item in completions if item.delivery_id in recorded and item.endpoint_id in patients]
     for item in held:
-        if item.status == "exhausted" and not item.event_type.startswith(OPERATIONAL_PREFIX):
+        if item.status == DeliveryStatus.EXHAUSTED and not item.event_type.startswith(OPERATIONAL_PREFIX):
             about = {"delivery": item.delivery_id, "event": item.event_id}
             patient = patients[item.endpoint_id]
             await endpoint_health.tell(connection, patient, EndpointEvent.EXHAUSTED, about=about)
     results: dict[str, list[bool]] = {}
     for item in held:
-        results.setdefault(item.endpoint_id, []).append(item.status == "succeeded")
+        results.setdefault(item.endpoint_id, []).append(item.status == DeliveryStatus.SUCCEEDED)
     return await endpoint_health.note(connection, patients, results)
 
 
 def _unless_dropped(recorded: RecordedCompletion, *, dropped: bool) -> RecordedCompletion:
-    if dropped and recorded.status == "pending":
-        return replace(recorded, status="dropped", next_attempt_at=None)
+    if dropped and recorded.status is DeliveryStatus.PENDING:
+        return replace(recorded, status=DeliveryStatus.DROPPED, next_attempt_at=None)
     return recorded

@@ -1,4 +1,4 @@
-"""Deliveries that failed, in the hands of workflows: found again when nobody carries them on, or taken back."""
+"""Deliveries that failed, handed over to workflows: found again when nobody carries them on, or returned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _OVERDUE = text(
      ORDER BY random() LIMIT :limit
     """
 )
-_TAKE_BACK = text(
+_RETURN_TO_RELAY = text(
     """
     UPDATE webhook_deliveries AS delivery
        SET holder = 'relay'
@@ -57,7 +57,7 @@ BACKLOG_COUNTED_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HandedOver:
     """A failed delivery that a workflow is to carry on from here."""
 
     delivery_id: str
@@ -81,11 +81,11 @@ class Backlog:
     oldest_due_s: float  # of the first attempts at endpoints that do not fail
 
 
-async def overdue(connection: Connection, *, limit: int, overdue_s: float = OVERDUE_S) -> list[Held]:
+async def overdue(connection: Connection, *, limit: int, overdue_s: float = OVERDUE_S) -> list[HandedOver]:
     """Some of those that a workflow should have attempted by now, and nobody attempts."""
     found = await connection.execute(_OVERDUE, {"limit": limit, "overdue_s": overdue_s})
     return [
-        Held(
+        HandedOver(
             delivery_id=row["id"],
             endpoint_id=row["endpoint_id"],
             event_type=row["type"],
@@ -99,10 +99,10 @@ async def overdue(connection: Connection, *, limit: int, overdue_s: float = OVER
     ]
 
 
-async def take_back(connection: Connection, held: Sequence[Held]) -> None:
+async def return_to_relay(connection: Connection, deliveries: Sequence[HandedOver]) -> None:
     """The relay retries them itself, where no attempt was made meanwhile. A workflow that lives finds that out."""
-    ids, attempts = [one.delivery_id for one in held], [one.attempts for one in held]
-    await connection.execute(_TAKE_BACK, {"ids": ids, "attempts": attempts})
+    ids, attempts = [one.delivery_id for one in deliveries], [one.attempts for one in deliveries]
+    await connection.execute(_RETURN_TO_RELAY, {"ids": ids, "attempts": attempts})
 
 
 async def backlog(connection: Connection) -> Backlog:

@@ -1,4 +1,4 @@
-"""Deliveries are taken: by the relay, many that are due in one of two lanes; by a workflow, the one it holds.
+"""Deliveries are leased: by the relay, many that are due in one of two lanes; by a workflow, the one it has.
 
 First attempts and the relay's own retries are lanes of their own, so that neither waits for the other. Each is
 looked through endpoint by endpoint, with one step of an index for an endpoint: what waits for one that is slow
@@ -18,10 +18,11 @@ from typing import Final
 
 from sqlalchemy import RowMapping, TextClause, text
 
+from payonce.domain.delivery import DeliveryStatus, Holder
 from payonce.domain.endpoint_health import SUCCESS_NOTED_EVERY
 from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
-from payonce.storage.webhooks.completions import Holder, Lease, Status
+from payonce.storage.webhooks.completions import Lease
 from payonce.storage.webhooks.secrets import StoredSecret
 
 BLOCKED_WAIT_MIN: Final = timedelta(seconds=0.5)  # then an ordered delivery is looked at again
@@ -80,8 +81,8 @@ def waiting(lane: Lane) -> str:
         )"""  # noqa: S608 - of constants only
 
 
-def _take(lane: Lane) -> TextClause:
-    """Rows that another relay is just taking are skipped, not waited for; the endpoint that waits longest first."""
+def _lease_due(lane: Lane) -> TextClause:
+    """Rows that another relay is just leasing are skipped, not waited for; the endpoint that waits longest first."""
     return text(
         f"""
         WITH RECURSIVE {waiting(lane)}, turn AS MATERIALIZED (
@@ -123,7 +124,7 @@ def _take(lane: Lane) -> TextClause:
     )
 
 
-_TAKE: Final = {lane: _take(lane) for lane in Lane}
+_LEASE_DUE: Final = {lane: _lease_due(lane) for lane in Lane}
 _FIND_HELD: Final = text(
     f"""
     SELECT delivery.id, delivery.event_id, delivery.endpoint_id, delivery.status, delivery.holder,
@@ -153,7 +154,7 @@ _DROP: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class LeasedBatch:
-    """What was taken, and whether there was more than that to look at."""
+    """What was leased, and whether there was more than that to look at."""
 
     leases: tuple[Lease, ...]
     more: bool
@@ -163,14 +164,14 @@ class LeasedBatch:
 class NotDue:
     """A delivery that may not be attempted now: how it stands, and if it is pending, when to look again."""
 
-    status: Status
+    status: DeliveryStatus
     holder: Holder
     attempts: int
     look_at: datetime | None
     reason: str | None = None
 
 
-async def take_due(
+async def lease_due(
     connection: Connection,
     lane: Lane,
     *,
@@ -194,16 +195,16 @@ async def take_due(
         "blocked_wait": BLOCKED_WAIT_MIN,
         "noted_every": SUCCESS_NOTED_EVERY,
     }
-    rows = (await connection.execute(_TAKE[lane], parameters)).mappings().all()
+    rows = (await connection.execute(_LEASE_DUE[lane], parameters)).mappings().all()
     await _drop(connection, [row["id"] for row in rows if not row["wanted"]])
     leases = tuple(_lease(row, token) for row in rows if row["wanted"])
     return LeasedBatch(leases, more=bool(rows) and rows[0]["due"] == limit)
 
 
-async def take_held(
+async def lease_handed_over(
     connection: Connection, delivery_id: str, *, attempts: int, token: str, lease_s: float
 ) -> Lease | NotDue | None:
-    """The lease on a delivery that a workflow holds, if `attempts` were made and the next is due; else why not.
+    """The lease on a delivery that is with a workflow, if `attempts` were made and the next is due; else why not.
 
     None: there is no such delivery. One that nobody wants any more is dropped.
     """
@@ -216,11 +217,15 @@ async def take_held(
         return standing
     if not row["wanted"]:
         await _drop(connection, [delivery_id])
-        return NotDue("dropped", "workflow", row["attempts"], None, "the endpoint is gone or disabled")
+        return NotDue(
+            DeliveryStatus.DROPPED, Holder.WORKFLOW, row["attempts"], None, "the endpoint is gone or disabled"
+        )
     if row["blocked_until"] is not None:
         until = max(row["blocked_until"], row["now"] + BLOCKED_WAIT_MIN)
         await connection.execute(_POSTPONE, {"id": delivery_id, "until": until})
-        return NotDue("pending", "workflow", row["attempts"], until, "an earlier event comes first")
+        return NotDue(
+            DeliveryStatus.PENDING, Holder.WORKFLOW, row["attempts"], until, "an earlier event comes first"
+        )
     await connection.execute(_LEASE, {"id": delivery_id, "token": token, "lease_s": lease_s})
     return _lease(row, token)
 
@@ -229,8 +234,9 @@ def _standing(row: RowMapping, *, expected: int) -> NotDue | None:
     """Why the delivery may not be attempted, whoever wants it; None if it may."""
     leased = row["lease_until"] is not None and row["lease_until"] > row["now"]
     look_at = row["lease_until"] if leased else row["next_attempt_at"]
-    standing = NotDue(row["status"], row["holder"], row["attempts"], look_at)
-    if row["status"] != "pending" or row["holder"] != "workflow" or row["attempts"] != expected:
+    standing = NotDue(DeliveryStatus(row["status"]), Holder(row["holder"]), row["attempts"], look_at)
+    waits = standing.status is DeliveryStatus.PENDING and standing.holder is Holder.WORKFLOW
+    if not waits or standing.attempts != expected:
         return standing
     return standing if leased or row["next_attempt_at"] > row["now"] + EARLY else None
 

@@ -1,0 +1,282 @@
+"""What each kind of POST admits, in the one transaction that decides it.
+
+A new key admits its operation: the key row, the payment or operation, the amount reservation and, for a create,
+the attempt claim that this process owns. A known key replays, waits or continues; a refusal is itself the stored
+answer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from api.admission import used_keys
+from api.admission.requests import (
+    NewPayment,
+    Post,
+    check_current,
+    key_row,
+    operation_row,
+    payment_row,
+    wanted,
+)
+from api.admission.transaction import Admitted, Decision, Taking
+from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
+from payonce.claims import Right
+from payonce.connectors.base import call_of
+from payonce.domain import admission as rules
+from payonce.domain import routing
+from payonce.domain.answers import Answer, AnswerKind, problem_answer
+from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
+from payonce.domain.errors import NotAllowed, NotFound
+from payonce.domain.ids import attempt_reference, random_id
+from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.personal import PersonalData
+from payonce.runtime import Runtime
+from payonce.sealing import Sealed
+from payonce.storage import attempts, idempotency, payments, personal_data
+from payonce.storage.driver.connection import Connection
+from payonce.storage.idempotency import Key
+
+Write = Callable[[Connection], Awaitable[tuple[Answer, str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePost:
+    """A payment, or a further attempt of one that was given back."""
+
+    runtime: Runtime = field(repr=False)
+    post: Post
+    new: NewPayment
+    deadline: float  # of the right to send, on the owner's clock
+
+    @property
+    def payment_id(self) -> str:
+        """The key's own, in every process."""
+        caller = self.post.caller
+        return self.runtime.ids.payment(merchant_id=caller.merchant_id, mode=caller.mode, key=self.post.key)
+
+    async def admit(self, connection: Connection, taking: Taking) -> Decision:
+        """Payment, operation and claim are there, or what the key means. Raises what `used_keys.meaning` does.
+
+        Raises `InvalidRequest` for what no account takes, and for a card whose month is over.
+        """
+        payment_id = self.payment_id
+        key = key_row(self.post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
+        if await taking.key(connection, key):
+            check_current(self.new.card)  # after the key: a replay comes even when the card is over by now
+            payment = payment_row(self.post, self.new, self._route(), payment_id=payment_id)
+            return await self._insert(connection, payment)
+        found = await used_keys.meaning(connection, self.post)
+        return await self._retry(connection, taking, found) if isinstance(found, Unanswered) else found
+
+    def _route(self) -> routing.Route:
+        return routing.choose(self.runtime.accounts, self.runtime.capabilities, wanted(self.post, self.new))
+
+    async def _insert(self, connection: Connection, payment: Payment) -> Admitted:
+        operation = operation_row(
+            self.post,
+            payment,
+            id_=payment.id,
+            kind=OperationKind.AUTHORIZE,
+            amount_minor=payment.amount_minor,
+        )
+        await payments.insert_payment(connection, payment, self._sealed(payment.id))
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        return Admitted(payment, operation, await self._claim(connection, payment, operation, number=1))
+
+    async def _retry(self, connection: Connection, taking: Taking, pending: Unanswered) -> Decision:
+        """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
+        payment = await connection.fetch(payments.locked(pending.operation.payment_id))
+        operation = await connection.fetch(payments.operation_by_id(pending.operation.id))
+        latest = await connection.fetch(attempts.latest(pending.operation.id))
+        if payment is None or operation is None or latest is None:
+            raise NotFound(pending.operation.id)
+        given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
+        if not given_back or operation.status is not OperationStatus.PENDING:
+            return replace(pending, current=current_view(payment, operation))
+        taking.held = True
+        right = await self._claim(connection, payment, operation, number=latest.number + 1)
+        return Admitted(payment, operation, right, retried=True)
+
+    async def _claim(
+        self, connection: Connection, payment: Payment, operation: Operation, *, number: int
+    ) -> Right:
+        """The right that the claim gives once its COMMIT is proven."""
+        token = random_id("run")
+        await attempts.insert_claim(
+            connection,
+            operation,
+            number=number,
+            connector=payment.connector,
+            connector_account=payment.connector_account,
+            owner=self.runtime.rights.owner,
+            token=token,
+            acquirer_identity=self.runtime.identities.get(payment.connector_account),
+        )
+        call = call_of(
+            payment,
+            operation,
+            reference=attempt_reference(operation.id, number),
+            personal=await self._personal_data(connection, payment.id, number=number),
+        )
+        call = replace(call, card=self.new.card, network_token=self.new.network_token)
+        return Right(call, number, token, payment.connector_account, self.deadline)
+
+    def _sealed(self, payment_id: str) -> Sealed | None:
+        """The personal data as it is stored for runs of other processes, where those may have to send it."""
+        if not self.new.personal_is_stored:
+            return None
+        return personal_data.seal(self.runtime.sealer, self.new.personal, payment_id=payment_id)
+
+    async def _personal_data(self, connection: Connection, payment_id: str, *, number: int) -> PersonalData:
+        """What was stored of the first request counts, as for any run; else what this request says."""
+        if number == 1 or not self.new.personal_is_stored:
+            return self.new.personal
+        return await personal_data.find(connection, self.runtime.sealer, payment_id=payment_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePost(ABC):
+    """A capture, void or refund of a payment, decided under its row lock."""
+
+    runtime: Runtime = field(repr=False)
+    post: Post
+    payment_id: str
+
+    async def admit(self, connection: Connection, taking: Taking) -> Decision:
+        """The operation is there and reserved, or refused for ever, or what the key means.
+
+        Raises `NotFound`, `InvalidRequest`, `OperationInProgress`, and what `used_keys.meaning` does.
+        """
+        key = key_row(self.post, operation_id=self._operation_id, location=self._location)
+        if not await taking.key(connection, key):
+            return await used_keys.meaning(connection, self.post)
+        payment = await connection.fetch(payments.locked(self.payment_id))
+        caller = self.post.caller
+        if payment is None or (payment.merchant_id, payment.mode) != (caller.merchant_id, caller.mode):
+            raise NotFound(f"There is no payment {self.payment_id}.")
+        try:
+            return Admitted(payment, await self._reserve(connection, payment))
+        except NotAllowed as refused:
+            return await self._refuse(connection, key, refused)
+
+    async def _reserve(self, connection: Connection, payment: Payment) -> Operation:
+        operation = await self._permitted(connection, payment)
+        await payments.save_payment(connection, payment, rules.reserved(payment, operation))
+        await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
+        return operation
+
+    async def _refuse(self, connection: Connection, key: Key, refused: NotAllowed) -> Result:
+        """The refusal is the key's answer."""
+        answer = problem_answer(
+            AnswerKind(refused.refusal), detail=refused.message, request_id=self.post.request_id
+        )
+        location = f"/v1/payments/{self.payment_id}"
+        await idempotency.answer_key(connection, key, answer=answer, location=location)
+        return Result(answer=answer, current=None, location=location, replayed=False)
+
+    @abstractmethod
+    async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
+        """The operation, which the payment's state and amounts allow. Raises `NotAllowed` and as `admit`."""
+
+    def _rail(self, payment: Payment) -> Rail | None:
+        """What the payment's account can do; None where this process does not know the account."""
+        return self.runtime.capabilities.get(payment.connector_account)
+
+    def _operation(self, payment: Payment, kind: OperationKind, amount_minor: int) -> Operation:
+        return operation_row(self.post, payment, id_=self._operation_id, kind=kind, amount_minor=amount_minor)
+
+    @property
+    def _operation_id(self) -> str:
+        caller = self.post.caller
+        return self.runtime.ids.operation(merchant_id=caller.merchant_id, mode=caller.mode, key=self.post.key)
+
+    @property
+    def _location(self) -> str:
+        return f"/v1/payments/{self.payment_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturePost(ChangePost):
+    """All that is capturable, or part of it; `final` releases the rest."""
+
+    amount_minor: int | None
+    final: bool
+
+    async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
+        amount = rules.admit_capture(payment, amount_minor=self.amount_minor, now=datetime.now(UTC))
+        check_capture(self._rail(payment), payment, amount_minor=amount, final=self.final)
+        return replace(self._operation(payment, OperationKind.CAPTURE, amount), final=self.final)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidPost(ChangePost):
+    """What is authorized and not captured, or what its customer has not decided: then nothing is sent for it."""
+
+    reason: str | None
+
+    async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
+        create = await self._undecided(connection, payment)
+        amount = rules.admit_void(payment, asked=create is not None and create.asked)
+        check_void(self._rail(payment), payment)
+        if create is not None:
+            await attempts.abandon(connection, create)
+        return replace(self._operation(payment, OperationKind.VOID, amount), final=True, reason=self.reason)
+
+    async def _undecided(self, connection: Connection, payment: Payment) -> Attempt | None:
+        """The latest attempt of an authorization that has no outcome."""
+        return await connection.fetch(attempts.latest(payment.id)) if payment.status.undecided else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundPost(ChangePost):
+    """All that is refundable, or part of it."""
+
+    amount_minor: int | None
+    reason: str | None
+    metadata: Mapping[str, str]
+
+    async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
+        amount = rules.admit_refund(payment, amount_minor=self.amount_minor)
+        check_refund(self._rail(payment), payment, amount_minor=amount)
+        refund = self._operation(payment, OperationKind.REFUND, amount)
+        return replace(refund, reason=self.reason, metadata=self.metadata)
+
+    @property
+    def _operation_id(self) -> str:
+        caller = self.post.caller
+        return self.runtime.ids.refund(merchant_id=caller.merchant_id, mode=caller.mode, key=self.post.key)
+
+    @property
+    def _location(self) -> str:
+        return f"/v1/refunds/{self._operation_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritingPost:
+    """A creation that only writes: `write` returns the answer and the path of the object."""
+
+    post: Post
+    write: Write
+
+    async def admit(self, connection: Connection, taking: Taking) -> Decision:
+        """The object is there, and its answer; or what the key means."""
+        key = key_row(self.post, operation_id=None, location="")
+        if not await taking.key(connection, key):
+            return await used_keys.meaning(connection, self.post)
+        answer, location = await self.write(connection)
+        await idempotency.answer_key(connection, key, answer=answer, location=location)
+        return Result(answer=answer, current=None, location=location, replayed=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostWithoutPlace:
+    """Any POST while there is no place for it: what became of its key, if that was used before."""
+
+    post: Post
+
+    async def admit(self, connection: Connection, _taking: Taking) -> Decision:
+        """Nothing is admitted. Raises what `used_keys.meaning_without_place` does."""
+        return await used_keys.meaning_without_place(connection, self.post)

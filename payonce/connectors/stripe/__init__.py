@@ -1,0 +1,1 @@
+"""Stripe: cards by PaymentIntents, written from its documentation; see `docs/acquirers/stripe.md`."""

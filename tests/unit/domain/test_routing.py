@@ -1,0 +1,146 @@
+"""Which connector account an attempt goes to."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
+from payonce.domain.errors import InvalidRequest
+from payonce.domain.routing import ConnectorAccount, Route, Wanted, choose
+
+
+@dataclass(frozen=True)
+class FakeReach:
+    methods: frozenset[str] = frozenset({"card"})
+    currencies: frozenset[str] | None = None
+    capture_methods: frozenset[str] = frozenset({"automatic"})
+    brands: frozenset[str] | None = None
+    amounts: Amounts = ANY_AMOUNT
+    required: tuple[Required, ...] = ()
+
+
+def wanted(**members: Any) -> Wanted:
+    return Wanted(**{"mode": "test", "method": "card", "currency": "INR", "amount_minor": 1099} | members)
+
+
+def account(id_: str, mode: str = "test") -> ConnectorAccount:
+    return ConnectorAccount(id=id_, connector=f"{id_}_connector", mode=mode, base_url="x", key="secret")
+
+
+RUPEES = FakeReach(currencies=frozenset({"INR"}))
+
+
+def test_the_first_account_that_serves_the_payment_takes_it() -> None:
+    accounts = [account("live", "live"), account("rupees"), account("all"), account("more")]
+    reaches = {"live": FakeReach(), "rupees": RUPEES, "all": FakeReach(), "more": FakeReach()}
+    taken = [
+        choose(accounts, reaches, wanted(mode=mode, currency=currency))
+        for mode, currency in [("test", "INR"), ("test", "USD"), ("live", "USD")]
+    ]
+    assert taken == [
+        Route("rupees_connector", "rupees"),
+        Route("all_connector", "all"),
+        Route("live_connector", "live"),
+    ]
+
+
+def test_a_method_that_nobody_takes_is_refused_with_its_pointer() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": FakeReach()}, wanted(method="upi"))
+    assert refused.value.problem_code == "payment_method_not_supported"
+    assert refused.value.pointer == "/payment_method/type"
+
+
+def test_a_mode_without_an_account_is_refused() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": FakeReach()}, wanted(mode="live"))
+    assert refused.value.problem_code == "payment_method_not_supported"
+
+
+def test_a_currency_that_nobody_takes_is_refused_with_its_pointer() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": RUPEES}, wanted(currency="USD"))
+    assert refused.value.problem_code == "currency_not_supported"
+    assert refused.value.pointer == "/currency"
+
+
+def test_a_way_to_capture_that_nobody_has_is_refused_with_its_pointer() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": FakeReach()}, wanted(capture_method="manual"))
+    assert refused.value.problem_code == "capture_method_not_supported"
+    assert refused.value.pointer == "/capture_method"
+
+
+def test_the_account_that_captures_as_asked_takes_the_payment() -> None:
+    manual = FakeReach(capture_methods=frozenset({"manual"}))
+    accounts, reaches = [account("one"), account("two")], {"one": FakeReach(), "two": manual}
+    taken = choose(accounts, reaches, wanted(capture_method="manual"))
+    assert taken.account_id == "two"
+
+
+def test_an_accounts_callback_url_is_that_of_its_connector_unless_it_has_one_of_its_own() -> None:
+    at_home = replace(account("one"), public_url="https://api.example")
+    assert at_home.callback_url == "https://api.example/v1/connectors/one_connector/callbacks"
+    assert at_home.code_url("pay_1") == "https://api.example/v1/payments/pay_1/qr"
+    assert replace(at_home, options={"callback_url": "https://tunnel.example/"}).callback_url == (
+        "https://tunnel.example/"
+    )
+    assert account("one").callback_url is None
+
+
+def test_no_account_is_refused_too() -> None:
+    with pytest.raises(InvalidRequest):
+        choose([], {}, wanted())
+
+
+def test_an_accounts_key_shows_in_no_repr() -> None:
+    assert "secret" not in repr(account("one"))
+
+
+RUPEE_RULES = Amounts(smallest={"INR": 100}, largest={"INR": 10_000}, multiple_of={"INR": 10})
+
+
+@pytest.mark.parametrize(
+    ("reach", "asked", "code", "pointers"),
+    [
+        (
+            FakeReach(brands=frozenset({"visa"})),
+            {"brand": "amex"},
+            "payment_method_not_supported",
+            "/payment_method",
+        ),
+        (FakeReach(amounts=RUPEE_RULES), {"amount_minor": 90}, "amount_not_supported", "/amount"),
+        (FakeReach(amounts=RUPEE_RULES), {"amount_minor": 10_010}, "amount_not_supported", "/amount"),
+        (FakeReach(amounts=RUPEE_RULES), {"amount_minor": 101}, "amount_not_supported", "/amount"),
+        (
+            FakeReach(required=(Required(pointer="/customer/email"), Required(pointer="/browser/ip"))),
+            {},
+            "data_required",
+            "/customer/email /browser/ip",
+        ),
+    ],
+)
+def test_what_an_account_does_not_take_is_refused_and_the_next_one_takes_it(
+    reach: FakeReach, asked: dict[str, Any], code: str, pointers: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        choose([account("one")], {"one": reach}, wanted(**asked))
+    assert refused.value.problem_code == code
+    assert list(refused.value.pointers) == pointers.split()
+    accounts, reaches = [account("one"), account("two")], {"one": reach, "two": FakeReach()}
+    assert choose(accounts, reaches, wanted(**asked)).account_id == "two"
+
+
+def test_what_fits_is_taken() -> None:
+    reach = FakeReach(
+        brands=frozenset({"visa"}),
+        amounts=RUPEE_RULES,
+        required=(
+            Required(pointer="/customer/email"),
+            Required(pointer="/browser/ip", currencies=frozenset({"EUR"})),
+            Required(pointer="/customer/phone", methods=frozenset({"upi.qr"})),
+        ),
+    )
+    asked = wanted(amount_minor=100, brand="visa", given=lambda pointer: pointer == "/customer/email")
+    assert choose([account("one")], {"one": reach}, asked).account_id == "one"

@@ -1,0 +1,1 @@
+"""What vendors publish about their interfaces, taken from their packages at test time, as judges of both sides."""
