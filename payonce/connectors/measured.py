@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
 from payonce.connectors.base import Asking, Call, Callback, Calling, Connector, MaySend
-from payonce.domain.errors import CallbackInvalid, ConnectorError
+from payonce.domain.errors import CallbackInvalid, ConnectorError, Rejected
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
+from payonce.logging import get_logger
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 
 T = TypeVar("T", bound=Reply | Cancellation)
+log = get_logger(__name__)
 
 
 class Watcher(Protocol):
@@ -97,6 +99,8 @@ class Measured:
             return reply
         except ConnectorError as error:
             result = error.code
+            if isinstance(error, Rejected):  # counted and said, whatever it is that was asked
+                log.error("acquirer_rejected", account=self._account_id, call=kind, reason=error.message)
             raise
         finally:
             CONNECTOR_CALLS.labels(self._account_id, kind, result).inc()

@@ -136,7 +136,6 @@ payments = Table(
     Column("amount_capture_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_capture_undone_minor", BigInteger, nullable=False, server_default="0"),
-    Column("accepted_captures", _Json),  # [{"id", "amount"}]: pending beside `pending_operation`
     Column("statement_descriptor", Text),
     Column("channel", Text),
     Column("personal_key_id", Text),
@@ -216,7 +215,6 @@ operations = Table(
     Column("ends_operation", Text),
     Column("decided_at", _Time),  # since when a person's decision is its outcome
     Column("amount_ahead_minor", BigInteger, nullable=False, server_default="0"),
-    Column("accepted_at", _Time),  # since when the acquirer has a capture that others may be made beside
     _written_by(),
     CheckConstraint(
         "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
@@ -250,12 +248,10 @@ operations = Table(
         postgresql_where=text("kind = 'refund'"),
     ),
     Index(
-        "operations_one_exclusive_key",
+        "operations_one_pending_key",
         "payment_id",
         unique=True,
-        postgresql_where=text(
-            "status = 'pending' AND kind IN ('capture', 'void', 'expire') AND accepted_at IS NULL"
-        ),
+        postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
     ),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
@@ -286,7 +282,7 @@ attempts = Table(
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
-        "state IN ('claimed', 'not_sent', 'waiting', 'accepted', 'unknown', 'reversing', 'approved', 'declined',"
+        "state IN ('claimed', 'not_sent', 'waiting', 'unknown', 'reversing', 'approved', 'declined',"
         " 'not_processed')",
         name="state",
     ),
@@ -352,7 +348,6 @@ callbacks = Table(
     Column("connector", Text, primary_key=True),
     Column("event_id", Text, primary_key=True),  # the acquirer's
     Column("reference", Text, nullable=False),  # of the attempt that it is about: ours
-    Column("fact", _JsonB),  # what a signed callback says itself; none: it only makes us ask
     Column("received_at", _Time, nullable=False),
     Column("handled_at", _Time),  # since when Temporal has it, or nobody needs it
     Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
