@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from payonce.domain.facts import Inquiry
 
 SENT_BEFORE = "sent_before"  # why nothing is sent or proven: an earlier attempt is undecided at the acquirer
-_MATTERS_MOST = ("approved", "pending", "action_required", "declined", "expired")  # the others moved nothing
+_MATTERS_MOST = (
+    "approved",
+    "accepted",
+    "pending",
+    "action_required",
+    "declined",
+    "expired",
+)  # the others moved nothing
 
 
 async def found_earlier(connector: Connector, call: Call, *, number: int) -> Inquiry | None:

@@ -154,7 +154,14 @@ def _standing_at(
             action = str((payment.next_action or {}).get("type"))
             return ActionDue(attempt.act_before, capabilities.action_inquiry, action)
         case _:
-            return InquiryDue(capabilities.inquiry, attempt.state, claimed_at=_overdue_from(attempt))
+            schedule = schedule_of(attempt, capabilities)
+            return InquiryDue(schedule, attempt.state, claimed_at=_overdue_from(attempt))
+
+
+def schedule_of(attempt: Attempt, capabilities: Capabilities) -> InquirySchedule:
+    """When the acquirer is asked about the attempt, and from when on its silence is for a person."""
+    accepted = attempt.state is AttemptState.ACCEPTED
+    return (capabilities.accepted_inquiry if accepted else None) or capabilities.inquiry
 
 
 def _overdue_from(attempt: Attempt) -> datetime:

@@ -11,9 +11,18 @@ from temporalio import activity
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
 from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
-from activities.progress import after_asking, after_recording, as_found, settled, until_over, with_review
+from activities.progress import (
+    after_asking,
+    after_recording,
+    as_found,
+    schedule_of,
+    settled,
+    until_over,
+    with_review,
+)
 from payonce.domain.errors import ConnectorError
 from payonce.domain.facts import (
+    Accepted,
     ActionRequired,
     Approved,
     Declined,
@@ -62,14 +71,13 @@ class Resolving:
 
     async def _inquire(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
-        schedule = connector.capabilities.inquiry
         progress = as_found(standing, connector.capabilities, here="")
         attempt = standing.attempt
         if attempt is None or progress.kind not in ("inquiry_due", "action_due"):
             return progress  # while its owner may still send, that one is asked again
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
-        return await self._ask(request, standing, attempt, schedule)
+        return await self._ask(request, standing, attempt, schedule_of(attempt, connector.capabilities))
 
     async def _ask(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, schedule: InquirySchedule
@@ -107,7 +115,7 @@ class Resolving:
             return InquiryDue(schedule, error.code)
         if isinstance(earlier, Approved | Declined):
             return await self._record(request, standing, attempt, earlier)
-        if isinstance(earlier, Pending | ActionRequired):
+        if isinstance(earlier, Accepted | Pending | ActionRequired):
             return InquiryDue(schedule, SENT_BEFORE)
         if connector.capabilities.reversible(attempt.kind):
             return ReversalDue(schedule, "not_found", token=attempt.token)
@@ -120,7 +128,7 @@ class Resolving:
         if attempt.state is AttemptState.WAITING:
             stored = await self._store(request, attempt, Unknown(reason))
             return after_asking(stored, self._connector(standing).capabilities, now=standing.now)
-        return InquiryDue(self._connector(standing).capabilities.inquiry, reason)
+        return InquiryDue(schedule_of(attempt, self._connector(standing).capabilities), reason)
 
     @activity.defn
     @heartbeating
@@ -135,7 +143,7 @@ class Resolving:
             found = await connector.inquire(self._cases.call(standing, attempt))
         except ConnectorError as error:
             return InquiryDue(connector.capabilities.inquiry, error.code)
-        if found.kind == "not_found" or found.kind in ("pending", "action_required"):
+        if found.kind == "not_found" or found.kind in ("accepted", "pending", "action_required"):
             return settled(standing.payment)  # nothing definite: whoever waits for an outcome asks again
         if found.kind in _SAY_NOTHING_ELSEWHERE and not self._cases.same_acquirer(attempt):
             return settled(standing.payment)

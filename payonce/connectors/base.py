@@ -48,6 +48,8 @@ class Capabilities:
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
     challenge_ends: Literal["cancelled", "itself"] = "itself"
     action_inquiry: InquirySchedule = CUSTOMER_INQUIRIES  # while the customer may act
+    # While it has accepted an operation, until it says what became of it; None: as `inquiry`.
+    accepted_inquiry: InquirySchedule | None = None
     # After the rail's `Expired`, which it may take back; None: never.
     late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`

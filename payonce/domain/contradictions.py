@@ -13,6 +13,7 @@ from payonce.domain import reviews, stages, undecided
 from payonce.domain.ending import call_operator, succeed
 from payonce.domain.events import Settlement, Story
 from payonce.domain.facts import (
+    Accepted,
     ActionRequired,
     Approved,
     Cancelled,
@@ -181,7 +182,7 @@ def _against_a_person(operation: Operation, attempt: Attempt, fact: Outcome) -> 
             return moves_money and stated != (operation.amount_minor, operation.currency)
         case Declined() | Refused() | Reversed() | NotProcessed() | Expired() | Cancelled():
             return True
-        case Pending() | ActionRequired() | Unknown() | Unsent():
+        case Accepted() | Pending() | ActionRequired() | Unknown() | Unsent():
             return False  # nothing definite
         case _:
             assert_never(fact)
@@ -252,7 +253,7 @@ def _about_case(
     unchanged = Settlement(payment, case, attempt)
     approved = attempt.state is AttemptState.APPROVED
     if (
-        isinstance(fact, Pending | ActionRequired | Unknown | Unsent)
+        isinstance(fact, Accepted | Pending | ActionRequired | Unknown | Unsent)
         or attempt.state is AttemptState.REVERSING
     ):
         return unchanged  # what is to be reversed is for a person already

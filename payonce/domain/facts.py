@@ -212,6 +212,14 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The acquirer has the request, and says later what becomes of it: that it does not know it proves nothing."""
+
+    connector_reference: str | None = None
+    kind: Literal["accepted"] = "accepted"
+
+
+@dataclass(frozen=True, slots=True)
 class ActionRequired:
     """The acquirer waits for the customer, who may act until `expires_at`; nothing has moved yet."""
 
@@ -282,10 +290,10 @@ class NotProcessed:
     kind: Literal["not_processed"] = "not_processed"
 
 
-Reply = Approved | Declined | Refused | Pending | ActionRequired | Expired
+Reply = Approved | Declined | Refused | Accepted | Pending | ActionRequired | Expired
 """What a connector's authorize, capture, void or refund returns."""
 
-Inquiry = Approved | Declined | Refused | Pending | ActionRequired | Expired | NotKnown | Reversed
+Inquiry = Approved | Declined | Refused | Accepted | Pending | ActionRequired | Expired | NotKnown | Reversed
 """What a connector's inquire returns."""
 
 Cancellation = Inquiry | Cancelled | EndsItself
@@ -295,6 +303,7 @@ Outcome = (
     Approved
     | Declined
     | Refused
+    | Accepted
     | Pending
     | ActionRequired
     | Expired

@@ -35,9 +35,10 @@ def acts_until(expires_at: datetime, *, now: datetime) -> datetime:
 
 def abandoned(attempt: Attempt) -> Attempt:
     """The merchant gave it up while its customer could act, or could still have. One being reversed stays so."""
-    if attempt.state not in (AttemptState.WAITING, AttemptState.UNKNOWN):
+    if attempt.state not in (AttemptState.WAITING, AttemptState.ACCEPTED, AttemptState.UNKNOWN):
         return attempt
-    return replace(attempt, state=AttemptState.UNKNOWN, failure_code=FailureCode.ABANDONED.value)
+    state = attempt.state if attempt.state is AttemptState.ACCEPTED else AttemptState.UNKNOWN
+    return replace(attempt, state=state, failure_code=FailureCode.ABANDONED.value)
 
 
 def released(settled: Settlement, *, now: datetime) -> Settlement:

@@ -66,6 +66,7 @@ class AttemptState(StrEnum):
     CLAIMED = "claimed"  # its owner may send, until `send_before`
     NOT_SENT = "not_sent"  # its owner says that nothing was sent, and never will be
     WAITING = "waiting"  # the acquirer has it, and waits for the customer until `act_before`
+    ACCEPTED = "accepted"  # the acquirer has it, and says later what becomes of it
     UNKNOWN = "unknown"  # it may have been processed: only an inquiry can tell
     REVERSING = "reversing"  # it did what was not asked for, and is being reversed
     APPROVED = "approved"
@@ -82,6 +83,7 @@ class AttemptState(StrEnum):
                 AttemptState.CLAIMED
                 | AttemptState.NOT_SENT
                 | AttemptState.WAITING
+                | AttemptState.ACCEPTED
                 | AttemptState.UNKNOWN
                 | AttemptState.REVERSING
             ):

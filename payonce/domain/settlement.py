@@ -26,6 +26,7 @@ from payonce.domain.events import Settlement as Settlement
 from payonce.domain.events import Story
 from payonce.domain.evidence import kept_decline
 from payonce.domain.facts import (
+    Accepted,
     ActionRequired,
     Approved,
     Cancelled,
@@ -101,10 +102,13 @@ def _take(
             return Settlement(payment, operation, unsent)
         case Unknown() | Pending() if _customer_may_act(attempt, now):
             return Settlement(payment, operation, attempt)
-        case Unknown() | Pending():
+        case Unknown() | Pending() | ActionRequired() if _stays_accepted(operation, attempt, fact):
+            return Settlement(payment, operation, attempt)
+        case Accepted() | Unknown() | Pending():
             known = fact.connector_reference or attempt.connector_reference
-            unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=known)
-            return _doubt(payment, operation, unknown, now=now)
+            state = AttemptState.ACCEPTED if isinstance(fact, Accepted) else AttemptState.UNKNOWN
+            doubted = replace(attempt, state=state, connector_reference=known)
+            return _doubt(payment, operation, doubted, now=now)
         case ActionRequired():
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():
@@ -199,6 +203,12 @@ def _require_action(
     story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
     answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)))
     return Settlement(story.payment, operation, attempt, story.events, answer)
+
+
+def _stays_accepted(operation: Operation, attempt: Attempt, fact: Outcome) -> bool:
+    """Whether the acquirer has it all the same; for an authorization it may still want its customer."""
+    asks = isinstance(fact, ActionRequired) and operation.kind is OperationKind.AUTHORIZE
+    return attempt.state is AttemptState.ACCEPTED and not asks
 
 
 def _customer_may_act(attempt: Attempt, now: datetime) -> bool:

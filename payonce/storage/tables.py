@@ -282,7 +282,7 @@ attempts = Table(
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
-        "state IN ('claimed', 'not_sent', 'waiting', 'unknown', 'reversing', 'approved', 'declined',"
+        "state IN ('claimed', 'not_sent', 'waiting', 'accepted', 'unknown', 'reversing', 'approved', 'declined',"
         " 'not_processed')",
         name="state",
     ),

@@ -49,7 +49,7 @@ OTHERWISE = ("approved less", "approved more", "approved in dollars")
 NO = ("declined", "refused", "expired", "cancelled")
 PROOFS = (*NO, "reversed", "not processed")
 ASKS = ("action required", "action required too late")
-DOUBTS = ("pending", "unknown", *ASKS)
+DOUBTS = ("pending", "unknown", "accepted", *ASKS)
 UNSENT = ("unsent",)
 UNDOINGS = ("undone", "part undone", "undone in dollars")
 REDOINGS = ("redone", "part redone")
@@ -1512,6 +1512,34 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "decided": DECIDED,
 }
 
+
+HAS_IT = Nothing("the acquirer has it, whatever else is not known of it")
+
+
+def accepted(row: Row) -> Row:
+    """The same where the acquirer had accepted what is unknown in this row."""
+    kind, status, _ = row.state
+    told = cells((("pending", "unknown", "accepted"), HAS_IT))
+    if kind is not K.AUTHORIZE:
+        told = {**told, **cells((ASKS, HAS_IT))}
+    else:  # the acquirer may still want its customer
+        again = {fact: to.DOUBTED for fact in ASKS if row.cells[fact] is DOUBTED_ALREADY}
+        told = {**told, **again}
+    if status is not O.PENDING:  # what happens to what has its outcome is the same
+        told = {}
+    plays = tuple(line.replace(", unknown", ", accepted") for line in row.plays)
+    return Row(f"{row.name}, accepted", (kind, status, A.ACCEPTED), plays, {**row.cells, **told}, row.but)
+
+
+ACCEPTED_ROWS: Final = {
+    f"{group}, accepted": tuple(
+        accepted(row)
+        for row in rows
+        if row.state[2] is A.UNKNOWN and all(", unknown" in line for line in row.plays)
+    )
+    for group, rows in ROWS.items()
+}
+
 # States that cannot be.
 
 ANY_KIND, ANY_STATUS, ANY_STATE = tuple(K), tuple(O), tuple(A)
@@ -1540,7 +1568,7 @@ class Unreachable:
 ASKED_OF_US = (K.CAPTURE, K.VOID, K.EXPIRE, K.REFUND)
 OF_AUTHORIZATIONS = (K.CAPTURE, K.VOID, K.EXPIRE)
 DEFINITE = (A.APPROVED, A.DECLINED, A.NOT_PROCESSED)
-INDEFINITE = (A.CLAIMED, A.WAITING, A.UNKNOWN, A.REVERSING)
+INDEFINITE = (A.CLAIMED, A.WAITING, A.ACCEPTED, A.UNKNOWN, A.REVERSING)
 UNREACHABLE: Final = (
     Unreachable("what an acquirer did of itself has no attempt of ours", (K.UNDO, K.REDO)),
     Unreachable(
@@ -1579,6 +1607,13 @@ UNREACHABLE: Final = (
         (O.PENDING,),
         (A.UNKNOWN, A.REVERSING),
         (S.INIT,),
+    ),
+    Unreachable(
+        "what is accepted is decided without its customer, in the transaction that says so",
+        (K.AUTHORIZE,),
+        (O.PENDING,),
+        (A.ACCEPTED,),
+        (S.INIT, S.REQUIRES_ACTION),
     ),
     Unreachable(
         "while a customer is asked the payment says so",

@@ -6,7 +6,16 @@ One vocabulary for one table (`facts_and_states`), so one file, however long.
 from typing import Final
 
 from payonce.domain.answers import AnswerKind
-from payonce.domain.facts import ActionRequired, Declined, FailureCode, Foreign, Reversed, Stage, Undone
+from payonce.domain.facts import (
+    Accepted,
+    ActionRequired,
+    Declined,
+    FailureCode,
+    Foreign,
+    Reversed,
+    Stage,
+    Undone,
+)
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import ReviewReason
@@ -130,7 +139,9 @@ def _captured_and_to_be_refunded(b: Before) -> Changes:
 
 def _doubted(b: Before) -> Changes:
     to = Changes(operation={"deferred_at": True}, attempt={"state": A.UNKNOWN})
-    if isinstance(b.fact, ActionRequired):
+    if isinstance(b.fact, Accepted):
+        to.attempt["state"] = A.ACCEPTED
+    if isinstance(b.fact, ActionRequired | Accepted):
         to.attempt["connector_reference"] = b.fact.connector_reference
     _in_doubt(b, to)
     return to

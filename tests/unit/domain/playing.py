@@ -12,6 +12,7 @@ from typing import Any, Final
 from payonce.domain import leaving, reviews
 from payonce.domain.decisions import Decision, Verdict
 from payonce.domain.facts import (
+    Accepted,
     ActionRequired,
     Cancelled,
     DeclineCode,
@@ -81,6 +82,7 @@ def every_fact(of: Operation) -> Mapping[str, Fact]:
         "reversed": Reversed(),
         "not processed": NotProcessed(FailureCode.NOT_PROCESSED),
         "pending": Pending(),
+        "accepted": Accepted(reference),
         "unknown": Unknown("timeout"),
         "unsent": Unsent(),
         "action required": ActionRequired(reference, asked, FAR_AWAY),

@@ -15,12 +15,12 @@ from payonce.domain.payment import PaymentStatus
 from tests.support.rows import operation
 from tests.unit.domain import named_outcomes
 from tests.unit.domain.becoming import Before, Changes, Nothing, Outcome, changes, must
-from tests.unit.domain.facts_and_states import FOREIGN, ROWS, UNREACHABLE, Becomes, Row
+from tests.unit.domain.facts_and_states import ACCEPTED_ROWS, FOREIGN, ROWS, UNREACHABLE, Becomes, Row
 from tests.unit.domain.memory import Tables
 from tests.unit.domain.playing import FACTS, Play, every_fact, play
 
 Place = tuple[OperationKind, OperationStatus, AttemptState, PaymentStatus]
-EACH = [(f"{group}: {row.name}", row) for group, rows in ROWS.items() for row in rows]
+EACH = [(f"{group}: {row.name}", row) for group, rows in {**ROWS, **ACCEPTED_ROWS}.items() for row in rows]
 REASON_WORDS_MIN = 4
 
 

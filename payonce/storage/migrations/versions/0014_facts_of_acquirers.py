@@ -1,6 +1,7 @@
-"""facts of acquirers: who an attempt was sent to, the codes of a decline, the evidence of an approval
+"""facts of acquirers: what else an attempt keeps, and that the acquirer has accepted it
 
-Columns without a default: no row is written. What is there already is left as it is: one that broke off begins again.
+Every column is empty in the rows that are there, and nothing is rewritten. In transactions of their own, so that no
+exclusive lock is kept while a table is read; what broke off begins again.
 """
 
 from alembic import op
@@ -10,14 +11,32 @@ down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-_COLUMNS = {"acquirer_identity": "text", "decline": "jsonb", "evidence": "jsonb"}
+_COLUMNS = (
+    ("attempts", "acquirer_identity", "text"),
+    ("attempts", "decline", "jsonb"),
+    ("attempts", "evidence", "jsonb"),
+)
+_STATES = (
+    "state IN ('claimed', 'not_sent', 'waiting', 'accepted', 'unknown', 'reversing', 'approved', 'declined',"
+    " 'not_processed')"
+)
+_STATES_BEFORE = _STATES.replace("'accepted', ", "")
 
 
 def upgrade() -> None:
-    for name, type_ in _COLUMNS.items():
-        op.execute(f"ALTER TABLE attempts ADD COLUMN IF NOT EXISTS {name} {type_}")
+    for table, name, definition in _COLUMNS:
+        op.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {name} {definition}")
+    _allow(_STATES)
 
 
 def downgrade() -> None:
-    for name in _COLUMNS:
-        op.drop_column("attempts", name)
+    _allow(_STATES_BEFORE)  # refused while an attempt is accepted
+    for table, name, _ in _COLUMNS:
+        op.drop_column(table, name)
+
+
+def _allow(states: str) -> None:
+    op.execute("ALTER TABLE attempts DROP CONSTRAINT IF EXISTS attempts_state_check")
+    op.create_check_constraint(op.f("attempts_state_check"), "attempts", states, postgresql_not_valid=True)
+    with op.get_context().autocommit_block():
+        op.execute("ALTER TABLE attempts VALIDATE CONSTRAINT attempts_state_check")  # reads and writes go on
