@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ from payonce.domain.facts import Approved, Declined, Fact, Unknown, Unsent
 from payonce.domain.operations import AttemptState, OperationKind
 
 if TYPE_CHECKING:
+    from payonce.accounts import Accounts
     from payonce.claims import Claimant, Right, Rights
-    from payonce.connectors.base import Connector
     from payonce.domain.settlement import Settlement
     from payonce.recording.recorder import Recorder
     from payonce.standing import Standing
@@ -37,14 +36,14 @@ class Attempting:
         rights: Rights,
         claimant: Claimant,
         recorder: Recorder,
-        connectors: Mapping[str, Connector],
+        accounts: Accounts,
         fail_over: FailOver,
     ) -> None:
         self._rights = rights
         self._fail_over = fail_over
         self._claimant = claimant
         self._recorder = recorder
-        self._connectors = connectors
+        self._accounts = accounts
         self._running: set[asyncio.Task[Progress]] = set()
 
     @activity.defn
@@ -98,7 +97,7 @@ class Attempting:
 
     async def _send(self, request: OperationRequest, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""
-        connector = self._connectors[right.connector_account]
+        connector = self._accounts.connectors[right.connector_account]
         doubted = request.doubted or self._rights.doubts(request.operation_id)
         if doubted or self._fail_over.recent:
             found = await self._sent_before(request, right, doubted=doubted)
@@ -118,7 +117,7 @@ class Attempting:
         operation is done (`doubted`), nothing is given back before the acquirer has answered. An earlier attempt
         that is undecided is no fact about this one: nothing is sent, and the inquiries go on (`Resolving.inquire`).
         """
-        connector = self._connectors[right.connector_account]
+        connector = self._accounts.connectors[right.connector_account]
         try:
             earlier = await found_earlier(connector, right.call, number=right.attempt)
             if earlier is not None:
@@ -133,7 +132,7 @@ class Attempting:
         return found
 
     async def _record(self, request: OperationRequest, right: Right, fact: Fact) -> Progress:
-        connector = self._connectors[right.connector_account]
+        connector = self._accounts.connectors[right.connector_account]
         settlement = await self._store(request, right, fact)
         if isinstance(fact, Unsent) and request.kind is OperationKind.AUTHORIZE:
             self._rights.keep_unsent(request.operation_id, right)
@@ -147,7 +146,7 @@ class Attempting:
         It was stopped between its last check and the socket, for longer than its call may take: nobody else asks
         any more, and an acquirer may accept what it was told to block (`design.md` §2 rule 9).
         """
-        connector = self._connectors[right.connector_account]
+        connector = self._accounts.connectors[right.connector_account]
         schedule, finality_s = connector.capabilities.inquiry, connector.capabilities.finality_s
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -165,7 +164,7 @@ class Attempting:
                     return
 
     async def _store(self, request: OperationRequest, right: Right, fact: Fact) -> Settlement:
-        capabilities = self._connectors[right.connector_account].capabilities
+        capabilities = self._accounts.connectors[right.connector_account].capabilities
         return await self._recorder.record(
             request.subject,
             attempt=right.attempt,
@@ -180,7 +179,7 @@ class Attempting:
         A local run at the owner itself sends to the owner's queue, too: between its look for the right and its
         look at the row, a request of this process may have claimed anew and not granted the right yet.
         """
-        capabilities = self._connectors[standing.connector_account].capabilities
+        capabilities = (await self._accounts.connector(standing.connector_account)).capabilities
         here = "" if activity.info().is_local else self._rights.owner
         progress = as_found(standing, capabilities, here=here)
         if progress.kind == "inquiry_due":

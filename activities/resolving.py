@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -37,8 +36,9 @@ from payonce.domain.facts import (
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 
 if TYPE_CHECKING:
+    from payonce.accounts import Accounts
     from payonce.connectors.base import Asking, Connector
-    from payonce.domain.operations import Attempt
+    from payonce.domain.operations import Attempt, Subject
     from payonce.domain.schedules import InquirySchedule
     from payonce.domain.settlement import Settlement
     from payonce.recording.recorder import Recorder
@@ -53,20 +53,20 @@ _SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was no
 class Resolving:
     """What anyone may do about an operation: everything except send it."""
 
-    def __init__(self, *, cases: Cases, recorder: Recorder, connectors: Mapping[str, Connector]) -> None:
+    def __init__(self, *, cases: Cases, recorder: Recorder, accounts: Accounts) -> None:
         self._cases = cases
         self._recorder = recorder
-        self._connectors = connectors
+        self._accounts = accounts
 
     @activity.defn
     @heartbeating
     async def inquire(self, request: OperationRequest) -> Progress:
         """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
-        standing = await self._cases.standing(request.subject)
+        standing = await self._standing(request.subject)
         if not standing.abandons:
             return with_review(await self._inquire(request, standing), standing.operation)
         create = _create_of(request)
-        progress = await self._inquire(create, await self._cases.standing(create.subject))
+        progress = await self._inquire(create, await self._standing(create.subject))
         return with_review(await self._of_void(request, progress, undecided=ReversalDue), standing.operation)
 
     async def _inquire(self, request: OperationRequest, standing: Standing) -> Progress:
@@ -138,7 +138,7 @@ class Resolving:
         Whatever is known of the operation: this is how a success after its failure is noticed. Safe to repeat.
         """
         standing, attempt = await self._cases.of_reference(request.subject, reference)
-        connector = self._connectors[attempt.connector_account]
+        connector = await self._accounts.connector(attempt.connector_account)
         try:
             found = await connector.inquire(self._cases.call(standing, attempt))
         except ConnectorError as error:
@@ -153,11 +153,11 @@ class Resolving:
     @heartbeating
     async def reverse(self, request: OperationRequest) -> Progress:
         """What the attempt did is undone and its late arrival blocked; then its outcome counts. Safe to repeat."""
-        standing = await self._cases.standing(request.subject)
+        standing = await self._standing(request.subject)
         if not standing.abandons:
             return with_review(await self._end(request, standing), standing.operation)
         create = _create_of(request)
-        progress = await self._end(create, await self._cases.standing(create.subject))
+        progress = await self._end(create, await self._standing(create.subject))
         return with_review(await self._of_void(request, progress, undecided=InquiryDue), standing.operation)
 
     async def _end(self, request: OperationRequest, standing: Standing) -> Progress:
@@ -201,7 +201,7 @@ class Resolving:
     ) -> Progress:
         """Where the void stands, whose authorization stands at `progress`: one without an outcome is asked about and
         cancelled in turn, on the rail's schedule, and the void is answered with 202."""
-        standing = await self._cases.standing(void.subject)
+        standing = await self._standing(void.subject)
         if not standing.abandons:
             return as_found(standing, self._connector(standing).capabilities, here="")
         if not isinstance(progress, InquiryDue):
@@ -221,7 +221,7 @@ class Resolving:
         if not self._cases.same_acquirer(attempt):
             return ReversalDue(schedule, ANOTHER_ACQUIRER, token=attempt.token)
         if not await self._begin_reversal(request, standing):
-            return as_found(await self._cases.standing(request.subject), capabilities, here="")
+            return as_found(await self._standing(request.subject), capabilities, here="")
         try:
             reversed_ = await connector.reverse(self._cases.call(standing, attempt))
         except ConnectorError as error:
@@ -236,7 +236,7 @@ class Resolving:
         Which is proven first: after a fail-over that forgets it, and the failure, the success may count.
         """
         late = await self._cases.late_success(request.subject)
-        connector = self._connectors[late.attempt.connector_account]
+        connector = await self._accounts.connector(late.attempt.connector_account)
         schedule = connector.capabilities.inquiry
         standing = await self._recorder.prove(request.subject)
         if standing.operation.status is not OperationStatus.PENDING:
@@ -252,6 +252,7 @@ class Resolving:
     @activity.defn
     async def expire(self, payment_id: str) -> Settled:
         """The rest of the authorization expired, unless a capture or void is pending: then that comes first."""
+        await self._accounts.connector((await self._cases.payment(payment_id)).connector_account)
         operation_id = await self._cases.admit_expiry(payment_id)
         if operation_id is not None:
             request = OperationRequest(payment_id, operation_id, OperationKind.EXPIRE)
@@ -265,7 +266,7 @@ class Resolving:
         A create that nobody was told about with 202 is left as it is instead: its key may go on. So is one whose
         key went on meanwhile: what was found under the lock is how it stands.
         """
-        standing = await self._cases.standing(request.subject)
+        standing = await self._standing(request.subject)
         capabilities = self._connector(standing).capabilities
         progress = as_found(standing, capabilities, here="")
         told = standing.operation.deferred_at is not None
@@ -301,11 +302,11 @@ class Resolving:
         self, request: OperationRequest, standing: Standing, attempt: Attempt, fact: Fact
     ) -> Progress:
         stored = await self._store(request, attempt, fact)
-        capabilities = self._connectors[attempt.connector_account].capabilities
+        capabilities = self._accounts.connectors[attempt.connector_account].capabilities
         return after_recording(stored, capabilities, may_retry=False)
 
     async def _store(self, request: OperationRequest, attempt: Attempt, fact: Fact) -> Settlement:
-        capabilities = self._connectors[attempt.connector_account].capabilities
+        capabilities = self._accounts.connectors[attempt.connector_account].capabilities
         return await self._recorder.record(
             request.subject,
             attempt=attempt.number,
@@ -323,7 +324,13 @@ class Resolving:
 
     def _connector(self, standing: Standing) -> Connector:
         """Always the account on the attempt's row."""
-        return self._connectors[standing.connector_account]
+        return self._accounts.connectors[standing.connector_account]
+
+    async def _standing(self, subject: Subject) -> Standing:
+        """How the operation stands, whose account is known in this process from now on."""
+        standing = await self._cases.standing(subject)
+        await self._accounts.connector(standing.connector_account)
+        return standing
 
 
 def _create_of(void: OperationRequest) -> OperationRequest:

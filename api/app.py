@@ -118,13 +118,11 @@ def _routes_without_key(
     runtime: Runtime, inbox: Inbox, rates: Rates
 ) -> list[tuple[str, str, Handler, Description]]:
     """For acquirers, whose signature says who they are, and for customers, who know the payment's id."""
+    receive = Callbacks(runtime, inbox, rates).receive
+    of_account = "/v1/connectors/{name}/{account}/callbacks"
     return [
-        (
-            "POST",
-            "/v1/connectors/{name}/callbacks",
-            Callbacks(runtime, inbox, rates).receive,
-            operations.RECEIVE_CALLBACK,
-        ),
+        ("POST", "/v1/connectors/{name}/callbacks", receive, operations.RECEIVE_CALLBACK),
+        ("POST", of_account, receive, operations.RECEIVE_CALLBACK_OF_ACCOUNT),
         ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),
     ]
 

@@ -9,12 +9,13 @@ which is always safe: the operation goes on with its next attempt.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from payonce.accounts import Accounts
 from payonce.clock import boot_clock_s
-from payonce.connectors.base import Call, Capabilities, call_of
+from payonce.connectors.base import Call, call_of
 from payonce.domain import claiming
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.ids import attempt_reference, random_id
@@ -22,7 +23,7 @@ from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
-from payonce.standing import NO_IDENTITIES, Standing, read_standing
+from payonce.standing import Standing, read_standing
 from payonce.storage import attempts, idempotency, payments, personal_data
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
@@ -228,26 +229,18 @@ class _NeverHeld(Exception):
 
 
 class Claimant:
-    """Claims attempts for this process: never one that is claimed already.
+    """Claims attempts for this process: never one that is claimed already, or whose account it does not have.
 
-    `capabilities`, by account id, say for which authorizations it needs to hold nothing in memory; `sealer` opens
-    what those need of the customer.
+    What `accounts` says of an account also is whether an authorization there needs what is held in memory; `sealer`
+    opens what those that do not need of the customer.
     """
 
     def __init__(
-        self,
-        database: Database,
-        rights: Rights,
-        capabilities: Mapping[str, Capabilities] | None = None,
-        *,
-        identities: Mapping[str, str | None] = NO_IDENTITIES,
-        sealer: Sealer | None = None,
+        self, database: Database, rights: Rights, accounts: Accounts, *, sealer: Sealer | None = None
     ) -> None:
-        """`capabilities` and `identities`: of the connector accounts, by id."""
         self._database = database
         self._rights = rights
-        self._capabilities = capabilities or {}
-        self._identities = identities
+        self._accounts = accounts
         self._sealer = sealer
         self._releases = Releases(database)
 
@@ -274,6 +267,7 @@ class Claimant:
         try:
             async with self._database.transaction() as connection:
                 standing = await read_standing(connection, payment_id, operation_id, lock=True)
+                await self._accounts.connector(_sent_to(standing), connection)
                 number = self._next_number(standing, has_data=unsent is not None)
                 if number is None:
                     return standing
@@ -319,7 +313,7 @@ class Claimant:
 
     def _needs_none(self, standing: Standing) -> bool:
         """Whether all that the acquirer needs is in Postgres."""
-        capabilities = self._capabilities.get(standing.payment.connector_account)
+        capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
             capabilities is not None and not capabilities.data_in_memory
         )
@@ -342,8 +336,13 @@ class Claimant:
             connector_account=sent_to.connector_account,
             owner=self._rights.owner,
             token=right.token,
-            acquirer_identity=self._identities.get(sent_to.connector_account),
+            acquirer_identity=self._accounts.identities.get(sent_to.connector_account),
         )
+
+
+def _sent_to(standing: Standing) -> str:
+    """The account of the next attempt."""
+    return (standing.target or standing.payment).connector_account
 
 
 def _right(
@@ -362,5 +361,4 @@ def _right(
         call = replace(unsent.call, reference=reference)
     else:
         call = call_of(payment, operation, reference=reference, target=standing.target, personal=personal)
-    sent_to = standing.target or payment
-    return Right(call, number, token, sent_to.connector_account, deadline)
+    return Right(call, number, token, _sent_to(standing), deadline)

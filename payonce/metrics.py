@@ -38,6 +38,11 @@ CONNECTOR_SECONDS = Histogram(
     ["account", "kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20),
 )
+ACCOUNTS_CLOSED = Gauge(
+    "payonce_connector_account_closed",
+    "1 while this process sends no new payment to the account, by why that is",
+    ["account", "reason"],
+)
 ANOTHER_ACQUIRER = Counter(
     "payonce_another_acquirer",
     "Attempts whose account is another one by now, as the acquirer calls it",
@@ -111,7 +116,7 @@ _UNANSWERED = ("interrupted", *(error.code for error in (NotSent, OutcomeUnknown
 _DECIDED = tuple(status for status in OperationStatus if status is not OperationStatus.PENDING)
 
 
-def at_zero(counter: Counter, *values: Iterable[str]) -> None:
+def at_zero(counter: Counter | Gauge, *values: Iterable[str]) -> None:
     """The counter has a series for every combination of these values of its labels."""
     for labels in product(*values):
         counter.labels(*labels)
@@ -121,9 +126,10 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     """The same of what is counted by account or connector; `connectors`: each account's connector, by its id."""
     names = set(connectors.values())
     at_zero(OUTCOMES, OperationKind, _DECIDED, names)
-    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited"))
+    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
     at_zero(ANOTHER_ACQUIRER, connectors)
+    at_zero(ACCOUNTS_CLOSED, connectors, ("not_opened", "refused", "another_identity"))
 
 
 @contextmanager

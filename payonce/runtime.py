@@ -2,22 +2,21 @@
 
 import gc
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 from sqlalchemy.exc import ArgumentError
 
+from payonce.accounts import Accounts, Source
 from payonce.claims import Rights
-from payonce.connectors.base import Capabilities, Connector, ConnectorAccount
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.claiming import Durability
 from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
 from payonce.live import check_live
-from payonce.metrics import accounts_at_zero
 from payonce.recording.recorder import Recorder
 from payonce.sealing import Sealer
 from payonce.settings import Settings, SettingsWrong
@@ -41,23 +40,12 @@ class Runtime:
     ids: IdFactory
     rights: Rights
     recorder: Recorder
-    accounts: tuple[ConnectorAccount, ...]
-    connectors: Mapping[str, Measured]  # by account id
+    accounts: Accounts
     calls: Calls = field(default_factory=Calls)
 
     @property
-    def capabilities(self) -> dict[str, Capabilities]:
-        """By account id, in the order of the settings."""
-        return {account_id: connector.capabilities for account_id, connector in self.connectors.items()}
-
-    @property
-    def identities(self) -> dict[str, str | None]:
-        """How the acquirer calls each account, by its id, where that is pinned."""
-        return {account.id: account.identity for account in self.accounts}
-
-    @property
     def sealer(self) -> Sealer:
-        """Seals and opens what must not lie in the clear: secrets of webhook endpoints, personal data."""
+        """Seals and opens what must not lie in the clear: secrets of endpoints and accounts, personal data."""
         return Sealer(self.settings.webhook_keys())
 
 
@@ -71,7 +59,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     check_live(settings)
     database = open_database(settings, pool_size=settings.database_pool_size, durability=settings.durability)
     redis = _redis(settings)
-    connectors: Mapping[str, Measured] = {}
+    accounts: Accounts | None = None
     recorder: Recorder | None = None
     try:
         await check_reachable(database)
@@ -79,18 +67,14 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         ids = ids_of(settings)
         wakeups = WakeUps(redis)
         recorder = Recorder(database, ids, wakeups)
-        accounts = settings.accounts()
-        accounts_at_zero({account.id: account.connector for account in accounts})
-        calls, opened = Calls(), _opened(accounts)
-        connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
-        yield Runtime(
-            settings, database, redis, wakeups, ids, Rights(), recorder, accounts, connectors, calls
-        )
+        calls = Calls()
+        accounts = _accounts(settings, database, calls)
+        yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, calls)
     finally:
         if recorder is not None:
             await recorder.drain()
-        for connector in connectors.values():
-            await connector.close()
+        if accounts is not None:
+            await accounts.close()
         await redis.aclose()
         await database.close()
 
@@ -100,8 +84,9 @@ async def open_process(settings: Settings) -> AsyncIterator[Runtime]:
     """The same for a process that serves. Raises `SettingsWrong` where the settings do not belong to the database."""
     async with open_runtime(settings) as runtime:
         await check_ids(runtime.database, ids=runtime.ids)
-        await check_accounts(runtime.database, accounts=runtime.connectors.keys())
-        yield runtime
+        async with runtime.accounts.following():
+            await check_accounts(runtime.database, accounts=runtime.accounts.ids)
+            yield runtime
 
 
 def ids_of(settings: Settings) -> IdFactory:
@@ -136,12 +121,16 @@ def _redis(settings: Settings) -> Redis:
     return redis
 
 
-def _opened(accounts: tuple[ConnectorAccount, ...]) -> dict[str, Connector]:
-    """Raises `SettingsWrong` for an account that its connector refuses."""
+def _accounts(settings: Settings, database: Database, calls: Calls) -> Accounts:
+    """Those of the settings; those in Postgres are not read yet. Raises `SettingsWrong` for one that is refused."""
+    fixed = settings.accounts()
     try:
-        return open_connectors(accounts)
+        opened = open_connectors(fixed)
     except Rejected as error:
         raise SettingsWrong(f"PAYONCE_CONNECTOR_ACCOUNTS: {error.message}") from error
+    connectors = {id_: Measured(id_, connector, calls) for id_, connector in opened.items()}
+    source = Source(database, settings, Sealer(settings.webhook_keys()), calls)
+    return Accounts(fixed, connectors, source=source)
 
 
 @contextmanager

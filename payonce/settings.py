@@ -7,6 +7,7 @@ import hmac
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from json import JSONDecodeError
 from typing import Annotated, Literal, Self
@@ -228,9 +229,9 @@ class Settings(BaseSettings):
     connector_accounts: tuple[AccountSettings, ...] = ()
 
     webhook_sealing_keys: Annotated[tuple[SealingKeySettings, ...], AfterValidator(_differ)] = ()
-    """Seal the secrets of webhook endpoints: the first seals, all of them open. JSON, such as
-    `[{"id": "2027-01", "key": "<base64 of 32 bytes>"}]`. The key derived from `derivation_key` comes last,
-    and is the one in use where nothing is set. A key may go when no row of `webhook_secrets` names it."""
+    """Seal the secrets of webhook endpoints and connector accounts: the first seals, all of them open. JSON, such as
+    `[{"id": "2027-01", "key": "<base64 of 32 bytes>"}]`. The key derived from `derivation_key` comes last, and is the
+    one in use where nothing is set. A key may go when no row of `webhook_secrets` or `connector_secrets` names it."""
 
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
@@ -271,7 +272,7 @@ class Settings(BaseSettings):
         return hmac.new(key, purpose.encode() + b"\x01", hashlib.sha256).digest()
 
     def webhook_keys(self) -> tuple[SealingKey, ...]:
-        """What seals the secrets of webhook endpoints, and what may have sealed them."""
+        """What seals the secrets of webhook endpoints and connector accounts, and what may have sealed them."""
         configured = (
             SealingKey(each.id, base64.b64decode(each.key.get_secret_value()))
             for each in self.webhook_sealing_keys
@@ -287,13 +288,11 @@ class Settings(BaseSettings):
                 mode=account.mode,
                 base_url=account.base_url,
                 key=account.key.get_secret_value(),
-                options={**self._callback_option(account.connector), **account.options},
-                public_url=self._public_url,
-                upstream_secret=self.secret_for("upstream_keys"),
+                options=account.options,
             )
             for account in self.connector_accounts
         )
-        return configured + self._sandbox_accounts()
+        return tuple(map(self.placed, configured + self._sandbox_accounts()))
 
     def _sandbox_accounts(self) -> tuple[ConnectorAccount, ...]:
         if self.sandbox_acquirer_url is None or self.sandbox_acquirer_key is None:
@@ -310,17 +309,25 @@ class Settings(BaseSettings):
                 mode="test",
                 base_url=self.sandbox_acquirer_url,
                 key=self.sandbox_acquirer_key.get_secret_value(),
-                options={**self._callback_option(name), **of_account},
-                public_url=self._public_url,
-                upstream_secret=self.secret_for("upstream_keys"),
+                options=of_account,
             )
             for name, of_account in options.items()
         )
 
-    def _callback_option(self, connector: str) -> dict[str, str]:
+    def placed(self, account: ConnectorAccount) -> ConnectorAccount:
+        """The account, which knows where customers and its acquirer reach this deployment."""
+        options = {**self._callback_option(account), **account.options}
+        return replace(
+            account,
+            options=options,
+            public_url=self._public_url,
+            upstream_secret=self.secret_for("upstream_keys"),
+        )
+
+    def _callback_option(self, account: ConnectorAccount) -> dict[str, str]:
         if self.callbacks_url is None:
             return {}
-        return {"callback_url": f"{self.callbacks_url.rstrip('/')}/v1/connectors/{connector}/callbacks"}
+        return {"callback_url": f"{self.callbacks_url.rstrip('/')}{account.callback_path}"}
 
     @property
     def _public_url(self) -> str:

@@ -33,7 +33,7 @@ def accounts_of(runtime: Runtime) -> dict[str, Account]:
     """What decisions need to know of the connector accounts, by id."""
     return {
         id_: Account(Finality(one.call_deadline_s, one.finality_s), one.abilities)
-        for id_, one in runtime.capabilities.items()
+        for id_, one in runtime.accounts.capabilities.items()
     }
 
 

@@ -6,13 +6,13 @@ else one of its own. So a lie with a valid signature costs an inquiry.
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client
 
 from payonce.connectors.base import Callback
-from payonce.domain.errors import PaymentError
+from payonce.domain.errors import CallbackInvalid, PaymentError
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
@@ -78,14 +78,20 @@ class Inbox:
         self._receiving = asyncio.Semaphore(AT_ONCE)
         self._telling = asyncio.Semaphore(AT_ONCE)  # apart: while Temporal is away it takes seconds
 
-    async def receive(self, connector: str, callback: Callback) -> None:
+    async def receive(self, connector: str, callback: Callback, *, accounts: Sequence[str]) -> None:
         """The callback is in the inbox for good, and on its way; one that was there before changes nothing.
 
-        Raises `StorageUnavailable` or `CommitUnknown`: the acquirer then tells it again.
+        `accounts`: whose secrets verified it; one that has several is about whichever of them the attempt was made
+        at. Raises `CallbackInvalid` where that is none of them, and `StorageUnavailable` or `CommitUnknown`: the
+        acquirer then tells it again.
         """
-        received = Received(connector, callback.event_id, callback.reference)
-        later = timedelta(seconds=self._turns.wait_s(_about(received)))
+        later = timedelta(seconds=self._turns.wait_s((connector, callback.reference)))
         async with self._receiving, self._runtime.database.transaction() as connection:
+            attempt = await attempts.find_by_reference(connection, callback.reference)
+            account = accounts[0] if attempt is None else attempt.connector_account
+            if account not in accounts:
+                raise _foreign(connector, accounts[0])
+            received = Received(connector, account, callback.event_id, callback.reference)
             new = await callbacks.put(connection, received, now=datetime.now(UTC), later=later)
         CALLBACKS.labels(connector, "received" if new else "known").inc()
         if new:
@@ -145,15 +151,21 @@ class Inbox:
     async def hand_over(self, *received: Received) -> None:
         """Temporal has these of one reference, or nobody needs them. Safe to repeat.
 
+        What nobody knows is looked for again for `callbacks.UNKNOWN_FOR`.
+
         Raises `NotHandedOver` and what storage raises.
         """
         found = await self._find(received[0])
+        now = datetime.now(UTC)
         if found is None:
-            log.warning("callback_of_unknown_reference", connector=received[0].connector)
-        else:
-            await self._tell(received[0], *found)
+            async with self._runtime.database.transaction() as connection:
+                given_up = await callbacks.give_up_unknown(connection, received, now=now)
+            if given_up:
+                log.warning("callback_of_unknown_reference", connector=received[0].connector)
+            return
+        await self._tell(received[0], *found)
         async with self._runtime.database.transaction() as connection:
-            await callbacks.handled(connection, received, now=datetime.now(UTC))
+            await callbacks.handled(connection, received, now=now)
 
     async def _tell(self, received: Received, payment: Payment, operation: Operation) -> None:
         """The workflow that works on the operation; where there is none, one that asks and records.
@@ -168,14 +180,26 @@ class Inbox:
         await self._dispatcher.start_callback(payment, operation, received.reference, workflow_id=workflow_id)
 
     async def _find(self, received: Received) -> tuple[Payment, Operation] | None:
-        """What the reference is about, where it is an attempt at this very connector."""
+        """What the reference is about, where it is an attempt at this very account."""
         async with self._runtime.database.reading() as connection:
             attempt = await attempts.find_by_reference(connection, received.reference)
             if attempt is None or attempt.connector != received.connector:
                 return None
+            if received.account and attempt.connector_account != received.account:
+                log.error(
+                    "callback_of_another_account", account=received.account
+                )  # it came before the attempt
+                return None
             payment = await connection.fetch(payments.payment_of_any_merchant(attempt.payment_id))
             operation = await connection.fetch(payments.operation_by_id(attempt.operation_id))
         return None if payment is None or operation is None else (payment, operation)
+
+
+def _foreign(connector: str, account: str) -> CallbackInvalid:
+    """A secret of one account has signed what is about another's: it was given away, or is used twice."""
+    CALLBACKS.labels(connector, "foreign").inc()
+    log.error("callback_of_another_account", account=account)
+    return CallbackInvalid()
 
 
 def _about(received: Received) -> _About:

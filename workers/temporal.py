@@ -164,8 +164,9 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
 
 def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
-    cases = Cases(runtime.database, runtime.ids, runtime.capabilities, runtime.identities)
-    resolving = Resolving(cases=cases, recorder=runtime.recorder, connectors=runtime.connectors)
+    accounts = runtime.accounts
+    cases = Cases(runtime.database, runtime.ids, accounts.capabilities, accounts.identities)
+    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
         attempting.authorize,
@@ -188,14 +189,8 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(
-            runtime.database,
-            runtime.rights,
-            runtime.capabilities,
-            identities=runtime.identities,
-            sealer=runtime.sealer,
-        ),
+        claimant=Claimant(runtime.database, runtime.rights, runtime.accounts, sealer=runtime.sealer),
         recorder=runtime.recorder,
-        connectors=runtime.connectors,
+        accounts=runtime.accounts,
         fail_over=runtime.database.fail_over,
     )

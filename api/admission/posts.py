@@ -33,6 +33,7 @@ from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.personal import PersonalData
+from payonce.domain.routing import Because
 from payonce.runtime import Runtime
 from payonce.sealing import Sealed
 from payonce.storage import attempts, idempotency, payments, personal_data
@@ -66,15 +67,21 @@ class CreatePost:
         key = key_row(self.post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
         if await taking.key(connection, key):
             check_current(self.new.card)  # after the key: a replay comes even when the card is over by now
-            payment = payment_row(self.post, self.new, self._route(), payment_id=payment_id)
-            return await self._insert(connection, payment)
+            route = self._route()
+            payment = payment_row(self.post, self.new, route, payment_id=payment_id)
+            return await self._insert(connection, payment, route.because)
         found = await used_keys.meaning(connection, self.post)
         return await self._retry(connection, taking, found) if isinstance(found, Unanswered) else found
 
     def _route(self) -> routing.Route:
-        return routing.choose(self.runtime.accounts, self.runtime.capabilities, wanted(self.post, self.new))
+        accounts = self.runtime.accounts
+        return routing.choose(
+            accounts.candidates(self.post.caller.merchant_id),
+            accounts.capabilities,
+            wanted(self.post, self.new),
+        )
 
-    async def _insert(self, connection: Connection, payment: Payment) -> Admitted:
+    async def _insert(self, connection: Connection, payment: Payment, because: Because) -> Admitted:
         operation = operation_row(
             self.post,
             payment,
@@ -84,7 +91,8 @@ class CreatePost:
         )
         await payments.insert_payment(connection, payment, self._sealed(payment.id))
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
-        return Admitted(payment, operation, await self._claim(connection, payment, operation, number=1))
+        right = await self._claim(connection, payment, operation, number=1, because=because)
+        return Admitted(payment, operation, right)
 
     async def _retry(self, connection: Connection, taking: Taking, pending: Unanswered) -> Decision:
         """A create that was given back goes on with attempt N + 1, owned here, with this request's card."""
@@ -101,7 +109,13 @@ class CreatePost:
         return Admitted(payment, operation, right, retried=True)
 
     async def _claim(
-        self, connection: Connection, payment: Payment, operation: Operation, *, number: int
+        self,
+        connection: Connection,
+        payment: Payment,
+        operation: Operation,
+        *,
+        number: int,
+        because: Because = Because.PAYMENT,
     ) -> Right:
         """The right that the claim gives once its COMMIT is proven."""
         token = random_id("run")
@@ -113,7 +127,8 @@ class CreatePost:
             connector_account=payment.connector_account,
             owner=self.runtime.rights.owner,
             token=token,
-            acquirer_identity=self.runtime.identities.get(payment.connector_account),
+            routed_by=because,
+            acquirer_identity=self.runtime.accounts.identities.get(payment.connector_account),
         )
         call = call_of(
             payment,
@@ -181,9 +196,10 @@ class ChangePost(ABC):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         """The operation, which the payment's state and amounts allow. Raises `NotAllowed` and as `admit`."""
 
-    def _rail(self, payment: Payment) -> Rail | None:
-        """What the payment's account can do; None where this process does not know the account."""
-        return self.runtime.capabilities.get(payment.connector_account)
+    async def _rail(self, connection: Connection, payment: Payment) -> Rail | None:
+        """What the payment's account can do; None where there is no such account any more."""
+        found = await self.runtime.accounts.find(payment.connector_account, connection)
+        return None if found is None else found.capabilities
 
     def _operation(self, payment: Payment, kind: OperationKind, amount_minor: int) -> Operation:
         return operation_row(self.post, payment, id_=self._operation_id, kind=kind, amount_minor=amount_minor)
@@ -207,7 +223,7 @@ class CapturePost(ChangePost):
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         amount = rules.admit_capture(payment, amount_minor=self.amount_minor, now=datetime.now(UTC))
-        check_capture(self._rail(payment), payment, amount_minor=amount, final=self.final)
+        check_capture(await self._rail(connection, payment), payment, amount_minor=amount, final=self.final)
         return replace(self._operation(payment, OperationKind.CAPTURE, amount), final=self.final)
 
 
@@ -220,7 +236,7 @@ class VoidPost(ChangePost):
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         create = await self._undecided(connection, payment)
         amount = rules.admit_void(payment, asked=create is not None and create.asked)
-        check_void(self._rail(payment), payment)
+        check_void(await self._rail(connection, payment), payment)
         if create is not None:
             await attempts.abandon(connection, create)
         return replace(self._operation(payment, OperationKind.VOID, amount), final=True, reason=self.reason)
@@ -240,7 +256,7 @@ class RefundPost(ChangePost):
 
     async def _permitted(self, connection: Connection, payment: Payment) -> Operation:
         amount = rules.admit_refund(payment, amount_minor=self.amount_minor)
-        check_refund(self._rail(payment), payment, amount_minor=amount)
+        check_refund(await self._rail(connection, payment), payment, amount_minor=amount)
         refund = self._operation(payment, OperationKind.REFUND, amount)
         return replace(refund, reason=self.reason, metadata=self.metadata)
 

@@ -161,6 +161,7 @@ def wanted(post: Post, new: NewPayment) -> routing.Wanted:
         amount_minor=new.amount_minor,
         capture_method=new.capture_method,
         brand=None if card is None else card.brand,
+        asked_for=new.metadata.get(routing.ASKED_FOR) if post.caller.mode == "test" else None,
         given=partial(_has, new),
     )
 

@@ -258,7 +258,7 @@ class Outcomes:
 
     def _in_memory(self, right: Right) -> bool:
         """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
-        return self._runtime.capabilities[right.connector_account].data_in_memory
+        return self._runtime.accounts.capabilities[right.connector_account].data_in_memory
 
     async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
         """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.

@@ -1,5 +1,6 @@
 """Every operation of the API but those on webhook endpoints: what it does, takes and answers."""
 
+from dataclasses import replace
 from typing import Final
 
 from api.http.key_header import KEY_MAX_LENGTH
@@ -273,6 +274,22 @@ RECEIVE_CALLBACK = Description(
         },
     ),
     public=True,
+)
+RECEIVE_CALLBACK_OF_ACCOUNT = replace(
+    RECEIVE_CALLBACK,
+    id="receiveCallbackOfAccount",
+    summary="An acquirer tells what happened to a payment at one account",
+    text=f"{RECEIVE_CALLBACK.text} It is verified with this account's secrets, and must be about a payment at it.",
+    parameters=(
+        *RECEIVE_CALLBACK.parameters,
+        {
+            "name": "account",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+            "description": "The connector account's id",
+        },
+    ),
 )
 LIVEZ = Description(
     id="livez",

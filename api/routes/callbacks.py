@@ -1,5 +1,6 @@
 """Callbacks over HTTP: an acquirer tells us what happened. What it says is not believed, it makes us ask."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -19,7 +20,7 @@ RECEIVED = 200
 
 
 class Callbacks:
-    """The handler of `/v1/connectors/{name}/callbacks`."""
+    """The handler of `/v1/connectors/{name}/{account}/callbacks`, and of the address without an account."""
 
     def __init__(self, runtime: Runtime, inbox: Inbox, rates: Rates) -> None:
         self._runtime = runtime
@@ -30,7 +31,8 @@ class Callbacks:
         """Answers once the message is in the inbox, whether it is new or was there already."""
         name: str = request.path_params["name"]
         body = await read_bytes(request)
-        callback = self._verified(name, {key.lower(): value for key, value in request.headers.items()}, body)
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        callback, accounts = self._verified(name, request.path_params.get("account"), headers, body)
         try:
             await self._rates.charge_callback(
                 name
@@ -38,20 +40,32 @@ class Callbacks:
         except TooManyRequests:
             CALLBACKS.labels(name, "limited").inc()
             raise
-        await within(READ_S, self._inbox.receive(name, callback))
+        await within(READ_S, self._inbox.receive(name, callback, accounts=accounts))
         return Response(status_code=RECEIVED)
 
-    def _verified(self, name: str, headers: dict[str, str], body: bytes) -> Callback:
-        """The callback as one of the connector's accounts reads it. Raises `CallbackInvalid` or `NotFound`."""
+    def _verified(
+        self, name: str, account: str | None, headers: dict[str, str], body: bytes
+    ) -> tuple[Callback, list[str]]:
+        """The callback, and the accounts whose secrets signed it. Raises `CallbackInvalid` or `NotFound`.
+
+        Without an account in the address these are among the connector's accounts in the settings.
+        """
         now = datetime.now(UTC)
-        ids = [account.id for account in self._runtime.accounts if account.connector == name]
-        calling = [self._runtime.connectors[id_] for id_ in ids]
-        if not any(connector.capabilities.callbacks for connector in calling):
+        ids = self._addressed(name, account)
+        calling = {id_: self._runtime.accounts.connectors[id_] for id_ in ids}
+        if not any(connector.capabilities.callbacks for connector in calling.values()):
             raise NotFound
-        for connector in calling:
-            try:
-                return connector.read_callback(headers, body, now=now)
-            except CallbackInvalid:
-                continue
-        CALLBACKS.labels(name, "invalid").inc()
-        raise CallbackInvalid
+        read: dict[str, Callback] = {}
+        for id_, connector in calling.items():
+            with suppress(CallbackInvalid):
+                read[id_] = connector.read_callback(headers, body, now=now)
+        if not read:
+            CALLBACKS.labels(name, "invalid").inc()
+            raise CallbackInvalid
+        return next(iter(read.values())), list(read)
+
+    def _addressed(self, name: str, account: str | None) -> list[str]:
+        accounts = self._runtime.accounts
+        if account is None:
+            return accounts.called(name)
+        return [account] if accounts.is_of(account, name) else []

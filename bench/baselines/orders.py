@@ -81,8 +81,8 @@ def post_of(key: str) -> Post:
 
 def route_of(runtime: Runtime) -> tuple[Route, Connector]:
     """The sandbox's account for cards."""
-    account = next(account for account in runtime.accounts if account.connector == "sandbox_card")
-    return Route(account.connector, account.id), runtime.connectors[account.id]
+    (account_id,) = runtime.accounts.called("sandbox_card")
+    return Route("sandbox_card", account_id), runtime.accounts.connectors[account_id]
 
 
 def now() -> datetime:

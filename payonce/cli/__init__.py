@@ -2,7 +2,7 @@
 
 import typer
 
-from payonce.cli import listen, operators, reviews, trigger, webhooks
+from payonce.cli import accounts, listen, operators, reviews, trigger, webhooks
 from payonce.cli.base import use_dev_stack
 from payonce.runtime import saying_why
 
@@ -15,6 +15,8 @@ app = typer.Typer(
 app.add_typer(operators.merchants, name="merchants")
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.db, name="db")
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reviews.app, name="review")
 app.command("listen")(listen.listen)

@@ -11,6 +11,7 @@ from payonce.cli.base import Json, in_transaction, show, with_database
 from payonce.runtime import ids_of
 from payonce.sealing import Sealer
 from payonce.settings import Settings, settings_from_environment
+from payonce.storage import connector_accounts
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
 from payonce.storage.driver.database import Database, upgrade
@@ -43,19 +44,22 @@ async def _check_before_upgrade(database: Database, settings: Settings) -> None:
 
 @db.command("seal")
 def seal_with_the_first_key() -> None:
-    """Seal webhook secrets, stored answers that hold one, and personal data with the first key: the others may go.
+    """Seal every secret of webhooks and connector accounts, stored answers that hold one, and personal data with the
+    first sealing key: the others may go.
 
     Safe to repeat.
     """
     sealer = Sealer(settings_from_environment().webhook_keys())
     while in_transaction(partial(seal_again, sealer=sealer)):
         pass  # some hundred secrets at a time, until none is left
+    while in_transaction(partial(connector_accounts.seal_again, sealer=sealer)):
+        pass
     while in_transaction(partial(seal_answers_again, sealer=sealer, now=datetime.now(UTC))):
         pass  # so that a replay of a creation or rotation is answered, for its 24 hours
     place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=None))
     while place is not None:
         place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=place))
-    print(f"Every webhook secret and all personal data is sealed with the key {sealer.key_id}.")
+    print(f"Every secret and all personal data is sealed with the key {sealer.key_id}.")
 
 
 @merchants.command("create")

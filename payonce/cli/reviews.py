@@ -151,6 +151,7 @@ async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any],
     settings = settings_from_environment()
     logging.configure(level="error", process="payonce")
     async with open_runtime(settings) as runtime:
+        await runtime.accounts.refresh()
         told = await taken_and_told(runtime, subject, decision)
     taken, decided = told.taken, told.taken.decided
     values = {

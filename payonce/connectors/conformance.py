@@ -433,10 +433,10 @@ async def inquired(connector: Connector, call: Call) -> Inquiry:
 
 
 async def turned(connector: Connector, call: Call) -> Approved:
-    """What the acquirer says once it did something of itself."""
+    """What the acquirer says once it did something of itself to what it had approved."""
 
     async def since() -> Approved | None:
-        found = await connector.inquire(call)
+        found = await connector.inquire(replace(call, approved=True))
         return found if isinstance(found, Approved) and found.since else None
 
     return await eventually(since)

@@ -33,6 +33,7 @@ __all__ = [
     "Documented",
     "HttpRequest",
     "Sending",
+    "retry_after_s",
     "segment",
 ]  # for connectors
 
@@ -357,7 +358,7 @@ def _documented_answer(received: _Received, documented: Documented) -> AcquirerR
     if status not in documented.rejections:
         return AcquirerResponse(status, received.content, received.headers)
     if status == _TOO_MANY_REQUESTS:
-        raise RateLimited(retry_after_s=_retry_after_s(received.retry_after))
+        raise RateLimited(retry_after_s=retry_after_s(received.retry_after))
     raise Rejected(f"HTTP {status}")
 
 
@@ -406,7 +407,7 @@ def _is_content(content: bytes, documented: Literal["json object", "json", "any"
     return isinstance(read, dict) or documented == "json"
 
 
-def _retry_after_s(header: str | None) -> float:
+def retry_after_s(header: str | None) -> float:
     """Seconds as RFC 9110 §10.2.3 has them; a date, or nothing, counts as the default."""
     if header is None or not (header.isascii() and header.isdigit() and len(header) <= 6):
         return RETRY_AFTER_S_DEFAULT

@@ -1,17 +1,32 @@
 """Counts and times every call to an acquirer, whatever the connector, and tells those who wait for it."""
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol, TypeVar, cast
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar, cast
 
-from payonce.connectors.base import Asking, Call, Callback, Calling, Connector, MaySend
-from payonce.domain.errors import CallbackInvalid, ConnectorError, Rejected
+from payonce.connectors.base import (
+    Asking,
+    Call,
+    Callback,
+    Calling,
+    Connector,
+    Identifying,
+    Identity,
+    MaySend,
+)
+from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
 from payonce.logging import get_logger
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
+from payonce.waiting import first
+
+CALLS_END_WITHIN_S: Final = 60.0  # three times what a call may take
+_ANOTHERS: Final = "the account's secrets are those of another account"
 
 T = TypeVar("T", bound=Reply | Cancellation)
 log = get_logger(__name__)
@@ -58,43 +73,90 @@ class Calls:
                 watcher.call_ended()
 
 
-class Measured:
-    """A connector around a connector."""
+class Whose(StrEnum):
+    """What is known of whose secrets an account has; nobody asks about an account of the settings."""
 
-    def __init__(self, account_id: str, connector: Connector, calls: Calls) -> None:
+    NOT_PINNED = "not_pinned"
+    NOT_ASKED = "not_asked"
+    PINNED = "pinned"  # the acquirer says the identity that the account has
+    UNANSWERED = "unanswered"
+    REFUSED = "refused"  # the acquirer does not take them
+    ANOTHER = "another_identity"
+
+    @property
+    def proves(self) -> bool:
+        """Whether what the acquirer does not know is known to be nowhere."""
+        return self in (Whose.NOT_PINNED, Whose.PINNED)
+
+
+class Measured:
+    """A connector around a connector, which another one may replace while calls are under way.
+
+    With secrets that are another account's it calls nobody: what is not known there proves nothing here.
+    """
+
+    def __init__(
+        self, account_id: str, connector: Connector, calls: Calls, *, whose: Whose = Whose.NOT_PINNED
+    ) -> None:
         self._account_id = account_id
         self._calls = calls
-        self._connector = connector
+        self._held = _Held(connector)
         self.name = connector.name
         self.capabilities = connector.capabilities
+        self.whose = whose
+
+    def replace(self, connector: Connector, *, whose: Whose) -> Coroutine[None, None, None]:
+        """Calls from now on are the new connector's. The old one is closed once those under way have ended."""
+        old, self._held = self._held, _Held(connector)
+        self.capabilities, self.whose = connector.capabilities, whose
+        return old.end()
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
+        if self.whose is Whose.ANOTHER:
+            raise Rejected(_ANOTHERS)
         with self._calls.under_way(call.operation_id):
-            return await self._measured(call.kind, self._connector.send(call, may_send=may_send))
+            return await self._measured(call.kind, lambda held: held.send(call, may_send=may_send))
 
     async def inquire(self, call: Call) -> Inquiry:
-        return await self._measured("inquire", self._connector.inquire(call))
+        self._check_whose()
+        whose = self.whose
+        found = await self._measured("inquire", lambda held: held.inquire(call))
+        if found.kind == "not_found" and not (whose.proves and self.whose.proves):
+            raise OutcomeUnknown("not found by secrets of which it is not known whose they are")
+        return found
 
     async def reverse(self, call: Call) -> Reversed:
-        return await self._measured("reverse", self._connector.reverse(call))
+        self._check_whose()
+        return await self._measured("reverse", lambda held: held.reverse(call))
 
     async def cancel(self, call: Call) -> Cancellation:
         if not self.capabilities.needs_action:
             return EndsItself()
-        return await self._measured("cancel", cast("Asking", self._connector).cancel(call))
+        self._check_whose()
+        return await self._measured("cancel", lambda held: cast("Asking", held).cancel(call))
+
+    async def identify(self) -> Identity:
+        """As `Identifying`; of the connector that is here when it is called."""
+        with self._held.in_use() as held:
+            return await cast("Identifying", held).identify()
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         if not self.capabilities.callbacks:
             raise CallbackInvalid
-        return cast("Calling", self._connector).read_callback(headers, body, now=now)
+        return cast("Calling", self._held.connector).read_callback(headers, body, now=now)
 
     async def close(self) -> None:
-        await self._connector.close()
+        await self._held.connector.close()
 
-    async def _measured(self, kind: str, calling: Awaitable[T]) -> T:
+    def _check_whose(self) -> None:
+        if self.whose is Whose.ANOTHER:
+            raise OutcomeUnknown(_ANOTHERS)
+
+    async def _measured(self, kind: str, calling: Callable[[Connector], Awaitable[T]]) -> T:
         begun, result = time.monotonic(), "interrupted"
         try:
-            reply = await calling
+            with self._held.in_use() as held:
+                reply = await calling(held)
             result = reply.kind
             return reply
         except ConnectorError as error:
@@ -105,3 +167,31 @@ class Measured:
         finally:
             CONNECTOR_CALLS.labels(self._account_id, kind, result).inc()
             CONNECTOR_SECONDS.labels(self._account_id, kind).observe(time.monotonic() - begun)
+
+
+class _Held:
+    """A connector, and how many calls of it are under way."""
+
+    def __init__(self, connector: Connector) -> None:
+        self.connector = connector
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Connector]:
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield self.connector
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def end(self) -> None:
+        """Closed, after what is under way; no call takes as long as that is waited for."""
+        try:
+            await first(self._idle, timeout_s=CALLS_END_WITHIN_S)
+        finally:
+            await self.connector.close()

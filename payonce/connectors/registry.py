@@ -9,6 +9,7 @@ from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
 from payonce.connectors.sandbox.wallet import SandboxWallet
+from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.errors import Rejected
 
 GROUP: Final = "payonce.connectors"
@@ -21,6 +22,7 @@ _BUILT_IN: Final[dict[str, Factory]] = {
     SandboxCard.name: SandboxCard,
     SandboxUpi.name: SandboxUpi,
     SandboxWallet.name: SandboxWallet,
+    Stripe.name: Stripe,
 }
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, Protocol
 
 from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
 
 KEY: Final = "key"  # the secret of an account that has but one
+# Of a payment's metadata, in test mode: the connector that is to take it.
+ASKED_FOR: Final = "sandbox_account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +91,26 @@ class Wanted:
     amount_minor: int
     capture_method: str = "automatic"
     brand: str | None = None  # of a card
-    given: Callable[[str], bool] = lambda _: (
-        False
-    )  # whether the create has the member that a JSON Pointer names
+    asked_for: str | None = None  # the connector whose accounts come first, in test mode
+    # Whether the create has the member that a JSON Pointer names.
+    given: Callable[[str], bool] = lambda _: False
+
+
+class Because(StrEnum):
+    """Why an attempt went to its account."""
+
+    ASKED = "asked"  # the payment's metadata name the connector
+    OWN = "own"  # the first that fits of the merchant's own accounts
+    SHARED = "shared"  # the first that fits of those for every merchant
+    SETTINGS = "settings"  # the first that fits of those in the settings
+    PAYMENT = "payment"  # the payment is there already
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     connector: str
     account_id: str
+    because: Because = Because.SETTINGS
 
 
 def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], wanted: Wanted) -> Route:
@@ -104,15 +118,33 @@ def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], w
 
     Raises `InvalidRequest` with the code of what no account serves that serves all before it: of
     `payment_method_not_supported`, `currency_not_supported`, `capture_method_not_supported`, `amount_not_supported`,
-    `data_required`.
+    `data_required`; or for a connector that is asked for and has no account.
     """
     left = [account for account in accounts if account.mode == wanted.mode]
+    if wanted.asked_for is not None:
+        left = _asked_first(left, wanted.asked_for)
     for refusal in (_by_method, _by_currency, _by_capture_method, _by_brand, _by_amount, _by_data):
         refusals = {account.id: refusal(reaches[account.id], wanted) for account in left}
         left = [account for account in left if refusals[account.id] is None]
         if not left:
             raise next(iter(refusals.values()), None) or _no_method(wanted)
-    return Route(left[0].connector, left[0].id)
+    return Route(left[0].connector, left[0].id, _because(left[0], wanted.asked_for))
+
+
+def _asked_first(accounts: list[ConnectorAccount], connector: str) -> list[ConnectorAccount]:
+    if all(account.connector != connector for account in accounts):
+        raise InvalidRequest(
+            f"There is no connector account for {ASKED_FOR}.", pointer=f"/metadata/{ASKED_FOR}"
+        )
+    return sorted(accounts, key=lambda account: account.connector != connector)
+
+
+def _because(account: ConnectorAccount, asked_for: str | None) -> Because:
+    if account.connector == asked_for:
+        return Because.ASKED
+    if account.merchant_id is not None:
+        return Because.OWN
+    return Because.SHARED if account.stored else Because.SETTINGS
 
 
 def _by_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:

@@ -16,6 +16,7 @@ from payonce.domain.claiming import SEND_WITHIN, Release
 from payonce.domain.facts import Stage
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
+from payonce.domain.routing import Because
 from payonce.storage import sweeping
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
@@ -29,7 +30,7 @@ _CLAIMED_AS = (
 )
 _CLAIM = Statement(
     insert(attempts).values(
-        **{name: bindparam(name) for name in (*_CLAIMED_AS, "state", "owner", "token")},
+        **{name: bindparam(name) for name in (*_CLAIMED_AS, "state", "owner", "token", "routed_by")},
         claimed_at=func.now(),
         send_before=func.now() + text(f"interval '{int(SEND_WITHIN.total_seconds())} seconds'"),
     )
@@ -62,6 +63,7 @@ async def insert_claim(
     connector_account: str,
     owner: str,
     token: str,
+    routed_by: Because = Because.PAYMENT,
     acquirer_identity: str | None = None,
 ) -> str:
     """This owner may send attempt `number` until `send_before`; returns our reference for it.
@@ -84,6 +86,7 @@ async def insert_claim(
         "state": AttemptState.CLAIMED,
         "owner": owner,
         "token": token,
+        "routed_by": routed_by,
     }
     await connection.write(_CLAIM, values)
     if number > 1 and operation.kind is OperationKind.AUTHORIZE:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import CursorResult, delete, func, select, text, tuple_, update
+from sqlalchemy import CTE, ColumnElement, CursorResult, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.storage.driver.connection import Connection
@@ -15,7 +15,10 @@ from payonce.storage.tables import callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the same one
-KEPT = timedelta(days=3)  # as long as acquirers tell again; what comes later costs an inquiry
+# Longer than acquirers tell again; what comes later costs an inquiry. What became of a fact is to be kept as long as
+# its payment: until issue 22 decides what is kept where, 30 days.
+KEPT = timedelta(days=30)
+UNKNOWN_FOR = timedelta(hours=1)  # our own COMMIT of the attempt may come after the acquirer's word of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Received:
     """A callback in the inbox."""
 
     connector: str
+    account: str  # that verified it; empty: of a version that did not say
     event_id: str
     reference: str
 
@@ -36,6 +40,7 @@ async def put(
     """
     values = {
         "connector": received.connector,
+        "connector_account": received.account,
         "event_id": received.event_id,
         "reference": received.reference,
         "received_at": now,
@@ -49,18 +54,25 @@ async def put(
 
 async def handled(connection: Connection, received: Sequence[Received], *, now: datetime) -> None:
     """Nobody needs to look at them any more."""
-    ids = [(one.connector, one.event_id) for one in received]
-    await connection.execute(
-        update(callbacks)
-        .where(tuple_(callbacks.c.connector, callbacks.c.event_id).in_(ids))
-        .values(handled_at=now)
+    await connection.execute(update(callbacks).where(_are(received)).values(handled_at=now))
+
+
+async def give_up_unknown(connection: Connection, received: Sequence[Received], *, now: datetime) -> int:
+    """Nobody looks any more for what those of them are about that came long ago; returns how many that are.
+
+    The others stay for the sweeper.
+    """
+    long_ago = callbacks.c.received_at < now - UNKNOWN_FOR
+    done: CursorResult[None] = await connection.execute(
+        update(callbacks).where(_are(received), long_ago).values(handled_at=now)
     )
+    return done.rowcount
 
 
 async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
     due = (
-        select(callbacks.c.connector, callbacks.c.event_id)
+        select(*_KEY)
         .where(callbacks.c.handled_at.is_(None), callbacks.c.sweep_at <= func.now())
         .order_by(callbacks.c.sweep_at)
         .limit(limit)
@@ -70,27 +82,37 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(callbacks.c.sweeps, 16)), LONGEST_PAUSE_S)
     taken = (
         update(callbacks)
-        .where(callbacks.c.connector == due.c.connector, callbacks.c.event_id == due.c.event_id)
+        .where(*_same_as(due))
         .values(
             sweep_at=func.now() + pause_s * text("interval '1 second'"),
             sweeps=callbacks.c.sweeps + 1,
         )
-        .returning(callbacks.c.connector, callbacks.c.event_id, callbacks.c.reference)
+        .returning(*_KEY, callbacks.c.reference)
     )
-    return [Received(**row) for row in (await connection.execute(taken)).mappings()]
+    return [
+        Received(row.connector, row.connector_account, row.event_id, row.reference)
+        for row in await connection.execute(taken)
+    ]
 
 
 async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
     """At most `limit` callbacks that were followed up long ago are gone."""
     old = (
-        select(callbacks.c.connector, callbacks.c.event_id)
+        select(*_KEY)
         .where(callbacks.c.received_at < now - KEPT, callbacks.c.handled_at.is_not(None))
         .limit(limit)
         .cte("old")
     )
-    gone: CursorResult[None] = await connection.execute(
-        delete(callbacks).where(
-            callbacks.c.connector == old.c.connector, callbacks.c.event_id == old.c.event_id
-        )
-    )
+    gone: CursorResult[None] = await connection.execute(delete(callbacks).where(*_same_as(old)))
     return gone.rowcount
+
+
+_KEY = (callbacks.c.connector, callbacks.c.connector_account, callbacks.c.event_id)
+
+
+def _are(received: Sequence[Received]) -> ColumnElement[bool]:
+    return tuple_(*_KEY).in_([(one.connector, one.account, one.event_id) for one in received])
+
+
+def _same_as(found: CTE) -> list[ColumnElement[bool]]:
+    return [column == found.c[column.name] for column in _KEY]

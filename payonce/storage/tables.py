@@ -101,6 +101,44 @@ api_keys = Table(
     CheckConstraint("mode IN ('test', 'live')", name="mode"),
 )
 
+connector_accounts = Table(  # no row is ever deleted: attempts name them
+    "connector_accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, ForeignKey("merchants.id")),  # none: for every merchant
+    Column("connector", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("options", _JsonB, nullable=False),
+    Column("identity", Text, nullable=False),  # who the acquirer says it is; never changed
+    Column("state", Text, nullable=False, server_default="enabled"),
+    Column("position", Integer, nullable=False),  # the lower, the sooner it takes a payment
+    Column("version", Integer, nullable=False, server_default="1"),  # one more with every change
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    CheckConstraint("mode IN ('test', 'live')", name="mode"),
+    CheckConstraint("state IN ('enabled', 'disabled')", name="state"),
+    CheckConstraint("identity <> ''", name="identity"),
+    UniqueConstraint(
+        *("connector", "mode", "identity", "merchant_id"),
+        name="connector_accounts_identity_key",
+        postgresql_nulls_not_distinct=True,
+    ),
+)
+
+connector_secrets = Table(
+    "connector_secrets",
+    metadata,
+    Column("account_id", Text, ForeignKey("connector_accounts.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("key_id", Text, nullable=False),  # of the key that sealed it
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", _Time, nullable=False),
+    Column("previous_until", _Time),  # none: the current one
+    CheckConstraint("generation > 0", name="generation"),
+)
+
 payments = Table(
     "payments",
     metadata,
@@ -276,6 +314,7 @@ attempts = Table(
     Column("failure_code", Text),
     Column("act_before", _Time),
     Column("stage", Text),
+    Column("routed_by", Text),  # why it went to this account; none: by a version that did not say
     Column("acquirer_identity", Text),
     Column("decline", _JsonB),  # {"where", "raw": {…}}: where the same may be tried, and the acquirer's codes
     Column("evidence", _JsonB),  # what the acquirer says of an approval
@@ -346,7 +385,8 @@ callbacks = Table(
     "callbacks",
     metadata,
     Column("connector", Text, primary_key=True),
-    Column("event_id", Text, primary_key=True),  # the acquirer's
+    Column("connector_account", Text, primary_key=True, server_default=""),  # that verified it
+    Column("event_id", Text, primary_key=True),  # the acquirer's, or a hash of the body
     Column("reference", Text, nullable=False),  # of the attempt that it is about: ours
     Column("received_at", _Time, nullable=False),
     Column("handled_at", _Time),  # since when Temporal has it, or nobody needs it

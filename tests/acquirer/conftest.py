@@ -53,6 +53,13 @@ async def stripe(acquirer: Acquirer) -> StripeSide:
     return StripeSide(acquirer)
 
 
+@pytest.fixture
+async def unmoved_stripe(unmoved_acquirer: Acquirer) -> StripeSide:
+    """The same, for tests that move no money and look at nothing but their own."""
+    await set_up(unmoved_acquirer)
+    return StripeSide(unmoved_acquirer)
+
+
 @pytest.fixture(autouse=True)
 def _judged_by_stripes_document() -> Iterator[None]:
     """Every answer of the dialect is one that Stripe's document allows, and so was every request that it accepted.

@@ -58,11 +58,11 @@ async def test_after_a_decline_another_card_may_pay(stripe: StripeSide) -> None:
     ],
 )
 async def test_data_that_no_card_has_is_a_card_error(
-    stripe: StripeSide, changes: dict[str, str], code: str
+    unmoved_stripe: StripeSide, changes: dict[str, str], code: str
 ) -> None:
     form = {"type": "card", "card[number]": "4242424242424242", "card[exp_month]": "12"}
     form |= {"card[exp_year]": "2030", "card[cvc]": "973", **changes}
-    refused = error(await stripe.post("/payment_methods", form), 402)
+    refused = error(await unmoved_stripe.post("/payment_methods", form), 402)
     assert (refused["type"], refused["code"]) == ("card_error", code)
 
 

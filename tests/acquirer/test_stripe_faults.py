@@ -166,9 +166,11 @@ async def test_somebody_captures_in_the_dashboard(stripe: StripeSide) -> None:
 
 
 @pytest.mark.parametrize("fault", ["burn_down", "undo_capture:1", "capture:"])
-async def test_an_unknown_fault_is_refused(stripe: StripeSide, fault: str) -> None:
+async def test_an_unknown_fault_is_refused(unmoved_stripe: StripeSide, fault: str) -> None:
     form = {"amount": "1099", "currency": "usd", "metadata[sandbox_fault]": fault}
-    assert error(await stripe.post("/payment_intents", form), 400)["param"] == "metadata[sandbox_fault]"
+    assert (
+        error(await unmoved_stripe.post("/payment_intents", form), 400)["param"] == "metadata[sandbox_fault]"
+    )
 
 
 async def test_the_log_of_requests_has_each_with_its_answer(stripe: StripeSide) -> None:

@@ -174,6 +174,6 @@ async def test_the_ledger_has_the_merchants_references(stripe: StripeSide) -> No
 
 
 @pytest.mark.parametrize("path", ["payment_intents", "charges", "refunds", "payment_methods"])
-async def test_what_is_not_there_is_resource_missing(stripe: StripeSide, path: str) -> None:
-    refusal = error(await stripe.get(f"/{path}/xx_1nothing"), 404)
+async def test_what_is_not_there_is_resource_missing(unmoved_stripe: StripeSide, path: str) -> None:
+    refusal = error(await unmoved_stripe.get(f"/{path}/xx_1nothing"), 404)
     assert (refusal["code"], refusal["type"]) == ("resource_missing", "invalid_request_error")

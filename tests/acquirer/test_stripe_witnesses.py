@@ -46,13 +46,13 @@ async def test_an_answer_that_is_not_stripes_is_a_violation(spec: StripeSpec, st
     ],
 )
 async def test_a_request_that_is_not_stripes_is_a_violation(
-    spec: StripeSpec, stripe: StripeSide, text: str, is_allowed: bool
+    spec: StripeSpec, unmoved_stripe: StripeSide, text: str, is_allowed: bool
 ) -> None:
     """And the dialect is of the same opinion, and stripe-mock's document too."""
     given = form.decoded(text)
     assert (spec.request("POST", "/v1/payment_intents", given) == []) is is_allowed
-    response = await stripe.acquirer.client.post(
-        "/stripe/v1/payment_intents", content=text, headers=stripe.headers()
+    response = await unmoved_stripe.acquirer.client.post(
+        "/stripe/v1/payment_intents", content=text, headers=unmoved_stripe.headers()
     )
     assert response.is_success is is_allowed
 

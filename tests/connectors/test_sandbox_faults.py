@@ -16,6 +16,7 @@ PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATION
         "timeout_after_charge",
         "slow:250",
         "capture:garbage,void:amount_mismatch",
+        "error_before_charge,capture:rate_limited,void:redirect,refund:html,inquire:other_answer",
         "inquire:error_after_charge",
         "timeout_before_charge,refund:slow:1",
         "authorized_only",

@@ -8,6 +8,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.attempting import Attempting
 from activities.messages import NotOwner, OperationRequest
+from payonce.accounts import Accounts
 from payonce.claims import Right, Rights
 from payonce.connectors.base import call_of
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
@@ -97,7 +98,7 @@ async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_a
         rights=rights,
         claimant=claimant,
         recorder=missing,
-        connectors={"account": account},
+        accounts=Accounts(connectors={"account": account}),
         fail_over=FailOver(),
     )
     environment = ActivityEnvironment()

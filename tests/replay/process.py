@@ -57,9 +57,9 @@ async def process_without_workflows(stack: DevStack, *, answers: bool) -> AsyncI
         client = await connect(runtime)
         attempting = Attempting(
             rights=runtime.rights,
-            claimant=Claimant(runtime.database, runtime.rights),
+            claimant=Claimant(runtime.database, runtime.rights, runtime.accounts),
             recorder=runtime.recorder,
-            connectors=runtime.connectors,
+            accounts=runtime.accounts,
             fail_over=runtime.database.fail_over,
         )
         if answers:

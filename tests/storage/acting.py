@@ -10,8 +10,9 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
+from payonce.accounts import Accounts
 from payonce.claims import Claimant, Rights
-from payonce.connectors.base import Call, Capabilities, MaySend
+from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Cancellation, FailureCode, Reply, Stage
 from payonce.domain.operations import Operation, OperationKind, Subject
@@ -74,6 +75,9 @@ class FakeConnector:
         return answer
 
 
+ACCOUNTS = Accounts(connectors={"account_1": FakeConnector()})
+
+
 @dataclass
 class Process:
     """The activities of one process, and its rights."""
@@ -89,17 +93,21 @@ class Process:
         return {"account_1": self.connector}
 
     @property
-    def _capabilities(self) -> dict[str, Capabilities]:
-        return {account: connector.capabilities for account, connector in self.connectors.items()}
+    def _accounts(self) -> Accounts:
+        accounts = [
+            ConnectorAccount(
+                id=id_, connector="fake", mode="test", base_url="https://acquirer.example", identity=identity
+            )
+            for id_, identity in self.identities.items()
+        ]
+        return Accounts(accounts, self.connectors)
 
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(
-                self.ledger.database, self.rights, self._capabilities, identities=self.identities
-            ),
+            claimant=Claimant(self.ledger.database, self.rights, self._accounts),
             recorder=self.ledger.recorder(),
-            connectors=self.connectors,
+            accounts=self._accounts,
             fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
@@ -129,9 +137,9 @@ class Process:
 
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, self._capabilities, self.identities),
+            cases=Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities),
             recorder=recorder or self.ledger.recorder(),
-            connectors=self.connectors,
+            accounts=self._accounts,
         )
 
 

@@ -12,6 +12,7 @@ from activities.messages import OperationRequest, Progress
 from api.admission.admission import Admission
 from api.admission.requests import NewPayment, Post
 from api.admission.waiting import Result
+from payonce.accounts import Accounts
 from payonce.claims import Claimant, Right, Rights
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.cards import Card
@@ -120,8 +121,7 @@ class Shop:
             IDS,
             self.rights,
             self.ledger.recorder(),
-            (ACCOUNT,),
-            {"account_1": self.connector},
+            Accounts((ACCOUNT,), {"account_1": self.connector}),
         )
         self.admission = Admission(self.runtime, self.temporal)
         self.payment_id = IDS.payment(merchant_id=self.ledger.merchant_id, mode="test", key="k")
@@ -148,9 +148,9 @@ class Shop:
         """One run of the authorization, in this process."""
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.runtime.database, self.rights),
+            claimant=Claimant(self.runtime.database, self.rights, self.runtime.accounts),
             recorder=self.runtime.recorder,
-            connectors=self.runtime.connectors,
+            accounts=self.runtime.accounts,
             fail_over=self.runtime.database.fail_over,
         )
         environment = ActivityEnvironment()

@@ -7,6 +7,7 @@ from typing import Any
 
 from activities.messages import ActionDue
 from api.admission.admission import Admission
+from payonce.accounts import Accounts
 from payonce.domain.facts import ActionRequired
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
@@ -57,7 +58,9 @@ def types(events: list[tuple[int, str]]) -> list[str]:
 
 def admission(process: Process) -> Admission:
     temporal: Any = NoTemporal()
-    runtime = replace(runtime_of(process.ledger), connectors={"account_1": process.connector})
+    runtime = replace(
+        runtime_of(process.ledger), accounts=Accounts(connectors={"account_1": process.connector})
+    )
     return Admission(runtime, temporal)
 
 

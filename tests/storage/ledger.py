@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from payonce.accounts import Accounts
 from payonce.claims import Rights
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.ids import random_id
@@ -236,7 +237,7 @@ def runtime_of(ledger: Ledger) -> Runtime:
     redis: Any = FakeRedis()
     recorder = ledger.recorder()
     return Runtime(
-        settings_of(ledger), ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {}
+        settings_of(ledger), ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, Accounts()
     )
 
 

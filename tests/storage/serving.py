@@ -78,9 +78,9 @@ class CarriesOut(Temporal):
         assert self.runtime is not None
         attempting = Attempting(
             rights=self.runtime.rights,
-            claimant=Claimant(self.runtime.database, self.runtime.rights),
+            claimant=Claimant(self.runtime.database, self.runtime.rights, self.runtime.accounts),
             recorder=self.runtime.recorder,
-            connectors=self.runtime.connectors,
+            accounts=self.runtime.accounts,
             fail_over=self.runtime.database.fail_over,
         )
         environment = ActivityEnvironment()

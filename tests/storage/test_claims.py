@@ -19,13 +19,16 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.standing import Standing
 from payonce.storage import attempts
 from payonce.storage.driver.database import Database, StorageUnavailable
+from tests.storage.acting import ACCOUNTS
 from tests.storage.ledger import Ledger, subject
 
 K, S, A = OperationKind, PaymentStatus, AttemptState
 
 
 async def claim(database: Database, of: Operation, rights: Rights | None = None) -> Right | Standing:
-    return await Claimant(database, rights or Rights()).claim(payment_id=of.payment_id, operation_id=of.id)
+    return await Claimant(database, rights or Rights(), ACCOUNTS).claim(
+        payment_id=of.payment_id, operation_id=of.id
+    )
 
 
 async def refund_of(shared_ledger: Ledger) -> Operation:
@@ -101,7 +104,7 @@ async def test_a_claim_made_meanwhile_by_another_is_not_taken_for_ours(shared_le
     """Our commit was lost, and another run's claim of the same number is what the release finds."""
     refund = await refund_of(shared_ledger)
     async with shared_ledger.flaky("lost commit", "down") as flaky:
-        claimant = Claimant(flaky, Rights())
+        claimant = Claimant(flaky, Rights(), ACCOUNTS)
         giving_back = claimant._releases.begin
 
         def after_another(of: Claim, **ended: Any) -> "asyncio.Task[Release]":

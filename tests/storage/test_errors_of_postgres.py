@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from payonce.accounts import Accounts
 from payonce.claims import Rights
 from payonce.domain.ids import random_id
 from payonce.domain.operations import OperationKind
@@ -263,7 +264,7 @@ def _runtime(ledger: Ledger) -> Runtime:
     )
     redis: Any = FakeRedis()
     recorder = ledger.recorder()
-    return Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, (), {})
+    return Runtime(settings, ledger.database, redis, WakeUps(redis), IDS, Rights(), recorder, Accounts())
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from api.admission.requests import NewPayment
 from api.admission.waiting import Unavailable
+from payonce.accounts import Accounts
 from payonce.claims import Claimant, Right, Rights
 from payonce.connectors.base import Call, call_of
 from payonce.domain.operations import AttemptState, OperationKind
@@ -58,8 +59,8 @@ async def given_back(shop: Shop, new: NewPayment = UPI, *, number: int = 1) -> N
 
 async def claimed_elsewhere(shop: Shop, sealer: Sealer | None) -> Call:
     """What another process would send as the next attempt."""
-    capabilities = {"account_1": ON_ANY_PROCESS}
-    claimant = Claimant(shop.ledger.database, Rights(), capabilities, sealer=sealer)
+    accounts = Accounts(connectors={"account_1": FakeConnector(capabilities=ON_ANY_PROCESS)})
+    claimant = Claimant(shop.ledger.database, Rights(), accounts, sealer=sealer)
     right = await claimant.claim(payment_id=shop.payment_id, operation_id=shop.payment_id)
     assert isinstance(right, Right)
     return right.call

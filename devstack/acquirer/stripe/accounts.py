@@ -64,13 +64,17 @@ class Webhook(_Model):
 
 
 class Account(_Model):
-    """One account in one mode. `*_member`: the names in `metadata` under which the merchant's references lie."""
+    """One account in one mode. `*_member`: the names in `metadata` under which the merchant's references lie.
+
+    `redirect_methods`: it has payment methods that send the customer away, beside cards.
+    """
 
     id: AccountId
     livemode: bool = False
     keys: list[Key] = Field(min_length=1, max_length=KEYS_MAX)
     webhook: Webhook | None = None
     multicapture: bool = False
+    redirect_methods: bool = False
     idempotency_s: int = Field(default=86_400, ge=1, le=31_536_000)
     refund_settles_s: int = Field(default=2, ge=0, le=86_400)
     reference_member: str = Field(default="payonce_reference", max_length=40)

@@ -43,7 +43,7 @@ class Visit:
     authorization: str
     version: str
     given_key: str | None
-    body: bytes
+    body: bytes | None
     page_base: str
     received_at: datetime
     request_id: str
@@ -100,7 +100,7 @@ class Counter:
             authorization=headers.get("authorization", ""),
             version=headers.get("stripe-version", ""),
             given_key=headers.get("idempotency-key") if request.method == "POST" else None,
-            body=b"" if body is None else body,
+            body=body,
             page_base=(self._public_url or str(request.base_url)).rstrip("/"),
             received_at=datetime.now(UTC),
             request_id=objects.new_id("req"),
@@ -144,35 +144,33 @@ class Counter:
         return None
 
     def _disturbed(self, visit: Visit, db: sqlite3.Connection) -> None:
-        """The faults that this request sets off are chosen, and its references known."""
+        """The request's references are known, and the faults that it sets off chosen.
+
+        Those of its own metadata come before those that its intent has for requests of this kind.
+        """
         assert visit.endpoint is not None
         assert visit.account is not None
-        own = visit.form.get("metadata", {})
+        own, operation = visit.form.get("metadata", {}), visit.endpoint.operation
         intent = _intent(visit, db)
-        of_intent = {} if intent is None else intent.body["metadata"]
         aside = {} if intent is None else intent.aside
-        is_refund = visit.endpoint.operation == "refund"
-        reference = own.get(visit.account.reference_member) or aside.get("reference")
-        visit.reference = reference
+        visit.reference = own.get(visit.account.reference_member) or aside.get("reference")
         visit.payment_reference = (
-            own.get(visit.account.payment_reference_member) or aside.get("payment_reference") or reference
+            own.get(visit.account.payment_reference_member)
+            or aside.get("payment_reference")
+            or visit.reference
         )
-        prefixes = [*visit.endpoint.faults]
-        if visit.form.get("confirm"):
-            prefixes.append("authorize")
-        if visit.endpoint.operation in ("create", "payment_method"):
-            of_intent = own
-        manual = (intent.body if intent else visit.form).get("capture_method") == "manual"
-        entries = wishes.of(of_intent, prefixes, unprefixed="authorize", is_manual=manual)
         scope = visit.payment_reference or visit.request_id
-        plan_of_intent = entries
-        if is_refund or visit.endpoint.operation == "capture":
-            unprefixed = visit.endpoint.operation
-            of_own = wishes.of(own, prefixes, unprefixed=unprefixed, is_manual=False)
-            if of_own:
-                plan_of_intent = of_own
-                scope = own.get(visit.account.reference_member) or visit.given_key or scope
-        visit.plan = wishes.plan(db, scope, plan_of_intent)
+        prefixes = [*visit.endpoint.faults, *(["authorize"] if visit.form.get("confirm") else [])]
+        entries: list[str] = []
+        if operation in ("capture", "refund"):
+            entries = wishes.of(own, prefixes, unprefixed=operation, is_manual=False)
+        if entries:
+            scope = own.get(visit.account.reference_member) or visit.given_key or scope
+        else:
+            wished = own if intent is None else intent.body["metadata"]
+            is_manual = (intent.body if intent else visit.form).get("capture_method") == "manual"
+            entries = wishes.of(wished, prefixes, unprefixed="authorize", is_manual=is_manual)
+        visit.plan = wishes.plan(db, scope, entries)
 
     def _worked(self, visit: Visit, db: sqlite3.Connection, terms: Terms) -> Answer:
         """The work is done, durably, with its answer and, under a key, the answer that will be repeated."""
@@ -274,6 +272,8 @@ class Counter:
 
 def _text(visit: Visit) -> str:
     """Query and body are both parameters; the SDKs send a GET's in the query and a POST's in the body."""
+    if visit.body is None:
+        raise Refusal(413, "Request body too large.", began=False)
     try:
         body = visit.body.decode()
     except UnicodeDecodeError as error:

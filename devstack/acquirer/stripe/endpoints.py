@@ -16,7 +16,10 @@ Work = Callable[..., Json]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`operation` is its name in the log of requests, `faults` the prefixes that are about it."""
+    """`operation` is its name in the log of requests, `answers` the type of what it answers.
+
+    `faults`: the prefixes that are about it.
+    """
 
     method: str
     pattern: re.Pattern[str]
@@ -24,6 +27,7 @@ class Endpoint:
     known: Known
     permission: Permission
     operation: str
+    answers: str
     required: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     intent_from: str | None = None  # where the intent's id is: "path", or a parameter
@@ -81,6 +85,9 @@ def _endpoint(
     method: str, path: str, work: Work, known: Known, permission: Permission, **more: Any
 ) -> Endpoint:
     pattern = re.compile(path.replace("{id}", r"(?P<id>[A-Za-z0-9_]{1,255})"))
+    kind = path.split("/")[2].removesuffix("s")
+    is_list = method == "GET" and path.endswith("s")
+    more["answers"] = f"list of {kind}" if is_list else kind
     return Endpoint(method, pattern, work, known, permission, **more)
 
 
@@ -168,4 +175,6 @@ def found(method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
 
 def parameters_of(endpoint: Endpoint, form: Json) -> Json:
     """The form as values. Raises `Refusal`."""
-    return parameters.checked(form, endpoint.known, required=endpoint.required)
+    values = parameters.checked(form, endpoint.known, required=endpoint.required)
+    objects.check_expand(endpoint.answers, values.get("expand", []))
+    return values

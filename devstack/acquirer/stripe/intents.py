@@ -21,6 +21,7 @@ from devstack.acquirer.stripe.parameters import (
     passive,
     positive,
     text,
+    text_up_to,
 )
 
 _CAPTURE_METHOD = one_of("automatic", "automatic_async", "manual")
@@ -64,10 +65,10 @@ CREATE = _BOTH | {
     "confirm": boolean,
     "confirmation_method": one_of("automatic", "manual"),
     "currency": text,
-    "description": text,
+    "description": text_up_to(1000),
     "metadata": metadata,
-    "statement_descriptor": text,
-    "statement_descriptor_suffix": text,
+    "statement_descriptor": text_up_to(22),
+    "statement_descriptor_suffix": text_up_to(22),
     "transfer_group": text,
     **passive("application_fee_amount", "customer", "customer_account", "on_behalf_of"),
     **passive("payment_method_configuration", "transfer_data"),
@@ -78,8 +79,8 @@ CAPTURE = {
     "final_capture": boolean,
     "metadata": metadata,
     "expand": listed(text),
-    "statement_descriptor": text,
-    "statement_descriptor_suffix": text,
+    "statement_descriptor": text_up_to(22),
+    "statement_descriptor_suffix": text_up_to(22),
     **passive("amount_details", "application_fee_amount", "hooks", "payment_details", "transfer_data"),
 }
 CANCEL = {
@@ -87,6 +88,7 @@ CANCEL = {
     "expand": listed(text),
 }
 _ONLY_WITH_CONFIRM = ("error_on_requires_action", "off_session", "return_url")
+CAPTURES_MAX = 50
 _CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action")
 
@@ -117,6 +119,8 @@ def create(call: Call, form: Json) -> Json:
     call.put(stored)
     call.happened("payment_intent.created", stored)
     if form.get("confirm"):
+        _check_descriptor(stored.body)
+        _check_return_url(call, stored, form)
         return authorizing.confirmed(call, stored, form)
     return stored.body
 
@@ -144,7 +148,7 @@ def update(call: Call, form: Json, own_id: str) -> Json:
     return stored.body
 
 
-UPDATE = {"metadata": metadata, "description": text, "expand": listed(text)}
+UPDATE = {"metadata": metadata, "description": text_up_to(1000), "expand": listed(text)}
 
 
 def confirm(call: Call, form: Json, own_id: str) -> Json:
@@ -162,6 +166,8 @@ def confirm(call: Call, form: Json, own_id: str) -> Json:
         raise unexpected_state(
             "You cannot confirm this PaymentIntent because it's missing a payment method.", stored.body
         )
+    _check_descriptor(stored.body)
+    _check_return_url(call, stored, form)
     for name in ("capture_method", "shipping", "receipt_email", "setup_future_usage"):
         stored.body[name] = form.get(name, stored.body[name])
     stored.aside["wants_multicapture"] |= _wants_multicapture(form)
@@ -172,7 +178,7 @@ def capture(call: Call, form: Json, own_id: str) -> Json:
     """So much of what is held was taken; the rest is released unless the capture was said not to be final.
 
     Source: spec, capture: `amount_to_capture` is at most what can be captured, which is also the default;
-    `final_capture=false` needs multicapture. error-codes: `amount_too_large`.
+    `final_capture=false` needs multicapture. multicapture: 50 captures at most. error-codes: `amount_too_large`.
     """
     stored = call.get("payment_intent", own_id, param="intent")
     _needs(stored, ("requires_capture",), "capture", "captured")
@@ -193,6 +199,9 @@ def capture(call: Call, form: Json, own_id: str) -> Json:
         raise invalid(
             "final_capture=false needs multicapture, which is not available.", param="final_capture"
         )
+    _check_descriptor(form)
+    if len(stored.aside.get("captures", [])) == CAPTURES_MAX:
+        raise invalid(f"A PaymentIntent can be captured at most {CAPTURES_MAX} times.")
     given = form.get("metadata", {})
     stored.body["metadata"] = parameters.merged(stored.body["metadata"], given)
     reference = call.reference(given, stored.aside["reference"])
@@ -267,6 +276,25 @@ def cancelled(call: Call, stored: Stored, *, reason: str | None) -> None:
 def retrieve(call: Call, form: Json, own_id: str) -> Json:
     """The intent as it is."""
     return call.get("payment_intent", own_id, param="intent").body
+
+
+def _check_descriptor(members: Json) -> None:
+    """Raises `Refusal`. Source: spec, `statement_descriptor`: with a card it is an error, a card has the suffix."""
+    if members.get("statement_descriptor") is not None:
+        message = "A card payment cannot have a statement_descriptor: use statement_descriptor_suffix."
+        raise invalid(message, param="statement_descriptor")
+
+
+def _check_return_url(call: Call, stored: Stored, form: Json) -> None:
+    """Raises `Refusal` where the customer might be sent away and nothing says where they come back to.
+
+    Source: spec, `automatic_payment_methods[allow_redirects]`: then "you may be required to provide a return_url".
+    """
+    automatic = stored.body["automatic_payment_methods"] or {"enabled": False}
+    may_redirect = automatic["enabled"] and automatic.get("allow_redirects", "always") == "always"
+    if call.account.redirect_methods and may_redirect and "return_url" not in form:
+        message = "You must provide a return_url, or set automatic_payment_methods[allow_redirects] to never."
+        raise invalid(message, param="return_url")
 
 
 def _needs(stored: Stored, statuses: tuple[str, ...], verb: str, done: str) -> None:

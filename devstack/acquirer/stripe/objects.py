@@ -11,46 +11,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from devstack.acquirer.stripe.accounts import Account
-from devstack.acquirer.stripe.errors import Json, Refusal, invalid, missing
+from devstack.acquirer.stripe.errors import Json, invalid, missing
 
 _LETTERS = string.ascii_letters + string.digits
 EVENT_PREFIX = "evt_"
 EXPAND_DEPTH_MAX = 4
-# Which members of which object are ids of others. Source: spec, `x-expandableFields`; those that are null here are
-# named too, since expanding them is allowed.
-_EXPANDABLE = {
+# Which members of which object are ids of others, and of what; None where they are null here. Source: spec, the
+# members that are either a text or an object.
+_EXPANDABLE: dict[str, dict[str, str | None]] = {
     "payment_intent": {
-        "latest_charge",
-        "payment_method",
-        "customer",
-        "application",
-        "on_behalf_of",
-        "review",
-        "processing",
+        **{"latest_charge": "charge", "payment_method": "payment_method"},
+        **dict.fromkeys(("customer", "application", "on_behalf_of", "review")),
     },
     "charge": {
-        "payment_intent",
-        "balance_transaction",
-        "customer",
-        "application",
-        "application_fee",
-        "failure_balance_transaction",
-        "on_behalf_of",
-        "review",
-        "refunds",
-        "source_transfer",
+        **{"payment_intent": "payment_intent", "refunds": None},
+        **dict.fromkeys(("balance_transaction", "customer", "application", "application_fee", "review")),
+        **dict.fromkeys(("failure_balance_transaction", "on_behalf_of", "source_transfer")),
     },
     "refund": {
-        "charge",
-        "payment_intent",
-        "payment_method",
-        "balance_transaction",
-        "customer",
-        "failure_balance_transaction",
+        **{"charge": "charge", "payment_intent": "payment_intent", "payment_method": "payment_method"},
+        **dict.fromkeys(("balance_transaction", "customer", "failure_balance_transaction")),
     },
-    "payment_method": {"customer"},
-    "account": set[str](),
-    "event": set[str](),
+    "payment_method": {"customer": None},
 }
 
 
@@ -164,8 +146,8 @@ def _position(db: sqlite3.Connection, account: Account, type: str, own_id: str, 
     return int(row["position"])
 
 
-def expanded(db: sqlite3.Connection, account: Account, body: Json, paths: list[str]) -> Json:
-    """The answer with what was asked for in place of ids.
+def check_expand(type: str, paths: list[str]) -> None:
+    """Raises `Refusal` for what cannot be expanded in an answer of this type, or a list of it, before any work.
 
     Source: docs.stripe.com/expand: with dots, four levels at most, `data.` within lists.
     """
@@ -173,30 +155,35 @@ def expanded(db: sqlite3.Connection, account: Account, body: Json, paths: list[s
         parts = path.split(".")
         if len(parts) > EXPAND_DEPTH_MAX:
             raise invalid(f"You cannot expand more than {EXPAND_DEPTH_MAX} levels.", param="expand")
-        _expand(db, account, body, parts, path)
+        at: str | None = type
+        for part in parts:
+            if at is not None and at.startswith("list of ") and part == "data":
+                at = at.removeprefix("list of ")
+            elif part in _EXPANDABLE.get(at or "", {}):
+                at = _EXPANDABLE[at or ""][part]
+            else:
+                raise invalid(f"This property cannot be expanded ({path[:100]}).", param="expand")
+
+
+def expanded(db: sqlite3.Connection, account: Account, body: Json, paths: list[str]) -> Json:
+    """The answer with what was asked for in place of ids. The paths were checked."""
+    for path in paths:
+        _expand(db, account, body, path.split("."))
     return body
 
 
-def _expand(db: sqlite3.Connection, account: Account, body: Json, parts: list[str], path: str) -> None:
+def _expand(db: sqlite3.Connection, account: Account, body: Json, parts: list[str]) -> None:
     first, *rest = parts
     if body.get("object") == "list":
-        if first != "data":
-            raise _not_expandable(path)
         for item in body["data"] if rest else []:
-            _expand(db, account, item, rest, path)
+            _expand(db, account, item, rest)
         return
-    if first not in _EXPANDABLE.get(str(body.get("object")), set()):
-        raise _not_expandable(path)
     if first == "refunds":
         url = f"/v1/charges/{body['id']}/refunds"
         body["refunds"] = page(db, account, "refund", {}, where={"charge": body["id"]}, url=url)
-    elif isinstance(body.get(first), str):
-        kind = "charge" if first == "latest_charge" else first
+    kind = _EXPANDABLE.get(str(body.get("object")), {}).get(first)
+    if kind is not None and isinstance(body.get(first), str):
         stored = find(db, account, kind, body[first])
         body[first] = body[first] if stored is None else stored.body
     if rest and isinstance(body.get(first), dict):
-        _expand(db, account, body[first], rest, path)
-
-
-def _not_expandable(path: str) -> Refusal:
-    return invalid(f"This property cannot be expanded ({path[:100]}).", param="expand")
+        _expand(db, account, body[first], rest)

@@ -34,6 +34,18 @@ def checked(given: Json, known: Known, *, required: tuple[str, ...] = (), inside
     return {name: known[name](value, _inner(inside, name)) for name, value in given.items()}
 
 
+def text_up_to(length: int) -> Check:
+    """A text of so many characters at most. Source: spec, `maxLength`."""
+
+    def check(value: Any, param: str) -> str:
+        found = text(value, param)
+        if len(found) > length:
+            raise invalid(f"Invalid string: {param} must be at most {length} characters.", param=param)
+        return found
+
+    return check
+
+
 def text(value: Any, param: str) -> str:
     """Not empty, and no hash."""
     if not isinstance(value, str):

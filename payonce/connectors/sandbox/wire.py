@@ -68,8 +68,9 @@ _DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({40
 _POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
 _FAULT = re.compile(
     r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
-    r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge"
-    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|authorized_only|foreign_capture"
+    r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge|error_before_charge"
+    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|html|redirect|rate_limited|other_answer"
+    r"|authorized_only|foreign_capture"
     r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
     rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
 )

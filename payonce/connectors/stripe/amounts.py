@@ -1,7 +1,7 @@
-"""Stripe's minor units, which are not ISO 4217's everywhere.
+"""Stripe's minor units, which are not ISO 4217's everywhere, and the amounts that it takes.
 
-Source: docs.stripe.com/currencies: "Zero-decimal currencies", "Three-decimal currencies", "Special cases", "Minimum
-and maximum charge amounts". Read, not tried against the real service.
+Source: docs.stripe.com/currencies: zero-decimal, three-decimal and special cases, minimum and maximum charge amounts.
+Read in 2026-11, not tried against the real service. Ours are ISO 4217's minor units.
 """
 
 from typing import Final
@@ -9,36 +9,33 @@ from typing import Final
 from payonce.domain.capabilities import Amounts
 from payonce.domain.errors import OutcomeUnknown
 
-# Ours are ISO 4217's. UGX and ISK have no decimals there, and are sent with two that are 0 ("special cases"); MGA has
-# two there, and is a zero-decimal currency of Stripe's.
+_CURRENCIES: Final = """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BWP BYN BZD CAD CDF
+    CHF CLP CNY COP CRC CVE CZK DJF DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GNF GTQ GYD HKD HNL HTG
+    HUF IDR ILS INR ISK JMD JOD JPY KES KGS KHR KMF KRW KWD KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK
+    MNT MOP MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB
+    RWF SAR SBD SCR SEK SGD SHP SLE SOS SRD SZL THB TJS TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VND VUV
+    WST XAF XCD XCG XOF XPF YER ZAR ZMW
+"""
+CURRENCIES: Final = frozenset(_CURRENCIES.split())
+"""Which of them an account may present depends on its country: the others Stripe refuses."""
+
+# UGX and ISK have no decimals in ISO 4217, and are sent with two that are always 0; MGA has two there, and none at
+# Stripe. HUF and TWD are whole in payouts alone, which are none of ours.
 _TIMES: Final = {"UGX": 100, "ISK": 100}
 _DIVIDED_BY: Final = {"MGA": 100}
-# "Three-decimal currencies": the last digit is 0.
-_THREE_DECIMALS: Final = ("BHD", "JOD", "KWD", "OMR", "TND")
+_THREE_DECIMALS: Final = ("BHD", "JOD", "KWD", "OMR", "TND")  # the last digit is 0
 
-_CODES: Final = (
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BWP BYN BZD CAD "
-    "CDF CHF CLP CNY COP CRC CVE CZK DJF DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GNF GTQ GYD HKD "
-    "HNL HTG HUF IDR ILS INR ISK JMD JOD JPY KES KGS KHR KMF KRW KWD KYD KZT LAK LBP LKR LRD LSL MAD MDL "
-    "MGA MKD MMK MNT MOP MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG "
-    "QAR RON RSD RUB RWF SAR SBD SCR SEK SGD SHP SLE SOS SRD STN SZL THB TJS TND TOP TRY TTD TWD TZS UAH "
-    "UGX USD UYU UZS VND VUV WST XAF XCD XOF XPF YER ZAR ZMW "
-)
-CURRENCIES: Final = frozenset(_CODES.split())
-
-# "Minimum charge amounts", in our minor units, of currencies that are settled in; others are Stripe's to say.
-SMALLEST_CHARGE: Final = {
-    "AED": 200, "AUD": 50, "BGN": 100, "BRL": 50, "CAD": 50, "CHF": 50, "CZK": 1500, "DKK": 250, "EUR": 50,
-    "GBP": 30, "HKD": 400, "HUF": 17500, "INR": 50, "JPY": 50, "MXN": 1000, "MYR": 200, "NOK": 300, "NZD": 50,
-    "PLN": 200, "RON": 200, "SEK": 300, "SGD": 50, "THB": 1000, "USD": 50,
-}  # fmt: skip
-_DIGITS_MAX: Final = 8  # of what is sent; of rupiahs 12
-_LARGEST_SENT: Final = {"IDR": 10**12 - 1}
+# The smallest charges are of the currency that an account settles in, which is not known here, and of charges alone:
+# Stripe refuses what is too small itself (`amount_too_small`), before the money call.
+_DIGITS_MAX: Final = 8  # of what is sent
+_MORE_DIGITS_MAX: Final = {"IDR": 12, "INR": 9, "COP": 13, "HUF": 13, "JPY": 13, "LBP": 14}
+"""Of the last four the page names two numbers; ours is the larger, since it only says early what Stripe would say."""
 
 
 def to_stripe(amount_minor: int, currency: str) -> int:
     """Our amount as Stripe has it. Raises `ValueError` for one that Stripe has not."""
-    if amount_minor % multiple_of(currency):
+    if currency not in CURRENCIES or amount_minor % multiple_of(currency):
         raise ValueError(f"an amount of {currency} that is not exact at Stripe")
     return amount_minor * _TIMES.get(currency, 1) // _DIVIDED_BY.get(currency, 1)
 
@@ -56,7 +53,7 @@ def multiple_of(currency: str) -> int:
 
 
 def _largest(currency: str) -> int:
-    sent = _LARGEST_SENT.get(currency, 10**_DIGITS_MAX - 1)
+    sent: int = 10 ** _MORE_DIGITS_MAX.get(currency, _DIGITS_MAX) - 1
     ours = sent * _DIVIDED_BY.get(currency, 1) // _TIMES.get(currency, 1)
     return ours - ours % multiple_of(currency)
 

@@ -28,6 +28,7 @@ from workers.inbox import AT_ONCE, Inbox
 
 KEY = "an acquirer's key"
 CALLBACKS_BURST = 10
+UPI = ("sandbox_upi",)  # the account
 PATH = "/v1/connectors/sandbox_upi/callbacks"
 BODY = {"id": "cb_1", "type": "payment.updated", "reference": "pay_1-1", "status": "approved", "amount": 1}
 
@@ -163,7 +164,7 @@ async def test_what_the_acquirer_did_not_sign_now_is_refused(
 async def test_a_connector_that_takes_no_callbacks_is_not_there(
     acquirer: httpx.AsyncClient, calling: Runtime, name: str
 ) -> None:
-    for connector in calling.connectors.values():
+    for connector in calling.accounts.connectors.values():
         if connector.name == "sandbox_card":
             connector.capabilities = replace(connector.capabilities, callbacks=False)
     path = f"/v1/connectors/{name}/callbacks"
@@ -207,7 +208,9 @@ async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
     inbox = Inbox(calling, cast("Client", NoTemporal()))
     async with asyncio.timeout(5):
         for number in range(AT_ONCE + 2):
-            await inbox.receive("sandbox_upi", Callback(f"cb_stuck_{number}", f"pay_{number}-1"))
+            await inbox.receive(
+                "sandbox_upi", Callback(f"cb_stuck_{number}", f"pay_{number}-1"), accounts=UPI
+            )
     assert entered == AT_ONCE
     stuck.set()
     await inbox.drain()

@@ -26,7 +26,16 @@ from payonce.domain.payment import PaymentStatus
 from payonce.recording import recorder as recording
 from payonce.storage import attempts
 from payonce.storage.driver.database import CommitUnknown
-from tests.storage.acting import CAPABILITIES, FakeConnector, Overtaken, Process, age, capture_of, request
+from tests.storage.acting import (
+    ACCOUNTS,
+    CAPABILITIES,
+    FakeConnector,
+    Overtaken,
+    Process,
+    age,
+    capture_of,
+    request,
+)
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
@@ -341,7 +350,7 @@ async def test_what_a_retry_claims_while_it_is_given_up_is_not_taken_for_settled
     other = Process(process.ledger, process.connector)
     call = call_of(paid, authorization, reference=f"{paid.id}-1")
     other.rights.keep_unsent(paid.id, Right(call, 1, "run_1", "account_1", boot_clock_s()))
-    claimant = Claimant(process.ledger.database, other.rights)
+    claimant = Claimant(process.ledger.database, other.rights, ACCOUNTS)
 
     async def retry() -> None:
         assert isinstance(await claimant.claim(payment_id=paid.id, operation_id=paid.id), Right)

@@ -158,7 +158,9 @@ async def test_where_it_cannot_be_reversed_a_void_or_refund_at_its_own_account_r
     acquirer = OneAcquirer()
     process = process_of(ledger, acquirer, CANNOT_REVERSE)
     paid, create = await approved_at_the_second_attempt(ledger, acquirer)
-    stray = await first_succeeds_late(ledger, acquirer, create, stage, abilities=CANNOT_REVERSE.abilities)
+    stray = await first_succeeds_late(
+        ledger, acquirer, create, stage, abilities=CANNOT_REVERSE.abilities(K.AUTHORIZE)
+    )
     for _ in range(2):
         assert isinstance(await process.attempt(stray), Settled)
     assert acquirer.sent == [(FIRST, sent_as, "acq-stray", 1000)]
@@ -175,7 +177,9 @@ async def test_a_release_of_unknown_outcome_is_inquired_about_at_its_own_account
     acquirer = OneAcquirer(fault=OutcomeUnknown("reset"))
     process = process_of(ledger, acquirer, CANNOT_REVERSE)
     _, create = await approved_at_the_second_attempt(ledger, acquirer)
-    stray = await first_succeeds_late(ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities)
+    stray = await first_succeeds_late(
+        ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities(K.AUTHORIZE)
+    )
     assert isinstance(await process.attempt(stray), InquiryDue)
     assert isinstance(await process.attempt(stray), InquiryDue)
     assert isinstance(await process.resolve("inquire", stray), Settled)
@@ -194,7 +198,7 @@ async def test_a_late_capture_is_refunded_and_given_back_when_that_is_confirmed(
     capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=400)
     recorder = ledger.recorder()
     await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
-    fact, abilities = approval(capture), CANNOT_REVERSE.abilities
+    fact, abilities = approval(capture), CANNOT_REVERSE.abilities(K.CAPTURE)
     await recorder.record(subject(capture), attempt=1, fact=fact, abilities=abilities)
     assert (await ledger.payment(paid.id)).capturable_minor == 600
     case = await ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
@@ -213,7 +217,7 @@ async def test_a_release_that_the_acquirer_takes_back_is_a_case_again_until_it_i
     capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=400)
     recorder = ledger.recorder()
     await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
-    abilities = CANNOT_REVERSE.abilities
+    abilities = CANNOT_REVERSE.abilities(K.CAPTURE)
     await recorder.record(subject(capture), attempt=1, fact=approval(capture), abilities=abilities)
     case = await ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
     await process.attempt(case)
@@ -232,7 +236,9 @@ async def test_a_release_that_is_refused_is_for_a_person(ledger: Ledger) -> None
     acquirer = OneAcquirer(fault=Declined(DeclineCode.PROCESSING_ERROR))
     process = process_of(ledger, acquirer, CANNOT_REVERSE)
     paid, create = await approved_at_the_second_attempt(ledger, acquirer)
-    stray = await first_succeeds_late(ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities)
+    stray = await first_succeeds_late(
+        ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities(K.AUTHORIZE)
+    )
     assert isinstance(await process.attempt(stray), Settled)
     assert acquirer.held == {"acq-good", "acq-stray"}
     after = await ledger.payment(paid.id)
@@ -247,7 +253,9 @@ async def test_what_is_proven_not_to_have_been_released_is_for_a_person(ledger: 
     acquirer = OneAcquirer()
     process = process_of(ledger, acquirer, CANNOT_REVERSE)
     paid, create = await approved_at_the_second_attempt(ledger, acquirer)
-    stray = await first_succeeds_late(ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities)
+    stray = await first_succeeds_late(
+        ledger, acquirer, create, abilities=CANNOT_REVERSE.abilities(K.AUTHORIZE)
+    )
     acquirer.fault = NotSent("refused")
     await process.attempt(stray)
     acquirer.sent.clear()

@@ -11,6 +11,7 @@ import pytest
 
 from api.admission.admission import Admission
 from api.admission.waiting import Result
+from payonce.accounts import Accounts
 from payonce.domain.errors import InvalidRequest, OperationInProgress
 from payonce.domain.payment import PaymentStatus
 from tests.storage.acting import CAPABILITIES, FakeConnector
@@ -95,7 +96,7 @@ async def test_what_the_rail_cannot_do_is_refused_and_admits_nothing(
     ledger: Ledger, cannot: str, kind: str, status: PaymentStatus
 ) -> None:
     rail = FakeConnector(capabilities=replace(CAPABILITIES, **{cannot: False}))
-    runtime = replace(runtime_of(ledger), connectors={"account_1": rail})  # type: ignore[dict-item]  # a fake
+    runtime = replace(runtime_of(ledger), accounts=Accounts(connectors={"account_1": rail}))
     temporal: Any = NoTemporal()
     admission = Admission(runtime, temporal)
     paid = await ledger.add_payment(status)

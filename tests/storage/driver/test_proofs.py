@@ -17,6 +17,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.storage import attempts
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import CHANNEL_OUTCOMES
+from tests.storage.acting import ACCOUNTS
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.storage.on_demand import ALWAYS, Action, OnDemand, on_demand
 from tests.storage.serving import Served, code_of, serving, write_nothing
@@ -122,7 +123,7 @@ async def test_a_runs_claim_that_is_not_proven_is_given_back_and_followed_by_the
 
 
 async def _claim(ledger: Ledger, of: Operation) -> Any:
-    claimant = Claimant(ledger.database, Rights())
+    claimant = Claimant(ledger.database, Rights(), ACCOUNTS)
     return await claimant.claim(payment_id=of.payment_id, operation_id=of.id)
 
 
@@ -178,7 +179,7 @@ async def _committing(ledger: Ledger) -> set[int]:
 
 
 async def _claim_on(database: Database, of: Operation) -> None:
-    await Claimant(database, Rights()).claim(payment_id=of.payment_id, operation_id=of.id)
+    await Claimant(database, Rights(), ACCOUNTS).claim(payment_id=of.payment_id, operation_id=of.id)
 
 
 async def test_who_is_cancelled_leaves_a_commit_that_is_under_way_alone(

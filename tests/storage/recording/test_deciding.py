@@ -29,7 +29,7 @@ from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
 K, S, A, O, V, R = OperationKind, PaymentStatus, AttemptState, OperationStatus, Verdict, ReviewReason
-ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), USUAL)}
+ACCOUNTS = {"account_1": Account(Finality(call_deadline_s=20, finality_s=10), lambda _: USUAL)}
 DECLINED = Declined(DeclineCode.GENERIC_DECLINE)
 LONG_AGO = "interval '1 hour'"
 
@@ -309,7 +309,7 @@ async def test_where_the_rail_captures_by_itself_authorized_decides_nothing(ledg
     paid = await ledger.add_payment(S.PROCESSING, capture_method="automatic")
     create = await ledger.add_operation(paid, K.AUTHORIZE, claimed=False, deferred_at=paid.created_at)
     await ledger.recorder().review(subject(create), reason="recording_lost")
-    itself = {"account_1": Account(ACCOUNTS["account_1"].finality, Abilities(captures_itself=True))}
+    itself = {"account_1": Account(ACCOUNTS["account_1"].finality, lambda _: Abilities(captures_itself=True))}
     given = decision(create, V.APPROVED, reference="acq-1", stage=Stage.AUTHORIZED)
     with pytest.raises(DecisionRefused, match="would change nothing"):
         await ledger.recorder().decide(subject(create), given, accounts=itself)

@@ -12,17 +12,18 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCStatusCode
 
 from payonce.connectors.base import Callback
+from payonce.domain.errors import CallbackInvalid
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import callbacks
-from payonce.storage.callbacks import KEPT, Received
+from payonce.storage.callbacks import KEPT, UNKNOWN_FOR, Received
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
 from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, ReferenceTurns
 
 K, S = OperationKind, PaymentStatus
-UPI = "sandbox_card"  # the connector on the rows of `Ledger`
+UPI, AT = "sandbox_card", ("account_1",)  # the connector and the account on the rows of `Ledger`
 
 
 @dataclass
@@ -119,9 +120,9 @@ async def test_the_payments_workflow_is_told_once_however_often_the_acquirer_say
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for _ in range(5):
-        await inbox.receive(UPI, told(create))
+        await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     assert temporal.signals == [(create.payment_id, attempt_reference(create.id, 1))]
     assert temporal.started == []
     assert await ledger.count("callbacks") == 1
@@ -132,10 +133,10 @@ async def test_two_messages_in_either_order_make_it_ask_twice(
 ) -> None:
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
-    await inbox.receive(UPI, told(create, "cb_2"))
+    await inbox.receive(UPI, told(create, "cb_2"), accounts=AT)
     await until_handled(ledger)
     clock.now_s += PAUSE_S
-    await inbox.receive(UPI, told(create, "cb_1"))
+    await inbox.receive(UPI, told(create, "cb_1"), accounts=AT)
     await until_handled(ledger, 2)
     assert len(temporal.signals) == 2
 
@@ -180,7 +181,7 @@ async def test_many_messages_of_one_attempt_make_it_ask_twice(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for number in range(200):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
     await until_handled(ledger, 200)
     assert len(temporal.signals) == 2  # of the first, at once, and for all the others, a pause later
 
@@ -191,7 +192,7 @@ async def test_what_waits_for_its_turn_is_the_sweepers_when_the_process_ends(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     for number in range(3):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
     await inbox.drain()
     assert (await handled(ledger), len(temporal.signals)) == (1, 1)
     await ledger.rows("UPDATE callbacks SET sweep_at = now()")
@@ -206,7 +207,7 @@ async def test_one_workflow_is_open_for_an_attempt_however_often_the_acquirer_sp
     create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
     workflow_id = IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))
     for number in range(60):
-        await inbox.receive(UPI, told(create, f"cb_{number}"))
+        await inbox.receive(UPI, told(create, f"cb_{number}"), accounts=AT)
         await until_handled(ledger, number + 1)
         clock.now_s += 10_000
         temporal.running.add(workflow_id)
@@ -220,7 +221,7 @@ async def test_a_message_about_what_is_decided_gets_a_workflow_of_its_own(
     """Also while the payment's workflow runs: that does not ask about what is decided."""
     create = await create_of(ledger, state=AttemptState.NOT_PROCESSED, status=OperationStatus.FAILED)
     temporal.running.add(create.payment_id)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert temporal.signals == []
     assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
@@ -236,7 +237,7 @@ async def test_a_message_about_a_payment_that_waits_for_captures_is_heard_by_its
         paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=OperationStatus.SUCCEEDED
     )
     temporal.running |= {paid.id} if runs else set()
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert bool(temporal.signals) is runs
     assert bool(temporal.started) is not runs
@@ -246,7 +247,7 @@ async def test_a_message_about_what_no_workflow_works_on_gets_one(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
     create = await create_of(ledger)
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await until_handled(ledger)
     assert temporal.started == [IDS.callback(connector=UPI, reference=attempt_reference(create.id, 1))]
 
@@ -254,19 +255,49 @@ async def test_a_message_about_what_no_workflow_works_on_gets_one(
 async def test_a_refunds_own_workflow_is_told(ledger: Ledger, inbox: Inbox, temporal: Temporal) -> None:
     refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND)
     temporal.running.add(refund.id)
-    await inbox.receive(UPI, told(refund))
+    await inbox.receive(UPI, told(refund), accounts=AT)
     await until_handled(ledger)
     assert temporal.signals == [(refund.id, attempt_reference(refund.id, 1))]
 
 
-@pytest.mark.parametrize(("connector", "reference"), [(UPI, "pay_unknown-1"), ("sandbox_other", None)])
-async def test_an_unknown_reference_or_another_connectors_makes_nobody_ask(
-    ledger: Ledger, inbox: Inbox, temporal: Temporal, connector: str, reference: str | None
+async def test_an_unknown_reference_is_looked_for_again_for_a_bounded_time(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Our own COMMIT of the attempt may come after the acquirer's word."""
+    await inbox.receive(UPI, Callback("cb_1", "pay_unknown-1"), accounts=AT)
+    await inbox.drain()
+    assert await handled(ledger) == 0
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert await handled(ledger) == 0
+    await ledger.rows(
+        "UPDATE callbacks SET sweep_at = now(), received_at = received_at - :age", age=UNKNOWN_FOR
+    )
+    await inbox.sweep(limit=10)
+    assert await handled(ledger) == 1
+    assert (temporal.signals, temporal.started) == ([], [])
+
+
+async def test_what_came_before_our_own_commit_is_told_once_that_is_there(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    paid = await ledger.add_payment()
+    await inbox.receive(UPI, Callback("cb_1", attempt_reference(paid.id, 1)), accounts=AT)
+    await inbox.drain()
+    await ledger.add_operation(paid, K.AUTHORIZE)
+    await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+    await inbox.sweep(limit=10)
+    assert len(temporal.started) == 1
+
+
+@pytest.mark.parametrize(("connector", "account"), [(UPI, "account_2"), ("sandbox_other", "other")])
+async def test_a_reference_of_another_account_is_refused(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal, connector: str, account: str
 ) -> None:
     create = await create_of(ledger)
-    temporal.running.add(create.payment_id)
-    await inbox.receive(connector, Callback("cb_1", reference or attempt_reference(create.id, 1)))
-    await until_handled(ledger)
+    with pytest.raises(CallbackInvalid):
+        await inbox.receive(connector, told(create), accounts=[account])
+    assert await ledger.count("callbacks") == 0
     assert (temporal.signals, temporal.started) == ([], [])
 
 
@@ -277,7 +308,7 @@ async def test_what_could_not_be_handed_over_is_swept(
     create = await create_of(ledger)
     temporal.running.add(create.payment_id)
     temporal.away = True
-    await inbox.receive(UPI, told(create))
+    await inbox.receive(UPI, told(create), accounts=AT)
     await inbox.drain()
     temporal.away = False
     await inbox.sweep(limit=10)
@@ -294,7 +325,7 @@ async def test_what_stays_undeliverable_is_tried_ever_more_seldom(
     ledger: Ledger, inbox: Inbox, temporal: Temporal
 ) -> None:
     temporal.away = True
-    await inbox.receive(UPI, told(await create_of(ledger)))
+    await inbox.receive(UPI, told(await create_of(ledger)), accounts=AT)
     await inbox.drain()
     for sweeps in range(1, 4):
         await ledger.rows("UPDATE callbacks SET sweep_at = now()")
@@ -308,7 +339,7 @@ async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Led
     now = datetime.now(UTC)
     async with ledger.database.transaction() as connection:
         for event_id, age in [("old", KEPT), ("young", timedelta()), ("open", KEPT)]:
-            received = Received(UPI, event_id, "pay_1-1")
+            received = Received(UPI, "account_1", event_id, "pay_1-1")
             await callbacks.put(connection, received, now=now - age - timedelta(seconds=1))
             if event_id != "open":
                 await callbacks.handled(connection, [received], now=now)
@@ -322,7 +353,7 @@ async def test_a_callback_that_postgres_forgot_was_handled_is_heard_again(
 ) -> None:
     """Its workflow completed; what that recorded may be forgotten, too: a late success would be lost for ever."""
     of = await create_of(ledger)
-    await inbox.receive(UPI, told(of))
+    await inbox.receive(UPI, told(of), accounts=AT)
     await until_handled(ledger)
     temporal.completed = set(temporal.started)
     await ledger.rows("UPDATE callbacks SET handled_at = NULL, sweep_at = now()")

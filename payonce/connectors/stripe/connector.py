@@ -1,0 +1,389 @@
+"""Stripe: cards by PaymentIntents.
+
+A payment is an intent that we create unconfirmed and confirm once; it is found, cancelled and refunded by its id. An
+intent that is cancelled can never be confirmed, so a cancellation blocks what may still be on its way.
+Source: docs.stripe.com/api, version 2026-08-26.dahlia. Read, and nothing of it tried against the real service.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import ClassVar, Final, TypeVar, assert_never
+
+import structlog
+
+from payonce.connectors.base import (
+    AccountForm,
+    Call,
+    Callback,
+    Capabilities,
+    ConnectorAccount,
+    Identity,
+    MaySend,
+)
+from payonce.connectors.http import AcquirerResponse, HttpRequest, Sending, segment
+from payonce.connectors.stripe import account as accounts
+from payonce.connectors.stripe import amounts, callbacks, codes, forms, reading
+from payonce.connectors.stripe.desk import StripeDesk, not_moved, not_prepared, ours_to_mend, problem
+from payonce.connectors.stripe.finding import Finding
+from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
+from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, Rejected
+from payonce.domain.facts import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Inquiry,
+    NotKnown,
+    Pending,
+    Refused,
+    Reply,
+    Reversed,
+)
+from payonce.domain.operations import OperationKind
+from payonce.domain.schedules import InquirySchedule
+
+log = structlog.get_logger(__name__)
+
+CALL_DEADLINE_S: Final = 20.0
+FINALITY_S: Final = 60.0
+ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
+INQUIRY: Final = InquirySchedule(
+    first_s=(1, 2, 4, 8),
+    then_every_s=15,
+    review_after_s=600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+T = TypeVar("T")
+
+_CARD_ERROR: Final = "card_error"
+_INVALID: Final = "invalid_request_error"
+
+
+class Stripe:
+    """Stripe at one account. Options: `multicapture`, `copy_metadata`, `call_deadline_s`, `finality_s`."""
+
+    name = "stripe"
+    account_form: ClassVar[AccountForm] = accounts.FORM
+
+    def __init__(
+        self, account: ConnectorAccount, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._account = account
+        self._several = account.options.get("multicapture") == accounts.ON
+        self._copy = account.options.get("copy_metadata") == accounts.ON
+        deadline_s = float(account.options.get("call_deadline_s", CALL_DEADLINE_S))
+        self._desk = StripeDesk(account, call_deadline_s=deadline_s)
+        self._finding = Finding(self._desk, create=self._create, now=now)
+        self.capabilities = Capabilities(
+            methods=frozenset({"card"}),
+            call_deadline_s=deadline_s,
+            finality_s=float(account.options.get("finality_s", FINALITY_S)),
+            inquiry=INQUIRY,
+            reversal_by_reference=True,
+            reverses=frozenset({OperationKind.AUTHORIZE}),
+            currencies=amounts.CURRENCIES,
+            amounts=amounts.AMOUNTS,
+            split_capture=self._several,
+            callbacks=True,
+        )
+
+    async def send(self, call: Call, *, may_send: MaySend) -> Reply:
+        """Authorizes, captures, voids or refunds under our reference; see `Connector`."""
+        sending = self._desk.http.sending(may_send)
+        if call.kind is not OperationKind.VOID and not _exact(call):
+            return Refused(
+                "amount_not_exact", "/amount"
+            )  # before admission already: see `Capabilities.amounts`
+        match call.kind:
+            case OperationKind.AUTHORIZE:
+                return await self._authorize(call, sending)
+            case OperationKind.CAPTURE:
+                return await self._modify(
+                    call, sending, "capture", forms.capture(call, several_captures=self._several)
+                )
+            case OperationKind.VOID:
+                return await self._modify(call, sending, "cancel", forms.cancellation(forms.VOIDED))
+            case OperationKind.REFUND:
+                return await self._refund(call, sending)
+            case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
+                raise Rejected(
+                    f"{call.kind} is not sent to this acquirer"
+                )  # see `Capabilities`, and `reverse`
+            case _:
+                assert_never(call.kind)
+
+    async def inquire(self, call: Call) -> Inquiry:
+        """What became of our reference; see `Connector`."""
+        return await _within(self._inquire(call))
+
+    async def reverse(self, call: Call) -> Reversed:
+        """The intent is cancelled, or what it took is refunded; see `Connector`."""
+        return await _within(self._reverse(call))
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
+        """The callback, once its signature is checked; see `Calling`."""
+        return callbacks.read(
+            headers.get("stripe-signature", ""),
+            body,
+            secrets=self._account.secrets.get(accounts.WEBHOOK_SECRET, ()),
+            live=self._desk.live,
+            identity=self._account.identity,
+            now=now,
+        )
+
+    async def identify(self) -> Identity:
+        """Who Stripe says that we are; see `Identifying`."""
+        return await accounts.identify(self._desk, self._account)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._desk.http.close()
+
+    async def _authorize(self, call: Call, sending: Sending) -> Reply:
+        """The intent and the card are made side by side, then the one is confirmed with the other."""
+        if call.card is None:
+            raise Rejected("authorize without a card")
+        method = self._desk.post(
+            forms.METHODS, forms.method(call, call.card), reference=call.reference, purpose="pre-2"
+        )
+        made, entered = await sending.prepare(self._create(call), method)
+        for answer in (entered, made):
+            if answer.status >= 400:
+                return _turned_down_before(answer, call)
+        intent, method_id = self._unpaid(made, call), entered.read(Method)
+        self._prepared_in_mode(method_id.livemode)
+        form = forms.confirmation(call, method_id.id)
+        answer = await self._move(call, sending, f"{_path(intent.id)}/confirm", form, object_id=intent.id)
+        return await self._confirmed(call, answer, intent_id=intent.id)
+
+    async def _confirmed(self, call: Call, answer: AcquirerResponse, *, intent_id: str) -> Reply:
+        if answer.status >= 400:
+            return self._not_confirmed(call, answer, intent_id=intent_id)
+        found = self._intent(answer, call, id_=intent_id)
+        if found.status == "requires_action":
+            return await self._leave_unauthenticated(call, intent_id)
+        return _reply(reading.authorization(found, call), intent_id)
+
+    def _not_confirmed(
+        self, call: Call, answer: AcquirerResponse, *, intent_id: str
+    ) -> Declined | Pending | Refused:
+        """A card error about our very intent is a decline; an intent that was cancelled before is what it is."""
+        error = problem(answer)
+        about = error.payment_intent
+        same = about is not None and about.id == intent_id and about.livemode is self._desk.live
+        if same and about is not None and answer.status == 402 and error.type == _CARD_ERROR:
+            return reading.declined(error, intent_id=intent_id)
+        if same and about is not None and answer.status == 400 and about.status == "canceled":
+            return Pending(intent_id, reason="reversed")
+        pointer = codes.refused(error)
+        untouched = about is None or (same and about.latest_charge is None and about.status in _UNPAID)
+        if answer.status == 400 and error.type == _INVALID and pointer is not None and untouched:
+            return _refused(call, error, pointer)
+        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)
+
+    async def _leave_unauthenticated(self, call: Call, intent_id: str) -> Declined | Pending:
+        """Nobody authenticates here yet: the intent is closed, and the issuer's wish is a decline."""
+        try:
+            closed = await self._cancel(call, intent_id, forms.NOT_AUTHENTICATED)
+        except ConnectorError:
+            return Pending(intent_id, reason="requires_action")
+        if closed.status != "canceled":
+            return Pending(intent_id, reason="requires_action")
+        return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent_id)
+
+    async def _modify(
+        self, call: Call, sending: Sending, action: str, form: forms.Form
+    ) -> Approved | Pending | Refused:
+        """A capture or a void of the intent."""
+        intent_id = forms.authorization_of(call)
+        answer = await self._move(call, sending, f"{_path(intent_id)}/{action}", form, object_id=intent_id)
+        if answer.status < 400:
+            found = self._intent(answer, call, id_=intent_id)
+            return _reply_of(self._modified(found, call, answered=True), intent_id)
+        error = problem(answer)
+        about = error.payment_intent
+        if about is not None and about.id == intent_id and about.status == "canceled":
+            if call.kind is OperationKind.VOID:
+                return Pending(intent_id, reason="canceled already")
+            return _refused(call, error, "")
+        _raise_unless_ended(answer, error, call, object_id=intent_id)
+        return _refused(call, error, codes.refused(error) or "")
+
+    def _modified(self, found: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
+        if call.kind is OperationKind.CAPTURE:
+            return reading.capture(found, call, several=self._several, answered=answered)
+        return reading.void(found, call, answered=answered)
+
+    async def _refund(self, call: Call, sending: Sending) -> Reply:
+        form = forms.refund(call, copy_metadata=self._copy)
+        answer = await self._move(call, sending, forms.REFUNDS, form, object_id=None)
+        if answer.status < 400:
+            found = answer.read(StripeRefund)
+            reading.check_refund(found, call)
+            return reading.refund(found, call)
+        error = problem(answer)
+        _raise_unless_ended(answer, error, call, object_id=None)
+        return _refused(call, error, codes.refused(error) or "")
+
+    async def _inquire(self, call: Call) -> Inquiry:
+        match call.kind:
+            case OperationKind.AUTHORIZE:
+                return await self._inquire_authorization(call)
+            case OperationKind.REFUND:
+                found = await self._finding.refund(call)
+                return NotKnown() if found is None else reading.refund(found, call)
+            case _:
+                intent = await self._finding.by_id(call, forms.authorization_of(call))
+                return self._modified(intent, call, answered=False)
+
+    async def _inquire_authorization(self, call: Call) -> Inquiry:
+        intent = await self._finding.intent(call)
+        if intent.status == "requires_action":
+            return await self._leave_unauthenticated(call, intent.id)
+        fact = reading.authorization(intent, call)
+        given_back = intent.charge is None or intent.charge.amount_refunded > 0
+        if isinstance(fact, Approved) and intent.status == "succeeded" and given_back:
+            return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)
+        return fact
+
+    async def _reverse(self, call: Call) -> Reversed:
+        if call.kind is not OperationKind.AUTHORIZE:
+            raise OutcomeUnknown(f"{call.kind} cannot be undone at Stripe")
+        intent = await self._finding.intent(call)
+        if intent.status not in ("canceled", "succeeded"):
+            intent = await self._cancel(call, intent.id, forms.REVERSED)
+        if intent.status == "canceled" and not intent.amount_received:
+            return Reversed()
+        if intent.status in ("canceled", "succeeded"):
+            return await self._give_back(call, intent)
+        raise OutcomeUnknown("the intent is not cancelled", connector_reference=intent.id)
+
+    async def _give_back(self, call: Call, intent: Intent) -> Reversed:
+        """What the intent took is refunded, once, however often this is asked."""
+        refunds = await self._finding.refunds(call, intent.id)
+        made = next((one for one in refunds if reading.is_reversal(one, call)), None)
+        if made is None:
+            rest = intent.amount_received - sum(one.amount for one in refunds if one.status in _GIVING_BACK)
+            if rest <= 0:
+                return Reversed()
+            form = forms.reversal(call, intent_id=intent.id, amount=rest)
+            request = self._desk.post(forms.REFUNDS, form, reference=call.reference, purpose="reverse")
+            made = await self._desk.ask(request, StripeRefund, reference=call.reference)
+        if made.status != "succeeded" or not reading.is_reversal(made, call):
+            raise OutcomeUnknown("the refund has not succeeded", connector_reference=intent.id)
+        return Reversed()
+
+    async def _cancel(self, call: Call, intent_id: str, reason: str) -> Intent:
+        """The intent after its cancellation, which is repeated without a key: a key would repeat an old error."""
+        request = HttpRequest(path=f"{_path(intent_id)}/cancel", form=forms.cancellation(reason))
+        found = await self._desk.ask(request, Intent, reference=call.reference)
+        self._desk.check_mode(found.livemode)
+        reading.check(found, call, id_=intent_id)
+        return found
+
+    async def _move(
+        self, call: Call, sending: Sending, path: str, form: forms.Form, *, object_id: str | None
+    ) -> AcquirerResponse:
+        """The answer to the money call. Where that is unknown, the object it acts on is named."""
+        request = self._desk.post(path, form, reference=call.reference, purpose="send")
+        try:
+            return await sending.move(request)
+        except OutcomeUnknown as unknown:
+            raise OutcomeUnknown(unknown.message, connector_reference=object_id) from None
+
+    def _create(self, call: Call) -> HttpRequest:
+        """The intent, under the attempt's key: the same again finds the same."""
+        form = forms.intent(call, several_captures=self._several, copy_metadata=self._copy)
+        return self._desk.post(forms.INTENTS, form, reference=call.reference, purpose="pre")
+
+    def _unpaid(self, made: AcquirerResponse, call: Call) -> Intent:
+        """The intent that was made. What is wrong with it is `NotSent`: nobody has confirmed it."""
+        try:
+            intent = self._intent(made, call, id_=None)
+        except OutcomeUnknown as unknown:
+            raise NotSent(f"before the money call: {unknown.message}") from None
+        return intent
+
+    def _intent(self, answer: AcquirerResponse, call: Call, *, id_: str | None) -> Intent:
+        """The intent, once it is known to be the one that was asked for. Raises `OutcomeUnknown`."""
+        try:
+            found = answer.read(Intent)
+            self._desk.check_mode(found.livemode)
+            reading.check(found, call, id_=id_)
+        except OutcomeUnknown as unknown:
+            raise OutcomeUnknown(unknown.message, connector_reference=id_) from None
+        return found
+
+    def _prepared_in_mode(self, livemode: bool) -> None:
+        try:
+            self._desk.check_mode(livemode)
+        except OutcomeUnknown as unknown:
+            raise NotSent(f"before the money call: {unknown.message}") from None
+
+
+_UNPAID: Final = ("requires_payment_method", "requires_confirmation")
+_GIVING_BACK: Final = ("succeeded", "pending", "requires_action")
+
+
+def _raise_unless_ended(
+    answer: AcquirerResponse, error: ErrorBody, call: Call, *, object_id: str | None
+) -> None:
+    """Returns where Stripe turned the capture, void or refund down for good."""
+    for_good = error.code in codes.ENDED or codes.refused(error) is not None
+    if not (answer.status == 400 and error.type == _INVALID and for_good):
+        raise not_moved(answer, error, reference=call.reference, object_id=object_id)
+
+
+def _turned_down_before(answer: AcquirerResponse, call: Call) -> Declined | Refused:
+    """A call before the money call that was not done: the card is declined, or the data refused."""
+    try:
+        error = problem(answer)
+    except OutcomeUnknown as unknown:
+        raise NotSent(f"before the money call: {unknown.message}") from None
+    if answer.status == 402 and error.type == _CARD_ERROR:
+        return reading.declined(error, intent_id=None)
+    for_good = codes.refused(error) is not None or error.param is not None
+    if answer.status == 400 and error.type == _INVALID and for_good and not ours_to_mend(answer, error):
+        return _refused(call, error, codes.refused(error) or "")
+    raise not_prepared(answer, reference=call.reference)
+
+
+def _refused(call: Call, error: ErrorBody, pointer: str) -> Refused:
+    code = error.code or _INVALID
+    log.warning(
+        "acquirer_refused", operation=call.kind, reference=call.reference, code=code, param=error.param
+    )
+    return Refused(code, pointer or forms.pointer(error.param))
+
+
+def _reply(found: reading.Standing, intent_id: str) -> Reply:
+    """What an answer to a confirmation is: it was confirmed, so that it is not known says nothing."""
+    if isinstance(found, Reversed):
+        return Pending(intent_id, reason="reversed")
+    return Pending(intent_id, reason="not confirmed") if isinstance(found, NotKnown) else found
+
+
+def _reply_of(found: Approved | Pending | NotKnown, intent_id: str) -> Approved | Pending:
+    return Pending(intent_id, reason="not done") if isinstance(found, NotKnown) else found
+
+
+def _exact(call: Call) -> bool:
+    try:
+        amounts.to_stripe(call.amount_minor, call.currency)
+    except ValueError:
+        return False
+    return True
+
+
+def _path(intent_id: str) -> str:
+    return f"{forms.INTENTS}/{segment(intent_id)}"
+
+
+async def _within(asking: Awaitable[T]) -> T:
+    """What is asked, within a limit over all its calls."""
+    try:
+        async with asyncio.timeout(ASKING_S_MAX):
+            return await asking
+    except TimeoutError:
+        raise OutcomeUnknown("timed out") from None

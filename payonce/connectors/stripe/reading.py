@@ -1,0 +1,286 @@
+"""What Stripe's objects say of an attempt, in our words.
+
+Source: docs.stripe.com/payments/paymentintents/lifecycle, /api/payment_intents/object, /api/refunds/object and
+/payments/place-a-hold-on-a-payment-method. Read, not tried.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from payonce.connectors.base import Call
+from payonce.connectors.stripe import codes, forms
+from payonce.connectors.stripe.amounts import from_stripe, to_stripe
+from payonce.connectors.stripe.objects import (
+    CAPTURE,
+    REFERENCE,
+    REVERSAL,
+    Charge,
+    Checks,
+    Intent,
+    StripeError,
+    StripeRefund,
+)
+from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.evidence import Evidence
+from payonce.domain.facts import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Foreign,
+    NotKnown,
+    Pending,
+    Reversed,
+    Stage,
+    Turn,
+    Undone,
+)
+
+log = structlog.get_logger(__name__)
+
+# How long an authorization holds where the charge does not say so (`capture_before`), by brand, card not present.
+# Visa's of a payment that the merchant initiates is the shortest; networks that are not listed have it too.
+_HOLDS: Final = dict.fromkeys(("mastercard", "amex", "discover", "diners"), timedelta(days=7))
+_HOLDS_SHORTEST: Final = timedelta(days=4, hours=18)
+
+_SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "network_decline_code")
+
+Standing = Approved | Declined | Pending | NotKnown | Reversed
+"""How an attempt stands by an intent."""
+
+
+def check(intent: Intent, call: Call, *, id_: str | None) -> None:
+    """Raises `OutcomeUnknown` for the answer to another request."""
+    if id_ is not None and intent.id != id_:
+        raise OutcomeUnknown("another intent than was asked about")
+    if intent.currency != call.currency.lower():
+        raise OutcomeUnknown("an intent in another currency", connector_reference=id_)
+    if id_ is None and intent.metadata.get(REFERENCE) != call.reference:
+        raise OutcomeUnknown("an intent of another attempt")
+
+
+def authorization(intent: Intent, call: Call) -> Standing:
+    """How an authorization stands. What was refunded since is not in an intent: see `refunded`."""
+    match intent.status:
+        case "requires_capture":
+            held = intent.amount_capturable + intent.amount_received
+            return _approved(intent, call, amount=held, stage=Stage.AUTHORIZED)
+        case "succeeded":
+            return _succeeded(intent, call)
+        case "canceled":
+            return _canceled(intent, call)
+        case "requires_payment_method" | "requires_confirmation":
+            return _unpaid(intent)
+        case "processing" | "requires_action":
+            return Pending(intent.id, reason=intent.status)
+        case status:
+            log.warning("acquirer_status_unmapped", reference=call.reference, status=status)
+            return Pending(intent.id, reason="unmapped status")
+
+
+def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> Approved | Pending | NotKnown:
+    """How a capture stands. `answered`: the intent is the answer to the capture itself."""
+    marked = _marked(intent, forms.mark(call.reference))
+    if intent.status not in ("succeeded", "requires_capture", "canceled"):
+        log.warning("acquirer_status_unmapped", reference=call.reference, status=intent.status)
+        return Pending(intent.id, reason="unmapped status")
+    if several:
+        if marked is not None and marked <= intent.amount_received:
+            return _captured(intent, call, marked)
+    elif intent.status == "succeeded":
+        asked = to_stripe(call.amount_minor, call.currency)
+        if answered or marked is not None or intent.amount_received == asked:
+            return _captured(intent, call, intent.amount_received)
+        return Pending(intent.id, reason="captured otherwise")
+    return Pending(intent.id, reason="not captured") if answered else NotKnown()
+
+
+def void(intent: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
+    """How the release of an authorization stands."""
+    if intent.status == "canceled":
+        charge = intent.charge
+        held, taken = (intent.amount, 0) if charge is None else (charge.amount, charge.amount_captured)
+        return Approved(intent.id, from_stripe(held - taken, call.currency), call.currency)
+    return Pending(intent.id, reason="not released") if answered else NotKnown()
+
+
+def refund(found: StripeRefund, call: Call) -> Approved | Declined | Pending:
+    """How a refund of ours stands. One that failed after it had succeeded was taken back."""
+    approved = Approved(found.id, from_stripe(found.amount, call.currency), call.currency)
+    match found.status:
+        case "succeeded":
+            return approved
+        case "pending" | "requires_action":
+            return Pending(found.id, reason=found.status)
+        case "failed" | "canceled" if call.approved:
+            undone = Undone(
+                f"{found.id}/{found.status}",
+                approved.amount_minor,
+                approved.currency,
+                found.failure_reason or found.status,
+            )
+            return Approved(found.id, approved.amount_minor, approved.currency, since=(undone,))
+        case "failed" | "canceled":
+            return Declined(DeclineCode.GENERIC_DECLINE, connector_reference=found.id)
+        case status:
+            log.warning("acquirer_status_unmapped", reference=call.reference, status=status)
+            return Pending(found.id, reason="unmapped status")
+
+
+def check_refund(found: StripeRefund, call: Call) -> None:
+    """Raises `OutcomeUnknown` for the answer to another request."""
+    of = found.payment_intent
+    if found.reference != call.reference or (of is not None and of != call.authorization_reference):
+        raise OutcomeUnknown("a refund of another attempt")
+    if found.currency != call.currency.lower():
+        raise OutcomeUnknown("a refund in another currency", connector_reference=found.id)
+
+
+def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) -> Approved | Reversed:
+    """The approval with what somebody else refunded of it, oldest first; what our reversal gave back is undone."""
+    if any(is_reversal(one, call) and one.status == "succeeded" for one in refunds):
+        return Reversed()
+    foreign: list[Turn] = [
+        Foreign(one.id, "refund", from_stripe(one.amount, call.currency), call.currency)
+        for one in reversed(refunds)
+        if one.status == "succeeded" and not _ours(one)
+    ]
+    return _with_turns(approved, (*approved.since, *foreign))
+
+
+def is_reversal(one: StripeRefund, call: Call) -> bool:
+    """Whether it undoes this attempt."""
+    return (one.metadata or {}).get(REVERSAL) == call.reference
+
+
+def declined(error: StripeError, *, intent_id: str | None) -> Declined:
+    """A card error, which Stripe documents as a charge that failed."""
+    if not codes.heard_of(error):
+        log.warning("acquirer_decline_code_unmapped", code=error.decline_code or error.code)
+    meaning = codes.declined(error)
+    said = {name: getattr(error, name) for name in _SAID}
+    return Declined(
+        meaning.code,
+        connector_reference=intent_id,
+        raw={name: code for name, code in said.items() if code is not None},
+        where=meaning.where,
+    )
+
+
+def _succeeded(intent: Intent, call: Call) -> Approved:
+    """By itself a manual authorization captures nothing, nor one that a capture of ours has taken."""
+    ours = [name for name in intent.metadata if name.startswith(CAPTURE)]
+    if call.automatic_capture and not ours:
+        return _approved(intent, call, amount=intent.amount_received, stage=Stage.CAPTURED)
+    held = intent.amount if intent.charge is None else intent.charge.amount
+    approved = _approved(intent, call, amount=held, stage=Stage.AUTHORIZED)
+    if ours:
+        return approved
+    taken = from_stripe(intent.amount_received, call.currency)
+    return _with_turns(approved, (Foreign(f"{intent.id}/captured", "capture", taken, call.currency),))
+
+
+def _canceled(intent: Intent, call: Call) -> Standing:
+    charge = intent.charge
+    if charge is not None and charge.status == "succeeded" and intent.cancellation_reason != forms.REVERSED:
+        approved = _approved(intent, call, amount=charge.amount, stage=Stage.AUTHORIZED)
+        if intent.cancellation_reason not in forms.BY_STRIPE:
+            return approved  # by our void, or in the dashboard: an intent does not say which
+        rest = from_stripe(charge.amount - charge.amount_captured, call.currency)
+        return _with_turns(approved, (Foreign(f"{intent.id}/canceled", "void", rest, call.currency),))
+    if intent.cancellation_reason == forms.NOT_AUTHENTICATED:
+        return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent.id)
+    failed = _failure(intent)
+    return Reversed() if failed is None else declined(failed, intent_id=intent.id)
+
+
+def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:
+    """Nothing is charged. Without a try nobody has confirmed it yet."""
+    failed = _failure(intent)
+    if failed is not None:
+        return declined(failed, intent_id=intent.id)
+    return NotKnown() if intent.latest_charge is None else Pending(intent.id, reason="no failure told")
+
+
+def _failure(intent: Intent) -> StripeError | None:
+    """Why its last try failed; None where it did not, as far as is said."""
+    error = intent.last_payment_error
+    if error is not None and error.type == "card_error":
+        return error
+    if intent.charge is not None and intent.charge.status == "failed":
+        return StripeError(type="card_error", code=intent.charge.failure_code)
+    return None
+
+
+def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Approved:
+    until = None if call.automatic_capture and stage is Stage.CAPTURED else _holds_until(intent)
+    return Approved(
+        connector_reference=intent.id,
+        amount_minor=_proven(amount, call, intent),
+        currency=call.currency,
+        capture_before=until,
+        stage=stage,
+        evidence=None if intent.charge is None else _evidence(intent.charge, call),
+    )
+
+
+def _evidence(charge: Charge, call: Call) -> Evidence:
+    """What Stripe says beside its yes. Who bears a fraud, and the ECI, it does not say without authentication."""
+    card, checks = charge.card, charge.card.checks
+    known = card.network_transaction_id is not None
+    return Evidence(
+        scheme=card.network or card.brand,
+        network_transaction_id=card.network_transaction_id,
+        network_transaction_amount_minor=from_stripe(charge.amount, call.currency) if known else None,
+        network_transaction_date=datetime.fromtimestamp(charge.created, UTC).date() if known else None,
+        authorization_code=card.authorization_code,
+        avs_result=None if checks is None else _avs(checks),
+        cvc_result=None if checks is None else checks.cvc_check,
+        issuer_country=card.country,
+        funding=card.funding,
+    )
+
+
+def _avs(checks: Checks) -> str | None:
+    """Both results of the address, as Stripe names them: `line1=pass postal_code=fail`."""
+    results = {"line1": checks.address_line1_check, "postal_code": checks.address_postal_code_check}
+    return " ".join(f"{name}={result}" for name, result in results.items() if result is not None) or None
+
+
+def _captured(intent: Intent, call: Call, amount: int) -> Approved:
+    return Approved(intent.id, _proven(amount, call, intent), call.currency)
+
+
+def _proven(amount: int, call: Call, intent: Intent) -> int:
+    """Our amount. Raises `OutcomeUnknown` for an approval that says none."""
+    if amount == 0:
+        raise OutcomeUnknown("an approval without an amount", connector_reference=intent.id)
+    return from_stripe(amount, call.currency)
+
+
+def _holds_until(intent: Intent) -> datetime:
+    """When the authorization ends: there is always a date, since what nobody captures lapses without a word."""
+    charge: Charge | None = intent.charge
+    if charge is None:
+        return datetime.fromtimestamp(intent.created, UTC) + _HOLDS_SHORTEST
+    if charge.card.capture_before is not None:
+        return datetime.fromtimestamp(charge.card.capture_before, UTC)
+    holds = _HOLDS.get(charge.card.brand or "", _HOLDS_SHORTEST)
+    return datetime.fromtimestamp(charge.created, UTC) + holds
+
+
+def _marked(intent: Intent, name: str) -> int | None:
+    """How much a capture of ours took, by its mark."""
+    text = intent.metadata.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
+
+
+def _ours(one: StripeRefund) -> bool:
+    return bool({REFERENCE, REVERSAL} & set(one.metadata or {}))
+
+
+def _with_turns(approved: Approved, since: tuple[Turn, ...]) -> Approved:
+    return replace(approved, since=since)

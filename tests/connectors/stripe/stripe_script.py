@@ -1,0 +1,265 @@
+"""A server that plays what a test says Stripe answers, and keeps what it was sent.
+
+The bodies are written by hand from Stripe's documentation of its objects; nothing here decides anything.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from payonce.connectors.base import Call, ConnectorAccount
+from payonce.connectors.stripe.connector import Stripe
+from payonce.domain.cards import Card
+from payonce.domain.evidence import Evidence
+from payonce.domain.operations import OperationKind
+
+INTENT, CHARGE, METHOD, REFUND = "pi_3Abc", "ch_3Abc", "pm_1Abc", "re_3Abc"
+KEY = "sk_test_payonce_secret"
+WEBHOOK_SECRETS = ("whsec_new", "whsec_old")
+REFERENCE, PAYMENT = "pay_01jtest-1", "pay_01jtest"
+CARD = Card("4242424242424242", 12, 2031, "737")
+CREATED = 1_796_000_000
+VISA = Evidence(scheme="visa")  # of `charge`
+CREATE, METHODS, REFUNDS = "POST /v1/payment_intents", "POST /v1/payment_methods", "POST /v1/refunds"
+CONFIRM, GET = f"{CREATE}/{INTENT}/confirm", f"GET /v1/payment_intents/{INTENT}"
+CAPTURE, CANCEL = f"{CREATE}/{INTENT}/capture", f"{CREATE}/{INTENT}/cancel"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer; `raw` replaces the JSON body, and None of it resets the connection without one."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes | None = None
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request that came in."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    form: tuple[tuple[str, str], ...]
+    query: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def members(self) -> dict[str, str]:
+        return dict(self.form)
+
+    @property
+    def key(self) -> str | None:
+        return self.headers.get("idempotency-key")
+
+
+Script = Mapping[str, Answer | Sequence[Answer] | Callable[[Sent], Answer]]
+
+
+class Scripted:
+    """Answers by method and path; of several answers each once, and the last for ever."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = dict(script)
+        self._asked: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.sent: list[Sent] = []
+        self.url = ""
+
+    def of(self, name: str) -> list[Sent]:
+        return [sent for sent in self.sent if sent.name == name]
+
+    def play(self, script: Script) -> None:
+        """From now on."""
+        self._script |= script
+        self._asked = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Scripted"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                answer = self._answer(await _read(reader))
+                if answer.silent:
+                    await asyncio.Event().wait()
+                writer.write(_written(answer))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, sent: Sent) -> Answer:
+        self.sent.append(sent)
+        played = self._script.get(sent.name)
+        if played is None:
+            return Answer(error("invalid_request_error", code="not_in_the_script"), status=404)
+        if isinstance(played, Answer):
+            return played
+        if callable(played):
+            return played(sent)
+        asked = self._asked.get(sent.name, 0)
+        self._asked[sent.name] = asked + 1
+        return played[min(asked, len(played) - 1)]
+
+
+Open = Callable[..., Awaitable[tuple[Stripe, Scripted]]]
+"""Opens a connector at a server with a script: the fixture `stripe`."""
+
+
+async def _read(reader: asyncio.StreamReader) -> Sent:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+    method, target, _ = head[0].split(" ")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
+    body = (await reader.readexactly(int(headers.get("content-length", "0")))).decode()
+    url = urlsplit(target)
+    form = tuple(parse_qsl(body, keep_blank_values=True))
+    return Sent(method, url.path, headers, form, tuple(parse_qsl(url.query, keep_blank_values=True)))
+
+
+def _written(answer: Answer) -> bytes:
+    body = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
+    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(body)}", "Request-Id: req_1"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def account(url: str, *, mode: str = "test", **options: str) -> ConnectorAccount:
+    return ConnectorAccount(
+        id="stripe_in",
+        connector="stripe",
+        mode=mode,
+        base_url=url,
+        secrets={"key": (KEY,), "webhook_secret": WEBHOOK_SECRETS},
+        options={"call_deadline_s": "2", **options},
+        identity="acct_1Ours",
+        upstream_secret=b"s" * 32,
+    )
+
+
+def call(kind: OperationKind = OperationKind.AUTHORIZE, **changes: Any) -> Call:
+    authorizes = kind is OperationKind.AUTHORIZE
+    members: dict[str, Any] = {
+        "kind": kind,
+        "reference": REFERENCE if authorizes else "op_01jtest-1",
+        "payment_id": PAYMENT,
+        "amount_minor": 1099,
+        "currency": "EUR",
+        "automatic_capture": True,
+        "authorization_reference": None if authorizes else INTENT,
+        "card": CARD if authorizes else None,
+    }
+    return Call(**members | changes)
+
+
+def intent(status: str = "requires_payment_method", **members: Any) -> dict[str, Any]:
+    return {
+        "id": INTENT,
+        "object": "payment_intent",
+        "amount": 1099,
+        "amount_capturable": 0,
+        "amount_received": 1099 if status == "succeeded" else 0,
+        "capture_method": "automatic",
+        "client_secret": f"{INTENT}_secret_x",
+        "created": CREATED,
+        "currency": "eur",
+        "livemode": False,
+        "latest_charge": None,
+        "last_payment_error": None,
+        "metadata": {"payonce_reference": REFERENCE, "payonce_payment": PAYMENT},
+        "status": status,
+    } | members
+
+
+def charge(**members: Any) -> dict[str, Any]:
+    return {
+        "id": CHARGE,
+        "object": "charge",
+        "amount": 1099,
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "captured": False,
+        "created": CREATED,
+        "currency": "eur",
+        "livemode": False,
+        "status": "succeeded",
+        "payment_method_details": {
+            "type": "card",
+            "card": {"brand": "visa", "exp_month": 12, "exp_year": 2031},
+        },
+    } | members
+
+
+def paid(**members: Any) -> dict[str, Any]:
+    """An automatic payment that is captured."""
+    return intent("succeeded", **{"latest_charge": charge(captured=True, amount_captured=1099)} | members)
+
+
+def held(**members: Any) -> dict[str, Any]:
+    """A manual payment that is authorized."""
+    return intent(
+        "requires_capture",
+        **{"amount_capturable": 1099, "capture_method": "manual", "latest_charge": charge()} | members,
+    )
+
+
+def method(**members: Any) -> dict[str, Any]:
+    return {"id": METHOD, "object": "payment_method", "livemode": False, "type": "card"} | members
+
+
+def refund(status: str = "succeeded", **members: Any) -> dict[str, Any]:
+    return {
+        "id": REFUND,
+        "object": "refund",
+        "amount": 1099,
+        "currency": "eur",
+        "metadata": {"payonce_reference": "op_01jtest-1"},
+        "payment_intent": INTENT,
+        "status": status,
+    } | members
+
+
+def listed(*objects: Any, has_more: bool = False) -> dict[str, Any]:
+    return {"object": "list", "data": list(objects), "has_more": has_more, "url": "/v1/x"}
+
+
+def error(type_: str, **members: Any) -> dict[str, Any]:
+    return {"error": {"type": type_, "message": "for people", **members}}
+
+
+def card_error(about: Any = None, **members: Any) -> Answer:
+    said = {"code": "card_declined", "decline_code": "insufficient_funds"} | members
+    about = intent(last_payment_error={"type": "card_error", **said}) if about is None else about
+    return Answer(error("card_error", payment_intent=about, **said), status=402)
+
+
+def invalid(code: str | None, **members: Any) -> Answer:
+    return Answer(error("invalid_request_error", code=code, **members), status=400)
+
+
+def authorizing(confirmed: Answer | Sequence[Answer], **others: Any) -> Script:
+    """A script in which everything before the money call goes well."""
+    return {CREATE: Answer(intent()), METHODS: Answer(method()), CONFIRM: confirmed, **others}

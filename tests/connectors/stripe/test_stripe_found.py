@@ -1,0 +1,395 @@
+"""What became of an attempt at Stripe: inquiries, and how an attempt is found and undone."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from stripe_script import (
+    CANCEL,
+    CREATE,
+    GET,
+    INTENT,
+    REFERENCE,
+    REFUNDS,
+    VISA,
+    Answer,
+    Open,
+    Sent,
+    authorizing,
+    call,
+    charge,
+    error,
+    held,
+    intent,
+    listed,
+    paid,
+    refund,
+)
+
+from payonce.connectors.conformance import yes
+from payonce.connectors.stripe.desk import PAGES_MAX
+from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.facts import (
+    Approved,
+    DeclineCode,
+    Declined,
+    Foreign,
+    Inquiry,
+    NotKnown,
+    Pending,
+    Reversed,
+    Stage,
+)
+from payonce.domain.operations import OperationKind
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+LIST, LIST_REFUNDS = "GET /v1/payment_intents", "GET /v1/refunds"
+BY_ID = {"attempt_reference": INTENT}
+DECLINED = {"type": "card_error", "code": "card_declined", "decline_code": "lost_card"}
+CAPTURED = Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED, evidence=VISA)
+RAW = {"code": "card_declined", "decline_code": "lost_card"}
+
+
+def claimed(ago: timedelta) -> dict[str, Any]:
+    return {"claimed_at": NOW - ago}
+
+
+@pytest.mark.parametrize(
+    ("found", "fact"),
+    [
+        (paid(), CAPTURED),
+        (intent(), NotKnown()),
+        (intent("requires_confirmation"), NotKnown()),
+        (intent("processing"), Pending(INTENT, reason="processing")),
+        (intent("something_new"), Pending(INTENT, reason="unmapped status")),
+        (
+            intent(last_payment_error=DECLINED),
+            Declined(DeclineCode.LOST_CARD, INTENT, raw=RAW, where="never"),
+        ),
+        (
+            intent(latest_charge=charge(status="failed", failure_code="expired_card")),
+            Declined(DeclineCode.EXPIRED_CARD, INTENT, raw={"code": "expired_card"}, where="never"),
+        ),
+        (intent(latest_charge="ch_1"), Pending(INTENT, reason="no failure told")),
+        (intent("canceled", cancellation_reason="duplicate"), Reversed()),
+        (intent("canceled", cancellation_reason=None), Reversed()),
+        (
+            intent("canceled", cancellation_reason="abandoned"),
+            Declined(DeclineCode.AUTHENTICATION_REQUIRED, INTENT),
+        ),
+        (
+            intent("canceled", cancellation_reason="duplicate", latest_charge=charge(amount_refunded=1099)),
+            Reversed(),
+        ),
+        (
+            intent("canceled", last_payment_error=DECLINED, cancellation_reason="automatic"),
+            Declined(DeclineCode.LOST_CARD, INTENT, raw=RAW, where="never"),
+        ),
+    ],
+)
+async def test_an_intent_says_what_became_of_the_authorization(
+    stripe: Open, found: dict[str, Any], fact: Inquiry
+) -> None:
+    connector, server = await stripe({GET: Answer(found)})
+    assert await connector.inquire(call(**BY_ID)) == fact
+    assert [sent.name for sent in server.sent] == [GET]
+    assert dict(server.sent[0].query) == {"expand[]": "latest_charge"}
+
+
+@pytest.mark.parametrize("body", [paid(), held(capture_method="automatic")])
+async def test_an_inquiry_says_the_same_as_the_answer_did(stripe: Open, body: dict[str, Any]) -> None:
+    connector, _ = await stripe(authorizing(Answer(body), **{GET: Answer(body)}))
+    reply = await connector.send(call(), may_send=yes)
+    assert await connector.inquire(call(**BY_ID)) == reply
+
+
+async def test_a_manual_authorization_stays_authorized_after_our_capture(stripe: Open) -> None:
+    marks = {"payonce_reference": REFERENCE, "payonce_capture_0123": "500"}
+    taken = charge(captured=True, amount_captured=500)
+    body = intent(
+        "succeeded", capture_method="manual", amount_received=500, latest_charge=taken, metadata=marks
+    )
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert (found.stage, found.amount_minor, found.since) == (Stage.AUTHORIZED, 1099, ())
+
+
+async def test_what_the_dashboard_captured_is_foreign(stripe: Open) -> None:
+    taken = charge(captured=True, amount_captured=500)
+    body = intent("succeeded", capture_method="manual", amount_received=500, latest_charge=taken)
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.since == (Foreign(f"{INTENT}/captured", "capture", 500, "EUR"),)
+    assert found.stage is Stage.AUTHORIZED
+
+
+@pytest.mark.parametrize("reason", ["automatic", "expired"])
+async def test_what_stripe_released_by_itself_is_a_foreign_void(stripe: Open, reason: str) -> None:
+    body = intent("canceled", cancellation_reason=reason, latest_charge=charge(amount_refunded=1099))
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.since == (Foreign(f"{INTENT}/canceled", "void", 1099, "EUR"),)
+
+
+async def test_what_our_void_released_is_not_foreign(stripe: Open) -> None:
+    body = intent("canceled", cancellation_reason="requested_by_customer", latest_charge=charge())
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.since == ()
+
+
+def with_refunds(*pages: Answer) -> dict[str, Any]:
+    given_back = charge(captured=True, amount_captured=1099, amount_refunded=400)
+    return {GET: Answer(intent("succeeded", latest_charge=given_back)), LIST_REFUNDS: list(pages)}
+
+
+async def test_refunds_of_the_dashboard_are_read_to_the_last_page(stripe: Open) -> None:
+    foreign = refund(id="re_foreign", amount=300, metadata={})
+    pending = refund("pending", id="re_pending", amount=50, metadata={})
+    first, last = listed(pending, refund(), has_more=True), listed(foreign)
+    connector, server = await stripe(with_refunds(Answer(first), Answer(last)))
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Approved)
+    assert found.since == (Foreign("re_foreign", "refund", 300, "EUR"),)
+    one, two = server.of(LIST_REFUNDS)
+    assert dict(one.query) == {"payment_intent": INTENT, "limit": "10"}
+    assert dict(two.query) == {"payment_intent": INTENT, "limit": "10", "starting_after": "re_3Abc"}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [listed(refund(), has_more=True)],
+        [listed(has_more=True)],
+        [listed(refund(payment_intent="pi_other"))],
+        [listed(refund(currency="usd"))],
+    ],
+    ids=["for ever the same page", "an empty page", "of another intent", "of another currency"],
+)
+async def test_a_list_that_cannot_be_right_is_unknown(stripe: Open, pages: list[Any]) -> None:
+    connector, _ = await stripe(with_refunds(*map(Answer, pages)))
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call(**BY_ID))
+
+
+async def test_without_the_id_the_same_create_finds_it(stripe: Open) -> None:
+    connector, server = await stripe(authorizing(Answer(paid()), **{GET: Answer(paid())}), now=lambda: NOW)
+    await connector.send(call(), may_send=yes)
+    assert await connector.inquire(call(card=None, **claimed(timedelta(hours=19)))) == CAPTURED
+    first, again = server.of(CREATE)
+    assert (first.form, first.key) == (again.form, again.key)
+
+
+async def test_an_attempt_that_was_never_sent_is_not_known(stripe: Open) -> None:
+    """Nobody confirms what the inquiry itself made."""
+    connector, _ = await stripe({CREATE: Answer(intent()), GET: Answer(intent())})
+    assert await connector.inquire(call()) == NotKnown()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        Answer(error("idempotency_error"), status=400),
+        Answer(error("api_error"), status=500),
+        Answer(intent(metadata={})),
+    ],
+)
+async def test_where_the_create_says_nothing_the_list_does(stripe: Open, lost: Answer) -> None:
+    others = [intent(id=f"pi_other{n}", metadata={}) for n in range(3)]
+    connector, server = await stripe(
+        {
+            CREATE: lost,
+            LIST: [Answer(listed(*others, has_more=True)), Answer(listed(paid(latest_charge="ch_1")))],
+            GET: Answer(paid()),
+        },
+        now=lambda: NOW,
+    )
+    assert await connector.inquire(call(**claimed(timedelta(minutes=1)))) == CAPTURED
+    at = int((NOW - timedelta(minutes=1)).timestamp())
+    window = {"created[gte]": str(at - 120), "created[lte]": str(at + 120), "limit": "10"}
+    assert dict(server.of(LIST)[0].query) == window
+    assert dict(server.of(LIST)[1].query) == window | {"starting_after": "pi_other2"}
+
+
+async def test_after_the_keys_may_be_gone_nothing_is_created_and_nothing_is_proven(stripe: Open) -> None:
+    """A weekend of outage: the key of what did charge may be pruned."""
+    connector, server = await stripe({LIST: Answer(listed())}, now=lambda: NOW)
+    for asked in (connector.inquire, connector.reverse):
+        with pytest.raises(OutcomeUnknown):
+            await asked(call(**claimed(timedelta(hours=20))))
+    assert not server.of(CREATE)
+
+
+async def test_of_two_with_our_reference_the_one_that_was_tried_counts(stripe: Open) -> None:
+    twice = listed(intent(id="pi_empty"), paid(latest_charge="ch_1"))
+    connector, _ = await stripe({LIST: Answer(twice), GET: Answer(paid())}, now=lambda: NOW)
+    assert await connector.inquire(call(**claimed(timedelta(days=2)))) == CAPTURED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(error("invalid_request_error"), status=401),
+        Answer(error("invalid_request_error"), status=403),
+        Answer(error("invalid_request_error", code="resource_missing"), status=404),
+        Answer(error("api_error"), status=500),
+        Answer(error("invalid_request_error", code="lock_timeout"), status=429),
+        Answer(paid(id="pi_other")),
+        Answer(paid(livemode=True)),
+        Answer(paid(currency="usd")),
+        Answer(paid(metadata={"payonce_reference": "pay_other-1"})),
+    ],
+)
+async def test_what_is_wrong_with_an_inquiry_is_no_fact(stripe: Open, answer: Answer) -> None:
+    connector, _ = await stripe({GET: answer})
+    for asked in (connector.inquire, connector.reverse):
+        with pytest.raises(OutcomeUnknown):
+            await asked(call(**BY_ID))
+
+
+@pytest.mark.parametrize(
+    ("answer", "event"),
+    [
+        (Answer(error("invalid_request_error"), status=401), "acquirer_credentials_refused"),
+        (Answer(error("idempotency_error"), status=400), "acquirer_key_used_otherwise"),
+        (Answer(paid(livemode=True)), "acquirer_mode_mismatch"),
+    ],
+)
+async def test_what_a_person_must_look_at_is_an_error_in_the_log(
+    stripe: Open, answer: Answer, event: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connector, _ = await stripe({GET: answer})
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call(**BY_ID))
+    assert event in capfd.readouterr().out
+
+
+async def test_who_must_authenticate_is_closed_by_an_inquiry_too(stripe: Open) -> None:
+    closed = intent("canceled", cancellation_reason="abandoned")
+    connector, _ = await stripe({GET: Answer(intent("requires_action")), CANCEL: Answer(closed)})
+    found = await connector.inquire(call(**BY_ID))
+    assert found == Declined(DeclineCode.AUTHENTICATION_REQUIRED, INTENT)
+
+
+@pytest.mark.parametrize(
+    "open_", [intent(), intent("requires_action"), intent("requires_confirmation"), held()]
+)
+async def test_a_reversal_cancels_what_is_open_and_says_why(stripe: Open, open_: dict[str, Any]) -> None:
+    closed = intent("canceled", cancellation_reason="duplicate")
+    connector, server = await stripe({GET: Answer(open_), CANCEL: Answer(closed)})
+    assert await connector.reverse(call(**BY_ID)) == Reversed()
+    assert server.of(CANCEL)[0].members["cancellation_reason"] == "duplicate"
+
+
+async def test_what_is_cancelled_already_is_reversed(stripe: Open) -> None:
+    connector, server = await stripe({GET: Answer(intent("canceled"))})
+    assert await connector.reverse(call(**BY_ID)) == Reversed()
+    assert [sent.name for sent in server.sent] == [GET]
+
+
+@pytest.mark.parametrize(
+    "cancelled",
+    [
+        Answer(intent("processing")),
+        Answer(held()),
+        Answer(error("invalid_request_error", code="payment_intent_unexpected_state"), status=400),
+        Answer(intent("canceled", id="pi_other")),
+        Answer(raw=b"<html>"),
+    ],
+)
+async def test_a_reversal_that_is_not_confirmed_is_unknown(stripe: Open, cancelled: Answer) -> None:
+    connector, _ = await stripe({GET: Answer(intent("processing")), CANCEL: cancelled})
+    with pytest.raises(OutcomeUnknown):
+        await connector.reverse(call(**BY_ID))
+
+
+OURS = {"payonce_reversal": REFERENCE, "payonce_payment": "pay_01jtest"}
+
+
+async def test_a_reversal_refunds_what_was_captured_once(stripe: Open) -> None:
+    made = refund(metadata=OURS, amount=799)
+    foreign = refund(amount=300, metadata={})
+    connector, server = await stripe(
+        {
+            GET: Answer(paid()),
+            LIST_REFUNDS: [Answer(listed(foreign)), Answer(listed(made, foreign))],
+            REFUNDS: Answer(made),
+        }
+    )
+    for _ in range(2):
+        assert await connector.reverse(call(**BY_ID)) == Reversed()
+    (asked,) = server.of(REFUNDS)
+    assert asked.members == {
+        "payment_intent": INTENT,
+        "amount": "799",
+        "metadata[payonce_reversal]": REFERENCE,
+        "metadata[payonce_payment]": "pay_01jtest",
+    }
+    assert asked.key
+
+
+@pytest.mark.parametrize("status", ["pending", "failed", "requires_action"])
+async def test_a_reversal_whose_refund_has_not_succeeded_is_unknown(stripe: Open, status: str) -> None:
+    connector, server = await stripe(
+        {GET: Answer(paid()), LIST_REFUNDS: Answer(listed(refund(status, metadata=OURS)))}
+    )
+    with pytest.raises(OutcomeUnknown):
+        await connector.reverse(call(**BY_ID))
+    assert not server.of(REFUNDS)
+
+
+async def test_what_a_reversal_refunded_is_found_reversed(stripe: Open) -> None:
+    connector, _ = await stripe(with_refunds(Answer(listed(refund(metadata=OURS)))))
+    assert await connector.inquire(call(**BY_ID)) == Reversed()
+
+
+async def test_a_reversal_without_the_id_closes_what_the_create_made(stripe: Open) -> None:
+    closed = intent("canceled", cancellation_reason="duplicate")
+    connector, server = await stripe(
+        {CREATE: Answer(intent()), GET: Answer(intent()), CANCEL: Answer(closed)}, now=lambda: NOW
+    )
+    assert await connector.reverse(call(**claimed(timedelta(minutes=2)))) == Reversed()
+    assert [sent.name for sent in server.sent] == [CREATE, GET, CANCEL]
+
+
+@pytest.mark.parametrize("kind", [OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND])
+async def test_a_capture_a_void_and_a_refund_are_not_undone_by_reference(
+    stripe: Open, kind: OperationKind
+) -> None:
+    connector, server = await stripe({})
+    assert not connector.capabilities.reversible(kind)
+    with pytest.raises(OutcomeUnknown):
+        await connector.reverse(call(kind))
+    assert not server.sent
+
+
+async def test_a_list_without_end_is_left_and_unknown(stripe: Open) -> None:
+    def page(sent: Sent) -> Answer:
+        after = dict(sent.query).get("starting_after", "re_0")
+        following = f"re_{int(after.removeprefix('re_')) + 1}"
+        return Answer(listed(refund(id=following), has_more=True))
+
+    connector, server = await stripe(with_refunds() | {LIST_REFUNDS: page})
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call(**BY_ID))
+    assert len(server.of(LIST_REFUNDS)) == PAGES_MAX
+
+
+async def test_a_reversal_has_another_key_than_what_it_undoes(stripe: Open) -> None:
+    made = refund(metadata=OURS)
+    connector, server = await stripe(
+        authorizing(
+            Answer(paid()),
+            **{GET: Answer(paid()), LIST_REFUNDS: Answer(listed()), REFUNDS: Answer(made)},
+        )
+    )
+    await connector.send(call(), may_send=yes)
+    for _ in range(2):
+        await connector.reverse(call(**BY_ID))
+    reversals = {sent.key for sent in server.of(REFUNDS)}
+    assert len(reversals) == 1
+    assert not reversals & {sent.key for sent in server.sent if sent.name != REFUNDS}
