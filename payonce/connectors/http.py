@@ -18,7 +18,6 @@ from urllib.parse import quote
 
 import httpcore
 import httpx
-import structlog
 from pydantic import BaseModel, ValidationError
 
 from payonce.clock import boot_clock_s
@@ -38,7 +37,6 @@ __all__ = [
     "segment",
 ]  # for connectors
 
-log = structlog.get_logger(__name__)
 
 RESPONSE_BYTES_MAX: Final = 64 * 1024
 CONNECT_S_MAX: Final = 3.0  # the right to send lasts 5 s
@@ -361,7 +359,6 @@ def _documented_answer(received: _Received, documented: Documented) -> AcquirerR
         return AcquirerResponse(status, received.content, received.headers)
     if status == _TOO_MANY_REQUESTS:
         raise RateLimited(retry_after_s=retry_after_s(received.retry_after))
-    log.error("acquirer_rejected", status=status)
     raise Rejected(f"HTTP {status}")
 
 

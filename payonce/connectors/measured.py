@@ -21,6 +21,7 @@ from payonce.connectors.base import (
 )
 from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
+from payonce.logging import get_logger
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 from payonce.waiting import first
 
@@ -28,6 +29,7 @@ CALLS_END_WITHIN_S: Final = 60.0  # three times what a call may take
 _ANOTHERS: Final = "the account's secrets are those of another account"
 
 T = TypeVar("T", bound=Reply | Cancellation)
+log = get_logger(__name__)
 
 
 class Watcher(Protocol):
@@ -159,6 +161,8 @@ class Measured:
             return reply
         except ConnectorError as error:
             result = error.code
+            if isinstance(error, Rejected):  # counted and said, whatever it is that was asked
+                log.error("acquirer_rejected", account=self._account_id, call=kind, reason=error.message)
             raise
         finally:
             CONNECTOR_CALLS.labels(self._account_id, kind, result).inc()

@@ -34,7 +34,7 @@ class AnswerKind(StrEnum):
     AMOUNT_TOO_LARGE = "amount_too_large"
 
 
-_NETWORK_CODES = ("network_decline_code", "network_advice_code")
+_NETWORK_CODES: Final = ("network_decline_code", "network_advice_code")
 TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",

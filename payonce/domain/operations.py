@@ -159,9 +159,7 @@ class Attempt:
     act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
     stage: Stage | None = None  # how far an approved authorization has come; None: not known
     acquirer_identity: str | None = None  # how the acquirer called the account when it was claimed
-    decline: Mapping[str, Any] | None = (
-        None  # {"where", "raw"}, of a declined one; none: "same", and no codes
-    )
+    decline: Mapping[str, Any] | None = None  # {"where", "raw"}; None of a declined one: "same", no codes
     evidence: Mapping[str, Any] | None = None  # of an approved one
 
     @property

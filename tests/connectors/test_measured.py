@@ -1,14 +1,15 @@
-"""Those who wait for an operation hear when it is the acquirer's turn."""
+"""Those who wait for an operation hear when it is the acquirer's turn; a rejection is said, whatever was asked."""
 
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from payonce.connectors.base import Call, Connector
 from payonce.connectors.conformance import yes
 from payonce.connectors.measured import Calls, Measured
-from payonce.domain.errors import OutcomeUnknown
-from payonce.domain.facts import Approved, Reply
+from payonce.domain.errors import OutcomeUnknown, Rejected
+from payonce.domain.facts import Approved, Inquiry, Reply, Reversed
 from payonce.domain.operations import OperationKind
 
 CALL = Call(
@@ -35,6 +36,21 @@ class Acquirer:
         if self._fails:
             raise OutcomeUnknown("lost")
         return Approved(amount_minor=call.amount_minor, currency=call.currency, connector_reference="x")
+
+
+class Rejecting:
+    """Refuses our credentials."""
+
+    name, capabilities = "fake", None
+
+    async def send(self, call: Call, *, may_send: object) -> Reply:
+        raise Rejected("HTTP 401")
+
+    async def inquire(self, call: Call) -> Inquiry:
+        raise Rejected("HTTP 401")
+
+    async def reverse(self, call: Call) -> Reversed:
+        raise Rejected("HTTP 401")
 
 
 class Watcher:
@@ -76,3 +92,18 @@ async def test_a_watcher_hears_nothing_of_other_operations_nor_afterwards() -> N
         pass
     await measured(Acquirer(watcher), calls).send(CALL, may_send=yes)
     assert watcher.heard == []
+
+
+async def test_a_rejection_is_said_with_its_account_whatever_was_asked() -> None:
+    connector = Measured("account_1", cast("Connector", cast("Any", Rejecting())), Calls())
+    asked = (connector.send(CALL, may_send=yes), connector.inquire(CALL), connector.reverse(CALL))
+    with structlog.testing.capture_logs() as logs:
+        for asking in asked:
+            with pytest.raises(Rejected):
+                await asking
+    said = [(log["log_level"], log["event"], log["account"], log["call"]) for log in logs]
+    assert said == [
+        ("error", "acquirer_rejected", "account_1", "authorize"),
+        ("error", "acquirer_rejected", "account_1", "inquire"),
+        ("error", "acquirer_rejected", "account_1", "reverse"),
+    ]

@@ -1,11 +1,14 @@
-"""What an account says after another acquirer's keys were put in its place proves nothing of what was sent before."""
+"""What an account says after another acquirer's keys were put in its place proves nothing of what was sent before.
+
+Nor does what it says to keys that it refuses.
+"""
 
 from dataclasses import replace
 
 import pytest
 
 from activities.messages import InquiryDue, ReversalDue, Settled
-from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import Cancelled, NotKnown, Reversed
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
@@ -78,6 +81,23 @@ async def test_what_was_sent_before_accounts_were_pinned_is_unknown_at_a_pinned_
     process.identities = dict(OURS)
     connector.capabilities = replace(CAPABILITIES, reversal_by_reference=False)
     assert isinstance(await process.resolve("inquire", of), InquiryDue)
+    assert (await process.ledger.operation(of.id)).status is OperationStatus.PENDING
+
+
+async def test_credentials_that_are_refused_decide_nothing(
+    process: Process, connector: FakeConnector
+) -> None:
+    """Of an inquiry, after finality too, and of the reversal that follows where nothing was found."""
+    of = await _in_doubt(process)
+    connector.answers["inquire"] = connector.answers["reverse"] = Rejected("HTTP 401")
+    due = await process.resolve("inquire", of)
+    assert isinstance(due, InquiryDue)
+    assert due.reason == "rejected"
+    assert (await process.ledger.latest(of.id)).state is A.UNKNOWN
+    reversal = await process.resolve("reverse", of)
+    assert isinstance(reversal, ReversalDue)
+    assert reversal.reason == "rejected"
+    assert (await process.ledger.latest(of.id)).state is A.REVERSING
     assert (await process.ledger.operation(of.id)).status is OperationStatus.PENDING
 
 

@@ -109,6 +109,22 @@ async def test_a_review_says_what_the_acquirer_knows_it_by_and_what_may_be_decid
         assert "Meanwhile the merchant may" in text
 
 
+async def test_what_the_acquirer_said_of_a_request_is_shown(ledger: Ledger) -> None:
+    asked, capture = await pending_in_review(ledger, K.CAPTURE)
+    await ledger.rows(
+        "UPDATE attempts SET acquirer_identity = 'acct_1', evidence = '{\"eci\": \"05\"}'"
+        " WHERE operation_id = :id RETURNING 1",
+        id=capture.id,
+    )
+    (one,) = (await told(ledger, "show", asked.id))["reviews"]
+    (request,) = one["attempts"]
+    assert (request["identity"], request["decline"], request["evidence"]) == ("acct_1", None, {"eci": "05"})
+    text = (await review(ledger, "show", asked.id)).out
+    assert 'identity: "acct_1"' in text
+    assert 'evidence: {"eci": "05"}' in text
+    assert "decline:" not in text
+
+
 async def test_a_late_refund_is_shown_with_the_request_that_it_is_about(ledger: Ledger) -> None:
     payment_id, case_id = await late_refund(ledger)
     shown = await told(ledger, "show", case_id)

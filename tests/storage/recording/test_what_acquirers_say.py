@@ -1,9 +1,12 @@
 """Codes and evidence are in Postgres with the outcome, and read back as they were."""
 
+import pytest
+
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
+from payonce.storage.driver.connection import Connection
 from tests.storage.ledger import Ledger, subject
 from tests.support.rows import approval
 
@@ -24,3 +27,22 @@ async def test_the_evidence_of_an_approval_is_kept_with_it(shared_ledger: Ledger
     fact = approval(of, evidence=Evidence(scheme="visa", eci="05", signed=False))
     await shared_ledger.recorder().record(subject(of), attempt=1, fact=fact)
     assert (await shared_ledger.latest(of.id)).evidence == {"scheme": "visa", "eci": "05", "signed": False}
+
+
+@pytest.mark.parametrize("says_more", [False, True])
+async def test_it_costs_no_statement(
+    shared_ledger: Ledger, monkeypatch: pytest.MonkeyPatch, says_more: bool
+) -> None:
+    tables: list[str] = []
+    update = Connection.update
+
+    async def noting(connection: Connection, table: object, *more: object, **values: object) -> None:
+        tables.append(str(table))
+        await update(connection, table, *more, **values)  # type: ignore[arg-type]
+
+    paid = await shared_ledger.add_payment()
+    of = await shared_ledger.add_operation(paid, OperationKind.AUTHORIZE)
+    monkeypatch.setattr(Connection, "update", noting)
+    fact = approval(of, evidence=Evidence(scheme="visa") if says_more else None)
+    await shared_ledger.recorder().record(subject(of), attempt=1, fact=fact)
+    assert tables.count("attempts") == 1
