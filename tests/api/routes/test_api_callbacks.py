@@ -19,10 +19,11 @@ from temporalio.service import RPCStatusCode
 from api.admission.admission import Admission
 from api.app import build_app
 from api.http.bodies import BODY_BYTES_MAX
-from payonce.connectors.base import Callback
+from payonce.connectors.base import Callback, ConnectorAccount
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.callbacks import Received
+from payonce.storage.connector_accounts import insert_account
 from tests.api.fakes import FakeAdmission
 from workers.inbox import AT_ONCE, Inbox
 
@@ -214,3 +215,28 @@ async def test_callbacks_are_received_while_earlier_ones_wait_for_temporal(
     assert entered == AT_ONCE
     stuck.set()
     await inbox.drain()
+
+
+async def test_an_accounts_own_address_reads_what_its_own_secret_signed(
+    acquirer: httpx.AsyncClient, calling: Runtime
+) -> None:
+    account = ConnectorAccount(
+        id="acct_1",
+        connector="sandbox_upi",
+        mode="test",
+        base_url="http://127.0.0.1:1",
+        identity="shop",
+        secrets={"key": ("its own key",)},
+    )
+    async with calling.database.transaction() as connection:
+        await insert_account(connection, account, calling.sealer)
+    await calling.accounts.refresh()
+    body = json.dumps(BODY).encode()
+    own, elsewhere = signed(body, key="its own key"), signed(body)
+    at = {name: f"/v1/connectors/{name}/callbacks" for name in ("sandbox_upi/acct_1", "sandbox_card/acct_1")}
+    assert (await acquirer.post(at["sandbox_upi/acct_1"], content=body, headers=elsewhere)).status_code == 401
+    assert (await acquirer.post(PATH, content=body, headers=own)).status_code == 401
+    assert (await acquirer.post(at["sandbox_card/acct_1"], content=body, headers=own)).status_code == 404
+    assert await received(calling) == []
+    assert (await acquirer.post(at["sandbox_upi/acct_1"], content=body, headers=own)).status_code == 200
+    assert await received(calling) == ["cb_1"]
