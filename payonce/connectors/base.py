@@ -125,7 +125,7 @@ class Callback:
 
 
 class Connector(Protocol):
-    """One acquirer at one account. Every method makes exactly one call and may be cancelled."""
+    """One acquirer at one account. A `send` moves money by one call; every method may be cancelled."""
 
     name: str
     capabilities: Capabilities

@@ -52,11 +52,11 @@ class Break:
     """What is done to the request of this number, the first being 1; those before it pass.
 
     `dropped`: it does not arrive, and nothing is answered. `lost`: it arrives, and its answer does not.
-    `replaced`: it arrives, and is answered with `answer`.
+    `replaced`: it arrives, and is answered with `answer`. `last`: it is answered, and no other one can be made.
     """
 
     number: int
-    how: Literal["dropped", "lost", "replaced"]
+    how: Literal["dropped", "lost", "replaced", "last"]
     answer: bytes = b""
 
 
@@ -69,12 +69,14 @@ class BreakableWire:
         self._path = upstream.path
         self._broken = broken
         self._serving: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
         self.requests: list[bytes] = []
         self.url = ""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["BreakableWire"]:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
+        self._server = server
         self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname()) + self._path
         try:
             yield self
@@ -107,8 +109,11 @@ class BreakableWire:
         answer = await self._forward(request)
         if broken is not None and broken.how == "lost":
             await asyncio.Event().wait()
-        writer.write(answer if broken is None else broken.answer)
+        writer.write(broken.answer if broken is not None and broken.how == "replaced" else answer)
         await writer.drain()
+        if broken is not None and broken.how == "last" and self._server is not None:
+            self._server.close()
+            writer.close()
 
     async def _forward(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=HEAD_BYTES_MAX)
@@ -177,6 +182,16 @@ class WireConformance:
                 with pytest.raises((NotSent, OutcomeUnknown)) as failure:
                     await harness.open_at(wire.url).send(call, may_send=yes)
             await judge(harness, call, sent=isinstance(failure.value, OutcomeUnknown))
+
+    async def test_an_acquirer_that_goes_away_between_two_calls_has_moved_nothing_or_is_asked(
+        self, harness: WireHarness
+    ) -> None:
+        """A call that comes after the one that moves money is not sent; the money was."""
+        for number in range(1, await calls_of(harness) + 1):
+            call = authorization(harness)
+            async with BreakableWire(harness.url, Break(number, "last")).running() as wire:
+                reply = await told(harness.open_at(wire.url), call)
+            await judge(harness, call, sent=not isinstance(reply, NotSent))
 
     async def test_cancelled_in_a_call_it_has_moved_nothing_or_is_found(self, harness: WireHarness) -> None:
         """As a process that is killed there: nobody reads the answer, and nothing more is sent."""
