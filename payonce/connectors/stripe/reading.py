@@ -99,8 +99,9 @@ def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> App
 
 
 def void(intent: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
-    """How the release of an authorization stands."""
-    if intent.status == "canceled":
+    """How the release of an authorization stands. What Stripe released by itself is foreign: see `_canceled`."""
+    by_stripe = intent.cancellation_reason in forms.BY_STRIPE and not answered
+    if intent.status == "canceled" and not by_stripe:
         charge = intent.charge
         held, taken = (intent.amount, 0) if charge is None else (charge.amount, charge.amount_captured)
         return Approved(intent.id, from_stripe(held - taken, call.currency), call.currency)

@@ -28,7 +28,7 @@ from stripe_script import (
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import PAGES_MAX
-from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.errors import OutcomeUnknown, RateLimited
 from payonce.domain.facts import (
     Approved,
     DeclineCode,
@@ -100,7 +100,10 @@ async def test_an_intent_says_what_became_of_the_authorization(
 async def test_an_inquiry_says_the_same_as_the_answer_did(stripe: Open, body: dict[str, Any]) -> None:
     connector, _ = await stripe(authorizing(Answer(body), **{GET: Answer(body)}))
     reply = await connector.send(call(), may_send=yes)
-    assert await connector.inquire(call(**BY_ID)) == reply
+    found = await connector.inquire(call(**BY_ID))
+    assert found == reply
+    assert isinstance(found, Approved)
+    assert found.stage is (Stage.CAPTURED if body["status"] == "succeeded" else Stage.AUTHORIZED)
 
 
 async def test_a_manual_authorization_stays_authorized_after_our_capture(stripe: Open) -> None:
@@ -251,6 +254,18 @@ async def test_what_is_wrong_with_an_inquiry_is_no_fact(stripe: Open, answer: An
             await asked(call(**BY_ID))
 
 
+@pytest.mark.parametrize("asks", ["GET", "CANCEL"])
+async def test_a_question_too_many_says_nothing_of_what_was_asked_about(stripe: Open, asks: str) -> None:
+    limited = Answer(error("invalid_request_error", code="rate_limit"), status=429)
+    script = {GET: limited} if asks == "GET" else {GET: Answer(held()), CANCEL: limited}
+    connector, _ = await stripe(script)
+    with pytest.raises(RateLimited):
+        await connector.reverse(call(**BY_ID))
+    if asks == "GET":
+        with pytest.raises(RateLimited):
+            await connector.inquire(call(**BY_ID))
+
+
 @pytest.mark.parametrize(
     ("answer", "event"),
     [
@@ -298,6 +313,8 @@ async def test_what_is_cancelled_already_is_reversed(stripe: Open) -> None:
         Answer(held()),
         Answer(error("invalid_request_error", code="payment_intent_unexpected_state"), status=400),
         Answer(intent("canceled", id="pi_other")),
+        Answer(error("api_error"), status=500),
+        Answer(error("invalid_request_error", code="lock_timeout"), status=429),
         Answer(raw=b"<html>"),
     ],
 )
