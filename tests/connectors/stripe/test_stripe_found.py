@@ -96,6 +96,63 @@ async def test_an_intent_says_what_became_of_the_authorization(
     assert dict(server.sent[0].query) == {"expand[]": "latest_charge"}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "fact"),
+    [
+        ({"type": "issuer_declined", "reason": "lost_card"}, (DeclineCode.LOST_CARD, "never")),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "network_decline_code": "05"},
+            (DeclineCode.DO_NOT_HONOR, "other"),
+        ),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "advice_code": "do_not_try_again"},
+            (DeclineCode.DO_NOT_HONOR, "never"),
+        ),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "network_advice_code": "03"},
+            (DeclineCode.DO_NOT_HONOR, "never"),
+        ),
+        (
+            {"type": "blocked", "reason": "highest_risk_level", "advice_code": "do_not_try_again"},
+            (DeclineCode.GENERIC_DECLINE, "same"),
+        ),
+        (
+            {
+                "type": "blocked",
+                "reason": "previously_declined_do_not_retry",
+                "advice_code": "do_not_try_again",
+            },
+            (DeclineCode.GENERIC_DECLINE, "never"),
+        ),
+    ],
+)
+async def test_a_failed_charge_says_what_its_outcome_says(
+    stripe: Open, outcome: dict[str, Any], fact: tuple[DeclineCode, str]
+) -> None:
+    failed = charge(status="failed", failure_code="card_declined", outcome=outcome)
+    connector, _ = await stripe({GET: Answer(intent(latest_charge=failed))})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Declined)
+    assert (found.code, found.where) == fact
+
+
+async def test_what_stripe_blocked_itself_bars_the_card_nowhere_else(stripe: Open) -> None:
+    advised = {
+        "type": "card_error",
+        "code": "card_declined",
+        "decline_code": "generic_decline",
+        "advice_code": "do_not_try_again",
+    }
+    blocked = charge(status="failed", outcome={"type": "blocked", "reason": "rule"})
+    body = intent(last_payment_error=advised, latest_charge=blocked)
+    connector, server = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Declined)
+    assert (found.code, found.where) == (DeclineCode.GENERIC_DECLINE, "other")
+    server.play(authorizing(Answer({"error": {**advised, "payment_intent": body}}, status=402)))
+    assert await connector.send(call(), may_send=yes) == found
+
+
 @pytest.mark.parametrize("body", [paid(), held(capture_method="automatic")])
 async def test_an_inquiry_says_the_same_as_the_answer_did(stripe: Open, body: dict[str, Any]) -> None:
     connector, _ = await stripe(authorizing(Answer(body), **{GET: Answer(body)}))

@@ -239,6 +239,11 @@ FAILED = refund("failed", failure_reason="lost_or_stolen_card", failure_balance_
                 REFUND, 1099, "EUR", since=(Undone(f"{REFUND}/failed", 1099, "EUR", "lost_or_stolen_card"),)
             ),
         ),
+        (
+            refund("canceled"),
+            True,
+            Approved(REFUND, 1099, "EUR", since=(Undone(f"{REFUND}/canceled", 1099, "EUR", "canceled"),)),
+        ),
     ],
 )
 async def test_a_refund_is_what_its_status_says_and_may_fail_later(

@@ -162,6 +162,22 @@ ERRORS: Final = (
         _OF_CODES,
     ),
     planted(
+        "13d",
+        "a failed charge's outcome is not read",
+        "reading.py",
+        "    outcome = charge.outcome or ChargeOutcome()\n    return StripeError(",
+        "    outcome = ChargeOutcome()\n    return StripeError(",
+        "test_stripe_found.py",
+    ),
+    planted(
+        "13e",
+        "what Stripe blocked bars the card everywhere",
+        "codes.py",
+        " if never and not blocked else",
+        " if never else",
+        "test_stripe_found.py",
+    ),
+    planted(
         "14a",
         "a confirmation that failed at Stripe was not sent",
         _CONNECTOR,
