@@ -16,6 +16,12 @@ ACCOUNT_ID: Final = "stripe_sandbox"
 IDENTITY: Final = "acct_1Payonce"
 
 
+_OPTIONS: Final = {
+    **{"only_asked": "on", "copy_metadata": "on", "multicapture": "on"},
+    **{"call_deadline_s": "10", "finality_s": "10"},
+}
+
+
 def _secret(acquirer_key: str, what: str) -> str:
     return hmac.new(acquirer_key.encode(), what.encode(), hashlib.sha256).hexdigest()
 
@@ -28,8 +34,8 @@ def _webhook_secret(acquirer_key: str) -> str:
     return f"whsec_{_secret(acquirer_key, 'stripe webhook')[:40]}"
 
 
-def settings(acquirer_url: str, acquirer_key: str) -> str:
-    """PAYONCE_CONNECTOR_ACCOUNTS with this account."""
+def settings(acquirer_url: str, acquirer_key: str, **options: str) -> str:
+    """PAYONCE_CONNECTOR_ACCOUNTS with this account; its answers are final as soon as the sandbox's own."""
     account = {
         "id": ACCOUNT_ID,
         "connector": "stripe",
@@ -37,7 +43,7 @@ def settings(acquirer_url: str, acquirer_key: str) -> str:
         "base_url": f"{acquirer_url}/stripe",
         "key": _key(acquirer_key),
         "secrets": {"webhook_secret": _webhook_secret(acquirer_key)},
-        "options": {"only_asked": "on", "copy_metadata": "on", "multicapture": "on"},
+        "options": {**_OPTIONS, **options},
     }
     return json.dumps([account])
 

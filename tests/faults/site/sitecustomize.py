@@ -148,9 +148,11 @@ def _install_at_the_wire(faults: _Faults) -> None:
     from activities.attempting import Attempting
     from payonce.connectors import http
     from payonce.connectors.sandbox.card import SandboxCard
+    from payonce.connectors.stripe.connector import Stripe
     from payonce.recording import recorder
 
-    attempt, send, store = Attempting._attempt, SandboxCard.send, recorder._until_stored
+    attempt, store = Attempting._attempt, recorder._until_stored
+    sends = {connector: connector.send for connector in (SandboxCard, Stripe)}
     trace = http._Sending.trace
 
     async def _attempt(self: Any, request: Any) -> Any:
@@ -161,7 +163,7 @@ def _install_at_the_wire(faults: _Faults) -> None:
         await faults.meet(call.kind, "before_send", call.payment_id)
         token = _current.set(call)
         try:
-            reply = await send(self, call, may_send=may_send)
+            reply = await sends[type(self)](self, call, may_send=may_send)
         finally:
             _current.reset(token)
         await faults.meet(call.kind, "after_send", call.payment_id)
@@ -179,7 +181,8 @@ def _install_at_the_wire(faults: _Faults) -> None:
         return recorded
 
     _replace(Attempting, _attempt=_attempt)
-    _replace(SandboxCard, send=_send)
+    for connector in sends:
+        _replace(connector, send=_send)
     _replace(recorder, _until_stored=_store)
     _replace(http._Sending, trace=_trace)
 
