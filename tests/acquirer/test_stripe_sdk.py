@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 import stripe as sdk
 from acquirer_process import Acquirer, eventually
-from stripe_side import SECRET_KEY, WEBHOOK_SECRET, events_side, set_up
+from stripe_side import ACCOUNT, SECRET_KEY, WEBHOOK_SECRET, events_side, set_up
+
+from payonce.connectors.base import ConnectorAccount
+from payonce.connectors.stripe.connector import Stripe
 
 # The SDK hands its forms to httpx in a way that httpx will drop.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
@@ -26,7 +30,21 @@ async def client_of(acquirer: Acquirer, *, key: str = SECRET_KEY) -> AsyncIterat
         await http.close_async()
 
 
-async def test_the_sdk_authorizes_captures_a_part_refunds_and_verifies(acquirer: Acquirer) -> None:
+def the_account() -> ConnectorAccount:
+    """The connector's account at this acquirer; it sends nothing here."""
+    return ConnectorAccount(
+        id="stripe_sdk",
+        connector="stripe",
+        mode="test",
+        base_url="http://127.0.0.1:1",
+        secrets={"key": (SECRET_KEY,), "webhook_secret": (WEBHOOK_SECRET,)},
+        options={},
+        identity=ACCOUNT,
+        upstream_secret=b"s" * 32,
+    )
+
+
+async def test_the_sdk_and_the_connector_verify_what_the_dialect_signs(acquirer: Acquirer) -> None:
     async with events_side() as side, client_of(acquirer) as client:
         await set_up(acquirer, webhook={"url": side.url, "secrets": [WEBHOOK_SECRET]})
         method = await client.v1.payment_methods.create_async({"type": "card", "card": CARD})
@@ -46,9 +64,13 @@ async def test_the_sdk_authorizes_captures_a_part_refunds_and_verifies(acquirer:
         refund = await client.v1.refunds.create_async({"payment_intent": intent.id, "amount": 300})
         assert (refund.status, refund.amount) == ("succeeded", 300)
         await eventually(lambda: side.has("charge.refunded"))
+    connector = Stripe(the_account())
     for body, signature in zip(side.bodies, side.signatures, strict=True):
         event = sdk.Webhook.construct_event(body, signature, WEBHOOK_SECRET)
         assert event.type in side.types()
+        told = connector.read_callback({"stripe-signature": signature}, body, now=datetime.now(UTC))
+        assert told.event_id == event.id
+        assert told.reference in ("ref-sdk", intent.id)  # a refund made by the SDK has no reference of ours
         with pytest.raises(sdk.SignatureVerificationError):
             sdk.Webhook.construct_event(body + b" ", signature, WEBHOOK_SECRET)
     entries = await acquirer.ledger(payment_reference="pay_sdk")

@@ -11,8 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.mutations.rules import MUTATIONS, Mutation
+from tests.mutations.mutation import Mutation
+from tests.mutations.rules import RULES
+from tests.mutations.stripe import PLANTS
 
+MUTATIONS = (*RULES, *PLANTS)
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN_S = 900
 TESTS_FAILED = 1  # pytest's exit status

@@ -1,21 +1,8 @@
 """One mutation or more for each rule that protects money: what is put in place of what, and who must notice."""
 
-from dataclasses import dataclass
+from tests.mutations.mutation import Mutation
 
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """The rule broken in one place; the tests that hold it are the smallest part of the suite that does."""
-
-    rule: str
-    name: str
-    file: str
-    before: str
-    after: str
-    tests: tuple[str, ...]
-
-
-MUTATIONS = (
+RULES = (
     Mutation(
         "1",
         "the key's row does not decide: a second request with the key is admitted as the first",

@@ -45,15 +45,16 @@ ENDED: Final = frozenset((*_TABLE["lapsed"], *_TABLE["ended"]))
 """Codes of a capture, void or refund that Stripe turned down: it moved nothing, and will not."""
 
 
-def declined(error: StripeError) -> DeclineMeaning:
+def declined(error: StripeError, *, blocked: bool = False) -> DeclineMeaning:
     """What a card error means; what is not in the table is a decline without a reason.
 
-    The networks' own advice never to try a card again comes before what the code says.
+    The advice never to try a card again comes before what the code says, but for what Stripe blocked by its own
+    rules: no network or issuer gave that advice.
     """
     decline = _DECLINES.get(error.decline_code or "")
     meaning = decline or _CARD_ERRORS.get(error.code or "") or _UNHEARD_OF
     never = error.advice_code == "do_not_try_again" or error.network_advice_code in _NEVER_AGAIN
-    return DeclineMeaning(meaning.code, "never") if never else meaning
+    return DeclineMeaning(meaning.code, "never") if never and not blocked else meaning
 
 
 def heard_of(error: StripeError) -> bool:

@@ -173,7 +173,7 @@ class Stripe:
         about = error.payment_intent
         same = about is not None and about.id == intent_id and about.livemode is self._desk.live
         if same and about is not None and answer.status == 402 and error.type == _CARD_ERROR:
-            return reading.declined(error, intent_id=intent_id)
+            return reading.declined(error, intent_id=intent_id, charge=about.charge)
         if same and about is not None and answer.status == 400 and about.status == "canceled":
             return Pending(intent_id, reason="reversed")
         pointer = codes.refused(error)

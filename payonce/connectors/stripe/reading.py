@@ -19,6 +19,7 @@ from payonce.connectors.stripe.objects import (
     REFERENCE,
     REVERSAL,
     Charge,
+    ChargeOutcome,
     Checks,
     Intent,
     StripeError,
@@ -47,6 +48,8 @@ _HOLDS: Final = dict.fromkeys(("mastercard", "amex", "discover", "diners"), time
 _HOLDS_SHORTEST: Final = timedelta(days=4, hours=18)
 
 _SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "network_decline_code")
+
+_FORBIDDEN_BY_NETWORK: Final = "previously_declined_do_not_retry"  # Visa's limit on repeats, kept by Stripe
 
 Standing = Approved | Declined | Pending | NotKnown | Reversed
 """How an attempt stands by an intent."""
@@ -99,8 +102,9 @@ def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> App
 
 
 def void(intent: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
-    """How the release of an authorization stands."""
-    if intent.status == "canceled":
+    """How the release of an authorization stands. What Stripe released by itself is foreign: see `_canceled`."""
+    by_stripe = intent.cancellation_reason in forms.BY_STRIPE and not answered
+    if intent.status == "canceled" and not by_stripe:
         charge = intent.charge
         held, taken = (intent.amount, 0) if charge is None else (charge.amount, charge.amount_captured)
         return Approved(intent.id, from_stripe(held - taken, call.currency), call.currency)
@@ -156,11 +160,11 @@ def is_reversal(one: StripeRefund, call: Call) -> bool:
     return (one.metadata or {}).get(REVERSAL) == call.reference
 
 
-def declined(error: StripeError, *, intent_id: str | None) -> Declined:
-    """A card error, which Stripe documents as a charge that failed."""
+def declined(error: StripeError, *, intent_id: str | None, charge: Charge | None = None) -> Declined:
+    """A card error, which Stripe documents as a charge that failed: that one, where it is shown."""
     if not codes.heard_of(error):
         log.warning("acquirer_decline_code_unmapped", code=error.decline_code or error.code)
-    meaning = codes.declined(error)
+    meaning = codes.declined(error, blocked=charge is not None and _blocked(charge))
     said = {name: getattr(error, name) for name in _SAID}
     return Declined(
         meaning.code,
@@ -194,14 +198,16 @@ def _canceled(intent: Intent, call: Call) -> Standing:
     if intent.cancellation_reason == forms.NOT_AUTHENTICATED:
         return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent.id)
     failed = _failure(intent)
-    return Reversed() if failed is None else declined(failed, intent_id=intent.id)
+    if failed is None:
+        return Reversed()
+    return declined(failed, intent_id=intent.id, charge=intent.charge)
 
 
 def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:
     """Nothing is charged. Without a try nobody has confirmed it yet."""
     failed = _failure(intent)
     if failed is not None:
-        return declined(failed, intent_id=intent.id)
+        return declined(failed, intent_id=intent.id, charge=intent.charge)
     return NotKnown() if intent.latest_charge is None else Pending(intent.id, reason="no failure told")
 
 
@@ -211,8 +217,27 @@ def _failure(intent: Intent) -> StripeError | None:
     if error is not None and error.type == "card_error":
         return error
     if intent.charge is not None and intent.charge.status == "failed":
-        return StripeError(type="card_error", code=intent.charge.failure_code)
+        return _told_by(intent.charge)
     return None
+
+
+def _told_by(charge: Charge) -> StripeError:
+    """The card error of a charge that failed; only an issuer's reason is a decline code."""
+    outcome = charge.outcome or ChargeOutcome()
+    return StripeError(
+        type="card_error",
+        code=charge.failure_code,
+        decline_code=outcome.reason if outcome.type == "issuer_declined" else None,
+        advice_code=outcome.advice_code,
+        network_advice_code=outcome.network_advice_code,
+        network_decline_code=outcome.network_decline_code,
+    )
+
+
+def _blocked(charge: Charge) -> bool:
+    """Whether Stripe's rules about this account stopped it, and not one that a network has about the card."""
+    outcome = charge.outcome or ChargeOutcome()
+    return outcome.type == "blocked" and outcome.reason != _FORBIDDEN_BY_NETWORK
 
 
 def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Approved:

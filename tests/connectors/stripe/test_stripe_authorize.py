@@ -139,6 +139,13 @@ async def test_a_manual_payment_always_has_a_day_by_its_brand(
     assert reply.capture_before == datetime.fromtimestamp(CREATED, UTC) + holds
 
 
+async def test_a_manual_payment_has_a_day_where_its_charge_is_not_shown(stripe: Open) -> None:
+    connector, _ = await stripe(authorizing(Answer(held(latest_charge="ch_1"))))
+    reply = await connector.send(call(automatic_capture=False), may_send=yes)
+    assert isinstance(reply, Approved)
+    assert reply.capture_before == datetime.fromtimestamp(CREATED, UTC) + timedelta(days=4, hours=18)
+
+
 async def test_an_automatic_payment_that_is_only_held_is_not_captured(stripe: Open) -> None:
     connector, _ = await stripe(authorizing(Answer(held(capture_method="automatic"))))
     reply = await connector.send(call(), may_send=yes)
@@ -229,6 +236,7 @@ async def test_who_must_authenticate_is_pending_while_the_intent_may_be_open(
     [
         UNKNOWN_HTML,
         Answer(error("api_error"), status=500),
+        Answer(error("api_error"), status=424),
         Answer(paid(), status=302, headers={"Location": "https://elsewhere.example"}),
         Answer(raw=b"<html>"),
         Answer(error("api_error")),

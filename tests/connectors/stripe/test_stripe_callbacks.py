@@ -65,6 +65,14 @@ def test_whose_an_event_is(object_: Any, reference: str) -> None:
     assert read(event(object_)) == ("evt_1", reference)
 
 
+def test_the_signature_is_over_the_bytes_as_they_came() -> None:
+    """Stripe sends its events indented; what is written anew from them is another body."""
+    indented = json.dumps(json.loads(INTENT_EVENT), indent=2).encode() + b"\n"
+    assert read(indented, signed(indented))[0] == "evt_1"
+    with pytest.raises(CallbackInvalid):
+        read(indented, signed(INTENT_EVENT))
+
+
 @pytest.mark.parametrize("secret", [NEW, OLD])
 def test_each_generation_of_the_secret_verifies(secret: str) -> None:
     assert read(INTENT_EVENT, signed(INTENT_EVENT, secret))[0] == "evt_1"

@@ -29,8 +29,12 @@ _DECLINE_CODES = """
 """
 DECLINE_CODES = _DECLINE_CODES.split()
 ADVICE_CODES = {"confirm_card_data", "do_not_try_again", "try_again_later"}
-# Nobody has decided yet, or a network failed on the way: another acquirer might charge twice.
-UNDECIDED = {"processing_error", "reenter_transaction", "issuer_not_available", "try_again_later"}
+# Nobody has decided yet, a network failed on the way, a first charge may exist, or the customer is to be asked:
+# another acquirer might charge twice, or ask in vain.
+UNDECIDED = {
+    *("processing_error", "reenter_transaction", "issuer_not_available", "try_again_later"),
+    *("duplicate_transaction", "authentication_required", "authentication_not_handled"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,12 @@ def test_what_nobody_has_decided_is_never_tried_elsewhere() -> None:
     for section in ("decline_codes", "card_errors"):
         for code, entry in table[section].items():
             assert code not in UNDECIDED or entry["where"] == "same"
+
+
+def test_a_card_that_is_entered_wrongly_is_right_nowhere_else() -> None:
+    """No issuer decided this."""
+    for code in ("incorrect_number", "invalid_number", "invalid_expiry_month", "invalid_expiry_year"):
+        assert codes.declined(StripeError(code=code)).where == "never"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from stripe_script import (
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import PAGES_MAX
-from payonce.domain.errors import OutcomeUnknown
+from payonce.domain.errors import OutcomeUnknown, RateLimited
 from payonce.domain.facts import (
     Approved,
     DeclineCode,
@@ -96,11 +96,71 @@ async def test_an_intent_says_what_became_of_the_authorization(
     assert dict(server.sent[0].query) == {"expand[]": "latest_charge"}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "fact"),
+    [
+        ({"type": "issuer_declined", "reason": "lost_card"}, (DeclineCode.LOST_CARD, "never")),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "network_decline_code": "05"},
+            (DeclineCode.DO_NOT_HONOR, "other"),
+        ),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "advice_code": "do_not_try_again"},
+            (DeclineCode.DO_NOT_HONOR, "never"),
+        ),
+        (
+            {"type": "issuer_declined", "reason": "do_not_honor", "network_advice_code": "03"},
+            (DeclineCode.DO_NOT_HONOR, "never"),
+        ),
+        (
+            {"type": "blocked", "reason": "highest_risk_level", "advice_code": "do_not_try_again"},
+            (DeclineCode.GENERIC_DECLINE, "same"),
+        ),
+        (
+            {
+                "type": "blocked",
+                "reason": "previously_declined_do_not_retry",
+                "advice_code": "do_not_try_again",
+            },
+            (DeclineCode.GENERIC_DECLINE, "never"),
+        ),
+    ],
+)
+async def test_a_failed_charge_says_what_its_outcome_says(
+    stripe: Open, outcome: dict[str, Any], fact: tuple[DeclineCode, str]
+) -> None:
+    failed = charge(status="failed", failure_code="card_declined", outcome=outcome)
+    connector, _ = await stripe({GET: Answer(intent(latest_charge=failed))})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Declined)
+    assert (found.code, found.where) == fact
+
+
+async def test_what_stripe_blocked_itself_bars_the_card_nowhere_else(stripe: Open) -> None:
+    advised = {
+        "type": "card_error",
+        "code": "card_declined",
+        "decline_code": "generic_decline",
+        "advice_code": "do_not_try_again",
+    }
+    blocked = charge(status="failed", outcome={"type": "blocked", "reason": "rule"})
+    body = intent(last_payment_error=advised, latest_charge=blocked)
+    connector, server = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Declined)
+    assert (found.code, found.where) == (DeclineCode.GENERIC_DECLINE, "other")
+    server.play(authorizing(Answer({"error": {**advised, "payment_intent": body}}, status=402)))
+    assert await connector.send(call(), may_send=yes) == found
+
+
 @pytest.mark.parametrize("body", [paid(), held(capture_method="automatic")])
 async def test_an_inquiry_says_the_same_as_the_answer_did(stripe: Open, body: dict[str, Any]) -> None:
     connector, _ = await stripe(authorizing(Answer(body), **{GET: Answer(body)}))
     reply = await connector.send(call(), may_send=yes)
-    assert await connector.inquire(call(**BY_ID)) == reply
+    found = await connector.inquire(call(**BY_ID))
+    assert found == reply
+    assert isinstance(found, Approved)
+    assert found.stage is (Stage.CAPTURED if body["status"] == "succeeded" else Stage.AUTHORIZED)
 
 
 async def test_a_manual_authorization_stays_authorized_after_our_capture(stripe: Open) -> None:
@@ -251,6 +311,18 @@ async def test_what_is_wrong_with_an_inquiry_is_no_fact(stripe: Open, answer: An
             await asked(call(**BY_ID))
 
 
+@pytest.mark.parametrize("asks", ["GET", "CANCEL"])
+async def test_a_question_too_many_says_nothing_of_what_was_asked_about(stripe: Open, asks: str) -> None:
+    limited = Answer(error("invalid_request_error", code="rate_limit"), status=429)
+    script = {GET: limited} if asks == "GET" else {GET: Answer(held()), CANCEL: limited}
+    connector, _ = await stripe(script)
+    with pytest.raises(RateLimited):
+        await connector.reverse(call(**BY_ID))
+    if asks == "GET":
+        with pytest.raises(RateLimited):
+            await connector.inquire(call(**BY_ID))
+
+
 @pytest.mark.parametrize(
     ("answer", "event"),
     [
@@ -298,6 +370,8 @@ async def test_what_is_cancelled_already_is_reversed(stripe: Open) -> None:
         Answer(held()),
         Answer(error("invalid_request_error", code="payment_intent_unexpected_state"), status=400),
         Answer(intent("canceled", id="pi_other")),
+        Answer(error("api_error"), status=500),
+        Answer(error("invalid_request_error", code="lock_timeout"), status=429),
         Answer(raw=b"<html>"),
     ],
 )

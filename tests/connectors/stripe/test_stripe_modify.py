@@ -127,6 +127,14 @@ async def test_a_void_cancels_the_intent(stripe: Open) -> None:
     assert await connector.inquire(VOIDING) == Approved(INTENT, 1099, "EUR")
 
 
+@pytest.mark.parametrize("reason", ["automatic", "expired"])
+async def test_what_stripe_released_by_itself_is_no_void_of_ours(stripe: Open, reason: str) -> None:
+    """An inquiry about the authorization tells it as a foreign void: both would release it twice."""
+    lapsed = intent("canceled", cancellation_reason=reason, latest_charge=charge(amount_refunded=1099))
+    connector, _ = await stripe({GET: Answer(lapsed)})
+    assert await connector.inquire(VOIDING) == NotKnown()
+
+
 @pytest.mark.parametrize("found", [held(), taken(1099)])
 async def test_a_void_that_is_not_there_is_not_known(stripe: Open, found: dict[str, Any]) -> None:
     connector, _ = await stripe({GET: Answer(found), CANCEL: Answer(found)})
@@ -231,6 +239,11 @@ FAILED = refund("failed", failure_reason="lost_or_stolen_card", failure_balance_
                 REFUND, 1099, "EUR", since=(Undone(f"{REFUND}/failed", 1099, "EUR", "lost_or_stolen_card"),)
             ),
         ),
+        (
+            refund("canceled"),
+            True,
+            Approved(REFUND, 1099, "EUR", since=(Undone(f"{REFUND}/canceled", 1099, "EUR", "canceled"),)),
+        ),
     ],
 )
 async def test_a_refund_is_what_its_status_says_and_may_fail_later(
@@ -301,6 +314,21 @@ async def test_each_modification_has_a_key_of_its_own_and_repeats_it(stripe: Ope
     assert capture == again
     assert len({capture, void, refunded}) == 3
     assert None not in (capture, void, refunded)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [(CAPTURE, OperationKind.CAPTURE), (REFUNDS, OperationKind.REFUND)]
+)
+async def test_two_of_a_kind_and_of_the_same_amount_have_different_keys(
+    stripe: Open, path: str, kind: OperationKind
+) -> None:
+    """With one key the second would be answered with the first, and move nothing."""
+    references = ("op_04jtest-1", "op_05jtest-1")
+    refunds = [Answer(refund(metadata={"payonce_reference": reference})) for reference in references]
+    connector, server = await stripe({CAPTURE: Answer(taken(1099)), REFUNDS: refunds})
+    for reference in references:
+        await connector.send(call(kind, reference=reference), may_send=yes)
+    assert len({sent.key for sent in server.of(path)}) == 2
 
 
 async def test_what_a_person_is_told_of_a_refusal_holds_no_text_of_theirs(
