@@ -11,6 +11,7 @@ MEMBERS = {
     *("id", "object", "status", "amount", "currency", "capture_method", "amount_authorized"),
     *("amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "payment_method"),
     *("merchant_reference", "description", "metadata", "return_url", "customer", "connector"),
+    "statement_descriptor",
     *("connector_reference", "capture_before", "next_action", "pending_operation", "review"),
     *("last_error", "created_at", "updated_at", "sequence"),
 }

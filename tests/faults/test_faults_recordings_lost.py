@@ -135,7 +135,7 @@ async def scene() -> AsyncIterator[Scene]:
             await AsyncConnection.connect(url, autocommit=True) as postgres,
             open_runtime(settings_of(stack)) as runtime,
         ):
-            temporal = await connect(runtime)
+            temporal = await connect(runtime.settings)
             sweeper = Sweeper(runtime, temporal, behind_for=timedelta(0))
             yield Scene(shop, postgres, temporal, sweeper, ledger)
 

@@ -47,7 +47,7 @@ NAMES = (
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 
 _DIGITS = re.compile(r"\d(?:[ -]?\d){11,}")
-_SECURITY_CODE = re.compile(r'cvc|cvv|"973"', re.IGNORECASE)
+_SECURITY_CODE = re.compile(r'(?<![a-z0-9])cv[cv](?![a-z0-9])|"973"', re.IGNORECASE)  # not within a random id
 
 
 def path_of(name: str) -> Path:

@@ -54,7 +54,7 @@ class Process:
 async def process_without_workflows(stack: DevStack, *, answers: bool) -> AsyncIterator[Process]:
     """Its starts are never eager, since its client has no workflow worker."""
     async with open_runtime(settings_of(stack)) as runtime, AsyncExitStack() as open_until_done:
-        client = await connect(runtime)
+        client = await connect(runtime.settings)
         attempting = Attempting(
             rights=runtime.rights,
             claimant=Claimant(runtime.database, runtime.rights, runtime.accounts),

@@ -99,9 +99,9 @@ def _install_at_the_inbox(faults: _Faults) -> None:
 
     receive, hand_over, spoke = Inbox.receive, Inbox.hand_over, Dispatcher.acquirer_spoke
 
-    async def _receive(self: Any, connector: str, callback: Any) -> None:
+    async def _receive(self: Any, connector: str, callback: Any, **accounts: Any) -> None:
         await faults.meet("callback", "before_inbox", callback.reference.rpartition("-")[0])
-        await receive(self, connector, callback)
+        await receive(self, connector, callback, **accounts)
 
     async def _hand_over(self: Any, *received: Any) -> None:
         await faults.meet("callback", "received", received[0].reference.rpartition("-")[0])
