@@ -98,6 +98,7 @@ def test_a_signature_is_good_for_five_minutes(seconds: int) -> None:
         signed(INTENT_EVENT).replace("v1=", "v0="),
         signed(INTENT_EVENT).replace(f"t={AT},", ""),
         f"t={AT - 1},{signed(INTENT_EVENT)}",
+        f"t={AT},t={AT - 1},v1={mac(INTENT_EVENT)}",
         f"t={AT + 1},v1={mac(INTENT_EVENT)}",
         f"t={AT},v1={mac(INTENT_EVENT).upper()}",
         f"t={AT}" + f",v1={mac(INTENT_EVENT)}" * 17,
