@@ -10,8 +10,8 @@ Everything that comes in is counted on the connection, and not the body alone (`
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, assert_never
 from urllib.parse import quote
@@ -196,15 +196,29 @@ class AcquirerHttp:
         """`call` with a JSON body."""
         return await self.call(HttpRequest(path=path, json=body), may_send=may_send)
 
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """One call, or several side by side, may be made while the block runs: an open breaker admits one trial.
+
+        Raises `NotSent` where it admits none.
+        """
+        if not self._breaker.admits():
+            raise NotSent("circuit open")
+        try:
+            yield
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+
     async def prepare(
         self, request: HttpRequest, *, may_send: Callable[[], bool], deadline_s: float
     ) -> AcquirerResponse:
         """The documented answer to a call that comes before the one that moves money; see `Sending.prepare`.
 
-        It is refused by an open breaker, and its failure counts. Its success does not: an acquirer that prepares
-        everything and then fails is away all the same.
+        For the block of `admitted`. Its failure counts for the breaker. Its success does not: an acquirer that
+        prepares everything and then fails is away all the same.
         """
-        ending, sending = await self._called(request, may_send=may_send, deadline_s=deadline_s)
+        ending, sending = await self._begun(request, may_send=may_send, deadline_s=deadline_s)
         if isinstance(ending, _Received) and ending.status < 500:
             self._breaker.abandoned()
         else:
@@ -223,6 +237,11 @@ class AcquirerHttp:
     ) -> tuple[_Received | _Failed, _Sending]:
         if may_send is not None and not self._breaker.admits():
             raise NotSent("circuit open")
+        return await self._begun(request, may_send=may_send, deadline_s=deadline_s)
+
+    async def _begun(
+        self, request: HttpRequest, *, may_send: Callable[[], bool] | None, deadline_s: float | None
+    ) -> tuple[_Received | _Failed, _Sending]:
         within_s = self._call_deadline_s if deadline_s is None else min(self._call_deadline_s, deadline_s)
         sending = _Sending(may_send, clock=self._clock, deadline_s=within_s)
         try:
@@ -326,8 +345,16 @@ class Sending:
         long as nobody can pay what it may have made: so whatever fails, a time-out too, is `NotSent`. Raises
         `Rejected` and `RateLimited`, too.
         """
-        calls = [self._prepare(request) for request in requests]
-        ended = await asyncio.gather(*calls, return_exceptions=True)
+        may_send = self._may_send
+        left_s = min(may_send.left_s(), self._until - self._clock())
+        if left_s <= 0:
+            raise NotSent("the right to send has lapsed")
+        with self._http.admitted():
+            calls = [
+                self._http.prepare(request, may_send=lambda: may_send.left_s() > 0, deadline_s=left_s)
+                for request in requests
+            ]
+            ended = await asyncio.gather(*calls, return_exceptions=True)
         failures = [failure for failure in ended if isinstance(failure, BaseException)]
         if failures:
             raise failures[0]
@@ -338,13 +365,6 @@ class Sending:
         return await self._http.call(
             request, may_send=self._may_send, deadline_s=max(0.0, self._until - self._clock())
         )
-
-    async def _prepare(self, request: HttpRequest) -> AcquirerResponse:
-        may_send = self._may_send
-        left_s = min(may_send.left_s(), self._until - self._clock())
-        if left_s <= 0:
-            raise NotSent("the right to send has lapsed")
-        return await self._http.prepare(request, may_send=lambda: may_send.left_s() > 0, deadline_s=left_s)
 
 
 def _documented_answer(received: _Received, documented: Documented) -> AcquirerResponse:

@@ -8,7 +8,7 @@ from wire_server import OK, Handler, OpenHttp, Serve, WireServer, answer, answer
 
 from payonce.claims import Right
 from payonce.connectors.base import Call
-from payonce.connectors.breaker import BREAKER_FAILURES
+from payonce.connectors.breaker import BREAKER_FAILURES, BREAKER_OPEN_S, CircuitBreaker
 from payonce.connectors.conformance import Holding, eventually, yes
 from payonce.connectors.http import AcquirerHttp, Documented, HttpRequest, segment
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
@@ -184,6 +184,22 @@ async def test_failures_before_the_money_call_open_the_breaker(serve: Serve, ope
     with pytest.raises(NotSent):
         await http.call(MONEY, may_send=yes)
     assert server.received.count(b"POST") == BREAKER_FAILURES
+
+
+async def test_calls_side_by_side_are_one_trial_of_an_open_breaker(serve: Serve, open_http: OpenHttp) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(clock=clock)
+    for _ in range(BREAKER_FAILURES):
+        breaker.failed()
+    server = await serve(answering_for_ever())
+    http = open_http(server.url, breaker=breaker)
+    with pytest.raises(NotSent):
+        await pre_then_money(http, yes)
+    assert not server.received
+    clock.now += BREAKER_OPEN_S
+    await pre_then_money(http, yes)
+    await pre_then_money(http, yes)
+    assert server.received.count(b"POST") == 6
 
 
 async def test_cancelled_with_its_calls_under_way_nothing_more_is_sent(

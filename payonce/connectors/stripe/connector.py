@@ -260,17 +260,20 @@ class Stripe:
         raise OutcomeUnknown("the intent is not cancelled", connector_reference=intent.id)
 
     async def _give_back(self, call: Call, intent: Intent) -> Reversed:
-        """What the intent took is refunded, once, however often this is asked."""
+        """What the intent took is refunded, once, however often this is asked.
+
+        A refund that may still fail, whoever made it, has given nothing back yet.
+        """
         refunds = await self._finding.refunds(call, intent.id)
-        made = next((one for one in refunds if reading.is_reversal(one, call)), None)
-        if made is None:
-            rest = intent.amount_received - sum(one.amount for one in refunds if one.status in _GIVING_BACK)
-            if rest <= 0:
-                return Reversed()
+        rest = intent.amount_received - sum(one.amount for one in refunds if one.status in _GIVING_BACK)
+        if rest > 0 and not any(reading.is_reversal(one, call) for one in refunds):
             form = forms.reversal(call, intent_id=intent.id, amount=rest)
             request = self._desk.post(forms.REFUNDS, form, reference=call.reference, purpose="reverse")
             made = await self._desk.ask(request, StripeRefund, reference=call.reference)
-        if made.status != "succeeded" or not reading.is_reversal(made, call):
+            if not reading.is_reversal(made, call):
+                raise OutcomeUnknown("a refund of another attempt", connector_reference=intent.id)
+            refunds = [*refunds, made]
+        if sum(one.amount for one in refunds if one.status == "succeeded") < intent.amount_received:
             raise OutcomeUnknown("the refund has not succeeded", connector_reference=intent.id)
         return Reversed()
 

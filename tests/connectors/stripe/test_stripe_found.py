@@ -416,6 +416,25 @@ async def test_a_reversal_whose_refund_has_not_succeeded_is_unknown(stripe: Open
     assert not server.of(REFUNDS)
 
 
+@pytest.mark.parametrize(
+    ("made", "status"),
+    [
+        ([], "pending"),
+        ([], "requires_action"),
+        ([refund(metadata=OURS, amount=799)], "pending"),
+        ([refund(metadata=OURS, amount=799)], "failed"),
+    ],
+)
+async def test_a_reversal_counts_nothing_that_another_refund_may_not_give_back(
+    stripe: Open, made: list[dict[str, Any]], status: str
+) -> None:
+    others = refund(status, id="re_other", metadata={}, amount=300 if made else 1099)
+    connector, server = await stripe({GET: Answer(paid()), LIST_REFUNDS: Answer(listed(*made, others))})
+    with pytest.raises(OutcomeUnknown):
+        await connector.reverse(call(**BY_ID))
+    assert not server.of(REFUNDS)
+
+
 async def test_what_a_reversal_refunded_is_found_reversed(stripe: Open) -> None:
     connector, _ = await stripe(with_refunds(Answer(listed(refund(metadata=OURS)))))
     assert await connector.inquire(call(**BY_ID)) == Reversed()
