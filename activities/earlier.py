@@ -40,7 +40,10 @@ async def found_earlier(connector: Connector, call: Call, *, number: int) -> Inq
 def _of_earlier(call: Call, number: int) -> Call:
     """The call of that attempt, of which we know nothing but our own reference."""
     earlier = replace(
-        call, reference=attempt_reference(operation_id_of(call.reference), number), attempt_reference=None
+        call,
+        reference=attempt_reference(operation_id_of(call.reference), number),
+        attempt_reference=None,
+        claimed_at=call.since,  # when it was claimed is forgotten: not before that
     )
     authorizes = call.kind is OperationKind.AUTHORIZE
     return replace(earlier, authorization_reference=None) if authorizes else earlier

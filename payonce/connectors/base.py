@@ -77,7 +77,10 @@ class Call:
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
     attempt_reference: str | None = None  # the acquirer's, of this very attempt, once it is known
-    claimed_at: datetime | None = None  # of an inquiry or a reversal: when the attempt was claimed
+    since: datetime | None = None  # no attempt of the operation is older
+    claimed_at: datetime | None = (
+        None  # of an inquiry or a reversal: when the attempt was claimed, or `since`
+    )
     approved: bool = False  # of an inquiry: whether the acquirer approved it before, as far as is recorded
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
@@ -261,6 +264,7 @@ def call_of(
         metadata=payment.metadata,
         operation_metadata=operation.metadata,
         operation_id=operation.id,
+        since=operation.created_at,
         payment_method=payment.payment_method,
         return_url=payment.return_url,
         description=payment.description,

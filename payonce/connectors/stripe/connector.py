@@ -45,7 +45,7 @@ from payonce.domain.schedules import InquirySchedule
 log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 20.0
-FINALITY_S: Final = 60.0
+FINALITY_S: Final = 300.0  # a guess, on the long side: nothing at Stripe shuts out a late capture or refund
 ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
 INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),

@@ -97,11 +97,13 @@ class Finding:
         return await self._listed(call, call.claimed_at)
 
     async def _listed(self, call: Call, claimed_at: datetime) -> str:
-        """By our reference among all that were made at the time. Raises `OutcomeUnknown`."""
-        made = {
-            "gte": int((claimed_at - MADE_WITHIN).timestamp()),
-            "lte": int((claimed_at + MADE_WITHIN).timestamp()),
-        }
+        """By our reference among all that were made at the time. Raises `OutcomeUnknown`.
+
+        Where that is no more than the operation's beginning, all that were made since are read.
+        """
+        made = {"gte": int((claimed_at - MADE_WITHIN).timestamp())}
+        if claimed_at != call.since:
+            made["lte"] = int((claimed_at + MADE_WITHIN).timestamp())
         pages = self._desk.pages(forms.INTENTS, IntentList, {"created": made}, reference=call.reference)
         ours = [
             one async for page in pages for one in page.data if one.metadata.get(REFERENCE) == call.reference

@@ -144,8 +144,13 @@ def check_refund(found: StripeRefund, call: Call) -> None:
 
 
 def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) -> Approved | Reversed:
-    """The approval with what somebody else refunded of it, oldest first; what our reversal gave back is undone."""
-    if any(is_reversal(one, call) and one.status == "succeeded" for one in refunds):
+    """The approval with what somebody else refunded of it, oldest first; what our reversal gave back is undone.
+
+    That is so where all refunds that succeeded cover it: one of somebody else's may fail after ours was made.
+    """
+    given_back = sum(one.amount for one in refunds if one.status == "succeeded")
+    reversed_ = any(is_reversal(one, call) and one.status == "succeeded" for one in refunds)
+    if reversed_ and given_back >= to_stripe(approved.amount_minor, approved.currency):
         return Reversed()
     foreign: list[Turn] = [
         Foreign(one.id, "refund", from_stripe(one.amount, call.currency), call.currency)
@@ -198,9 +203,10 @@ def _canceled(intent: Intent, call: Call) -> Standing:
     if intent.cancellation_reason == forms.NOT_AUTHENTICATED:
         return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent.id)
     failed = _failure(intent)
-    if failed is None:
-        return Reversed()
-    return declined(failed, intent_id=intent.id, charge=intent.charge)
+    if failed is not None:
+        return declined(failed, intent_id=intent.id, charge=intent.charge)
+    told = intent.latest_charge is None or charge is not None
+    return Reversed() if told else Pending(intent.id, reason="a charge that is not told")
 
 
 def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:

@@ -1,5 +1,6 @@
 """What became of an attempt at Stripe: inquiries, and how an attempt is found and undone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,7 @@ from stripe_script import (
     refund,
 )
 
+from activities.earlier import _of_earlier
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import PAGES_MAX
 from payonce.domain.errors import OutcomeUnknown, RateLimited
@@ -486,3 +488,34 @@ async def test_a_reversal_has_another_key_than_what_it_undoes(stripe: Open) -> N
     reversals = {sent.key for sent in server.of(REFUNDS)}
     assert len(reversals) == 1
     assert not reversals & {sent.key for sent in server.sent if sent.name != REFUNDS}
+
+
+async def test_what_is_known_of_an_earlier_attempt_is_only_when_its_operation_began(stripe: Open) -> None:
+    """Its key may be gone, although the latest attempt's is good: then all that was made since is read."""
+    began = NOW - timedelta(hours=23)
+    connector, server = await stripe(
+        {LIST: Answer(listed(paid(latest_charge="ch_1"))), GET: Answer(paid())}, now=lambda: NOW
+    )
+    asked = call(since=began, claimed_at=NOW - timedelta(minutes=1))
+    assert await connector.inquire(_of_earlier(replace(asked, reference=f"{REFERENCE[:-1]}2"), 1)) == CAPTURED
+    assert server.of(CREATE) == []
+    assert dict(server.of(LIST)[0].query) == {
+        "created[gte]": str(int(began.timestamp()) - 120),
+        "limit": "10",
+    }
+
+
+async def test_a_payment_is_given_back_once_all_of_it_is(stripe: Open) -> None:
+    """Of 1099 somebody else refunded 300, ours the rest; theirs failed since."""
+    made = refund(metadata=OURS, amount=799)
+    for status, reversed_ in (("succeeded", True), ("failed", False)):
+        theirs = refund(status, amount=300, metadata={}, id="re_theirs")
+        connector, _ = await stripe(
+            {
+                GET: Answer(
+                    paid(latest_charge=charge(captured=True, amount_captured=1099, amount_refunded=799))
+                ),
+                LIST_REFUNDS: Answer(listed(made, theirs)),
+            }
+        )
+        assert (await connector.inquire(call(**BY_ID)) == Reversed()) is reversed_

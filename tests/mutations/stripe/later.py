@@ -96,8 +96,7 @@ LATER: Final = (
         "18d",
         "a reversal refunds all, whatever was refunded before",
         _CONNECTOR,
-        "            rest = intent.amount_received - sum(one.amount for one in refunds "
-        "if one.status in _GIVING_BACK)\n",
+        "        rest = intent.amount_received - sum(one.amount for one in refunds if one.status in _GIVING_BACK)\n",
         "            rest = intent.amount_received\n",
         _FOUND,
     ),
