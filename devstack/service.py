@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -126,7 +127,7 @@ class Service:
             return taken
         said = last_words(self.log)
         if IN_USE in said.lower() and self.part.ports:
-            named = [port for port in self.part.ports if str(port) in said]
+            named = [port for port in self.part.ports if re.search(rf"\b{port}\b", said)]
             return PortTaken(message, (named or self.part.ports)[0])
         return StackError(message)
 

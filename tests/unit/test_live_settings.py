@@ -162,4 +162,6 @@ def test_a_refusal_says_no_secret() -> None:
     refused = settings(live=False, **given)
     assert len(refusals(refused)) == 4
     assert "secret" not in " ".join(refusals(refused))
-    assert "secret" not in repr(refused).replace("base_url='http://user:secret@", "")
+    assert "secret" not in repr(refused).replace("base_url='http://user:secret@", "").replace(
+        "secrets={}", ""
+    )

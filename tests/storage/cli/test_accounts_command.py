@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from payonce.cli import app
+from payonce.cli import accounts, app
 from payonce.connectors import registry
 from tests.storage.connector_accounts import NAME, TellingConnector
 from tests.storage.ledger import DERIVATION_KEY, Ledger
@@ -16,6 +16,9 @@ from tests.storage.ledger import DERIVATION_KEY, Ledger
 @pytest.fixture(autouse=True)
 def environment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._BUILT_IN, NAME, TellingConnector)
+    monkeypatch.setattr(
+        accounts.logging, "configure", lambda **_: None
+    )  # of the process that runs other tests too
     monkeypatch.setenv("PAYONCE_DATABASE_URL", ledger.url)
     monkeypatch.setenv("PAYONCE_REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("PAYONCE_TEMPORAL_ADDRESS", "127.0.0.1:1")
