@@ -17,8 +17,8 @@ from tests.storage.ledger import DERIVATION_KEY, Ledger
 def environment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry._BUILT_IN, NAME, TellingConnector)
     monkeypatch.setattr(
-        accounts.logging, "configure", lambda **_: None
-    )  # of the process that runs other tests too
+        accounts, "_did", lambda *_: None
+    )  # it sets up logging: for the tests that follow, too
     monkeypatch.setenv("PAYONCE_DATABASE_URL", ledger.url)
     monkeypatch.setenv("PAYONCE_REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("PAYONCE_TEMPORAL_ADDRESS", "127.0.0.1:1")
