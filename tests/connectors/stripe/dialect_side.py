@@ -1,5 +1,6 @@
 """Stripe's connector over the sandbox's Stripe dialect: accounts there, and a harness for the suites."""
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -127,7 +128,9 @@ class StripeHarness:
             await connector.close()
 
 
-async def held_for_review(server: WireServer, reader, writer) -> None:  # type: ignore[no-untyped-def]
+async def held_for_review(
+    server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Something that answers in Stripe's form, with a status of an intent that nobody has heard of."""
     intent: dict[str, object] = {}
     while True:
