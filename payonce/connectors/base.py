@@ -17,6 +17,7 @@ from payonce.domain.operations import Abilities, Attempt, Operation, OperationKi
 from payonce.domain.payment import Payment
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
+from payonce.domain.sca import HandedIn, Sca
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
 
@@ -45,6 +46,12 @@ class Capabilities:
     partial_refund: bool = True  # whether less than was captured may be refunded
     captures_itself: bool = False  # whether an automatic payment found authorized needs no capture of ours
     needs_action: bool = False  # whether an authorization may answer `ActionRequired`
+    three_ds: frozenset[str] = frozenset()  # who may authenticate a cardholder: "acquirer", "merchant"
+    exemptions: frozenset[str] = frozenset()  # which a merchant may ask for
+    # Who asks again with a challenge, where the issuer wants one: the acquirer, of itself, or an attempt of ours.
+    soft_decline: Literal["itself", "resend"] = "itself"
+    return_parameters: frozenset[str] = frozenset()  # what is kept of what a browser brings back, by name
+    replays_legs: bool = False  # whether a leg that was lost may be sent again, with the same key
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
     challenge_ends: Literal["cancelled", "itself"] = "itself"
     action_inquiry: InquirySchedule = CUSTOMER_INQUIRIES  # while the customer may act
@@ -100,6 +107,8 @@ class Call:
     )
     shipping: Party | None = None
     browser: Browser | None = None
+    sca: Sca | None = None
+    authentication: HandedIn | None = field(default=None, repr=False)
 
 
 class MaySend(Protocol):
@@ -170,6 +179,22 @@ class Asking(Protocol):
 
         What was decided before is not undone: it is the answer, as an inquiry would give it. Raises the
         `ConnectorError`s.
+        """
+        ...
+
+
+class Resuming(Protocol):
+    """What a connector has besides whose `ActionRequired` says `completes: resume`."""
+
+    async def resume(
+        self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
+    ) -> Reply:
+        """The second leg of an attempt whose customer came back with these parameters: it may move money, once.
+
+        Each leg of an attempt, by its number, has a key of its own, which stays the same when it is sent again.
+        `may_send` as in `send`. Raises `LegInvalid` where the acquirer documents that the parameters are not good
+        and that nothing was processed, and `NotSent`, `OutcomeUnknown`, `RateLimited` as `send` does; whatever says
+        that it is processed already, or in progress, and wrong credentials are `OutcomeUnknown`.
         """
         ...
 
@@ -274,6 +299,7 @@ def call_of(
         billing=personal.billing,
         shipping=personal.shipping,
         browser=personal.browser,
+        sca=Sca.of(payment.sca) if authorizes and payment.sca is not None else None,
     )
 
 

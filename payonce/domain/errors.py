@@ -146,6 +146,12 @@ class Rejected(ConnectorError):
     code = "rejected"
 
 
+class LegInvalid(ConnectorError):
+    """The acquirer says that what the customer brought back is not its own; it did nothing with it."""
+
+    code = "leg_invalid"
+
+
 class RateLimited(ConnectorError):
     """The acquirer asks us to slow down; nothing was processed."""
 

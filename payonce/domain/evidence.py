@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from payonce.domain.card_numbers import may_hold_card_number
+from payonce.domain.sca import AuthenticationResult, Exemption
 
 TEXT_MAX: Final = 100  # of one code; the networks' own have at most 15 characters
 CODES_MAX: Final = 20
@@ -31,6 +32,8 @@ class Evidence:
     cvc_result: str | None = None
     liability: Literal["issuer", "merchant"] | None = None  # who bears a fraud
     eci: str | None = None
+    authentication: AuthenticationResult | None = None  # what became of the cardholder's authentication
+    exemption_honoured: Exemption | None = None  # None: none was, or the acquirer does not say
     issuer_country: str | None = None  # ISO 3166-1, two letters
     funding: str | None = None  # credit, debit, prepaid …
     signed: bool = True  # False: the acquirer's signature does not cover it

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal, assert_never
 
 from payonce.domain.evidence import Evidence, Where
+from payonce.domain.sca import Completes
 
 
 class Advice(StrEnum):
@@ -190,6 +191,7 @@ class Declined:
     # The acquirer's own codes: `code`, `decline_code`, `network_decline_code`, `network_advice_code`, `advice_code` …
     raw: Mapping[str, str] = field(default_factory=dict)
     where: Where = "same"
+    soft: bool = False  # the issuer wants the cardholder authenticated, and may say yes then
     kind: Literal["declined"] = "declined"
 
 
@@ -226,6 +228,7 @@ class ActionRequired:
     connector_reference: str
     action: Mapping[str, Any]  # `next_action` as the API shows it, without `expires_at`
     expires_at: datetime
+    completes: Completes = "customer"
     kind: Literal["action_required"] = "action_required"
 
 

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 from payonce.domain.facts import FailureCode, Stage
 from payonce.domain.payment import Payment
+from payonce.domain.sca import Completes
 
 
 class OperationKind(StrEnum):
@@ -161,6 +162,8 @@ class Attempt:
     acquirer_identity: str | None = None  # how the acquirer called the account when it was claimed
     decline: Mapping[str, Any] | None = None  # {"where", "raw"}; None of a declined one: "same", no codes
     evidence: Mapping[str, Any] | None = None  # of an approved one
+    completes: Completes | None = None  # of one that asked its customer to act: by what money may move
+    returned_at: datetime | None = None  # since when the customer is back from the acquirer's page
 
     @property
     def asked(self) -> bool:

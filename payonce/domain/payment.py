@@ -170,6 +170,8 @@ class Payment:
     statement_descriptor: str | None = None  # what the customer's bank is to call it
     channel: Channel | None = None
     connector_reference: str | None = None
+    sca: Mapping[str, Any] | None = None  # {"challenge", "exemption"}, as the merchant asked for
+    authentication: Mapping[str, Any] | None = None  # what came of it, as the API shows it
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None
     # {"id", "type", "amount"}: the capture or void under way; "ended_by": our own refund that a void ends with.

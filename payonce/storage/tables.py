@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -27,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
@@ -86,6 +87,8 @@ merchants = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("created_at", _Time, nullable=False),
+    # Whose pages customers of live payments may be sent back to.
+    Column("return_origins", ARRAY(Text), nullable=False, server_default="{}"),
 )
 
 api_keys = Table(
@@ -178,6 +181,8 @@ payments = Table(
     Column("channel", Text),
     Column("personal_key_id", Text),
     Column("personal_sealed", LargeBinary),  # erased after 30 days: see `personal_data`
+    Column("sca", _JsonB),  # {"challenge", "exemption"}, as asked for
+    Column("authentication", _JsonB),  # as the API shows it
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
@@ -318,6 +323,9 @@ attempts = Table(
     Column("acquirer_identity", Text),
     Column("decline", _JsonB),  # {"where", "raw": {…}}: where the same may be tried, and the acquirer's codes
     Column("evidence", _JsonB),  # what the acquirer says of an approval
+    Column("completes", Text),  # by what the challenge may move money: the customer, or a leg of ours
+    Column("returned_at", _Time),  # since when the customer is back from the acquirer's page
+    Column("return_hash", LargeBinary),  # of the token in the address of our page for that
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
@@ -325,6 +333,47 @@ attempts = Table(
         " 'not_processed')",
         name="state",
     ),
+    CheckConstraint("completes IN ('customer', 'resume')", name="completes"),
+    Index(
+        "attempts_return_idx",
+        "return_hash",
+        unique=True,
+        postgresql_where=text("return_hash IS NOT NULL"),
+    ),
+)
+
+returns = Table(  # what browsers brought back, each set once
+    "returns",
+    metadata,
+    Column("operation_id", Text, primary_key=True),
+    Column("attempt", SmallInteger, primary_key=True),
+    Column("number", SmallInteger, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("key_id", Text),
+    Column("sealed", LargeBinary),  # erased with the outcome
+    Column("received_at", _Time, nullable=False),
+    ForeignKeyConstraint(["operation_id", "attempt"], ["attempts.operation_id", "attempts.number"]),
+    UniqueConstraint("operation_id", "attempt", "digest"),
+    CheckConstraint("number BETWEEN 1 AND 5", name="number"),
+    CheckConstraint("(key_id IS NULL) = (sealed IS NULL)", name="sealed"),
+    Index("returns_sealed_idx", "received_at", postgresql_where=text("sealed IS NOT NULL")),
+)
+
+legs = Table(  # our second call for an attempt, with what a browser brought back
+    "legs",
+    metadata,
+    Column("operation_id", Text, primary_key=True),
+    Column("attempt", SmallInteger, primary_key=True),
+    Column("number", SmallInteger, primary_key=True),  # of the return that it sends
+    Column("owner", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("send_before", _Time, nullable=False),
+    Column("claimed_at", _Time, nullable=False),
+    Column("state", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["operation_id", "attempt", "number"], ["returns.operation_id", "returns.attempt", "returns.number"]
+    ),
+    CheckConstraint("state IN ('claimed', 'not_sent', 'unknown', 'invalid', 'done')", name="state"),
 )
 
 reviews = Table(
