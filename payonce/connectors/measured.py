@@ -18,6 +18,7 @@ from payonce.connectors.base import (
     Identifying,
     Identity,
     MaySend,
+    TwoLegged,
 )
 from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
@@ -134,6 +135,16 @@ class Measured:
             return EndsItself()
         self._check_whose()
         return await self._measured("cancel", lambda held: cast("Asking", held).cancel(call))
+
+    async def resume(
+        self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
+    ) -> Reply:
+        self._check_whose()
+        with self._calls.under_way(call.operation_id):
+            return await self._measured(
+                "resume",
+                lambda held: cast("TwoLegged", held).resume(call, parameters, leg=leg, may_send=may_send),
+            )
 
     async def identify(self) -> Identity:
         """As `Identifying`; of the connector that is here when it is called."""
