@@ -130,11 +130,15 @@ class CreatePost:
             routed_by=because,
             acquirer_identity=self.runtime.accounts.identities.get(payment.connector_account),
         )
+        reference = attempt_reference(operation.id, number)
+        may_ask = self.runtime.accounts.capabilities[payment.connector_account].needs_action
+        pages = self.runtime.return_pages
         call = call_of(
             payment,
             operation,
-            reference=attempt_reference(operation.id, number),
+            reference=reference,
             personal=await self._personal_data(connection, payment.id, number=number),
+            return_url=pages.address(reference=reference, claim=token) if may_ask else None,
         )
         call = replace(call, card=self.new.card, network_token=self.new.network_token)
         return Right(call, number, token, payment.connector_account, self.deadline)
