@@ -42,7 +42,7 @@ _PLACE = (returns.c.received_at, returns.c.operation_id, returns.c.attempt, retu
 
 
 @dataclass(frozen=True, slots=True)
-class Walked:
+class WalkedReturns:
     """How far a walk over all that is sealed has come."""
 
     received_at: datetime
@@ -131,8 +131,8 @@ async def erase(connection: Connection, *, limit: int) -> int:
 
 
 async def seal_again(
-    connection: Connection, sealer: Sealer, *, after: Walked | None, limit: int = SEALED_AT_ONCE
-) -> Walked | None:
+    connection: Connection, sealer: Sealer, *, after: WalkedReturns | None, limit: int = SEALED_AT_ONCE
+) -> WalkedReturns | None:
     """The next `limit` after this place are sealed with the sealer's first key; None: there were fewer.
 
     Raises `CannotUnseal`.
@@ -153,7 +153,7 @@ async def seal_again(
     if len(found) < limit:
         return None
     last = found[-1]
-    return Walked(last["received_at"], last["operation_id"], last["attempt"], last["number"])
+    return WalkedReturns(last["received_at"], last["operation_id"], last["attempt"], last["number"])
 
 
 def _written(parameters: Mapping[str, str]) -> str:
