@@ -76,9 +76,32 @@ def create_merchant(
 
 @merchants.command("list")
 def list_merchants(as_json: Json = False) -> None:
-    """List the merchants, newest first."""
+    """List the merchants, newest first, with the origins to which their live customers may be sent back."""
     for merchant in in_transaction(store.list_merchants):
-        show(asdict(merchant), as_json, f"{merchant.id}  {merchant.name}")
+        show(asdict(merchant), as_json, _line_of(merchant))
+
+
+@merchants.command("set")
+def set_merchant(
+    merchant_id: str,
+    return_origin: Annotated[
+        list[str],
+        typer.Option(
+            help="Where live customers may be sent back to, such as https://shop.example. Repeat it for several:"
+            " these replace all that there were."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Change a merchant. In force everywhere after 5 s."""
+    merchant = in_transaction(
+        lambda connection: store.set_return_origins(connection, merchant_id, origins=return_origin)
+    )
+    show(asdict(merchant), as_json, _line_of(merchant))
+
+
+def _line_of(merchant: store.Merchant) -> str:
+    return "  ".join([merchant.id, merchant.name, *merchant.return_origins])
 
 
 @keys.command("create")
