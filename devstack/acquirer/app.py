@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from devstack.acquirer import bodies, delivery, pages, witness
+from devstack.acquirer import bodies, challenge_pages, delivery, pages, witness
 from devstack.acquirer.bodies import CustomerOrder, Order
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> Starlette:
             *control.routes(desk, key=settings.key),
             *authentication.routes(desk, courier),
             *pages.routes(desk, courier),
+            *challenge_pages.routes(desk, courier),
             *witness.routes(desk, courier),
         ],
         lifespan=lifespan,
@@ -112,7 +113,7 @@ class Counter:
         if arrival.plan.slow_ms:
             await asyncio.sleep(arrival.plan.slow_ms / 1000)
         reply = await desk.run(desk.execute, arrival, page_base=page_base)
-        if isinstance(order, CustomerOrder) or arrival.plan.entries:
+        if reply.body.get("status") == "pending" or arrival.plan.entries:
             self._courier.wake()
         if isinstance(order, CustomerOrder) and desk.config.callbacks == "before_response":
             await self._courier.tried(order.reference)
