@@ -73,6 +73,13 @@ class ActionDue:
 
 
 @dataclass(frozen=True, slots=True)
+class LegDue:
+    """The customer is back, and what they brought is to be sent."""
+
+    kind: Literal["leg_due"] = "leg_due"
+
+
+@dataclass(frozen=True, slots=True)
 class ReversalDue:
     """The attempt must be reversed before its outcome counts; retried on this schedule."""
 
@@ -105,5 +112,5 @@ class NotOwner:
     kind: Literal["not_owner"] = "not_owner"
 
 
-Progress = Settled | InquiryDue | ActionDue | ReversalDue | NothingSent | NotOwner
+Progress = Settled | InquiryDue | ActionDue | LegDue | ReversalDue | NothingSent | NotOwner
 """Where an operation stands after one step."""

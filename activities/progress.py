@@ -101,10 +101,15 @@ def after_asking(
         return progress
     if settlement.payment.pending_operation is not None:
         return replace(progress, schedule=capabilities.inquiry.seldom)
-    if capabilities.challenge_ends == "cancelled":
+    if is_ours_to_end(attempt, capabilities):
         return ReversalDue(progress.schedule, "left_alone", claimed_at=progress.claimed_at)
     over_at = found.expires_at if isinstance(found, ActionRequired) else None
     return replace(progress, schedule=until_over(attempt, capabilities, over_at=over_at, now=now))
+
+
+def is_ours_to_end(attempt: Attempt, capabilities: Capabilities) -> bool:
+    """Whether we end what is left alone: by telling the acquirer, or since only a leg of ours could pay it."""
+    return capabilities.challenge_ends == "cancelled" or attempt.completes == "resume"
 
 
 def until_over(

@@ -9,11 +9,12 @@ from temporalio import activity
 
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
-from activities.messages import InquiryDue, OperationRequest, Progress, ReversalDue, Settled
+from activities.messages import InquiryDue, LegDue, OperationRequest, Progress, ReversalDue, Settled
 from activities.progress import (
     after_asking,
     after_recording,
     as_found,
+    is_ours_to_end,
     schedule_of,
     settled,
     until_over,
@@ -24,6 +25,7 @@ from payonce.domain.facts import (
     Accepted,
     ActionRequired,
     Approved,
+    Cancelled,
     Declined,
     EndsItself,
     Fact,
@@ -33,6 +35,7 @@ from payonce.domain.facts import (
     Pending,
     Unknown,
 )
+from payonce.domain.legs import moves_nothing
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from payonce.domain.operations import Attempt, Subject
     from payonce.domain.schedules import InquirySchedule
     from payonce.domain.settlement import Settlement
+    from payonce.legs import Legs
     from payonce.recording.recorder import Recorder
     from payonce.standing import Cases, Standing
 
@@ -53,8 +57,9 @@ _SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was no
 class Resolving:
     """What anyone may do about an operation: everything except send it."""
 
-    def __init__(self, *, cases: Cases, recorder: Recorder, accounts: Accounts) -> None:
+    def __init__(self, *, cases: Cases, recorder: Recorder, accounts: Accounts, legs: Legs) -> None:
         self._cases = cases
+        self._legs = legs
         self._recorder = recorder
         self._accounts = accounts
 
@@ -75,6 +80,8 @@ class Resolving:
         attempt = standing.attempt
         if attempt is None or progress.kind not in ("inquiry_due", "action_due"):
             return progress  # while its owner may still send, that one is asked again
+        if progress.kind == "action_due" and await self._legs.is_due(standing):
+            return LegDue()
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
         return await self._ask(request, standing, attempt, schedule_of(attempt, connector.capabilities))
@@ -175,7 +182,7 @@ class Resolving:
     def _is_given_up(self, standing: Standing, attempt: Attempt) -> bool:
         pending = standing.operation.status is OperationStatus.PENDING and attempt.left_alone
         voided = standing.payment.pending_operation is not None
-        return pending and (voided or self._connector(standing).capabilities.challenge_ends == "cancelled")
+        return pending and (voided or is_ours_to_end(attempt, self._connector(standing).capabilities))
 
     async def _cancel(self, request: OperationRequest, standing: Standing, attempt: Attempt) -> Progress:
         """The acquirer was told that nobody is to pay any more, and what it says is recorded.
@@ -184,6 +191,8 @@ class Resolving:
         """
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
+        if moves_nothing(attempt, claimed=await self._legs.was_claimed(attempt)):
+            return await self._record(request, standing, attempt, Cancelled())
         if not self._cases.same_acquirer(attempt):
             return InquiryDue(schedule, ANOTHER_ACQUIRER)
         try:

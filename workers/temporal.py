@@ -15,8 +15,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.attempting import Attempting
 from activities.options import owner_queue
 from activities.resolving import Resolving
+from activities.resuming import Resuming
 from activities.reviewing import Reviewing
 from payonce.claims import Claimant
+from payonce.legs import Legs
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.settings import Settings, SettingsWrong, blaming
@@ -166,7 +168,9 @@ def _activities(runtime: Runtime) -> list[Any]:
     attempting = _attempting(runtime)
     accounts = runtime.accounts
     cases = Cases(runtime.database, runtime.ids, accounts.capabilities, accounts.identities)
-    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=accounts)
+    legs = Legs(runtime.database, accounts, owner=runtime.rights.owner, sealer=runtime.sealer)
+    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=accounts, legs=legs)
+    resuming = Resuming(cases=cases, legs=legs, recorder=runtime.recorder, accounts=accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [
         attempting.authorize,
@@ -181,6 +185,7 @@ def _activities(runtime: Runtime) -> list[Any]:
         resolving.expire,
         resolving.give_up,
         resolving.call_operator,
+        resuming.resume,
         reviewing.look_at_review,
         reviewing.escalate_review,
     ]

@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
         LACKING,
         ActionDue,
         InquiryDue,
+        LegDue,
         NothingSent,
         NotOwner,
         OperationRequest,
@@ -27,6 +28,7 @@ with workflow.unsafe.imports_passed_through():
         Settled,
     )
     from activities.resolving import Resolving
+    from activities.resuming import Resuming
     from payonce.domain.operations import OperationKind
     from payonce.domain.schedules import (
         CREATE_RETRIES_MAX,
@@ -107,6 +109,8 @@ class Settling:
                 case ActionDue():
                     await self._wait_for_customer(progress)
                     progress = await self._inquire("whether the customer has acted")
+                case LegDue():
+                    progress = await self._resume()
                 case ReversalDue():
                     progress = await self._reverse(progress)
         raise ApplicationError("too many steps", type="unresolved", non_retryable=True)
@@ -170,6 +174,10 @@ class Settling:
         if isinstance(progress, NothingSent):
             raise ApplicationError("nothing was sent", type="nothing_sent", non_retryable=True)
         return progress
+
+    async def _resume(self) -> Progress:
+        self._wait_for("the acquirer to answer what the customer brought back")
+        return await self._resolve(Resuming.resume, "the second leg, with what the customer brought back")
 
     async def _reverse(self, due: ReversalDue) -> Progress:
         self.unknown, self.acts_until = True, None

@@ -183,7 +183,7 @@ class Asking(Protocol):
         ...
 
 
-class Resuming(Protocol):
+class TwoLegged(Protocol):
     """What a connector has besides whose `ActionRequired` says `completes: resume`."""
 
     async def resume(

@@ -18,9 +18,9 @@ from payonce.connectors.base import (
     Identifying,
     Identity,
     MaySend,
-    Resuming,
+    TwoLegged,
 )
-from payonce.domain.errors import CallbackInvalid, ConnectorError, NotSent, OutcomeUnknown, Rejected
+from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
 from payonce.logging import get_logger
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
@@ -118,18 +118,6 @@ class Measured:
         with self._calls.under_way(call.operation_id):
             return await self._measured(call.kind, lambda held: held.send(call, may_send=may_send))
 
-    async def resume(
-        self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
-    ) -> Reply:
-        if self.whose is Whose.ANOTHER:
-            raise NotSent(_ANOTHERS)
-
-        def resuming(held: Connector) -> Awaitable[Reply]:
-            return cast("Resuming", held).resume(call, parameters, leg=leg, may_send=may_send)
-
-        with self._calls.under_way(call.operation_id):
-            return await self._measured("resume", resuming)
-
     async def inquire(self, call: Call) -> Inquiry:
         self._check_whose()
         whose = self.whose
@@ -147,6 +135,16 @@ class Measured:
             return EndsItself()
         self._check_whose()
         return await self._measured("cancel", lambda held: cast("Asking", held).cancel(call))
+
+    async def resume(
+        self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
+    ) -> Reply:
+        self._check_whose()
+        with self._calls.under_way(call.operation_id):
+            return await self._measured(
+                "resume",
+                lambda held: cast("TwoLegged", held).resume(call, parameters, leg=leg, may_send=may_send),
+            )
 
     async def identify(self) -> Identity:
         """As `Identifying`; of the connector that is here when it is called."""

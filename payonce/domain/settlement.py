@@ -196,7 +196,11 @@ def _require_action(
         unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
         return _doubt(payment, operation, unknown, now=now)
     attempt = replace(
-        attempt, state=AttemptState.WAITING, connector_reference=reference, act_before=act_before
+        attempt,
+        state=AttemptState.WAITING,
+        connector_reference=reference,
+        act_before=act_before,
+        completes=fact.completes,
     )
     story = Story(payment, now)
     action = {**fact.action, "expires_at": timestamp(act_before)}

@@ -52,6 +52,9 @@ class Rejecting:
     async def reverse(self, call: Call) -> Reversed:
         raise Rejected("HTTP 401")
 
+    async def resume(self, call: Call, parameters: object, *, leg: int, may_send: object) -> Reply:
+        raise Rejected("HTTP 401")
+
 
 class Watcher:
     def __init__(self) -> None:
@@ -96,7 +99,12 @@ async def test_a_watcher_hears_nothing_of_other_operations_nor_afterwards() -> N
 
 async def test_a_rejection_is_said_with_its_account_whatever_was_asked() -> None:
     connector = Measured("account_1", cast("Connector", cast("Any", Rejecting())), Calls())
-    asked = (connector.send(CALL, may_send=yes), connector.inquire(CALL), connector.reverse(CALL))
+    asked = (
+        connector.send(CALL, may_send=yes),
+        connector.inquire(CALL),
+        connector.reverse(CALL),
+        connector.resume(CALL, {}, leg=1, may_send=yes),
+    )
     with structlog.testing.capture_logs() as logs:
         for asking in asked:
             with pytest.raises(Rejected):
@@ -106,4 +114,5 @@ async def test_a_rejection_is_said_with_its_account_whatever_was_asked() -> None
         ("error", "acquirer_rejected", "account_1", "authorize"),
         ("error", "acquirer_rejected", "account_1", "inquire"),
         ("error", "acquirer_rejected", "account_1", "reverse"),
+        ("error", "acquirer_rejected", "account_1", "resume"),
     ]

@@ -1,6 +1,6 @@
 """A process of ours that carries operations out, and the acquirer that says what a test says."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
+from activities.resuming import Resuming
 from payonce.accounts import Accounts
 from payonce.claims import Claimant, Rights
 from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
@@ -19,7 +20,9 @@ from payonce.domain.operations import Operation, OperationKind, Subject
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
+from payonce.legs import Legs
 from payonce.recording.recorder import Recorder
+from payonce.sealing import Sealer, SealingKey
 from payonce.standing import Cases
 from tests.storage.ledger import IDS, Ledger
 
@@ -31,6 +34,7 @@ CAPABILITIES = Capabilities(
     inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
     reversal_by_reference=True,
 )
+SEALER = Sealer([SealingKey("test", b"s" * 32)])
 _ACTIVITIES = {OperationKind.REVERSE: "undo"}  # the others have their kind's name
 LONG_AGO = timedelta(minutes=1)  # longer than claim, call and finality take
 
@@ -48,6 +52,7 @@ class FakeConnector:
 
     answers: dict[str, Reply | Cancellation | Exception] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    legs: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # sent, with what they brought
     capabilities: Capabilities = CAPABILITIES
     before: Callable[[], Any] | None = None
 
@@ -64,6 +69,12 @@ class FakeConnector:
 
     async def cancel(self, call: Call) -> Any:
         return await self._answer("cancel", call)
+
+    async def resume(self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend) -> Any:
+        if not may_send():
+            raise NotSent
+        self.legs.append((leg, dict(parameters)))
+        return await self._answer("resume", call)
 
     async def _answer(self, name: str, call: Call) -> Any:
         self.calls.append((name, call.reference))
@@ -135,12 +146,29 @@ class Process:
             asked = replace(asked, token=(await self.ledger.latest(of.id)).token)
         return await ActivityEnvironment().run(getattr(self.resolving(recorder), name), asked, *more)
 
+    async def resume(self, of: Operation) -> Progress:
+        """What the customer brought back is sent, if it is due."""
+        resuming = Resuming(
+            cases=self._cases, legs=self.legs, recorder=self.ledger.recorder(), accounts=self._accounts
+        )
+        progress: Progress = await ActivityEnvironment().run(resuming.resume, request(of))
+        return progress
+
     def resolving(self, recorder: Any = None) -> Resolving:
         return Resolving(
-            cases=Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities),
+            cases=self._cases,
             recorder=recorder or self.ledger.recorder(),
             accounts=self._accounts,
+            legs=self.legs,
         )
+
+    @property
+    def legs(self) -> Legs:
+        return Legs(self.ledger.database, self._accounts, owner=self.rights.owner, sealer=SEALER)
+
+    @property
+    def _cases(self) -> Cases:
+        return Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities)
 
 
 @dataclass

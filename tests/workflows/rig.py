@@ -68,6 +68,7 @@ class FakeActivities:
     def all(self) -> list[Callable[..., Any]]:
         bookkeeping: list[Callable[..., Any]] = [
             self.inquire,
+            self.resume,
             self.hear,
             self.reverse,
             self.reverse_late,
@@ -104,6 +105,10 @@ class FakeActivities:
     @activity.defn(name="inquire")
     async def inquire(self, request: OperationRequest) -> Progress:
         return await self._step("inquire", request)
+
+    @activity.defn(name="resume")
+    async def resume(self, request: OperationRequest) -> Progress:
+        return await self._step("resume", request)
 
     @activity.defn(name="hear")
     async def hear(self, request: OperationRequest, reference: str) -> Progress:

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowHandle
 from activities.messages import (
     ActionDue,
     InquiryDue,
+    LegDue,
     NothingSent,
     OperationRequest,
     Progress,
@@ -68,6 +69,29 @@ async def test_the_rail_is_asked_on_its_schedule_and_at_the_windows_end(bench: B
     made = made_s(bench, begun_s)
     assert made[:3] == pytest.approx([5, 15, 30], abs=2)
     assert made[3] > made[2]
+    await replay(handle)
+
+
+async def _legs(bench: Bench, number: int) -> bool:
+    return len(bench.fakes.made("resume")) == number
+
+
+async def test_a_customer_who_is_back_has_a_second_leg_and_after_an_invalid_one_the_next(
+    bench: Bench,
+) -> None:
+    """In activities of their own, so that an operator sees them; then the run waits as before."""
+    due = await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES)
+    bench.fakes.script("authorize", due)
+    bench.fakes.script("inquire", LegDue(), LegDue())
+    bench.fakes.script("resume", LegDue(), due, CAPTURED)
+    handle = await bench.start_payment()
+    await waiting(bench, handle)
+    await speak(bench, handle)
+    await eventually(lambda: _legs(bench, 2))
+    await speak(bench, handle)
+    assert await handle.result() == "captured"
+    steps = [name for name in bench.fakes.names if name in ("inquire", "resume")]
+    assert steps == ["inquire", "resume", "resume", "inquire", "resume"]
     await replay(handle)
 
 

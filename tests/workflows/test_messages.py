@@ -14,6 +14,7 @@ from activities.attempting import Attempting
 from activities.messages import (
     ActionDue,
     InquiryDue,
+    LegDue,
     NothingSent,
     NotOwner,
     OperationRequest,
@@ -43,6 +44,7 @@ EXAMPLES: dict[type, list[Any]] = {
         InquiryDue(UNKNOWN_ACCOUNT_INQUIRIES, "", review_since=datetime(2026, 11, 22, tzinfo=UTC)),
     ],
     ActionDue: [ActionDue(datetime(2026, 11, 22, 5, 46, 30, tzinfo=UTC), SCHEDULE, "upi_qr")],
+    LegDue: [LegDue()],
     ReversalDue: [
         ReversalDue(SCHEDULE, "amount_mismatch"),
         ReversalDue(SCHEDULE, "timeout", review_since=datetime(2026, 11, 22, tzinfo=UTC)),

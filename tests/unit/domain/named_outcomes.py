@@ -172,7 +172,12 @@ def _asked(b: Before) -> Changes:
             "next_action": "redirect",
             "connector_reference": reference,
         },
-        attempt={"state": A.WAITING, "connector_reference": reference, "act_before": True},
+        attempt={
+            "state": A.WAITING,
+            "connector_reference": reference,
+            "act_before": True,
+            "completes": b.fact.completes,
+        },
         told=["payment.requires_action"],
         answers={b.payment.id: AnswerKind.PAYMENT},
     )
