@@ -14,6 +14,7 @@ BODY_BYTES_MAX = 65_536
 AMOUNT_MAX = 2**53 - 1
 FAULTS_MAX = 16
 URL_MAX = 2048
+RESULT_MAX = 32_768
 WINDOW_S_MAX = 86_400
 
 
@@ -267,6 +268,19 @@ class Refund(MoneyOrder):
         return self
 
 
+class Resume(Order):
+    """Go on with the challenge of `reference`, whose page gave `result` to the browser. Repeats have the same key."""
+
+    operation = "resume"
+    fault_prefix = "resume"
+
+    payment_reference: Reference
+    result: str = Field(
+        max_length=RESULT_MAX
+    )  # whatever a browser brings: a wrong one is not a malformed request
+    key: Reference
+
+
 class Reverse(Order):
     """Undo whatever `original_reference` did, and block it."""
 
@@ -345,7 +359,7 @@ _MEMBERS = frozenset(
     name
     for model in (
         *(Config, Card, NetworkToken, Payee, Sca, HandedIn, Authorize, PayByUpi, PayByWallet),
-        *(Capture, Void, Refund, Reverse, Cancel, Inquire),
+        *(Capture, Void, Refund, Resume, Reverse, Cancel, Inquire),
     )
     for name in model.model_fields
 )

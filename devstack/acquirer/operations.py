@@ -15,6 +15,7 @@ from devstack.acquirer.bodies import (
     MoneyOrder,
     Order,
     Refund,
+    Resume,
     Reverse,
 )
 from devstack.acquirer.movements import Result, Stage, Terms
@@ -24,11 +25,13 @@ from devstack.acquirer.waiting import ReferenceReused
 def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | None:
     """The result of the order; None when what an inquiry or a cancellation is about is not known.
 
-    Raises `ReferenceReused`.
+    Raises `ReferenceReused`, `ResultInvalid` or `AlreadyProcessed`.
     """
     match order:
         case MoneyOrder():
             return _money_moved(db, order, terms)
+        case Resume():
+            return challenges.resumed(db, order, terms)
         case Reverse():
             return _reversed(db, order, terms)
         case Cancel():

@@ -97,6 +97,15 @@ CREATE INDEX IF NOT EXISTS customer_payments_reference ON customer_payments (ref
 CREATE INDEX IF NOT EXISTS customer_payments_payment_reference ON customer_payments (payment_reference);
 CREATE INDEX IF NOT EXISTS customer_payments_due ON customer_payments (due_at) WHERE due_at IS NOT NULL;
 
+CREATE TABLE IF NOT EXISTS resumptions (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    challenge_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS resumptions_challenge_id ON resumptions (challenge_id);
+
 CREATE TABLE IF NOT EXISTS turns (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,

@@ -21,6 +21,7 @@ from devstack.acquirer.scripts import Rail, State
 from devstack.acquirer.upi_uri import upi_uri
 
 _REORDERED_BY = timedelta(seconds=1)  # how long after its successor an overtaken callback leaves
+_SHOWN_DETAILS = ("intent", "provider", "completes")
 _RANK = {"approved": 0, "pending": 1, "expired": 2, "reversed": 3, "declined": 4}
 
 
@@ -126,7 +127,7 @@ def found(db: sqlite3.Connection, reference: str) -> Result | None:
     rows = db.execute(
         "SELECT * FROM customer_payments WHERE reference = ? ORDER BY position", (reference,)
     ).fetchall()
-    results = [_result(db, row) for row in rows]
+    results = [result_of(db, row) for row in rows]
     return min(results, key=lambda result: _RANK[result["status"]], default=None)
 
 
@@ -173,12 +174,16 @@ def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
 
 def moved_by_itself(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> None:
     """What was due of the payment has happened at its time, or nothing more is due."""
-    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
-    step = None if dead else _own_step(row, config=terms.config)
+    step = None if not is_alive(row, terms) else _own_step(row, config=terms.config)
     if step is None:
         db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
     else:
         moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
+
+
+def is_alive(row: sqlite3.Row, terms: Terms) -> bool:
+    """Whether what waits may still move money, though perhaps late."""
+    return row["withdrawn_at"] is None or terms.config.late_after_reversal == "accepted"
 
 
 def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
@@ -335,7 +340,7 @@ def _intent(order: PayByUpi, own_id: str) -> str:
 def _asked(row: sqlite3.Row) -> Result:
     """What was answered when it was asked for; the same bytes whatever has become of it."""
     details = json.loads(row["details"])
-    more = {name: details[name] for name in ("intent", "provider") if details.get(name) is not None}
+    more = {name: details[name] for name in _SHOWN_DETAILS if details.get(name) is not None}
     common = _common(row, status=State.PENDING, amount=row["amount"])
     return {**common, "page": row["page"], **more}
 
@@ -346,7 +351,8 @@ def _common(row: sqlite3.Row, *, status: str, amount: int) -> Result:
     return {**own, **said, "stage": None, "history": [], "authentication": None, "soft": False}
 
 
-def _result(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+def result_of(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+    """The payment as an inquiry is answered."""
     status = _status(db, row)
     result = _common(row, status=status, amount=row["amount"]) | {"authorization": None}
     decided = movements.operation(db, row["id"])
@@ -356,7 +362,7 @@ def _result(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
         result |= {name: said[name] for name in names}
     result["decided_at"] = row["decided_at"]
     if row["rail"] == Rail.CARD:
-        result["page"] = row["page"]
+        result |= {"page": row["page"], "completes": json.loads(row["details"])["completes"]}
     if row["rail"] == Rail.UPI:
         result |= {"rrn": movements.rrn_of(db, row["id"]), "payer_vpa": row["payer"]}
     return result
@@ -375,12 +381,11 @@ def _status(db: sqlite3.Connection, row: sqlite3.Row) -> str:
 def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:
     expires_at = datetime.fromisoformat(row["expires_at"])
     answer_by = _closes_at(expires_at, terms.config)
-    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
     decides_itself = _own_step(row, state=State.PENDING) is not None
     open_ = row["state"] == State.PENDING and row["authentication"] is None
-    answerable = open_ and not dead and not decides_itself and terms.now < answer_by
+    answerable = open_ and is_alive(row, terms) and not decides_itself and terms.now < answer_by
     return Shown(
-        result=_result(db, row),
+        result=result_of(db, row),
         rail=Rail(row["rail"]),
         payment_reference=row["payment_reference"],
         details=json.loads(row["details"]),

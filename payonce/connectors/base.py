@@ -194,7 +194,8 @@ class TwoLegged(Protocol):
         Each leg of an attempt, by its number, has a key of its own, which stays the same when it is sent again.
         `may_send` as in `send`. Raises `LegInvalid` where the acquirer documents that the parameters are not good
         and that nothing was processed, and `NotSent`, `OutcomeUnknown`, `RateLimited` as `send` does; whatever says
-        that it is processed already, or in progress, and wrong credentials are `OutcomeUnknown`.
+        that it is processed already, or in progress, is `OutcomeUnknown`. So is `Rejected` to whoever called: what
+        the acquirer took with the same credentials may have been processed.
         """
         ...
 

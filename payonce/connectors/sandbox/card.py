@@ -11,7 +11,7 @@ from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccou
 from payonce.connectors.sandbox import wire
 from payonce.connectors.sandbox.wire import Desk, Request, SandboxAnswer, SandboxMoney
 from payonce.domain.cards import Card, NetworkToken
-from payonce.domain.errors import OutcomeUnknown, Rejected
+from payonce.domain.errors import LegInvalid, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     ActionRequired,
     Approved,
@@ -26,10 +26,11 @@ from payonce.domain.facts import (
     Reversed,
 )
 from payonce.domain.operations import OperationKind
-from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, HandedIn, Sca
+from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, Completes, HandedIn, Sca
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 
 WINDOW_S: Final = 900
+RESULT: Final = "result"  # what the page gives the browser to bring back, where a leg follows
 
 
 class _CardBody(BaseModel):
@@ -72,12 +73,19 @@ class _Authorization(SandboxMoney):
     capture: bool
     window_s: int
     soft_decline: str | None = None
+    completes: str | None = None
+    returns_by: str | None = None
     callback_url: str | None = None
     return_url: str | None = None
     card: _CardBody | None = None
     network_token: _TokenBody | None = None
     sca: _ScaBody | None = None
     authentication: _HandedInBody | None = None
+
+
+class _Resumption(Request):
+    result: str = Field(repr=False)
+    key: str
 
 
 class _Modification(SandboxMoney):
@@ -89,7 +97,9 @@ class SandboxCard:
     """The sandbox acquirer's card desk at one account.
 
     Account options, besides those of `Desk`: `window_s` (a cardholder's time), `soft_decline` (`itself` or `resend`:
-    who asks again with a challenge), `challenge_ends` (as in `Capabilities`).
+    who asks again with a challenge), `challenge_ends` (as in `Capabilities`), `completes` (`resume`: the page only
+    authenticates, and a second leg moves the money; `reads`: the page moves it, and the leg reads), `returns_by`
+    (`post`: browsers come back with a form), `replays_legs` (`on`: a leg that was lost may be sent again).
     """
 
     name = "sandbox_card"
@@ -98,6 +108,9 @@ class SandboxCard:
         self._desk = Desk(account)
         self._account = account
         self._itself = account.options.get("soft_decline") == "itself"
+        self._completes = account.options.get("completes", "customer")
+        self._returns_by = account.options.get("returns_by", "get")
+        resumes = self._completes != "customer"
         ends_itself = account.options.get("challenge_ends") == "itself"
         self.capabilities = Capabilities(
             methods=frozenset({"card", "wallet.apple_pay", "wallet.google_pay"}),
@@ -112,6 +125,8 @@ class SandboxCard:
             three_ds=frozenset({BY_ACQUIRER, BY_MERCHANT}),
             exemptions=frozenset({"low_value", "transaction_risk_analysis"}),
             soft_decline="itself" if self._itself else "resend",
+            return_parameters=frozenset({RESULT}) if resumes else frozenset(),
+            replays_legs=resumes and account.options.get("replays_legs") == "on",
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
@@ -120,8 +135,19 @@ class SandboxCard:
         answer = await self._desk.order(path, body, call, may_send=may_send)
         if isinstance(answer, Refused):
             return answer
-        outcome = self._outcome(answer, call)
-        return Pending(reason="reversed") if isinstance(outcome, Reversed) else outcome
+        return self._reply(answer, call)
+
+    async def resume(
+        self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
+    ) -> Reply:
+        """Goes on with what the page gave to the browser; see `TwoLegged`."""
+        result = parameters.get(RESULT)
+        if not result:
+            raise LegInvalid("the browser brought nothing back")  # as after a Cancel on the page
+        members = wire.common(call, operation="resume")
+        body = _Resumption(**members, result=result, key=f"{call.reference}-leg-{leg}")
+        answer = await self._desk.resume(body, call, may_send=may_send)
+        return answer if isinstance(answer, Refused) else self._reply(answer, call)
 
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
@@ -170,6 +196,8 @@ class SandboxCard:
             capture=call.automatic_capture,
             window_s=int(self._account.options.get("window_s", WINDOW_S)),
             soft_decline="itself" if self._itself else None,
+            completes=self._completes,
+            returns_by=self._returns_by,
             callback_url=self._account.callback_url,
             return_url=call.return_url,
             card=None if call.card is None else _card(call.card),
@@ -177,6 +205,10 @@ class SandboxCard:
             sca=None if call.sca is None else _sca(call.sca),
             authentication=None if call.authentication is None else _handed_in(call.authentication),
         )
+
+    def _reply(self, answer: SandboxAnswer, call: Call) -> Reply:
+        outcome = self._outcome(answer, call)
+        return Pending(reason="reversed") if isinstance(outcome, Reversed) else outcome
 
     def _outcome(
         self, answer: SandboxAnswer, call: Call
@@ -189,7 +221,8 @@ class SandboxCard:
             case "pending" if call.kind is OperationKind.AUTHORIZE:
                 if answer.expires_at is None:
                     raise OutcomeUnknown("a challenge without an end")
-                return ActionRequired(answer.id, self._action(answer, call), answer.expires_at)
+                completes: Completes = "customer" if answer.completes == "customer" else "resume"
+                return ActionRequired(answer.id, self._action(answer, call), answer.expires_at, completes)
             case _:
                 return wire.decided(answer)
 

@@ -16,9 +16,10 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
+from payonce.connectors.requests import HttpRequest
 from payonce.connectors.sandbox import switches
 from payonce.domain.card_numbers import looks_like_card_number
-from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
+from payonce.domain.errors import CallbackInvalid, LegInvalid, OutcomeUnknown, Rejected
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
     Approved,
@@ -61,6 +62,8 @@ CALLBACK_AGE_S_MAX: Final = 300
 TURNS_MAX: Final = 100  # of one operation
 
 _DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
+# 422 is not read: it was processed already, or is being so, and what came of it the answer does not say.
+_LEG_DOCUMENTED = Documented(answers=frozenset({400}), rejections=frozenset({401, 429}))
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
 POINTER_MAX: Final = 256
 _JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
@@ -162,6 +165,7 @@ class SandboxAnswer(BaseModel):
     intent: Annotated[str, Field(max_length=1024)] | None = None
     page: Annotated[str, Field(max_length=1024)] | None = None
     history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
+    completes: Literal["customer", "resume", "reads"] = "customer"
     soft: bool = False
     authentication: _Authentication | None = None
 
@@ -231,6 +235,16 @@ class Desk:
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
         return _own_answer(response, call)
+
+    async def resume(self, body: Request, call: Call, *, may_send: MaySend) -> SandboxAnswer | Refused:
+        """The answer to a second leg; see `TwoLegged.resume` for what it raises."""
+        request = HttpRequest(path="/resumptions", json=body, documented=_LEG_DOCUMENTED)
+        response = await self._http.call(request, may_send=may_send)
+        if response.status != 400:
+            return _own_answer(response, call)
+        if response.read(_Problem).error == "refused":
+            return _refused(response, call)
+        raise LegInvalid  # its result is not good, or not even well-formed: another one may be
 
     async def inquire(self, call: Call) -> SandboxAnswer | None:
         """What became of our reference; None where the acquirer does not know it."""
