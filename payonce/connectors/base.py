@@ -51,6 +51,8 @@ class Capabilities:
     # Who asks again with a challenge, where the issuer wants one: the acquirer, of itself, or an attempt of ours.
     soft_decline: Literal["itself", "resend"] = "itself"
     return_parameters: frozenset[str] = frozenset()  # what is kept of what a browser brings back, by name
+    # Whether nothing moves before our second leg; else a customer may have paid, and it only reads what they did.
+    legs_move_money: bool = True
     replays_legs: bool = False  # whether a leg that was lost may be sent again, with the same key
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
     challenge_ends: Literal["cancelled", "itself"] = "itself"

@@ -60,10 +60,6 @@ class CardHarness(Harness):
     options: Mapping[str, str] = field(default_factory=dict)
     brought: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
-    def leg_moves_money(self) -> bool:
-        return self.options.get("completes") == "resume"
-
     def open_at(self, url: str, **options: str) -> Any:
         return super().open_at(url, **{**self.options, **options})
 
@@ -257,6 +253,8 @@ def test_what_the_account_can_do(harness: CardHarness) -> None:
     assert capabilities.data_in_memory
     resumes = harness.open_at(harness.url, **RESUMES, replays_legs="on").capabilities
     assert (resumes.return_parameters, resumes.replays_legs) == ({"result"}, True)
+    assert resumes.legs_move_money
+    assert not harness.open_at(harness.url, completes="reads").capabilities.legs_move_money
 
 
 def test_what_was_handed_in_shows_in_no_repr(harness: CardHarness) -> None:

@@ -126,6 +126,7 @@ class SandboxCard:
             exemptions=frozenset({"low_value", "transaction_risk_analysis"}),
             soft_decline="itself" if self._itself else "resend",
             return_parameters=frozenset({RESULT}) if resumes else frozenset(),
+            legs_move_money=self._completes != "reads",
             replays_legs=resumes and account.options.get("replays_legs") == "on",
         )
 
