@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from devstack.acquirer import callbacks, cards, due, store, waiting
 from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
+from devstack.acquirer.challenges import AlreadyProcessed, ResultInvalid
 from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
@@ -235,6 +236,11 @@ class Desk:
             result = executed(self._db, arrival.order, terms)
         except ReferenceReused:
             return invalid("reference: was used before for another operation, amount or currency")
+        except ResultInvalid:
+            return Reply(400, {"error": "result_invalid"}, arrival.plan.ending)
+        except AlreadyProcessed:
+            detail = "already processed, or in progress, under another key"
+            return Reply(422, {"error": "already_processed", "detail": detail}, arrival.plan.ending)
         if result is None:
             return Reply(404, {"error": "not_found"}, arrival.plan.ending)
         return Reply(200, result, arrival.plan.ending)
