@@ -319,8 +319,8 @@ class Claimant:
                 if latest is None or after is None or given_up:
                     return None
                 await attempts.save_attempt(connection, latest, after)
-                forced = _forced(right, operation_id, token=random_id("run"), deadline=deadline)
-                further = self._with_page(standing, forced)
+                further = _forced(right, operation_id, token=random_id("run"), deadline=deadline)
+                further = self._with_page(standing, further)
                 await self._insert(connection, standing, further, routed_by=Because.SOFT_DECLINE)
         except CommitUnknown as unknown:
             if further is not None:

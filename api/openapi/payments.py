@@ -45,7 +45,11 @@ CREATE_PAYMENT = Description(
     " different `cvc` or `browser` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
     " nothing was sent, and the same request with the same key goes on.",
     answers={
-        CREATED: ("The payment, `captured`, `authorized` or `requires_action`", _PAYMENT),
+        CREATED: (
+            "The payment, `captured`, `authorized` or `requires_action`. The last is an answer and not the definite"
+            " one: a retry gets it while the customer may act, then the payment with 202, then the outcome",
+            _PAYMENT,
+        ),
         ACCEPTED: ("No outcome within 8 s, or it is unknown: `processing`", _PAYMENT),
     },
     codes=(

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from activities.messages import ActionDue, InquiryDue, ReversalDue
 from api.admission.admission import Admission
 from api.app import build_app
 from api.routes import returns as page
@@ -309,6 +310,36 @@ async def test_of_a_void_and_a_return_at_once_one_comes_first(visited: Page) -> 
     first = ["requires_action"] if attempt.returned_at is None else ["requires_action", "processing"]
     assert told == first
     assert len(await visited.sets(create)) == len(told) - 1
+
+
+async def test_who_came_back_and_did_nothing_is_abandoned_once_the_acquirer_confirms(visited: Page) -> None:
+    """Cancel on the page leaves the challenge open, and sends the browser back."""
+    connector = cast("FakeConnector", visited.process.connector)
+    connector.capabilities = replace(connector.capabilities, challenge_ends="cancelled")
+    create, path = await visited.waiting()
+    await visited.browser.get(path)
+    connector.answers |= {"inquire": asked(), "cancel": Cancelled()}
+    assert isinstance(await visited.process.resolve("inquire", create), ActionDue)
+    await lapsed(visited.process.ledger, create)
+    assert isinstance(await visited.process.resolve("inquire", create), ReversalDue)
+    await visited.process.resolve("reverse", create, not_found=False)
+    paid = await visited.process.ledger.payment(create.payment_id)
+    assert paid.last_error is not None
+    assert (paid.status, paid.last_error["code"]) == (S.FAILED, "abandoned")
+    assert await of_payment(visited.process, create) == ["requires_action", "processing", "failed"]
+
+
+async def test_where_the_acquirer_ends_it_itself_a_success_after_the_time_counts(visited: Page) -> None:
+    connector = cast("FakeConnector", visited.process.connector)
+    create, path = await visited.waiting()
+    await visited.browser.get(path)
+    await lapsed(visited.process.ledger, create)
+    connector.answers["inquire"] = asked()
+    assert isinstance(await visited.process.resolve("inquire", create), InquiryDue)
+    connector.answers["inquire"] = captured(create)
+    await visited.process.resolve("inquire", create)
+    told = await of_payment(visited.process, create)
+    assert told == ["requires_action", "processing", "authorized", "captured"]
 
 
 @pytest.mark.parametrize("fact", [None, Declined(DeclineCode.DO_NOT_HONOR)], ids=["paid", "declined"])

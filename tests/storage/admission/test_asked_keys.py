@@ -9,6 +9,7 @@ import pytest
 from activities.messages import ActionDue
 from api.admission.waiting import Result
 from payonce.connectors.base import Call, MaySend
+from payonce.domain.errors import NotSent
 from payonce.domain.facts import Approved, Cancelled, DeclineCode, Declined, Fact, Stage
 from payonce.domain.operations import Attempt, Operation, Subject
 from payonce.storage.returns import Carried
@@ -147,6 +148,27 @@ async def test_the_acquirer_gets_our_address_of_this_very_claim(waiting: Asked) 
     ]
     hashes = await waiting.shop.ledger.rows("SELECT return_hash FROM attempts")
     assert [len(bytes(row.return_hash)) for row in hashes] == [32]
+
+
+@pytest.mark.parametrize("in_memory", [True, False], ids=["a card in memory", "all in Postgres"])
+async def test_a_further_attempt_has_an_address_of_its_own(ledger: Ledger, in_memory: bool) -> None:
+    capabilities = replace(ASKING, data_in_memory=in_memory)
+    connector = Asks(capabilities=capabilities, answers={"send": NotSent()})
+    shop = Shop(ledger, connector=connector)
+    request = await shop.created(1, "first")
+    await shop.run()
+    connector.answers["send"] = asked()
+    await shop.run()
+    result = await request
+    assert result.answer is not None
+    pages = shop.runtime.return_pages
+    attempts = await ledger.rows("SELECT reference, token FROM attempts ORDER BY number")
+    assert len(attempts) == 2
+    assert connector.return_urls == [
+        pages.address(reference=attempt.reference, claim=attempt.token) for attempt in attempts
+    ]
+    hashes = await ledger.rows("SELECT return_hash IS NOT NULL AS asked FROM attempts ORDER BY number")
+    assert [row.asked for row in hashes] == [False, True]
 
 
 async def test_an_account_that_asks_nobody_gets_no_address_and_no_hash_is_stored(ledger: Ledger) -> None:
