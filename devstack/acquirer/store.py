@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS requests (
     amount INTEGER,
     currency TEXT,
     card TEXT,
+    sca TEXT,
+    authentication TEXT,
     faults TEXT NOT NULL,
     received_at TEXT NOT NULL,
     answer TEXT
@@ -188,6 +190,7 @@ _ADDED = {
         "callback_url": "callback_url TEXT",
         "authentication": "authentication TEXT",
     },
+    "requests": {"sca": "sca TEXT", "authentication": "authentication TEXT"},
     "customer_payments": {"faults": "faults TEXT NOT NULL DEFAULT '[]'"},
 }
 # What was authorized by an older version says what it moved; all its entries were asked for. Which operation an

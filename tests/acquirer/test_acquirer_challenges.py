@@ -1,5 +1,6 @@
 """Cards whose holder is asked: what is answered, what the page decides, and what then moved."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -191,6 +192,18 @@ async def test_who_was_authenticated_elsewhere_is_not_asked(
     answer = await acquirer.authorize(number=CHALLENGED, authentication=handed_in(trans_status=trans_status))
     assert answer["status"] == "approved"
     assert (answer["authentication"]["result"], answer["authentication"]["eci"]) == (result, "05")
+
+
+async def test_the_log_shows_wishes_and_proves_what_was_handed_in(acquirer: Acquirer) -> None:
+    await acquirer.authorize(sca={"challenge": "avoid", "exemption": "low_value"})
+    await acquirer.authorize(authentication=handed_in())
+    await acquirer.authorize()
+    digest = hashlib.sha256("\n".join(handed_in().values()).encode()).hexdigest()
+    assert [(entry["sca"], entry["authentication"]) for entry in await acquirer.requests()] == [
+        ({"challenge": "avoid", "exemption": "low_value"}, None),
+        (None, digest),
+        (None, None),
+    ]
 
 
 async def test_the_card_of_a_challenge_is_kept_nowhere(acquirer: Acquirer) -> None:
