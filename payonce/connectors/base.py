@@ -51,6 +51,8 @@ class Capabilities:
     # Who asks again with a challenge, where the issuer wants one: the acquirer, of itself, or an attempt of ours.
     soft_decline: Literal["itself", "resend"] = "itself"
     return_parameters: frozenset[str] = frozenset()  # what is kept of what a browser brings back, by name
+    # Whether nothing moves before our second leg; else a customer may have paid, and it only reads what they did.
+    legs_move_money: bool = True
     replays_legs: bool = False  # whether a leg that was lost may be sent again, with the same key
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
     challenge_ends: Literal["cancelled", "itself"] = "itself"
@@ -194,7 +196,8 @@ class TwoLegged(Protocol):
         Each leg of an attempt, by its number, has a key of its own, which stays the same when it is sent again.
         `may_send` as in `send`. Raises `LegInvalid` where the acquirer documents that the parameters are not good
         and that nothing was processed, and `NotSent`, `OutcomeUnknown`, `RateLimited` as `send` does; whatever says
-        that it is processed already, or in progress, and wrong credentials are `OutcomeUnknown`.
+        that it is processed already, or in progress, is `OutcomeUnknown`. So is `Rejected` to whoever called: what
+        the acquirer took with the same credentials may have been processed.
         """
         ...
 
