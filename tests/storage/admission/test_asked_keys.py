@@ -171,6 +171,27 @@ async def test_a_further_attempt_has_an_address_of_its_own(ledger: Ledger, in_me
     assert [row.asked for row in hashes] == [False, True]
 
 
+async def test_an_attempt_that_steps_up_has_an_address_of_its_own(ledger: Ledger) -> None:
+    connector = Asks(capabilities=replace(ASKING, soft_decline="resend"))
+    connector.answers["send"] = Declined(DeclineCode.AUTHENTICATION_REQUIRED, soft=True)
+
+    async def then() -> None:
+        if len(connector.return_urls) == 2:
+            connector.answers["send"] = asked()
+
+    connector.before = then
+    shop = Shop(ledger, connector=connector)
+    request = await shop.created(1, "first")
+    assert isinstance(await shop.run(), ActionDue)
+    await request
+    pages = shop.runtime.return_pages
+    attempts = await ledger.rows("SELECT reference, token FROM attempts ORDER BY number")
+    assert connector.return_urls == [
+        pages.address(reference=attempt.reference, claim=attempt.token) for attempt in attempts
+    ]
+    assert len(set(connector.return_urls)) == 2
+
+
 async def test_an_account_that_asks_nobody_gets_no_address_and_no_hash_is_stored(ledger: Ledger) -> None:
     shop = Shop(ledger, connector=Asks(answers={"send": replace(approved(), stage=Stage.CAPTURED)}))
     request = await shop.created(1, "first")
