@@ -94,7 +94,7 @@ class Call:
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
-    return_url: str | None = None  # where the customer's browser goes afterwards
+    return_url: str | None = None  # our page, to which the customer's browser comes back
     metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
     operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
     operation_id: str = ""
@@ -273,10 +273,12 @@ def call_of(
     reference: str,
     target: Attempt | None = None,
     personal: PersonalData = NOTHING_PERSONAL,
+    return_url: str | None = None,
 ) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
     `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
+    `return_url`: of our return page, where the account may send the customer away; never the merchant's.
     """
     kind = operation.sent_as or operation.kind
     authorizes = operation.kind is OperationKind.AUTHORIZE
@@ -294,7 +296,7 @@ def call_of(
         operation_id=operation.id,
         since=operation.created_at,
         payment_method=payment.payment_method,
-        return_url=payment.return_url,
+        return_url=return_url,
         description=payment.description,
         statement_descriptor=payment.statement_descriptor,
         channel=payment.channel,

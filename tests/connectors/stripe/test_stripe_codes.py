@@ -98,7 +98,7 @@ def test_a_card_that_is_entered_wrongly_is_right_nowhere_else() -> None:
     ],
 )
 def test_a_card_error_in_our_words(error: dict[str, str], code: DeclineCode, where: str) -> None:
-    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)  # type: ignore[arg-type]
+    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)
 
 
 @pytest.mark.parametrize("decline_code", DECLINE_CODES)
