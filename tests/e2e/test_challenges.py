@@ -75,6 +75,20 @@ async def test_a_void_gives_the_challenge_up(
     assert await witness.movements(payment["id"]) == []
 
 
+async def test_a_soft_decline_becomes_a_challenge_on_the_same_payment(
+    shop: Merchant, customer: httpx.AsyncClient, witness: Witness
+) -> None:
+    payment = await challenged(shop, "4000000000003121")
+    asked = await witness.requests(payment_reference=payment["id"])
+    assert [(entry["answer"], entry["sca"]) for entry in asked] == [
+        ("200 declined", None),
+        ("200 pending", {"challenge": "force", "exemption": None}),
+    ]
+    await answer(customer, payment, "submit")
+    await becomes(shop, payment, "captured")
+    assert await witness.movements(payment["id"]) == PAID
+
+
 async def test_a_card_that_nobody_can_authenticate_is_declined(shop: Merchant) -> None:
     problem = refused(await shop.pay(payment_method=card("4000000000003139")), 402, "payment_declined")
     assert (problem["decline_code"], problem["advice"]) == ("authentication_failed", "authenticate")
