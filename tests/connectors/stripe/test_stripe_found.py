@@ -9,6 +9,7 @@ from stripe_script import (
     BY_ID,
     CANCEL,
     CREATE,
+    CREATED,
     GET,
     INTENT,
     LIST_REFUNDS,
@@ -44,6 +45,7 @@ from payonce.domain.facts import (
     Reversed,
     Stage,
 )
+from payonce.domain.operations import OperationKind
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LIST = "GET /v1/payment_intents"
@@ -369,3 +371,36 @@ async def test_what_is_known_of_an_earlier_attempt_is_only_when_its_operation_be
         "created[gte]": str(int(began.timestamp()) - 120),
         "limit": "10",
     }
+
+
+async def test_what_stripe_reviews_is_paid(stripe: Open) -> None:
+    """A review of its fraud rules comes after the issuer's yes, and is the merchant's to close."""
+    under_review = charge(captured=True, amount_captured=1099, outcome={"type": "manual_review"})
+    connector, _ = await stripe({GET: Answer(paid(latest_charge=under_review))})
+    assert await connector.inquire(call(**BY_ID)) == CAPTURED
+
+
+async def test_a_hold_is_counted_from_its_authorization(stripe: Open) -> None:
+    body = held(latest_charge=charge(created=CREATED + 3600))
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.capture_before == datetime.fromtimestamp(CREATED + 3600, UTC) + timedelta(days=4, hours=18)
+
+
+async def test_an_intent_that_its_confirmation_cancelled_is_asked_about_and_has_charged_nothing(
+    stripe: Open,
+) -> None:
+    """Stripe cancels an intent in the call that is one confirmation too many."""
+    closed = intent("canceled", cancellation_reason="automatic")
+    connector, _ = await stripe(authorizing(Answer(closed), **{GET: Answer(closed)}))
+    assert await connector.send(call(), may_send=yes) == Pending(INTENT, reason="reversed")
+    assert await connector.inquire(call(**BY_ID)) == Reversed()
+
+
+async def test_a_key_that_may_not_read_finds_nothing_out(stripe: Open) -> None:
+    denied = Answer(error("invalid_request_error"), status=403)
+    connector, _ = await stripe({CREATE: denied, LIST: denied, LIST_REFUNDS: denied}, now=lambda: NOW)
+    for asked in (call(**claimed(timedelta(days=2))), call(OperationKind.REFUND)):
+        with pytest.raises(OutcomeUnknown):
+            await connector.inquire(asked)

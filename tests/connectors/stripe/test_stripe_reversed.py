@@ -29,7 +29,7 @@ from stripe_script import (
 
 from payonce.connectors.conformance import yes
 from payonce.domain.errors import OutcomeUnknown
-from payonce.domain.facts import Reversed
+from payonce.domain.facts import Pending, Reversed
 from payonce.domain.operations import OperationKind
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -44,6 +44,7 @@ async def test_a_reversal_cancels_what_is_open_and_says_why(stripe: Open, open_:
     connector, server = await stripe({GET: Answer(open_), CANCEL: Answer(closed)})
     assert await connector.reverse(call(**BY_ID)) == Reversed()
     assert server.of(CANCEL)[0].members["cancellation_reason"] == "duplicate"
+    assert [sent.name for sent in server.sent] == [GET, CANCEL]
 
 
 async def test_what_is_cancelled_already_is_reversed(stripe: Open) -> None:
@@ -176,3 +177,28 @@ async def test_a_payment_is_given_back_once_all_of_it_is(stripe: Open) -> None:
             }
         )
         assert (await connector.inquire(call(**BY_ID)) == Reversed()) is reversed_
+
+
+async def test_the_attempts_own_intent_is_undone_and_no_other_of_the_payment(stripe: Open) -> None:
+    closed = intent("canceled", cancellation_reason="duplicate")
+    connector, server = await stripe({GET: Answer(intent()), CANCEL: Answer(closed)})
+    assert await connector.reverse(call(authorization_reference="pi_later", **BY_ID)) == Reversed()
+    assert [sent.name for sent in server.sent] == [GET, CANCEL]
+
+
+async def test_what_a_cancelled_intent_had_taken_is_given_back_before_it_is_reversed(stripe: Open) -> None:
+    """A part was captured, and the rest released: until the part is back, an inquiry does not say that it is."""
+    part = charge(captured=True, amount_captured=500, amount_refunded=599)
+    body = intent("canceled", cancellation_reason="duplicate", amount_received=500, latest_charge=part)
+    made = refund(metadata=OURS, amount=500)
+    connector, server = await stripe(
+        {
+            GET: Answer(body),
+            LIST_REFUNDS: [Answer(listed()), Answer(listed()), Answer(listed(made))],
+            REFUNDS: Answer(made),
+        }
+    )
+    assert await connector.inquire(call(**BY_ID)) == Pending(INTENT, reason="taken, and not given back")
+    assert await connector.reverse(call(**BY_ID)) == Reversed()
+    assert server.of(REFUNDS)[0].members["amount"] == "500"
+    assert await connector.inquire(call(**BY_ID)) == Reversed()
