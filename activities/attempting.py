@@ -12,7 +12,8 @@ from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found, settled
-from payonce.domain.errors import ConnectorError, OutcomeUnknown
+from payonce.domain import stepping_up
+from payonce.domain.errors import ConnectorError, OutcomeUnknown, PaymentError
 from payonce.domain.facts import Approved, Declined, Fact, Unknown, Unsent
 from payonce.domain.operations import AttemptState, OperationKind
 
@@ -93,7 +94,28 @@ class Attempting:
                 return await self._found(request, claimed)
             right = claimed
         fact = await self._send(request, right)
+        further = await self._step_up(request, right, fact)
+        if further is not None:
+            right, fact = further, await self._send(request, further)
         return await self._record(request, right, fact)
+
+    async def _step_up(self, request: OperationRequest, right: Right, fact: Fact) -> Right | None:
+        """The right to ask again with a challenge, where the issuer wants one and the acquirer leaves that to us."""
+        wanted = stepping_up.wanted(
+            fact,
+            sca=right.call.sca,
+            handed_in=right.call.authentication,
+            soft_decline=self._accounts.capabilities[right.connector_account].soft_decline,
+            held_s=right.permit().held_s(),
+        )
+        if not wanted or not isinstance(fact, Declined):
+            return None
+        try:
+            return await self._claimant.step_up(
+                payment_id=request.payment_id, operation_id=request.operation_id, right=right, fact=fact
+            )
+        except PaymentError:  # Postgres: the decline is recorded as any other, however long that takes
+            return None
 
     async def _send(self, request: OperationRequest, right: Right) -> Fact:
         """What one call established; every doubt is `Unknown`."""

@@ -16,11 +16,13 @@ from typing import Literal
 from payonce.accounts import Accounts
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, call_of
-from payonce.domain import claiming
+from payonce.domain import claiming, stepping_up
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
+from payonce.domain.facts import Declined
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
+from payonce.domain.routing import Because
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
 from payonce.standing import Standing, read_standing
@@ -273,7 +275,9 @@ class Claimant:
                     return standing
                 personal = await self._personal_data(connection, standing, unsent)
                 right = _right(standing, unsent, personal, number=number, token=token, deadline=deadline)
-                await self._insert(connection, standing, right)
+                stepping = unsent is not None and standing.attempt is not None and standing.attempt.steps_up
+                because = Because.SOFT_DECLINE if stepping else Because.PAYMENT
+                await self._insert(connection, standing, right, routed_by=because)
         except CommitUnknown as unknown:
             if right is None:
                 return standing  # nothing was written
@@ -284,6 +288,35 @@ class Claimant:
                 self._rights.keep_unsent(operation_id, unsent)
             raise
         return right
+
+    async def step_up(
+        self, *, payment_id: str, operation_id: str, right: Right, fact: Declined
+    ) -> Right | None:
+        """The right to an attempt that forces the challenge, after this right's own was softly declined.
+
+        The decline is recorded, and the further attempt claimed at the same account, in one transaction. None:
+        nothing may follow, or it is not proven and is given back; then the decline is recorded as any other, and
+        counts where the claim is not there. Raises `StorageUnavailable`. Must not be cancelled.
+        """
+        deadline = boot_clock_s() + SEND_WITHIN_S  # read before the transaction begins
+        further: Right | None = None
+        try:
+            async with self._database.transaction() as connection:
+                standing = await read_standing(connection, payment_id, operation_id, lock=True)
+                latest, given_up = standing.attempt, standing.payment.pending_operation is not None
+                after = stepping_up.declined(
+                    standing.operation, latest, fact, number=right.attempt, token=right.token
+                )
+                if latest is None or after is None or given_up:
+                    return None
+                await attempts.save_attempt(connection, latest, after)
+                further = _forced(right, operation_id, token=random_id("run"), deadline=deadline)
+                await self._insert(connection, standing, further, routed_by=Because.SOFT_DECLINE)
+        except CommitUnknown as unknown:
+            if further is not None:
+                await self._give_back(payment_id, operation_id, further, ended=unknown.ended)
+            return None
+        return further
 
     async def _give_back(
         self, payment_id: str, operation_id: str, right: Right, *, ended: "asyncio.Future[CommitEnd] | None"
@@ -326,7 +359,14 @@ class Claimant:
             return NOTHING_PERSONAL
         return await personal_data.find(connection, self._sealer, payment_id=standing.payment.id)
 
-    async def _insert(self, connection: Connection, standing: Standing, right: Right) -> None:
+    async def _insert(
+        self,
+        connection: Connection,
+        standing: Standing,
+        right: Right,
+        *,
+        routed_by: Because = Because.PAYMENT,
+    ) -> None:
         sent_to = standing.target or standing.payment
         await attempts.insert_claim(
             connection,
@@ -336,6 +376,7 @@ class Claimant:
             connector_account=sent_to.connector_account,
             owner=self._rights.owner,
             token=right.token,
+            routed_by=routed_by,
             acquirer_identity=self._accounts.identities.get(sent_to.connector_account),
         )
 
@@ -343,6 +384,13 @@ class Claimant:
 def _sent_to(standing: Standing) -> str:
     """The account of the next attempt."""
     return (standing.target or standing.payment).connector_account
+
+
+def _forced(right: Right, operation_id: str, *, token: str, deadline: float) -> Right:
+    """The attempt after this right's, with the same card, and the challenge that its issuer wants."""
+    number = right.attempt + 1
+    call = replace(right.call, reference=attempt_reference(operation_id, number), sca=stepping_up.FORCED)
+    return Right(call, number, token, right.connector_account, deadline)
 
 
 def _right(

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 from payonce.domain.facts import FailureCode, Stage
 from payonce.domain.payment import Payment
+from payonce.domain.routing import Because
 from payonce.domain.sca import Completes
 
 
@@ -164,11 +165,17 @@ class Attempt:
     evidence: Mapping[str, Any] | None = None  # of an approved one
     completes: Completes | None = None  # of one that asked its customer to act: by what money may move
     returned_at: datetime | None = None  # since when the customer is back from the acquirer's page
+    routed_by: str | None = None  # why it went to its account: `routing.Because`
 
     @property
     def asked(self) -> bool:
         """Whether the customer was asked to act."""
         return self.act_before is not None
+
+    @property
+    def steps_up(self) -> bool:
+        """Whether it asks for the challenge that its predecessor was declined for: that decline is its floor."""
+        return self.routed_by == Because.SOFT_DECLINE
 
     @property
     def closed(self) -> bool:

@@ -110,6 +110,9 @@ class Because(StrEnum):
     SHARED = "shared"  # the first that fits of those for every merchant
     SETTINGS = "settings"  # the first that fits of those in the settings
     PAYMENT = "payment"  # the payment is there already
+    SOFT_DECLINE = (
+        "soft_decline"  # the attempt before was declined there, without its cardholder's authentication
+    )
 
 
 @dataclass(frozen=True, slots=True)

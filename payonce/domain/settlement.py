@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from payonce.domain import claiming, leaving, stages, undecided
+from payonce.domain import claiming, leaving, stages, stepping_up, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -118,7 +118,8 @@ def _take(
         case Reversed() | NotProcessed() | Expired() | Cancelled():
             code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
-            return fail(payment, operation, undone, failure_error(code), now=now)
+            error = stepping_up.least(attempt, code) or failure_error(code)
+            return fail(payment, operation, undone, error, now=now)
         case _:
             assert_never(fact)
 
@@ -251,7 +252,7 @@ def give_up(
     unsent = latest is None or latest.state is AttemptState.NOT_SENT
     if operation.status is not OperationStatus.PENDING or not unsent:
         return Settlement(payment, operation, latest)
-    return fail(payment, operation, None, failure_error(code), now=now)
+    return fail(payment, operation, None, stepping_up.least(latest, code) or failure_error(code), now=now)
 
 
 def _unprocessed_because(

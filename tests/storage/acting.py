@@ -24,6 +24,7 @@ from payonce.legs import Legs
 from payonce.recording.recorder import Recorder
 from payonce.sealing import Sealer, SealingKey
 from payonce.standing import Cases
+from payonce.storage.driver.database import Database
 from tests.storage.ledger import IDS, Ledger
 
 K, S = OperationKind, PaymentStatus
@@ -97,6 +98,7 @@ class Process:
     connector: Any
     rights: Rights = field(default_factory=Rights)
     identities: dict[str, str | None] = field(default_factory=dict)  # how the acquirer calls each account
+    claims_in: Database | None = None  # another pool on the ledger's database, which may be a flaky one
 
     @property
     def connectors(self) -> dict[str, Any]:
@@ -113,10 +115,14 @@ class Process:
         ]
         return Accounts(accounts, self.connectors)
 
+    @property
+    def claimant(self) -> Claimant:
+        return Claimant(self.claims_in or self.ledger.database, self.rights, self._accounts)
+
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.ledger.database, self.rights, self._accounts),
+            claimant=self.claimant,
             recorder=self.ledger.recorder(),
             accounts=self._accounts,
             fail_over=self.ledger.database.fail_over,
