@@ -34,6 +34,7 @@ ADVICE_CODES = {"confirm_card_data", "do_not_try_again", "try_again_later"}
 UNDECIDED = {
     *("processing_error", "reenter_transaction", "issuer_not_available", "try_again_later"),
     *("duplicate_transaction", "authentication_required", "authentication_not_handled"),
+    *("payment_method_not_available", "payment_method_provider_timeout"),
 }
 
 
@@ -76,6 +77,10 @@ def test_a_card_that_is_entered_wrongly_is_right_nowhere_else() -> None:
     """No issuer decided this."""
     for code in ("incorrect_number", "invalid_number", "invalid_expiry_month", "invalid_expiry_year"):
         assert codes.declined(StripeError(code=code)).where == "never"
+
+
+def test_a_test_card_is_right_at_no_account_that_takes_money() -> None:
+    assert codes.declined(StripeError(decline_code="testmode_decline")).where == "never"
 
 
 @pytest.mark.parametrize(
