@@ -28,6 +28,7 @@ VALUE_LENGTH_MAX: Final = 500
 
 # Why an intent is cancelled, by which it is known afterwards who did it; Stripe has four words for it.
 VOIDED: Final = "requested_by_customer"
+GIVEN_UP: Final = VOIDED  # while its customer was to act
 REVERSED: Final = "duplicate"
 NOT_AUTHENTICATED: Final = "abandoned"
 BY_STRIPE: Final = frozenset({"automatic", "expired"})

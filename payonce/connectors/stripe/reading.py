@@ -28,7 +28,10 @@ from payonce.connectors.stripe.objects import (
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
+    ActionRequired,
     Approved,
+    Cancellation,
+    Cancelled,
     DeclineCode,
     Declined,
     Foreign,
@@ -39,6 +42,7 @@ from payonce.domain.facts import (
     Turn,
     Undone,
 )
+from payonce.domain.leaving import ACTS_WITHIN
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +53,7 @@ _HOLDS_SHORTEST: Final = timedelta(days=4, hours=18)
 
 _SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "network_decline_code")
 
+_NOT_AUTHENTICATED: Final = "payment_intent_authentication_failure"  # no card error: nothing was charged
 _FORBIDDEN_BY_NETWORK: Final = "previously_declined_do_not_retry"  # Visa's limit on repeats, kept by Stripe
 
 Standing = Approved | Declined | Pending | NotKnown | Reversed
@@ -82,6 +87,30 @@ def authorization(intent: Intent, call: Call) -> Standing:
         case status:
             log.warning("acquirer_status_unmapped", reference=call.reference, status=status)
             return Pending(intent.id, reason="unmapped status")
+
+
+def asked(intent: Intent, *, live: bool) -> ActionRequired | None:
+    """What the customer has to do; None: nothing that a server can pass on.
+
+    Stripe names no end of it, and lets an intent wait for days: it is ours to end, 15 minutes after it was made.
+    """
+    page = intent.page
+    if intent.status != "requires_action" or page is None or (live and not page.startswith("https://")):
+        return None
+    action = {"type": "redirect", "url": page} | ({} if live else {"sandbox_url": page})
+    return ActionRequired(intent.id, action, datetime.fromtimestamp(intent.created, UTC) + ACTS_WITHIN)
+
+
+def ended(intent: Intent, call: Call) -> Cancellation:
+    """What has become of an intent whose customer is to pay no more; cancelled, it holds nothing either."""
+    if (
+        intent.status == "canceled"
+        and intent.cancellation_reason == forms.GIVEN_UP
+        and not intent.amount_received
+    ):
+        return Cancelled()
+    found = authorization(intent, call)
+    return Pending(intent.id, reason="not found by its id") if isinstance(found, NotKnown) else found
 
 
 def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> Approved | Pending | NotKnown:
@@ -225,7 +254,7 @@ def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:
 def _failure(intent: Intent) -> StripeError | None:
     """Why its last try failed; None where it did not, as far as is said."""
     error = intent.last_payment_error
-    if error is not None and error.type == "card_error":
+    if error is not None and (error.type == "card_error" or error.code == _NOT_AUTHENTICATED):
         return error
     if intent.charge is not None and intent.charge.status == "failed":
         return _told_by(intent.charge)
