@@ -109,7 +109,8 @@ def after_asking(
 
 def is_ours_to_end(attempt: Attempt, capabilities: Capabilities) -> bool:
     """Whether we end what is left alone: by telling the acquirer, or since only a leg of ours could pay it."""
-    return capabilities.challenge_ends == "cancelled" or attempt.completes == "resume"
+    only_by_leg = attempt.completes == "resume" and capabilities.legs_move_money
+    return capabilities.challenge_ends == "cancelled" or only_by_leg
 
 
 def until_over(

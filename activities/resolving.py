@@ -191,7 +191,9 @@ class Resolving:
         """
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
-        if moves_nothing(attempt, claimed=await self._legs.was_claimed(attempt)):
+        moved_by_legs = connector.capabilities.legs_move_money
+        claimed = await self._legs.was_claimed(attempt)
+        if moves_nothing(attempt, legs_move_money=moved_by_legs, claimed=claimed):
             return await self._record(request, standing, attempt, Cancelled())
         if not self._cases.same_acquirer(attempt):
             return InquiryDue(schedule, ANOTHER_ACQUIRER)

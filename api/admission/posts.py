@@ -15,6 +15,7 @@ from api.admission.requests import (
     NewPayment,
     Post,
     check_current,
+    check_return_origin,
     key_row,
     operation_row,
     payment_row,
@@ -61,12 +62,13 @@ class CreatePost:
     async def admit(self, connection: Connection, taking: Taking) -> Decision:
         """Payment, operation and claim are there, or what the key means. Raises what `used_keys.meaning` does.
 
-        Raises `InvalidRequest` for what no account takes, and for a card whose month is over.
+        Raises `InvalidRequest` for what no account takes, a card whose month is over, an origin that is not listed.
         """
         payment_id = self.payment_id
         key = key_row(self.post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
         if await taking.key(connection, key):
             check_current(self.new.card)  # after the key: a replay comes even when the card is over by now
+            check_return_origin(self.post.caller, self.new.return_url)
             route = self._route()
             payment = payment_row(self.post, self.new, route, payment_id=payment_id)
             return await self._insert(connection, payment, route.because)
@@ -136,12 +138,16 @@ class CreatePost:
             routed_by=because,
             acquirer_identity=self.runtime.accounts.identities.get(payment.connector_account),
         )
+        reference = attempt_reference(operation.id, number)
+        may_ask = self.runtime.accounts.capabilities[payment.connector_account].needs_action
+        pages = self.runtime.return_pages
         call = call_of(
             payment,
             operation,
-            reference=attempt_reference(operation.id, number),
+            reference=reference,
             personal=await self._personal_data(connection, payment.id, number=number),
             issuer_country=issuers.country_of(self.new.card, mode=payment.mode),
+            return_url=pages.address(reference=reference, claim=token) if may_ask else None,
         )
         call = replace(
             call,

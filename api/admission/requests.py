@@ -12,6 +12,7 @@ from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.personal import NOTHING_PERSONAL, Channel, PersonalData
+from payonce.domain.returning import origin_of
 from payonce.domain.sca import HandedIn, Sca
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
@@ -186,6 +187,21 @@ def _has(new: NewPayment, pointer: str) -> bool:
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     return value is not None
+
+
+def check_return_origin(caller: Caller, return_url: str | None) -> None:
+    """Raises `InvalidRequest` where a live customer would be sent back to an origin that is not on the list.
+
+    Else our address would send anybody anywhere, at the word of whoever has a key.
+    """
+    if caller.mode != "live" or return_url is None:
+        return
+    if origin_of(return_url) not in caller.return_origins:
+        raise InvalidRequest(
+            "The origin of return_url is not one of those that the merchant's customers may be sent back to.",
+            pointer="/return_url",
+            code="data_required",
+        )
 
 
 def check_current(card: Card | None) -> None:

@@ -47,10 +47,13 @@ TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The first definite answer of an operation: its kind and the bytes of its body."""
+    """The first answer of an operation: its kind and the bytes of its body."""
 
     kind: AnswerKind
     body: bytes
+    definite: bool = (
+        True  # False: that the customer must act, which holds while they may; the outcome replaces it
+    )
 
 
 def encode(value: Any) -> bytes:

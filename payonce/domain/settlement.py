@@ -20,7 +20,7 @@ from payonce.domain.answers import (
     timestamp,
 )
 from payonce.domain.contradictions import contradict
-from payonce.domain.ending import answered, fail, succeed
+from payonce.domain.ending import fail, succeed
 from payonce.domain.events import Draft as Draft  # part of what is said here
 from payonce.domain.events import Settlement as Settlement
 from payonce.domain.events import Story
@@ -195,7 +195,7 @@ def _require_action(
     if _customer_may_act(attempt, now):
         return Settlement(payment, operation, attempt)
     reference, act_before = fact.connector_reference, leaving.acts_until(fact.expires_at, now=now)
-    if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or answered(attempt):
+    if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or attempt.asked:
         unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
         return _doubt(payment, operation, unknown, now=now)
     attempt = replace(
@@ -208,7 +208,7 @@ def _require_action(
     story = Story(payment, now)
     action = {**fact.action, "expires_at": timestamp(act_before)}
     story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
-    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)))
+    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)), definite=False)
     return Settlement(story.payment, operation, attempt, story.events, answer)
 
 
@@ -270,5 +270,5 @@ def _unprocessed_because(
         case Expired():
             return FailureCode.PAYMENT_TIMED_OUT
         case Reversed():
-            without = FailureCode.ABANDONED if answered(attempt) else FailureCode.NOT_PROCESSED
+            without = FailureCode.ABANDONED if attempt.asked else FailureCode.NOT_PROCESSED
             return FailureCode(attempt.failure_code) if attempt.failure_code else without

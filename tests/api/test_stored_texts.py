@@ -175,7 +175,7 @@ def test_an_idempotency_key_with_a_card_number_is_refused(spelling: str) -> None
 
 async def test_a_merchants_name_with_a_card_number_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="card number"):
-        await create_merchant(None, name="Shop 4111 1111 1111 1111")  # type: ignore[arg-type]
+        await create_merchant(None, name="Shop 4111 1111 1111 1111")
 
 
 def test_models_are_found() -> None:

@@ -5,21 +5,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from payonce.counted import READ_COUNTS_AS_BYTES, RECEIVED_BYTES_MAX
-from payonce.storage.webhooks.completions import Lease
-from payonce.storage.webhooks.secrets import seal_secret
-from payonce.webhooks.addresses import IPAddress, LookUp, NameNotResolved
-from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Failed, Reason, Sender, conclude
-from payonce.webhooks.secrets import SigningSecrets
-from payonce.webhooks.signing import new_secret
+from payonce.webhooks.addresses import IPAddress
+from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Failed, Reason, conclude
 from tests.support.reads import Reads
 from tests.webhooks.receiver import (
     Answer,
@@ -32,38 +24,20 @@ from tests.webhooks.receiver import (
     reset_after,
     status,
 )
-from tests.webhooks.shop import SEALER
+from tests.webhooks.sending import (
+    IMPATIENT,
+    SECRET,
+    SENDER,
+    answers,
+    attempt_at,
+    certificate_for,
+    lease_for,
+    server_side,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 ENDLESS_BODY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 INVALID = Failed(None, Reason.INVALID_RESPONSE)
-SECRETS = SigningSecrets(SEALER)
-SENDER = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=10)
-SECRET = new_secret()
-IMPATIENT = replace(SENDER, deadline_s=0.3)
-
-
-def lease_for(url: str, *, attempts: int = 0) -> Lease:
-    return Lease(
-        delivery_id="dlv_1",
-        token="lease_1",
-        event_id="evt_1",
-        event_type="payment.captured",
-        event_at=datetime.now(UTC),
-        payment_id="pay_1",
-        merchant_id="mer_1",
-        body='{"type":"payment.captured","data":{"note":"₹"}}'.encode(),
-        attempts=attempts,
-        endpoint_id="we_1",
-        mode="test",
-        url=url,
-        secrets=(seal_secret(SEALER, SECRET, endpoint_id="we_1", algorithm="hmac", at=datetime.now(UTC)),),
-    )
-
-
-async def attempt_at(answer: Answer, *, sender: Sender = SENDER) -> Acknowledged | Failed:
-    async with receiving(otherwise=answer) as receiver:
-        return (await sender.attempt(lease_for(receiver.url))).result
 
 
 async def test_the_receiver_gets_the_event_signed() -> None:
@@ -247,14 +221,14 @@ async def test_a_byte_at_a_time_is_read_a_limited_number_of_times(monkeypatch: p
 async def test_what_tls_adds_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record for each byte: 22 bytes of which HTTP sees one."""
     reads = Reads(monkeypatch)
-    certificate = _certificate(tmp_path, "a.localhost")
+    certificate = certificate_for(tmp_path, "a.localhost")
     sender = replace(
         SENDER,
         tls=ssl.create_default_context(cafile=str(certificate)),
-        look_up=_answers(["127.0.0.1"]),
+        look_up=answers(["127.0.0.1"]),
     )
     async with receiving(
-        otherwise=endless(ENDLESS_BODY, b"x", pause=True), tls=_server_side(certificate)
+        otherwise=endless(ENDLESS_BODY, b"x", pause=True), tls=server_side(certificate)
     ) as tls:
         url = tls.url.replace("http://127.0.0.1", "https://a.localhost")
         attempt = await sender.attempt(lease_for(url))
@@ -275,129 +249,6 @@ async def test_a_status_counts_although_the_event_is_not_read(code: int) -> None
 
 async def test_an_http_1_0_answer_without_a_length_is_understood() -> None:
     assert await attempt_at(bytes_then_close(b"HTTP/1.0 200 OK\r\n\r\nthanks")) == Acknowledged(200)
-
-
-async def test_nobody_listening_is_failure() -> None:
-    async with receiving() as receiver:
-        url = receiver.url
-
-    assert (await SENDER.attempt(lease_for(url))).result == Failed(None, Reason.CONNECTION_FAILED)
-
-
-async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with receiving() as proxy, receiving() as receiver:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
-            monkeypatch.setenv(name, proxy.url)
-        attempt = await Sender(allow_loopback=True, secrets=SECRETS).attempt(lease_for(receiver.url))
-
-    assert attempt.result == Acknowledged(204)
-    assert proxy.connections == 0
-
-
-async def test_loopback_outside_of_the_development_stack_is_never_dialled() -> None:
-    async with receiving() as receiver:
-        attempt = await replace(SENDER, allow_loopback=False).attempt(lease_for(receiver.url))
-
-    assert attempt.result == Failed(None, Reason.FORBIDDEN_ADDRESS)
-    assert attempt.record()["error"] == "forbidden_address"
-    assert receiver.connections == 0
-
-
-async def test_a_name_that_was_rebound_after_registration_is_not_dialled() -> None:
-    async with receiving() as receiver:
-        port = int(receiver.url.split(":")[2].split("/")[0])
-        look_up = _answers(["93.184.216.34"], ["127.0.0.1"])
-        await look_up("merchant.example", port)  # the registration's
-
-        attempt = await replace(SENDER, look_up=look_up).attempt(lease_for("http://merchant.example:8080/"))
-
-    assert attempt.result == Failed(None, Reason.FORBIDDEN_ADDRESS)
-    assert receiver.connections == 0
-
-
-async def test_the_name_is_resolved_once_and_the_judged_address_is_dialled() -> None:
-    async with receiving() as receiver:
-        url = receiver.url.replace("127.0.0.1", "localhost")
-        attempt = await replace(SENDER, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))
-
-    assert attempt.result == Acknowledged(204)  # a second look-up would have raised
-    assert receiver.received[0].headers["host"] == url.split("/")[2]
-
-
-async def test_an_address_that_refuses_is_followed_by_the_next() -> None:
-    async with receiving() as receiver:
-        url = receiver.url.replace("127.0.0.1", "localhost")
-        attempt = await replace(SENDER, look_up=_answers(["127.0.0.9", "127.0.0.1"])).attempt(lease_for(url))
-
-    assert attempt.result == Acknowledged(204)
-
-
-async def test_a_name_that_does_not_resolve_is_failure() -> None:
-    async def unknown(_host: str, _port: int) -> Sequence[IPAddress]:
-        raise NameNotResolved
-
-    attempt = await replace(SENDER, look_up=unknown).attempt(lease_for("https://merchant.example/"))
-
-    assert attempt.result == Failed(None, Reason.NAME_NOT_RESOLVED)
-
-
-async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:
-    certificate = _certificate(tmp_path, "a.localhost")
-    trusting = replace(SENDER, tls=ssl.create_default_context(cafile=str(certificate)))
-    async with receiving(tls=_server_side(certificate)) as receiver:
-        port = receiver.url.split(":")[2].split("/")[0]
-        results = [
-            (await replace(sender, look_up=_answers(["127.0.0.1"])).attempt(lease_for(url))).result
-            for sender, url in [
-                (trusting, f"https://a.localhost:{port}/"),
-                (trusting, f"https://a.localhost.:{port}/"),
-                (trusting, f"https://b.localhost:{port}/"),
-                (SENDER, f"https://a.localhost:{port}/"),
-            ]
-        ]
-
-    refused = Failed(None, Reason.TLS_FAILED)
-    assert results == [Acknowledged(204), Acknowledged(204), refused, refused]
-    assert [request.headers["host"] for request in receiver.received] == [
-        f"a.localhost:{port}",
-        f"a.localhost.:{port}",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("certified", "host", "fits"),
-    [
-        ("*.shop.localhost", "a_b.shop.localhost", True),
-        ("*.SHOP.localhost", "_.shop.localhost", True),
-        ("a_b.shop.localhost", "a_b.shop.localhost", True),
-        ("*.shop.localhost", "a_b.c.shop.localhost", False),
-        ("*.shop.localhost", "a_b.other.localhost", False),
-        ("*.localhost", "a_b.localhost", False),
-        ("a*.shop.localhost", "a_b.shop.localhost", False),
-        ("shop.localhost", "a_b.shop.localhost", False),
-    ],
-)
-async def test_a_wildcard_is_for_names_with_an_underscore(
-    certified: str, host: str, fits: bool, tmp_path: Path
-) -> None:
-    """Issue 14, 18: they are valid endpoints, no authority names them, and OpenSSL refuses the wildcard."""
-    certificate = _certificate(tmp_path, certified)
-    trusting = ssl.create_default_context(cafile=str(certificate))
-    trusting.check_hostname = False
-    sender = replace(SENDER, tls_of_any_name=trusting, look_up=_answers(["127.0.0.1"], ["127.0.0.1"]))
-    async with receiving(tls=_server_side(certificate)) as receiver:
-        url = f"https://{host}:{receiver.url.split(':')[2]}"
-        results = [
-            (await each.attempt(lease_for(url))).result
-            for each in (sender, replace(sender, tls_of_any_name=SENDER.tls_of_any_name))
-        ]
-
-    refused = Failed(None, Reason.TLS_FAILED)
-    assert results == [
-        Acknowledged(204) if fits else refused,
-        refused,
-    ]  # the second does not trust its authority
-    assert len(receiver.received) == fits
 
 
 def test_an_attempt_is_recorded_as_the_api_shows_it_with_two_members_for_operators() -> None:
@@ -473,42 +324,3 @@ def test_secrets_are_not_in_a_lease_s_text() -> None:
 
     assert SECRET not in repr(lease)
     assert "₹" not in repr(lease)
-
-
-def _answers(*answers: list[str]) -> LookUp:
-    """Gives each answer once."""
-    left = [[ip_address(address) for address in answer] for answer in answers]
-
-    async def look_up(_host: str, _port: int) -> Sequence[IPAddress]:
-        return left.pop(0)
-
-    return look_up
-
-
-def _server_side(certificate: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return context
-
-
-def _certificate(directory: Path, name: str) -> Path:
-    """A self-signed certificate for the name, with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
-        .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "certificate.pem"
-    plain = serialization.NoEncryption()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
-    return path

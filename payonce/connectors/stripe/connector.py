@@ -242,6 +242,10 @@ class Stripe:
         if intent.status == "requires_action":
             return await self._leave_unauthenticated(call, intent.id)
         fact = reading.authorization(intent, call)
+        if isinstance(fact, Reversed) and intent.amount_received:
+            refunds = await self._finding.refunds(call, intent.id)
+            if not reading.is_given_back(intent, refunds):
+                return Pending(intent.id, reason="taken, and not given back")
         given_back = intent.charge is None or intent.charge.amount_refunded > 0
         if isinstance(fact, Approved) and intent.status == "succeeded" and given_back:
             return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)
@@ -273,7 +277,7 @@ class Stripe:
             if not reading.is_reversal(made, call):
                 raise OutcomeUnknown("a refund of another attempt", connector_reference=intent.id)
             refunds = [*refunds, made]
-        if sum(one.amount for one in refunds if one.status == "succeeded") < intent.amount_received:
+        if not reading.is_given_back(intent, refunds):
             raise OutcomeUnknown("the refund has not succeeded", connector_reference=intent.id)
         return Reversed()
 

@@ -165,6 +165,11 @@ def is_reversal(one: StripeRefund, call: Call) -> bool:
     return (one.metadata or {}).get(REVERSAL) == call.reference
 
 
+def is_given_back(intent: Intent, refunds: Sequence[StripeRefund]) -> bool:
+    """Whether all that the intent took is back; a refund that may still fail has given nothing back."""
+    return sum(one.amount for one in refunds if one.status == "succeeded") >= intent.amount_received
+
+
 def declined(error: StripeError, *, intent_id: str | None, charge: Charge | None = None) -> Declined:
     """A card error, which Stripe documents as a charge that failed: that one, where it is shown."""
     if not codes.heard_of(error):

@@ -27,6 +27,8 @@ VISA = Evidence(scheme="visa")  # of `charge`
 CREATE, METHODS, REFUNDS = "POST /v1/payment_intents", "POST /v1/payment_methods", "POST /v1/refunds"
 CONFIRM, GET = f"{CREATE}/{INTENT}/confirm", f"GET /v1/payment_intents/{INTENT}"
 CAPTURE, CANCEL = f"{CREATE}/{INTENT}/capture", f"{CREATE}/{INTENT}/cancel"
+LIST_REFUNDS = "GET /v1/refunds"
+BY_ID = {"attempt_reference": INTENT}
 
 
 @dataclass(frozen=True)
@@ -263,3 +265,9 @@ def invalid(code: str | None, **members: Any) -> Answer:
 def authorizing(confirmed: Answer | Sequence[Answer], **others: Any) -> Script:
     """A script in which everything before the money call goes well."""
     return {CREATE: Answer(intent()), METHODS: Answer(method()), CONFIRM: confirmed, **others}
+
+
+def with_refunds(*pages: Answer) -> dict[str, Any]:
+    """A script in which a part of what an intent took was given back."""
+    given_back = charge(captured=True, amount_captured=1099, amount_refunded=400)
+    return {GET: Answer(intent("succeeded", latest_charge=given_back)), LIST_REFUNDS: list(pages)}

@@ -68,3 +68,9 @@ def test_what_stripe_cannot_take_is_refused_before_admission(amount: int, curren
 def test_our_currencies_hold_all_of_stripes() -> None:
     """A code that ISO 4217 has given up can be asked for by nobody."""
     assert {"ANG", "BGN"} >= CURRENCIES - OURS
+
+
+@pytest.mark.parametrize(("theirs", "currency"), [(1050, "ISK"), (1050, "UGX"), (1, "ISK")])
+def test_a_part_of_a_krona_is_no_amount_of_ours(theirs: int, currency: str) -> None:
+    with pytest.raises(OutcomeUnknown):
+        from_stripe(theirs, currency)

@@ -83,6 +83,27 @@ def test_one_of_several_signatures_is_enough_and_other_schemes_are_passed_over()
     assert read(INTENT_EVENT, header)[0] == "evt_1"
 
 
+def test_every_signature_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    theirs = ("0" * 64, mac(INTENT_EVENT))
+    read(INTENT_EVENT, f"t={AT},v1={theirs[0]},v1={theirs[1]}")
+    assert compared == [(mac(INTENT_EVENT, secret), each) for secret in WEBHOOK_SECRETS for each in theirs]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["refund.failed", "refund.updated", "charge.refunded", "charge.refund.updated", "of.a.later.version"],
+)
+def test_an_event_makes_us_ask_whatever_its_type(kind: str) -> None:
+    assert read(event(refund("failed"), type=kind)) == ("evt_1", "op_01jtest-1")
+
+
 @pytest.mark.parametrize("seconds", [-AGE_S_MAX, AGE_S_MAX])
 def test_a_signature_is_good_for_five_minutes(seconds: int) -> None:
     assert read(INTENT_EVENT, signed(INTENT_EVENT, at=AT + seconds))[0] == "evt_1"

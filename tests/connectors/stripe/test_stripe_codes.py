@@ -34,6 +34,7 @@ ADVICE_CODES = {"confirm_card_data", "do_not_try_again", "try_again_later"}
 UNDECIDED = {
     *("processing_error", "reenter_transaction", "issuer_not_available", "try_again_later"),
     *("duplicate_transaction", "authentication_required", "authentication_not_handled"),
+    *("payment_method_not_available", "payment_method_provider_timeout"),
 }
 
 
@@ -78,6 +79,10 @@ def test_a_card_that_is_entered_wrongly_is_right_nowhere_else() -> None:
         assert codes.declined(StripeError(code=code)).where == "never"
 
 
+def test_a_test_card_is_right_at_no_account_that_takes_money() -> None:
+    assert codes.declined(StripeError(decline_code="testmode_decline")).where == "never"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "where"),
     [
@@ -98,7 +103,7 @@ def test_a_card_that_is_entered_wrongly_is_right_nowhere_else() -> None:
     ],
 )
 def test_a_card_error_in_our_words(error: dict[str, str], code: DeclineCode, where: str) -> None:
-    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)  # type: ignore[arg-type]
+    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)
 
 
 @pytest.mark.parametrize("decline_code", DECLINE_CODES)

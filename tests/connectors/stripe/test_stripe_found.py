@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from stripe_script import (
+    BY_ID,
     CANCEL,
     CREATE,
+    CREATED,
     GET,
     INTENT,
+    LIST_REFUNDS,
     REFERENCE,
-    REFUNDS,
     VISA,
     Answer,
     Open,
@@ -25,6 +27,7 @@ from stripe_script import (
     listed,
     paid,
     refund,
+    with_refunds,
 )
 
 from activities.earlier import _of_earlier
@@ -45,8 +48,7 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-LIST, LIST_REFUNDS = "GET /v1/payment_intents", "GET /v1/refunds"
-BY_ID = {"attempt_reference": INTENT}
+LIST = "GET /v1/payment_intents"
 DECLINED = {"type": "card_error", "code": "card_declined", "decline_code": "lost_card"}
 CAPTURED = Approved(INTENT, 1099, "EUR", stage=Stage.CAPTURED, evidence=VISA)
 RAW = {"code": "card_declined", "decline_code": "lost_card"}
@@ -204,11 +206,6 @@ async def test_what_our_void_released_is_not_foreign(stripe: Open) -> None:
     assert found.since == ()
 
 
-def with_refunds(*pages: Answer) -> dict[str, Any]:
-    given_back = charge(captured=True, amount_captured=1099, amount_refunded=400)
-    return {GET: Answer(intent("succeeded", latest_charge=given_back)), LIST_REFUNDS: list(pages)}
-
-
 async def test_refunds_of_the_dashboard_are_read_to_the_last_page(stripe: Open) -> None:
     foreign = refund(id="re_foreign", amount=300, metadata={})
     pending = refund("pending", id="re_pending", amount=50, metadata={})
@@ -349,119 +346,6 @@ async def test_who_must_authenticate_is_closed_by_an_inquiry_too(stripe: Open) -
     assert found == Declined(DeclineCode.AUTHENTICATION_REQUIRED, INTENT)
 
 
-@pytest.mark.parametrize(
-    "open_", [intent(), intent("requires_action"), intent("requires_confirmation"), held()]
-)
-async def test_a_reversal_cancels_what_is_open_and_says_why(stripe: Open, open_: dict[str, Any]) -> None:
-    closed = intent("canceled", cancellation_reason="duplicate")
-    connector, server = await stripe({GET: Answer(open_), CANCEL: Answer(closed)})
-    assert await connector.reverse(call(**BY_ID)) == Reversed()
-    assert server.of(CANCEL)[0].members["cancellation_reason"] == "duplicate"
-
-
-async def test_what_is_cancelled_already_is_reversed(stripe: Open) -> None:
-    connector, server = await stripe({GET: Answer(intent("canceled"))})
-    assert await connector.reverse(call(**BY_ID)) == Reversed()
-    assert [sent.name for sent in server.sent] == [GET]
-
-
-@pytest.mark.parametrize(
-    "cancelled",
-    [
-        Answer(intent("processing")),
-        Answer(held()),
-        Answer(error("invalid_request_error", code="payment_intent_unexpected_state"), status=400),
-        Answer(intent("canceled", id="pi_other")),
-        Answer(error("api_error"), status=500),
-        Answer(error("invalid_request_error", code="lock_timeout"), status=429),
-        Answer(raw=b"<html>"),
-    ],
-)
-async def test_a_reversal_that_is_not_confirmed_is_unknown(stripe: Open, cancelled: Answer) -> None:
-    connector, _ = await stripe({GET: Answer(intent("processing")), CANCEL: cancelled})
-    with pytest.raises(OutcomeUnknown):
-        await connector.reverse(call(**BY_ID))
-
-
-OURS = {"payonce_reversal": REFERENCE, "payonce_payment": "pay_01jtest"}
-
-
-async def test_a_reversal_refunds_what_was_captured_once(stripe: Open) -> None:
-    made = refund(metadata=OURS, amount=799)
-    foreign = refund(amount=300, metadata={})
-    connector, server = await stripe(
-        {
-            GET: Answer(paid()),
-            LIST_REFUNDS: [Answer(listed(foreign)), Answer(listed(made, foreign))],
-            REFUNDS: Answer(made),
-        }
-    )
-    for _ in range(2):
-        assert await connector.reverse(call(**BY_ID)) == Reversed()
-    (asked,) = server.of(REFUNDS)
-    assert asked.members == {
-        "payment_intent": INTENT,
-        "amount": "799",
-        "metadata[payonce_reversal]": REFERENCE,
-        "metadata[payonce_payment]": "pay_01jtest",
-    }
-    assert asked.key
-
-
-@pytest.mark.parametrize("status", ["pending", "failed", "requires_action"])
-async def test_a_reversal_whose_refund_has_not_succeeded_is_unknown(stripe: Open, status: str) -> None:
-    connector, server = await stripe(
-        {GET: Answer(paid()), LIST_REFUNDS: Answer(listed(refund(status, metadata=OURS)))}
-    )
-    with pytest.raises(OutcomeUnknown):
-        await connector.reverse(call(**BY_ID))
-    assert not server.of(REFUNDS)
-
-
-@pytest.mark.parametrize(
-    ("made", "status"),
-    [
-        ([], "pending"),
-        ([], "requires_action"),
-        ([refund(metadata=OURS, amount=799)], "pending"),
-        ([refund(metadata=OURS, amount=799)], "failed"),
-    ],
-)
-async def test_a_reversal_counts_nothing_that_another_refund_may_not_give_back(
-    stripe: Open, made: list[dict[str, Any]], status: str
-) -> None:
-    others = refund(status, id="re_other", metadata={}, amount=300 if made else 1099)
-    connector, server = await stripe({GET: Answer(paid()), LIST_REFUNDS: Answer(listed(*made, others))})
-    with pytest.raises(OutcomeUnknown):
-        await connector.reverse(call(**BY_ID))
-    assert not server.of(REFUNDS)
-
-
-async def test_what_a_reversal_refunded_is_found_reversed(stripe: Open) -> None:
-    connector, _ = await stripe(with_refunds(Answer(listed(refund(metadata=OURS)))))
-    assert await connector.inquire(call(**BY_ID)) == Reversed()
-
-
-async def test_a_reversal_without_the_id_closes_what_the_create_made(stripe: Open) -> None:
-    closed = intent("canceled", cancellation_reason="duplicate")
-    connector, server = await stripe(
-        {CREATE: Answer(intent()), GET: Answer(intent()), CANCEL: Answer(closed)}, now=lambda: NOW
-    )
-    assert await connector.reverse(call(**claimed(timedelta(minutes=2)))) == Reversed()
-    assert [sent.name for sent in server.sent] == [CREATE, GET, CANCEL]
-
-
-@pytest.mark.parametrize("kind", [OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND])
-async def test_a_capture_a_void_and_a_refund_are_not_undone_by_reference(
-    stripe: Open, kind: OperationKind
-) -> None:
-    connector, server = await stripe({})
-    assert not connector.capabilities.reversible(kind)
-    with pytest.raises(OutcomeUnknown):
-        await connector.reverse(call(kind))
-    assert not server.sent
-
-
 async def test_a_list_without_end_is_left_and_unknown(stripe: Open) -> None:
     def page(sent: Sent) -> Answer:
         after = dict(sent.query).get("starting_after", "re_0")
@@ -472,22 +356,6 @@ async def test_a_list_without_end_is_left_and_unknown(stripe: Open) -> None:
     with pytest.raises(OutcomeUnknown):
         await connector.inquire(call(**BY_ID))
     assert len(server.of(LIST_REFUNDS)) == PAGES_MAX
-
-
-async def test_a_reversal_has_another_key_than_what_it_undoes(stripe: Open) -> None:
-    made = refund(metadata=OURS)
-    connector, server = await stripe(
-        authorizing(
-            Answer(paid()),
-            **{GET: Answer(paid()), LIST_REFUNDS: Answer(listed()), REFUNDS: Answer(made)},
-        )
-    )
-    await connector.send(call(), may_send=yes)
-    for _ in range(2):
-        await connector.reverse(call(**BY_ID))
-    reversals = {sent.key for sent in server.of(REFUNDS)}
-    assert len(reversals) == 1
-    assert not reversals & {sent.key for sent in server.sent if sent.name != REFUNDS}
 
 
 async def test_what_is_known_of_an_earlier_attempt_is_only_when_its_operation_began(stripe: Open) -> None:
@@ -505,17 +373,34 @@ async def test_what_is_known_of_an_earlier_attempt_is_only_when_its_operation_be
     }
 
 
-async def test_a_payment_is_given_back_once_all_of_it_is(stripe: Open) -> None:
-    """Of 1099 somebody else refunded 300, ours the rest; theirs failed since."""
-    made = refund(metadata=OURS, amount=799)
-    for status, reversed_ in (("succeeded", True), ("failed", False)):
-        theirs = refund(status, amount=300, metadata={}, id="re_theirs")
-        connector, _ = await stripe(
-            {
-                GET: Answer(
-                    paid(latest_charge=charge(captured=True, amount_captured=1099, amount_refunded=799))
-                ),
-                LIST_REFUNDS: Answer(listed(made, theirs)),
-            }
-        )
-        assert (await connector.inquire(call(**BY_ID)) == Reversed()) is reversed_
+async def test_what_stripe_reviews_is_paid(stripe: Open) -> None:
+    """A review of its fraud rules comes after the issuer's yes, and is the merchant's to close."""
+    under_review = charge(captured=True, amount_captured=1099, outcome={"type": "manual_review"})
+    connector, _ = await stripe({GET: Answer(paid(latest_charge=under_review))})
+    assert await connector.inquire(call(**BY_ID)) == CAPTURED
+
+
+async def test_a_hold_is_counted_from_its_authorization(stripe: Open) -> None:
+    body = held(latest_charge=charge(created=CREATED + 3600))
+    connector, _ = await stripe({GET: Answer(body)})
+    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.capture_before == datetime.fromtimestamp(CREATED + 3600, UTC) + timedelta(days=4, hours=18)
+
+
+async def test_an_intent_that_its_confirmation_cancelled_is_asked_about_and_has_charged_nothing(
+    stripe: Open,
+) -> None:
+    """Stripe cancels an intent in the call that is one confirmation too many."""
+    closed = intent("canceled", cancellation_reason="automatic")
+    connector, _ = await stripe(authorizing(Answer(closed), **{GET: Answer(closed)}))
+    assert await connector.send(call(), may_send=yes) == Pending(INTENT, reason="reversed")
+    assert await connector.inquire(call(**BY_ID)) == Reversed()
+
+
+async def test_a_key_that_may_not_read_finds_nothing_out(stripe: Open) -> None:
+    denied = Answer(error("invalid_request_error"), status=403)
+    connector, _ = await stripe({CREATE: denied, LIST: denied, LIST_REFUNDS: denied}, now=lambda: NOW)
+    for asked in (call(**claimed(timedelta(days=2))), call(OperationKind.REFUND)):
+        with pytest.raises(OutcomeUnknown):
+            await connector.inquire(asked)

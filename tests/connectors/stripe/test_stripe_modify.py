@@ -8,6 +8,7 @@ from stripe_script import (
     CAPTURE,
     GET,
     INTENT,
+    LIST_REFUNDS,
     REFUND,
     REFUNDS,
     Answer,
@@ -30,7 +31,7 @@ from payonce.domain.facts import Approved, DeclineCode, Declined, Inquiry, NotKn
 from payonce.domain.operations import OperationKind
 
 ONE = "op_01jtest-1"
-LIST_REFUNDS, GET_REFUND = "GET /v1/refunds", f"GET /v1/refunds/{REFUND}"
+GET_REFUND = f"GET /v1/refunds/{REFUND}"
 CAPTURING, VOIDING, REFUNDING = (
     call(OperationKind.CAPTURE),
     call(OperationKind.VOID),

@@ -9,5 +9,7 @@ from typing import Final
 from tests.mutations.stripe.answers_and_keys import ANSWERS_AND_KEYS
 from tests.mutations.stripe.errors import ERRORS
 from tests.mutations.stripe.later import LATER
+from tests.mutations.stripe.rest_of_answers import REST_OF_ANSWERS
+from tests.mutations.stripe.rest_of_later import REST_OF_LATER
 
-PLANTS: Final = (*ANSWERS_AND_KEYS, *ERRORS, *LATER)
+PLANTS: Final = (*ANSWERS_AND_KEYS, *ERRORS, *LATER, *REST_OF_ANSWERS, *REST_OF_LATER)

@@ -10,6 +10,7 @@ _FINDING: Final = "finding.py"
 _CODES: Final = "codes.toml"
 _AUTHORIZE: Final = "test_stripe_authorize.py"
 _FOUND: Final = "test_stripe_found.py"
+_REVERSED: Final = "test_stripe_reversed.py"
 _MODIFY: Final = "test_stripe_modify.py"
 _OF_CODES: Final = "test_stripe_codes.py"
 
@@ -57,7 +58,7 @@ ERRORS: Final = (
         "                intent = await self._cancel(call, intent.id, forms.REVERSED)\n"
         "            except OutcomeUnknown:\n"
         "                return Reversed()\n",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "10c",
@@ -219,7 +220,7 @@ ERRORS: Final = (
         '                if "HTTP 5" not in unknown.message:\n'
         "                    raise\n"
         "                return Reversed()\n",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "15a",
@@ -245,7 +246,7 @@ ERRORS: Final = (
         "                raise\n"
         "            except ConnectorError:\n"
         "                return Reversed()\n",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "15c",

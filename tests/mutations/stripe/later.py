@@ -12,6 +12,7 @@ _FORMS: Final = "forms.py"
 _CALLBACKS: Final = "callbacks.py"
 _AUTHORIZE: Final = "test_stripe_authorize.py"
 _FOUND: Final = "test_stripe_found.py"
+_REVERSED: Final = "test_stripe_reversed.py"
 _MODIFY: Final = "test_stripe_modify.py"
 _OF_CALLBACKS: Final = "test_stripe_callbacks.py"
 
@@ -73,7 +74,7 @@ LATER: Final = (
         _CONNECTOR,
         "            return await self._give_back(call, intent)\n",
         "            return Reversed()\n",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "18b",
@@ -82,7 +83,7 @@ LATER: Final = (
         '        if intent.status not in ("canceled", "succeeded"):\n            intent = await',
         '        if intent.status not in ("canceled", "succeeded", "requires_capture"):\n'
         "            intent = await",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "18c",
@@ -90,7 +91,7 @@ LATER: Final = (
         _CONNECTOR,
         '        if intent.status == "canceled" and not intent.amount_received:\n',
         '        if intent.status != "succeeded" and not intent.amount_received:\n',
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "18d",
@@ -98,7 +99,7 @@ LATER: Final = (
         _CONNECTOR,
         "        rest = intent.amount_received - sum(one.amount for one in refunds if one.status in _GIVING_BACK)\n",
         "            rest = intent.amount_received\n",
-        _FOUND,
+        _REVERSED,
     ),
     planted(
         "19a",
