@@ -357,8 +357,9 @@ class Claimant:
     def _needs_none(self, standing: Standing) -> bool:
         """Whether all that the acquirer needs is in Postgres."""
         capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
+        stored = capabilities is not None and not capabilities.data_in_memory
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
-            capabilities is not None and not capabilities.data_in_memory
+            stored and not standing.payment.handed_in
         )
 
     async def _personal_data(

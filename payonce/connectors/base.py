@@ -17,7 +17,7 @@ from payonce.domain.operations import Abilities, Attempt, Operation, OperationKi
 from payonce.domain.payment import Payment
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
-from payonce.domain.sca import HandedIn, Sca
+from payonce.domain.sca import HandedIn, Sca, passed_on
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
 
@@ -273,11 +273,13 @@ def call_of(
     reference: str,
     target: Attempt | None = None,
     personal: PersonalData = NOTHING_PERSONAL,
+    issuer_country: str | None = None,
     return_url: str | None = None,
 ) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
+    `target`: the attempt that a void or refund of our own releases. `personal`, `issuer_country`: of an authorization
+    that is sent.
     `return_url`: of our return page, where the account may send the customer away; never the merchant's.
     """
     kind = operation.sent_as or operation.kind
@@ -304,8 +306,15 @@ def call_of(
         billing=personal.billing,
         shipping=personal.shipping,
         browser=personal.browser,
-        sca=Sca.of(payment.sca) if authorizes and payment.sca is not None else None,
+        sca=_sca(payment, issuer_country) if authorizes else None,
     )
+
+
+def _sca(payment: Payment, issuer_country: str | None) -> Sca | None:
+    """What the acquirer is asked for; nothing where the merchant authenticated elsewhere."""
+    if payment.sca is None or payment.handed_in:
+        return None
+    return passed_on(Sca.of(payment.sca), issuer_country=issuer_country)
 
 
 def _authorization(payment: Payment, target: Attempt | None) -> str | None:
