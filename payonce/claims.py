@@ -357,9 +357,8 @@ class Claimant:
     def _needs_none(self, standing: Standing) -> bool:
         """Whether all that the acquirer needs is in Postgres."""
         capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
-        stored = capabilities is not None and not capabilities.data_in_memory
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
-            stored and not standing.payment.handed_in
+            capabilities is not None and not capabilities.in_memory(standing.payment)
         )
 
     async def _personal_data(

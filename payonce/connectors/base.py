@@ -64,6 +64,10 @@ class Capabilities:
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
 
+    def in_memory(self, payment: Payment) -> bool:
+        """Whether the payment's authorization needs what only the process has that received it."""
+        return self.data_in_memory or payment.handed_in
+
     def reversible(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is undone, and blocked, by our reference."""
         return self.reversal_by_reference and kind in self.reverses
