@@ -48,6 +48,7 @@ async def test_a_challenge_that_is_passed_is_paid_once(
     assert back.headers["Location"] == f"{SHOP}&payment={payment['id']}", "and nothing of Stripe's"
     paid = await becomes(shop, payment, "captured")
     assert paid["next_action"] is None
+    assert (paid["authentication"]["result"], paid["authentication"]["liability"]) == ("authenticated", None)
     assert await witness.movements(payment["id"]) == PAID
 
 

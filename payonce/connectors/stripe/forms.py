@@ -91,9 +91,14 @@ def intent(call: Call, *, several_captures: bool, copy_metadata: bool) -> Form:
 
 
 def confirmation(call: Call, method_id: str) -> Form:
-    """The money call. The parcel goes with it, since it is forgotten, and an intent's body is not to change."""
+    """The money call. The parcel goes with it, since it is forgotten, and an intent's body is not to change.
+
+    Stripe has a word for a challenge that is wanted, and none for one that is to be avoided: it decides that itself.
+    """
+    forced = call.sca is not None and call.sca.challenge == "force"
     return {
         "payment_method": method_id,
+        "payment_method_options": {"card": {"request_three_d_secure": "challenge"}} if forced else None,
         "return_url": call.return_url,
         "shipping": _shipping(call),
         "expand": _EXPAND,

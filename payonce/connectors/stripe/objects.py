@@ -52,8 +52,18 @@ class Checks(Read):
     cvc_check: Text = None
 
 
+class ThreeDSecure(Read):
+    """What became of the cardholder's authentication."""
+
+    authentication_flow: Text = None
+    electronic_commerce_indicator: Text = None
+    result: Text = None
+
+
 class CardDetails(Read):
     """How the card was charged."""
+
+    three_d_secure: ThreeDSecure | None = None
 
     authorization_code: Text = None
     brand: Text = None

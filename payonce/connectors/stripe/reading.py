@@ -24,6 +24,7 @@ from payonce.connectors.stripe.objects import (
     Intent,
     StripeError,
     StripeRefund,
+    ThreeDSecure,
 )
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
@@ -43,6 +44,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.leaving import ACTS_WITHIN
+from payonce.domain.sca import AuthenticationResult
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,14 @@ _SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "n
 
 _NOT_AUTHENTICATED: Final = "payment_intent_authentication_failure"  # no card error: nothing was charged
 _FORBIDDEN_BY_NETWORK: Final = "previously_declined_do_not_retry"  # Visa's limit on repeats, kept by Stripe
+
+_AUTHENTICATED: Final[dict[str, AuthenticationResult]] = {
+    "authenticated": "authenticated",
+    "attempt_acknowledged": "attempted",
+    "exempted": "exempted",
+    "failed": "failed",
+    "not_supported": "none",
+}
 
 Standing = Approved | Declined | Pending | NotKnown | Reversed
 """How an attempt stands by an intent."""
@@ -293,8 +303,8 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
 
 
 def _evidence(charge: Charge, call: Call) -> Evidence:
-    """What Stripe says beside its yes. Who bears a fraud, and the ECI, it does not say without authentication."""
-    card, checks = charge.card, charge.card.checks
+    """What Stripe says beside its yes. Who bears a fraud it does not say."""
+    card, checks, secure = charge.card, charge.card.checks, charge.card.three_d_secure
     known = card.network_transaction_id is not None
     return Evidence(
         scheme=card.network or card.brand,
@@ -304,9 +314,18 @@ def _evidence(charge: Charge, call: Call) -> Evidence:
         authorization_code=card.authorization_code,
         avs_result=None if checks is None else _avs(checks),
         cvc_result=None if checks is None else checks.cvc_check,
+        eci=None if secure is None else secure.electronic_commerce_indicator,
+        authentication=None if secure is None else _authentication(secure),
         issuer_country=card.country,
         funding=card.funding,
     )
+
+
+def _authentication(secure: ThreeDSecure) -> AuthenticationResult:
+    """Source: the charge object, `payment_method_details.card.three_d_secure.result`."""
+    if secure.result == "authenticated" and secure.authentication_flow == "frictionless":
+        return "frictionless"
+    return _AUTHENTICATED.get(secure.result or "", "unknown")
 
 
 def _avs(checks: Checks) -> str | None:

@@ -33,6 +33,7 @@ from payonce.domain.facts import (
     Reversed,
     Stage,
 )
+from payonce.domain.sca import Sca
 
 PAGE = "https://hooks.stripe.com/3d_secure/page"
 BY_ID = {"attempt_reference": INTENT}
@@ -99,6 +100,43 @@ async def test_who_fails_is_declined(
     else:
         assert isinstance(fact, Declined)
         assert fact.code is expected
+
+
+@pytest.mark.parametrize(
+    ("secure", "expected"),
+    [
+        ({"result": "authenticated", "authentication_flow": "challenge"}, "authenticated"),
+        ({"result": "authenticated", "authentication_flow": "frictionless"}, "frictionless"),
+        ({"result": "attempt_acknowledged"}, "attempted"),
+        ({"result": "exempted"}, "exempted"),
+        ({"result": "failed"}, "failed"),
+        ({"result": "not_supported"}, "none"),
+        ({"result": "processing_error"}, "unknown"),
+        ({"result": None}, "unknown"),
+    ],
+)
+async def test_what_became_of_it_is_evidence(stripe: Open, secure: dict[str, Any], expected: str) -> None:
+    taken = charge()
+    details = taken["payment_method_details"]["card"]
+    details["three_d_secure"] = {**secure, "electronic_commerce_indicator": "05"}
+    connector, _ = await stripe({GET: Answer(paid(latest_charge=taken))})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Approved)
+    assert found.evidence is not None
+    assert (found.evidence.authentication, found.evidence.eci) == (expected, "05")
+    assert found.evidence.liability is None, "Stripe does not say who bears a fraud"
+
+
+@pytest.mark.parametrize(
+    ("challenge", "asked_for"), [("force", "challenge"), ("default", None), ("avoid", None)]
+)
+async def test_a_challenge_is_asked_for_with_the_money_call(
+    stripe: Open, challenge: Any, asked_for: str | None
+) -> None:
+    connector, server = await stripe(authorizing(Answer(paid())))
+    await connector.send(call(sca=Sca(challenge=challenge)), may_send=yes)
+    name = "payment_method_options[card][request_three_d_secure]"
+    assert server.of(CONFIRM)[0].members.get(name) == asked_for
 
 
 async def test_who_is_given_up_can_pay_no_more(stripe: Open) -> None:
