@@ -35,6 +35,7 @@ from tests.webhooks.receiver import receiving, status
 UNTIL_DONE_S = 120.0
 VALIDITY_S = 4
 UPDATES_MAX = 4  # of a short run
+CHALLENGED, SOFTLY_DECLINED = "4000002500003155", "4000000000003121"
 CARD_METHOD = {"type": "card", "card": CARD}
 UPI_METHOD = {"type": "upi", "upi": {"flow": "intent"}}
 
@@ -97,6 +98,19 @@ class Recorder:
                 page, data={"decision": "approve"}, headers={"Accept": "application/json"}
             )
             answer.raise_for_status()
+
+    async def challenged(self, number: str) -> Body:
+        """A payment whose cardholder is sent to their bank's page."""
+        method = {"type": "card", "card": {**CARD, "number": number}}
+        payment = answered(await self.shop.pay(payment_method=method), 201)
+        assert payment["status"] == "requires_action", payment
+        return payment
+
+    async def come_back(self, payment: Body) -> None:
+        """The cardholder passes, and their browser follows where that leads."""
+        async with httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=15) as browser:
+            data = {"decision": "submit", "code": "123456"}
+            (await browser.post(payment["next_action"]["url"], data=data)).raise_for_status()
 
     async def becomes(self, payment: Body, status: str, *, within_s: float = UNTIL_DONE_S) -> None:
         """Returns once the payment has this status."""
@@ -299,6 +313,30 @@ async def customer_expired_and_paid(recorder: Recorder) -> None:
     await recorder.keep("customer_heard_of_late", await recorder.heard_of(payment))
 
 
+async def challenge_passed(recorder: Recorder) -> None:
+    """The cardholder passed, and came back by our page."""
+    payment = await recorder.challenged(CHALLENGED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("challenge_passed", payment["id"])
+
+
+async def soft_decline_stepped_up(recorder: Recorder) -> None:
+    """The issuer wanted a challenge, which the second attempt forced."""
+    payment = await recorder.challenged(SOFTLY_DECLINED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("soft_decline_stepped_up", payment["id"])
+
+
+async def challenge_by_a_leg(recorder: Recorder) -> None:
+    """What the cardholder brought back was sent by a second leg, which took the money."""
+    payment = await recorder.challenged(CHALLENGED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("challenge_by_a_leg", payment["id"])
+
+
 async def callback_heard_again(recorder: Recorder) -> None:
     """The acquirer speaks of a decided payment, and again while it is asked."""
     payment = await recorder.pay(fault="inquire:slow:4000")
@@ -395,6 +433,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_expired_and_paid,
     callback_heard_again,
     review_ended_by_a_fact,
+    challenge_passed,
+    soft_decline_stepped_up,
 )
 SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)
 SHORT_RUNS = {"history.maxTotalUpdates": UPDATES_MAX}
@@ -407,16 +447,33 @@ async def record_all() -> None:
         await record(stack, *SCENARIOS)
     async with running(temporal_settings=SHORT_RUNS) as stack:
         await record(stack, *SCENARIOS_OF_SHORT_RUNS)
+    await record_beside(expiry, "--authorization-validity-s", str(VALIDITY_S))
+    await record_by_legs()
+
+
+async def record_by_legs() -> None:
+    """With an account at which a second leg moves the money."""
+    await record_beside(challenge_by_a_leg, completes="resume")
+
+
+async def record_beside(scenario: Scenario, *arguments: str, **options: str) -> None:
+    """Beside an acquirer of its own, started with these arguments; cards go to an account with these options."""
     with tempfile.TemporaryDirectory() as directory:
-        acquirer = Acquirer(
-            Path(directory) / "ledger.sqlite", ("--authorization-validity-s", str(VALIDITY_S))
-        )
+        acquirer = Acquirer(Path(directory) / "ledger.sqlite", arguments)
         try:
             await acquirer.start()
             parts = [part for part in (*INFRASTRUCTURE, *PRODUCT) if part != "acquirer"]
-            url = {"PAYONCE_SANDBOX_ACQUIRER_URL": str(acquirer.client.base_url)}
-            async with running(*parts, environ=url) as stack:
-                await record(stack, expiry)
+            url = str(acquirer.client.base_url)
+            account = {
+                **{"id": "recorded", "connector": "sandbox_card", "mode": "test"},
+                **{"base_url": url, "key": ACQUIRER_KEY, "options": options},
+            }
+            async with running(
+                *parts,
+                environ={"PAYONCE_SANDBOX_ACQUIRER_URL": url},
+                product_environ={"PAYONCE_CONNECTOR_ACCOUNTS": json.dumps([account])} if options else {},
+            ) as stack:
+                await record(stack, scenario)
         finally:
             await acquirer.close()
 
@@ -437,6 +494,8 @@ async def record_some(names: set[str]) -> None:
         if chosen := [scenario for scenario in scenarios if scenario.__name__ in names]:
             async with running(temporal_settings=settings) as stack:
                 await record(stack, *chosen)
+    if challenge_by_a_leg.__name__ in names:
+        await record_by_legs()
 
 
 def main() -> None:
