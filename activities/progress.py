@@ -76,7 +76,7 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     if standing.refunds:
         return InquiryDue(LOOKS, "refund")
     create = operation.kind is OperationKind.AUTHORIZE
-    may_retry = not (create and capabilities.data_in_memory)
+    may_retry = not (create and capabilities.in_memory(standing.payment))
     if standing.lacks and (attempt is None or attempt.state is AttemptState.NOT_SENT):
         return NothingSent(LACKING, may_retry)
     if attempt is None:
@@ -109,7 +109,8 @@ def after_asking(
 
 def is_ours_to_end(attempt: Attempt, capabilities: Capabilities) -> bool:
     """Whether we end what is left alone: by telling the acquirer, or since only a leg of ours could pay it."""
-    return capabilities.challenge_ends == "cancelled" or attempt.completes == "resume"
+    only_by_leg = attempt.completes == "resume" and capabilities.legs_move_money
+    return capabilities.challenge_ends == "cancelled" or only_by_leg
 
 
 def until_over(
@@ -150,7 +151,7 @@ def _standing_at(
     match attempt.state:
         case AttemptState.NOT_SENT:
             create = attempt.kind is OperationKind.AUTHORIZE
-            patient = create and may_retry and not capabilities.data_in_memory
+            patient = create and may_retry and not capabilities.in_memory(payment)
             return NothingSent("not_sent", may_retry, patient)
         case AttemptState.REVERSING:
             reason = "abandoned" if attempt.abandoned else "amount_mismatch"

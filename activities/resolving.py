@@ -191,7 +191,9 @@ class Resolving:
         """
         connector = self._connector(standing)
         schedule = connector.capabilities.inquiry
-        if moves_nothing(attempt, claimed=await self._legs.was_claimed(attempt)):
+        moved_by_legs = connector.capabilities.legs_move_money
+        claimed = await self._legs.was_claimed(attempt)
+        if moves_nothing(attempt, legs_move_money=moved_by_legs, claimed=claimed):
             return await self._record(request, standing, attempt, Cancelled())
         if not self._cases.same_acquirer(attempt):
             return InquiryDue(schedule, ANOTHER_ACQUIRER)
@@ -327,7 +329,8 @@ class Resolving:
     def _unprocessed(self, standing: Standing) -> FailureCode:
         """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
         attempt, kind = standing.attempt, standing.operation.kind
-        secret = kind is OperationKind.AUTHORIZE and self._connector(standing).capabilities.data_in_memory
+        in_memory = self._connector(standing).capabilities.in_memory(standing.payment)
+        secret = kind is OperationKind.AUTHORIZE and in_memory
         lost = secret and attempt is not None and attempt.state is AttemptState.CLAIMED
         return FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED
 

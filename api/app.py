@@ -31,6 +31,7 @@ from api.routes.health import Health, Probe
 from api.routes.payments import Payments
 from api.routes.qr_codes import Codes
 from api.routes.refunds import Refunds
+from api.routes.returns import ReturnPage
 from api.routes.stream import STREAM_EVENTS, Streams
 from payonce.domain.answers import encode
 from payonce.domain.errors import PaymentError
@@ -117,13 +118,16 @@ def _routes(
 def _routes_without_key(
     runtime: Runtime, inbox: Inbox, rates: Rates
 ) -> list[tuple[str, str, Handler, Description]]:
-    """For acquirers, whose signature says who they are, and for customers, who know the payment's id."""
+    """For acquirers, whose signature says who they are, and for customers, who know the payment's id or a token."""
     receive = Callbacks(runtime, inbox, rates).receive
+    returns = ReturnPage(runtime, inbox)
     of_account = "/v1/connectors/{name}/{account}/callbacks"
     return [
         ("POST", "/v1/connectors/{name}/callbacks", receive, operations.RECEIVE_CALLBACK),
         ("POST", of_account, receive, operations.RECEIVE_CALLBACK_OF_ACCOUNT),
         ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),
+        ("GET", "/v1/returns/{token}", returns.show, operations.SHOW_RETURN),
+        ("POST", "/v1/returns/{token}", returns.receive, operations.RECEIVE_RETURN),
     ]
 
 

@@ -48,7 +48,7 @@ def commit() -> str:
     """The commit that was measured, with `-dirty` when files differ from it; `unknown` outside of a clone."""
     command = ("git", "describe", "--always", "--dirty", "--abbrev=12", "--match", "")
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - a constant
             command,
             cwd=Path(__file__).parent,
             capture_output=True,

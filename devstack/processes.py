@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -101,12 +102,24 @@ class Process:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Every living process below this one. Source: proc_pid_task(5), `children`."""
-    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+    """Every living process below this one, as one look at all of them says.
+
+    Not by `children` of proc_pid_task(5), which may leave one out while another ends.
+    """
+    children = defaultdict(list)
+    for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            for child in listing.read_text().split():
-                yield int(child)
-                yield from descendants(int(child))
+            children[parent_in((directory / "stat").read_text())].append(int(directory.name))
+    below = children.pop(pid, [])
+    while below:
+        each = below.pop()
+        yield each
+        below += children.pop(each, [])
+
+
+def parent_in(stat: str) -> int:
+    """The parent's id, from a line of /proc/PID/stat. Source: proc_pid_stat(5)."""
+    return int(stat.rpartition(") ")[2].split()[1])  # the name before may hold anything, brackets too
 
 
 async def run(name: str, command: Command, log: Path, *, within_s: float, capture: bool = False) -> str:

@@ -112,9 +112,12 @@ class Service:
         return all(listeners(port) & own for port in self.part.ports)
 
     def _look_for_strangers(self) -> None:
-        ours = sockets_of(descendants(os.getpid()))
+        """Raises PortTaken for what listens twice and is none of ours either time.
+
+        The second look is for a child of ours that began to listen since the first looked at our processes.
+        """
         for port in self.part.ports:
-            if listeners(port) - ours:
+            if _foreign(port) & _foreign(port):
                 message = f"another program listens on port {port}, which {self.part.name} was to have"
                 raise PortTaken(message, port)
 
@@ -150,6 +153,15 @@ class Service:
         if watcher is not None:
             watcher.cancel()
             await asyncio.wait([watcher])
+
+
+def _foreign(port: int) -> set[str]:
+    """The sockets that listen on the port and are none of our processes'.
+
+    Listeners first: what is opened between the two looks is in the second alone, and so is not foreign.
+    """
+    listening = listeners(port)
+    return listening - sockets_of(descendants(os.getpid())) if listening else listening
 
 
 def how_it_ended(returncode: int) -> str:

@@ -25,7 +25,7 @@ def main() -> None:
     if os.getppid() != int(parent_pid):
         sys.exit(PARENT_IS_GONE)
     try:
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvp(command[0], command)  # noqa: S606 - no shell is meant
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         sys.exit(COMMAND_NOT_FOUND)

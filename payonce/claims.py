@@ -22,6 +22,7 @@ from payonce.domain.facts import Declined
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
+from payonce.domain.returning import ReturnPages
 from payonce.domain.routing import Because
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
@@ -234,16 +235,23 @@ class Claimant:
     """Claims attempts for this process: never one that is claimed already, or whose account it does not have.
 
     What `accounts` says of an account also is whether an authorization there needs what is held in memory; `sealer`
-    opens what those that do not need of the customer.
+    opens what those that do not need of the customer, and `pages` says where the customer comes back to.
     """
 
     def __init__(
-        self, database: Database, rights: Rights, accounts: Accounts, *, sealer: Sealer | None = None
+        self,
+        database: Database,
+        rights: Rights,
+        accounts: Accounts,
+        *,
+        sealer: Sealer | None = None,
+        pages: ReturnPages | None = None,
     ) -> None:
         self._database = database
         self._rights = rights
         self._accounts = accounts
         self._sealer = sealer
+        self._pages = pages
         self._releases = Releases(database)
 
     async def claim(self, *, payment_id: str, operation_id: str) -> Right | Standing:
@@ -275,6 +283,7 @@ class Claimant:
                     return standing
                 personal = await self._personal_data(connection, standing, unsent)
                 right = _right(standing, unsent, personal, number=number, token=token, deadline=deadline)
+                right = self._with_page(standing, right)
                 stepping = unsent is not None and standing.attempt is not None and standing.attempt.steps_up
                 because = Because.SOFT_DECLINE if stepping else Because.PAYMENT
                 await self._insert(connection, standing, right, routed_by=because)
@@ -311,6 +320,7 @@ class Claimant:
                     return None
                 await attempts.save_attempt(connection, latest, after)
                 further = _forced(right, operation_id, token=random_id("run"), deadline=deadline)
+                further = self._with_page(standing, further)
                 await self._insert(connection, standing, further, routed_by=Because.SOFT_DECLINE)
         except CommitUnknown as unknown:
             if further is not None:
@@ -348,7 +358,7 @@ class Claimant:
         """Whether all that the acquirer needs is in Postgres."""
         capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
-            capabilities is not None and not capabilities.data_in_memory
+            capabilities is not None and not capabilities.in_memory(standing.payment)
         )
 
     async def _personal_data(
@@ -358,6 +368,15 @@ class Claimant:
         if unsent is not None or standing.operation.kind is not OperationKind.AUTHORIZE:
             return NOTHING_PERSONAL
         return await personal_data.find(connection, self._sealer, payment_id=standing.payment.id)
+
+    def _with_page(self, standing: Standing, right: Right) -> Right:
+        """With the address to which the customer of this claim comes back, where the acquirer may ask for one."""
+        capabilities = self._accounts.capabilities.get(right.connector_account)
+        may_ask = capabilities is not None and capabilities.needs_action
+        if standing.operation.kind is not OperationKind.AUTHORIZE or self._pages is None or not may_ask:
+            return right
+        address = self._pages.address(reference=right.call.reference, claim=right.token)
+        return replace(right, call=replace(right.call, return_url=address))
 
     async def _insert(
         self,

@@ -110,10 +110,8 @@ class _Scrubber:
 
     def _text(self, text: str) -> str:
         """What is left room for, once what is cut off with it is known to begin no card number."""
-        shown = text[: self._left]
-        if looks_like_card_number(text[: self._left + _BEYOND]):
-            shown = _REDACTED
-        elif len(text) > len(shown):
-            shown += "…"
-        self._left = max(self._left - len(shown), 0)
-        return shown
+        shown, searched = text[: self._left], text[: self._left + _BEYOND]
+        self._left -= len(shown)  # what is searched counts, also where nothing of it is shown
+        if looks_like_card_number(searched):
+            return _REDACTED
+        return f"{shown}…" if len(text) > len(shown) else shown

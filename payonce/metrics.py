@@ -86,6 +86,7 @@ RESUMED = Counter("payonce_workflows_resumed", "Workflows that were started agai
 CALLBACKS = Counter(
     "payonce_callbacks", "Callbacks of acquirers by what became of them", ["connector", "result"]
 )
+RETURNS = Counter("payonce_returns", "Customers who came back, by what became of that", ["result"])
 DELIVERIES = Counter("payonce_webhook_attempts", "Webhook delivery attempts", ["result"])
 DELIVERY_LAG_SECONDS = Histogram(
     "payonce_webhook_first_attempt_lag_seconds",
@@ -156,7 +157,8 @@ def served(host: str, port: int | None) -> Iterator[None]:
 at_zero(LATE_SUCCESSES, OperationKind)
 at_zero(REVIEWS, OperationKind)
 at_zero(REVIEWS_ESCALATED, ReviewReason)
-at_zero(REFUSED, ("rate", "busy", "unknown", "drawing", "large_bodies"))
+at_zero(REFUSED, ("rate", "busy", "unknown", "drawing", "large_bodies", "return"))
+at_zero(RETURNS, ("taken", "known", "late", "empty", "ahead", "unknown"))
 at_zero(CONNECTIONS_CUT, ("no_room", "gave_way", "nothing_taken"))
 at_zero(COMMITS_UNPROVEN, (end for end in CommitEnd if not end.proves))
 at_zero(SWEPT, (kind for kind in OperationKind if kind.carried_out))

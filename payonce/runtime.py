@@ -16,6 +16,7 @@ from payonce.connectors.registry import open_connectors
 from payonce.domain.claiming import Durability
 from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
+from payonce.domain.returning import ReturnPages
 from payonce.live import check_live
 from payonce.recording.recorder import Recorder
 from payonce.sealing import Sealer
@@ -42,6 +43,11 @@ class Runtime:
     recorder: Recorder
     accounts: Accounts
     calls: Calls = field(default_factory=Calls)
+
+    @property
+    def return_pages(self) -> ReturnPages:
+        """Where customers come back to."""
+        return ReturnPages(self.ids, self.settings.reached_at)
 
     @property
     def sealer(self) -> Sealer:

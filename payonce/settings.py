@@ -327,7 +327,7 @@ class Settings(BaseSettings):
         return replace(
             account,
             options=options,
-            public_url=self._public_url,
+            public_url=self.reached_at,
             upstream_secret=self.secret_for("upstream_keys"),
         )
 
@@ -337,7 +337,8 @@ class Settings(BaseSettings):
         return {"callback_url": f"{self.callbacks_url.rstrip('/')}{account.callback_path}"}
 
     @property
-    def _public_url(self) -> str:
+    def reached_at(self) -> str:
+        """Where customers and acquirers reach the API; without a slash at its end."""
         return (self.public_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
 
 

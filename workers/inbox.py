@@ -97,6 +97,10 @@ class Inbox:
         if new:
             self._follow_up(received)
 
+    def hear(self, received: Received) -> None:
+        """What was put into the inbox with something else is on its way, at the next turn of its reference."""
+        self._follow_up(received)
+
     async def drain(self) -> None:
         """Every hand-over that began here has ended; those whose turn has not come are left to the sweeper."""
         self._ending.set()

@@ -28,7 +28,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
 from payonce.metrics import BEHIND, RESUMED, SWEPT
 from payonce.runtime import Runtime
-from payonce.storage import attempts, callbacks, idempotency, personal_data, sweeping
+from payonce.storage import attempts, callbacks, idempotency, personal_data, returns, sweeping
 from payonce.storage.sweeping import count_refusal
 from payonce.waiting import first
 from workers.dispatch import Dispatcher, UpdateEnd
@@ -130,9 +130,14 @@ class Sweeper:
         return len(over) == RELEASED_AT_ONCE and all(closed)
 
     async def erase_personal_data(self) -> bool:
-        """What was kept of customers for as long as it may be is erased; whether to look again at once."""
+        """What was kept of customers for as long as it may be is erased; whether to look again at once.
+
+        What their browsers brought back, too, where no outcome erased it.
+        """
         async with self._runtime.database.transaction() as connection:
-            return await personal_data.erase(connection, limit=ERASED_AT_ONCE) == ERASED_AT_ONCE
+            erased = await personal_data.erase(connection, limit=ERASED_AT_ONCE)
+            brought = await returns.erase(connection, limit=ERASED_AT_ONCE)
+        return ERASED_AT_ONCE in (erased, brought)
 
     async def _close(self, create: Operation) -> bool:
         """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""

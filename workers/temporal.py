@@ -194,7 +194,13 @@ def _activities(runtime: Runtime) -> list[Any]:
 def _attempting(runtime: Runtime) -> Attempting:
     return Attempting(
         rights=runtime.rights,
-        claimant=Claimant(runtime.database, runtime.rights, runtime.accounts, sealer=runtime.sealer),
+        claimant=Claimant(
+            runtime.database,
+            runtime.rights,
+            runtime.accounts,
+            sealer=runtime.sealer,
+            pages=runtime.return_pages,
+        ),
         recorder=runtime.recorder,
         accounts=runtime.accounts,
         fail_over=runtime.database.fail_over,

@@ -6,6 +6,7 @@ from api.admission.requests import KeyExpired, KeyFree, Post
 from api.admission.waiting import Result, Unanswered, current_view
 from api.http.rate_limits import TooManyRequests
 from payonce.domain.errors import IdempotencyMismatch, NotFound
+from payonce.domain.leaving import may_act
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.metrics import REFUSED
 from payonce.storage import attempts, idempotency, payments
@@ -35,6 +36,8 @@ async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
     if operation is None:
         raise NotFound(key.operation_id)
     payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
+    if key.asking is not None and payment is not None and may_act(payment, now=now):
+        return Result(answer=key.asking, current=None, location=key.location, replayed=True)
     current = None if payment is None else current_view(payment, operation)
     return Unanswered(operation=operation, location=key.location, current=current)
 

@@ -12,6 +12,7 @@ from payonce.domain.admission import reserved
 from payonce.domain.answers import Answer, encode, payment_view, refund_view
 from payonce.domain.claiming import CommitEnd, Release
 from payonce.domain.errors import NotHandedOver, PaymentError
+from payonce.domain.leaving import may_act
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import NOT_SENT_RETRIES_S
@@ -63,7 +64,8 @@ class Unanswered:
 
 def current_view(payment: Payment, operation: Operation) -> bytes | None:
     """The body of a 202; None while the first request may still be answered with the outcome itself."""
-    if operation.deferred_at is None and not _is_overdue(payment, operation):
+    asked = payment.status is PaymentStatus.REQUIRES_ACTION  # an answer, which holds no longer
+    if operation.deferred_at is None and not asked and not _is_overdue(payment, operation):
         return None
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
 
@@ -257,8 +259,9 @@ class Outcomes:
         return self._releases.begin(claim, ended=ended)
 
     def _in_memory(self, right: Right) -> bool:
-        """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
-        return self._runtime.accounts.capabilities[right.connector_account].data_in_memory
+        """Whether what the attempt needs ends with this process: a card, a device wallet's token, a cryptogram."""
+        capabilities = self._runtime.accounts.capabilities[right.connector_account]
+        return capabilities.data_in_memory or right.call.authentication is not None
 
     async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
         """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.
@@ -299,12 +302,17 @@ class Outcomes:
         return await within(LOOK_WITHIN_S, read())
 
     async def _find_answer(self, connection: Connection, operation: Operation) -> Answer | None:
-        return await idempotency.find_answer(
+        """What is stored; that the customer must act, only while they may."""
+        found = await idempotency.find_answer(
             connection,
             operation_id=operation.id,
             merchant_id=operation.merchant_id,
             mode=operation.mode,
         )
+        if found is None or found.definite:
+            return found
+        payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
+        return found if payment is not None and may_act(payment, now=datetime.now(UTC)) else None
 
     async def _current(self, connection: Connection, operation: Operation) -> bytes | None:
         """The body of the operation's 202, if it has come to that."""

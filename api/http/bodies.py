@@ -98,21 +98,21 @@ async def listen(request: Request) -> None:
         await asyncio.sleep(SILENCE_S)
 
 
-async def read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request, *, most: int = BODY_BYTES_MAX) -> bytes:
     """The whole body, counted as it arrives: a chunked one has no Content-Length to look at.
 
     Raises `Problem`, also where another length was announced: whatever lost a part, it is not the body.
     """
     announced = announced_length(request)
-    if announced is not None and announced > BODY_BYTES_MAX:
-        raise _too_large()
+    if announced is not None and announced > most:
+        raise _too_large(most)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_WAIT_S):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > BODY_BYTES_MAX:
-                    raise _too_large()
+                if len(body) > most:
+                    raise _too_large(most)
     except TimeoutError:
         detail = f"The body did not arrive within {BODY_WAIT_S:g} s."
         raise Problem("request_timeout", detail, headers={"Connection": "close"}) from None
@@ -121,8 +121,8 @@ async def read_bytes(request: Request) -> bytes:
     return bytes(body)
 
 
-def _too_large() -> Problem:
-    return Problem("body_too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+def _too_large(most: int) -> Problem:
+    return Problem("body_too_large", f"A body has at most {most} bytes.")
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
             not_http = Problem("invalid_request", "This is not a valid HTTP request.")
             self._refuse(not_http, with_the_one_before=True)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn says None; asyncio takes a bool
         """What is whole by then is answered, and what is not is refused; False closes the connection.
 
         A stream has no end, and a client that has left says so in no other way.

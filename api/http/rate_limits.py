@@ -99,6 +99,23 @@ class Bucket:
         self._tokens = min(float(self._rate.burst), self._tokens + 1)
 
 
+class Buckets:
+    """A bucket for each of so many keys at most; the one not heard of for the longest time is forgotten."""
+
+    def __init__(self, rate: Rate, *, most: int, clock: Clock = time.monotonic) -> None:
+        self._rate, self._most, self._clock = rate, most, clock
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, key: str) -> float:
+        """0 when a token was taken, else the seconds until there is one."""
+        now = self._clock()
+        bucket = self._buckets.pop(key, None) or Bucket(self._rate, now=now)
+        self._buckets[key] = bucket
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        return bucket.take(now)
+
+
 class Purse:
     """The leased tokens of one merchant and kind of request, and what is granted while Redis does not answer."""
 

@@ -42,10 +42,16 @@ CREATE_PAYMENT = Description(
     tag="Payments",
     summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
     text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
-    " different `cvc` or `browser` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
-    " nothing was sent, and the same request with the same key goes on.",
+    " different `cvc`, `browser` or `authentication` alone is the same request, so a corrected `cvc` needs a new key"
+    " too. After a 503 nothing was sent, and the same request with the same key goes on; an `authentication`, which"
+    " is not kept, has to be in it again (`data_required`). What no account takes of `sca` or `authentication` is"
+    " `payment_method_not_supported`.",
     answers={
-        CREATED: ("The payment, `captured`, `authorized` or `requires_action`", _PAYMENT),
+        CREATED: (
+            "The payment, `captured`, `authorized` or `requires_action`. The last is an answer and not the definite"
+            " one: a retry gets it while the customer may act, then the payment with 202, then the outcome",
+            _PAYMENT,
+        ),
         ACCEPTED: ("No outcome within 8 s, or it is unknown: `processing`", _PAYMENT),
     },
     codes=(
@@ -246,6 +252,46 @@ SHOW_QR_CODE = Description(
     parameters=(ID_IN_PATH,),
     public=True,
     media_types=("image/svg+xml", "image/png"),
+)
+SHOW_RETURN = Description(
+    id="showReturn",
+    tag="Payments",
+    summary="A customer comes back from an acquirer's page",
+    text="The acquirer sends the browser here, and this page sends it on to the payment's `return_url` with"
+    " `payment=pay_…` added, or says in words how the payment stands where there is none. Nothing that the browser"
+    " says is believed: the acquirer is asked, and its word is waited for up to 5 s. From the first return on"
+    " `next_action` is null and the payment `processing`, until it has an outcome. The address, which has a token for"
+    " this attempt, is the acquirer's alone; needs no API key.",
+    answers={
+        OK: ("How the payment stands, for people", None),
+        303: ("To the merchant's `return_url`", None),
+        403: ("A browser fetched it ahead of time: nothing happened", None),
+        404: ("Nobody's token", None),
+        429: ("Asked for too often", None),
+        503: ("The payment cannot be looked up now", None),
+    },
+    codes=("internal_error",),
+    parameters=(
+        {
+            "name": "token",
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"},
+        },
+    ),
+    public=True,
+    media_types=("text/html",),
+)
+RECEIVE_RETURN = replace(
+    SHOW_RETURN,
+    id="receiveReturn",
+    summary="A customer comes back from an acquirer's page, by a form",
+    text=f"{SHOW_RETURN.text} A form (`application/x-www-form-urlencoded`) has at most 16 KiB.",
+    answers={
+        **{status: answer for status, answer in SHOW_RETURN.answers.items() if status != 403},
+        408: ("The form did not arrive whole", None),
+        413: ("The form is too large", None),
+    },
 )
 RECEIVE_CALLBACK = Description(
     id="receiveCallback",

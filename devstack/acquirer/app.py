@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from devstack.acquirer import bodies, delivery, pages, witness
-from devstack.acquirer.bodies import CustomerOrder, Order
+from devstack.acquirer import bodies, challenge_pages, delivery, pages, witness
+from devstack.acquirer.bodies import CustomerOrder, Order, Resume
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
 from devstack.acquirer.stripe import authentication, control
@@ -26,6 +26,7 @@ _ORDERS: dict[str, type[Order]] = {
     "/authorizations": bodies.Authorize,
     "/upi/payments": bodies.PayByUpi,
     "/wallets/payments": bodies.PayByWallet,
+    "/resumptions": bodies.Resume,
     "/captures": bodies.Capture,
     "/voids": bodies.Void,
     "/refunds": bodies.Refund,
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> Starlette:
             *control.routes(desk, key=settings.key),
             *authentication.routes(desk, courier),
             *pages.routes(desk, courier),
+            *challenge_pages.routes(desk, courier),
             *witness.routes(desk, courier),
         ],
         lifespan=lifespan,
@@ -112,9 +114,9 @@ class Counter:
         if arrival.plan.slow_ms:
             await asyncio.sleep(arrival.plan.slow_ms / 1000)
         reply = await desk.run(desk.execute, arrival, page_base=page_base)
-        if isinstance(order, CustomerOrder) or arrival.plan.entries:
+        if isinstance(order, Resume) or reply.body.get("status") == "pending" or arrival.plan.entries:
             self._courier.wake()
-        if isinstance(order, CustomerOrder) and desk.config.callbacks == "before_response":
+        if isinstance(order, CustomerOrder | Resume) and desk.config.callbacks == "before_response":
             await self._courier.tried(order.reference)
         if desk.config.delay_ms:
             await asyncio.sleep(desk.config.delay_ms / 1000)

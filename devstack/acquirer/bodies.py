@@ -1,5 +1,6 @@
 """Request bodies, validated strictly at the edge. A refusal never repeats the value it refuses."""
 
+import hashlib
 from collections.abc import AsyncIterable
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ BODY_BYTES_MAX = 65_536
 AMOUNT_MAX = 2**53 - 1
 FAULTS_MAX = 16
 URL_MAX = 2048
+RESULT_MAX = 32_768
 WINDOW_S_MAX = 86_400
 
 
@@ -118,8 +120,38 @@ class MoneyOrder(Order):
     callback_url: Url | None = None
 
 
+class Sca(BaseModel):
+    """What a merchant wishes of authentication."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    challenge: Literal["default", "force", "avoid"] = "default"
+    exemption: Literal["low_value", "transaction_risk_analysis"] | None = None
+
+
+class HandedIn(BaseModel):
+    """What an authentication came to that the merchant ran elsewhere. Its value of proof is never kept."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    version: str = Field(pattern=r"^[0-9]{1,2}(\.[0-9]{1,2}){0,2}$")
+    trans_status: Literal["Y", "A"]
+    eci: str = Field(pattern=r"^0?[0-7]$")
+    cavv: str = Field(pattern=r"^[A-Za-z0-9+/_\-]{8,64}={0,2}$", repr=False)
+    ds_transaction_id: str = Field(pattern=r"^[A-Za-z0-9\-]{1,64}$")
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of its values in the order above, a line each: who knows them can see that they came."""
+        return hashlib.sha256("\n".join(self.model_dump().values()).encode()).hexdigest()
+
+
 class Authorize(MoneyOrder):
-    """Reserve, and with `capture` also take, an amount on a card or a network token."""
+    """Reserve, and with `capture` also take, an amount on a card or a network token.
+
+    The cardholder may be asked first, on a page. `completes`: who ends that, the page itself (`customer`), or a
+    `Resume` with what the browser brings back, which moves the money (`resume`), or reads only (`reads`).
+    `soft_decline`: whether a card whose issuer wants that is challenged at once, or declined.
+    """
 
     operation = "authorize"
     fault_prefix = "authorize"
@@ -127,12 +159,30 @@ class Authorize(MoneyOrder):
     capture: bool
     card: Card | None = None
     network_token: NetworkToken | None = None
+    sca: Sca | None = None
+    authentication: HandedIn | None = None
+    off_session: bool = False
+    soft_decline: Literal["itself", "resend"] = "resend"
+    completes: Literal["customer", "resume", "reads"] = "customer"
+    window_s: int = Field(default=900, ge=1, le=WINDOW_S_MAX)
+    return_url: Url | None = None
+    returns_by: Literal["get", "post"] = "get"
 
     @model_validator(mode="after")
     def _has_one_of_them(self) -> Self:
         if (self.card is None) == (self.network_token is None):
             raise ValueError("needs either card or network_token")
+        if self.sca is not None and self.authentication is not None:
+            raise ValueError("has either sca or authentication")
         return self
+
+    def challenge(self) -> str:
+        """Whether the merchant wants its customer asked."""
+        return "default" if self.sca is None else self.sca.challenge
+
+    def exemption(self) -> str | None:
+        """Why the merchant wants its customer not asked."""
+        return None if self.sca is None else self.sca.exemption
 
     def number(self) -> str:
         """The number that decides, whichever kind it is."""
@@ -223,6 +273,19 @@ class Refund(MoneyOrder):
         return self
 
 
+class Resume(Order):
+    """Go on with the challenge of `reference`, whose page gave `result` to the browser. Repeats have the same key."""
+
+    operation = "resume"
+    fault_prefix = "resume"
+
+    payment_reference: Reference
+    result: str = Field(
+        max_length=RESULT_MAX
+    )  # whatever a browser brings: a wrong one is not a malformed request
+    key: Reference
+
+
 class Reverse(Order):
     """Undo whatever `original_reference` did, and block it."""
 
@@ -300,8 +363,8 @@ def _said(kind: str, message: str) -> str:
 _MEMBERS = frozenset(
     name
     for model in (
-        *(Config, Card, NetworkToken, Payee, Authorize, PayByUpi, PayByWallet),
-        *(Capture, Void, Refund, Reverse, Cancel, Inquire),
+        *(Config, Card, NetworkToken, Payee, Sca, HandedIn, Authorize, PayByUpi, PayByWallet),
+        *(Capture, Void, Refund, Resume, Reverse, Cancel, Inquire),
     )
     for name in model.model_fields
 )

@@ -1,22 +1,53 @@
 """What the sandbox's card numbers do, and how little of a number is kept."""
 
-# Source: shared/api.md, "Sandbox triggers". Any other number that passes Luhn is approved.
-DECLINE_CODE_BY_NUMBER = {
-    "4000000000000002": "generic_decline",
-    "4000000000009995": "insufficient_funds",
-    "4000000000009987": "lost_card",
-    "4000000000000069": "expired_card",
-    "4000000000000127": "incorrect_cvc",
-    "4000000000000119": "processing_error",
-    # 3-D Secure; declined until the challenge page exists.
-    "4000002500003155": "authentication_required",
-    "4000008260003178": "authentication_required",
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Asks(StrEnum):
+    """When a card's issuer wants its holder authenticated."""
+
+    NEVER = "never"  # unless the merchant forces it
+    FRICTIONLESS = "frictionless"  # it knows its holder without asking
+    ATTEMPTED = "attempted"  # it takes no part, and the scheme answers in its place
+    ALWAYS = "always"  # but honours an exemption
+    IN_SPITE_OF_ALL = "in_spite_of_all"  # it honours no exemption, and asks where nobody is there to answer
+    SOFTLY = "softly"  # it declines first: the same with a challenge may be approved
+    IN_VAIN = "in_vain"  # it authenticates nobody
+
+
+@dataclass(frozen=True, slots=True)
+class TestCard:
+    """What a number leads to. `decline_code`: why the issuer refuses it once nobody needs to be authenticated."""
+
+    decline_code: str | None = None
+    asks: Asks = Asks.NEVER
+
+
+ANY_OTHER = TestCard()
+# Source: shared/api.md, "Sandbox triggers"; those below the line are the sandbox's own (docs/sandbox.md). Any other
+# number that passes Luhn is approved.
+BY_NUMBER = {
+    "4000000000000002": TestCard("generic_decline"),
+    "4000000000009995": TestCard("insufficient_funds"),
+    "4000000000009987": TestCard("lost_card"),
+    "4000000000000069": TestCard("expired_card"),
+    "4000000000000127": TestCard("incorrect_cvc"),
+    "4000000000000119": TestCard("processing_error"),
+    "4000002500003155": TestCard(asks=Asks.ALWAYS),
+    "4000008260003178": TestCard("insufficient_funds", asks=Asks.ALWAYS),
+    # ---
+    "4000000000003055": TestCard(asks=Asks.FRICTIONLESS),
+    "4000000000003105": TestCard(asks=Asks.ATTEMPTED),
+    "4000000000003113": TestCard(asks=Asks.IN_SPITE_OF_ALL),
+    "4000000000003121": TestCard(asks=Asks.SOFTLY),
+    "4000000000003139": TestCard(asks=Asks.IN_VAIN),
 }
 
 
-def decline_code(number: str) -> str | None:
-    """The issuer's reason for refusing `number`, or None when it approves."""
-    return DECLINE_CODE_BY_NUMBER.get(number)
+def card_of(number: str) -> TestCard:
+    """What the number leads to."""
+    return BY_NUMBER.get(number, ANY_OTHER)
 
 
 def masked(number: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from devstack.acquirer import callbacks, cards, due, store, waiting
 from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
+from devstack.acquirer.challenges import AlreadyProcessed, ResultInvalid
 from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
@@ -199,7 +200,7 @@ class Desk:
     ) -> tuple[list[dict[str, Any]], bool]:
         """A page of requests received, in order of arrival, and whether more follow."""
         rows, has_more = store.page(self._db, "requests", filters=filters, after=after, limit=limit)
-        return [{**row, "faults": json.loads(row["faults"])} for row in rows], has_more
+        return [_request(row) for row in rows], has_more
 
     def _stored_config(self) -> Config:
         row = self._db.execute("SELECT body FROM config").fetchone()
@@ -235,12 +236,19 @@ class Desk:
             result = executed(self._db, arrival.order, terms)
         except ReferenceReused:
             return invalid("reference: was used before for another operation, amount or currency")
+        except ResultInvalid:
+            return Reply(400, {"error": "result_invalid"}, arrival.plan.ending)
+        except AlreadyProcessed:
+            detail = "already processed, or in progress, under another key"
+            return Reply(422, {"error": "already_processed", "detail": detail}, arrival.plan.ending)
         if result is None:
             return Reply(404, {"error": "not_found"}, arrival.plan.ending)
         return Reply(200, result, arrival.plan.ending)
 
     def _log(self, order: Order, received_at: datetime) -> int:
         money = order if isinstance(order, MoneyOrder) else None
+        wishes = order if isinstance(order, Authorize) else None
+        handed_in = wishes.authentication if wishes else None
         return store.inserted(
             self._db,
             "requests",
@@ -250,7 +258,9 @@ class Desk:
             payment_reference=order.payment_reference or self._payment_reference(order.reference),
             amount=money.amount if money else None,
             currency=money.currency if money else None,
-            card=cards.masked(order.number()) if isinstance(order, Authorize) else None,
+            card=cards.masked(wishes.number()) if wishes else None,
+            sca=wishes.sca.model_dump_json() if wishes and wishes.sca else None,
+            authentication=handed_in.digest() if handed_in else None,
             faults=json.dumps(order.faults),
             received_at=store.timestamp(received_at),
         )
@@ -269,6 +279,13 @@ def _refused(plan: Plan) -> Reply:
     """The refusal of a member's value, now and for ever."""
     detail = "this value is refused and always will be"
     return Reply(400, {"error": "refused", "pointer": plan.refused_pointer, "detail": detail}, plan.ending)
+
+
+def _request(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the log as it is shown."""
+    sca = row["sca"]
+    wishes = None if sca is None else json.loads(sca)
+    return {**row, "faults": json.loads(row["faults"]), "sca": wishes}
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-OPERATIONS = ("authorize", "capture", "void", "refund", "inquire", "reverse", "cancel")
+OPERATIONS = ("authorize", "resume", "capture", "void", "refund", "inquire", "reverse", "cancel")
 SLOW_MS_MAX = 60_000
 SCRIPTED_S_MAX = 86_400
 FOREIGN_AMOUNT_MAX = 2**53 - 1

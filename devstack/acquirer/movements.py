@@ -1,5 +1,6 @@
 """Money that moved and what was answered: rows of operations and of the ledger, inside the caller's transaction."""
 
+import json
 import secrets
 import sqlite3
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _ID_PREFIX = {
     "undone": "undo",
     "redone": "redo",
 }
+
+SOFT_DECLINE = "authentication_required"  # the same may be approved once its holder is authenticated
 
 Result = dict[str, Any]
 
@@ -69,8 +72,12 @@ def recorded(  # the columns of one row
     callback_url: str | None,
     at: datetime,
     validity_s: int,
+    authentication: str | None = None,
 ) -> Result:
-    """The answer to an operation, stored. An approved authorization is its own `authorization`."""
+    """The answer to an operation, stored. An approved authorization is its own `authorization`.
+
+    `authentication`: what a card's authentication came to, as JSON.
+    """
     approved = decline_code is None
     expires = operation == "authorize" and approved
     position = store.inserted(
@@ -90,6 +97,7 @@ def recorded(  # the columns of one row
         created_at=store.timestamp(at),
         stage=stage if expires else None,
         callback_url=callback_url,
+        authentication=authentication,
     )
     return answer_at(db, position)
 
@@ -164,6 +172,10 @@ def answer(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
     """What is said of an operation, with what has become of it since."""
     result = {name: row[name] for name in _ANSWERED}
     result["history"] = history(db, row["id"])
+    if row["operation"] == "authorize":
+        said = row["authentication"]
+        result["authentication"] = None if said is None else json.loads(said)
+        result["soft"] = row["decline_code"] == SOFT_DECLINE
     if row["operation"] == "reversal":
         result["original_reference"] = row["original_reference"]
     rrn = rrn_of(db, row["id"])

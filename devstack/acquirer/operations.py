@@ -1,9 +1,11 @@
 """Decides what an order does, and moves the money. Every function runs inside the caller's transaction."""
 
+import json
 import sqlite3
 from datetime import datetime
 
-from devstack.acquirer import cards, faults, movements, store, turns, waiting
+from devstack.acquirer import authenticating, challenges, faults, movements, store, turns, waiting
+from devstack.acquirer.authenticating import Course
 from devstack.acquirer.bodies import (
     Authorize,
     Cancel,
@@ -13,6 +15,7 @@ from devstack.acquirer.bodies import (
     MoneyOrder,
     Order,
     Refund,
+    Resume,
     Reverse,
 )
 from devstack.acquirer.movements import Result, Stage, Terms
@@ -22,11 +25,13 @@ from devstack.acquirer.waiting import ReferenceReused
 def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | None:
     """The result of the order; None when what an inquiry or a cancellation is about is not known.
 
-    Raises `ReferenceReused`.
+    Raises `ReferenceReused`, `ResultInvalid` or `AlreadyProcessed`.
     """
     match order:
         case MoneyOrder():
             return _money_moved(db, order, terms)
+        case Resume():
+            return challenges.resumed(db, order, terms)
         case Reverse():
             return _reversed(db, order, terms)
         case Cancel():
@@ -45,9 +50,12 @@ def _money_moved(db: sqlite3.Connection, order: MoneyOrder, terms: Terms) -> Res
         return first
     if isinstance(order, CustomerOrder):
         return waiting.opened(db, order, terms)
+    course = authenticating.course_of(order) if isinstance(order, Authorize) else None
+    if isinstance(order, Authorize) and course is not None and course.challenges:
+        return challenges.opened(db, order, course, terms)
     authorization = _authorization(db, order)
-    code = _decline_code(db, order, authorization, terms.now)
-    result = _recorded(db, order, terms, authorization=authorization, decline_code=code)
+    code = course.decline_code if course is not None else _refusal_code(db, order, authorization, terms.now)
+    result = _recorded(db, order, terms, authorization=authorization, decline_code=code, course=course)
     if code is None:
         operations = (order.operation, "capture") if result["stage"] == Stage.CAPTURED else (order.operation,)
         movements.entered(db, result, *operations, payment_reference=order.payment_reference)
@@ -99,11 +107,9 @@ def _authorization(db: sqlite3.Connection, order: MoneyOrder) -> str | None:
             return None
 
 
-def _decline_code(
+def _refusal_code(
     db: sqlite3.Connection, order: MoneyOrder, authorization: str | None, now: datetime
 ) -> str | None:
-    if isinstance(order, Authorize):
-        return cards.decline_code(order.number())
     return None if _is_modifiable(db, order, authorization, now) else "processing_error"
 
 
@@ -128,7 +134,9 @@ def _recorded(
     *,
     authorization: str | None,
     decline_code: str | None,
+    course: Course | None = None,
 ) -> Result:
+    said = None if course is None else course.authentication
     return movements.recorded(
         db,
         id=movements.new_id(order.operation),
@@ -144,6 +152,7 @@ def _recorded(
         callback_url=order.callback_url or _callback_url(db, authorization),
         at=terms.now,
         validity_s=terms.authorization_validity_s,
+        authentication=None if said is None else json.dumps(said),
     )
 
 

@@ -50,7 +50,12 @@ cursor:pointer;text-align:center;text-decoration:none;padding:.8rem 1rem}
 .go,.link{background:var(--yes);border:1px solid var(--yes);color:var(--card)}
 .link{background:var(--accent);border-color:var(--accent)}
 .stop{background:transparent;border:1px solid var(--no);color:var(--no)}
-button:focus-visible,.link:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+.quiet{background:transparent;border:1px solid var(--soft);color:var(--ink)}
+label{font-weight:600}
+input{width:100%;min-height:3.25rem;border-radius:.75rem;border:1px solid var(--soft);background:var(--card);
+color:var(--ink);font:inherit;font-size:1.25rem;letter-spacing:.2em;padding:.5rem 1rem}
+.wrong{margin:0;padding:.5rem .75rem;border-radius:.5rem;background:var(--no-tint);color:var(--no)}
+button:focus-visible,input:focus-visible,.link:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .hint{color:var(--soft);font-size:.875rem;margin:0}
 footer{margin-top:auto;color:var(--soft);font-size:.8125rem}
 """
@@ -76,15 +81,15 @@ def payment_page(payment: Shown, *, back_url: str | None) -> str:
 <section aria-labelledby="title">
 <p class="state {words.look}" role="status">{words.state}</p>
 <h1 id="title">{words.title}</h1>
-{_amount(rupees(result["amount"]))}
+{amount_line(rupees(result["amount"]))}
 {_payee(details.get("payee"))}
 <dl>{"".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in lines)}</dl>
 </section>
 {_form() if payment.answer_by is not None else ""}
-{_back_link(back_url) if payment.answer_by is None else ""}
+{back_link(back_url) if payment.answer_by is None else ""}
 <p class="hint">{words.hint}</p>"""
     waits = result["status"] in ("pending", "expired") and payment.decides_itself
-    return _document(_name(payment), f"{words.state}: {rupees(result['amount'])}", body, refreshes=waits)
+    return document(_name(payment), f"{words.state}: {rupees(result['amount'])}", body, refreshes=waits)
 
 
 def missing_page() -> str:
@@ -95,7 +100,7 @@ def missing_page() -> str:
 <h1 id="title">There is no such payment here</h1>
 <p class="payee">The link may be incomplete, or the sandbox was reset since it was made.</p>
 </section>"""
-    return _document("Sandbox", "Not found", body, refreshes=False)
+    return document("Sandbox", "Not found", body, refreshes=False)
 
 
 def authentication_page(amount: str, *, is_open: bool) -> str:
@@ -107,11 +112,11 @@ def authentication_page(amount: str, *, is_open: bool) -> str:
 <section aria-labelledby="title">
 <p class="state {look}" role="status">{state}</p>
 <h1 id="title">{title}</h1>
-{_amount(amount)}
+{amount_line(amount)}
 </section>
 {_AUTHENTICATION_FORM if is_open else ""}
 <p class="hint">A test of 3-D Secure: no bank asks.</p>"""
-    return _document("Your bank", f"{state}: {amount}", body, refreshes=False)
+    return document("Your bank", f"{state}: {amount}", body, refreshes=False)
 
 
 _AUTHENTICATION_FORM = """<form method="post">
@@ -168,7 +173,8 @@ def _clock(moment: datetime) -> str:
     return f"{moment.astimezone(INDIA):%H:%M:%S} IST"
 
 
-def _amount(text: str) -> str:
+def amount_line(text: str) -> str:
+    """The amount, large, and smaller where it would not fit a narrow phone."""
     look = "amount" if len(text) <= AMOUNT_AT_FULL_SIZE_MAX else "amount long"
     return f'<p class="{look}">{text}</p>'
 
@@ -193,7 +199,8 @@ def _form() -> str:
 </form>"""
 
 
-def _back_link(back_url: str | None) -> str:
+def back_link(back_url: str | None) -> str:
+    """A way to the merchant, where there is one."""
     if back_url is None:
         return ""
     return f'<a class="link" href="{escape(back_url)}">Back to the merchant</a>'
@@ -205,7 +212,8 @@ def _name(payment: Shown) -> str:
     return f"{_WALLET_NAMES[payment.details['provider']]} wallet"
 
 
-def _document(name: str, title: str, body: str, *, refreshes: bool) -> str:
+def document(name: str, title: str, body: str, *, refreshes: bool) -> str:
+    """A whole page of the sandbox."""
     refresh = f'<meta http-equiv="refresh" content="{REFRESH_S}">' if refreshes else ""
     return f"""<!doctype html>
 <html lang="en">

@@ -17,6 +17,7 @@ class Rail(StrEnum):
 
     UPI = "upi"
     WALLET = "wallet"
+    CARD = "card"
 
 
 class State(StrEnum):

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS operations (
     reversed_by TEXT,
     created_at TEXT NOT NULL,
     stage TEXT CHECK (stage IN ('authorized', 'captured')),
-    callback_url TEXT
+    callback_url TEXT,
+    authentication TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS operations_reference ON operations (reference);
 
@@ -60,6 +61,8 @@ CREATE TABLE IF NOT EXISTS requests (
     amount INTEGER,
     currency TEXT,
     card TEXT,
+    sca TEXT,
+    authentication TEXT,
     faults TEXT NOT NULL,
     received_at TEXT NOT NULL,
     answer TEXT
@@ -70,7 +73,7 @@ CREATE INDEX IF NOT EXISTS requests_payment_reference ON requests (payment_refer
 CREATE TABLE IF NOT EXISTS customer_payments (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
-    rail TEXT NOT NULL CHECK (rail IN ('upi', 'wallet')),
+    rail TEXT NOT NULL CHECK (rail IN ('upi', 'wallet', 'card')),
     reference TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
     amount INTEGER NOT NULL CHECK (amount > 0),
@@ -87,11 +90,23 @@ CREATE TABLE IF NOT EXISTS customer_payments (
     decided_at TEXT,
     withdrawn_at TEXT,
     created_at TEXT NOT NULL,
-    faults TEXT NOT NULL DEFAULT '[]'
+    faults TEXT NOT NULL DEFAULT '[]',
+    authentication TEXT,
+    wrong_codes INTEGER NOT NULL DEFAULT 0,
+    result_token TEXT UNIQUE
 ) STRICT;
 CREATE INDEX IF NOT EXISTS customer_payments_reference ON customer_payments (reference);
 CREATE INDEX IF NOT EXISTS customer_payments_payment_reference ON customer_payments (payment_reference);
 CREATE INDEX IF NOT EXISTS customer_payments_due ON customer_payments (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS resumptions (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    challenge_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS resumptions_challenge_id ON resumptions (challenge_id);
 
 CREATE TABLE IF NOT EXISTS turns (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -173,12 +188,14 @@ _ADDED = {
     "operations": {
         "stage": "stage TEXT CHECK (stage IN ('authorized', 'captured'))",
         "callback_url": "callback_url TEXT",
+        "authentication": "authentication TEXT",
     },
+    "requests": {"sca": "sca TEXT", "authentication": "authentication TEXT"},
     "customer_payments": {"faults": "faults TEXT NOT NULL DEFAULT '[]'"},
 }
 # What was authorized by an older version says what it moved; all its entries were asked for. Which operation an
 # entry belongs to was not kept: nothing is to come of it.
-_CARRIED_OVER = """
+_LEDGER_CARRIED_OVER = """
 INSERT INTO ledger
     (position, reference, operation, amount, currency, payment_reference, created_at, origin)
     SELECT position, reference, operation, amount, currency, payment_reference, created_at, 'payonce'
@@ -188,6 +205,15 @@ UPDATE operations SET stage = CASE WHEN reference IN (SELECT reference FROM ledg
     THEN 'captured' ELSE 'authorized' END
     WHERE operation = 'authorize' AND status = 'approved';
 """
+_CUSTOMER_COLUMNS = (
+    "position, id, rail, reference, payment_reference, amount, amount_added, currency, payer, details, page,"
+    " callback_url, return_url, state, due_at, expires_at, decided_at, withdrawn_at, created_at, faults"
+)
+_CUSTOMERS_CARRIED_OVER = f"""
+INSERT INTO customer_payments ({_CUSTOMER_COLUMNS})
+    SELECT {_CUSTOMER_COLUMNS} FROM customer_payments_before ORDER BY position;
+DROP TABLE customer_payments_before;
+"""  # noqa: S608 - our own columns
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -200,25 +226,37 @@ def opened(path: Path) -> sqlite3.Connection:
     db.row_factory = sqlite3.Row
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
-    is_older = _columns(db, "ledger") and "origin" not in _columns(db, "ledger")
-    db.executescript(_renewal(db) if is_older else _SCHEMA)
+    db.executescript(_script(db))
     return db
 
 
-def _renewal(db: sqlite3.Connection) -> str:
-    """The script that makes a file of an older version one of this version, whole or not at all."""
+def _script(db: sqlite3.Connection) -> str:
+    """The script that makes a file of an older version, or none, one of this version, whole or not at all."""
     missing = [
         f"ALTER TABLE {table} ADD COLUMN {declared};"
         for table, columns in _ADDED.items()
         for name, declared in columns.items()
         if (there := _columns(db, table)) and name not in there
     ]
-    # An index goes with its table under whatever name: the new table could not have it.
-    aside = (
-        "ALTER TABLE ledger RENAME TO ledger_before; DROP INDEX IF EXISTS ledger_reference;"
-        " DROP INDEX IF EXISTS ledger_payment_reference;"
-    )
-    return "\n".join(["BEGIN IMMEDIATE;", *missing, aside, _SCHEMA, _CARRIED_OVER, "COMMIT;"])
+    older = {
+        table: carried_over
+        for table, newest, carried_over in (
+            ("ledger", "origin", _LEDGER_CARRIED_OVER),
+            ("customer_payments", "result_token", _CUSTOMERS_CARRIED_OVER),
+        )
+        if (there := _columns(db, table)) and newest not in there
+    }
+    aside = [statement for table in older for statement in _set_aside(db, table)]
+    return "\n".join(["BEGIN IMMEDIATE;", *missing, *aside, _SCHEMA, *older.values(), "COMMIT;"])
+
+
+def _set_aside(db: sqlite3.Connection, table: str) -> list[str]:
+    """Its rows stay under another name; an index goes with its table, so the new table could not have its name."""
+    rows = db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,)
+    ).fetchall()
+    indexes = [f"DROP INDEX {row['name']};" for row in rows]
+    return [*indexes, f"ALTER TABLE {table} RENAME TO {table}_before;"]
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:

@@ -7,19 +7,21 @@ reversals find it as they find a card's. What happens by itself happens at its d
 import json
 import secrets
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from devstack.acquirer import callbacks, faults, movements, scripts, store, turns
-from devstack.acquirer.bodies import CustomerOrder, MoneyOrder, PayByUpi, PayByWallet
+from devstack.acquirer import authenticating, callbacks, faults, movements, scripts, store, turns
+from devstack.acquirer.bodies import Authorize, CustomerOrder, MoneyOrder, PayByUpi, PayByWallet
 from devstack.acquirer.config import Config
 from devstack.acquirer.movements import Result, Stage, Terms
 from devstack.acquirer.scripts import Rail, State
 from devstack.acquirer.upi_uri import upi_uri
 
 _REORDERED_BY = timedelta(seconds=1)  # how long after its successor an overtaken callback leaves
+_SHOWN_DETAILS = ("intent", "provider", "completes")
 _RANK = {"approved": 0, "pending": 1, "expired": 2, "reversed": 3, "declined": 4}
 
 
@@ -52,40 +54,50 @@ class Shown:
     decides_itself: bool
     has_lapsed: bool
     answer_by: datetime | None
+    authenticated: bool | None = None  # of a card: whether its holder was; None while nobody knows
+    wrong_codes: int = 0
+    result_token: str | None = None  # what the browser brings back, where that counts
 
 
-def opened(db: sqlite3.Connection, order: CustomerOrder, terms: Terms) -> Result:
-    """The customer was asked; the answer is `pending`, with where they go on."""
+def opened(
+    db: sqlite3.Connection,
+    order: CustomerOrder | Authorize,
+    terms: Terms,
+    *,
+    challenge: Mapping[str, Any] | None = None,
+) -> Result:
+    """The customer was asked; the answer is `pending`, with where they go on. `challenge`: details of a card's."""
+    rail = _rail(order)
     expires_at = terms.now + timedelta(seconds=order.window_s)
     payer = order.payer_vpa() if isinstance(order, PayByUpi) else ""
     closes_at = _closes_at(expires_at, terms.config)
     step = scripts.next_step(
         payer, State.PENDING, created_at=terms.now, expires_at=expires_at, closes_at=closes_at
     )
-    own_id = f"{order.rail}{secrets.token_hex(12)}"  # letters and digits only: it is the link's `tr`
+    own_id = f"{rail}{secrets.token_hex(12)}"  # letters and digits only: it is the link's `tr`
     position = store.inserted(
         db,
         "customer_payments",
         id=own_id,
-        rail=order.rail,
+        rail=rail,
         reference=order.reference,
         payment_reference=order.payment_reference,
         amount=order.amount,
         amount_added=terms.amount_added,
         currency=order.currency,
         payer=payer,
-        details=json.dumps(_details(order, own_id)),
-        page=f"{terms.page_base}/{order.rail}/{order.payment_reference}",
+        details=json.dumps(challenge or _details(order, own_id)),
+        page=f"{terms.page_base}/{rail}/{order.payment_reference}",
         callback_url=order.callback_url,
-        return_url=order.return_url if isinstance(order, PayByWallet) else None,
+        return_url=order.return_url if isinstance(order, PayByWallet | Authorize) else None,
         state=State.PENDING,
         due_at=None if step is None else store.timestamp(_due_at(step, terms)),
         expires_at=store.timestamp(expires_at),
         created_at=store.timestamp(terms.now),
         faults=json.dumps(terms.entries),
     )
-    row = db.execute("SELECT * FROM customer_payments WHERE position = ?", (position,)).fetchone()
-    return _asked(row)
+    asked = db.execute("SELECT * FROM customer_payments WHERE position = ?", (position,)).fetchone()
+    return _asked(asked)
 
 
 def first_answer(db: sqlite3.Connection, order: MoneyOrder, *, since: datetime) -> Result | None:
@@ -101,7 +113,11 @@ def first_answer(db: sqlite3.Connection, order: MoneyOrder, *, since: datetime) 
     if row is None or _status(db, row) == "reversed":
         return None
     asked = (row["rail"], row["amount"], row["currency"])
-    if not isinstance(order, CustomerOrder) or asked != (order.rail, order.amount, order.currency):
+    if not isinstance(order, CustomerOrder | Authorize) or asked != (
+        _rail(order),
+        order.amount,
+        order.currency,
+    ):
         raise ReferenceReused
     return _asked(row)
 
@@ -111,7 +127,7 @@ def found(db: sqlite3.Connection, reference: str) -> Result | None:
     rows = db.execute(
         "SELECT * FROM customer_payments WHERE reference = ? ORDER BY position", (reference,)
     ).fetchall()
-    results = [_result(db, row) for row in rows]
+    results = [result_of(db, row) for row in rows]
     return min(results, key=lambda result: _RANK[result["status"]], default=None)
 
 
@@ -136,8 +152,13 @@ def shown(db: sqlite3.Connection, rail: Rail, payment_reference: str, terms: Ter
 
 def decided(db: sqlite3.Connection, payment: Shown, decision: Decision, terms: Terms) -> Shown:
     """The customer's answer holds; the payment as it is now. It must be one that can be answered."""
-    _moved_on(db, _row(db, payment.result["id"]), scripts.Step(decision.state, terms.now), terms)
-    return _shown(db, _row(db, payment.result["id"]), terms)
+    moved_on(db, row_of(db, payment.result["id"]), scripts.Step(decision.state, terms.now), terms)
+    return now_shown(db, payment, terms)
+
+
+def now_shown(db: sqlite3.Connection, payment: Shown, terms: Terms) -> Shown:
+    """The payment as it has become."""
+    return _shown(db, row_of(db, payment.result["id"]), terms)
 
 
 def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
@@ -153,12 +174,16 @@ def reconsidered(db: sqlite3.Connection, config: Config, now: datetime) -> None:
 
 def moved_by_itself(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> None:
     """What was due of the payment has happened at its time, or nothing more is due."""
-    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
-    step = None if dead else _own_step(row, config=terms.config)
+    step = None if not is_alive(row, terms) else _own_step(row, config=terms.config)
     if step is None:
         db.execute("UPDATE customer_payments SET due_at = NULL WHERE id = ?", (row["id"],))
     else:
-        _moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
+        moved_on(db, row, scripts.Step(step.state, datetime.fromisoformat(row["due_at"])), terms)
+
+
+def is_alive(row: sqlite3.Row, terms: Terms) -> bool:
+    """Whether what waits may still move money, though perhaps late."""
+    return row["withdrawn_at"] is None or terms.config.late_after_reversal == "accepted"
 
 
 def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
@@ -170,12 +195,13 @@ def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
     return row
 
 
-def _row(db: sqlite3.Connection, own_id: str) -> sqlite3.Row:
+def row_of(db: sqlite3.Connection, own_id: str) -> sqlite3.Row:
+    """The payment that has this id."""
     row: sqlite3.Row = db.execute("SELECT * FROM customer_payments WHERE id = ?", (own_id,)).fetchone()
     return row
 
 
-def _moved_on(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> None:
+def moved_on(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> None:
     """The payment is in the step's state, its money has moved, its next step is due, its callback queued."""
     following = _own_step(row, state=step.state)
     db.execute(
@@ -199,33 +225,61 @@ def _moved_on(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, term
 
 def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, terms: Terms) -> Result:
     approved = step.state is State.APPROVED
-    entries = json.loads(row["faults"])
-    authorizes_only = faults.authorizes_only(entries)
+    entries = [*json.loads(row["faults"]), *terms.entries]
+    captures = not faults.authorizes_only(entries) and _captures(row)
     result = movements.recorded(
         db,
-        id=row["id"],
+        id=_unused_id(db, row),
         reference=row["reference"],
         operation="authorize",
         payment_reference=row["payment_reference"],
         amount_asked=row["amount"],
-        amount_added=row["amount_added"],
+        amount_added=row["amount_added"] or terms.amount_added,
         currency=row["currency"],
         authorization=None,
-        decline_code=None if approved else "generic_decline",
-        stage=Stage.AUTHORIZED if authorizes_only else Stage.CAPTURED,
+        decline_code=None if approved else decline_code(row) or "generic_decline",
+        stage=Stage.CAPTURED if captures else Stage.AUTHORIZED,
         callback_url=row["callback_url"],
         at=step.at,
         validity_s=terms.authorization_validity_s,
+        authentication=row["authentication"],
     )
     if approved:
-        moved = ("authorize",) if authorizes_only else ("authorize", "capture")
+        moved = ("authorize", "capture") if captures else ("authorize",)
         movements.entered(db, result, *moved, payment_reference=row["payment_reference"])
-        turns.planned(db, row["id"], entries, at=step.at)
-        if authorizes_only:
+        turns.planned(db, result["id"], entries, at=step.at)
+        if not captures and row["rail"] != Rail.CARD:
             turns.planned_own_capture(db, row["id"], at=step.at)
         if row["rail"] == Rail.UPI:
             movements.given_rrn(db, row["id"], step.at)
     return result
+
+
+def _unused_id(db: sqlite3.Connection, row: sqlite3.Row) -> str:
+    """The payment's own id, unless money has moved under it: where repeats are not recognised, it does again."""
+    return row["id"] if movements.operation(db, row["id"]) is None else movements.new_id("authorize")
+
+
+def decline_code(row: sqlite3.Row) -> str | None:
+    """Why a card is not approved, now that its holder is authenticated or is not; None: it is approved."""
+    if _is_authenticated(row) is False:
+        return authenticating.FAILED
+    code: str | None = json.loads(row["details"]).get("decline_code")
+    return code
+
+
+def _is_authenticated(row: sqlite3.Row) -> bool | None:
+    said = row["authentication"]
+    return None if said is None else json.loads(said)["result"] != "failed"
+
+
+def _captures(row: sqlite3.Row) -> bool:
+    """Whether what is authorized is taken, too: always, but for a card that was asked for by hand."""
+    return bool(json.loads(row["details"]).get("capture", True))
+
+
+def _rail(order: CustomerOrder | Authorize) -> Rail:
+    return order.rail if isinstance(order, CustomerOrder) else Rail.CARD
 
 
 def _closes_at(expires_at: datetime, config: Config) -> datetime:
@@ -252,8 +306,9 @@ def _due_at(step: scripts.Step, terms: Terms) -> datetime:
     return terms.now if at_once else step.at
 
 
-def _details(order: CustomerOrder, own_id: str) -> dict[str, Any]:
+def _details(order: CustomerOrder | Authorize, own_id: str) -> dict[str, Any]:
     """What only some orders have, as answers and the page show it."""
+    assert isinstance(order, CustomerOrder)
     common = {"note": order.note}
     match order:
         case PayByUpi():
@@ -285,7 +340,7 @@ def _intent(order: PayByUpi, own_id: str) -> str:
 def _asked(row: sqlite3.Row) -> Result:
     """What was answered when it was asked for; the same bytes whatever has become of it."""
     details = json.loads(row["details"])
-    more = {name: details[name] for name in ("intent", "provider") if details.get(name) is not None}
+    more = {name: details[name] for name in _SHOWN_DETAILS if details.get(name) is not None}
     common = _common(row, status=State.PENDING, amount=row["amount"])
     return {**common, "page": row["page"], **more}
 
@@ -293,18 +348,21 @@ def _asked(row: sqlite3.Row) -> Result:
 def _common(row: sqlite3.Row, *, status: str, amount: int) -> Result:
     own = {name: row[name] for name in ("id", "reference", "currency", "expires_at", "created_at")}
     said = {"operation": "authorize", "status": status, "amount": amount, "decline_code": None}
-    return {**own, **said, "stage": None, "history": []}
+    return {**own, **said, "stage": None, "history": [], "authentication": None, "soft": False}
 
 
-def _result(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+def result_of(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
+    """The payment as an inquiry is answered."""
     status = _status(db, row)
     result = _common(row, status=status, amount=row["amount"]) | {"authorization": None}
     decided = movements.operation(db, row["id"])
     if decided is not None:
-        names = ("amount", "decline_code", "authorization", "stage", "history")
+        names = ("amount", "decline_code", "authorization", "stage", "history", "authentication", "soft")
         said = movements.answer(db, decided)
         result |= {name: said[name] for name in names}
     result["decided_at"] = row["decided_at"]
+    if row["rail"] == Rail.CARD:
+        result |= {"page": row["page"], "completes": json.loads(row["details"])["completes"]}
     if row["rail"] == Rail.UPI:
         result |= {"rrn": movements.rrn_of(db, row["id"]), "payer_vpa": row["payer"]}
     return result
@@ -323,11 +381,11 @@ def _status(db: sqlite3.Connection, row: sqlite3.Row) -> str:
 def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:
     expires_at = datetime.fromisoformat(row["expires_at"])
     answer_by = _closes_at(expires_at, terms.config)
-    dead = row["withdrawn_at"] is not None and terms.config.late_after_reversal == "refused"
     decides_itself = _own_step(row, state=State.PENDING) is not None
-    answerable = row["state"] == State.PENDING and not dead and not decides_itself and terms.now < answer_by
+    open_ = row["state"] == State.PENDING and row["authentication"] is None
+    answerable = open_ and is_alive(row, terms) and not decides_itself and terms.now < answer_by
     return Shown(
-        result=_result(db, row),
+        result=result_of(db, row),
         rail=Rail(row["rail"]),
         payment_reference=row["payment_reference"],
         details=json.loads(row["details"]),
@@ -336,4 +394,7 @@ def _shown(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> Shown:
         decides_itself=decides_itself and row["due_at"] is not None,
         has_lapsed=terms.now >= expires_at,
         answer_by=answer_by if answerable else None,
+        authenticated=_is_authenticated(row),
+        wrong_codes=row["wrong_codes"],
+        result_token=row["result_token"],
     )

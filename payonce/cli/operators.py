@@ -11,7 +11,7 @@ from payonce.cli.base import Json, in_transaction, show, with_database
 from payonce.runtime import ids_of
 from payonce.sealing import Sealer
 from payonce.settings import Settings, settings_from_environment
-from payonce.storage import connector_accounts
+from payonce.storage import connector_accounts, returns
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
 from payonce.storage.driver.database import Database, upgrade
@@ -44,8 +44,8 @@ async def _check_before_upgrade(database: Database, settings: Settings) -> None:
 
 @db.command("seal")
 def seal_with_the_first_key() -> None:
-    """Seal every secret of webhooks and connector accounts, stored answers that hold one, and personal data with the
-    first sealing key: the others may go.
+    """Seal every secret of webhooks and connector accounts, stored answers that hold one, personal data and what
+    browsers brought back with the first sealing key: the others may go.
 
     Safe to repeat.
     """
@@ -59,6 +59,9 @@ def seal_with_the_first_key() -> None:
     place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=None))
     while place is not None:
         place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=place))
+    brought = in_transaction(partial(returns.seal_again, sealer=sealer, after=None))
+    while brought is not None:
+        brought = in_transaction(partial(returns.seal_again, sealer=sealer, after=brought))
     print(f"Every secret and all personal data is sealed with the key {sealer.key_id}.")
 
 
@@ -73,9 +76,32 @@ def create_merchant(
 
 @merchants.command("list")
 def list_merchants(as_json: Json = False) -> None:
-    """List the merchants, newest first."""
+    """List the merchants, newest first, with the origins to which their live customers may be sent back."""
     for merchant in in_transaction(store.list_merchants):
-        show(asdict(merchant), as_json, f"{merchant.id}  {merchant.name}")
+        show(asdict(merchant), as_json, _line_of(merchant))
+
+
+@merchants.command("set")
+def set_merchant(
+    merchant_id: str,
+    return_origin: Annotated[
+        list[str],
+        typer.Option(
+            help="Where live customers may be sent back to, such as https://shop.example. Repeat it for several:"
+            " these replace all that there were."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Change a merchant. In force everywhere after 5 s."""
+    merchant = in_transaction(
+        lambda connection: store.set_return_origins(connection, merchant_id, origins=return_origin)
+    )
+    show(asdict(merchant), as_json, _line_of(merchant))
+
+
+def _line_of(merchant: store.Merchant) -> str:
+    return "  ".join([merchant.id, merchant.name, *merchant.return_origins])
 
 
 @keys.command("create")

@@ -17,7 +17,7 @@ from payonce.domain.operations import Abilities, Attempt, Operation, OperationKi
 from payonce.domain.payment import Payment
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
-from payonce.domain.sca import HandedIn, Sca
+from payonce.domain.sca import HandedIn, Sca, passed_on
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 
 
@@ -51,6 +51,8 @@ class Capabilities:
     # Who asks again with a challenge, where the issuer wants one: the acquirer, of itself, or an attempt of ours.
     soft_decline: Literal["itself", "resend"] = "itself"
     return_parameters: frozenset[str] = frozenset()  # what is kept of what a browser brings back, by name
+    # Whether nothing moves before our second leg; else a customer may have paid, and it only reads what they did.
+    legs_move_money: bool = True
     replays_legs: bool = False  # whether a leg that was lost may be sent again, with the same key
     # Who ends what a customer has left alone: `cancel` of ours when their time is over, or the acquirer itself.
     challenge_ends: Literal["cancelled", "itself"] = "itself"
@@ -61,6 +63,10 @@ class Capabilities:
     late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
+
+    def in_memory(self, payment: Payment) -> bool:
+        """Whether the payment's authorization needs what only the process has that received it."""
+        return self.data_in_memory or payment.handed_in
 
     def reversible(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is undone, and blocked, by our reference."""
@@ -92,7 +98,7 @@ class Call:
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it
-    return_url: str | None = None  # where the customer's browser goes afterwards
+    return_url: str | None = None  # our page, to which the customer's browser comes back
     metadata: Mapping[str, str] = field(default_factory=dict)  # the payment's
     operation_metadata: Mapping[str, str] = field(default_factory=dict)  # the refund's
     operation_id: str = ""
@@ -194,7 +200,8 @@ class TwoLegged(Protocol):
         Each leg of an attempt, by its number, has a key of its own, which stays the same when it is sent again.
         `may_send` as in `send`. Raises `LegInvalid` where the acquirer documents that the parameters are not good
         and that nothing was processed, and `NotSent`, `OutcomeUnknown`, `RateLimited` as `send` does; whatever says
-        that it is processed already, or in progress, and wrong credentials are `OutcomeUnknown`.
+        that it is processed already, or in progress, is `OutcomeUnknown`. So is `Rejected` to whoever called: what
+        the acquirer took with the same credentials may have been processed.
         """
         ...
 
@@ -270,10 +277,14 @@ def call_of(
     reference: str,
     target: Attempt | None = None,
     personal: PersonalData = NOTHING_PERSONAL,
+    issuer_country: str | None = None,
+    return_url: str | None = None,
 ) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
+    `target`: the attempt that a void or refund of our own releases. `personal`, `issuer_country`: of an authorization
+    that is sent.
+    `return_url`: of our return page, where the account may send the customer away; never the merchant's.
     """
     kind = operation.sent_as or operation.kind
     authorizes = operation.kind is OperationKind.AUTHORIZE
@@ -291,7 +302,7 @@ def call_of(
         operation_id=operation.id,
         since=operation.created_at,
         payment_method=payment.payment_method,
-        return_url=payment.return_url,
+        return_url=return_url,
         description=payment.description,
         statement_descriptor=payment.statement_descriptor,
         channel=payment.channel,
@@ -299,8 +310,15 @@ def call_of(
         billing=personal.billing,
         shipping=personal.shipping,
         browser=personal.browser,
-        sca=Sca.of(payment.sca) if authorizes and payment.sca is not None else None,
+        sca=_sca(payment, issuer_country) if authorizes else None,
     )
+
+
+def _sca(payment: Payment, issuer_country: str | None) -> Sca | None:
+    """What the acquirer is asked for; nothing where the merchant authenticated elsewhere."""
+    if payment.sca is None or payment.handed_in:
+        return None
+    return passed_on(Sca.of(payment.sca), issuer_country=issuer_country)
 
 
 def _authorization(payment: Payment, target: Attempt | None) -> str | None:

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from typing import Final, cast
 
 from payonce.connectors.base import Connector, ConnectorAccount
-from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox import switches
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
 from payonce.connectors.sandbox.wallet import SandboxWallet
@@ -26,7 +26,7 @@ _BUILT_IN: Final[dict[str, Factory]] = {
 }
 
 
-SWITCHES: Final = wire.SWITCHES
+SWITCHES: Final = switches.SWITCHES
 """Members of a payment's metadata that connectors obey in test mode, and what is wrong with a value of each."""
 
 

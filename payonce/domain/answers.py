@@ -47,10 +47,13 @@ TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The first definite answer of an operation: its kind and the bytes of its body."""
+    """The first answer of an operation: its kind and the bytes of its body."""
 
     kind: AnswerKind
     body: bytes
+    definite: bool = (
+        True  # False: that the customer must act, which holds while they may; the outcome replaces it
+    )
 
 
 def encode(value: Any) -> bytes:
@@ -85,6 +88,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "return_url": payment.return_url,
         "customer": payment.customer,
         "statement_descriptor": payment.statement_descriptor,
+        "authentication": payment.authentication,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),

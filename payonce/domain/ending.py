@@ -76,7 +76,7 @@ def succeed(
             pass  # what the acquirer did is never pending
         case _:
             assert_never(operation.kind)
-    answer = None if answered(attempt) else _answer_of_success(story.payment, operation)
+    answer = _answer_of_success(story.payment, operation)
     answers = stages.answered_by(operation)
     return Settlement(story.payment, operation, attempt, story.events, answer, answers)
 
@@ -108,8 +108,7 @@ def fail(
     match kind:
         case OperationKind.AUTHORIZE:
             story.change(Change.FAILED, last_error=error, review=left, next_action=None)
-            if not answered(attempt):
-                answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
+            answer = failed_answer(story.payment, error, request_id=operation.request_id, pointer=pointer)
         case OperationKind.VOID if operation.origin is Origin.PAYONCE:
             story.set(pending_operation=None, review=left)
             operation, opened = _call(story, operation, reviews.VOID_NOT_CONFIRMED)
@@ -273,8 +272,10 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
     if operation.origin is Origin.PAYONCE and not stages.completes_create(operation):
         return None  # nobody asked over HTTP
     match operation.kind:
-        case OperationKind.AUTHORIZE if stages.awaits_capture(payment, operation):
-            return None
+        case OperationKind.AUTHORIZE if (
+            stages.awaits_capture(payment, operation) and payment.pending_operation is None
+        ):
+            return None  # with a void pending it is not captured any more
         case OperationKind.CAPTURE if stages.completes_create(operation):
             return Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
         case OperationKind.AUTHORIZE:
@@ -289,11 +290,6 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
             return None  # nobody asked over HTTP
         case _:
             assert_never(operation.kind)
-
-
-def answered(attempt: Attempt | None) -> bool:
-    """Whether the merchant has an answer: that the customer must act. It stays the stored one."""
-    return attempt is not None and attempt.act_before is not None
 
 
 def _refund_failed(

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from payonce.domain.answers import Answer, payment_view, refund_view
 from payonce.domain.facts import Outcome
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Change, Payment
 from payonce.domain.reviews import Review
+
+if TYPE_CHECKING:
+    from payonce.domain.returning import Returned
 
 EventType = Literal[
     "payment.requires_action",
@@ -67,6 +70,7 @@ class Settlement:
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
     opened: tuple[Review, ...] = ()  # the reviews that begin with this
     escalated: Review | None = None  # the review that is told of as overdue
+    returned: "Returned | None" = None  # what a browser brought back, where it was taken
 
 
 @dataclass(slots=True)

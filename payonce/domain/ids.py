@@ -12,7 +12,9 @@ import secrets
 
 ID_MAX_LENGTH = 64
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+RETURN_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # 32 bytes in base64url
 _DIGEST_BYTES = 15  # 120 bits: 24 base32 characters without padding
+_TOKEN_HALF_BYTES = 16
 _DIGEST_LENGTH = 24
 
 
@@ -75,10 +77,32 @@ class IdFactory:
         """The id of the workflow that follows up what an acquirer says of this attempt of ours."""
         return self._derive("cb", connector, reference)
 
+    def return_token(self, *, reference: str, claim: str) -> str:
+        """What stands in the address of our return page for this claim of an attempt.
+
+        128 bits that nobody can guess, for the claim's own token is random, and 128 by which we know them as ours.
+        """
+        named = self._digest("return", reference, claim)[:_TOKEN_HALF_BYTES]
+        return base64.urlsafe_b64encode(named + self._seal_of(named)).decode().rstrip("=")
+
+    def made_return_token(self, token: str) -> bool:
+        """Whether it was made here: one that was not is known as such without a look at Postgres."""
+        if not RETURN_TOKEN_PATTERN.match(token):
+            return False
+        both = base64.urlsafe_b64decode(f"{token}=")
+        named, seal = both[:_TOKEN_HALF_BYTES], both[_TOKEN_HALF_BYTES:]
+        return hmac.compare_digest(seal, self._seal_of(named))
+
+    def _seal_of(self, named: bytes) -> bytes:
+        return self._digest("return token", named.hex())[:_TOKEN_HALF_BYTES]
+
     def _derive(self, prefix: str, *parts: str) -> str:
-        message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in (prefix, *parts))
-        digest = hmac.new(self._secret, message, hashlib.sha256).digest()[:_DIGEST_BYTES]
+        digest = self._digest(prefix, *parts)[:_DIGEST_BYTES]
         return f"{prefix}_{self._cell}{base64.b32encode(digest).decode().lower()}"
+
+    def _digest(self, *parts: str) -> bytes:
+        message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+        return hmac.new(self._secret, message, hashlib.sha256).digest()
 
 
 def digest_of(id_: str) -> str:
@@ -94,6 +118,11 @@ def attempt_reference(operation_id: str, number: int) -> str:
 def operation_id_of(reference: str) -> str:
     """The operation whose attempt has this reference of ours."""
     return reference.rpartition("-")[0]
+
+
+def hash_of_return(token: str) -> bytes:
+    """What is stored of a return token."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def random_id(prefix: str) -> str:

@@ -28,6 +28,12 @@ ACTS_WITHIN = timedelta(
 )  # after the customer was first asked. Source: the public contract, `api.md`
 
 
+def may_act(payment: Payment, *, now: datetime) -> bool:
+    """Whether the customer is asked to act, and may: what the merchant was answered then is still so."""
+    action = payment.next_action
+    return action is not None and now < datetime.fromisoformat(str(action["expires_at"]))
+
+
 def acts_until(expires_at: datetime, *, now: datetime) -> datetime:
     """Until when a customer who is asked now may act, whatever is said later: the acquirer's time, or ours."""
     return min(expires_at, now + ACTS_WITHIN)
@@ -56,6 +62,11 @@ def released(settled: Settlement, *, now: datetime) -> Settlement:
         now=now,
     )
     return replace(settled, refund=refund)
+
+
+def given_up(voided: Payment, create: Operation) -> Answer:
+    """Of the create that came to nothing once its merchant had given it up: 402 with the voided payment inside."""
+    return failed_answer(voided, create.last_error or {}, request_id=create.request_id)
 
 
 def begin_refund(settled: Settlement, *, refund_id: str) -> tuple[Settlement, Operation]:

@@ -77,9 +77,10 @@ def waits_for_leg(attempt: Attempt) -> bool:
     return waits and not attempt.abandoned
 
 
-def moves_nothing(attempt: Attempt, *, claimed: bool) -> bool:
+def moves_nothing(attempt: Attempt, *, legs_move_money: bool, claimed: bool) -> bool:
     """Whether nothing of the attempt can have moved, or ever will: only a leg could, and none was or will be claimed.
 
-    `claimed`: whether a leg ever was, looked at after the attempt had ceased to wait.
+    `legs_move_money`: as in the acquirer's capabilities. `claimed`: whether a leg ever was, looked at after the
+    attempt had ceased to wait.
     """
-    return attempt.completes == "resume" and attempt.left_alone and not claimed
+    return legs_move_money and attempt.completes == "resume" and attempt.left_alone and not claimed

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from payonce.domain import claiming, leaving, stages, stepping_up, undecided
+from payonce.domain import authentication, claiming, leaving, stages, stepping_up, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -20,7 +20,7 @@ from payonce.domain.answers import (
     timestamp,
 )
 from payonce.domain.contradictions import contradict
-from payonce.domain.ending import answered, fail, succeed
+from payonce.domain.ending import fail, succeed
 from payonce.domain.events import Draft as Draft  # part of what is said here
 from payonce.domain.events import Settlement as Settlement
 from payonce.domain.events import Story
@@ -132,6 +132,8 @@ def _turned_down(
         code = FailureCode.ACQUIRER_REFUSED
         refused = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
         return fail(payment, operation, refused, refusal_error(), pointer=fact.pointer, now=now)
+    if operation.kind is OperationKind.AUTHORIZE:
+        payment = replace(payment, authentication=authentication.shown(payment, fact))
     declined = replace(
         attempt,
         state=AttemptState.DECLINED,
@@ -193,7 +195,7 @@ def _require_action(
     if _customer_may_act(attempt, now):
         return Settlement(payment, operation, attempt)
     reference, act_before = fact.connector_reference, leaving.acts_until(fact.expires_at, now=now)
-    if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or answered(attempt):
+    if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or attempt.asked:
         unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
         return _doubt(payment, operation, unknown, now=now)
     attempt = replace(
@@ -206,7 +208,7 @@ def _require_action(
     story = Story(payment, now)
     action = {**fact.action, "expires_at": timestamp(act_before)}
     story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
-    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)))
+    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)), definite=False)
     return Settlement(story.payment, operation, attempt, story.events, answer)
 
 
@@ -241,6 +243,8 @@ def _approve(
         return _doubt(payment, operation, reversing, now=now)
     if abilities.captures_itself and stages.lacks_capture(payment, operation, attempt):
         return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
+    if operation.kind is OperationKind.AUTHORIZE:
+        payment = replace(payment, authentication=authentication.shown(payment, reply))
     approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
     return leaving.released(succeed(payment, operation, approved, reply=reply, now=now), now=now)
 
@@ -266,5 +270,5 @@ def _unprocessed_because(
         case Expired():
             return FailureCode.PAYMENT_TIMED_OUT
         case Reversed():
-            without = FailureCode.ABANDONED if answered(attempt) else FailureCode.NOT_PROCESSED
+            without = FailureCode.ABANDONED if attempt.asked else FailureCode.NOT_PROCESSED
             return FailureCode(attempt.failure_code) if attempt.failure_code else without

@@ -16,6 +16,7 @@ from payonce.domain import (
     late,
     leaving,
     rail,
+    returning,
     settlement,
     stages,
     turns,
@@ -51,9 +52,10 @@ from payonce.recording import consequences
 from payonce.recording import rows as locked_rows
 from payonce.recording.decisions import Account, Deciding, read_deciding
 from payonce.recording.rows import Decide, Others, Rows
-from payonce.storage import payments
+from payonce.storage import payments, returns
 from payonce.storage.driver.connection import Connection, Written
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.returns import Carried
 from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
@@ -282,6 +284,24 @@ class Recorder:
         log.info("review_decided", operation_id=subject.operation_id, verdict=decision.verdict, again=again)
         return DecisionTaken(settled.payment, settled.operation, decided, again)
 
+    async def returned(self, subject: Subject, *, attempt: int, carried: Carried) -> Settlement:
+        """The customer of this attempt is back; where that counts, it is in `returned`, and the inbox has word of it.
+
+        Idempotent; raises as `record` does.
+        """
+
+        async def reading(connection: Connection, rows: Rows) -> Rows:
+            if rows.attempt is None:
+                raise NotFound(f"attempt {attempt} of {subject.operation_id}")
+            known = await connection.fetch(returns.digests(rows.attempt))
+            return replace(rows, returned=carried.returned(rows.attempt, known))
+
+        def decide(rows: Rows, now: datetime) -> Settlement:
+            assert rows.attempt is not None
+            return returning.take(rows.payment, rows.operation, rows.attempt, rows.returned, now=now)
+
+        return await self._shielded(subject, attempt=attempt, decide=decide, reading=reading)
+
     async def drain(self) -> None:
         """Every recording that began has ended; a process calls this before it closes its connections."""
         if self._running:
@@ -403,6 +423,9 @@ class Recorder:
         voided = ending.succeed(settled.payment, void, None, reply=None, now=now)
         of_void = rows.of_another(void)
         voided = await consequences.with_other_review(connection, of_void, voided)
+        answer = leaving.given_up(voided.payment, settled.operation)
+        settled = replace(settled, answer=answer)
+        await locked_rows.store_answer(connection, settled, now=now)
         deliveries = [written, await locked_rows.write(connection, self._ids, of_void, voided, now=now)]
         return replace(settled, payment=voided.payment, events=voided.events), deliveries
 

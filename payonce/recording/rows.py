@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from payonce.domain import rail, stages
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import Approved, Fact, Foreign, Redone, Reversed, Turn, Undone
-from payonce.domain.ids import IdFactory
+from payonce.domain.ids import IdFactory, hash_of_return
 from payonce.domain.operations import (
     Attempt,
     AttemptState,
@@ -17,10 +17,12 @@ from payonce.domain.operations import (
     Subject,
 )
 from payonce.domain.payment import Payment
+from payonce.domain.returning import Returned
 from payonce.domain.reviews import ClosedBy, Review
 from payonce.domain.settlement import Settlement
 from payonce.recording.decisions import Deciding, refuse_another
-from payonce.storage import attempts, idempotency, outbox, payments, review_rows, sweeping
+from payonce.storage import attempts, callbacks, idempotency, outbox, payments, returns, review_rows, sweeping
+from payonce.storage.callbacks import Received
 from payonce.storage.driver.connection import Connection, Written
 
 _FIRST_PAUSE = timedelta(seconds=sweeping.FIRST_PAUSE_S)
@@ -38,6 +40,7 @@ class Rows:
     review: Review | None = None  # of the operation, where it is or was in one
     deciding: Deciding | None = None  # where a person decides
     by: ClosedBy = ClosedBy.FACT  # what ends a review
+    returned: Returned | None = None  # what a browser brings back that none has brought before
 
     def of_another(self, operation: Operation) -> "Rows":
         """Of an operation that has its outcome by this one's, and no attempt of its own."""
@@ -150,20 +153,50 @@ async def write(
     if settled.escalated is not None:
         await review_rows.tell_overdue(connection, settled.escalated)
     if rows.attempt is not None and settled.attempt is not None:
-        await attempts.save_attempt(connection, rows.attempt, settled.attempt)
+        asks = settled.attempt.asked and not rows.attempt.asked
+        of_page = _return_hash(ids, settled.attempt) if asks else None
+        await attempts.save_attempt(connection, rows.attempt, settled.attempt, return_hash=of_page)
+        await _save_returned(connection, settled.attempt, settled, now=now)
     deliveries = await outbox.add_events(
         connection, settled.payment, settled.events, ids=ids, xid=rows.xid, now=now
     )
-    if settled.answer is not None:
-        await idempotency.store_answer(
-            connection,
-            operation_id=settled.answered or settled.operation.id,
-            merchant_id=settled.payment.merchant_id,
-            mode=settled.payment.mode,
-            answer=settled.answer,
-            now=now,
-        )
+    await store_answer(connection, settled, now=now)
     return deliveries
+
+
+async def store_answer(connection: Connection, settled: Settlement, *, now: datetime) -> None:
+    """The merchant's answer, if there is one, is kept."""
+    if settled.answer is None:
+        return
+    await idempotency.store_answer(
+        connection,
+        operation_id=settled.answered or settled.operation.id,
+        merchant_id=settled.payment.merchant_id,
+        mode=settled.payment.mode,
+        answer=settled.answer,
+        now=now,
+    )
+
+
+def _return_hash(ids: IdFactory, attempt: Attempt) -> bytes:
+    return hash_of_return(ids.return_token(reference=attempt.reference, claim=attempt.token))
+
+
+async def _save_returned(
+    connection: Connection, attempt: Attempt, settled: Settlement, *, now: datetime
+) -> None:
+    """What a browser brought back, with the word in the inbox that makes us ask; or nothing of it any more."""
+    if settled.returned is not None:
+        await returns.add(connection, attempt, settled.returned, now=now)
+        await callbacks.put(connection, of_return(attempt, settled.returned), now=now)
+    if attempt.returned_at is not None and settled.operation.status is not OperationStatus.PENDING:
+        await returns.erase_of(connection, attempt.operation_id)
+
+
+def of_return(attempt: Attempt, returned: Returned) -> Received:
+    """The word in the inbox that the customer is back with this set."""
+    event_id = f"return {attempt.reference} {returned.number}"
+    return Received(attempt.connector, attempt.connector_account, event_id, attempt.reference)
 
 
 async def _save(

@@ -146,11 +146,18 @@ async def abandon(connection: Connection, attempt: Attempt) -> None:
     await save_attempt(connection, attempt, leaving.abandoned(attempt))
 
 
-async def save_attempt(connection: Connection, before: Attempt, after: Attempt) -> None:
-    """Writes what changed; the caller holds the payment's lock."""
+async def save_attempt(
+    connection: Connection, before: Attempt, after: Attempt, *, return_hash: bytes | None = None
+) -> None:
+    """Writes what changed; the caller holds the payment's lock.
+
+    `return_hash`: of the token with which the customer comes back who is asked to act from now on.
+    """
     changes: dict[str, Any] = {
         name: getattr(after, name) for name in _FIELDS if getattr(after, name) != getattr(before, name)
     }
+    if return_hash is not None:
+        changes["return_hash"] = return_hash
     where = {"operation_id": after.operation_id, "number": after.number}
     await connection.update(attempts, changes, where=where)
     if changes.get("state") is AttemptState.NOT_SENT and after.kind is OperationKind.AUTHORIZE:

@@ -37,8 +37,15 @@ class Key:
     answer_kind: str | None = None
     answer_body: bytes | None = None
 
+    @property
+    def asking(self) -> Answer | None:
+        """The answer that the customer must act: it counts while they may, and until there is a definite one."""
+        if self.answered_at is not None or self.answer_body is None:
+            return None
+        return Answer(AnswerKind.PAYMENT, self.answer_body, definite=False)
+
     def answer(self, now: datetime) -> Answer | None:
-        """The stored answer, without a secret that is no longer shown; None when there is none any more."""
+        """The definite answer, without a secret that is no longer shown; None where there is none, or no longer."""
         if self.answer_kind is None or self.answer_body is None or self.answered_at is None:
             return None
         kind = AnswerKind(self.answer_kind)
@@ -106,7 +113,10 @@ def written_by(*, merchant_id: str, mode: str, key: str) -> Query[int | None]:
 async def find_answer(
     connection: Connection, *, operation_id: str, merchant_id: str, mode: str
 ) -> Answer | None:
-    """The stored answer of an operation; None while there is none or when it is no longer kept."""
+    """The stored answer of an operation; None while there is none or when it is no longer kept.
+
+    One that is not definite counts only while the customer may act: `leaving.may_act`.
+    """
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
     return await connection.fetch(single(_ANSWER, values, _answer_from))
 
@@ -139,13 +149,20 @@ async def store_answer(
     answer: Answer,
     now: datetime,
 ) -> None:
-    """The operation's first definite answer is kept; a second one changes nothing."""
+    """The operation's first definite answer is kept; a second one changes nothing.
+
+    One that is not definite is stored as a body alone, without the time and the kind of an answer.
+    """
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
-    given = {"answered_at": now, "answer_kind": answer.kind, "answer_body": answer.body}
+    given: dict[str, Any] = {"answered_at": None, "answer_kind": None, "answer_body": answer.body}
+    if answer.definite:
+        given |= {"answered_at": now, "answer_kind": answer.kind}
     await connection.write(_STORE_ANSWER, {**values, **given})
 
 
 def _answer_from(row: Mapping[str, Any]) -> Answer:
+    if row["answer_kind"] is None:
+        return Answer(AnswerKind.PAYMENT, row["answer_body"], definite=False)
     return Answer(AnswerKind(row["answer_kind"]), row["answer_body"])
 
 

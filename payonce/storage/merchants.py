@@ -3,18 +3,22 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import RowMapping, func, insert, select, update
 
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.errors import InvalidRequest, NotFound
 from payonce.domain.ids import random_id
+from payonce.domain.returning import origin_of
 from payonce.storage.driver.connection import Connection
 from payonce.storage.tables import api_keys, merchants
 
 NAME_MAX_LENGTH = 200
+RETURN_ORIGINS_MAX, ORIGIN_MAX_LENGTH = 50, 300
 _KEY_BYTES = 24
 _SHOWN_TAIL = 4
 
@@ -24,6 +28,7 @@ class Merchant:
     id: str
     name: str
     created_at: datetime
+    return_origins: tuple[str, ...] = ()  # whose pages customers of live payments may be sent back to
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class Caller:
 
     merchant_id: str
     mode: str
+    return_origins: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # the merchant's, when it was looked up
 
 
 def hash_key(key: str, *, secret: bytes) -> bytes:
@@ -68,7 +76,44 @@ async def create_merchant(connection: Connection, *, name: str) -> Merchant:
 async def list_merchants(connection: Connection, *, limit: int = 1_000) -> list[Merchant]:
     """The newest merchants first, at most `limit`."""
     rows = await connection.execute(select(merchants).order_by(merchants.c.created_at.desc()).limit(limit))
-    return [Merchant(**row) for row in rows.mappings()]
+    return [_merchant_from(row) for row in rows.mappings()]
+
+
+async def set_return_origins(connection: Connection, merchant_id: str, *, origins: Sequence[str]) -> Merchant:
+    """The merchant's live customers may be sent back to these origins, and to no others any more.
+
+    Raises `NotFound`, and `InvalidRequest` for what is no https origin, and for too many.
+    """
+    if len(origins) > RETURN_ORIGINS_MAX:
+        raise InvalidRequest(
+            f"A merchant has at most {RETURN_ORIGINS_MAX} origins.", pointer="/return_origins"
+        )
+    kept = list(dict.fromkeys(map(_as_origin, origins)))
+    query = (
+        update(merchants)
+        .where(merchants.c.id == merchant_id)
+        .values(return_origins=kept)
+        .returning(*merchants.c)
+    )
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no merchant {merchant_id}.")
+    return _merchant_from(row)
+
+
+def _as_origin(text: str) -> str:
+    """In the spelling in which origins are compared. Raises `InvalidRequest`."""
+    origin = origin_of(text) if len(text) <= ORIGIN_MAX_LENGTH and text.isascii() else None
+    bare = origin is not None and urlsplit(text).path in ("", "/") and not set(text) & set("?#@")
+    if origin is None or not bare or not origin.startswith("https://"):
+        raise InvalidRequest(
+            f"{text[:100]!r} is no origin such as https://shop.example.", pointer="/return_origins"
+        )
+    return origin
+
+
+def _merchant_from(row: RowMapping) -> Merchant:
+    return Merchant(row["id"], row["name"], row["created_at"], tuple(row["return_origins"]))
 
 
 async def create_key(
@@ -117,8 +162,10 @@ async def revoke_key(connection: Connection, *, key_id: str) -> None:
 
 async def authenticate(connection: Connection, *, key_hash: bytes) -> Caller | None:
     """Who presents the key with this hash; None for an unknown or a revoked one."""
-    query = select(api_keys.c.merchant_id, api_keys.c.mode).where(
-        api_keys.c.key_hash == key_hash, api_keys.c.revoked_at.is_(None)
+    query = (
+        select(api_keys.c.merchant_id, api_keys.c.mode, merchants.c.return_origins)
+        .join(merchants, merchants.c.id == api_keys.c.merchant_id)
+        .where(api_keys.c.key_hash == key_hash, api_keys.c.revoked_at.is_(None))
     )
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else Caller(row.merchant_id, row.mode)
+    return None if row is None else Caller(row.merchant_id, row.mode, tuple(row.return_origins))

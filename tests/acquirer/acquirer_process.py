@@ -102,6 +102,15 @@ class Acquirer:
         headers = {"Accept": "application/json"}
         return await self.client.post(f"/{rail}/{payment}", data={"decision": decision}, headers=headers)
 
+    async def answer(
+        self, decision: str, *, code: str = "123456", payment: str = "pay_1", **headers: str
+    ) -> httpx.Response:
+        """What the cardholder does on the page of a card's bank, done by a program."""
+        data = {"decision": decision, "code": code}
+        return await self.client.post(
+            f"/card/{payment}", data=data, headers={"Accept": "application/json", **headers}
+        )
+
     async def status(self, reference: str) -> str:
         status: str = answered(await self.inquire(reference))["status"]
         return status

@@ -82,6 +82,7 @@ async def test_an_older_file_keeps_what_moved_and_goes_on(acquirer: Acquirer, ol
 
     await eventually(is_undone)
     assert await acquirer.moved("u1") == (["authorize", "capture"] if older != OLDER else [])
+    assert (await acquirer.authorize(number="4000002500003155"))["status"] == "pending"
 
 
 def test_a_renewed_file_holds_the_rules_of_a_new_one(tmp_path: Path) -> None:

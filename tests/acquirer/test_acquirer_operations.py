@@ -16,8 +16,8 @@ DECLINED_CARDS = {
     "4000000000000069": "expired_card",
     "4000000000000127": "incorrect_cvc",
     "4000000000000119": "processing_error",
-    "4000002500003155": "authentication_required",
-    "4000008260003178": "authentication_required",
+    "4000000000003121": "authentication_required",
+    "4000000000003139": "authentication_failed",
 }
 
 

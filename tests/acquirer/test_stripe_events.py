@@ -90,7 +90,7 @@ async def test_a_decline_a_question_and_a_cancellation_are_told(acquirer: Acquir
         done(await stripe.post(f"/payment_intents/{intent['id']}/cancel"))
         for type in ("charge.failed", "payment_failed", "requires_action", "canceled"):
             whole = type if type.startswith("charge") else f"payment_intent.{type}"
-            await eventually(lambda whole=whole: side.has(whole))  # type: ignore[misc]
+            await eventually(lambda whole=whole: side.has(whole))
 
 
 @pytest.mark.parametrize(

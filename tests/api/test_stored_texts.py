@@ -69,6 +69,10 @@ NOT_STORED: Final[Mapping[str, str]] = {
     "Card.cvc": "in memory only",
     "CardMethod.token": "looked up; what is found is stored",
     "CardMethod.cvc": "in memory only",
+    "Authentication.version": "in memory only, and so are the next three",
+    "Authentication.eci": "in memory only",
+    "Authentication.cavv": "in memory only",
+    "Authentication.ds_transaction_id": "in memory only",
     "Wallet.token": "in memory only, and in the fingerprint, which is a keyed hash",
     "CreatePayment.currency": "one of a list",
     "Address.country": "one of a list",
@@ -171,7 +175,7 @@ def test_an_idempotency_key_with_a_card_number_is_refused(spelling: str) -> None
 
 async def test_a_merchants_name_with_a_card_number_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="card number"):
-        await create_merchant(None, name="Shop 4111 1111 1111 1111")  # type: ignore[arg-type]
+        await create_merchant(None, name="Shop 4111 1111 1111 1111")
 
 
 def test_models_are_found() -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from devstack.acquirer import faults
-from payonce.connectors.sandbox.wire import parse_faults
+from payonce.connectors.sandbox.switches import parse_faults
 
 PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATIONS))
 

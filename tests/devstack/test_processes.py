@@ -8,13 +8,30 @@ from pathlib import Path
 import pytest
 
 from devstack.errors import StackError
-from devstack.processes import Command, Process, run
+from devstack.processes import Command, Process, descendants, parent_in, run
 from tests.support.eventually import eventually
 
 DEAF = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
 )
 PARENT = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"
+BUSY_PARENT = """
+import os, signal
+def child(lasts):
+    pid = os.fork()
+    if not pid:
+        if lasts:
+            signal.pause()
+        os._exit(0)
+    return pid
+before = [child(False) for _ in range(20)]
+print(*[child(True) for _ in range(20)], flush=True)
+while True:
+    for pid in before:
+        os.waitpid(pid, 0)
+    before = [child(False) for _ in range(20)]
+"""
+LOOKS = 100
 STARTER = """
 import asyncio, os, pathlib, signal, sys
 from devstack.processes import Command, Process
@@ -63,6 +80,24 @@ async def test_killing_a_process_kills_those_it_started(tmp_path: Path) -> None:
     await eventually(lambda: has_ended(child))
 
 
+async def test_a_process_is_seen_while_others_beside_it_come_and_go(tmp_path: Path) -> None:
+    """`children` of /proc leaves some out then."""
+    log = tmp_path / "log"
+    process = await Process.start(python(BUSY_PARENT), log)
+    try:
+        lasting = set(await eventually(lambda: numbers_in(log)))
+        for _ in range(LOOKS):
+            assert lasting <= set(descendants(os.getpid()))
+    finally:
+        await process.kill()
+
+
+def test_a_parent_is_read_behind_any_name() -> None:
+    assert parent_in("7 (a) S 9 (b)) R 42 7 7 0 -1") == 42
+    own = Path("/proc/self/stat").read_text()
+    assert parent_in(own) == os.getppid()
+
+
 async def test_a_process_dies_when_the_one_that_started_it_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     starter = await Process.start(python(STARTER, str(tmp_path / "child.log")), log)
@@ -97,6 +132,11 @@ async def has_written(log: Path, text: str) -> bool:
 async def number_in(log: Path) -> int:
     text = log.read_text()
     return int(text) if text.endswith("\n") else 0
+
+
+async def numbers_in(log: Path) -> list[int]:
+    text = log.read_text()
+    return [int(each) for each in text.split()] if text.endswith("\n") else []
 
 
 async def has_ended(pid: int) -> bool:

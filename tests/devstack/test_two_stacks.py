@@ -130,3 +130,47 @@ async def never() -> bool:
 async def process_of(stack: DevStack) -> int:
     async with redis.asyncio.from_url(stack.redis_url) as client:
         return int((await client.info("server"))["process_id"])
+
+
+@pytest.mark.parametrize("seen", [[False, True], [True]])
+def test_our_own_listener_that_one_look_left_out_is_no_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strangers: ExitStack, seen: list[bool]
+) -> None:
+    server = strangers.enter_context(socket.create_server((LOOPBACK, 0)))
+    port = server.getsockname()[1]
+    looks = iter(seen)
+    ours = listeners(port)
+    monkeypatch.setattr("devstack.service.sockets_of", lambda _pids: ours if next(looks, True) else set())
+    waiting(tmp_path, port)._look_for_strangers()
+
+
+def test_what_begins_to_listen_between_the_looks_is_no_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our processes are looked at last, and have it."""
+    opened: set[str] = set()
+
+    def listening(_port: int) -> set[str]:
+        found = set(opened) or {"left"}
+        opened.add("new")
+        return found
+
+    monkeypatch.setattr("devstack.service.listeners", listening)
+    monkeypatch.setattr("devstack.service.sockets_of", lambda _pids: set(opened))
+    waiting(tmp_path, 1)._look_for_strangers()
+
+
+def test_a_stranger_that_both_looks_see_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strangers: ExitStack
+) -> None:
+    server = strangers.enter_context(socket.create_server((LOOPBACK, 0)))
+    monkeypatch.setattr("devstack.service.sockets_of", lambda _pids: set())
+    with pytest.raises(PortTaken):
+        waiting(tmp_path, server.getsockname()[1])._look_for_strangers()
+
+
+def waiting(directory: Path, port: int) -> Service:
+    """A part that is to have the port, and has not begun."""
+    command = Command((sys.executable, "-c", "pass"), dict(os.environ), Path("/"))
+    part = Part(name="waiting", command=command, is_ready=runs, ports=(port,))
+    return Service(part, directory / "log", report=lambda _line: None, on_change=lambda: None)

@@ -73,15 +73,18 @@ async def test_a_customer_approves_and_the_payment_is_captured_once(
     assert await witness.movements(payment["id"]) == PAID
 
 
-async def test_a_replay_is_the_first_answer_whatever_became_of_it(
+async def test_a_replay_is_the_same_while_the_customer_may_act_and_then_the_outcome(
     shop: Merchant, customer: httpx.AsyncClient
 ) -> None:
     key = "upi-replay-" + (await ask(shop))["id"]
-    first = await shop.pay(key=key, payment_method=upi(), metadata={"sandbox_vpa": "success@upi"})
-    await becomes(shop, answered(first, 201), "captured")
-    again = await shop.pay(key=key, payment_method=upi(), metadata={"sandbox_vpa": "success@upi"})
+    first, again = [await shop.pay(key=key, payment_method=upi()) for _ in range(2)]
     assert (again.status_code, again.content) == (201, first.content)
     assert again.headers["Idempotent-Replayed"] == "true"
+    (await decide(customer, answered(first, 201), "approve")).raise_for_status()
+    await becomes(shop, first.json(), "captured")
+    then, kept = [await shop.pay(key=key, payment_method=upi()) for _ in range(2)]
+    assert (then.status_code, then.json()["status"]) == (201, "captured")
+    assert (kept.content, kept.headers["Idempotent-Replayed"]) == (then.content, "true")
 
 
 async def test_the_code_is_an_image_until_it_is_paid(shop: Merchant, customer: httpx.AsyncClient) -> None:

@@ -194,7 +194,7 @@ async def test_every_question_of_the_page_finds_what_it_asks_for(scene: Scene) -
 
     passing = [question for question, names in LISTED.items() if names & {"unknown", "hanging", "asked"}]
     for question in (*passing, *LISTED.keys() - set(passing)):
-        await eventually(lambda question=question: finds(question))  # type: ignore[misc]
+        await eventually(lambda question=question: finds(question))
 
 
 async def test_a_payment_that_was_not_declined_is_not_listed_as_failed(scene: Scene) -> None:
@@ -220,7 +220,7 @@ async def test_every_other_query_of_the_page_finds_something(scene: Scene) -> No
     queries = operations_page.other_queries()
     assert len(queries) >= 2
     for query in queries:
-        await eventually(lambda query=query: finds(query))  # type: ignore[misc]
+        await eventually(lambda query=query: finds(query))
 
 
 @pytest.mark.parametrize("statement", operations_page.statements(), ids=lambda text: text[:40])

@@ -12,6 +12,7 @@ MEMBERS = {
     *("amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "payment_method"),
     *("merchant_reference", "description", "metadata", "return_url", "customer", "connector"),
     "statement_descriptor",
+    "authentication",
     *("connector_reference", "capture_before", "next_action", "pending_operation", "review"),
     *("last_error", "created_at", "updated_at", "sequence"),
 }
@@ -23,7 +24,6 @@ DECLINES = [
     ("4000000000000127", "incorrect_cvc", "fix_data", False),
     ("4000000000000119", "processing_error", "retry_later", True),
 ]
-CHALLENGED = ("4000002500003155", "4000008260003178")
 
 
 async def test_an_automatic_payment_is_captured_with_one_request(shop: Merchant, witness: Witness) -> None:
@@ -92,15 +92,6 @@ async def test_a_decline_is_a_402_with_the_failed_payment_inside(
     assert await shop.payment(payment) == payment
     assert await shop.timeline(payment) == ["payment.failed"]
     assert await witness.movements(payment["id"]) == []
-
-
-@pytest.mark.parametrize("number", CHALLENGED)
-async def test_a_card_with_3d_secure_is_declined_as_long_as_there_is_no_challenge(
-    shop: Merchant, witness: Witness, number: str
-) -> None:
-    problem = refused(await shop.pay(payment_method=card(number)), 402, "payment_declined")
-    assert (problem["decline_code"], problem["advice"]) == ("authentication_required", "authenticate")
-    assert await witness.movements(problem["payment"]["id"]) == []
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def _release(world: World, rules: Rules, index: int, actor: Actor, *, memory: bo
     claim, rows = world.claims[actor.token], world.primary
     latest, count = (None, 0) if rows is None else (rows.latest, len(rows.attempts))
     identity = rules.identity(actor.token, claim)
-    seen = latest and latest._replace(token=rules.identity(latest.token, world.claims[latest.token]))  # type: ignore[arg-type]
+    seen = latest and latest._replace(token=rules.identity(latest.token, world.claims[latest.token]))
     found = rules.release(seen, count, claim.number, identity)
     if found is Release.NEVER_HELD or found is Release.OTHERS:
         said = rules.after_release(found, CommitEnd.LOST)

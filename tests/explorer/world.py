@@ -121,7 +121,7 @@ class World(NamedTuple):
         return self.link in ("up", "promoted")
 
     def actor(self, index: int, **changes: object) -> "World":
-        changed = self.actors[index]._replace(**changes)  # type: ignore[arg-type]
+        changed = self.actors[index]._replace(**changes)
         return self._replace(actors=(*self.actors[:index], changed, *self.actors[index + 1 :]))
 
     def reference(self, number: int, reference: Reference) -> "World":

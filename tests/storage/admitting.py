@@ -148,7 +148,12 @@ class Shop:
         """One run of the authorization, in this process."""
         attempting = Attempting(
             rights=self.rights,
-            claimant=Claimant(self.runtime.database, self.rights, self.runtime.accounts),
+            claimant=Claimant(
+                self.runtime.database,
+                self.rights,
+                self.runtime.accounts,
+                pages=self.runtime.return_pages,
+            ),
             recorder=self.runtime.recorder,
             accounts=self.runtime.accounts,
             fail_over=self.runtime.database.fail_over,

@@ -138,7 +138,7 @@ async def foreign(ledger: Ledger, kind: OperationKind, amount_minor: int = 1500)
     approved = replace(approval(create), stage=stage)
     await record(ledger, create, approved)
     paid = await ledger.payment(create.payment_id)
-    turn = Foreign(random_id("f"), kind.value, 1000 if kind is K.VOID else amount_minor, "INR")  # type: ignore[arg-type]
+    turn = Foreign(random_id("f"), kind.value, 1000 if kind is K.VOID else amount_minor, "INR")
     if kind is not K.VOID:
         await record(ledger, create, replace(approved, since=(turn,)))
         return await turned(ledger, create, turn)

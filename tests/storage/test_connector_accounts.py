@@ -139,5 +139,5 @@ async def test_keys_of_another_account_take_no_payment_and_ask_nothing(
     assert bool(here.candidates("mer_1")) is open_
     if not open_:
         with pytest.raises(OutcomeUnknown):
-            await (await here.connector("ca_1")).inquire(None)  # type: ignore[arg-type]
+            await (await here.connector("ca_1")).inquire(None)
     await here.close()

@@ -69,8 +69,8 @@ async def test_a_rotated_secret_replaces_the_connector_and_the_old_one_is_closed
     await rotated(ledger, stored, key="shop:2")
     await accounts.begin()
     assert accounts.connectors["acct_1"] is measured
-    assert measured._held.connector.account.key == "shop:2"  # type: ignore[attr-defined]
-    assert old.closed  # type: ignore[attr-defined]
+    assert measured._held.connector.account.key == "shop:2"
+    assert old.closed
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def key_of(ledger: Ledger, name: str = "k", **changes: object) -> Key:
         "request_id": "req_1",
         "created_at": NOW,
     }
-    return Key(**{**values, **changes})  # type: ignore[arg-type]
+    return Key(**{**values, **changes})
 
 
 async def claim(ledger: Ledger, key: Key) -> bool:

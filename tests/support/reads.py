@@ -18,7 +18,7 @@ class Reads:
         async def connect_tcp(*args: Any, **named: Any) -> httpcore.AsyncNetworkStream:
             stream: Any = await dial(*args, **named)
             stream._stream = _Watched(stream._stream, reads)
-            return stream  # type: ignore[no-any-return]
+            return stream
 
         monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_tcp)
 

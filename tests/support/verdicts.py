@@ -102,7 +102,7 @@ def foreign(kind: OperationKind) -> InReview:
     create = operation(K.AUTHORIZE, status=O.SUCCEEDED, connector_reference="acq-1")
     latest = attempt(create, A.APPROVED, connector_reference="acq-1", stage=Stage.AUTHORIZED)
     busy = {"pending_operation": under_way(operation(K.CAPTURE))} if kind is K.VOID else {}
-    did = Foreign("f1", kind.value, 1000 if kind is K.VOID else 1500, "INR")  # type: ignore[arg-type]
+    did = Foreign("f1", kind.value, 1000 if kind is K.VOID else 1500, "INR")
     found = turns.Found(payment(status, **busy), create, latest)
     taken = turns.take(found, did, turn_id="op_f1", now=NOW)
     return InReview(

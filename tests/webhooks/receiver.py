@@ -140,7 +140,7 @@ async def answering_unread(data: bytes) -> AsyncIterator[str]:
     """The URL of a receiver that sends the bytes to whoever connects, and reads nothing."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(data)
         await writer.drain()
         await done.wait()

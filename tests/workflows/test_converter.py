@@ -14,4 +14,4 @@ def test_two_workflows_share_what_was_built_for_a_type() -> None:
     assert adapters is second.converters[b"json/plain"]
     built = adapters._type_adapter.cache_info().misses  # type: ignore[attr-defined]  # the SDK's own cache
     assert second.from_payloads(payloads, [OperationRequest]) == [request]
-    assert adapters._type_adapter.cache_info().misses == built  # type: ignore[attr-defined]
+    assert adapters._type_adapter.cache_info().misses == built

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict
 
 from payonce.connectors.base import Call, ConnectorAccount
-from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox import switches, wire
 from payonce.connectors.sandbox.customer import CustomerRail
 from payonce.connectors.sandbox.wire import SandboxAnswer, SandboxMoney
 
@@ -62,7 +62,7 @@ class SandboxUpi(CustomerRail):
             **self._common(call),
             flow=upi["flow"],
             vpa=upi["vpa"] if collect else None,
-            sandbox_vpa=None if collect else call.metadata.get(wire.VPA_METADATA),
+            sandbox_vpa=None if collect else call.metadata.get(switches.VPA_METADATA),
             payee=self._payee,
         )
 

@@ -7,7 +7,7 @@ that 400, 401 and 429 mean that nothing was processed; what is answered 400 woul
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, assert_never
 
@@ -16,8 +16,11 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
+from payonce.connectors.requests import HttpRequest
+from payonce.connectors.sandbox import switches
 from payonce.domain.card_numbers import looks_like_card_number
-from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, Rejected
+from payonce.domain.errors import CallbackInvalid, LegInvalid, OutcomeUnknown, Rejected
+from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
     Approved,
     Cancelled,
@@ -34,8 +37,8 @@ from payonce.domain.facts import (
     Turn,
     Undone,
 )
-from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import OperationKind
+from payonce.domain.sca import AuthenticationResult, Exemption
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -54,30 +57,13 @@ LATE_INQUIRY: Final = InquirySchedule(
     first_s=(8,), then_every_s=20, review_after_s=60, slow_every_s=60, give_up_after_s=60
 )
 """After `expired`: the sandbox changes its mind within seconds."""
-FAULT_METADATA: Final = "sandbox_fault"
-VPA_METADATA: Final = "sandbox_vpa"
-VPAS: Final = ("success@upi", "failure@upi", "pending@upi", "late@upi")
-FAULT_LENGTH_MAX: Final = 64 - len("authorize:")  # the acquirer's limit, with the longest prefix
-FAULTS_MAX: Final = 16  # the acquirer takes no more in one request
 CALLBACK_AGE_S_MAX: Final = 300
 
-TURN_S_MAX: Final = 86_400  # until the acquirer does something by itself
 TURNS_MAX: Final = 100  # of one operation
 
 _DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
-_POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
-_FAULT = re.compile(
-    r"((authorize|capture|void|refund|inquire|reverse|cancel):)?"
-    r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge|error_before_charge"
-    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|html|redirect|rate_limited|other_answer"
-    r"|authorized_only|foreign_capture"
-    r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
-    rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
-)
-_PREFIX = re.compile(r"(authorize|capture|void|refund|inquire|reverse|cancel):")
-# Whose request they are about where they have no prefix; of the others, it is the first one.
-_OF_REFUNDS: Final = ("undo_refund:",)
-_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
+# 422 is not read: it was processed already, or is being so, and what came of it the answer does not say.
+_LEG_DOCUMENTED = Documented(answers=frozenset({400}), rejections=frozenset({401, 429}))
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
 POINTER_MAX: Final = 256
 _JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
@@ -86,43 +72,14 @@ _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
 
 
-def parse_faults(text: str) -> tuple[str, ...]:
-    """The entries of a `sandbox_fault`, in order. Raises `ValueError` for a value that does not exist."""
-    entries = tuple(entry.strip() for entry in text.split(","))
-    if len(entries) > FAULTS_MAX:
-        raise ValueError(f"at most {FAULTS_MAX} faults are possible")
-    if not all(_possible(_FAULT.fullmatch(entry)) for entry in entries):
-        raise ValueError("unknown fault")
-    return entries
-
-
-def _wrong_fault(text: str) -> str | None:
-    try:
-        parse_faults(text)
-    except ValueError:
-        return "must name faults that exist"
-    return None
-
-
-def _wrong_vpa(text: str) -> str | None:
-    return None if text in VPAS else f"must be one of {', '.join(VPAS)}"
-
-
-SWITCHES: Final[Mapping[str, Callable[[str], str | None]]] = {
-    "sandbox_fault": _wrong_fault,
-    "sandbox_vpa": _wrong_vpa,
+_RESULTS: Final[Mapping[str, AuthenticationResult]] = {
+    "authenticated": "authenticated",
+    "frictionless": "frictionless",
+    "attempted": "attempted",
+    "exempted": "exempted",
+    "failed": "failed",
+    "none": "none",
 }
-"""Members of a payment's metadata that act in test mode, each with what says what is wrong with a value."""
-
-
-def _possible(fault: re.Match[str] | None) -> bool:
-    """Whether there is such a fault, and its number is one that the acquirer takes."""
-    if fault is None or len(fault[0]) > FAULT_LENGTH_MAX:
-        return False
-    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
-    return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
-
-
 _VISIBLE = r"^[\x21-\x7e]{1,128}$"
 
 
@@ -176,6 +133,17 @@ class _Turn(BaseModel):
                 assert_never(self.type)
 
 
+class _Authentication(BaseModel):
+    """What a cardholder's authentication came to."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    result: str
+    eci: Annotated[str, Field(pattern="^[0-9]{2}$")] | None = None
+    liability: Literal["issuer", "merchant"] | None = None
+    exemption_honoured: Exemption | None = None
+
+
 class SandboxAnswer(BaseModel):
     """What the acquirer says of an operation; members that we do not need are not looked at."""
 
@@ -197,6 +165,21 @@ class SandboxAnswer(BaseModel):
     intent: Annotated[str, Field(max_length=1024)] | None = None
     page: Annotated[str, Field(max_length=1024)] | None = None
     history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
+    completes: Literal["customer", "resume", "reads"] = "customer"
+    soft: bool = False
+    authentication: _Authentication | None = None
+
+    def evidence(self) -> Evidence | None:
+        """What is known of the cardholder's authentication, in our words."""
+        said = self.authentication
+        if said is None:
+            return None
+        return Evidence(
+            authentication=_RESULTS.get(said.result, "unknown"),
+            eci=said.eci,
+            liability=said.liability,
+            exemption_honoured=said.exemption_honoured,
+        )
 
 
 class _Undoing(Request):
@@ -252,6 +235,16 @@ class Desk:
         if response.status == 404:
             raise OutcomeUnknown("HTTP 404")  # documented for inquiries only
         return _own_answer(response, call)
+
+    async def resume(self, body: Request, call: Call, *, may_send: MaySend) -> SandboxAnswer | Refused:
+        """The answer to a second leg; see `TwoLegged.resume` for what it raises."""
+        request = HttpRequest(path="/resumptions", json=body, documented=_LEG_DOCUMENTED)
+        response = await self._http.call(request, may_send=may_send)
+        if response.status != 400:
+            return _own_answer(response, call)
+        if response.read(_Problem).error == "refused":
+            return _refused(response, call)
+        raise LegInvalid  # its result is not good, or not even well-formed: another one may be
 
     async def inquire(self, call: Call) -> SandboxAnswer | None:
         """What became of our reference; None where the acquirer does not know it."""
@@ -330,11 +323,11 @@ class Desk:
 def common(call: Call, *, operation: str) -> dict[str, Any]:
     """What every request says, with the faults that are meant for this one."""
     members = {"reference": call.reference, "payment_reference": call.payment_id}
-    own = _faults_for(operation, call.operation_metadata, unprefixed="refund")
+    own = switches.faults_for(operation, call.operation_metadata, unprefixed="refund")
     if own:  # a refund's own faults come before those that its payment has for refunds
         return members | {"faults": own, "fault_scope": call.operation_id}
     captures = "authorize" if call.automatic_capture else "capture"
-    of_payment = _faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
+    of_payment = switches.faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
     return members | {"faults": of_payment, "fault_scope": call.payment_id} if of_payment else members
 
 
@@ -356,7 +349,8 @@ def decided(answer: SandboxAnswer) -> Declined | Pending | Reversed:
         case "declined" if answer.decline_code == _REFERENCE_REVERSED:
             return Reversed()
         case "declined":
-            return Declined(_decline_code(answer.decline_code), connector_reference=answer.id)
+            code = _decline_code(answer.decline_code)
+            return Declined(code, connector_reference=answer.id, soft=answer.soft, evidence=answer.evidence())
         case "reversed":
             return Reversed()
         case status:
@@ -378,6 +372,7 @@ def approved(
         rail=rail or {},
         stage=_stage(answer),
         since=tuple(turn.told() for turn in answer.history),
+        evidence=answer.evidence(),
     )
 
 
@@ -386,35 +381,6 @@ def _stage(answer: SandboxAnswer) -> Stage | None:
     if answer.operation != OperationKind.AUTHORIZE:
         return None
     return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
-
-
-def _faults_for(
-    operation: str, metadata: Mapping[str, str], *, unprefixed: str, captures: str = "capture"
-) -> tuple[str, ...]:
-    """The entries that are meant for `operation`, each with its prefix.
-
-    `captures`: the operation that captures, which is what an undoing without a prefix is about.
-    """
-    text = metadata.get(FAULT_METADATA)
-    if text is None:
-        return ()
-    try:
-        entries = parse_faults(text)
-    except ValueError:  # the API refuses these: what got past it disturbs no payment
-        log.warning("sandbox_fault_unknown")
-        return ()
-    full = (
-        entry if _PREFIX.match(entry) else f"{_meant(entry, unprefixed, captures)}:{entry}"
-        for entry in entries
-    )
-    return tuple(entry for entry in full if entry.startswith(f"{operation}:"))
-
-
-def _meant(entry: str, unprefixed: str, captures: str) -> str:
-    """Which request a fault without a prefix is about: what can be undone says it by its name."""
-    if entry.startswith(_OF_REFUNDS):
-        return "refund"
-    return captures if entry.startswith(_OF_CAPTURES) else unprefixed
 
 
 def _refused(response: AcquirerResponse, call: Call) -> Refused:

@@ -103,7 +103,7 @@ def test_a_test_card_is_right_at_no_account_that_takes_money() -> None:
     ],
 )
 def test_a_card_error_in_our_words(error: dict[str, str], code: DeclineCode, where: str) -> None:
-    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)  # type: ignore[arg-type]
+    assert codes.declined(StripeError(**error)) == codes.DeclineMeaning(code, where)
 
 
 @pytest.mark.parametrize("decline_code", DECLINE_CODES)

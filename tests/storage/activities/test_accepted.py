@@ -85,6 +85,6 @@ async def test_an_earlier_attempt_that_was_accepted_lets_nothing_be_concluded(
     async def inquire(call: object) -> Accepted | NotKnown:
         return Accepted() if str(getattr(call, "reference", "")).endswith("-1") else NotKnown()
 
-    connector.inquire = inquire  # type: ignore[method-assign]
+    connector.inquire = inquire
     assert isinstance(await process.resolve("inquire", of), InquiryDue)
     assert (await process.ledger.operation(of.id)).status is OperationStatus.PENDING

@@ -34,7 +34,9 @@ async def test_the_customer_is_asked_and_the_merchant_answered(process: Process)
     create = await waiting(process)
     paid = await process.ledger.payment(create.payment_id)
     assert paid.status is S.REQUIRES_ACTION
-    stored = (await process.ledger.stored_key(create)).answer(datetime.now(UTC))
+    key = await process.ledger.stored_key(create)
+    assert key.answer(datetime.now(UTC)) is None  # no definite one
+    stored = key.asking
     assert stored is not None
     shown = json.loads(stored.body)
     assert (shown["status"], shown["next_action"]["type"]) == ("requires_action", "upi_qr")
@@ -57,7 +59,7 @@ async def test_a_run_that_finds_the_customer_asked_waits_with_it(process: Proces
     ],
     ids=str,
 )
-async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
+async def test_the_rails_definite_answer_counts_and_replaces_the_stored_one(
     process: Process, found: Inquiry | None, status: str, code: str | None
 ) -> None:
     create = await waiting(process)
@@ -68,7 +70,10 @@ async def test_the_rails_definite_answer_counts_and_the_stored_answer_stays(
     assert progress.status == status
     error = (await process.ledger.payment(create.payment_id)).last_error
     assert (error and error["code"]) == code
-    assert (await process.ledger.stored_key(create)).answer_body == before
+    key = await process.ledger.stored_key(create)
+    assert key.answer_body != before
+    kinds = {None: "payment", "payment_declined": "payment_declined", "payment_timed_out": "payment_failed"}
+    assert key.answer_kind == kinds[code]
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,19 @@ async def test_a_return_after_the_void_is_refused_and_nothing_is_asked_of_the_ac
     assert await states(process, create) == []
 
 
+async def test_where_the_leg_only_reads_the_acquirer_is_asked_though_none_was_claimed(
+    process: Process,
+) -> None:
+    """The customer's page may have moved the money, and the browser never have come back."""
+    process.connector.capabilities = replace(RESUMES, legs_move_money=False)
+    create = await waiting(process)
+    void = await given_up(process, create)
+    process.connector.answers |= {"cancel": approval(create), "inquire": approval(create)}
+    await process.resolve("reverse", void)
+    assert called(process) == ["send", "cancel"]
+    assert (await process.ledger.latest(create.id)).state is A.APPROVED
+
+
 async def test_a_void_after_the_leg_is_confirmed_by_the_acquirer(process: Process) -> None:
     create = await waiting(process)
     await came_back(process, create)

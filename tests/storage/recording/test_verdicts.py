@@ -49,7 +49,7 @@ async def test_every_verdict_of_every_question_is_on_record_with_what_it_makes_o
     await decide(ledger, of, verdict)
     paid, now = await ledger.payment(of.payment_id), await ledger.operation(of.id)
     expected = EXPECTED[question, kind, verdict]
-    about = await ledger.operation(operation_id_of(of.target_reference)) if expected.beside else None  # type: ignore[arg-type]
+    about = await ledger.operation(operation_id_of(of.target_reference)) if expected.beside else None
     found = Becomes(
         now.status,
         paid.status,

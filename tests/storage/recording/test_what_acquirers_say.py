@@ -38,7 +38,7 @@ async def test_it_costs_no_statement(
 
     async def noting(connection: Connection, table: object, *more: object, **values: object) -> None:
         tables.append(str(table))
-        await update(connection, table, *more, **values)  # type: ignore[arg-type]
+        await update(connection, table, *more, **values)
 
     paid = await shared_ledger.add_payment()
     of = await shared_ledger.add_operation(paid, OperationKind.AUTHORIZE)

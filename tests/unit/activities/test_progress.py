@@ -209,6 +209,13 @@ def test_what_is_left_alone_is_cancelled_where_that_is_for_us_to_do(
     assert after_asking(asked, replace(UPI, challenge_ends=ends), now=NOW) == expected
 
 
+@pytest.mark.parametrize(("legs_move_money", "kind"), [(True, "reversal_due"), (False, "inquiry_due")])
+def test_what_only_a_leg_of_ours_can_pay_is_ours_to_end(legs_move_money: bool, kind: str) -> None:
+    asked = Settlement(payment(PaymentStatus.PROCESSING), operation(), replace(LEFT, completes="resume"))
+    ends_itself = replace(UPI, challenge_ends="itself", legs_move_money=legs_move_money)
+    assert after_asking(asked, ends_itself, now=NOW).kind == kind
+
+
 @pytest.mark.parametrize(
     ("since_s", "delays"),
     [(0, [31, 31, 31]), (25, [6, 6, 6]), (30.5, [1, 1, 1]), (31, [90, 900, 3600]), (600, [90, 900, 3600])],

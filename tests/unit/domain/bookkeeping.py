@@ -106,11 +106,12 @@ class Books:
             self.operations[beside.id] = beside
         if settled.answer is not None:
             answered = settled.answered or operation_id
-            if settled.answered is None or answered not in self.answers:  # a stored answer stays
-                assert answered not in self.answers, "an operation is answered once"
+            if settled.answered is None or not self._is_answered(answered):  # a stored answer stays
+                assert not self._is_answered(answered), "an operation is answered once"
                 self.answers[answered] = settled.answer
         if settled.abandoned is not None:
             self.apply(settled.abandoned, lambda paid, of: succeed(paid, of, None, reply=None, now=self.now))
+            self.answers[operation_id] = leaving.given_up(self.payment, settled.operation)
         self._follow(before, settled)
         self.check()
         return settled
@@ -273,7 +274,8 @@ class Books:
         asked_over_http = (
             after.ends_operation is None
             and after.kind not in (K.EXPIRE, K.REVERSE)
-            and not awaits_capture(settled.payment, after)
+            and not (awaits_capture(settled.payment, after) and self.payment.pending_operation is None)
+            and settled.abandoned is None  # its answer is made with the void's: see `Recorder`
         )
         if after.origin is Origin.PAYONCE and after.kind is not K.CAPTURE:
             asked_over_http = False
@@ -283,10 +285,15 @@ class Books:
         ):  # its outcome is the create's answer, if that is not stored yet
             assert settled.answer is not None
             assert settled.answered == before.id
-        elif before.id in self.answers:
+        elif self._is_answered(before.id):
             assert settled.answer is None
         else:
             assert (settled.answer is not None) == ((decided_now and asked_over_http) or asked)
+
+    def _is_answered(self, operation_id: str) -> bool:
+        """For good: that the customer must act is replaced by the outcome."""
+        answer = self.answers.get(operation_id)
+        return answer is not None and answer.definite
 
     def _ends_capture_of_ours(self, settled: Settlement) -> bool:
         """The rail captured by itself what a pending capture of payonce's own was to capture."""

@@ -37,7 +37,8 @@ class Tables:
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
     reviews: dict[str, Review] = field(default_factory=dict)
     decisions: dict[str, Values] = field(default_factory=dict)  # by key
-    keys: dict[str, tuple[AnswerKind, bytes] | None] = field(default_factory=dict)  # by operation
+    # By operation; with whether it is definite.
+    keys: dict[str, tuple[AnswerKind, bytes, bool] | None] = field(default_factory=dict)
     events: list[tuple[str, int, Values]] = field(default_factory=list)  # type, sequence, data
 
     def copied(self) -> "Tables":
@@ -104,7 +105,10 @@ class MemoryConnection:
         rows: dict[Any, Any] = getattr(self.tables, table.name)
         key = tuple(where.values())
         key = key if len(key) > 1 else key[0]
-        rows[key] = replace(rows[key], **changes)
+        shown = {
+            name: value for name, value in changes.items() if name != "return_hash"
+        }  # no part of `Attempt`
+        rows[key] = replace(rows[key], **shown)
 
 
 def check_constraints(tables: Tables) -> None:
@@ -189,9 +193,12 @@ def _add_events(tables: Tables, values: Row) -> None:
 
 
 def _store_answer(tables: Tables, values: Row) -> None:
-    """The first one stays; where no key names the operation there is nothing to keep."""
-    if tables.keys.get(values["operation_id"], "no key") is None:
-        tables.keys[values["operation_id"]] = (values["answer_kind"], values["answer_body"])
+    """The first definite one stays; where no key names the operation there is nothing to keep."""
+    of = values["operation_id"]
+    if of in tables.keys and not ((stored := tables.keys[of]) and stored[2]):
+        definite = values["answered_at"] is not None
+        assert definite == (values["answer_kind"] is not None)
+        tables.keys[of] = (values["answer_kind"] or AnswerKind.PAYMENT, values["answer_body"], definite)
 
 
 def _decide(tables: Tables, values: Row) -> None:

@@ -106,7 +106,7 @@ def _authorized(b: Before) -> Changes:
             **staged(b),
         },
         told=["payment.authorized"],
-        answers={b.payment.id: AnswerKind.PAYMENT} if not b.attempt.asked else {},
+        answers={b.payment.id: AnswerKind.PAYMENT},
         closed=_own_review(b),
     )
 
@@ -221,7 +221,7 @@ def _failed(b: Before) -> Changes:
         case K.AUTHORIZE:
             to.payment = {"status": S.FAILED, "last_error": code, "next_action": None}
             to.told = ["payment.failed"]
-            to.answers = {} if b.attempt.asked else {of.id: answer}
+            to.answers = {of.id: answer}
         case K.CAPTURE:
             to.payment, to.operation = _let_go(b, of.id, to.operation)
             to.payment |= {"pending_operation": None, "last_error": code}
@@ -282,7 +282,7 @@ def _voided_instead(b: Before) -> Changes:
         attempt=_proven(b, code),
         others={b.pending.id: {"status": O.SUCCEEDED}},
         told=["payment.voided"],
-        answers={b.pending.id: AnswerKind.PAYMENT_CHANGED},
+        answers={b.operation_id: _answer_of(b), b.pending.id: AnswerKind.PAYMENT_CHANGED},
         closed=_own_review(b),
     )
 

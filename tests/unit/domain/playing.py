@@ -120,7 +120,7 @@ class Play:
     def __init__(self, how: str) -> None:
         method, self.abilities = HOW[how]
         self.memory = Memory(Tables())
-        self._recorder = Recorder(self.memory, IDS, WakesNobody())  # type: ignore[arg-type]
+        self._recorder = Recorder(self.memory, IDS, WakesNobody())
         self.memory.tables.add(payment(capture_method=method))
         self.operation_id, self.number = "", 0
         self.open(K.AUTHORIZE, 1000)

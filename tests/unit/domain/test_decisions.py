@@ -243,7 +243,7 @@ def test_only_the_decided_reason_goes() -> None:
     other = operation(K.CAPTURE, id="op_2")
     both = review(replace(matter.payment, review=None), other, reason="unknown", now=NOW).payment
     assert both.review is not None
-    shown = {**both.review, "reason": f"unknown / {matter.payment.review['reason']}"}  # type: ignore[index]
+    shown = {**both.review, "reason": f"unknown / {matter.payment.review['reason']}"}
     settled = decide(replace(matter, payment=replace(both, review=shown)), decision(V.NOT_PAID), now=LATER)
     assert settled.payment.review == both.review
 

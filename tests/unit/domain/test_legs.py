@@ -79,7 +79,9 @@ def test_only_an_attempt_that_waits_and_is_not_given_up_has_a_leg(found: Attempt
 
 def test_nothing_moved_where_only_a_leg_could_and_none_was_claimed() -> None:
     left = replace(waiting(), state=A.UNKNOWN)
-    assert moves_nothing(left, claimed=False)
-    assert not moves_nothing(left, claimed=True)
-    assert not moves_nothing(replace(left, completes="customer"), claimed=False)
-    assert not moves_nothing(waiting(), claimed=False), "a leg may still be claimed"
+    assert moves_nothing(left, legs_move_money=True, claimed=False)
+    assert not moves_nothing(left, legs_move_money=False, claimed=False), "the customer's page may have"
+    assert not moves_nothing(left, legs_move_money=True, claimed=True)
+    by_customer = replace(left, completes="customer")
+    assert not moves_nothing(by_customer, legs_move_money=True, claimed=False)
+    assert not moves_nothing(waiting(), legs_move_money=True, claimed=False), "a leg may still be claimed"

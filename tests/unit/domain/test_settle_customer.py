@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from payonce.domain import leaving
-from payonce.domain.answers import AnswerKind, refund_view, timestamp
+from payonce.domain.answers import Answer, AnswerKind, encode, payment_view, refund_view, timestamp
 from payonce.domain.ending import review, succeed
 from payonce.domain.facts import (
     ActionRequired,
@@ -68,18 +68,18 @@ def test_what_the_customer_is_to_do_is_the_answer(waiting: Waiting) -> None:
         "expires_at": "2026-11-22T05:51:00.000Z",
     }
     assert settled.answer is not None
-    assert settled.answer.kind is AnswerKind.PAYMENT
+    assert (settled.answer.kind, settled.answer.definite) == (AnswerKind.PAYMENT, False)
     assert settled.operation.status is O.PENDING
     assert settled.attempt is not None
     assert (settled.attempt.state, settled.attempt.act_before) == (A.WAITING, ASKED.expires_at)
 
 
-def test_a_customer_who_pays_is_captured_and_the_stored_answer_stays(waiting: Waiting) -> None:
+def test_a_customer_who_pays_is_captured_and_that_is_the_definite_answer(waiting: Waiting) -> None:
     paid = captured(UPI.operation, rail={"rrn": "633112345678", "vpa": "a@bank"})
     settled = waiting.settled(paid)
     assert types(settled) == ["payment.authorized", "payment.captured"]
     assert settled.payment.next_action is None
-    assert settled.answer is None
+    assert settled.answer == Answer(AnswerKind.PAYMENT, encode(payment_view(settled.payment)))
     upi = {"flow": "intent", "vpa": "a@bank", "rrn": "633112345678"}
     assert settled.payment.payment_method == {"type": "upi", "upi": upi}
 
@@ -87,7 +87,7 @@ def test_a_customer_who_pays_is_captured_and_the_stored_answer_stays(waiting: Wa
 @pytest.mark.parametrize(
     ("fact", "code"), [(DECLINED, "payment_declined"), (Expired(), "payment_timed_out")], ids=str
 )
-def test_the_rails_definite_no_fails_the_payment_without_a_second_answer(
+def test_the_rails_definite_no_fails_the_payment_and_is_the_definite_answer(
     waiting: Waiting, fact: Fact, code: str
 ) -> None:
     settled = waiting.settled(fact)
@@ -95,7 +95,8 @@ def test_the_rails_definite_no_fails_the_payment_without_a_second_answer(
     assert settled.payment.last_error is not None
     assert settled.payment.last_error["code"] == code
     assert settled.payment.next_action is None
-    assert settled.answer is None
+    assert settled.answer is not None
+    assert settled.answer.definite
 
 
 @pytest.mark.parametrize("fact", [Pending(), Unknown("timeout"), ASKED], ids=str)
@@ -118,7 +119,8 @@ def test_a_window_that_ends_without_a_definite_answer_is_processing(waiting: Wai
     assert settled.attempt.state is A.UNKNOWN
     later = Waiting(UPI, settled).settled(captured(UPI.operation), at=ASKED.expires_at)
     assert later.payment.status is S.CAPTURED
-    assert later.answer is None
+    assert later.answer is not None
+    assert later.answer.definite
 
 
 def test_a_success_after_the_rails_expiry_is_late(waiting: Waiting) -> None:
