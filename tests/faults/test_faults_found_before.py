@@ -10,7 +10,7 @@ from activities.attempting import Attempting
 from activities.messages import NotOwner, OperationRequest
 from payonce.accounts import Accounts
 from payonce.claims import Right, Rights
-from payonce.connectors.base import call_of
+from payonce.connectors.base import Capabilities, call_of
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
@@ -83,9 +83,13 @@ class ClaimedHere:
 class Account:
     """A connector that only says how it is asked again."""
 
-    class capabilities:  # an attribute of connectors
-        data_in_memory = True
-        inquiry = UNKNOWN_ACCOUNT_INQUIRIES
+    capabilities = Capabilities(
+        methods=frozenset({"card"}),
+        call_deadline_s=10,
+        finality_s=10,
+        inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
+        reversal_by_reference=True,
+    )
 
 
 async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_asks_its_owner() -> None:
