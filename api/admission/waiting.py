@@ -63,9 +63,15 @@ class Unanswered:
 
 
 def current_view(payment: Payment, operation: Operation) -> bytes | None:
-    """The body of a 202; None while the first request may still be answered with the outcome itself."""
-    asked = payment.status is PaymentStatus.REQUIRES_ACTION  # an answer, which holds no longer
-    if operation.deferred_at is None and not asked and not _is_overdue(payment, operation):
+    """The body of a 202; None while the first request may still be answered with the outcome itself.
+
+    That the customer must act is such an outcome while they may, also where whoever looks has missed the answer that
+    was stored with it: the next look finds that.
+    """
+    was_asked = payment.status is PaymentStatus.REQUIRES_ACTION and not may_act(
+        payment, now=datetime.now(UTC)
+    )
+    if operation.deferred_at is None and not was_asked and not _is_overdue(payment, operation):
         return None
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
 
@@ -292,6 +298,8 @@ class Outcomes:
         if answer is not None:
             return _definite(answer, operation)
         current = current_view(payment, operation)
+        if current is None:  # the customer was asked, and has come back since
+            return as_far_as_known(payment, operation)
         return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
     async def _stored(self, operation: Operation) -> tuple[Answer | None, Connection]:
@@ -347,7 +355,7 @@ def as_far_as_known(payment: Payment, operation: Operation) -> Result:
 def _as_deferred(payment: Payment, operation: Operation) -> Payment:
     """The payment as Postgres will show it, as far as this request knows."""
     if operation.kind is OperationKind.AUTHORIZE:
-        return replace(payment, status=PaymentStatus.PROCESSING)
+        return replace(payment, status=PaymentStatus.PROCESSING, next_action=None)
     return reserved(payment, operation) if operation.kind.exclusive else payment
 
 

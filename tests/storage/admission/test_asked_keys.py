@@ -9,9 +9,12 @@ import pytest
 from activities.messages import ActionDue
 from api.admission.waiting import Result
 from payonce.connectors.base import Call, MaySend
+from payonce.domain.answers import Answer
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Approved, Cancelled, DeclineCode, Declined, Fact, Stage
 from payonce.domain.operations import Attempt, Operation, Subject
+from payonce.storage import idempotency
+from payonce.storage.driver.connection import Connection
 from payonce.storage.returns import Carried
 from tests.storage.acting import CAPABILITIES, FakeConnector
 from tests.storage.admitting import Shop, post
@@ -87,6 +90,26 @@ async def test_while_the_customer_may_act_a_retry_gets_the_same_bytes(waiting: A
         assert (status, result.answer.body, result.replayed) == (201, waiting.first.answer.body, True)
     shown = json.loads(waiting.first.answer.body)
     assert shown["status"] == "requires_action"
+
+
+async def test_an_answer_that_is_stored_between_two_looks_is_the_answer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one look found none yet, and the next that the customer is asked: that is 201, and no 202."""
+    shop = Shop(ledger, connector=Asks(capabilities=ASKING, answers={"send": asked()}))
+    find, recorded = idempotency.find_answer, list[Any]()
+
+    async def then_recorded(connection: Connection, **key: str) -> Answer | None:
+        found = await find(connection, **key)
+        if found is None and not recorded:
+            recorded.append(await shop.run())
+        return found
+
+    monkeypatch.setattr(idempotency, "find_answer", then_recorded)
+    result = await (await shop.created(1, "first"))
+    assert isinstance(recorded[0], ActionDue)
+    assert result.answer is not None
+    assert result.answer.kind == "payment"
 
 
 async def test_from_the_first_return_on_a_retry_gets_the_payment_as_it_is(waiting: Asked) -> None:
