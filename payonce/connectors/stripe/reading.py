@@ -238,7 +238,15 @@ def _succeeded(intent: Intent, call: Call) -> Approved:
 
 def _canceled(intent: Intent, call: Call) -> Standing:
     charge = intent.charge
-    if charge is not None and charge.status == "succeeded" and intent.cancellation_reason != forms.REVERSED:
+    held = charge is not None and charge.status == "succeeded"
+    if (
+        held
+        and intent.cancellation_reason == forms.GIVEN_UP
+        and not call.approved
+        and not intent.amount_received
+    ):
+        return Reversed()  # by us, while its customer was to act: what they authorized meanwhile is let go
+    if charge is not None and held and intent.cancellation_reason != forms.REVERSED:
         approved = _approved(intent, call, amount=charge.amount, stage=Stage.AUTHORIZED)
         if intent.cancellation_reason not in forms.BY_STRIPE:
             return approved  # by our void, or in the dashboard: an intent does not say which

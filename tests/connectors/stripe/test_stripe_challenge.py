@@ -153,6 +153,10 @@ async def test_whom_a_cancellation_found_authorized_it_let_go(stripe: Open) -> N
     )
     connector, _ = await stripe({GET: Answer(asking()), CANCEL: Answer(released)})
     assert await connector.cancel(call(**BY_ID)) == Cancelled()
+    connector, _ = await stripe(
+        {GET: Answer(released)}
+    )  # its answer was lost, or a webhook tells of the charge
+    assert await connector.inquire(call(automatic_capture=False, **BY_ID)) == Reversed()
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ async def test_what_stripe_released_by_itself_is_a_foreign_void(stripe: Open, re
 async def test_what_our_void_released_is_not_foreign(stripe: Open) -> None:
     body = intent("canceled", cancellation_reason="requested_by_customer", latest_charge=charge())
     connector, _ = await stripe({GET: Answer(body)})
-    found = await connector.inquire(call(automatic_capture=False, **BY_ID))
+    found = await connector.inquire(call(automatic_capture=False, approved=True, **BY_ID))
     assert isinstance(found, Approved)
     assert found.since == ()
 
