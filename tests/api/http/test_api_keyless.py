@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api import app as application
+from api import front
 from api.http import auth, lookups
 from api.http.lookups import AT_ONCE, MISSES, Lookups, Remembered
 from api.http.rate_limits import Rate, TooManyRequests
@@ -21,6 +22,7 @@ from payonce.domain.errors import NotFound
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
 from payonce.storage import merchants
+from payonce.storage.driver import database, pool
 from payonce.storage.driver.database import StorageUnavailable
 from tests.api.conftest import Merchant, a_merchant, app_of
 from tests.api.fakes import FakeAdmission
@@ -43,15 +45,20 @@ def _counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[int
     return calls
 
 
-@pytest.fixture
-def long_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was found counts until the test ends, however slow the machine is."""
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found counts until the test ends, and an answer is waited for, however slow the machine is."""
     for module in (auth, health, qr_codes):
         monkeypatch.setattr(module, "MOMENT_S", 3600.0)
+    monkeypatch.setattr(front, "AUTHENTICATION_S", 60.0)
+    for reader in (front, qr_codes):
+        monkeypatch.setattr(reader, "READ_S", 60.0)
+    monkeypatch.setattr(database, "TRANSACTION_S", 60.0)
+    monkeypatch.setattr(pool, "WAIT_S", 60.0)
 
 
 @pytest.fixture
-async def stranger(long_moment: None, client: httpx.AsyncClient) -> httpx.AsyncClient:
+async def stranger(client: httpx.AsyncClient) -> httpx.AsyncClient:
     """Has no API key."""
     client.headers.pop("Authorization")
     return client
