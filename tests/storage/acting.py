@@ -62,6 +62,12 @@ class FakeConnector:
             raise NotSent
         return await self._answer("send", call)
 
+    async def replay(self, call: Call, *, may_send: MaySend) -> Any:
+        """As `Measured` has it."""
+        if not may_send():
+            raise NotSent
+        return await self._answer("replay", call)
+
     async def inquire(self, call: Call) -> Any:
         return await self._answer("inquire", call)
 
@@ -106,7 +112,7 @@ class Process:
         return {"account_1": self.connector}
 
     @property
-    def _accounts(self) -> Accounts:
+    def opened_accounts(self) -> Accounts:
         accounts = [
             ConnectorAccount(
                 id=id_, connector="fake", mode="test", base_url="https://acquirer.example", identity=identity
@@ -117,14 +123,14 @@ class Process:
 
     @property
     def claimant(self) -> Claimant:
-        return Claimant(self.claims_in or self.ledger.database, self.rights, self._accounts)
+        return Claimant(self.claims_in or self.ledger.database, self.rights, self.opened_accounts)
 
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
             claimant=self.claimant,
             recorder=self.ledger.recorder(),
-            accounts=self._accounts,
+            accounts=self.opened_accounts,
             fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
@@ -155,7 +161,7 @@ class Process:
     async def resume(self, of: Operation) -> Progress:
         """What the customer brought back is sent, if it is due."""
         resuming = Resuming(
-            cases=self._cases, legs=self.legs, recorder=self.ledger.recorder(), accounts=self._accounts
+            cases=self._cases, legs=self.legs, recorder=self.ledger.recorder(), accounts=self.opened_accounts
         )
         progress: Progress = await ActivityEnvironment().run(resuming.resume, request(of))
         return progress
@@ -164,17 +170,19 @@ class Process:
         return Resolving(
             cases=self._cases,
             recorder=recorder or self.ledger.recorder(),
-            accounts=self._accounts,
+            accounts=self.opened_accounts,
             legs=self.legs,
         )
 
     @property
     def legs(self) -> Legs:
-        return Legs(self.ledger.database, self._accounts, owner=self.rights.owner, sealer=SEALER)
+        return Legs(self.ledger.database, self.opened_accounts, owner=self.rights.owner, sealer=SEALER)
 
     @property
     def _cases(self) -> Cases:
-        return Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities)
+        return Cases(
+            self.ledger.database, IDS, self.opened_accounts.capabilities, self.opened_accounts.identities
+        )
 
 
 @dataclass
