@@ -17,6 +17,7 @@ from temporalio.client import Client
 from payonce.connectors.base import Callback
 from payonce.domain.claiming import same_acquirer
 from payonce.domain.errors import CallbackInvalid, PaymentError
+from payonce.domain.facts import Approved, Told, Turn
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
@@ -204,6 +205,8 @@ class Inbox:
                 "another_acquirer", account=attempt.connector_account, operation_id=attempt.operation_id
             )
             return False
+        if any(isinstance(fact, Approved) for fact in told):
+            told += await self._turns_before(received[0])
         for fact in told:
             await self._runtime.recorder.record(
                 Subject(attempt.payment_id, attempt.operation_id),
@@ -213,6 +216,12 @@ class Inbox:
                 abilities=account.capabilities.abilities(attempt.kind),
             )
         return True
+
+    async def _turns_before(self, received: Received) -> list[Told]:
+        """What came of a success before the success did, and was nothing then. What was recorded counts once."""
+        async with self._runtime.database.reading() as connection:
+            facts = [decoded(kept) for kept in await callbacks.facts_about(connection, received)]
+        return [fact for fact in facts if isinstance(fact, Turn)]
 
     async def _tell(self, received: Received, payment: Payment, operation: Operation) -> None:
         """The workflow that works on the operation; where there is none, one that asks and records.

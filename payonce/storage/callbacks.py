@@ -20,6 +20,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the sa
 # Longer than acquirers tell again; what comes later costs an inquiry. What carries a fact is kept as long as its
 # payment: told again years later, it is known.
 KEPT = timedelta(days=30)
+FACTS_MAX = 100  # about one attempt: an acquirer takes it back, and does it again, a few times
 UNKNOWN_FOR = timedelta(hours=1)  # our own COMMIT of the attempt may come after the acquirer's word of it
 
 
@@ -101,6 +102,18 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
     return [
         Received(row.connector, row.connector_account, row.event_id, row.reference, row.fact) for row in rows
     ]
+
+
+async def facts_about(connection: Connection, received: Received) -> list[Mapping[str, Any]]:
+    """Every fact that came about the same reference, encoded, oldest first; at most `FACTS_MAX`."""
+    same = (
+        callbacks.c.connector == received.connector,
+        callbacks.c.connector_account == received.account,
+        callbacks.c.reference == received.reference,
+        callbacks.c.fact.is_not(None),
+    )
+    query = select(callbacks.c.fact).where(*same).order_by(callbacks.c.received_at).limit(FACTS_MAX)
+    return list((await connection.execute(query)).scalars())
 
 
 async def forget(connection: Connection, *, now: datetime, limit: int) -> int:

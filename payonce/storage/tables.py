@@ -445,6 +445,7 @@ callbacks = Table(
     Column("unknown_at", _Time),  # since when nobody looks for its reference any more: a person may
     Index("callbacks_sweep_idx", "sweep_at", postgresql_where=text("handled_at IS NULL")),
     Index("callbacks_forget_idx", "received_at", postgresql_where=text("fact IS NULL")),
+    Index("callbacks_facts_idx", "reference", postgresql_where=text("fact IS NOT NULL")),
     Index("callbacks_unknown_idx", "unknown_at", postgresql_where=text("unknown_at IS NOT NULL")),
 )
 

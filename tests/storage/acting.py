@@ -104,12 +104,13 @@ class Process:
     connector: Any
     rights: Rights = field(default_factory=Rights)
     identities: dict[str, str | None] = field(default_factory=dict)  # how the acquirer calls each account
+    more: dict[str, Any] = field(default_factory=dict)  # connectors of further accounts
     claims_in: Database | None = None  # another pool on the ledger's database, which may be a flaky one
 
     @property
     def connectors(self) -> dict[str, Any]:
         """By account."""
-        return {"account_1": self.connector}
+        return {"account_1": self.connector, **self.more}
 
     @property
     def opened_accounts(self) -> Accounts:

@@ -290,7 +290,7 @@ async def test_no_table_is_read_under_an_exclusive_lock_from_the_fifth_migration
 
     async with postgres_server.empty_database() as url:
         await asyncio.to_thread(migrate, url)
-    assert len(read) == 33  # four that mark rows, fourteen constraints, fifteen indexes
+    assert len(read) == 34  # four that mark rows, fourteen constraints, sixteen indexes
 
 
 _READS = re.compile(r"UPDATE (operations|payments)|VALIDATE|CREATE INDEX")

@@ -16,6 +16,9 @@ _INDEXES = {
     "callbacks_forget_idx": (
         "CREATE INDEX CONCURRENTLY callbacks_forget_idx ON callbacks (received_at) WHERE fact IS NULL"
     ),
+    "callbacks_facts_idx": (
+        "CREATE INDEX CONCURRENTLY callbacks_facts_idx ON callbacks (reference) WHERE fact IS NOT NULL"
+    ),
     "callbacks_unknown_idx": (
         "CREATE INDEX CONCURRENTLY callbacks_unknown_idx ON callbacks (unknown_at) WHERE unknown_at IS NOT NULL"
     ),
