@@ -77,7 +77,7 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     if standing.refunds:
         return InquiryDue(LOOKS, "refund")
     create = operation.kind is OperationKind.AUTHORIZE
-    may_retry = not (create and capabilities.data_in_memory)
+    may_retry = not (create and capabilities.in_memory(standing.payment))
     if standing.lacks and (attempt is None or attempt.state is AttemptState.NOT_SENT):
         return NothingSent(LACKING, may_retry)
     if attempt is None:
@@ -152,7 +152,7 @@ def _standing_at(
     match attempt.state:
         case AttemptState.NOT_SENT:
             create = attempt.kind is OperationKind.AUTHORIZE
-            patient = create and may_retry and not capabilities.data_in_memory
+            patient = create and may_retry and not capabilities.in_memory(payment)
             return NothingSent("not_sent", may_retry, patient)
         case AttemptState.REVERSING:
             reason = "abandoned" if attempt.abandoned else "amount_mismatch"

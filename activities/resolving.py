@@ -364,7 +364,8 @@ class Resolving:
     def _unprocessed(self, standing: Standing) -> FailureCode:
         """Why nothing was processed: the card is lost where its owner never said what became of the claim."""
         attempt, kind = standing.attempt, standing.operation.kind
-        secret = kind is OperationKind.AUTHORIZE and self._connector(standing).capabilities.data_in_memory
+        in_memory = self._connector(standing).capabilities.in_memory(standing.payment)
+        secret = kind is OperationKind.AUTHORIZE and in_memory
         lost = secret and attempt is not None and attempt.state is AttemptState.CLAIMED
         return FailureCode.CARD_DATA_LOST if lost else FailureCode.NOT_PROCESSED
 

@@ -391,7 +391,7 @@ class Claimant:
         """Whether all that the acquirer needs is in Postgres."""
         capabilities = self._accounts.capabilities.get(standing.payment.connector_account)
         return standing.operation.kind is not OperationKind.AUTHORIZE or (
-            capabilities is not None and not capabilities.data_in_memory
+            capabilities is not None and not capabilities.in_memory(standing.payment)
         )
 
     async def _personal_data(

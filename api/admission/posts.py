@@ -26,10 +26,10 @@ from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
 from payonce.claims import Right
 from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
-from payonce.domain import routing
+from payonce.domain import issuers, routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
-from payonce.domain.errors import NotAllowed, NotFound
+from payonce.domain.errors import InvalidRequest, NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -106,6 +106,12 @@ class CreatePost:
         given_back = latest.state is AttemptState.NOT_SENT and payment.status is PaymentStatus.INIT
         if not given_back or operation.status is not OperationStatus.PENDING:
             return replace(pending, current=current_view(payment, operation))
+        if payment.handed_in and self.new.authentication is None:
+            raise InvalidRequest(
+                "The first request with this key had an authentication, which is not kept.",
+                pointer="/authentication",
+                code="data_required",
+            )
         taking.held = True
         right = await self._claim(connection, payment, operation, number=latest.number + 1)
         return Admitted(payment, operation, right, retried=True)
@@ -140,9 +146,15 @@ class CreatePost:
             operation,
             reference=reference,
             personal=await self._personal_data(connection, payment.id, number=number),
+            issuer_country=issuers.country_of(self.new.card, mode=payment.mode),
             return_url=pages.address(reference=reference, claim=token) if may_ask else None,
         )
-        call = replace(call, card=self.new.card, network_token=self.new.network_token)
+        call = replace(
+            call,
+            card=self.new.card,
+            network_token=self.new.network_token,
+            authentication=self.new.authentication if payment.handed_in else None,
+        )
         return Right(call, number, token, payment.connector_account, self.deadline)
 
     def _sealed(self, payment_id: str) -> Sealed | None:

@@ -1,7 +1,7 @@
 """What a POST asks for, as understood, and the rows that it becomes when it is admitted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -13,6 +13,7 @@ from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.personal import NOTHING_PERSONAL, Channel, PersonalData
 from payonce.domain.returning import origin_of
+from payonce.domain.sca import HandedIn, Sca
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import Caller
 
@@ -65,6 +66,8 @@ class NewPayment:
     statement_descriptor: str | None = None
     channel: Channel | None = None
     personal: PersonalData = NOTHING_PERSONAL
+    sca: Sca | None = None
+    authentication: HandedIn | None = field(default=None, repr=False)
 
     @property
     def personal_is_stored(self) -> bool:
@@ -139,7 +142,15 @@ def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id
         customer=new.customer,
         statement_descriptor=new.statement_descriptor,
         channel=new.channel,
+        sca=_stored_sca(new),
     )
+
+
+def _stored_sca(new: NewPayment) -> Mapping[str, Any] | None:
+    """What any attempt needs to know; of an authentication made elsewhere, that there is one."""
+    if new.authentication is not None:
+        return {"handed_in": True}
+    return None if new.sca is None else asdict(new.sca)
 
 
 def operation_row(
@@ -163,6 +174,8 @@ def wanted(post: Post, new: NewPayment) -> routing.Wanted:
         capture_method=new.capture_method,
         brand=None if card is None else card.brand,
         asked_for=new.metadata.get(routing.ASKED_FOR) if post.caller.mode == "test" else None,
+        sca=new.sca,
+        handed_in=new.authentication is not None,
         given=partial(_has, new),
     )
 

@@ -259,8 +259,9 @@ class Outcomes:
         return self._releases.begin(claim, ended=ended)
 
     def _in_memory(self, right: Right) -> bool:
-        """Whether what the attempt needs ends with this process: a card, a device wallet's token."""
-        return self._runtime.accounts.capabilities[right.connector_account].data_in_memory
+        """Whether what the attempt needs ends with this process: a card, a device wallet's token, a cryptogram."""
+        capabilities = self._runtime.accounts.capabilities[right.connector_account]
+        return capabilities.data_in_memory or right.call.authentication is not None
 
     async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
         """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.

@@ -13,6 +13,7 @@ from payonce.domain.events import EventType
 from payonce.domain.facts import Advice, DeclineCode
 from payonce.domain.operations import OperationStatus
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.sca import AuthenticationResult, Exemption
 
 _PREVIOUSLY = (
     "Only where the acquirer took back what it had done, or did it again after all: what it was before"
@@ -130,6 +131,28 @@ class LastErrorView(View):
     advice: Advice | None
 
 
+class ExemptionView(View):
+    """An exemption from authentication."""
+
+    model_config = ConfigDict(title="Exemption")
+
+    requested: Exemption | None
+    honoured: Exemption | None = Field(description="Null where none was, or the acquirer does not say")
+
+
+class AuthenticationView(View):
+    """What became of the cardholder's authentication, as the acquirer says of the attempt that decided."""
+
+    model_config = ConfigDict(title="AuthenticationResult")
+
+    result: AuthenticationResult
+    eci: str | None
+    liability: Literal["issuer", "merchant"] | None = Field(
+        description="Who bears a fraud, where the acquirer says it"
+    )
+    exemption: ExemptionView
+
+
 class PaymentView(View):
     """A payment. While anything is capturable `status` follows the captures; refunds show in the amounts."""
 
@@ -161,6 +184,9 @@ class PaymentView(View):
     return_url: str | None
     customer: CustomerView | None = Field(description="As it was given")
     statement_descriptor: str | None
+    authentication: AuthenticationView | None = Field(
+        description="Null until the outcome, and where there is nothing to say"
+    )
     connector: str = Field(examples=["sandbox_card"])
     connector_reference: str | None
     capture_before: datetime | None = Field(description="Until 5 minutes before this time captures are taken")

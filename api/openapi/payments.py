@@ -42,8 +42,10 @@ CREATE_PAYMENT = Description(
     tag="Payments",
     summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
     text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
-    " different `cvc` or `browser` alone is the same request, so a corrected `cvc` needs a new key too. After a 503"
-    " nothing was sent, and the same request with the same key goes on.",
+    " different `cvc`, `browser` or `authentication` alone is the same request, so a corrected `cvc` needs a new key"
+    " too. After a 503 nothing was sent, and the same request with the same key goes on; an `authentication`, which"
+    " is not kept, has to be in it again (`data_required`). What no account takes of `sca` or `authentication` is"
+    " `payment_method_not_supported`.",
     answers={
         CREATED: (
             "The payment, `captured`, `authorized` or `requires_action`. The last is an answer and not the definite"

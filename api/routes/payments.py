@@ -26,6 +26,7 @@ from payonce.domain.answers import encode, payment_view
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.personal import Browser, Party, PersonalData
+from payonce.domain.sca import Sca
 from payonce.storage.driver.connection import Connection
 from payonce.storage.lookups import payments_of_key, reference_in_use
 from payonce.storage.merchants import Caller
@@ -140,7 +141,15 @@ def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
         statement_descriptor=body.statement_descriptor,
         channel=body.channel,
         personal=_personal_data(body),
+        sca=_sca(body),
+        authentication=None if body.authentication is None else body.authentication.handed_in(),
     )
+
+
+def _sca(body: CreatePayment) -> Sca | None:
+    """What is asked for beyond the usual."""
+    asked = None if body.sca is None else Sca(challenge=body.sca.challenge, exemption=body.sca.exemption)
+    return None if asked == Sca() else asked
 
 
 def _personal_data(body: CreatePayment) -> PersonalData:

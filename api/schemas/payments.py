@@ -4,6 +4,7 @@ What a body is understood as is the model with its defaults. A check that needs 
 say) finds it in the validation context.
 """
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.personal import Channel
+from payonce.domain.sca import Challenge, Exemption, HandedIn
 
 URL_MAX_LENGTH = 2048
 METADATA_MAX = 50
@@ -44,6 +46,8 @@ MINUTES_FROM_UTC_MAX = 14 * 60
 
 _NUMBER: Final = re.compile(r"[0-9]{12,19}")
 _VPA: Final = re.compile(r"[A-Za-z0-9._-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}")
+_UUID: Final = r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+_CAVV_BYTES: Final = 20
 _URL_CHARACTERS: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -122,6 +126,16 @@ def _check_ip(text: str) -> str:
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise mistake("must be an address without a zone")
     return str(address)
+
+
+def _check_cavv(text: str) -> str:
+    try:
+        value = base64.b64decode(text, validate=True)
+    except ValueError:
+        value = b""
+    if len(value) != _CAVV_BYTES or base64.b64encode(value).decode() != text:
+        raise mistake(f"must be {_CAVV_BYTES} bytes in base64: 28 characters")
+    return text
 
 
 def _check_currency(code: str) -> str:
@@ -350,6 +364,37 @@ class Browser(Body):
     javascript_enabled: bool | None = None
 
 
+class Sca(Body):
+    """What the acquirer is asked for when it authenticates the cardholder."""
+
+    challenge: Challenge = Field(
+        default="default", description="`avoid`: a soft decline is not followed by a challenge"
+    )
+    exemption: Exemption | None = Field(
+        default=None,
+        description="Asked for where the issuer's country is known, and is not India; `authentication.exemption` says"
+        " whether it was honoured",
+    )
+
+
+class Authentication(Body):
+    """What the cardholder's authentication came to that the merchant made elsewhere; passed on and never kept."""
+
+    version: str = Field(
+        repr=False, pattern=r"^2\.[0-9]{1,2}(\.[0-9]{1,2})?$", description="Of 3-D Secure", examples=["2.2.0"]
+    )
+    trans_status: Literal["Y", "A"] = Field(repr=False)
+    eci: str = Field(repr=False, pattern="^[0-9]{2}$", examples=["05"])
+    cavv: Annotated[str, AfterValidator(_check_cavv)] = Field(
+        repr=False, max_length=28, description="20 bytes in base64"
+    )
+    ds_transaction_id: str = Field(repr=False, pattern=_UUID, description="A UUID")
+
+    def handed_in(self) -> HandedIn:
+        """As the domain knows it."""
+        return HandedIn(**self.model_dump())
+
+
 class CreatePayment(Body):
     """The body of `POST /v1/payments`."""
 
@@ -369,6 +414,17 @@ class CreatePayment(Body):
         description="`moto`: the merchant types in what came by letter or telephone"
     )
     statement_descriptor: StatementDescriptor | None = _added()
+    sca: Sca | None = Field(default=None, exclude_if=lambda value: value in (None, Sca()))
+    authentication: Authentication | None = Field(default=None, repr=False, exclude=True)
+
+    @model_validator(mode="after")
+    def _authenticated_once(self) -> "CreatePayment":
+        given = [name for name in ("sca", "authentication") if getattr(self, name) is not None]
+        if given and self.payment_method.type != "card":
+            raise mistake("is for cards only", at=given[0])
+        if len(given) > 1:
+            raise mistake("must not come with sca", at="authentication")
+        return self
 
 
 class CreateCapture(Body):

@@ -18,7 +18,7 @@ from payonce.domain.operations import Abilities, Attempt, Operation, OperationKi
 from payonce.domain.payment import Payment
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
-from payonce.domain.sca import HandedIn, Sca
+from payonce.domain.sca import HandedIn, Sca, passed_on
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
 from payonce.domain.truth import Truth
 
@@ -72,6 +72,10 @@ class Capabilities:
     late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
+
+    def in_memory(self, payment: Payment) -> bool:
+        """Whether the payment's authorization needs what only the process has that received it."""
+        return self.data_in_memory or payment.handed_in
 
     def reversible(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is undone, and blocked, by our reference."""
@@ -310,11 +314,13 @@ def call_of(
     reference: str,
     target: Attempt | None = None,
     personal: PersonalData = NOTHING_PERSONAL,
+    issuer_country: str | None = None,
     return_url: str | None = None,
 ) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases. `personal`: of an authorization that is sent.
+    `target`: the attempt that a void or refund of our own releases. `personal`, `issuer_country`: of an authorization
+    that is sent.
     `return_url`: of our return page, where the account may send the customer away; never the merchant's.
     """
     kind = operation.sent_as or operation.kind
@@ -341,7 +347,7 @@ def call_of(
         billing=personal.billing,
         shipping=personal.shipping,
         browser=personal.browser,
-        sca=Sca.of(payment.sca) if authorizes and payment.sca is not None else None,
+        sca=_sca(payment, issuer_country) if authorizes else None,
     )
 
 
@@ -357,6 +363,13 @@ def _sent_kind(kind: OperationKind) -> OperationKind:
             return OperationKind.REFUND
         case _:
             return kind
+
+
+def _sca(payment: Payment, issuer_country: str | None) -> Sca | None:
+    """What the acquirer is asked for; nothing where the merchant authenticated elsewhere."""
+    if payment.sca is None or payment.handed_in:
+        return None
+    return passed_on(Sca.of(payment.sca), issuer_country=issuer_country)
 
 
 def _authorization(payment: Payment, target: Attempt | None) -> str | None:

@@ -88,6 +88,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "return_url": payment.return_url,
         "customer": payment.customer,
         "statement_descriptor": payment.statement_descriptor,
+        "authentication": payment.authentication,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),

@@ -192,6 +192,7 @@ class Declined:
     raw: Mapping[str, str] = field(default_factory=dict)
     where: Where = "same"
     soft: bool = False  # the issuer wants the cardholder authenticated, and may say yes then
+    evidence: Evidence | None = None  # of the cardholder's authentication, where there was one
     kind: Literal["declined"] = "declined"
 
 

@@ -170,7 +170,8 @@ class Payment:
     statement_descriptor: str | None = None  # what the customer's bank is to call it
     channel: Channel | None = None
     connector_reference: str | None = None
-    sca: Mapping[str, Any] | None = None  # {"challenge", "exemption"}, as the merchant asked for
+    # {"challenge", "exemption"}, as the merchant asked for; {"handed_in": True} of one who authenticated elsewhere.
+    sca: Mapping[str, Any] | None = None
     authentication: Mapping[str, Any] | None = None  # what came of it, as the API shows it
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None
@@ -223,6 +224,11 @@ class Payment:
     def taken_back(self) -> bool:
         """Whether the acquirer took something back: the payment may be open again although it was closed before."""
         return self.amount_capture_undone_minor > 0 or self.amount_capture_undecided_minor > 0
+
+    @property
+    def handed_in(self) -> bool:
+        """Whether it came with an authentication made elsewhere, which only memory may hold."""
+        return self.sca is not None and self.sca.get("handed_in") is True
 
     @property
     def automatic(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from payonce.domain.capabilities import Amounts, Required
 from payonce.domain.errors import InvalidRequest
+from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, Sca
 
 KEY: Final = "key"  # the secret of an account that has but one
 ONLY_ASKED: Final = "only_asked"  # an option of accounts in test mode
@@ -85,6 +86,10 @@ class Reach(Protocol):
     def amounts(self) -> Amounts: ...
     @property
     def required(self) -> tuple[Required, ...]: ...
+    @property
+    def three_ds(self) -> frozenset[str]: ...
+    @property
+    def exemptions(self) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class Wanted:
     capture_method: str = "automatic"
     brand: str | None = None  # of a card
     asked_for: str | None = None  # the connector whose accounts come first, in test mode
+    sca: Sca | None = None
+    handed_in: bool = False  # whether the merchant authenticated the cardholder elsewhere
     # Whether the create has the member that a JSON Pointer names.
     given: Callable[[str], bool] = lambda _: False
 
@@ -133,7 +140,7 @@ def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], w
     left = [one for one in left if not one.only_asked or one.connector == wanted.asked_for]
     if wanted.asked_for is not None:
         left = _asked_first(left, wanted.asked_for)
-    for refusal in (_by_method, _by_currency, _by_capture_method, _by_brand, _by_amount, _by_data):
+    for refusal in _REFUSALS:
         refusals = {account.id: refusal(reaches[account.id], wanted) for account in left}
         left = [account for account in left if refusals[account.id] is None]
         if not left:
@@ -199,6 +206,26 @@ def _by_brand(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
     )
 
 
+def _by_authentication(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    """A challenge that is to be avoided is, where there is none."""
+    if wanted.handed_in and BY_MERCHANT not in reach.three_ds:
+        return _no_authentication("/authentication", "an authentication made elsewhere")
+    asked = wanted.sca or Sca()
+    if asked.challenge == "force" and BY_ACQUIRER not in reach.three_ds:
+        return _no_authentication("/sca/challenge", "a forced challenge")
+    if asked.exemption is not None and asked.exemption not in reach.exemptions:
+        return _no_authentication("/sca/exemption", f"the exemption {asked.exemption}")
+    return None
+
+
+def _no_authentication(pointer: str, what: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"No connector account takes {what} with such a payment.",
+        pointer=pointer,
+        code="payment_method_not_supported",
+    )
+
+
 def _by_amount(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
     return reach.amounts.refusal(wanted.amount_minor, wanted.currency)
 
@@ -214,3 +241,14 @@ def _by_data(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
         also=missing[1:],
         code="data_required",
     )
+
+
+_REFUSALS: Final = (
+    _by_method,
+    _by_currency,
+    _by_capture_method,
+    _by_brand,
+    _by_authentication,
+    _by_amount,
+    _by_data,
+)

@@ -1,7 +1,7 @@
 """Strong customer authentication, as the merchant asks for it and as an acquirer says what came of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 Challenge = Literal["default", "force", "avoid"]
@@ -15,6 +15,9 @@ Completes = Literal["customer", "resume"]
 LEGS_MAX: Final = 5  # of one attempt: each sends another set of what a browser brought back
 BY_ACQUIRER: Final = "acquirer"
 BY_MERCHANT: Final = "merchant"
+_WITHOUT_EXEMPTIONS: Final = frozenset(
+    {"IN"}
+)  # countries whose rules for cards issued there know none of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,3 +42,9 @@ class HandedIn:
     eci: str = field(repr=False)
     cavv: str = field(repr=False)
     ds_transaction_id: str = field(repr=False)
+
+
+def passed_on(sca: Sca, *, issuer_country: str | None) -> Sca:
+    """What the acquirer is asked for: no exemption for a card issued in India, or where that is not known."""
+    allowed = issuer_country is not None and issuer_country not in _WITHOUT_EXEMPTIONS
+    return sca if allowed else replace(sca, exemption=None)

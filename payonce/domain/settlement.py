@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from payonce.domain import claiming, leaving, stages, stepping_up, undecided
+from payonce.domain import authentication, claiming, leaving, stages, stepping_up, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -132,6 +132,8 @@ def _turned_down(
         code = FailureCode.ACQUIRER_REFUSED
         refused = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
         return fail(payment, operation, refused, refusal_error(), pointer=fact.pointer, now=now)
+    if operation.kind is OperationKind.AUTHORIZE:
+        payment = replace(payment, authentication=authentication.shown(payment, fact))
     declined = replace(
         attempt,
         state=AttemptState.DECLINED,
@@ -241,6 +243,8 @@ def _approve(
         return _doubt(payment, operation, reversing, now=now)
     if abilities.captures_itself and stages.lacks_capture(payment, operation, attempt):
         return _doubt(payment, operation, replace(attempt, state=AttemptState.UNKNOWN), now=now)
+    if operation.kind is OperationKind.AUTHORIZE:
+        payment = replace(payment, authentication=authentication.shown(payment, reply))
     approved = replace(attempt, state=AttemptState.APPROVED, failure_code=None)
     return leaving.released(succeed(payment, operation, approved, reply=reply, now=now), now=now)
 

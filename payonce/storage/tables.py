@@ -181,7 +181,7 @@ payments = Table(
     Column("channel", Text),
     Column("personal_key_id", Text),
     Column("personal_sealed", LargeBinary),  # erased after 30 days: see `personal_data`
-    Column("sca", _JsonB),  # {"challenge", "exemption"}, as asked for
+    Column("sca", _JsonB),  # {"challenge", "exemption"}, or {"handed_in"}: see `Payment`
     Column("authentication", _JsonB),  # as the API shows it
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),

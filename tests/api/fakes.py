@@ -17,6 +17,15 @@ NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2040, "cvc": "123"}
 
 
+AUTHENTICATION = {
+    "version": "2.2.0",
+    "trans_status": "Y",
+    "eci": "05",
+    "cavv": "3q2+78r+ur7erb7vyv66vv////8=",
+    "ds_transaction_id": "f25084f0-5b16-4c0a-ae5d-b24808a95e4b",
+}
+
+
 def payment_body(**changes: Any) -> dict[str, Any]:
     """The body of a create that is valid; `changes` replace members."""
     body = {"amount": 1099, "currency": "INR", "payment_method": {"type": "card", "card": CARD}}

@@ -184,7 +184,8 @@ async def test_wrong_codes_and_a_decline_after_the_right_one(
     found = await decided(connector, call)
     assert isinstance(found, Declined)
     assert (found.code, found.soft) == (code, False)
-    assert found.raw["authentication"] == ("failed" if len(answers) == 3 else "authenticated")
+    assert found.evidence is not None
+    assert found.evidence.authentication == ("failed" if len(answers) == 3 else "authenticated")
     assert list(await harness.movements(call.payment_id)) == []
 
 

@@ -29,6 +29,11 @@ from tests.support.servers import running
 
 APPROVED, DECLINED, MISTYPED = "4929804158137625", "4000000000009995", "4929804158137626"
 NUMBERS = (APPROVED, DECLINED, MISTYPED)
+CAVV, DS_TRANSACTION_ID = "3q2+78r+ur7erb7vyv66vv////8=", "f25084f0-5b16-4c0a-ae5d-b24808a95e4b"
+HANDED_IN: Body = {
+    **{"version": "2.2.0", "trans_status": "Y", "eci": "05"},
+    **{"cavv": CAVV, "ds_transaction_id": DS_TRANSACTION_ID},
+}
 SECURITY_CODES = ("0973", "0816", "0529")  # four digits turn up by chance: only all three together are a leak
 FAULTS = (
     *("error_after_charge", "reset_after_charge", "garbage", "amount_mismatch", "slow:100"),
@@ -52,7 +57,7 @@ def leaks(data: bytes) -> list[str]:
     """The numbers that are in the data whole, and the security codes if all are there."""
     plain = data.replace(b" ", b"").replace(b"-", b"")
     found = [number for number in NUMBERS if number.encode() in data or number.encode() in plain]
-    found += [text for text in NEVER_SHOWN if text.encode() in data]
+    found += [text for text in (*NEVER_SHOWN, CAVV, DS_TRANSACTION_ID) if text.encode() in data]
     codes = all(pattern.search(data) for pattern in _CODES)
     return found + (["the security codes"] if codes else [])
 
@@ -66,7 +71,7 @@ def cards() -> Iterator[Body]:
 async def pay_well(shop: Merchant, method: Body) -> None:
     await shop.refunded(await shop.paid(payment_method=method, **EVERY_MEMBER))
     await shop.pay(payment_method={"type": "upi", "upi": {"flow": "qr"}}, **EVERY_MEMBER)
-    payment = await shop.authorized(payment_method=method)
+    payment = await shop.authorized(payment_method=method, authentication=HANDED_IN)
     await shop.captured(payment, amount=500, final=False)
     await shop.voided(payment)
     await shop.events(payment)
@@ -84,6 +89,9 @@ async def pay_badly(shop: Merchant, method: Body) -> None:
         {"payment_method": {"type": "wallet", "wallet": {"provider": "apple_pay", "token": number + code}}},
         {"payment_method": number, "currency": number, "amount": number, number: code},
         {"description": f"card {number} cvc {code}"},
+        {"authentication": {**HANDED_IN, "eci": "5"}},
+        {"authentication": HANDED_IN, "sca": {"challenge": "force"}},
+        {"authentication": {**HANDED_IN, "cavv": DS_TRANSACTION_ID, "ds_transaction_id": CAVV}},
         {"metadata": {"card": number, number: code}},
         {"customer": {"id": number, "phone": number}, "merchant_reference": number},
     ]
@@ -109,14 +117,19 @@ async def pay_into_trouble(stack: DevStack, shop: Merchant) -> None:
     """Faults of the acquirer, then the acquirer and Postgres gone."""
     trouble = [(fault, method) for fault in FAULTS for method in cards()]
     pending = await asyncio.gather(
-        *(shop.pay(payment_method=method, metadata={"sandbox_fault": fault}) for fault, method in trouble)
+        *(
+            shop.pay(payment_method=method, authentication=HANDED_IN, metadata={"sandbox_fault": fault})
+            for fault, method in trouble
+        )
     )
     for answer in pending:
         if answer.status_code == 202:
             await shop.settled(answer.json())
     for part in ("acquirer", "postgres"):
         await stack.kill(part)
-        refused = await asyncio.gather(*(shop.pay(payment_method=method) for method in cards()))
+        refused = await asyncio.gather(
+            *(shop.pay(payment_method=method, authentication=HANDED_IN) for method in cards())
+        )
         assert {answer.status_code for answer in refused} <= {503, 504}, [answer.text for answer in refused]
         await stack.start(part)
 

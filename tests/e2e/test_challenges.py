@@ -11,6 +11,13 @@ from tests.support.witness import Witness
 
 CHALLENGED = "4000002500003155"
 THEN_DECLINED = "4000008260003178"
+HANDED_IN = {
+    "version": "2.2.0",
+    "trans_status": "Y",
+    "eci": "05",
+    "cavv": "3q2+78r+ur7erb7vyv66vv////8=",
+    "ds_transaction_id": "f25084f0-5b16-4c0a-ae5d-b24808a95e4b",
+}
 PAID = [("authorize", 1099), ("capture", 1099)]
 
 
@@ -63,6 +70,8 @@ async def test_a_challenge_that_ends_badly_moves_nothing(
     await answer(customer, payment, decision)
     failed = await becomes(shop, payment, "failed")
     assert failed["last_error"]["decline_code"] == code
+    passed = decision == "submit"
+    assert failed["authentication"]["result"] == ("authenticated" if passed else "failed")
     assert await witness.movements(payment["id"]) == []
 
 
@@ -92,6 +101,38 @@ async def test_a_soft_decline_becomes_a_challenge_on_the_same_payment(
 async def test_a_card_that_nobody_can_authenticate_is_declined(shop: Merchant) -> None:
     problem = refused(await shop.pay(payment_method=card("4000000000003139")), 402, "payment_declined")
     assert (problem["decline_code"], problem["advice"]) == ("authentication_failed", "authenticate")
+
+
+@pytest.mark.parametrize(
+    ("number", "asked", "shown"),
+    [
+        ("4242424242424242", {"authentication": HANDED_IN}, ("authenticated", "05", "issuer", None, None)),
+        (
+            "4242424242424242",
+            {"sca": {"exemption": "low_value"}},
+            ("exempted", "07", "merchant", "low_value", "low_value"),
+        ),
+        # Issued in India, and in a country that is not known: none is sent.
+        ("4000003560000008", {"sca": {"exemption": "low_value"}}, ("unknown", None, None, "low_value", None)),
+        ("4111111111111111", {"sca": {"exemption": "low_value"}}, ("unknown", None, None, "low_value", None)),
+    ],
+)
+async def test_what_is_said_of_authentication_goes_to_the_acquirer_and_is_shown(
+    shop: Merchant, witness: Witness, number: str, asked: Body, shown: tuple[str | None, ...]
+) -> None:
+    payment = await shop.paid(payment_method=card(number), **asked)
+    found = payment["authentication"]
+    exemption = found["exemption"]
+    assert (
+        found["result"],
+        found["eci"],
+        found["liability"],
+        exemption["requested"],
+        exemption["honoured"],
+    ) == shown
+    assert (await shop.get(f"/v1/payments/{payment['id']}")).json()["authentication"] == found
+    sent = (await witness.requests(payment_reference=payment["id"]))[0]["sca"]
+    assert sent is None or sent["exemption"] == exemption["honoured"]
 
 
 async def challenged(shop: Merchant, number: str = CHALLENGED, **changes: str) -> Body:

@@ -12,6 +12,7 @@ MEMBERS = {
     *("amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "payment_method"),
     *("merchant_reference", "description", "metadata", "return_url", "customer", "connector"),
     "statement_descriptor",
+    "authentication",
     *("connector_reference", "capture_before", "next_action", "pending_operation", "review"),
     *("last_error", "created_at", "updated_at", "sequence"),
 }

@@ -9,7 +9,7 @@ CHECKOUT = Path(__file__).parents[2]
 FILE = re.compile(r"`((?:activities|api|devstack|payonce|tests|workers|workflows)/[\w/]+\.py)`")
 PRODUCT = ("activities", "api", "payonce", "workers", "workflows")
 # Published: the schema's name stands in openapi.json, and connectors get the other.
-TWICE = {"Address", "Browser", "Card", "Customer", "Party"}
+TWICE = {"Address", "Browser", "Card", "Customer", "Party", "Sca"}
 
 
 def classes() -> dict[str, list[str]]:

@@ -350,7 +350,7 @@ def decided(answer: SandboxAnswer) -> Declined | Pending | Reversed:
             return Reversed()
         case "declined":
             code = _decline_code(answer.decline_code)
-            return Declined(code, connector_reference=answer.id, raw=_raw(answer), soft=answer.soft)
+            return Declined(code, connector_reference=answer.id, soft=answer.soft, evidence=answer.evidence())
         case "reversed":
             return Reversed()
         case status:
@@ -374,12 +374,6 @@ def approved(
         since=tuple(turn.told() for turn in answer.history),
         evidence=answer.evidence(),
     )
-
-
-def _raw(answer: SandboxAnswer) -> dict[str, str]:
-    """What is known besides of a decline: it has no evidence."""
-    evidence = answer.evidence()
-    return {} if evidence is None else {name: str(value) for name, value in evidence.kept().items()}
 
 
 def _stage(answer: SandboxAnswer) -> Stage | None:

@@ -29,7 +29,9 @@ from payonce.connectors.stripe.finding import Finding
 from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
+    ActionRequired,
     Approved,
+    Cancellation,
     DeclineCode,
     Declined,
     Inquiry,
@@ -51,6 +53,14 @@ INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),
     then_every_s=15,
     review_after_s=600,
+    slow_every_s=3600,
+    give_up_after_s=30 * 24 * 3600,
+)
+# While the customer is at the issuer's page: a webhook says sooner what they did there.
+ACTION_INQUIRY: Final = InquirySchedule(
+    first_s=(30, 60),
+    then_every_s=120,
+    review_after_s=3600,
     slow_every_s=3600,
     give_up_after_s=30 * 24 * 3600,
 )
@@ -86,6 +96,10 @@ class Stripe:
             amounts=amounts.AMOUNTS,
             split_capture=self._several,
             callbacks=True,
+            needs_action=True,
+            three_ds=frozenset({"acquirer"}),
+            challenge_ends="cancelled",
+            action_inquiry=ACTION_INQUIRY,
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
@@ -120,6 +134,10 @@ class Stripe:
     async def reverse(self, call: Call) -> Reversed:
         """The intent is cancelled, or what it took is refunded; see `Connector`."""
         return await _within(self._reverse(call))
+
+    async def cancel(self, call: Call) -> Cancellation:
+        """Nobody can pay the intent any more, or what had become of it before; see `Asking`."""
+        return await _within(self._end(call))
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, once its signature is checked; see `Calling`."""
@@ -162,7 +180,7 @@ class Stripe:
             return self._not_confirmed(call, answer, intent_id=intent_id)
         found = self._intent(answer, call, id_=intent_id)
         if found.status == "requires_action":
-            return await self._leave_unauthenticated(call, intent_id)
+            return await self._challenged(call, found)
         return _reply(reading.authorization(found, call), intent_id)
 
     def _not_confirmed(
@@ -182,8 +200,13 @@ class Stripe:
             return _refused(call, error, pointer)
         raise not_moved(answer, error, reference=call.reference, object_id=intent_id)
 
+    async def _challenged(self, call: Call, intent: Intent) -> ActionRequired | Declined | Pending:
+        """The customer is sent to the issuer's page, where there is one and they can come back from it."""
+        asked = reading.asked(intent, live=self._desk.live)
+        return await self._leave_unauthenticated(call, intent.id) if asked is None else asked
+
     async def _leave_unauthenticated(self, call: Call, intent_id: str) -> Declined | Pending:
-        """Nobody authenticates here yet: the intent is closed, and the issuer's wish is a decline."""
+        """Nobody can authenticate: the intent is closed, and the issuer's wish is a decline."""
         try:
             closed = await self._cancel(call, intent_id, forms.NOT_AUTHENTICATED)
         except ConnectorError:
@@ -240,7 +263,7 @@ class Stripe:
     async def _inquire_authorization(self, call: Call) -> Inquiry:
         intent = await self._finding.intent(call)
         if intent.status == "requires_action":
-            return await self._leave_unauthenticated(call, intent.id)
+            return await self._challenged(call, intent)
         fact = reading.authorization(intent, call)
         if isinstance(fact, Reversed) and intent.amount_received:
             refunds = await self._finding.refunds(call, intent.id)
@@ -262,6 +285,16 @@ class Stripe:
         if intent.status in ("canceled", "succeeded"):
             return await self._give_back(call, intent)
         raise OutcomeUnknown("the intent is not cancelled", connector_reference=intent.id)
+
+    async def _end(self, call: Call) -> Cancellation:
+        """Documented: once an intent is cancelled, every later operation on it fails.
+
+        One that is authorized meanwhile is let go by that: nothing is held any more.
+        """
+        intent = await self._finding.intent(call)
+        if intent.status in _OPEN:
+            intent = await self._cancel(call, intent.id, forms.GIVEN_UP)
+        return reading.ended(intent, call)
 
     async def _give_back(self, call: Call, intent: Intent) -> Reversed:
         """What the intent took is refunded, once, however often this is asked.
@@ -329,6 +362,7 @@ class Stripe:
             raise NotSent(f"before the money call: {unknown.message}") from None
 
 
+_OPEN: Final = ("requires_action", "requires_confirmation")  # after a failure it is decided
 _UNPAID: Final = ("requires_payment_method", "requires_confirmation")
 _GIVING_BACK: Final = ("succeeded", "pending", "requires_action")
 

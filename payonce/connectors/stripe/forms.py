@@ -28,6 +28,7 @@ VALUE_LENGTH_MAX: Final = 500
 
 # Why an intent is cancelled, by which it is known afterwards who did it; Stripe has four words for it.
 VOIDED: Final = "requested_by_customer"
+GIVEN_UP: Final = VOIDED  # while its customer was to act
 REVERSED: Final = "duplicate"
 NOT_AUTHENTICATED: Final = "abandoned"
 BY_STRIPE: Final = frozenset({"automatic", "expired"})
@@ -90,9 +91,14 @@ def intent(call: Call, *, several_captures: bool, copy_metadata: bool) -> Form:
 
 
 def confirmation(call: Call, method_id: str) -> Form:
-    """The money call. The parcel goes with it, since it is forgotten, and an intent's body is not to change."""
+    """The money call. The parcel goes with it, since it is forgotten, and an intent's body is not to change.
+
+    Stripe has a word for a challenge that is wanted, and none for one that is to be avoided: it decides that itself.
+    """
+    forced = call.sca is not None and call.sca.challenge == "force"
     return {
         "payment_method": method_id,
+        "payment_method_options": {"card": {"request_three_d_secure": "challenge"}} if forced else None,
         "return_url": call.return_url,
         "shipping": _shipping(call),
         "expand": _EXPAND,

@@ -30,6 +30,7 @@ def _short(value: Any) -> Any:
 
 
 _TEXT_MAX: Final = 200
+URL_LENGTH_MAX: Final = 2048
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}$")]
 Text = Annotated[str | None, BeforeValidator(_short), AfterValidator(_without_card_number)]
 Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -51,8 +52,18 @@ class Checks(Read):
     cvc_check: Text = None
 
 
+class ThreeDSecure(Read):
+    """What became of the cardholder's authentication."""
+
+    authentication_flow: Text = None
+    electronic_commerce_indicator: Text = None
+    result: Text = None
+
+
 class CardDetails(Read):
     """How the card was charged."""
+
+    three_d_secure: ThreeDSecure | None = None
 
     authorization_code: Text = None
     brand: Text = None
@@ -115,6 +126,19 @@ class StripeError(Read):
     param: Text = None
 
 
+class Redirect(Read):
+    """Where the customer's browser is to go."""
+
+    url: Annotated[str, Field(max_length=URL_LENGTH_MAX, pattern=r"^https?://[!-~]+$")]
+
+
+class NextAction(Read):
+    """What the customer has to do."""
+
+    type: Text
+    redirect_to_url: Redirect | None = None
+
+
 class Intent(Read):
     """A payment at Stripe."""
 
@@ -132,6 +156,13 @@ class Intent(Read):
     latest_charge: Charge | Id | None = None
     livemode: bool
     metadata: Metadata = {}
+    next_action: NextAction | None = None
+
+    @property
+    def page(self) -> str | None:
+        """Where its customer is to go; None: nowhere, or not by a redirect."""
+        action = self.next_action
+        return None if action is None or action.redirect_to_url is None else action.redirect_to_url.url
 
     @property
     def charge(self) -> Charge | None:

@@ -24,11 +24,15 @@ from payonce.connectors.stripe.objects import (
     Intent,
     StripeError,
     StripeRefund,
+    ThreeDSecure,
 )
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
+    ActionRequired,
     Approved,
+    Cancellation,
+    Cancelled,
     DeclineCode,
     Declined,
     Foreign,
@@ -39,6 +43,8 @@ from payonce.domain.facts import (
     Turn,
     Undone,
 )
+from payonce.domain.leaving import ACTS_WITHIN
+from payonce.domain.sca import AuthenticationResult
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +55,16 @@ _HOLDS_SHORTEST: Final = timedelta(days=4, hours=18)
 
 _SAID: Final = ("code", "decline_code", "advice_code", "network_advice_code", "network_decline_code")
 
+_NOT_AUTHENTICATED: Final = "payment_intent_authentication_failure"  # no card error: nothing was charged
 _FORBIDDEN_BY_NETWORK: Final = "previously_declined_do_not_retry"  # Visa's limit on repeats, kept by Stripe
+
+_AUTHENTICATED: Final[dict[str, AuthenticationResult]] = {
+    "authenticated": "authenticated",
+    "attempt_acknowledged": "attempted",
+    "exempted": "exempted",
+    "failed": "failed",
+    "not_supported": "none",
+}
 
 Standing = Approved | Declined | Pending | NotKnown | Reversed
 """How an attempt stands by an intent."""
@@ -82,6 +97,30 @@ def authorization(intent: Intent, call: Call) -> Standing:
         case status:
             log.warning("acquirer_status_unmapped", reference=call.reference, status=status)
             return Pending(intent.id, reason="unmapped status")
+
+
+def asked(intent: Intent, *, live: bool) -> ActionRequired | None:
+    """What the customer has to do; None: nothing that a server can pass on.
+
+    Stripe names no end of it, and lets an intent wait for days: it is ours to end, 15 minutes after it was made.
+    """
+    page = intent.page
+    if intent.status != "requires_action" or page is None or (live and not page.startswith("https://")):
+        return None
+    action = {"type": "redirect", "url": page} | ({} if live else {"sandbox_url": page})
+    return ActionRequired(intent.id, action, datetime.fromtimestamp(intent.created, UTC) + ACTS_WITHIN)
+
+
+def ended(intent: Intent, call: Call) -> Cancellation:
+    """What has become of an intent whose customer is to pay no more; cancelled, it holds nothing either."""
+    if (
+        intent.status == "canceled"
+        and intent.cancellation_reason == forms.GIVEN_UP
+        and not intent.amount_received
+    ):
+        return Cancelled()
+    found = authorization(intent, call)
+    return Pending(intent.id, reason="not found by its id") if isinstance(found, NotKnown) else found
 
 
 def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> Approved | Pending | NotKnown:
@@ -225,7 +264,7 @@ def _unpaid(intent: Intent) -> Declined | NotKnown | Pending:
 def _failure(intent: Intent) -> StripeError | None:
     """Why its last try failed; None where it did not, as far as is said."""
     error = intent.last_payment_error
-    if error is not None and error.type == "card_error":
+    if error is not None and (error.type == "card_error" or error.code == _NOT_AUTHENTICATED):
         return error
     if intent.charge is not None and intent.charge.status == "failed":
         return _told_by(intent.charge)
@@ -264,8 +303,8 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
 
 
 def _evidence(charge: Charge, call: Call) -> Evidence:
-    """What Stripe says beside its yes. Who bears a fraud, and the ECI, it does not say without authentication."""
-    card, checks = charge.card, charge.card.checks
+    """What Stripe says beside its yes. Who bears a fraud it does not say."""
+    card, checks, secure = charge.card, charge.card.checks, charge.card.three_d_secure
     known = card.network_transaction_id is not None
     return Evidence(
         scheme=card.network or card.brand,
@@ -275,9 +314,18 @@ def _evidence(charge: Charge, call: Call) -> Evidence:
         authorization_code=card.authorization_code,
         avs_result=None if checks is None else _avs(checks),
         cvc_result=None if checks is None else checks.cvc_check,
+        eci=None if secure is None else secure.electronic_commerce_indicator,
+        authentication=None if secure is None else _authentication(secure),
         issuer_country=card.country,
         funding=card.funding,
     )
+
+
+def _authentication(secure: ThreeDSecure) -> AuthenticationResult:
+    """Source: the charge object, `payment_method_details.card.three_d_secure.result`."""
+    if secure.result == "authenticated" and secure.authentication_flow == "frictionless":
+        return "frictionless"
+    return _AUTHENTICATED.get(secure.result or "", "unknown")
 
 
 def _avs(checks: Checks) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 from api.http.key_header import fingerprint, hash_number
 from api.schemas.payments import Context, CreatePayment
 from tests.api.conftest import Merchant
-from tests.api.fakes import FakeAdmission, card_method, payment_body
+from tests.api.fakes import AUTHENTICATION, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"
 
@@ -122,6 +122,9 @@ SAME = [
     json.dumps(payment_body(payment_method=card_method(cvc=None))).encode(),
     json.dumps(payment_body(billing=None, shipping=None, channel=None, statement_descriptor=None)).encode(),
     json.dumps(payment_body(browser={"ip": "203.0.113.7", "user_agent": "a"})).encode(),
+    json.dumps(payment_body(sca={})).encode(),
+    json.dumps(payment_body(sca={"challenge": "default", "exemption": None})).encode(),
+    json.dumps(payment_body(authentication=AUTHENTICATION)).encode(),
 ]
 # As the release before derived it, which did not know all the members.
 BEFORE = [
@@ -151,6 +154,15 @@ async def test_another_browser_alone_is_the_same_request(client: httpx.AsyncClie
     assert again.headers["idempotent-replayed"] == "true"
 
 
+def test_what_a_merchant_hands_in_is_in_no_fingerprint() -> None:
+    body = CreatePayment.model_validate(
+        payment_body(authentication=AUTHENTICATION), context=Context(mode="test", allow_loopback=False)
+    )
+    understood = body.model_dump(mode="json", context=partial(hash_number, secret=b"s"))
+    assert "authentication" not in understood
+    assert AUTHENTICATION["cavv"] not in str(understood) + repr(body)
+
+
 @pytest.mark.parametrize("body", SAME)
 async def test_a_request_that_is_understood_the_same_is_a_replay(
     client: httpx.AsyncClient, body: bytes
@@ -175,6 +187,8 @@ async def test_a_request_that_is_understood_the_same_is_a_replay(
         {"shipping": {"address": {"line1": "7 Rose Lane", "country": "IN"}}},
         {"channel": "web"},
         {"statement_descriptor": "SHOP"},
+        {"sca": {"challenge": "force"}},
+        {"sca": {"exemption": "low_value"}},
         {"payment_method": card_method(number="4000000000000002")},
         {"payment_method": card_method(exp_month=11)},
     ],

@@ -44,6 +44,7 @@ PAYMENT_MEMBERS = [
     "return_url",
     "customer",
     "statement_descriptor",
+    "authentication",
     "connector",
     "connector_reference",
     "capture_before",
@@ -112,7 +113,7 @@ def test_the_bytes_of_an_answer_are_stable() -> None:
             '"amount_refundable":0,"amount_refunded":0,"payment_method":{"type":"card","card":{"brand":"visa",'
             '"last4":"4242","exp_month":12,"exp_year":2030}},"merchant_reference":null,'
             '"description":"Größe 7 ₹","metadata":{},"return_url":null,"customer":null,"statement_descriptor":null,'
-            '"connector":"sandbox_card","connector_reference":"acq-authorization",'
+            '"authentication":null,"connector":"sandbox_card","connector_reference":"acq-authorization",'
             '"capture_before":"2026-11-29T05:46:00.000Z","next_action":null,"pending_operation":null,'
             '"review":null,"last_error":null,"created_at":"2026-11-22T05:46:00.000Z",'
             '"updated_at":"2026-11-22T05:46:00.000Z","sequence":1}'

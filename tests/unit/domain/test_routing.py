@@ -8,6 +8,7 @@ import pytest
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.routing import Because, ConnectorAccount, Route, Wanted, choose
+from payonce.domain.sca import Sca
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class FakeReach:
     brands: frozenset[str] | None = None
     amounts: Amounts = ANY_AMOUNT
     required: tuple[Required, ...] = ()
+    three_ds: frozenset[str] = frozenset()
+    exemptions: frozenset[str] = frozenset()
 
 
 def wanted(**members: Any) -> Wanted:
@@ -168,3 +171,36 @@ def test_what_fits_is_taken() -> None:
     )
     asked = wanted(amount_minor=100, brand="visa", given=lambda pointer: pointer == "/customer/email")
     assert choose([account("one")], {"one": reach}, asked).account_id == "one"
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer", "fits"),
+    [
+        ({"handed_in": True}, "/authentication", FakeReach(three_ds=frozenset({"merchant"}))),
+        ({"sca": Sca(challenge="force")}, "/sca/challenge", FakeReach(three_ds=frozenset({"acquirer"}))),
+        (
+            {"sca": Sca(exemption="low_value")},
+            "/sca/exemption",
+            FakeReach(exemptions=frozenset({"low_value"})),
+        ),
+    ],
+)
+def test_what_an_account_does_not_do_of_authentication_goes_to_one_that_does_or_is_refused(
+    asked: dict[str, Any], pointer: str, fits: FakeReach
+) -> None:
+    without = FakeReach(
+        three_ds=frozenset({"acquirer", "merchant"} - fits.three_ds),
+        exemptions=frozenset({"low_value", "transaction_risk_analysis"} - fits.exemptions),
+    )
+    accounts = [account("without"), account("fits")]
+    taken = choose(accounts, {"without": without, "fits": fits}, wanted(**asked))
+    assert taken.account_id == "fits"
+    with pytest.raises(InvalidRequest) as refused:
+        choose(accounts, {"without": without, "fits": without}, wanted(**asked))
+    assert refused.value.problem_code == "payment_method_not_supported"
+    assert refused.value.pointer == pointer
+
+
+def test_a_challenge_is_avoided_where_there_is_none() -> None:
+    taken = choose([account("one")], {"one": FakeReach()}, wanted(sca=Sca(challenge="avoid")))
+    assert taken.account_id == "one"
