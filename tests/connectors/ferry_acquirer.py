@@ -58,7 +58,7 @@ class FerryAcquirer:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
-        with suppress(asyncio.IncompleteReadError, OSError):
+        with suppress(asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
             try:
                 while True:
                     await self._exchange(reader, writer)

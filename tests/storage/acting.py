@@ -12,7 +12,8 @@ from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
 from activities.resuming import Resuming
 from payonce.accounts import Accounts
-from payonce.claims import Claimant, Rights
+from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights
+from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Cancellation, FailureCode, Reply, Stage
@@ -210,3 +211,41 @@ async def age(ledger: Ledger, of: Operation) -> None:
     """The claim is so old that NOT_FOUND proves something."""
     query = "UPDATE attempts SET send_before = send_before - :age WHERE operation_id = :id"
     await ledger.rows(query, age=LONG_AGO, id=of.id)
+
+
+async def claimed_ago(process: Process, of: Operation, seconds: float) -> None:
+    """The operation's attempts were claimed so much earlier."""
+    query = "UPDATE attempts SET claimed_at = claimed_at - :ago, send_before = send_before - :ago"
+    await process.ledger.rows(f"{query} WHERE operation_id = :id", ago=timedelta(seconds=seconds), id=of.id)
+
+
+class Stepping:
+    """The owner's clock, which waiting moves on, and nothing else."""
+
+    def __init__(self) -> None:
+        self.now_s = boot_clock_s()
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def sleep(self, delay_s: float) -> None:
+        self.waits.append(delay_s)
+        self.now_s += delay_s
+
+
+async def owned(process: Process, clock: Stepping, **of_call: Any) -> Operation:
+    """A create whose right this process holds."""
+    create = await process.ledger.add_operation(await process.ledger.add_payment(), K.AUTHORIZE)
+    claim = await process.ledger.latest(create.id)
+    call = Call(
+        kind=K.AUTHORIZE,
+        reference=f"{create.id}-1",
+        payment_id=create.payment_id,
+        amount_minor=create.amount_minor,
+        currency=create.currency,
+        **of_call,
+    )
+    deadline = clock() + SEND_WITHIN_S
+    process.rights.grant(create.id, Right(call, 1, claim.token, "account_1", deadline, clock))
+    return create

@@ -1,7 +1,6 @@
 """Who cannot be asked is sent the same request again, while it answers that as at first; else its word is awaited."""
 
 from dataclasses import replace
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,6 @@ from activities import replaying
 from activities.messages import InquiryDue, NothingSent, Settled
 from payonce import claims
 from payonce.claims import Right, Rights
-from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import Accepted, DeclineCode, Declined, Foreign, NotKnown
@@ -19,7 +17,7 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import until_told
 from payonce.domain.truth import Truth
-from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
+from tests.storage.acting import CAPABILITIES, FakeConnector, Process, Stepping, age, claimed_ago, owned
 from tests.storage.ledger import Ledger, subject
 from tests.support.rows import approval
 
@@ -55,11 +53,6 @@ async def in_doubt(process: Process, kind: OperationKind = K.CAPTURE, **changes:
     of = await process.ledger.add_operation(paid, kind, claimed=False, **changes)
     assert isinstance(await process.attempt(of), InquiryDue)
     return of
-
-
-async def claimed_ago(process: Process, of: Operation, seconds: float) -> None:
-    query = "UPDATE attempts SET claimed_at = claimed_at - :ago, send_before = send_before - :ago"
-    await process.ledger.rows(f"{query} WHERE operation_id = :id", ago=timedelta(seconds=seconds), id=of.id)
 
 
 def names(connector: FakeConnector) -> list[str]:
@@ -220,42 +213,11 @@ async def test_where_only_callbacks_say_it_nobody_is_asked_and_nothing_concluded
 # Authorizations: their owner alone.
 
 
-class Stepping:
-    """The owner's clock, which waiting moves on, and nothing else."""
-
-    def __init__(self) -> None:
-        self.now_s = boot_clock_s()
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    async def sleep(self, delay_s: float) -> None:
-        self.waits.append(delay_s)
-        self.now_s += delay_s
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Stepping:
     stepping = Stepping()
     monkeypatch.setattr(replaying, "asyncio", SimpleNamespace(sleep=stepping.sleep))
     return stepping
-
-
-async def owned(process: Process, clock: Stepping) -> Operation:
-    """A create whose right this process holds."""
-    create = await process.ledger.add_operation(await process.ledger.add_payment(), K.AUTHORIZE)
-    claim = await process.ledger.latest(create.id)
-    call = Call(
-        kind=K.AUTHORIZE,
-        reference=f"{create.id}-1",
-        payment_id=create.payment_id,
-        amount_minor=create.amount_minor,
-        currency=create.currency,
-    )
-    deadline = clock() + claims.SEND_WITHIN_S
-    process.rights.grant(create.id, Right(call, 1, claim.token, "account_1", deadline, clock))
-    return create
 
 
 async def test_the_owner_sends_an_authorization_again_while_it_has_the_card(
