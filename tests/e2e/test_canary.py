@@ -28,7 +28,9 @@ from tests.support.metrics import metrics_of
 from tests.support.servers import running
 
 APPROVED, DECLINED, MISTYPED = "4929804158137625", "4000000000009995", "4929804158137626"
-NUMBERS = (APPROVED, DECLINED, MISTYPED)
+CHALLENGED = "4000002500003155"
+NUMBERS = (APPROVED, DECLINED, MISTYPED, CHALLENGED)
+BROUGHT_BACK = "pi_canary_secret_7GzLwPq0XvB3"  # by a browser, and declared by nobody
 CAVV, DS_TRANSACTION_ID = "3q2+78r+ur7erb7vyv66vv////8=", "f25084f0-5b16-4c0a-ae5d-b24808a95e4b"
 HANDED_IN: Body = {
     **{"version": "2.2.0", "trans_status": "Y", "eci": "05"},
@@ -57,7 +59,8 @@ def leaks(data: bytes) -> list[str]:
     """The numbers that are in the data whole, and the security codes if all are there."""
     plain = data.replace(b" ", b"").replace(b"-", b"")
     found = [number for number in NUMBERS if number.encode() in data or number.encode() in plain]
-    found += [text for text in (*NEVER_SHOWN, CAVV, DS_TRANSACTION_ID) if text.encode() in data]
+    secrets = (*NEVER_SHOWN, CAVV, DS_TRANSACTION_ID, BROUGHT_BACK)
+    found += [text for text in secrets if text.encode() in data]
     codes = all(pattern.search(data) for pattern in _CODES)
     return found + (["the security codes"] if codes else [])
 
@@ -113,6 +116,25 @@ async def pay_badly(shop: Merchant, method: Body) -> None:
     await shop.get("/v1/payments", merchant_reference=number, starting_after=number)
 
 
+async def come_back(shop: Merchant, method: Body) -> None:
+    """The holder passes the challenge, and the browser brings back more than anybody asked for."""
+    asked = {**method, "card": {**method["card"], "number": CHALLENGED}}
+    stray = {"payment_intent_client_secret": BROUGHT_BACK, BROUGHT_BACK: "1"}
+    async with httpx.AsyncClient(trust_env=False) as browser:
+        for by_form in (False, True):
+            payment = await shop.paid(payment_method=asked)
+            page = payment["next_action"]["url"]
+            passed = await browser.post(page, data={"decision": "submit", "code": "123456"})
+            ours = httpx.URL(passed.headers["Location"])
+            if by_form:
+                back = await browser.post(ours, data=stray)
+            else:
+                back = await browser.get(ours.copy_merge_params(stray))
+            assert back.status_code == 200
+            assert leaks(repr(back.headers.raw).encode() + back.content) == []
+            await shop.settled(payment)
+
+
 async def pay_into_trouble(stack: DevStack, shop: Merchant) -> None:
     """Faults of the acquirer, then the acquirer and Postgres gone."""
     trouble = [(fault, method) for fault in FAULTS for method in cards()]
@@ -149,6 +171,7 @@ async def traffic() -> AsyncIterator[Traffic]:
             for method in cards():
                 await pay_well(shop, method)
                 await pay_badly(shop, method)
+                await come_back(shop, method)
             await pay_into_trouble(stack, shop)
             for path in ("/v1/payments", "/v1/refunds", "/v1/events"):
                 page = (await shop.get(path, limit=100)).json()

@@ -43,6 +43,9 @@ NAMES = (
     "began_anew",
     "followed_a_long_run",
     "review_ended_by_a_fact",
+    "challenge_passed",
+    "soft_decline_stepped_up",
+    "challenge_by_a_leg",
 )
 CARD = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2030, "cvc": "973"}
 

@@ -5,18 +5,13 @@ every branch behind `workflow.patched` under names of their own.
 """
 
 import asyncio
-import hashlib
-import hmac
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from temporalio.client import Client
 
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
@@ -25,113 +20,17 @@ from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Subject
 from payonce.runtime import open_runtime
 from tests.acquirer.acquirer_process import Acquirer
-from tests.e2e.merchant import Body, Merchant, answered, merchant_with
-from tests.replay.histories import CARD, FOLDER, NAMES, path_of, write
+from tests.e2e.merchant import answered, merchant_with
+from tests.replay.histories import CARD, FOLDER, NAMES, path_of
 from tests.replay.process import process_without_workflows, settings_of
+from tests.replay.recorder import UNTIL_DONE_S, Recorder
 from tests.support.eventually import eventually
 from tests.support.servers import ACQUIRER_KEY, running
 from tests.webhooks.receiver import receiving, status
 
-UNTIL_DONE_S = 120.0
 VALIDITY_S = 4
 UPDATES_MAX = 4  # of a short run
-CARD_METHOD = {"type": "card", "card": CARD}
-UPI_METHOD = {"type": "upi", "upi": {"flow": "intent"}}
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """A stack on which payments are made, and the way to their histories."""
-
-    stack: DevStack
-    shop: Merchant
-    temporal: Client
-
-    async def keep(self, name: str, workflow_id: str, *, run_id: str | None = None) -> None:
-        """The history of the workflow's latest run, or of this one, is in its file, once the latest has ended."""
-        async with asyncio.timeout(UNTIL_DONE_S):
-            await self.temporal.get_workflow_handle(workflow_id).result()
-        write(name, await self.temporal.get_workflow_handle(workflow_id, run_id=run_id).fetch_history())
-        print(f"recorded {path_of(name).relative_to(FOLDER.parent)}")
-
-    async def pay(
-        self, *, fault: str | None = None, method: Body = CARD_METHOD, capture_method: str = "automatic"
-    ) -> Body:
-        """A payment with the recorded card, whatever became of it."""
-        metadata = {} if fault is None else {"sandbox_fault": fault}
-        answer = await self.shop.pay(payment_method=method, metadata=metadata, capture_method=capture_method)
-        body = answer.json()
-        payment: Body = body.get("payment", body)
-        return payment
-
-    async def endpoint(self, url: str, *types: str) -> str:
-        """The id of a new endpoint that wants these events."""
-        made = await self.shop.post("/v1/webhook_endpoints", {"url": url, "events": list(types)})
-        return str(answered(made, 201)["id"])
-
-    async def failed_delivery(self, endpoint_id: str) -> str:
-        """The id of the endpoint's only delivery, once its workflow has been started."""
-        query = f"EndpointId = '{endpoint_id}'"
-        return str(await eventually(lambda: self.listed(query), timeout_s=30))
-
-    async def ask(
-        self, vpa: str = "pending@upi", *, fault: str | None = None, method: Body = UPI_METHOD
-    ) -> Body:
-        """A payment whose customer is asked, and decides as this address does."""
-        metadata = {"sandbox_vpa": vpa} | ({} if fault is None else {"sandbox_fault": fault})
-        return answered(await self.shop.pay(payment_method=method, metadata=metadata), 201)
-
-    async def is_pending(self, payment: Body) -> None:
-        """Returns once a capture or void of the payment is."""
-
-        async def is_so() -> bool:
-            return (await self.shop.payment(payment))["pending_operation"] is not None
-
-        await eventually(is_so, UNTIL_DONE_S)
-
-    async def decide(self, payment: Body) -> None:
-        """The customer approves on the sandbox page."""
-        async with httpx.AsyncClient(trust_env=False) as customer:
-            page = payment["next_action"]["sandbox_url"]
-            answer = await customer.post(
-                page, data={"decision": "approve"}, headers={"Accept": "application/json"}
-            )
-            answer.raise_for_status()
-
-    async def becomes(self, payment: Body, status: str, *, within_s: float = UNTIL_DONE_S) -> None:
-        """Returns once the payment has this status."""
-
-        async def is_so() -> bool:
-            return bool((await self.shop.payment(payment))["status"] == status)
-
-        await eventually(is_so, within_s)
-
-    async def heard_of(self, payment: Body) -> str:
-        """The workflow that followed up what the acquirer said of the decided payment."""
-        query = f"WorkflowType = 'CallbackWorkflow' AND PaymentId = '{payment['id']}'"
-        started = await eventually(lambda: self.listed(query), UNTIL_DONE_S)
-        assert started is not None
-        return started
-
-    async def spoken_of(self, payment: Body, event: str) -> None:
-        """The acquirer has told something of the payment's authorization."""
-        reference, at = attempt_reference(payment["id"], 1), int(time.time())
-        told = json.dumps({"id": f"{event}_{reference}", "reference": reference}).encode()
-        mac = hmac.new(ACQUIRER_KEY.encode(), f"{at}.".encode() + told, hashlib.sha256).hexdigest()
-        async with httpx.AsyncClient(base_url=self.stack.api_url, trust_env=False) as acquirer:
-            headers = {"Acquirer-Signature": f"t={at},v1={mac}", "Content-Type": "application/json"}
-            path = f"/v1/connectors/{payment['connector']}/callbacks"
-            (await acquirer.post(path, content=told, headers=headers)).raise_for_status()
-
-    async def listed(self, query: str) -> str | None:
-        """The id of a workflow that the query lists, once there is one."""
-        return next(iter([found.id async for found in self.temporal.list_workflows(query)]), None)
-
-    async def settled(self, payment: Body, status: str) -> Body:
-        """The payment, once nothing about it is unknown; it has this status then."""
-        now = await self.shop.settled(payment)
-        assert now["status"] == status, now
-        return now
+CHALLENGED, SOFTLY_DECLINED = "4000002500003155", "4000000000003121"
 
 
 async def automatic(recorder: Recorder) -> None:
@@ -299,6 +198,30 @@ async def customer_expired_and_paid(recorder: Recorder) -> None:
     await recorder.keep("customer_heard_of_late", await recorder.heard_of(payment))
 
 
+async def challenge_passed(recorder: Recorder) -> None:
+    """The cardholder passed, and came back by our page."""
+    payment = await recorder.challenged(CHALLENGED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("challenge_passed", payment["id"])
+
+
+async def soft_decline_stepped_up(recorder: Recorder) -> None:
+    """The issuer wanted a challenge, which the second attempt forced."""
+    payment = await recorder.challenged(SOFTLY_DECLINED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("soft_decline_stepped_up", payment["id"])
+
+
+async def challenge_by_a_leg(recorder: Recorder) -> None:
+    """What the cardholder brought back was sent by a second leg, which took the money."""
+    payment = await recorder.challenged(CHALLENGED)
+    await recorder.come_back(payment)
+    await recorder.becomes(payment, "captured")
+    await recorder.keep("challenge_by_a_leg", payment["id"])
+
+
 async def callback_heard_again(recorder: Recorder) -> None:
     """The acquirer speaks of a decided payment, and again while it is asked."""
     payment = await recorder.pay(fault="inquire:slow:4000")
@@ -395,6 +318,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_expired_and_paid,
     callback_heard_again,
     review_ended_by_a_fact,
+    challenge_passed,
+    soft_decline_stepped_up,
 )
 SCENARIOS_OF_SHORT_RUNS: tuple[Scenario, ...] = (began_anew,)
 SHORT_RUNS = {"history.maxTotalUpdates": UPDATES_MAX}
@@ -407,16 +332,33 @@ async def record_all() -> None:
         await record(stack, *SCENARIOS)
     async with running(temporal_settings=SHORT_RUNS) as stack:
         await record(stack, *SCENARIOS_OF_SHORT_RUNS)
+    await record_beside(expiry, "--authorization-validity-s", str(VALIDITY_S))
+    await record_by_legs()
+
+
+async def record_by_legs() -> None:
+    """With an account at which a second leg moves the money."""
+    await record_beside(challenge_by_a_leg, completes="resume")
+
+
+async def record_beside(scenario: Scenario, *arguments: str, **options: str) -> None:
+    """Beside an acquirer of its own, started with these arguments; cards go to an account with these options."""
     with tempfile.TemporaryDirectory() as directory:
-        acquirer = Acquirer(
-            Path(directory) / "ledger.sqlite", ("--authorization-validity-s", str(VALIDITY_S))
-        )
+        acquirer = Acquirer(Path(directory) / "ledger.sqlite", arguments)
         try:
             await acquirer.start()
             parts = [part for part in (*INFRASTRUCTURE, *PRODUCT) if part != "acquirer"]
-            url = {"PAYONCE_SANDBOX_ACQUIRER_URL": str(acquirer.client.base_url)}
-            async with running(*parts, environ=url) as stack:
-                await record(stack, expiry)
+            url = str(acquirer.client.base_url)
+            account = {
+                **{"id": "recorded", "connector": "sandbox_card", "mode": "test"},
+                **{"base_url": url, "key": ACQUIRER_KEY, "options": options},
+            }
+            async with running(
+                *parts,
+                environ={"PAYONCE_SANDBOX_ACQUIRER_URL": url},
+                product_environ={"PAYONCE_CONNECTOR_ACCOUNTS": json.dumps([account])} if options else {},
+            ) as stack:
+                await record(stack, scenario)
         finally:
             await acquirer.close()
 
@@ -437,6 +379,8 @@ async def record_some(names: set[str]) -> None:
         if chosen := [scenario for scenario in scenarios if scenario.__name__ in names]:
             async with running(temporal_settings=settings) as stack:
                 await record(stack, *chosen)
+    if challenge_by_a_leg.__name__ in names:
+        await record_by_legs()
 
 
 def main() -> None:

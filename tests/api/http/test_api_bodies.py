@@ -10,8 +10,7 @@ import pytest
 from api.http.bodies import BODY_BYTES_MAX
 from api.schemas.payments import METADATA_MAX
 from payonce.domain.personal import Address, Browser, Party, PersonalData
-from payonce.domain.sca import HandedIn, Sca
-from tests.api.fakes import AUTHENTICATION, CARD, FakeAdmission, card_method, payment_body
+from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"
 KEY = {"Idempotency-Key": "k"}
@@ -130,7 +129,6 @@ PARTY = {
         "country": "IN",
     },
 }
-UPI_QR = {"type": "upi", "upi": {"flow": "qr"}}
 BROWSER = {"ip": "203.0.113.7", "user_agent": "a"}
 FULL = {
     "merchant_reference": 100 * "{}",
@@ -394,46 +392,6 @@ async def test_a_payment_method_is_checked_before_anything_is_admitted(
         ({"statement_descriptor": "x" * 23}, "/statement_descriptor"),
         ({"statement_descriptor": ""}, "/statement_descriptor"),
         ({"statement_descriptor": "4242424242424242"}, "/statement_descriptor"),
-        ({"sca": {"challenge": "never"}}, "/sca/challenge"),
-        ({"sca": {"exemption": "recurring"}}, "/sca/exemption"),
-        ({"sca": {"channel": "moto"}}, "/sca/channel"),
-        ({"sca": {}, "authentication": AUTHENTICATION}, "/authentication"),
-        ({"sca": {}, "payment_method": UPI_QR}, "/sca"),
-        ({"authentication": AUTHENTICATION, "payment_method": UPI_QR}, "/authentication"),
-        ({"authentication": {**AUTHENTICATION, "version": "1.0.2"}}, "/authentication/version"),
-        ({"authentication": {**AUTHENTICATION, "version": "2"}}, "/authentication/version"),
-        ({"authentication": {**AUTHENTICATION, "trans_status": "N"}}, "/authentication/trans_status"),
-        ({"authentication": {**AUTHENTICATION, "trans_status": "R"}}, "/authentication/trans_status"),
-        ({"authentication": {**AUTHENTICATION, "trans_status": "C"}}, "/authentication/trans_status"),
-        ({"authentication": {**AUTHENTICATION, "eci": "5"}}, "/authentication/eci"),
-        ({"authentication": {**AUTHENTICATION, "eci": "٠٥"}}, "/authentication/eci"),
-        (
-            {"authentication": {**AUTHENTICATION, "cavv": "3q2-78r-ur7erb7vyv66vv____8="}},
-            "/authentication/cavv",
-        ),
-        (
-            {"authentication": {**AUTHENTICATION, "cavv": "3q2+78r+ur7erb7vyv66vv////9="}},
-            "/authentication/cavv",
-        ),
-        ({"authentication": {**AUTHENTICATION, "cavv": "3q2+78r+ur7erb7vyv66vv//"}}, "/authentication/cavv"),
-        (
-            {"authentication": {**AUTHENTICATION, "ds_transaction_id": "f25084f0"}},
-            "/authentication/ds_transaction_id",
-        ),
-        ({"authentication": {**AUTHENTICATION, "more": 1}}, "/authentication/more"),
-        (
-            {
-                "authentication": {
-                    "version": "2.2.0",
-                    "trans_status": "Y",
-                    "eci": "05",
-                    "cavv": AUTHENTICATION["cavv"],
-                }
-            },
-            "/authentication/ds_transaction_id",
-        ),
-        ({"off_session": True}, "/off_session"),
-        ({"setup": "off_session"}, "/setup"),
         ({"return_url": "http://shop.example/"}, "/return_url"),
         ({"return_url": "http://127.0.0.1/"}, "/return_url"),
         ({"return_url": "javascript:alert(1)"}, "/return_url"),
@@ -448,7 +406,6 @@ async def test_a_mistake_has_a_pointer_and_never_shows_the_value(
     _assert_problem(response, 400, "invalid_request")
     assert _pointers(response) == [pointer]
     assert "4242424242424242" not in response.text
-    assert AUTHENTICATION["cavv"] not in response.text
     assert "nobody" not in response.text
 
 
@@ -511,19 +468,6 @@ async def test_what_acquirers_need_of_a_customer_is_admitted_as_it_was_given(
     browser = Browser(ip="2001:db8::1", user_agent="a", time_zone_offset=-330, java_enabled=False)
     assert new.personal == PersonalData(billing=bill, shipping=Party(), browser=browser)
     assert new.personal.billing.address.state is None
-
-
-async def test_what_is_asked_of_authentication_is_admitted(
-    client: httpx.AsyncClient, admission: FakeAdmission
-) -> None:
-    asked = {"challenge": "avoid", "exemption": "transaction_risk_analysis"}
-    await client.post(CREATE, json=payment_body(sca=asked), headers=KEY)
-    assert admission.last[2].sca == Sca(challenge="avoid", exemption="transaction_risk_analysis")
-    headers = {"Idempotency-Key": "another"}
-    await client.post(CREATE, json=payment_body(authentication=AUTHENTICATION), headers=headers)
-    new = admission.last[2]
-    assert (new.sca, new.authentication) == (None, HandedIn(**AUTHENTICATION))
-    assert AUTHENTICATION["cavv"] not in repr(admission.last)
 
 
 async def test_a_capture_takes_an_amount_and_whether_it_is_final(

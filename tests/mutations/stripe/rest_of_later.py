@@ -135,6 +135,22 @@ REST_OF_LATER: Final = (
         _AUTHORIZE,
     ),
     planted(
+        "R3",
+        "a customer is sent to an address that is none",
+        _READING,
+        "page is None or (live and not page",
+        "(live and page and not page",
+        _AUTHORIZE,
+    ),
+    planted(
+        "R3",
+        "who must authenticate is declined",
+        _CONNECTOR,
+        "        return await self._leave_unauthenticated(call, intent.id) if asked is None else asked\n",
+        "        return await self._leave_unauthenticated(call, intent.id)\n",
+        "test_stripe_challenge.py",
+    ),
+    planted(
         "R5",
         "a card's payment has a whole statement descriptor",
         _FORMS,
