@@ -20,7 +20,7 @@ from activities.progress import (
     until_over,
     with_review,
 )
-from activities.replaying import WINDOW_CLOSED, Replaying, by_anyone, window_closed
+from activities.replaying import WINDOW_CLOSED, by_anyone, window_closed
 from payonce.domain.errors import ConnectorError
 from payonce.domain.facts import (
     Accepted,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from payonce.domain.settlement import Settlement
     from payonce.legs import Legs
     from payonce.recording.recorder import Recorder
+    from payonce.replays import Replays
     from payonce.standing import Cases, Standing
 
 ANOTHER_ACQUIRER = "another_acquirer"
@@ -63,12 +64,14 @@ _SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was no
 class Resolving:
     """What anyone may do about an operation: everything except send it."""
 
-    def __init__(self, *, cases: Cases, recorder: Recorder, accounts: Accounts, legs: Legs) -> None:
+    def __init__(
+        self, *, cases: Cases, recorder: Recorder, accounts: Accounts, legs: Legs, replays: Replays
+    ) -> None:
         self._cases = cases
         self._legs = legs
         self._recorder = recorder
         self._accounts = accounts
-        self._replaying = Replaying(recorder=recorder, accounts=accounts)
+        self._replays = replays
 
     @activity.defn
     @heartbeating
@@ -132,7 +135,7 @@ class Resolving:
             return with_review(due, called.operation)
         if not self._cases.same_acquirer(attempt):
             return await self._unanswered(request, standing, attempt, ANOTHER_ACQUIRER)
-        found = await self._replaying.replay(request.subject, standing, attempt)
+        found = await self._replays.replay(request.subject, standing, attempt)
         if isinstance(found, Unknown) and found.connector_reference is None:
             return await self._unanswered(request, standing, attempt, found.cause)
         stored = await self._store(request, attempt, found)

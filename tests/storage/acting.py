@@ -23,6 +23,7 @@ from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
 from payonce.legs import Legs
 from payonce.recording.recorder import Recorder
+from payonce.replays import Replays
 from payonce.sealing import Sealer, SealingKey
 from payonce.standing import Cases
 from payonce.storage.driver.database import Database
@@ -169,11 +170,14 @@ class Process:
         return progress
 
     def resolving(self, recorder: Any = None) -> Resolving:
+        recorder = recorder or self.ledger.recorder()
+        accounts = self.opened_accounts
         return Resolving(
             cases=self._cases,
-            recorder=recorder or self.ledger.recorder(),
-            accounts=self.opened_accounts,
+            recorder=recorder,
+            accounts=accounts,
             legs=self.legs,
+            replays=Replays(recorder=recorder, accounts=accounts),
         )
 
     @property

@@ -17,6 +17,8 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import until_told
 from payonce.domain.truth import Truth
+from payonce.replays import Replays
+from payonce.standing import read_standing
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, Stepping, age, claimed_ago, owned
 from tests.storage.ledger import Ledger, subject
 from tests.support.rows import approval
@@ -166,6 +168,18 @@ async def test_before_it_is_sent_again_it_is_proven_to_be_in_doubt(
     connector.before = look
     await process.resolve("inquire", of)
     assert states == [A.UNKNOWN]
+
+
+async def test_what_was_told_meanwhile_is_not_sent_again(process: Process, connector: FakeConnector) -> None:
+    """Between a run's look and its request, the callback was recorded."""
+    of = await in_doubt(process)
+    replays = Replays(recorder=process.ledger.recorder(), accounts=process.opened_accounts)
+    async with process.ledger.database.transaction() as connection:
+        standing = await read_standing(connection, of.payment_id, of.id, lock=False)
+    assert standing.attempt is not None
+    await process.ledger.recorder().record(subject(of), attempt=1, fact=approval(of))
+    assert (await replays.replay(subject(of), standing, standing.attempt)).kind == "unknown"
+    assert "replay" not in names(connector)
 
 
 async def test_what_others_moved_meanwhile_is_not_sent_again(
