@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from temporalio import activity
@@ -12,14 +13,17 @@ from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found, settled
+from activities.replaying import by_owner
 from payonce.domain import stepping_up
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, PaymentError
 from payonce.domain.facts import Approved, Declined, Fact, Unknown, Unsent
 from payonce.domain.operations import AttemptState, OperationKind
+from payonce.domain.truth import window_open
 
 if TYPE_CHECKING:
     from payonce.accounts import Accounts
     from payonce.claims import Claimant, Right, Rights
+    from payonce.connectors.base import Call, Capabilities
     from payonce.domain.settlement import Settlement
     from payonce.recording.recorder import Recorder
     from payonce.standing import Standing
@@ -128,7 +132,7 @@ class Attempting:
         try:
             return await connector.send(right.call, may_send=right.permit())
         except OutcomeUnknown as error:
-            return Unknown(error.message, error.connector_reference)
+            return await by_owner(connector, right, Unknown(error.message, error.connector_reference))
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed
             return Unsent(error.code)
 
@@ -140,6 +144,10 @@ class Attempting:
         that is undecided is no fact about this one: nothing is sent, and the inquiries go on (`Resolving.inquire`).
         """
         connector = self._accounts.connectors[right.connector_account]
+        if connector.capabilities.truth_of(right.call.kind).is_told:  # there is nobody to ask
+            if right.attempt == 1 and _is_answered_as_before(right.call, connector.capabilities):
+                return None
+            return Unknown(SENT_BEFORE) if doubted else Unsent(SENT_BEFORE)
         try:
             earlier = await found_earlier(connector, right.call, number=right.attempt)
             if earlier is not None:
@@ -169,6 +177,8 @@ class Attempting:
         any more, and an acquirer may accept what it was told to block (`design.md` §2 rule 9).
         """
         connector = self._accounts.connectors[right.connector_account]
+        if connector.capabilities.truth_of(right.call.kind).is_told:
+            return  # whatever it did is told by the acquirer
         schedule, finality_s = connector.capabilities.inquiry, connector.capabilities.finality_s
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -209,6 +219,12 @@ class Attempting:
         if progress.kind == "nothing_sent" and standing.captured:
             return settled((await self._recorder.complete(request.subject)).payment)
         return progress
+
+
+def _is_answered_as_before(call: Call, capabilities: Capabilities) -> bool:
+    """Whether the first attempt, were it sent a second time, is certain to be one: the acquirer knows its key."""
+    window_s = capabilities.idempotent_replay_s
+    return call.since is not None and window_open(call.since, datetime.now(UTC), window_s=window_s)
 
 
 def _overtaken(settlement: Settlement) -> bool:

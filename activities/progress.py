@@ -21,7 +21,8 @@ from activities.messages import (
 from payonce.domain.facts import ActionRequired, FailureCode, Outcome
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from payonce.domain.schedules import LOOKS, InquirySchedule
+from payonce.domain.schedules import LOOKS, InquirySchedule, until_told
+from payonce.domain.truth import Truth
 
 if TYPE_CHECKING:
     from payonce.connectors.base import Capabilities
@@ -167,6 +168,10 @@ def _standing_at(
 def schedule_of(attempt: Attempt, capabilities: Capabilities) -> InquirySchedule:
     """When the acquirer is asked about the attempt, and from when on its silence is for a person."""
     accepted = attempt.state is AttemptState.ACCEPTED
+    truth = capabilities.truth_of(attempt.kind)
+    replayed = truth is Truth.REPLAY and not accepted and attempt.kind is not OperationKind.AUTHORIZE
+    if truth.is_told and not replayed:
+        return until_told(capabilities.callback_due_s(attempt.kind))
     return (capabilities.accepted_inquiry if accepted else None) or capabilities.inquiry
 
 

@@ -20,6 +20,7 @@ from activities.progress import (
     until_over,
     with_review,
 )
+from activities.replaying import WINDOW_CLOSED, by_anyone, window_closed
 from payonce.domain.errors import ConnectorError
 from payonce.domain.facts import (
     Accepted,
@@ -37,19 +38,25 @@ from payonce.domain.facts import (
 )
 from payonce.domain.legs import moves_nothing
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
+from payonce.domain.schedules import until_told
+from payonce.domain.truth import in_doubt
 
 if TYPE_CHECKING:
     from payonce.accounts import Accounts
-    from payonce.connectors.base import Asking, Connector
+    from payonce.connectors.base import Asking, Call, Connector
     from payonce.domain.operations import Attempt, Subject
     from payonce.domain.schedules import InquirySchedule
     from payonce.domain.settlement import Settlement
     from payonce.legs import Legs
     from payonce.recording.recorder import Recorder
+    from payonce.replays import Replays
     from payonce.standing import Cases, Standing
 
 ANOTHER_ACQUIRER = "another_acquirer"
 """Why nothing is proven: the account is not that of the attempt any more, as the acquirer calls it."""
+
+CALLBACK_AWAITED = "callback_awaited"
+"""Why nothing is known yet: the acquirer tells, and cannot be asked."""
 
 _SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was not sent to
 
@@ -57,11 +64,14 @@ _SAY_NOTHING_ELSEWHERE = ("not_found", "reversed")  # by whom the attempt was no
 class Resolving:
     """What anyone may do about an operation: everything except send it."""
 
-    def __init__(self, *, cases: Cases, recorder: Recorder, accounts: Accounts, legs: Legs) -> None:
+    def __init__(
+        self, *, cases: Cases, recorder: Recorder, accounts: Accounts, legs: Legs, replays: Replays
+    ) -> None:
         self._cases = cases
         self._legs = legs
         self._recorder = recorder
         self._accounts = accounts
+        self._replays = replays
 
     @activity.defn
     @heartbeating
@@ -91,8 +101,11 @@ class Resolving:
     ) -> Progress:
         """What the acquirer says about the attempt is recorded, and what follows from that."""
         connector = self._connector(standing)
+        call = self._cases.call(standing, attempt)
+        if connector.capabilities.truth_of(call.kind).is_told:
+            return await self._learn(request, standing, attempt, call)
         try:
-            found = await connector.inquire(self._cases.call(standing, attempt))
+            found = await connector.inquire(call)
         except ConnectorError as error:
             return await self._unanswered(request, standing, attempt, error.code)
         if found.kind in _SAY_NOTHING_ELSEWHERE and not self._cases.same_acquirer(attempt):
@@ -105,6 +118,28 @@ class Resolving:
         if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
             return InquiryDue(schedule, "not_found_yet")
         return await self._ask_earlier(request, standing, attempt, schedule)
+
+    async def _learn(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, call: Call
+    ) -> Progress:
+        """Nobody can be asked. What is in doubt is sent again, where that may be; else its callback is waited for.
+
+        Nothing is ever not found so. What can be sent again no more is for a person; a fact still counts then.
+        """
+        capabilities = self._connector(standing).capabilities
+        if not by_anyone(call, capabilities) or not in_doubt(attempt):
+            return await self._unanswered(request, standing, attempt, CALLBACK_AWAITED)
+        if window_closed(standing, attempt, capabilities):
+            called = await self._recorder.review(request.subject, reason=WINDOW_CLOSED)
+            due = InquiryDue(until_told(capabilities.callback_due_s(call.kind)), WINDOW_CLOSED)
+            return with_review(due, called.operation)
+        if not self._cases.same_acquirer(attempt):
+            return await self._unanswered(request, standing, attempt, ANOTHER_ACQUIRER)
+        found = await self._replays.replay(request.subject, standing, attempt)
+        if isinstance(found, Unknown) and found.connector_reference is None:
+            return await self._unanswered(request, standing, attempt, found.cause)
+        stored = await self._store(request, attempt, found)
+        return after_recording(stored, capabilities, may_retry=False)
 
     async def _ask_earlier(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, schedule: InquirySchedule
@@ -146,8 +181,11 @@ class Resolving:
         """
         standing, attempt = await self._cases.of_reference(request.subject, reference)
         connector = await self._accounts.connector(attempt.connector_account)
+        call = self._cases.call(standing, attempt)
+        if connector.capabilities.truth_of(call.kind).is_told:
+            return settled(standing.payment)  # whoever received the callback recorded what it says
         try:
-            found = await connector.inquire(self._cases.call(standing, attempt))
+            found = await connector.inquire(call)
         except ConnectorError as error:
             return InquiryDue(connector.capabilities.inquiry, error.code)
         if found.kind == "not_found" or found.kind in ("accepted", "pending", "action_required"):

@@ -24,6 +24,7 @@ from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
 from payonce.domain.returning import ReturnPages
 from payonce.domain.routing import Because
+from payonce.domain.truth import WINDOW_SAFETY
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
 from payonce.standing import Standing, read_standing
@@ -33,6 +34,7 @@ from payonce.storage.driver.database import CommitUnknown, Database, StorageUnav
 from payonce.storage.idempotency import Key
 
 SEND_WITHIN_S = SEND_WITHIN.total_seconds()  # on the owner's own clock
+REPLAY_AFTER_S, REPLAY_UNTIL_S = 1.0, 20.0  # since the claim: when its owner may send an authorization again
 KEPT_S = 30.0  # longer than anybody waits for a right to be taken, or a workflow to try again
 RIGHTS_MAX = 10_000  # beyond this a process admits nothing more
 CLAIMS_MAX = 3  # that one run makes, where Postgres answers none of them in time
@@ -63,6 +65,10 @@ class Right:
         """What a connector asks; made once, by whoever took the right."""
         return Permit(self)
 
+    def replay(self, *, window_s: float) -> "ReplayPermit":
+        """What a connector asks when the same call is sent again, once, by whoever sent it."""
+        return ReplayPermit(self, window_s=window_s)
+
 
 class Permit:
     """`MaySend` of one right."""
@@ -78,6 +84,33 @@ class Permit:
 
     def left_s(self) -> float:
         return 0.0 if self._used else max(0.0, self._right.deadline - self._right.clock())
+
+    def held_s(self) -> float:
+        return SEND_WITHIN_S - (self._right.deadline - self._right.clock())
+
+
+class ReplayPermit:
+    """`MaySend` of an authorization that its owner sends again: no right to send, and for the same call only.
+
+    It holds from 1 s to 20 s after the claim, where the acquirer's window is open for longer than a day.
+    """
+
+    def __init__(self, right: Right, *, window_s: float) -> None:
+        self._right = right
+        self._until_s = min(REPLAY_UNTIL_S, window_s - WINDOW_SAFETY.total_seconds())
+        self._used = False
+
+    def __call__(self) -> bool:
+        holds = self.left_s() > 0 and self.held_s() >= REPLAY_AFTER_S
+        self._used = self._used or holds
+        return holds
+
+    def opens_in_s(self) -> float:
+        """How long until it holds."""
+        return max(0.0, REPLAY_AFTER_S - self.held_s())
+
+    def left_s(self) -> float:
+        return 0.0 if self._used else max(0.0, self._until_s - self.held_s())
 
     def held_s(self) -> float:
         return SEND_WITHIN_S - (self._right.deadline - self._right.clock())

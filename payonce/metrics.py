@@ -112,7 +112,7 @@ DELIVERIES_HANDED_OVER = Counter(
     "payonce_webhook_deliveries_handed_over", "Failed deliveries that went to a workflow", ["result"]
 )
 
-_ASKED = ("authorize", "capture", "void", "refund", "inquire", "reverse", "cancel")
+_ASKED = ("authorize", "capture", "void", "refund", "replay", "inquire", "reverse", "cancel")
 _UNANSWERED = ("interrupted", *(error.code for error in (NotSent, OutcomeUnknown, Rejected, RateLimited)))
 _DECIDED = tuple(status for status in OperationStatus if status is not OperationStatus.PENDING)
 
@@ -127,7 +127,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     """The same of what is counted by account or connector; `connectors`: each account's connector, by its id."""
     names = set(connectors.values())
     at_zero(OUTCOMES, OperationKind, _DECIDED, names)
-    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign"))
+    at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign", "unknown"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
     at_zero(ANOTHER_ACQUIRER, connectors)
     at_zero(ACCOUNTS_CLOSED, connectors, ("not_opened", "refused", "another_identity"))

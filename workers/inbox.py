@@ -1,25 +1,31 @@
 """Callbacks: put into the inbox once, then handed to whoever works on the operation they are about.
 
-A callback moves nothing. It makes a workflow ask the acquirer: the payment's while its operation has no outcome,
-else one of its own. So a lie with a valid signature costs an inquiry.
+A callback makes a workflow ask the acquirer: the payment's while its operation has no outcome, else one of its own.
+So a lie with a valid signature costs an inquiry. Where the connector says that callbacks carry the truth of that kind
+of operation, what this one carries is recorded first, as any other fact.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio.client import Client
 
 from payonce.connectors.base import Callback
+from payonce.domain.claiming import same_acquirer
 from payonce.domain.errors import CallbackInvalid, PaymentError
-from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.domain.facts import Approved, Told, Turn
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
-from payonce.metrics import CALLBACKS
+from payonce.metrics import ANOTHER_ACQUIRER, CALLBACKS
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, payments
 from payonce.storage.callbacks import Received
+from payonce.storage.told import decoded, encoded
 from payonce.waiting import first
 from workers.dispatch import Dispatcher
 
@@ -32,7 +38,7 @@ TOGETHER_MAX = 1_000  # messages that wait for one turn
 
 log = get_logger(__name__)
 
-_About = tuple[str, str]  # connector and reference
+_About = tuple[str, str, str]  # connector, account and reference
 
 
 class ReferenceTurns:
@@ -91,7 +97,8 @@ class Inbox:
             account = accounts[0] if attempt is None else attempt.connector_account
             if account not in accounts:
                 raise _foreign(connector, accounts[0])
-            received = Received(connector, account, callback.event_id, callback.reference)
+            fact = self._kept_fact(callback, account)
+            received = Received(connector, account, callback.event_id, callback.reference, fact)
             new = await callbacks.put(connection, received, now=datetime.now(UTC), later=later)
         CALLBACKS.labels(connector, "received" if new else "known").inc()
         if new:
@@ -128,7 +135,7 @@ class Inbox:
         if waiting is not None or len(self._handing_over) >= HANDING_OVER_MAX:
             return
         self._waiting[_about(received)] = [received]
-        wait_s = self._turns.take(_about(received))
+        wait_s = self._turns.take((received.connector, received.reference))
         task = asyncio.create_task(self._hand_over_after(wait_s, _about(received)))
         self._handing_over.add(task)
         task.add_done_callback(self._handing_over.discard)
@@ -153,23 +160,68 @@ class Inbox:
         return True
 
     async def hand_over(self, *received: Received) -> None:
-        """Temporal has these of one reference, or nobody needs them. Safe to repeat.
+        """The facts of these, of one account and reference, are recorded and Temporal has them, or nobody needs them.
 
-        What nobody knows is looked for again for `callbacks.UNKNOWN_FOR`.
+        Safe to repeat. What nobody knows is looked for again for `callbacks.UNKNOWN_FOR`, and then left for a person.
 
         Raises `NotHandedOver` and what storage raises.
         """
         found = await self._find(received[0])
         now = datetime.now(UTC)
-        if found is None:
-            async with self._runtime.database.transaction() as connection:
-                given_up = await callbacks.give_up_unknown(connection, received, now=now)
-            if given_up:
-                log.warning("callback_of_unknown_reference", connector=received[0].connector)
+        if found is None or not await self._record(found, received):
+            await self._give_up_unknown(received, now=now)
             return
-        await self._tell(received[0], *found)
+        await self._tell(received[0], found.payment, found.operation)
         async with self._runtime.database.transaction() as connection:
             await callbacks.handled(connection, received, now=now)
+
+    async def _give_up_unknown(self, received: Sequence[Received], *, now: datetime) -> None:
+        async with self._runtime.database.transaction() as connection:
+            given_up = await callbacks.give_up_unknown(connection, received, now=now)
+        if given_up:
+            CALLBACKS.labels(received[0].connector, "unknown").inc(given_up)
+            log.error("callback_of_unknown_reference", connector=received[0].connector)
+
+    def _kept_fact(self, callback: Callback, account: str) -> Mapping[str, Any] | None:
+        capabilities = self._runtime.accounts.capabilities.get(account)
+        if callback.fact is None or capabilities is None or not capabilities.callbacks_carry_facts:
+            return None
+        return encoded(callback.fact)
+
+    async def _record(self, found: "_Found", received: Sequence[Received]) -> bool:
+        """What they carry is recorded under the token of the attempt, in the order in which it came.
+
+        Nothing is where the acquirer is asked what became of such an operation. False: the account is not that of the
+        attempt any more, as the acquirer calls it, so that what it says of it proves nothing.
+        """
+        told = [decoded(one.fact) for one in received if one.fact is not None]
+        attempt, accounts = found.attempt, self._runtime.accounts
+        account = await accounts.find(attempt.connector_account) if told else None
+        if account is None or not account.capabilities.truth_of(found.kind).is_told:
+            return True
+        if not same_acquirer(attempt, accounts.identities.get(attempt.connector_account)):
+            ANOTHER_ACQUIRER.labels(attempt.connector_account).inc()
+            log.error(
+                "another_acquirer", account=attempt.connector_account, operation_id=attempt.operation_id
+            )
+            return False
+        if any(isinstance(fact, Approved) for fact in told):
+            told += await self._turns_before(received[0])
+        for fact in told:
+            await self._runtime.recorder.record(
+                Subject(attempt.payment_id, attempt.operation_id),
+                attempt=attempt.number,
+                token=attempt.token,
+                fact=fact,
+                abilities=account.capabilities.abilities(attempt.kind),
+            )
+        return True
+
+    async def _turns_before(self, received: Received) -> list[Told]:
+        """What came of a success before the success did, and was nothing then. What was recorded counts once."""
+        async with self._runtime.database.reading() as connection:
+            facts = [decoded(kept) for kept in await callbacks.facts_about(connection, received)]
+        return [fact for fact in facts if isinstance(fact, Turn)]
 
     async def _tell(self, received: Received, payment: Payment, operation: Operation) -> None:
         """The workflow that works on the operation; where there is none, one that asks and records.
@@ -183,7 +235,7 @@ class Inbox:
         workflow_id = self._runtime.ids.callback(connector=received.connector, reference=received.reference)
         await self._dispatcher.start_callback(payment, operation, received.reference, workflow_id=workflow_id)
 
-    async def _find(self, received: Received) -> tuple[Payment, Operation] | None:
+    async def _find(self, received: Received) -> "_Found | None":
         """What the reference is about, where it is an attempt at this very account."""
         async with self._runtime.database.reading() as connection:
             attempt = await attempts.find_by_reference(connection, received.reference)
@@ -196,7 +248,23 @@ class Inbox:
                 return None
             payment = await connection.fetch(payments.payment_of_any_merchant(attempt.payment_id))
             operation = await connection.fetch(payments.operation_by_id(attempt.operation_id))
-        return None if payment is None or operation is None else (payment, operation)
+        if payment is None or operation is None:
+            return None
+        return _Found(payment, operation, attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a reference is about."""
+
+    payment: Payment
+    operation: Operation
+    attempt: Attempt
+
+    @property
+    def kind(self) -> OperationKind:
+        """As what the acquirer got it."""
+        return self.operation.sent_as or self.operation.kind
 
 
 def _foreign(connector: str, account: str) -> CallbackInvalid:
@@ -207,4 +275,4 @@ def _foreign(connector: str, account: str) -> CallbackInvalid:
 
 
 def _about(received: Received) -> _About:
-    return received.connector, received.reference
+    return received.connector, received.account, received.reference

@@ -20,6 +20,7 @@ from activities.reviewing import Reviewing
 from payonce.claims import Claimant
 from payonce.legs import Legs
 from payonce.logging import get_logger
+from payonce.replays import Replays
 from payonce.runtime import Runtime
 from payonce.settings import Settings, SettingsWrong, blaming
 from payonce.standing import Cases
@@ -169,7 +170,10 @@ def _activities(runtime: Runtime) -> list[Any]:
     accounts = runtime.accounts
     cases = Cases(runtime.database, runtime.ids, accounts.capabilities, accounts.identities)
     legs = Legs(runtime.database, accounts, owner=runtime.rights.owner, sealer=runtime.sealer)
-    resolving = Resolving(cases=cases, recorder=runtime.recorder, accounts=accounts, legs=legs)
+    replays = Replays(recorder=runtime.recorder, accounts=accounts)
+    resolving = Resolving(
+        cases=cases, recorder=runtime.recorder, accounts=accounts, legs=legs, replays=replays
+    )
     resuming = Resuming(cases=cases, legs=legs, recorder=runtime.recorder, accounts=accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
     return [

@@ -5,20 +5,25 @@ retries, never guesses (an unmapped status is `Pending`), and knows no other con
 acquirers is data in `Capabilities`, so that workflows and activities never ask which connector they have.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
-from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed
+from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed, Told
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
 from payonce.domain.payment import Payment
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.sca import HandedIn, Sca, passed_on
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, InquirySchedule
+from payonce.domain.truth import Truth
+
+CALLBACK_WITHIN_S: Final = 24 * 3600.0
+"""Where a connector does not say how long its callbacks may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,11 @@ class Capabilities:
     inquiry: InquirySchedule
     reversal_by_reference: bool  # undoes, and blocks, what is known only by our reference
     reverses: frozenset[OperationKind] = frozenset(OperationKind)  # of which operations, where that holds
-    idempotent_replay_s: float = 0.0  # how long the same reference may be sent again; 0: never
+    # Who says what became of an operation, by its kind; of one that is not named: the acquirer, when it is asked.
+    truth: Mapping[OperationKind, Truth] = field(default_factory=dict)
+    idempotent_replay_s: float = 0.0  # how long the same reference is answered as at first; 0: never
+    # How long its callback may take, by kind, where that carries the fact: then a person is called.
+    callback_within_s: Mapping[OperationKind, float] = field(default_factory=dict)
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
     currencies: frozenset[str] | None = None  # None: every currency
     brands: frozenset[str] | None = None  # of cards; None: every brand
@@ -71,6 +80,19 @@ class Capabilities:
     def reversible(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is undone, and blocked, by our reference."""
         return self.reversal_by_reference and kind in self.reverses
+
+    def truth_of(self, kind: OperationKind) -> Truth:
+        """Who says what became of an operation that is sent as this kind."""
+        return self.truth.get(_sent_kind(kind), Truth.INQUIRY)
+
+    @property
+    def callbacks_carry_facts(self) -> bool:
+        """Whether what a callback carries may count, of any kind."""
+        return any(truth.is_told for truth in self.truth.values())
+
+    def callback_due_s(self, kind: OperationKind) -> float:
+        """How long the callback of an operation that is sent as this kind may take."""
+        return self.callback_within_s.get(_sent_kind(kind), CALLBACK_WITHIN_S)
 
     def abilities(self, kind: OperationKind) -> Abilities:
         """What of it the books depend on, for an operation of this kind."""
@@ -135,11 +157,22 @@ class MaySend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What an acquirer told us, verified. Only its reference counts: we ask before we believe."""
+    """What an acquirer told us, verified.
 
-    # The acquirer's, where it signs it, the same whenever it tells this again; else a hash of the body.
+    Its fact counts where the capabilities say that callbacks carry the truth of that kind of operation. Elsewhere
+    only its reference does: we ask before we believe.
+    """
+
+    # The acquirer's, where it signs it, the same whenever it tells this again; else a hash of the body (`body_id`).
     event_id: str
     reference: str  # ours
+    # Read from signed members only. Evidence may be of others, and says so (`Evidence.signed`).
+    fact: Told | None = None
+
+
+def body_id(body: bytes) -> str:
+    """The identity of a callback whose acquirer signs no id of the event."""
+    return hashlib.sha256(body).hexdigest()
 
 
 class Connector(Protocol):
@@ -158,6 +191,9 @@ class Connector(Protocol):
         raised. Raises `NotSent` (connect, DNS, TLS, pool wait), `OutcomeUnknown` (time-out, reset, 5xx, garbage),
         `Rejected` or `RateLimited` (both documented by the acquirer: nothing was processed). Data that it will never
         take is an answer: `Refused`, where it documents that nothing was processed.
+
+        Where the truth of the call's kind is `replay`, the same call is sent again with the same key and body, and
+        is answered as it was at first.
         """
         ...
 
@@ -265,7 +301,8 @@ class Calling(Protocol):
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, signed by this account's acquirer not long before `now`. Names of headers are lower-case.
 
-        Checks the signature over the raw bytes in constant time before it looks into them. Raises `CallbackInvalid`.
+        Checks the signature over the raw bytes in constant time before it looks into them. With the fact where it
+        carries one. Raises `CallbackInvalid`, also for a signed member that could be read in two ways.
         """
         ...
 
@@ -312,6 +349,20 @@ def call_of(
         browser=personal.browser,
         sca=_sca(payment, issuer_country) if authorizes else None,
     )
+
+
+def _sent_kind(kind: OperationKind) -> OperationKind:
+    """As what an acquirer gets an operation of this kind.
+
+    A reversal of ours that is sent is a void or a refund; where only its attempt is known it counts as a refund.
+    """
+    match kind:
+        case OperationKind.EXPIRE:
+            return OperationKind.VOID
+        case OperationKind.REVERSE:
+            return OperationKind.REFUND
+        case _:
+            return kind
 
 
 def _sca(payment: Payment, issuer_country: str | None) -> Sca | None:

@@ -5,32 +5,35 @@
         def harness(self) -> ConformanceHarness: ...
 
 `ReversalConformance` is for connectors with `reversal_by_reference`, `TurnsConformance` for those whose acquirer says
-what it did of itself, and whose sandbox can be made to.
+what it did of itself, and whose sandbox can be made to. Where it cannot be asked, the same tests learn what became of
+a call as payonce does (`learned`); `conformance_truth` has the suites for that.
 """
 
 import asyncio
 import secrets
-import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import pytest
 
 from payonce.connectors.base import Call, Connector
+from payonce.connectors.conformance_learning import Holding as Holding
+from payonce.connectors.conformance_learning import answered, check_not_known, learned, turned
+from payonce.connectors.conformance_learning import eventually as eventually
+from payonce.connectors.conformance_learning import inquired as inquired
+from payonce.connectors.conformance_learning import no as no
+from payonce.connectors.conformance_learning import yes as yes  # part of this suite
 from payonce.domain.cards import Card
-from payonce.domain.claiming import SEND_WITHIN
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown
 from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
     Foreign,
-    Inquiry,
-    NotKnown,
     Pending,
     Refused,
     Reversed,
@@ -41,11 +44,7 @@ from payonce.domain.operations import OperationKind
 
 AMOUNT_MINOR: Final = 1099
 FOREIGN_MINOR: Final = 99
-WAIT_S_MAX: Final = 20.0
-SEND_WITHIN_S: Final = SEND_WITHIN.total_seconds()
 CALL_DEADLINE_S_MAX: Final = 20.0
-
-T = TypeVar("T")
 
 
 class Fault(StrEnum):
@@ -61,6 +60,7 @@ class Fault(StrEnum):
     UNDONE = "undone"  # what was captured, or refunded, is taken back at once
     FOREIGN = "foreign"  # somebody refunds `FOREIGN_MINOR` of what was captured, in the acquirer's dashboard
     REFUSED = "refused"  # the data is refused, and always will be
+    DECLINED_LATER = "declined_later"  # the request is accepted, and its callback says no
 
 
 MOVING = (OperationKind.AUTHORIZE, OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND)
@@ -119,12 +119,12 @@ class ConnectorConformance:
         for kind in MOVING:
             connector = harness.open()
             call = await prepared(harness, connector, kind)
-            reply = await connector.send(call, may_send=yes)
+            reply = await answered(harness, connector, call)
             assert isinstance(reply, Approved), kind
             assert (reply.amount_minor, reply.currency) == (call.amount_minor, call.currency)
             assert reply.connector_reference
             assert reply.stage is (Stage.AUTHORIZED if kind is OperationKind.AUTHORIZE else None)
-            assert await connector.inquire(call) == reply
+            assert await learned(harness, connector, call) == reply
 
     async def test_automatic_capture_authorizes_and_captures(self, harness: ConformanceHarness) -> None:
         call = replace(authorization(harness), automatic_capture=True)
@@ -140,7 +140,7 @@ class ConnectorConformance:
         for call in (capture, refund):
             for amount_minor in (99, 500):
                 part = replace(call, amount_minor=amount_minor, reference=f"{call.reference}-{amount_minor}")
-                reply = await connector.send(part, may_send=yes)
+                reply = await answered(harness, connector, part)
                 assert isinstance(reply, Approved)
                 assert reply.amount_minor == amount_minor
 
@@ -151,7 +151,7 @@ class ConnectorConformance:
             reply = await connector.send(call, may_send=yes)
             assert isinstance(reply, Declined)
             assert reply.code is code
-            found = await connector.inquire(call)
+            found = await learned(harness, connector, call)
             assert isinstance(found, Declined)
             assert found.code is code
             assert list(await harness.movements(call.payment_id)) == []
@@ -175,8 +175,8 @@ class ConnectorConformance:
         with pytest.raises(NotSent):
             await connector.send(call, may_send=no)
         assert await harness.requests(call.reference) == 0
-        assert await connector.inquire(call) == NotKnown()
-        assert isinstance(await connector.send(call, may_send=yes), Approved)
+        await check_not_known(connector, call)
+        assert isinstance(await answered(harness, connector, call), Approved)
 
     async def test_the_right_is_asked_for_once_per_send(self, harness: ConformanceHarness) -> None:
         rights = [True]
@@ -194,7 +194,7 @@ class ConnectorConformance:
         before = list(await harness.movements(call.payment_id))
         with pytest.raises(OutcomeUnknown):
             await connector.send(call, may_send=yes)
-        found = await inquired(connector, call)
+        found = await learned(harness, connector, call)
         assert isinstance(found, Approved)
         assert (found.amount_minor, found.currency) == (call.amount_minor, call.currency)
         assert list(await harness.movements(call.payment_id)) == [*before, kind]
@@ -208,11 +208,11 @@ class ConnectorConformance:
         before = list(await harness.movements(call.payment_id))
         with pytest.raises(OutcomeUnknown):
             await connector.send(call, may_send=yes)
-        assert await connector.inquire(call) == NotKnown()
+        await check_not_known(connector, call)
         assert list(await harness.movements(call.payment_id)) == before
 
     async def test_inquiry_of_what_was_never_sent_is_not_found(self, harness: ConformanceHarness) -> None:
-        assert await harness.open().inquire(authorization(harness)) == NotKnown()
+        await check_not_known(harness.open(), authorization(harness))
 
     async def test_another_amount_is_approved_as_the_acquirer_says(self, harness: ConformanceHarness) -> None:
         call = harness.faulty(authorization(harness), Fault.AMOUNT_MISMATCH)
@@ -220,13 +220,14 @@ class ConnectorConformance:
         reply = await connector.send(call, may_send=yes)
         assert isinstance(reply, Approved)
         assert reply.amount_minor != call.amount_minor
-        assert await connector.inquire(call) == reply
+        assert await learned(harness, connector, call) == reply
 
     async def test_an_unmapped_status_is_pending(self, harness: ConformanceHarness) -> None:
         connector = await harness.open_unmapped()
         call = authorization(harness)
         assert isinstance(await connector.send(call, may_send=yes), Pending)
-        assert isinstance(await connector.inquire(call), Pending)
+        if not connector.capabilities.truth_of(call.kind).is_told:
+            assert isinstance(await connector.inquire(call), Pending)
 
     async def test_cancelled_after_the_first_byte_it_is_found(self, harness: ConformanceHarness) -> None:
         connector = harness.open()
@@ -236,7 +237,7 @@ class ConnectorConformance:
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        assert isinstance(await inquired(connector, call), Approved)
+        assert isinstance(await learned(harness, connector, call), Approved)
         assert isinstance(await connector.send(authorization(harness), may_send=yes), Approved)
 
     async def test_no_card_data_in_logs_reprs_and_errors(
@@ -321,9 +322,9 @@ class TurnsConformance:
         capture = replace(
             following(call, OperationKind.CAPTURE), authorization_reference=reply.connector_reference
         )
-        assert isinstance(await connector.send(capture, may_send=yes), Approved)
+        assert isinstance(await answered(harness, connector, capture), Approved)
         assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
-        found = await connector.inquire(call)
+        found = await learned(harness, connector, call)
         assert isinstance(found, Approved)
         assert found.stage is Stage.AUTHORIZED  # by itself it captured nothing
 
@@ -334,9 +335,9 @@ class TurnsConformance:
         connector = harness.open()
         call = await prepared(harness, connector, kind)
         call = harness.faulty(replace(call, automatic_capture=True), Fault.UNDONE)
-        assert isinstance(await connector.send(call, may_send=yes), Approved)
-        found = await turned(connector, call)
-        assert await turned(connector, call) == found
+        assert isinstance(await answered(harness, connector, call), Approved)
+        found = await turned(harness, connector, call)
+        assert await turned(harness, connector, call) == found
         (undone,) = found.since
         assert isinstance(undone, Undone)
         assert (undone.amount_minor, undone.currency) == (call.amount_minor, call.currency)
@@ -348,7 +349,7 @@ class TurnsConformance:
         connector = harness.open()
         call = harness.faulty(replace(authorization(harness), automatic_capture=True), Fault.FOREIGN)
         assert isinstance(await connector.send(call, may_send=yes), Approved)
-        (foreign,) = (await turned(connector, call)).since
+        (foreign,) = (await turned(harness, connector, call)).since
         assert isinstance(foreign, Foreign)
         assert (foreign.what, foreign.amount_minor, foreign.currency) == (
             "refund",
@@ -368,27 +369,6 @@ class TurnsConformance:
         assert refused.code
         assert refused.pointer is None or refused.pointer.startswith("/")
         assert list(await harness.movements(call.payment_id)) == before
-
-
-class Holding:
-    """A right to send that always holds, or has always lapsed. Of those in `asked` each serves for one question."""
-
-    def __init__(self, holds: bool = True, *, asked: list[bool] | None = None) -> None:
-        self._holds = holds
-        self._asked = asked
-
-    def __call__(self) -> bool:
-        return self._holds if self._asked is None else self._asked.pop()
-
-    def left_s(self) -> float:
-        return SEND_WITHIN_S if self._holds else 0.0
-
-    def held_s(self) -> float:
-        return 0.0 if self._holds else SEND_WITHIN_S
-
-
-yes = Holding(True)
-no = Holding(False)
 
 
 def authorization(harness: ConformanceHarness) -> Call:
@@ -420,35 +400,6 @@ async def prepared(harness: ConformanceHarness, connector: Connector, kind: Oper
     reply = await connector.send(call, may_send=yes)
     assert isinstance(reply, Approved)
     return replace(following(call, kind), authorization_reference=reply.connector_reference)
-
-
-async def inquired(connector: Connector, call: Call) -> Inquiry:
-    """What the acquirer says once it knows the reference: the request may still be on its way."""
-
-    async def found() -> Inquiry | None:
-        inquiry = await connector.inquire(call)
-        return None if isinstance(inquiry, NotKnown) else inquiry
-
-    return await eventually(found)
-
-
-async def turned(connector: Connector, call: Call) -> Approved:
-    """What the acquirer says once it did something of itself to what it had approved."""
-
-    async def since() -> Approved | None:
-        found = await connector.inquire(replace(call, approved=True))
-        return found if isinstance(found, Approved) and found.since else None
-
-    return await eventually(since)
-
-
-async def eventually(check: Callable[[], Awaitable[T | None]]) -> T:
-    """The first truthy result of `check`, asked for at most `WAIT_S_MAX`."""
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not (result := await check()):
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.02)
-    return result
 
 
 async def told(connector: Connector, call: Call) -> str:

@@ -118,6 +118,17 @@ class Measured:
         with self._calls.under_way(call.operation_id):
             return await self._measured(call.kind, lambda held: held.send(call, may_send=may_send))
 
+    async def replay(self, call: Call, *, may_send: MaySend) -> Reply:
+        """As `send`, of a call that was sent before. Raises `OutcomeUnknown` where it is not known whose the secrets
+        are: at another acquirer it would be a first one."""
+        if not self.whose.proves:
+            raise OutcomeUnknown("not sent again by secrets of which it is not known whose they are")
+        with self._calls.under_way(call.operation_id):
+            found = await self._measured("replay", lambda held: held.send(call, may_send=may_send))
+        if not isinstance(found, Reply):  # a connector's mistake: nothing is not found by sending it
+            raise OutcomeUnknown(f"{found.kind} is no answer to a request")
+        return found
+
     async def inquire(self, call: Call) -> Inquiry:
         self._check_whose()
         whose = self.whose

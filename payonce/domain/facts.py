@@ -321,3 +321,19 @@ Outcome = (
 
 Fact = Outcome | Turn
 """What can be recorded of an attempt."""
+
+Told = (
+    Approved
+    | Declined
+    | Refused
+    | Accepted
+    | Pending
+    | ActionRequired
+    | Expired
+    | Reversed
+    | Cancelled
+    | Undone
+    | Redone
+    | Foreign
+)
+"""What a callback may carry; that nothing was sent, or processed, is never an acquirer's word alone."""

@@ -6,6 +6,7 @@ from typing import Final
 NOT_SENT_RETRIES_S = (0.1, 0.4)  # a create: within the API's patience, while the card is in memory
 # Of one whose data is in Postgres: about 10 minutes, while the customer may still wait.
 CREATE_RETRIES_MAX = 10
+_LOOK_EVERY_S, _TOLD_STILL_S = 3600.0, 30 * 24 * 3600.0
 _RETRY_FIRST_S, _RETRY_LONGEST_S, _RETRY_GIVE_UP = 0.5, 600.0, 150  # about a day
 
 
@@ -62,6 +63,20 @@ def retry_delay_s(retries: int) -> float | None:
     if retries >= _RETRY_GIVE_UP:
         return None
     return float(min(_RETRY_FIRST_S * 2.0 ** min(retries, 16), _RETRY_LONGEST_S))
+
+
+def until_told(within_s: float) -> InquirySchedule:
+    """While nobody can be asked and the acquirer will tell: within that time, then a person is called.
+
+    Each inquiry only looks into Postgres; whoever records the callback wakes the run.
+    """
+    return InquirySchedule(
+        first_s=(),
+        then_every_s=max(1.0, min(within_s, _LOOK_EVERY_S)),
+        review_after_s=within_s,
+        slow_every_s=USED_UP_EVERY_S,
+        give_up_after_s=within_s + _TOLD_STILL_S,
+    )
 
 
 CUSTOMER_INQUIRIES = InquirySchedule(

@@ -1,11 +1,13 @@
 """The inbox of callbacks: what an acquirer told us, once, until somebody has followed it up.
 
-Of the message itself only our reference is kept: a callback is believed in nothing, it only makes us ask.
+Of the message itself only our reference is kept, and the fact that it carries where facts come by callback. Of any
+other it is believed in nothing: it only makes us ask.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import CTE, ColumnElement, CursorResult, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
@@ -15,9 +17,10 @@ from payonce.storage.tables import callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the same one
-# Longer than acquirers tell again; what comes later costs an inquiry. What became of a fact is to be kept as long as
-# its payment: until issue 22 decides what is kept where, 30 days.
+# Longer than acquirers tell again; what comes later costs an inquiry. What carries a fact is kept as long as its
+# payment: told again years later, it is known.
 KEPT = timedelta(days=30)
+FACTS_MAX = 100  # about one attempt: an acquirer takes it back, and does it again, a few times
 UNKNOWN_FOR = timedelta(hours=1)  # our own COMMIT of the attempt may come after the acquirer's word of it
 
 
@@ -29,6 +32,7 @@ class Received:
     account: str  # that verified it; empty: of a version that did not say
     event_id: str
     reference: str
+    fact: Mapping[str, Any] | None = None  # encoded: see `storage.told`
 
 
 async def put(
@@ -38,7 +42,7 @@ async def put(
 
     `later`: so much later than at once whoever received it means to hand it over.
     """
-    values = {
+    values: dict[str, Any] = {
         "connector": received.connector,
         "connector_account": received.account,
         "event_id": received.event_id,
@@ -46,6 +50,8 @@ async def put(
         "received_at": now,
         "sweep_at": now + later + SWEEP_AFTER,
     }
+    if received.fact is not None:
+        values["fact"] = received.fact
     added = await connection.execute(
         insert(callbacks).values(values).on_conflict_do_nothing().returning(callbacks.c.event_id)
     )
@@ -60,17 +66,20 @@ async def handled(connection: Connection, received: Sequence[Received], *, now: 
 async def give_up_unknown(connection: Connection, received: Sequence[Received], *, now: datetime) -> int:
     """Nobody looks any more for what those of them are about that came long ago; returns how many that are.
 
-    The others stay for the sweeper.
+    A person finds them, who may have them looked for again. The others stay for the sweeper.
     """
     long_ago = callbacks.c.received_at < now - UNKNOWN_FOR
     done: CursorResult[None] = await connection.execute(
-        update(callbacks).where(_are(received), long_ago).values(handled_at=now)
+        update(callbacks).where(_are(received), long_ago).values(handled_at=now, unknown_at=now)
     )
     return done.rowcount
 
 
 async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
-    """Callbacks that nobody has followed up, at most `limit`; other sweepers do not see them for a while."""
+    """Callbacks that nobody has followed up, at most `limit`, oldest first.
+
+    Other sweepers do not see them for a while.
+    """
     due = (
         select(*_KEY)
         .where(callbacks.c.handled_at.is_(None), callbacks.c.sweep_at <= func.now())
@@ -87,22 +96,30 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
             sweep_at=func.now() + pause_s * text("interval '1 second'"),
             sweeps=callbacks.c.sweeps + 1,
         )
-        .returning(*_KEY, callbacks.c.reference)
+        .returning(*_KEY, callbacks.c.reference, callbacks.c.fact, callbacks.c.received_at)
     )
+    rows = sorted(await connection.execute(taken), key=lambda row: row.received_at)
     return [
-        Received(row.connector, row.connector_account, row.event_id, row.reference)
-        for row in await connection.execute(taken)
+        Received(row.connector, row.connector_account, row.event_id, row.reference, row.fact) for row in rows
     ]
 
 
-async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
-    """At most `limit` callbacks that were followed up long ago are gone."""
-    old = (
-        select(*_KEY)
-        .where(callbacks.c.received_at < now - KEPT, callbacks.c.handled_at.is_not(None))
-        .limit(limit)
-        .cte("old")
+async def facts_about(connection: Connection, received: Received) -> list[Mapping[str, Any]]:
+    """Every fact that came about the same reference, encoded, oldest first; at most `FACTS_MAX`."""
+    same = (
+        callbacks.c.connector == received.connector,
+        callbacks.c.connector_account == received.account,
+        callbacks.c.reference == received.reference,
+        callbacks.c.fact.is_not(None),
     )
+    query = select(callbacks.c.fact).where(*same).order_by(callbacks.c.received_at).limit(FACTS_MAX)
+    return list((await connection.execute(query)).scalars())
+
+
+async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
+    """At most `limit` callbacks that were followed up long ago, and carry no fact, are gone."""
+    followed_up = callbacks.c.received_at < now - KEPT, callbacks.c.handled_at.is_not(None)
+    old = select(*_KEY).where(*followed_up, callbacks.c.fact.is_(None)).limit(limit).cte("old")
     gone: CursorResult[None] = await connection.execute(delete(callbacks).where(*_same_as(old)))
     return gone.rowcount
 

@@ -441,8 +441,12 @@ callbacks = Table(
     Column("handled_at", _Time),  # since when Temporal has it, or nobody needs it
     Column("sweep_at", _Time, nullable=False),  # when the sweeper may look at it next
     Column("sweeps", Integer, nullable=False, server_default="0"),
+    Column("fact", _JsonB),  # what it carries, where that may count: kept as long as the payment
+    Column("unknown_at", _Time),  # since when nobody looks for its reference any more: a person may
     Index("callbacks_sweep_idx", "sweep_at", postgresql_where=text("handled_at IS NULL")),
-    Index("callbacks_received_idx", "received_at"),
+    Index("callbacks_forget_idx", "received_at", postgresql_where=text("fact IS NULL")),
+    Index("callbacks_facts_idx", "reference", postgresql_where=text("fact IS NOT NULL")),
+    Index("callbacks_unknown_idx", "unknown_at", postgresql_where=text("unknown_at IS NOT NULL")),
 )
 
 idempotency_keys = Table(

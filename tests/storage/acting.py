@@ -12,7 +12,8 @@ from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
 from activities.resuming import Resuming
 from payonce.accounts import Accounts
-from payonce.claims import Claimant, Rights
+from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights
+from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Cancellation, FailureCode, Reply, Stage
@@ -22,6 +23,7 @@ from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.settlement import Settlement
 from payonce.legs import Legs
 from payonce.recording.recorder import Recorder
+from payonce.replays import Replays
 from payonce.sealing import Sealer, SealingKey
 from payonce.standing import Cases
 from payonce.storage.driver.database import Database
@@ -62,6 +64,12 @@ class FakeConnector:
             raise NotSent
         return await self._answer("send", call)
 
+    async def replay(self, call: Call, *, may_send: MaySend) -> Any:
+        """As `Measured` has it."""
+        if not may_send():
+            raise NotSent
+        return await self._answer("replay", call)
+
     async def inquire(self, call: Call) -> Any:
         return await self._answer("inquire", call)
 
@@ -98,15 +106,16 @@ class Process:
     connector: Any
     rights: Rights = field(default_factory=Rights)
     identities: dict[str, str | None] = field(default_factory=dict)  # how the acquirer calls each account
+    more: dict[str, Any] = field(default_factory=dict)  # connectors of further accounts
     claims_in: Database | None = None  # another pool on the ledger's database, which may be a flaky one
 
     @property
     def connectors(self) -> dict[str, Any]:
         """By account."""
-        return {"account_1": self.connector}
+        return {"account_1": self.connector, **self.more}
 
     @property
-    def _accounts(self) -> Accounts:
+    def opened_accounts(self) -> Accounts:
         accounts = [
             ConnectorAccount(
                 id=id_, connector="fake", mode="test", base_url="https://acquirer.example", identity=identity
@@ -117,14 +126,14 @@ class Process:
 
     @property
     def claimant(self) -> Claimant:
-        return Claimant(self.claims_in or self.ledger.database, self.rights, self._accounts)
+        return Claimant(self.claims_in or self.ledger.database, self.rights, self.opened_accounts)
 
     async def attempt(self, of: Operation, *, local: bool = True, doubted: bool = False) -> Progress:
         attempting = Attempting(
             rights=self.rights,
             claimant=self.claimant,
             recorder=self.ledger.recorder(),
-            accounts=self._accounts,
+            accounts=self.opened_accounts,
             fail_over=self.ledger.database.fail_over,
         )
         environment = ActivityEnvironment()
@@ -155,26 +164,31 @@ class Process:
     async def resume(self, of: Operation) -> Progress:
         """What the customer brought back is sent, if it is due."""
         resuming = Resuming(
-            cases=self._cases, legs=self.legs, recorder=self.ledger.recorder(), accounts=self._accounts
+            cases=self._cases, legs=self.legs, recorder=self.ledger.recorder(), accounts=self.opened_accounts
         )
         progress: Progress = await ActivityEnvironment().run(resuming.resume, request(of))
         return progress
 
     def resolving(self, recorder: Any = None) -> Resolving:
+        recorder = recorder or self.ledger.recorder()
+        accounts = self.opened_accounts
         return Resolving(
             cases=self._cases,
-            recorder=recorder or self.ledger.recorder(),
-            accounts=self._accounts,
+            recorder=recorder,
+            accounts=accounts,
             legs=self.legs,
+            replays=Replays(recorder=recorder, accounts=accounts),
         )
 
     @property
     def legs(self) -> Legs:
-        return Legs(self.ledger.database, self._accounts, owner=self.rights.owner, sealer=SEALER)
+        return Legs(self.ledger.database, self.opened_accounts, owner=self.rights.owner, sealer=SEALER)
 
     @property
     def _cases(self) -> Cases:
-        return Cases(self.ledger.database, IDS, self._accounts.capabilities, self._accounts.identities)
+        return Cases(
+            self.ledger.database, IDS, self.opened_accounts.capabilities, self.opened_accounts.identities
+        )
 
 
 @dataclass
@@ -201,3 +215,41 @@ async def age(ledger: Ledger, of: Operation) -> None:
     """The claim is so old that NOT_FOUND proves something."""
     query = "UPDATE attempts SET send_before = send_before - :age WHERE operation_id = :id"
     await ledger.rows(query, age=LONG_AGO, id=of.id)
+
+
+async def claimed_ago(process: Process, of: Operation, seconds: float) -> None:
+    """The operation's attempts were claimed so much earlier."""
+    query = "UPDATE attempts SET claimed_at = claimed_at - :ago, send_before = send_before - :ago"
+    await process.ledger.rows(f"{query} WHERE operation_id = :id", ago=timedelta(seconds=seconds), id=of.id)
+
+
+class Stepping:
+    """The owner's clock, which waiting moves on, and nothing else."""
+
+    def __init__(self) -> None:
+        self.now_s = boot_clock_s()
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def sleep(self, delay_s: float) -> None:
+        self.waits.append(delay_s)
+        self.now_s += delay_s
+
+
+async def owned(process: Process, clock: Stepping, **of_call: Any) -> Operation:
+    """A create whose right this process holds."""
+    create = await process.ledger.add_operation(await process.ledger.add_payment(), K.AUTHORIZE)
+    claim = await process.ledger.latest(create.id)
+    call = Call(
+        kind=K.AUTHORIZE,
+        reference=f"{create.id}-1",
+        payment_id=create.payment_id,
+        amount_minor=create.amount_minor,
+        currency=create.currency,
+        **of_call,
+    )
+    deadline = clock() + SEND_WITHIN_S
+    process.rights.grant(create.id, Right(call, 1, claim.token, "account_1", deadline, clock))
+    return create

@@ -1,15 +1,10 @@
 """The inbox of callbacks: received once, handed to whoever works on the operation, swept when nobody did."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio.client import RPCError
-from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCStatusCode
 
 from payonce.connectors.base import Callback
 from payonce.domain.errors import CallbackInvalid
@@ -18,54 +13,13 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import callbacks
 from payonce.storage.callbacks import KEPT, UNKNOWN_FOR, Received
+from tests.storage.hearing import Temporal
 from tests.storage.ledger import IDS, Ledger, runtime_of
 from tests.support.eventually import eventually
 from workers.inbox import PAUSE_S, PAUSE_S_MAX, REFERENCES_MAX, Inbox, ReferenceTurns
 
 K, S = OperationKind, PaymentStatus
 UPI, AT = "sandbox_card", ("account_1",)  # the connector and the account on the rows of `Ledger`
-
-
-@dataclass
-class Temporal:
-    """Has the workflows that it is told to have; remembers what they were told."""
-
-    running: set[str] = field(default_factory=set)
-    signals: list[tuple[str, str]] = field(default_factory=list)
-    started: list[str] = field(default_factory=list)
-    completed: set[str] = field(default_factory=set)
-    away: bool = False
-
-    def get_workflow_handle(self, id_: str) -> Any:
-        return Handle(self, id_)
-
-    async def start_workflow(
-        self,
-        *_args: Any,
-        id: str,  # its name
-        id_reuse_policy: WorkflowIDReusePolicy,
-        **_options: Any,
-    ) -> None:
-        if self.away:
-            raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
-        if id in self.running:
-            raise WorkflowAlreadyStartedError(id, "a workflow")
-        if id in self.completed and id_reuse_policy is not WorkflowIDReusePolicy.ALLOW_DUPLICATE:
-            raise WorkflowAlreadyStartedError(id, "a workflow")
-        self.started.append(id)
-
-
-@dataclass
-class Handle:
-    temporal: Temporal
-    id: str
-
-    async def signal(self, _signal: Any, *, args: list[Any], rpc_timeout: timedelta) -> None:
-        if self.temporal.away:
-            raise RPCError("down", RPCStatusCode.UNAVAILABLE, b"")
-        if self.id not in self.temporal.running:
-            raise RPCError("no such workflow", RPCStatusCode.NOT_FOUND, b"")
-        self.temporal.signals.append((self.id, args[1]))
 
 
 class Clock:
@@ -275,6 +229,7 @@ async def test_an_unknown_reference_is_looked_for_again_for_a_bounded_time(
     )
     await inbox.sweep(limit=10)
     assert await handled(ledger) == 1
+    assert await ledger.rows("SELECT 1 FROM callbacks WHERE unknown_at IS NOT NULL")  # for a person
     assert (temporal.signals, temporal.started) == ([], [])
 
 

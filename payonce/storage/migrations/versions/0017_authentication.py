@@ -7,7 +7,7 @@ exclusive lock is kept while a table is read; what broke off begins again.
 from alembic import op
 
 revision = "0017"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
