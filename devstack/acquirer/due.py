@@ -4,6 +4,7 @@ import sqlite3
 from datetime import datetime
 
 from devstack.acquirer import turns, waiting
+from devstack.acquirer.adyen import by_itself as by_itself_at_adyen
 from devstack.acquirer.movements import Terms
 from devstack.acquirer.stripe import by_itself
 
@@ -12,7 +13,7 @@ _NEVER = {"due_at": "~"}  # after every timestamp
 
 def is_due(db: sqlite3.Connection, now: datetime) -> bool:
     """Whether `settled` has something to do."""
-    looked_at = (waiting.next_due, turns.next_due, by_itself.next_due)
+    looked_at = (waiting.next_due, turns.next_due, by_itself.next_due, by_itself_at_adyen.next_due)
     return any(next_due(db, now) is not None for next_due in looked_at)
 
 
@@ -20,18 +21,21 @@ def settled(db: sqlite3.Connection, terms: Terms) -> None:
     """Everything that happens by itself up to now has happened.
 
     It ends: a payment has at most two steps of its own, an operation at most as many turns as a request faults,
-    an object of Stripe's at most one change to come, and each is due once.
+    an object of Stripe's at most one change to come, one of Adyen's at most two, and each is due once.
     """
     while True:
         payment, turn = waiting.next_due(db, terms.now), turns.next_due(db, terms.now)
-        change = by_itself.next_due(db, terms.now)
-        first = min(row["due_at"] for row in (payment, turn, change, _NEVER) if row is not None)
+        change, at_adyen = by_itself.next_due(db, terms.now), by_itself_at_adyen.next_due(db, terms.now)
+        first = min(row["due_at"] for row in (payment, turn, change, at_adyen, _NEVER) if row is not None)
         if payment is not None and payment["due_at"] == first:
             waiting.moved_by_itself(db, payment, terms)
         elif turn is not None and turn["due_at"] == first:
             turns.taken(db, turn)
             by_itself.turned(db, turn, terms)
-        elif change is not None:
+            by_itself_at_adyen.turned(db, turn, terms)
+        elif change is not None and change["due_at"] == first:
             by_itself.changed(db, change, terms)
+        elif at_adyen is not None:
+            by_itself_at_adyen.changed(db, at_adyen, terms)
         else:
             return
