@@ -161,7 +161,7 @@ class _Order(_Model):
     merchantAccount: str = Field(min_length=1, max_length=80)
 
 
-_PASSIVE = (
+NOT_PLAYED = (
     *("accountInfo", "additionalAmount", "applicationInfo", "bankAccount", "billingAddress", "browserInfo"),
     *("channel", "checkoutAttemptId", "company", "countryCode", "dateOfBirth", "dccQuote", "deliverAt"),
     *("deliveryAddress", "deliveryDate", "deviceFingerprint", "enableOneClick", "enablePayOut"),
@@ -196,7 +196,7 @@ class Payment(_Order):
     def _without_what_is_not_played(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {name: value for name, value in given.items() if name not in _PASSIVE}
+        return {name: value for name, value in given.items() if name not in NOT_PLAYED}
 
     @field_validator("metadata")
     @classmethod
