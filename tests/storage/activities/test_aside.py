@@ -1,18 +1,24 @@
 """A capture that the acquirer has accepted, in Postgres: another one is sent beside it, and what ends it waits."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from psycopg.errors import UniqueViolation
+from temporalio.client import WorkflowExecutionStatus
 
 from activities.messages import InquiryDue, OperationRequest, Settled
+from api.admission.hand_over import Carrier
+from api.admission.transaction import Admitted
 from payonce.domain.facts import Accepted, NotKnown
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.acting import FakeConnector, Process
 from tests.storage.expiring import OVER, cases
-from tests.storage.ledger import Ledger
+from tests.storage.ledger import Ledger, runtime_of
 from tests.support.rows import approval
+from workers.sweeper import Sweeper
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
 
@@ -94,3 +100,41 @@ async def test_an_answer_that_says_another_amount_is_undone_and_held_meanwhile(
     await process.resolve("inquire", of)
     now = await ledger.payment(paid.id)
     assert (now.capturable_minor, len(now.accepted)) == (600, 1)
+
+
+@dataclass
+class Done:
+    """A Temporal whose runs go on, and say of each update that it is done."""
+
+    updates: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    status = WorkflowExecutionStatus.RUNNING
+
+    def get_workflow_handle(self, _id: str) -> "Done":
+        return self
+
+    async def describe(self, **_options: Any) -> "Done":
+        return self
+
+    async def execute_update(self, _update: Any, _request: Any, *, id: str, **_options: Any) -> None:
+        self.updates.append(id)
+
+    async def start_workflow(self, *_args: Any, id: str, **_options: Any) -> None:
+        self.started.append(id)
+
+
+@pytest.mark.parametrize("aside", [True, False])
+async def test_an_update_that_is_done_is_no_sign_that_postgres_forgot_it(
+    process: Process, aside: bool
+) -> None:
+    """Neither for whoever admitted it, nor for the sweeper; of one that does not stand aside it is."""
+    ledger, paid = process.ledger, await process.ledger.add_payment(S.AUTHORIZED)
+    of = await ledger.add_operation(paid, K.CAPTURE, claimed=False, amount_minor=300, final=not aside)
+    await process.attempt(of)
+    temporal: Any = Done()
+    await Carrier(runtime_of(ledger), temporal).hand_over(Admitted(await ledger.payment(paid.id), of))
+    sweeper = Sweeper(runtime_of(ledger), temporal, behind_for=timedelta(0))
+    for _ in range(2):
+        await ledger.rows("UPDATE operations SET sweep_at = now() WHERE id = :id", id=of.id)
+        await sweeper.sweep(K.CAPTURE)
+    assert bool(temporal.started) is not aside
