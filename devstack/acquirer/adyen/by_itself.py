@@ -8,6 +8,7 @@ from devstack.acquirer import store
 from devstack.acquirer.adyen import accounts, cards, modifications, objects, payments
 from devstack.acquirer.adyen.call import Call
 from devstack.acquirer.adyen.errors import Json
+from devstack.acquirer.faults import plan_for
 from devstack.acquirer.movements import Terms
 
 
@@ -27,7 +28,9 @@ def changed(db: sqlite3.Connection, row: sqlite3.Row, terms: Terms) -> None:
     if about is None:
         return
     at = datetime.fromisoformat(row["due_at"])
-    call = _call(db, about, replace(terms, now=at, entries=tuple(about["entries"])))
+    entries = tuple(about["entries"])
+    added = plan_for(entries).amount_added if row["kind"] in ("modification", "decides") else 0
+    call = _call(db, about, replace(terms, now=at, entries=entries, amount_added=added))
     if call is None:
         return
     match row["kind"]:

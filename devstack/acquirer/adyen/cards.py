@@ -93,8 +93,8 @@ class Card:
     is_authenticated: bool = False
 
 
-def of(number: str, *, holder_name: str | None, requested_code: str | None, attempt: str | None) -> Card:
-    """What this number and name lead to. `attempt`: `authenticationData.attemptAuthentication`.
+def of(number: str, *, holder_name: str | None, requested_code: str | None, attempt: str) -> Card:
+    """What this number and name lead to, with what was wanted of authentication (`Payment.attempt`).
 
     Source: spec, `attemptAuthentication`: `never` means that no authentication is tried.
     """
@@ -102,12 +102,16 @@ def of(number: str, *, holder_name: str | None, requested_code: str | None, atte
     ours = cards.card_of(number)
     if refused is None and ours.decline_code is not None:
         refused = BY_CODE[_OF_SANDBOX[ours.decline_code]]
+    if attempt == "handed_in":
+        return Card(refused, is_challenged=False, is_authenticated=True)
     if ours.asks is Asks.IN_VAIN:
         return Card(NOT_AUTHENTICATED, is_challenged=False)
-    if ours.asks is Asks.SOFTLY and attempt != "always":
+    if ours.asks is Asks.SOFTLY and attempt not in ("always", "mandated"):
         return Card(BY_CODE["38"], is_challenged=False)
     insists = ours.asks in (Asks.ALWAYS, Asks.IN_SPITE_OF_ALL, Asks.SOFTLY)
-    asks = insists or number in _CHALLENGED
+    asks = insists or number in _CHALLENGED or attempt == "mandated"
+    if attempt == "exempted" and ours.asks is not Asks.IN_SPITE_OF_ALL:
+        return Card(refused, is_challenged=False)
     if attempt == "never":
         return Card(BY_CODE["38"] if insists else refused, is_challenged=False)
     frictionless = number in _FRICTIONLESS or ours.asks in (Asks.FRICTIONLESS, Asks.ATTEMPTED)

@@ -30,7 +30,7 @@ from devstack.acquirer.adyen.endpoints import Endpoint
 from devstack.acquirer.adyen.errors import INTERNAL, Json, Refusal, in_progress, invalid
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply
-from devstack.acquirer.faults import UNDISTURBED, Ending, Plan
+from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
 
 PREFIX = "/adyen"
@@ -206,7 +206,8 @@ class Counter:
         entries = visit.entries
         if isinstance(visit.order, orders.PaymentDetails) and visit.payment is not None:
             entries = (*visit.payment["entries"], *entries)
-        terms = replace(terms, amount_added=plan.amount_added, entries=entries, page_base=visit.page_base)
+        added = plan_for(entries).amount_added
+        terms = replace(terms, amount_added=added, entries=entries, page_base=visit.page_base)
         call = Call(db, visit.account, terms)
         try:
             answer = Answer(_status(visit), _done(call, visit))

@@ -167,12 +167,12 @@ NOT_PLAYED = (
     *("deliveryAddress", "deliveryDate", "deviceFingerprint", "enableOneClick", "enablePayOut"),
     *("enableRecurring", "enhancedSchemeData", "entityType", "fraudOffset", "fundOrigin", "fundRecipient"),
     *("industryUsage", "installments", "lineItems", "localizedShopperStatement", "mandate", "mcc"),
-    *("merchantRiskIndicator", "mpiData", "order", "orderReference", "origin", "paymentValidations"),
+    *("merchantRiskIndicator", "order", "orderReference", "origin", "paymentValidations"),
     *("platformChargebackLogic", "recurringExpiry", "recurringFrequency", "recurringProcessingModel"),
     *("redirectToIssuerMethod", "riskData", "sessionValidity", "shopperConversionId", "shopperEmail"),
     *("shopperIP", "shopperInteraction", "shopperLocale", "shopperName", "shopperReference"),
     *("shopperStatement", "shopperTaxInfo", "socialSecurityNumber", "splits", "store"),
-    *("storePaymentMethod", "subMerchants", "surcharge", "telephoneNumber", "threeDS2RequestData"),
+    *("storePaymentMethod", "subMerchants", "surcharge", "telephoneNumber"),
     *("thirdPartyTokenRedundancyInfo", "threeDSAuthenticationOnly", "trustedShopper"),
 )
 
@@ -189,7 +189,22 @@ class Payment(_Order):
     captureDelayHours: int | None = Field(default=None, ge=0, le=672)
     merchantOrderReference: Reference | None = None
     metadata: Texts = {}
+    mpiData: dict[str, Any] | None = None
     redirectFromIssuerMethod: Literal["GET", "POST"] | None = None
+    threeDS2RequestData: dict[str, Any] | None = None
+
+    def attempt(self) -> str:
+        """What it wants of authentication: `handed_in`, `always`, `never`, `mandated`, `exempted`, or nothing.
+
+        Source: spec, `mpiData` (made elsewhere), `attemptAuthentication`, `threeDSRequestorChallengeInd` 04;
+        online-payments/psd2-sca-compliance-and-implementation-guide, `additionalData.scaExemption`.
+        """
+        if self.mpiData is not None:
+            return "handed_in"
+        if (self.threeDS2RequestData or {}).get("threeDSRequestorChallengeInd") == "04":
+            return "mandated"
+        wished = self.authenticationData and self.authenticationData.attemptAuthentication
+        return wished or ("exempted" if "scaExemption" in self.additionalData else "")
 
     @model_validator(mode="before")
     @classmethod

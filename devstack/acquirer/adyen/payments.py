@@ -33,12 +33,12 @@ def create(call: Call, order: Payment) -> Json:
     payment = _new(call, order)
     method = order.paymentMethod
     if isinstance(method, Scheme):
-        return _by_card(call, order, payment, _card(call, order, method, payment))
+        return _by_card(call, payment, _card(order, method, payment))
     if isinstance(method, ApplePay | GooglePay):
         payment |= {"kind": "wallet", "variant": method.type.replace("paywithgoogle", "googlepay")}
         token = method.applePayToken if isinstance(method, ApplePay) else method.googlePayToken
         refused = cards.BY_CODE["2"] if "tok_declined" in token else None
-        return _by_card(call, order, payment, Card(refused, is_challenged=False))
+        return _by_card(call, payment, Card(refused, is_challenged=False))
     return _by_upi(call, order, payment)
 
 
@@ -89,7 +89,7 @@ def is_manual(account: Account, order: Payment) -> bool:
     return _capture_hours(account, order) is None
 
 
-def _card(call: Call, order: Payment, method: Scheme, payment: Json) -> Card:
+def _card(order: Payment, method: Scheme, payment: Json) -> Card:
     number, (month, year) = method.plain_number(), method.plain_expiry()
     if not numbers.passes_luhn(number):
         raise invalid("101", "Invalid card number")
@@ -98,16 +98,15 @@ def _card(call: Call, order: Payment, method: Scheme, payment: Json) -> Card:
         "masked": numbers.masked(number),
         "card": {"bin": number[:6], "last": number[-4:], "expiry": f"{month}/{year}"},
     }
-    wished = order.authenticationData
     return cards.of(
         number,
         holder_name=method.holderName,
         requested_code=order.additionalData.get("RequestedTestAcquirerResponseCode"),
-        attempt=None if wished is None else wished.attemptAuthentication,
+        attempt=order.attempt(),
     )
 
 
-def _by_card(call: Call, order: Payment, payment: Json, card: Card) -> Json:
+def _by_card(call: Call, payment: Json, card: Card) -> Json:
     refused = None if card.refused is None else _as_json(card.refused)
     payment |= {"refused": refused, "is_authenticated": card.is_authenticated}
     if card.is_challenged:

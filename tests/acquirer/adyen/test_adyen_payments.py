@@ -108,6 +108,28 @@ async def test_the_details_under_a_key_are_answered_the_same_again(adyen: AdyenS
     assert done(await adyen.details(result, key="leg-1")) == first
 
 
+@pytest.mark.parametrize(
+    ("changes", "number", "result"),
+    [
+        (
+            {"threeDS2RequestData": {"threeDSRequestorChallengeInd": "04"}},
+            "4111111111111111",
+            "RedirectShopper",
+        ),
+        ({"authenticationData": {"attemptAuthentication": "never"}}, "4212345678910006", "Authorised"),
+        ({"mpiData": {"eci": "05", "authenticationResponse": "Y"}}, "4212345678910006", "Authorised"),
+        ({"additionalData": {"scaExemption": "lowValue"}}, "4000002500003155", "Authorised"),
+        ({"additionalData": {"scaExemption": "lowValue"}}, "4000000000003113", "RedirectShopper"),
+        ({}, "4000002500003155", "RedirectShopper"),
+    ],
+)
+async def test_what_is_wanted_of_authentication_decides_who_is_asked(
+    adyen: AdyenSide, changes: dict[str, dict[str, str]], number: str, result: str
+) -> None:
+    body = adyen.payment(adyen.new(), method={"number": number}, **changes)
+    assert (await adyen.paid(body))["resultCode"] == result
+
+
 async def test_a_result_of_nobody_is_refused(adyen: AdyenSide) -> None:
     refused(await adyen.details("nobody's"), 422)
 
