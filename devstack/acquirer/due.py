@@ -21,7 +21,7 @@ def settled(db: sqlite3.Connection, terms: Terms) -> None:
     """Everything that happens by itself up to now has happened.
 
     It ends: a payment has at most two steps of its own, an operation at most as many turns as a request faults,
-    an object of Stripe's at most one change to come, one of Adyen's at most two, and each is due once.
+    an object of Stripe's at most one change to come, one of Adyen's at most four, and each is due once.
     """
     while True:
         payment, turn = waiting.next_due(db, terms.now), turns.next_due(db, terms.now)
