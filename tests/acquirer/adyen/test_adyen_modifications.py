@@ -1,10 +1,14 @@
 """Modifications at the sandbox's Adyen: always `received`, and a webhook says what became of it."""
 
+import sqlite3
+from typing import Any
+
 import pytest
+from acquirer_process import Acquirer
 from adyen_side import ACCOUNT, AdyenSide, Json, done, refused
 
 
-async def held(adyen: AdyenSide, **changes: Json) -> tuple[str, str]:
+async def held(adyen: AdyenSide, **changes: Any) -> tuple[str, str]:
     """A manual payment's reference, and Adyen's."""
     reference = adyen.new()
     answer = await adyen.paid(adyen.payment(reference, **changes))
@@ -31,7 +35,7 @@ async def test_a_partial_capture_releases_the_rest(adyen: AdyenSide) -> None:
 
 async def test_an_account_may_have_several_partial_captures(adyen: AdyenSide) -> None:
     code = await adyen.set_up(id="SeveralECOM", multiple_partial_captures=True)
-    reference, psp = await held(adyen, merchantAccount=code)  # type: ignore[arg-type]
+    reference, psp = await held(adyen, merchantAccount=code)
     told = [
         await adyen.told(psp, "captures", "CAPTURE", amount, merchantAccount=code)
         for amount in (700, 300, 100, 99)
@@ -137,7 +141,7 @@ async def test_a_modification_names_its_payment_and_account(adyen: AdyenSide) ->
 
 async def test_the_outcome_may_take_its_time(adyen: AdyenSide) -> None:
     code = await adyen.set_up(id="SlowECOM", processing_s=1)
-    reference, psp = await held(adyen, merchantAccount=code)  # type: ignore[arg-type]
+    reference, psp = await held(adyen, merchantAccount=code)
     item = await adyen.told(psp, "captures", "CAPTURE", 1099, merchantAccount=code)
     assert item["success"] == "true"
     first, second = await adyen.acquirer.ledger(payment_reference=reference)
@@ -170,3 +174,31 @@ async def test_somebody_modifies_in_the_customer_area(
     assert (item["success"], item["originalReference"]) == ("true", psp)
     entry = (await adyen.acquirer.ledger(payment_reference=reference))[-1]
     assert (entry["operation"], entry["amount"], entry["origin"]) == (movement, 1099, "acquirer")
+
+
+async def test_a_delayed_capture_comes_by_itself_unless_it_is_cancelled(adyen: AdyenSide) -> None:
+    kept, cancelled = adyen.new(), adyen.new()
+    for reference in (kept, cancelled):
+        body = adyen.payment(reference, additionalData={}, captureDelayHours=2)
+        psp = (await adyen.paid(body))["pspReference"]
+        if reference == cancelled:
+            await adyen.told(psp, "cancels", "CANCELLATION")
+    assert await adyen.moved(kept) == [("authorize", 1099)]
+    with sqlite3.connect(adyen.acquirer.data) as db:  # two hours later
+        changed = db.execute(
+            "UPDATE adyen_due SET due_at = '2026-01-01T00:00:00.000000Z' WHERE kind = 'captures_itself'"
+        )
+        assert changed.rowcount == 2
+    db.close()
+    assert await adyen.moved(kept) == [("authorize", 1099), ("capture", 1099)]
+    assert await adyen.moved(cancelled) == [("authorize", 1099), ("void", 1099)]
+
+
+async def test_a_hold_that_nobody_captures_lapses(adyen: AdyenSide, impatient_acquirer: Acquirer) -> None:
+    side = AdyenSide(impatient_acquirer, adyen.webhooks)
+    await side.set_up()
+    reference = "lapses"
+    await side.paid(side.payment(reference))
+    await side.webhooks.has(reference, "AUTHORISATION", "EXPIRE")
+    entry = (await impatient_acquirer.ledger(payment_reference=reference))[-1]
+    assert (entry["operation"], entry["amount"], entry["origin"]) == ("void", 1099, "acquirer")
