@@ -117,6 +117,7 @@ connector_accounts = Table(  # no row is ever deleted: attempts name them
     Column("state", Text, nullable=False, server_default="enabled"),
     Column("position", Integer, nullable=False),  # the lower, the sooner it takes a payment
     Column("version", Integer, nullable=False, server_default="1"),  # one more with every change
+    Column("heard_at", _Time),  # when its latest callback came, to the minute; none: never
     Column("created_at", _Time, nullable=False),
     Column("updated_at", _Time, nullable=False),
     CheckConstraint("mode IN ('test', 'live')", name="mode"),
