@@ -134,6 +134,15 @@ async def _came(side: EventsSide, times: int) -> bool:
     return len(side.bodies) >= times
 
 
+async def test_events_before_the_answer(acquirer: Acquirer) -> None:
+    async with events_side() as side:
+        razorpay = await hearing(acquirer, side)
+        payment = await razorpay.paid(capture="manual")
+        await acquirer.client.patch("/config", json={"callbacks": "before_response"})
+        done(await razorpay.post(f"/payments/{payment['id']}/capture", {"amount": 1099, "currency": "INR"}))
+        assert {"payment.captured", "order.paid"} <= set(side.types())
+
+
 async def test_only_the_events_that_were_asked_for(acquirer: Acquirer) -> None:
     async with events_side() as side:
         webhook = {"url": side.url, "secret": WEBHOOK_SECRET, "events": ["order.paid"]}

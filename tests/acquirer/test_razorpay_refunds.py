@@ -55,6 +55,14 @@ async def test_the_same_key_is_the_same_refund(razorpay: RazorpaySide) -> None:
     assert (await razorpay.movements("pay_keyed")).count("refund") == 2
 
 
+async def test_keys_that_are_not_honoured(razorpay: RazorpaySide) -> None:
+    payment = await razorpay.paid(receipt="pay_ignored")
+    await razorpay.acquirer.client.patch("/config", json={"idempotency": "ignored"})
+    first, second = [done(await refund(razorpay, payment["id"], KEY, amount=500)) for _ in range(2)]
+    assert first["id"] != second["id"]
+    assert (await razorpay.movements("pay_ignored")).count("refund") == 2
+
+
 @pytest.mark.parametrize("key", ["too-short", "has a space in it", "has:a:colon:in:it"])
 async def test_keys_that_are_refused(razorpay: RazorpaySide, key: str) -> None:
     payment = await razorpay.paid(receipt="pay_wrong_key")

@@ -140,6 +140,14 @@ async def test_paths_and_ids_that_do_not_exist(unmoved_razorpay: RazorpaySide) -
         assert error(await unmoved_razorpay.get(path))["description"] == "The id provided does not exist"
 
 
+async def test_payments_from_server_to_server_have_to_be_enabled(acquirer: Acquirer) -> None:
+    await set_up(acquirer, s2s=False)
+    razorpay = RazorpaySide(acquirer)
+    body = razorpay.card_body(await razorpay.order())
+    said = error(await razorpay.post("/payments/create/json", body))
+    assert said["description"] == "The requested URL was not found on the server."
+
+
 async def test_a_body_that_is_no_json_object(unmoved_razorpay: RazorpaySide) -> None:
     token = base64.b64encode(f"{KEY_ID}:{KEY_SECRET}".encode()).decode()
     headers = {"Authorization": f"Basic {token}"}

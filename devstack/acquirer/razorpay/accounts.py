@@ -47,14 +47,16 @@ class Account(_Model):
 
     `receipt_reused`: two pages differ on an order with `unique_receipt` whose receipt is taken: the same order again
     (s2s/test-s2s/best-practices/retries-and-idempotency), or 400 (s2s/test-s2s/error-index, "Orders").
-    `minute_s`: how many seconds a minute of Razorpay's own times lasts. `*_member`: the names in `notes` under which
-    the merchant's references lie.
+    `s2s`: payments may be made from server to server, which Razorpay enables on request; else their paths are not
+    found (errors/common, "The requested URL was not found on the server"). `minute_s`: how many seconds a minute of
+    Razorpay's own times lasts. `*_member`: the names in `notes` under which the merchant's references lie.
     """
 
     id: AccountId
     livemode: bool = False
     keys: list[Key] = Field(min_length=1, max_length=KEYS_MAX)
     webhook: Webhook | None = None
+    s2s: bool = True
     capture: Literal["automatic", "manual"] = "automatic"
     receipt_reused: Literal["same_order", "refused"] = "same_order"
     refunds: Literal["processed", "pending"] = "processed"

@@ -118,7 +118,7 @@ class Counter:
         caller = accounts.calling(db, visit.authorization)
         visit.account, visit.key_id = caller.account, caller.key.id
         self._counted(caller.account, terms.now)
-        visit.endpoint, visit.named = endpoints.found(visit.method, visit.path)
+        visit.endpoint, visit.named = endpoints.found(visit.method, visit.path, s2s=caller.account.s2s)
         given = _members(visit)
         if visit.given_key is not None and visit.endpoint.operation == "refund":
             visit.key = idempotency.key(caller.account, visit.given_key, visit.path, given)

@@ -93,14 +93,15 @@ ENDPOINTS = (
 )
 
 
-def found(method: str, path: str) -> tuple[Endpoint, dict[str, str]]:
+def found(method: str, path: str, *, s2s: bool) -> tuple[Endpoint, dict[str, str]]:
     """The endpoint and what its path names. Raises `Refusal`.
 
-    Source: errors/common, "The requested URL was not found on the server", also for a wrong method; the endpoints'
-    own pages give 400.
+    Source: errors/common, "The requested URL was not found on the server", also for a wrong method, and for what the
+    account may not do; the endpoints' own pages give 400.
     """
     for endpoint in ENDPOINTS:
         match = endpoint.pattern.fullmatch(path)
-        if match is not None and endpoint.method == method:
+        is_open = s2s or endpoint.operation != "authorize"
+        if match is not None and endpoint.method == method and is_open:
             return endpoint, match.groupdict()
     raise elsewhere(400, "The requested URL was not found on the server.")

@@ -3,7 +3,8 @@
 Source: payments/payments/test-card-details and s2s/json/v2/test-integration: in test mode a page with Success and
 Failure; s2s/json/v2/build-integration/cards, "Handle Payment Success and Error Events": then a POST to `callback_url`
 with three members, or with the details of the error. That the error comes as `error[code]` and so on, `metadata` as
-JSON, is a *guess*: the page shows no sample. "No answer" is the sandbox's own: customer and bank fall silent.
+JSON, is what merchants' public code reads; the page shows no sample, so it is a *guess*. "No answer" is the sandbox's
+own: customer and bank fall silent.
 """
 
 import json
