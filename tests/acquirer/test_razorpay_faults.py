@@ -32,6 +32,18 @@ async def test_a_payment_that_is_never_answered(razorpay: RazorpaySide, fault: s
     assert await statuses(razorpay, order) == [*left, "created"]
 
 
+async def test_money_moves_without_an_answer(razorpay: RazorpaySide) -> None:
+    notes = {"sandbox_fault": "error_after_charge", "sandbox_bank": "answers:0"}
+    order = await razorpay.order(receipt="pay_unheard", notes=notes)
+    error(await razorpay.post("/payments/create/json", razorpay.card_body(order)), 500)
+
+    async def is_captured() -> bool:
+        return await statuses(razorpay, order) == ["captured"]
+
+    await eventually(is_captured)
+    assert await razorpay.movements("pay_unheard") == ["authorize", "capture"]
+
+
 async def test_the_notes_of_the_payment_count_too(razorpay: RazorpaySide) -> None:
     order = await razorpay.order()
     body = razorpay.card_body(order, notes={"sandbox_fault": "error_before_charge"})

@@ -5,7 +5,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from acquirer_process import Acquirer, eventually
-from razorpay_side import BROWSER, CALLBACK_URL, DECLINED_CARD, KEY_SECRET, RazorpaySide, done, error, set_up
+from razorpay_side import (
+    BROWSER,
+    CALLBACK_URL,
+    CARD,
+    DECLINED_CARD,
+    KEY_SECRET,
+    RazorpaySide,
+    done,
+    error,
+    set_up,
+)
 
 from devstack.acquirer.razorpay import signing
 
@@ -193,6 +203,32 @@ async def test_test_addresses_collect(razorpay: RazorpaySide, vpa: str, status: 
             "step": "payment_response",
             "reason": "payment_failed",
         }
+
+
+async def test_a_collect_request_has_a_time_of_its_own(acquirer: Acquirer) -> None:
+    await set_up(acquirer, minute_s=0.001)
+    razorpay = RazorpaySide(acquirer)
+    own_id = await razorpay.by_upi(await razorpay.order(), {"flow": "collect", "vpa": "asha@okbank"})
+    await razorpay.becomes(own_id, "failed")
+    assert (await razorpay.shown(own_id))["error_reason"] == "payment_collect_request_expired"
+    upi = {"flow": "collect", "vpa": "asha@okbank", "expiry_time": 5761}
+    body = razorpay.payment_body(await razorpay.order(), method="upi", upi=upi)
+    assert error(await razorpay.post("/payments/create/upi", body))["field"] == "upi.expiry_time"
+
+
+@pytest.mark.parametrize(("number", "status"), [(CARD, "captured"), (DECLINED_CARD, "failed")])
+async def test_customers_may_answer_without_being_played(
+    razorpay: RazorpaySide, number: str, status: str
+) -> None:
+    order = await razorpay.order(notes={"sandbox_bank": "answers:0"})
+    await razorpay.becomes(await razorpay.asked(order, number=number), status)
+
+
+async def test_customers_of_an_account_may_answer_by_themselves(acquirer: Acquirer) -> None:
+    await set_up(acquirer, customers_answer_s=0)
+    razorpay = RazorpaySide(acquirer)
+    await razorpay.becomes(await razorpay.asked(await razorpay.order(capture="manual")), "authorized")
+    await razorpay.becomes(await razorpay.asked(await razorpay.order(), number=DECLINED_CARD), "failed")
 
 
 async def test_an_intent_by_json_is_polled(razorpay: RazorpaySide) -> None:

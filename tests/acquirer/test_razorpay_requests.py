@@ -151,7 +151,7 @@ async def test_payments_from_server_to_server_have_to_be_enabled(acquirer: Acqui
 async def test_a_body_that_is_no_json_object(unmoved_razorpay: RazorpaySide) -> None:
     token = base64.b64encode(f"{KEY_ID}:{KEY_SECRET}".encode()).decode()
     headers = {"Authorization": f"Basic {token}"}
-    for content in (b"amount=1099", b"[]", b"\xff"):
+    for content in (b"amount=1099", b"[]", b"\xff", b'{"receipt": "\\ud800"}'):
         client = unmoved_razorpay.acquirer.client
         error(await client.post("/razorpay/v1/orders", content=content, headers=headers))
 

@@ -48,8 +48,9 @@ class Account(_Model):
     `receipt_reused`: two pages differ on an order with `unique_receipt` whose receipt is taken: the same order again
     (s2s/test-s2s/best-practices/retries-and-idempotency), or 400 (s2s/test-s2s/error-index, "Orders").
     `s2s`: payments may be made from server to server, which Razorpay enables on request; else their paths are not
-    found (errors/common, "The requested URL was not found on the server"). `minute_s`: how many seconds a minute of
-    Razorpay's own times lasts. `*_member`: the names in `notes` under which the merchant's references lie.
+    found (errors/common, "The requested URL was not found on the server"). `customers_answer_s`: nobody has to play
+    them. `minute_s`: how many seconds a minute of Razorpay's own times lasts. `*_member`: the names in `notes` under
+    which the merchant's references lie.
     """
 
     id: AccountId
@@ -61,6 +62,7 @@ class Account(_Model):
     receipt_reused: Literal["same_order", "refused"] = "same_order"
     refunds: Literal["processed", "pending"] = "processed"
     refund_settles_s: int = Field(default=2, ge=0, le=86_400)
+    customers_answer_s: int | None = Field(default=None, ge=0, le=86_400)
     upi_decides_s: int = Field(default=1, ge=0, le=86_400)
     minute_s: float = Field(default=60.0, ge=0, le=60)
     requests_per_s: int | None = Field(default=None, ge=1, le=10_000)

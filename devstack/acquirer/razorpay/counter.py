@@ -189,6 +189,10 @@ def _members(visit: Visit) -> Json:
         raise invalid("The request's body is not JSON.") from error
     if not isinstance(given, dict):
         raise invalid("The request's body is not an object.")
+    try:
+        json.dumps(given, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise invalid("The request's body has half a character.") from error
     return given
 
 

@@ -144,6 +144,11 @@ OWN_BY_NUMBER = {
 }
 
 
+def is_for_failing(number: str) -> bool:
+    """Whether the number is there to fail."""
+    return any(number in every for every in _FAILING.values()) or number in OWN_BY_NUMBER
+
+
 def card(number: str) -> TestCard:
     """What the number leads to; one of no meaning succeeds, or fails as any other test card."""
     return BY_NUMBER.get(number) or TestCard(network(number), OWN_BY_NUMBER.get(number, GATEWAY_ERROR))

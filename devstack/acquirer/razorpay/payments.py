@@ -72,6 +72,7 @@ _BY_METHOD: dict[str, dict[str, Any]] = {
 }
 _REQUIRED = ("amount", "currency", "order_id", "email", "contact", "method")
 _REQUIRED_BY_METHOD = {"card": ("card", "ip"), "upi": ("upi",), "wallet": ("wallet",)}
+COLLECT_EXPIRY_MINUTES, COLLECT_EXPIRY_MINUTES_MAX = 5, 5760
 CAPTURE = {"amount": integer, "currency": text_up_to(3)}
 RETRIEVE = passive("expand[]")
 _PAYEE = {"payee_vpa": "sandbox.merchant@razorpay", "payee_name": "Sandbox"}
@@ -91,10 +92,17 @@ def members(form: Json) -> Json:
 
 
 def upi_members(form: Json) -> Json:
-    """What `/payments/create/upi` takes. Raises `Refusal`."""
+    """What `/payments/create/upi` takes. Raises `Refusal`.
+
+    Source: s2s/payment-methods/upi/collect: `ip` is mandatory. So are `referer`, `user_agent` and `customer_id` there,
+    which belong to addresses that are saved; they are not asked for here.
+    """
     if form.get("method") != "upi":
         raise invalid("The selected method is invalid.", field="method")
-    return members(form)
+    values = members(form)
+    if values["upi"]["flow"] == "collect" and "ip" not in values:
+        raise invalid("The ip field is required.", field="ip")
+    return values
 
 
 def create(call: Call, form: Json) -> Json:
@@ -153,7 +161,7 @@ def _created(call: Call, form: Json) -> Stored:
     wishes.checked(notes)
     _check_order(call, order, form)
     own_id = objects.new_id("pay")
-    aside = {
+    aside: Json = {
         "reference": call.reference(notes, order.aside["reference"]),
         "payment_reference": call.payment_reference(notes, order.aside["payment_reference"]),
         "notes": {**order.aside["notes"], **notes},
@@ -164,7 +172,8 @@ def _created(call: Call, form: Json) -> Stored:
         "vpa": None,
         "card": None,
         "failure": None,
-        "expiry_minutes": form.get("upi", {}).get("expiry_time"),
+        "fails": False,
+        "expiry_minutes": _expiry_minutes(form),
     }
     if form["method"] == "card":
         aside |= _card(call, form["card"])
@@ -172,12 +181,20 @@ def _created(call: Call, form: Json) -> Stored:
     payment = Stored(own_id, body, aside)
     # Source: api/orders/create, `attempts` and `status`: attempted once a payment is, whatever becomes of it.
     order.body |= {"status": "attempted", "attempts": order.body["attempts"] + 1}
+    _answers_itself(call, payment)
     call.put(order)
     call.put(payment)
     authorizing.waits(call, payment)
-    if form["method"] == "upi":
-        _upi_planned(call, payment)
     return payment
+
+
+def _expiry_minutes(form: Json) -> int | None:
+    """Raises `Refusal`. Source: s2s/payment-methods/upi/collect, `expiry_time`: 5 by default, 5,760 at most."""
+    upi = form.get("upi", {})
+    minutes: int = upi.get("expiry_time", COLLECT_EXPIRY_MINUTES)
+    if not 1 <= minutes <= COLLECT_EXPIRY_MINUTES_MAX:
+        raise invalid("The expiry time must be between 1 and 5760.", field="upi.expiry_time")
+    return minutes if upi.get("flow") == "collect" else None
 
 
 def _check_order(call: Call, order: Stored, form: Json) -> None:
@@ -224,29 +241,35 @@ def _card(call: Call, given: Json) -> Json:
         network=test_card.network,
         is_international=test_card.is_international,
     )
-    return {"card": shown, "failure": test_card.failure.reason}
+    return {"card": shown, "failure": test_card.failure.reason, "fails": failures.is_for_failing(number)}
 
 
-def _upi_planned(call: Call, payment: Stored) -> None:
-    """In test mode the simulator answers by itself.
+def _answers_itself(call: Call, payment: Stored) -> None:
+    """Customer and bank answer after a while, where nobody has to play them.
 
-    Source: s2s/test-s2s/one-time/upi-qr: of intents and QR codes the amount decides; s2s/json/v2/test-integration:
-    `success@razorpay`, `failure@razorpay`. Any other address waits for the sandbox's page, and so does
-    `notes.sandbox_vpa` for intents: the sandbox's own.
+    Source: s2s/test-s2s/one-time/upi-qr: in test mode the simulator answers intents and QR codes;
+    s2s/json/v2/test-integration: `success@razorpay`, `failure@razorpay`. Any other address waits for the sandbox's
+    page. `notes.sandbox_bank`, `notes.sandbox_vpa` and the account's `customers_answer_s` are the sandbox's own.
     """
-    vpa = payment.body["vpa"] or payment.aside["notes"].get(wishes.VPA_MEMBER)
-    payment.aside["vpa"] = vpa
-    call.put(payment)
-    if vpa in (None, failures.SUCCEEDS, failures.FAILS) and not call.account.livemode:
-        call.due("decides", payment, at=call.now + timedelta(seconds=call.account.upi_decides_s))
+    vpa, notes = payment.body["vpa"], payment.aside["notes"]
+    payment.aside["vpa"] = vpa = vpa or notes.get(wishes.VPA_MEMBER)
+    after_s = wishes.answers_after_s(notes)
+    after_s = call.account.customers_answer_s if after_s is None else after_s
+    is_simulated = payment.body["method"] == "upi" and vpa in (None, failures.SUCCEEDS, failures.FAILS)
+    if after_s is None and is_simulated and not call.account.livemode:
+        after_s = call.account.upi_decides_s
+    if after_s is not None:
+        call.due("decides", payment, at=call.now + timedelta(seconds=after_s))
 
 
 def decides_success(payment: Stored) -> bool:
-    """What the simulator answers."""
+    """What they answer: a card or an address that stands for a failure fails, and an intent of such an amount."""
+    if payment.body["method"] != "upi":
+        return not payment.aside["fails"]
     vpa = payment.aside["vpa"]
-    return vpa == failures.SUCCEEDS or (
-        vpa is None and payment.body["amount"] not in failures.UPI_FAILURES_BY_AMOUNT
-    )
+    if vpa is None:
+        return payment.body["amount"] not in failures.UPI_FAILURES_BY_AMOUNT
+    return bool(vpa != failures.FAILS)
 
 
 def _link(payment: Stored) -> str:

@@ -15,7 +15,7 @@ from devstack.acquirer.razorpay.errors import Json, invalid
 MEMBER = "sandbox_fault"
 BANK_MEMBER = "sandbox_bank"
 VPA_MEMBER = "sandbox_vpa"
-_BANK = re.compile(r"silent|late:([0-9]{1,6})")
+_BANK = re.compile(r"silent|late:(?P<late>[0-9]{1,6})|answers:(?P<answers>[0-9]{1,6})")
 _OWN_PREFIXES = ("create",)  # an order, which the sandbox's own protocol does not have
 _OF_REFUND = ("undo_refund",)
 _OF_FIRST_CAPTURE = ("foreign_refund",)
@@ -29,7 +29,9 @@ def checked(notes: Json) -> None:
     if len(entries) > FAULTS_MAX or not all(_is_known(entry) for entry in entries):
         raise invalid("notes.sandbox_fault: unknown fault.", field=f"notes.{MEMBER}")
     if BANK_MEMBER in notes and not _BANK.fullmatch(str(notes[BANK_MEMBER])):
-        raise invalid("notes.sandbox_bank: silent, or late:<seconds>.", field=f"notes.{BANK_MEMBER}")
+        raise invalid(
+            "notes.sandbox_bank: silent, late:<seconds> or answers:<seconds>.", field=f"notes.{BANK_MEMBER}"
+        )
 
 
 def of(notes: Json, prefixes: Iterable[str], *, unprefixed: str, is_manual: bool) -> list[str]:
@@ -45,13 +47,22 @@ def plan(db: sqlite3.Connection, scope: str, entries: list[str]) -> Plan:
 
 def bank_is_silent(notes: Json) -> bool:
     """Whether the bank will not answer in time, whatever its customer does."""
-    return BANK_MEMBER in notes
+    return str(notes.get(BANK_MEMBER, "")).partition(":")[0] in ("silent", "late")
 
 
 def answers_late_after_s(notes: Json) -> int | None:
     """How long after the payment failed the bank says that it had succeeded, if it ever does."""
+    return _seconds(notes, "late")
+
+
+def answers_after_s(notes: Json) -> int | None:
+    """How long after it was asked the customer has answered, if nobody has to play them."""
+    return _seconds(notes, "answers")
+
+
+def _seconds(notes: Json, name: str) -> int | None:
     found = _BANK.fullmatch(str(notes.get(BANK_MEMBER, "")))
-    return int(found[1]) if found and found[1] else None
+    return int(found[name]) if found and found[name] else None
 
 
 def _entries(notes: Json) -> list[str]:
