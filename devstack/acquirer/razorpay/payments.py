@@ -94,7 +94,7 @@ def members(form: Json) -> Json:
 def upi_members(form: Json) -> Json:
     """What `/payments/create/upi` takes. Raises `Refusal`.
 
-    Source: s2s/payment-methods/upi/collect: `ip` is mandatory. So are `referer`, `user_agent` and `customer_id` there,
+    Source: s2s/payment-methods/upi/collect: `ip` is mandatory. So are `referer`, `user_agent`, `customer_id` there,
     which belong to addresses that are saved; they are not asked for here.
     """
     if form.get("method") != "upi":
