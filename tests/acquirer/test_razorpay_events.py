@@ -16,6 +16,8 @@ from razorpay_side import (
 )
 from stripe_side import EventsSide, events_side
 
+from devstack.acquirer.razorpay import signing
+
 
 async def hearing(acquirer: Acquirer, side: EventsSide, **members: Any) -> RazorpaySide:
     await set_up(acquirer, webhook={"url": side.url, "secret": WEBHOOK_SECRET}, **members)
@@ -151,3 +153,9 @@ async def test_only_the_events_that_were_asked_for(acquirer: Acquirer) -> None:
         await eventually(lambda: side.has("order.paid"))
         callbacks = (await acquirer.client.get("/callbacks")).json()["entries"]
     assert [each["body"]["event"] for each in callbacks] == ["order.paid"]
+
+
+def test_a_vector_that_razorpay_published() -> None:
+    """Source: github.com/razorpay/razorpay-python, tests/test_client_utility.py."""
+    signature = signing.of_payment("fake_order_id", "fake_payment_id", secret="key_secret")
+    assert signature == "b2335e3b0801106b84a7faff035df56ecffde06918c9ddd1f0fafbb37a51cc89"

@@ -108,7 +108,8 @@ def retrieve(call: Call, query: Json, own_id: str) -> Json:
 def payments(call: Call, query: Json, own_id: str) -> Json:
     """All payments of the order, oldest first, as the sample of api/orders/fetch-payments has them.
 
-    That page names no parameter and says that all are in the answer; `count` and `skip` are those of
+    That page names no parameter and says that all that are authorized or failed are in the answer; that those which
+    still wait are, too, is a *guess* (`created` is in its list of statuses); `count` and `skip` are those of
     api/understand, "Pagination", and 100 at most.
     """
     order = call.get("order", own_id)
