@@ -121,7 +121,8 @@ def lapsed(call: Call, payment: Stored) -> None:
     """What nobody captured went back: a refund that Razorpay made, of a payment that was never captured.
 
     Source: payments/refunds/auto-refunds: a refund entity, `captured` stays false, at normal speed; webhooks/refunds:
-    the same events as of any refund. In the ledger it is a `void`: no capture is undone by it.
+    the same events as of any refund. That the payment's status is `refunded` is a *guess*. In the ledger it is a
+    `void`: no capture is undone by it.
     """
     if payment.body["status"] != "authorized":
         return

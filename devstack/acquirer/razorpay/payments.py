@@ -198,7 +198,11 @@ def _expiry_minutes(form: Json) -> int | None:
 
 
 def _check_order(call: Call, order: Stored, form: Json) -> None:
-    """Raises `Refusal`. Source: api/orders/create, `status`; payments/orders: not while another is authorized."""
+    """Raises `Refusal`.
+
+    Source: api/orders/create, `status`; payments/orders: not while another is authorized; s2s/payment-methods/upi/
+    collect, `amount` of an order: payments are of that amount only.
+    """
     if order.body["status"] == "paid":
         raise _already_paid(order, None)
     others = objects.listed(
