@@ -326,7 +326,9 @@ attempts = Table(
     Column("stage", Text),
     Column("routed_by", Text),  # why it went to this account; none: by a version that did not say
     Column("acquirer_identity", Text),
-    Column("decline", _JsonB),  # {"where", "raw": {…}}: where the same may be tried, and the acquirer's codes
+    Column(
+        "decline", _JsonB
+    ),  # {"code", "where", "raw": {…}}: ours, where the same may be tried, the acquirer's
     Column("evidence", _JsonB),  # what the acquirer says of an approval
     Column("completes", Text),  # by what the challenge may move money: the customer, or a leg of ours
     Column("returned_at", _Time),  # since when the customer is back from the acquirer's page
