@@ -68,10 +68,16 @@ def declined(failure: Failure) -> DeclineMeaning | None:
         case "source":
             decided = failure.source in _ANSWERED_SOURCES and failure.step in _ANSWERED_STEPS
         case "before":
-            decided = failure.step in _BEFORE_STEPS
+            decided = before_any_bank(failure)
         case "nobody":
             decided = False
     return found.meaning if decided else None
+
+
+def before_any_bank(failure: Failure) -> bool:
+    """Whether it ended before any bank was asked, so that nobody can try the same payment again."""
+    found = _REASONS.get(failure.reason or "")
+    return found is not None and found.decided == "before" and failure.step in _BEFORE_STEPS
 
 
 def heard_of(failure: Failure) -> bool:

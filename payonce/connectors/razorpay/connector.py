@@ -266,19 +266,10 @@ class Razorpay:
         about = error.metadata
         another = about.order_id not in (None, order_id)
         if answer.status == 400 and about.payment_id is not None and not another:
-            return self._failed_at_once(error, about.payment_id)
+            return _failed_at_once(error, call, about.payment_id)
         if answer.status == 400 and about.payment_id is None and _is_refusal(error) and not another:
             return _refused(call, error)
         raise not_moved(answer, error, reference=call.reference, object_id=order_id)
-
-    def _failed_at_once(self, error: ErrorBody, payment_id: str) -> Declined | Pending:
-        failure = codes.Failure(error.reason, error.source, error.step)
-        meaning = codes.declined(failure)
-        if meaning is None:
-            return Pending(payment_id, reason=error.reason or "failed")
-        said = {"code": error.code, "reason": error.reason, "source": error.source, "step": error.step}
-        raw = {name: value for name, value in said.items() if value}
-        return Declined(meaning.code, connector_reference=payment_id, raw=raw, where=meaning.where)
 
     async def _capture(self, call: Call, sending: Sending, may_send: MaySend) -> Reply:
         payment_id = forms.authorization_of(call)
@@ -386,6 +377,18 @@ def _left_to_lapse(call: Call, may_send: MaySend) -> Accepted:
 
 def _path(payment_id: str) -> str:
     return f"{forms.PAYMENTS}/{segment(payment_id)}"
+
+
+def _failed_at_once(error: ErrorBody, call: Call, payment_id: str) -> Declined | Pending:
+    """A payment that was made and failed with the same answer; what may still become of it is asked."""
+    failure = codes.Failure(error.reason, error.source, error.step)
+    meaning = codes.declined(failure)
+    again = call.payment_method.get("type") == "upi" and not codes.before_any_bank(failure)
+    if meaning is None or again:
+        return Pending(payment_id, reason=error.reason or "failed")
+    said = {"code": error.code, "reason": error.reason, "source": error.source, "step": error.step}
+    raw = {name: value for name, value in said.items() if value}
+    return Declined(meaning.code, connector_reference=payment_id, raw=raw, where=meaning.where)
 
 
 def _read_prepared(answer: AcquirerResponse, model: type[P]) -> P:

@@ -69,10 +69,10 @@ def failed(found: RazorpayPayment, *, now: datetime) -> Declined | Expired | Pen
     In a UPI app the customer may try the same payment again, whatever the bank said: until the time to act is over
     nothing about it is decided.
     """
-    acting = found.method == _UPI and now < datetime.fromtimestamp(found.created_at, UTC) + ACTS_WITHIN
-    if acting:
-        return Pending(found.id, reason="failed, and may be tried again")
     failure = codes.Failure(found.error_reason, found.error_source, found.error_step)
+    acting = found.method == _UPI and now < datetime.fromtimestamp(found.created_at, UTC) + ACTS_WITHIN
+    if acting and not codes.before_any_bank(failure):
+        return Pending(found.id, reason="failed, and may be tried again")
     if not codes.heard_of(failure):
         log.warning("acquirer_decline_code_unmapped", code=found.error_reason)
     meaning = codes.declined(failure)

@@ -293,6 +293,17 @@ async def test_a_payment_that_was_made_and_declined_is_a_decline(razorpay: Open)
     assert reply.raw["reason"] == "insufficient_funds"
 
 
+async def test_a_upi_payment_that_was_made_may_be_tried_again_in_its_app(razorpay: Open) -> None:
+    about = {"payment_id": PAYMENT_ID, "order_id": ORDER}
+    said = {"source": "issuer_bank", "step": "payment_debit_response", "metadata": about}
+    connector, server = await razorpay(paying(problem("insufficient_funds", **said), by=CREATE_UPI))
+    assert await connector.send(upi("collect"), may_send=yes) == Pending(
+        PAYMENT_ID, reason="insufficient_funds"
+    )
+    server.play({CREATE_UPI: problem("invalid_vpa", metadata=about)})
+    assert isinstance(await connector.send(upi("collect"), may_send=yes), Declined)
+
+
 @pytest.mark.parametrize("reason", ["gateway_technical_error", "payment_timed_out", "never_heard_of"])
 async def test_a_payment_that_was_made_and_failed_of_itself_is_asked_about(
     razorpay: Open, reason: str

@@ -290,6 +290,14 @@ async def test_in_a_upi_app_the_customer_may_try_the_same_payment_again(razorpay
     assert isinstance(await connector.inquire(upi("intent")), Approved)
 
 
+async def test_a_upi_payment_that_no_app_has_heard_of_is_not_tried_again(razorpay: Open) -> None:
+    where = {"error_source": "customer", "error_step": "payment_initiation"}
+    connector, _ = await razorpay(
+        found(by_upi("failed", captured=False, error_reason="invalid_vpa", **where))
+    )
+    assert isinstance(await connector.inquire(upi("collect")), Declined)
+
+
 async def test_a_upi_payment_that_ended_of_itself_has_expired_once_its_time_is_over(razorpay: Open) -> None:
     body = by_upi("failed", captured=False, error_reason="payment_collect_request_expired")
     connector, _ = await razorpay(found(body), now=lambda: AFTER)
