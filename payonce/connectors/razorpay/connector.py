@@ -104,6 +104,7 @@ _REQUIRED: Final = (
     *(Required(pointer=pointer, methods=_COLLECT) for pointer in _NEEDED_OF_COLLECT),
     *(Required(pointer=pointer, methods=_CARD) for pointer in _NEEDED_OF_CARDS),
 )
+_AT_HOME: Final = ("upi", "wallet")  # in one currency, whatever else the account takes
 _BRANDS: Final = frozenset({"visa", "mastercard", "amex", "rupay", "diners"})
 
 
@@ -209,6 +210,8 @@ class Razorpay:
         pointer = forms.too_long(call)
         if pointer is not None:
             return Refused("too_long", pointer)
+        if call.payment_method.get("type") in _AT_HOME and call.currency != amounts.HOME:
+            return Refused("currency_not_supported", "/currency")
         order = await self._ordered(call, sending)
         if isinstance(order, Refused):
             return order

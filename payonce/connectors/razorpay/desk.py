@@ -21,7 +21,15 @@ from payonce.connectors.http import (
 )
 from payonce.connectors.keys import UpstreamKeys
 from payonce.connectors.razorpay import codes
-from payonce.connectors.razorpay.objects import PAGE, ErrorBody, OrderList, RazorpayProblem, Read, RefundList
+from payonce.connectors.razorpay.objects import (
+    PAGE,
+    SHORT,
+    ErrorBody,
+    OrderList,
+    RazorpayProblem,
+    Read,
+    RefundList,
+)
 from payonce.connectors.requests import FormValue
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 
@@ -78,11 +86,13 @@ class RazorpayDesk:
     ) -> list[List]:
         """A list to its last page. Raises `OutcomeUnknown` for one that is longer than can be read."""
         pages: list[List] = []
-        for number in range(PAGES_MAX):
-            asked = {**query, "count": PAGE, "skip": number * PAGE}
+        read = 0
+        for _ in range(PAGES_MAX):
+            asked = {**query, "count": PAGE, "skip": read}
             page = await self.ask(path, model, reference=reference, query=asked)
             pages.append(page)
-            if len(page.items) < PAGE:
+            read += len(page.items)
+            if len(page.items) < SHORT:
                 return pages
         raise OutcomeUnknown("a list longer than can be read")
 

@@ -15,7 +15,7 @@ from payonce.connectors.http import segment
 from payonce.connectors.razorpay import forms
 from payonce.connectors.razorpay.desk import RazorpayDesk
 from payonce.connectors.razorpay.objects import (
-    COUNT_MAX,
+    SHORT,
     Order,
     OrderList,
     PaymentList,
@@ -112,7 +112,7 @@ class Finding:
     async def _payments(self, call: Call, order_id: str) -> list[RazorpayPayment]:
         path = f"{forms.ORDERS}/{segment(order_id)}/payments"
         page = await self._desk.ask(path, PaymentList, reference=call.reference)
-        if page.count != len(page.items) or len(page.items) >= COUNT_MAX:
+        if page.count != len(page.items) or len(page.items) >= SHORT:  # no way is documented to read on
             raise OutcomeUnknown("a list of payments that is not whole")
         if any(one.order_id != order_id or one.currency != call.currency for one in page.items):
             raise OutcomeUnknown("payments of another order")

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from payonce.domain.card_numbers import looks_like_card_number
 
 PAGE: Final = 25  # of a list: an answer is read up to 64 KiB
-COUNT_MAX: Final = 100  # of the payments of one order, which are listed whole
+SHORT: Final = 10  # how many it lists where nobody says how many: a list that is shorter goes on nowhere
 
 REFERENCE: Final = "payonce_reference"
 """Of our attempt: in the notes of a payment the authorization's, of a refund the refund's."""
@@ -125,6 +125,7 @@ class RazorpayRefund(Read):
     amount: Amount
     currency: Currency
     payment_id: PaymentId
+    created_at: int
     status: Text
     notes: Notes = {}
     acquirer_data: Annotated[AcquirerData, BeforeValidator(_members)] = AcquirerData()

@@ -133,7 +133,7 @@ def refunded(approved: Approved, refunds: Sequence[RazorpayRefund]) -> Approved:
     """The approval with what somebody else refunded of it, oldest first; one that has not failed counts."""
     foreign = [
         Foreign(one.id, "refund", one.amount, one.currency)
-        for one in refunds
+        for one in sorted(refunds, key=lambda one: (one.created_at, one.id))
         if one.reference is None and one.status == "processed"
     ]
     return replace(approved, since=(*approved.since, *foreign))

@@ -345,6 +345,8 @@ async def test_what_razorpay_has_not_is_not_sent(razorpay: Open) -> None:
         assert await connector.send(wrong, may_send=yes) == Refused("amount_not_exact", "/amount")
     long = replace(call(), customer=Customer(email=f"{'a' * 40}@example.com"))
     assert await connector.send(long, may_send=yes) == Refused("too_long", "/customer/email")
+    for abroad in (upi("qr", currency="KWD", amount_minor=1000), wallet(currency="KWD", amount_minor=1000)):
+        assert await connector.send(abroad, may_send=yes) == Refused("currency_not_supported", "/currency")
     assert not server.sent
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 import pytest
 from razorpay_script import (
@@ -19,6 +20,7 @@ from razorpay_script import (
 )
 
 from payonce.connectors.base import Callback, body_id
+from payonce.connectors.conformance_customer import CallbackConformance, CustomerHarness
 from payonce.connectors.razorpay.connector import Razorpay
 from payonce.domain.errors import CallbackInvalid
 
@@ -148,3 +150,26 @@ async def test_what_it_is_about(razorpay: Open, payload: dict[str, Any], referen
     connector, _ = await razorpay({})
     body = event("refund.processed", payload=payload)
     assert connector.read_callback(signed(body), body, now=NOW).reference == reference
+
+
+class CallbackHarness:
+    """Only what the suite of callbacks needs: nobody is asked anything."""
+
+    def open(self) -> Razorpay:
+        return Razorpay(account("http://127.0.0.1:9"))
+
+    def callback(self, reference: str, *, event_id: str, at: datetime) -> tuple[dict[str, str], bytes]:
+        told = payment(notes={"payonce_reference": reference}, created_at=int(at.timestamp()))
+        body = event(payload={"payment": {"entity": told}})
+        return {"x-razorpay-signature": signed(body)["x-razorpay-signature"]}, body
+
+
+class TestRazorpayCallbacks(CallbackConformance):
+    """What the suite shows of signatures. An event has no signed id, and no signed time outside its body."""
+
+    test_a_callback_names_its_event_and_our_reference = None  # type: ignore[assignment]
+    test_one_that_is_not_of_now_is_refused = None  # type: ignore[assignment]
+
+    @pytest.fixture
+    def harness(self) -> CustomerHarness:
+        return cast("CustomerHarness", CallbackHarness())

@@ -133,6 +133,28 @@ async def test_orders_are_read_to_the_last_page(razorpay: Open) -> None:
     assert len(server.of(LIST_ORDERS)) == 2
 
 
+@pytest.mark.parametrize("most", [10, 25])
+async def test_a_list_is_read_on_however_few_it_gives_at_once(razorpay: Open, most: int) -> None:
+    """Where nobody says how many, Razorpay lists ten."""
+    every = [refund(id=f"rfnd_{number}", notes=[], amount=1) for number in range(30)]
+
+    def page(sent: Sent) -> Answer:
+        skip = int(sent.query["skip"])
+        return Answer(listed(*every[skip : skip + most]))
+
+    connector, _ = await razorpay(found(payment(amount_refunded=30), **{LIST_REFUNDS: page}))
+    reply = await connector.inquire(call())
+    assert isinstance(reply, Approved)
+    assert len(reply.since) == 30
+
+
+async def test_a_list_that_never_ends_is_unknown(razorpay: Open) -> None:
+    every = Answer(listed(*(refund(id=f"rfnd_{number}", notes=[]) for number in range(25))))
+    connector, _ = await razorpay(found(payment(amount_refunded=30), **{LIST_REFUNDS: every}))
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call())
+
+
 async def test_payments_that_failed_come_before_the_good_one(razorpay: Open) -> None:
     first = failed("card_declined", id="pay_First")
     for other in (first, {**first, "notes": OTHERS}, {**first, "notes": []}):
@@ -186,6 +208,7 @@ async def test_two_orders_of_one_payment_are_for_a_person(razorpay: Open) -> Non
         found(payment()) | {GET: Answer(payment(currency="USD"))},
         found(payment(order_id="order_Another")) | {GET: Answer(payment())},
         found(payment()) | {LIST_PAYMENTS: Answer(listed(payment(), count=2))},
+        found(*(failed("card_declined", id=f"pay_{number}") for number in range(9)), payment()),
     ],
 )
 async def test_what_is_not_known_any_more_proves_nothing(razorpay: Open, script: dict[str, Any]) -> None:
@@ -328,7 +351,10 @@ async def test_what_was_captured_and_refunded_is_still_an_approval(razorpay: Ope
 
 
 async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Open) -> None:
-    theirs = [refund(id=f"rfnd_{number}", amount=number + 1, notes=[]) for number in range(25)]
+    theirs = [
+        refund(id=f"rfnd_{number}", amount=number + 1, notes=[], created_at=CREATED - number)
+        for number in range(25)
+    ]
     waiting = refund("pending", id="rfnd_waiting", notes=[])
     broken = refund("failed", id="rfnd_failed", notes=[])
     every = [*theirs, waiting, broken, refund()]
@@ -341,7 +367,7 @@ async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Op
     reply = await connector.inquire(call())
     assert isinstance(reply, Approved)
     assert reply.since == tuple(
-        Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in range(25)
+        Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))
     )
 
 
