@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from payonce.connectors.base import Callback, body_id
-from payonce.connectors.razorpay.objects import REFERENCE, Payload, RazorpayEvent
+from payonce.connectors.razorpay.objects import REFERENCE, RazorpayEvent, RazorpayPayload
 from payonce.domain.errors import CallbackInvalid
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ def _is_signed(signature: str, body: bytes, secrets: Sequence[str]) -> bool:
     return held
 
 
-def _about(payload: Payload) -> str | None:
+def _about(payload: RazorpayPayload) -> str | None:
     """Our reference, of the refund before that of its payment; else Razorpay's id of the payment.
 
     A refund without one is somebody else's, or Razorpay's own: the authorization says what became of it.

@@ -12,7 +12,7 @@ Decided = Literal["bank", "source", "before", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class PaymentFailure:
     """Why a payment failed, as Razorpay says it; `reason` alone is not enough."""
 
     reason: str | None
@@ -21,7 +21,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class DeclineMeaning:
+class FailureMeaning:
     """What a decline is in our words, and where it may be tried again."""
 
     code: DeclineCode
@@ -30,7 +30,7 @@ class DeclineMeaning:
 
 @dataclass(frozen=True, slots=True)
 class _Reason:
-    meaning: DeclineMeaning
+    meaning: FailureMeaning
     decided: Decided
 
 
@@ -42,7 +42,7 @@ def table() -> dict[str, Any]:
 
 _TABLE: Final = table()
 _REASONS: Final = {
-    reason: _Reason(DeclineMeaning(DeclineCode(entry["means"]), entry["where"]), entry["decided"])
+    reason: _Reason(FailureMeaning(DeclineCode(entry["means"]), entry["where"]), entry["decided"])
     for reason, entry in _TABLE["reasons"].items()
 }
 _ANSWERED_SOURCES: Final = frozenset(_TABLE["answered"]["sources"])
@@ -54,7 +54,7 @@ REFUSED: Final = frozenset(_TABLE["refused"]["reasons"])
 """Reasons of data that will never be taken."""
 
 
-def declined(failure: Failure) -> DeclineMeaning | None:
+def declined(failure: PaymentFailure) -> FailureMeaning | None:
     """What a failure means where somebody decided; None where a success may still follow.
 
     A reason that the table does not have is as if nobody had decided.
@@ -74,12 +74,12 @@ def declined(failure: Failure) -> DeclineMeaning | None:
     return found.meaning if decided else None
 
 
-def before_any_bank(failure: Failure) -> bool:
+def before_any_bank(failure: PaymentFailure) -> bool:
     """Whether it ended before any bank was asked, so that nobody can try the same payment again."""
     found = _REASONS.get(failure.reason or "")
     return found is not None and found.decided == "before" and failure.step in _BEFORE_STEPS
 
 
-def heard_of(failure: Failure) -> bool:
+def heard_of(failure: PaymentFailure) -> bool:
     """Whether the table has the reason."""
     return failure.reason in _REASONS

@@ -26,12 +26,12 @@ from payonce.connectors.http import SEND_S_MAX, AcquirerResponse, HttpRequest, S
 from payonce.connectors.razorpay import account as accounts
 from payonce.connectors.razorpay import amounts, callbacks, codes, forms, reading
 from payonce.connectors.razorpay.desk import RazorpayDesk, not_moved, not_prepared, ours_to_mend, problem
-from payonce.connectors.razorpay.finding import Finding, check_refund
+from payonce.connectors.razorpay.finding import OrderFinding, check_refund
 from payonce.connectors.razorpay.objects import (
-    ErrorBody,
-    Made,
-    Order,
-    OrderList,
+    PaymentMade,
+    RazorpayError,
+    RazorpayOrder,
+    RazorpayOrders,
     RazorpayPayment,
     RazorpayRefund,
 )
@@ -81,7 +81,7 @@ ACCEPTED_INQUIRY: Final = InquirySchedule(
     slow_every_s=24 * 3600,
     give_up_after_s=60 * 24 * 3600,
 )
-P = TypeVar("P", Order, OrderList)
+P = TypeVar("P", RazorpayOrder, RazorpayOrders)
 
 _CARD: Final = frozenset({"card"})
 _UPI: Final = frozenset({"upi.intent", "upi.qr"})
@@ -121,13 +121,13 @@ class Razorpay:
         self._account = account
         self._now = now
         self._live = account.mode == "live"
-        self._terms = forms.Terms(
+        self._terms = forms.RazorpayTerms(
             website=options.get("website"), copy_metadata=options.get("copy_metadata") == accounts.ON
         )
         self._currencies = amounts.taken(options.get("currencies", amounts.HOME))
         deadline_s = float(options.get("call_deadline_s", CALL_DEADLINE_S))
         self._desk = RazorpayDesk(account, call_deadline_s=deadline_s)
-        self._finding = Finding(self._desk)
+        self._finding = OrderFinding(self._desk)
         self.capabilities = Capabilities(
             methods=_methods(options),
             call_deadline_s=deadline_s,
@@ -221,16 +221,16 @@ class Razorpay:
         made = _read_made(answer, object_id=order.id)
         return await self._asked(call, made, may_send)
 
-    async def _ordered(self, call: Call, sending: Sending) -> Order | Refused:
+    async def _ordered(self, call: Call, sending: Sending) -> RazorpayOrder | Refused:
         """The order of our payment, which is its own. Whatever is wrong with it is `NotSent`: nobody can pay it."""
         (answer,) = await sending.prepare(HttpRequest(path=forms.ORDERS, json=forms.order(call)))
         if answer.status < 400:
-            return _checked(_read_prepared(answer, Order), call)
+            return _checked(_read_prepared(answer, RazorpayOrder), call)
         if _is_known_receipt(answer):
             known = HttpRequest(method="GET", path=forms.ORDERS, query={"receipt": call.payment_id})
             (answer,) = await sending.prepare(known)
             if answer.status < 400:
-                return _checked(_same_receipt(_read_prepared(answer, OrderList), call), call)
+                return _checked(_same_receipt(_read_prepared(answer, RazorpayOrders), call), call)
         return _refused_before(answer, call)
 
     def _paying(self, call: Call, order_id: str) -> HttpRequest:
@@ -248,7 +248,7 @@ class Razorpay:
             case _:
                 raise Rejected("authorize without a card")
 
-    async def _asked(self, call: Call, made: Made, may_send: MaySend) -> Reply:
+    async def _asked(self, call: Call, made: PaymentMade, may_send: MaySend) -> Reply:
         """What the customer has to do; where nothing is said of it, what became of the payment."""
         payment_id = made.razorpay_payment_id
         image_url = self._account.code_url(call.payment_id)
@@ -287,7 +287,9 @@ class Razorpay:
             raise not_moved(answer, error, reference=call.reference, object_id=payment_id)
         return await self._not_captured(call, error, payment_id, may_send)
 
-    async def _not_captured(self, call: Call, error: ErrorBody, payment_id: str, may_send: MaySend) -> Reply:
+    async def _not_captured(
+        self, call: Call, error: RazorpayError, payment_id: str, may_send: MaySend
+    ) -> Reply:
         """Razorpay captures nothing twice: the payment says whether it is captured, or ended otherwise."""
         found = await self._found_at_once(call, payment_id, may_send)
         captured = reading.capture(found, call)
@@ -382,9 +384,9 @@ def _path(payment_id: str) -> str:
     return f"{forms.PAYMENTS}/{segment(payment_id)}"
 
 
-def _failed_at_once(error: ErrorBody, call: Call, payment_id: str) -> Declined | Pending:
+def _failed_at_once(error: RazorpayError, call: Call, payment_id: str) -> Declined | Pending:
     """A payment that was made and failed with the same answer; what may still become of it is asked."""
-    failure = codes.Failure(error.reason, error.source, error.step)
+    failure = codes.PaymentFailure(error.reason, error.source, error.step)
     meaning = codes.declined(failure)
     again = call.payment_method.get("type") == "upi" and not codes.before_any_bank(failure)
     if meaning is None or again:
@@ -401,21 +403,21 @@ def _read_prepared(answer: AcquirerResponse, model: type[P]) -> P:
         raise NotSent(f"before the money call: {unknown.message}") from None
 
 
-def _read_made(answer: AcquirerResponse, *, object_id: str) -> Made:
+def _read_made(answer: AcquirerResponse, *, object_id: str) -> PaymentMade:
     try:
-        return answer.read(Made)
+        return answer.read(PaymentMade)
     except OutcomeUnknown as unknown:
         raise OutcomeUnknown(unknown.message, connector_reference=object_id) from None
 
 
-def _read_problem(answer: AcquirerResponse, *, object_id: str) -> ErrorBody:
+def _read_problem(answer: AcquirerResponse, *, object_id: str) -> RazorpayError:
     try:
         return problem(answer)
     except OutcomeUnknown as unknown:
         raise OutcomeUnknown(unknown.message, connector_reference=object_id) from None
 
 
-def _checked(order: Order, call: Call) -> Order:
+def _checked(order: RazorpayOrder, call: Call) -> RazorpayOrder:
     """The order that was asked for. Raises `NotSent` for another one, and for one that is paid already."""
     same = (order.receipt, order.amount, order.currency) == (
         call.payment_id,
@@ -428,7 +430,7 @@ def _checked(order: Order, call: Call) -> Order:
     return order
 
 
-def _same_receipt(listed: OrderList, call: Call) -> Order:
+def _same_receipt(listed: RazorpayOrders, call: Call) -> RazorpayOrder:
     """The one with our receipt, which others may contain. Raises `NotSent` where there is none, or several."""
     ours = [one for one in listed.items if one.receipt == call.payment_id]
     if len(ours) != 1:
@@ -456,13 +458,13 @@ def _refused_before(answer: AcquirerResponse, call: Call) -> Refused:
     raise not_prepared(answer, reference=call.reference)
 
 
-def _is_refusal(error: ErrorBody) -> bool:
+def _is_refusal(error: RazorpayError) -> bool:
     """Whether Razorpay will never take this data: it says that it validates a request before it does anything."""
     ours = error.source in _OURS and error.step in (None, "NA", "payment_initiation", "order_creation")
     return error.code == _INVALID and ours and error.reason in codes.REFUSED
 
 
-def _refused(call: Call, error: ErrorBody) -> Refused:
+def _refused(call: Call, error: RazorpayError) -> Refused:
     code = error.reason or error.code or _INVALID
     log.warning(
         "acquirer_refused", operation=call.kind, reference=call.reference, code=code, field=error.field

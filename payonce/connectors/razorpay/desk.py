@@ -24,11 +24,11 @@ from payonce.connectors.razorpay import codes
 from payonce.connectors.razorpay.objects import (
     PAGE,
     SHORT,
-    ErrorBody,
-    OrderList,
+    RazorpayError,
+    RazorpayObject,
+    RazorpayOrders,
     RazorpayProblem,
-    Read,
-    RefundList,
+    RazorpayRefunds,
 )
 from payonce.connectors.requests import FormValue
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
@@ -43,8 +43,8 @@ _DOCUMENTED: Final = Documented(
 _CREDENTIALS: Final = (401, 403)
 _OUR_KEY: Final = ("api key", "authentication failed")  # in a sentence: a wrong key may be answered with 400
 
-Model = TypeVar("Model", bound=Read)
-List = TypeVar("List", OrderList, RefundList)
+Model = TypeVar("Model", bound=RazorpayObject)
+List = TypeVar("List", RazorpayOrders, RazorpayRefunds)
 
 
 class RazorpayDesk:
@@ -97,7 +97,7 @@ class RazorpayDesk:
         raise OutcomeUnknown("a list longer than can be read")
 
 
-def problem(response: AcquirerResponse) -> ErrorBody:
+def problem(response: AcquirerResponse) -> RazorpayError:
     """What an error says. Raises `OutcomeUnknown` where it says nothing that can be read."""
     return response.read(RazorpayProblem).error
 
@@ -126,7 +126,7 @@ def not_prepared(response: AcquirerResponse, *, reference: str) -> NotSent | Rej
 
 
 def not_moved(
-    response: AcquirerResponse, error: ErrorBody, *, reference: str, object_id: str | None
+    response: AcquirerResponse, error: RazorpayError, *, reference: str, object_id: str | None
 ) -> OutcomeUnknown | Rejected | RateLimited:
     """Of the money call, where the error is no answer: unknown, but for what is documented as not processed."""
     if response.status == 429:
@@ -137,7 +137,7 @@ def not_moved(
     return OutcomeUnknown(_said(response, error), connector_reference=object_id)
 
 
-def ours_to_mend(response: AcquirerResponse, error: ErrorBody) -> bool:
+def ours_to_mend(response: AcquirerResponse, error: RazorpayError) -> bool:
     """Whether it is about our key or account, and not about the payment."""
     sentence = (error.description or "").lower()
     wrong_key = (
@@ -146,7 +146,7 @@ def ours_to_mend(response: AcquirerResponse, error: ErrorBody) -> bool:
     return response.status in _CREDENTIALS or error.reason in codes.REJECTED or wrong_key
 
 
-def _of_payment(error: ErrorBody) -> bool:
+def _of_payment(error: RazorpayError) -> bool:
     """Whether a customer's authentication failed, rather than ours."""
     return error.source not in (None, "NA", "business")
 
@@ -155,11 +155,11 @@ def _limited(response: AcquirerResponse) -> RateLimited:
     return RateLimited(retry_after_s=retry_after_s(response.headers.get("retry-after")))
 
 
-def _said(response: AcquirerResponse, error: ErrorBody) -> str:
+def _said(response: AcquirerResponse, error: RazorpayError) -> str:
     return f"HTTP {response.status} {error.reason or error.code or ''}".rstrip()
 
 
-def _alert(response: AcquirerResponse, error: ErrorBody, *, reference: str) -> None:
+def _alert(response: AcquirerResponse, error: RazorpayError, *, reference: str) -> None:
     """What a person must look at is logged as an error."""
     said = {
         "reference": reference,

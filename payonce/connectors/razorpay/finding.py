@@ -16,12 +16,12 @@ from payonce.connectors.razorpay import forms
 from payonce.connectors.razorpay.desk import RazorpayDesk
 from payonce.connectors.razorpay.objects import (
     SHORT,
-    Order,
-    OrderList,
-    PaymentList,
+    RazorpayOrder,
+    RazorpayOrders,
     RazorpayPayment,
+    RazorpayPayments,
     RazorpayRefund,
-    RefundList,
+    RazorpayRefunds,
 )
 from payonce.domain.errors import OutcomeUnknown
 
@@ -32,7 +32,7 @@ _UNDECIDED: Final = ("created", _FAILED)
 _ORDER: Final = "order_"
 
 
-class Finding:
+class OrderFinding:
     """Reads, and moves nothing."""
 
     def __init__(self, desk: RazorpayDesk) -> None:
@@ -62,10 +62,10 @@ class Finding:
             raise OutcomeUnknown("another payment than was asked about")
         return found
 
-    async def order(self, call: Call) -> Order | None:
+    async def order(self, call: Call) -> RazorpayOrder | None:
         """The order of our payment by its receipt; None where there is none. Several are more than one may be."""
         pages = await self._desk.all(
-            forms.ORDERS, OrderList, {"receipt": call.payment_id}, reference=call.reference
+            forms.ORDERS, RazorpayOrders, {"receipt": call.payment_id}, reference=call.reference
         )
         ours = [one for page in pages for one in page.items if one.receipt == call.payment_id]
         if len({one.id for one in ours}) > 1:
@@ -95,7 +95,7 @@ class Finding:
     async def refunds(self, call: Call, payment_id: str) -> list[RazorpayRefund]:
         """Every refund of the payment."""
         path = f"{forms.PAYMENTS}/{segment(payment_id)}/refunds"
-        pages = await self._desk.all(path, RefundList, {}, reference=call.reference)
+        pages = await self._desk.all(path, RazorpayRefunds, {}, reference=call.reference)
         found = [one for page in pages for one in page.items]
         if any(one.payment_id != payment_id or one.currency != call.currency for one in found):
             raise OutcomeUnknown("refunds of another payment")
@@ -111,7 +111,7 @@ class Finding:
 
     async def _payments(self, call: Call, order_id: str) -> list[RazorpayPayment]:
         path = f"{forms.ORDERS}/{segment(order_id)}/payments"
-        page = await self._desk.ask(path, PaymentList, reference=call.reference)
+        page = await self._desk.ask(path, RazorpayPayments, reference=call.reference)
         if page.count != len(page.items) or len(page.items) >= SHORT:  # no way is documented to read on
             raise OutcomeUnknown("a list of payments that is not whole")
         if any(one.order_id != order_id or one.currency != call.currency for one in page.items):

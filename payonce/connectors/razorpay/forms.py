@@ -58,20 +58,20 @@ _FIELDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RazorpayTerms:
     """What an account says of every payment."""
 
     website: str | None  # the merchant's, as the browser's referrer
     copy_metadata: bool
 
 
-class Written(BaseModel):
+class RazorpayBody(BaseModel):
     """A body that is sent; what it holds shows in no repr."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class CaptureOptions(Written):
+class CaptureOptions(RazorpayBody):
     """How long Razorpay waits before it captures, or refunds, by itself."""
 
     automatic_expiry_period: int | None
@@ -79,14 +79,14 @@ class CaptureOptions(Written):
     refund_speed: Literal["normal"] = "normal"
 
 
-class CaptureSettings(Written):
+class CaptureSettings(RazorpayBody):
     """Whether Razorpay captures; said of every order, so that no setting of the account counts."""
 
     capture: Literal["automatic", "manual"]
     capture_options: CaptureOptions
 
 
-class OrderForm(Written):
+class OrderForm(RazorpayBody):
     """An order: nobody can pay it who does not know its id, and that never leaves us."""
 
     amount: int
@@ -97,7 +97,7 @@ class OrderForm(Written):
     notes: dict[str, str]
 
 
-class CardForm(Written):
+class CardForm(RazorpayBody):
     """A card."""
 
     number: str = Field(repr=False)
@@ -107,13 +107,13 @@ class CardForm(Written):
     cvv: str | None = Field(repr=False)
 
 
-class AuthenticationForm(Written):
+class AuthenticationForm(RazorpayBody):
     """How the cardholder is authenticated: in a browser."""
 
     authentication_channel: Literal["browser"] = "browser"
 
 
-class BrowserForm(Written):
+class BrowserForm(RazorpayBody):
     """What banks want to know of the customer's browser."""
 
     java_enabled: bool | None
@@ -125,7 +125,7 @@ class BrowserForm(Written):
     language: str | None
 
 
-class UpiForm(Written):
+class UpiForm(RazorpayBody):
     """How the customer's app hears of the payment."""
 
     flow: Literal["intent", "collect"]
@@ -133,7 +133,7 @@ class UpiForm(Written):
     expiry_time: int | None = None  # minutes
 
 
-class PaymentForm(Written):
+class PaymentForm(RazorpayBody):
     """The money call: a payment of the order."""
 
     amount: int
@@ -155,14 +155,14 @@ class PaymentForm(Written):
     notes: dict[str, str]
 
 
-class CaptureForm(Written):
+class CaptureForm(RazorpayBody):
     """All of an authorization: Razorpay captures no part."""
 
     amount: int
     currency: str
 
 
-class RefundForm(Written):
+class RefundForm(RazorpayBody):
     """Of what was captured."""
 
     amount: int
@@ -187,7 +187,7 @@ def order(call: Call) -> OrderForm:
     )
 
 
-def card(call: Call, entered: Card, *, order_id: str, terms: Terms) -> PaymentForm:
+def card(call: Call, entered: Card, *, order_id: str, terms: RazorpayTerms) -> PaymentForm:
     """A card, whose holder is authenticated in the browser that is described here."""
     customer, bill = call.customer or Customer(), call.billing or Party()
     form = CardForm(
@@ -207,7 +207,7 @@ def card(call: Call, entered: Card, *, order_id: str, terms: Terms) -> PaymentFo
     return _payment(call, members, order_id=order_id, terms=terms)
 
 
-def upi(call: Call, *, order_id: str, terms: Terms) -> PaymentForm:
+def upi(call: Call, *, order_id: str, terms: RazorpayTerms) -> PaymentForm:
     """A link for the customer's app, which a code shows as well, or a request that its address receives."""
     asked = call.payment_method["upi"]
     if asked["flow"] == "collect":
@@ -217,7 +217,7 @@ def upi(call: Call, *, order_id: str, terms: Terms) -> PaymentForm:
     return _payment(call, {"method": "upi", "upi": form}, order_id=order_id, terms=terms)
 
 
-def wallet(call: Call, *, order_id: str, terms: Terms) -> PaymentForm:
+def wallet(call: Call, *, order_id: str, terms: RazorpayTerms) -> PaymentForm:
     """A wallet with a page of its own."""
     members = {
         "method": "wallet",
@@ -258,7 +258,9 @@ def pointer(field: str | None) -> str | None:
     return _FIELDS.get((field or "").replace("[", ".").replace("]", ""))
 
 
-def _payment(call: Call, members: Mapping[str, object], *, order_id: str, terms: Terms) -> PaymentForm:
+def _payment(
+    call: Call, members: Mapping[str, object], *, order_id: str, terms: RazorpayTerms
+) -> PaymentForm:
     customer, browser = call.customer or Customer(), call.browser
     common: dict[str, object] = {
         "amount": call.amount_minor,

@@ -49,13 +49,13 @@ RefundId = Annotated[str, Field(pattern=r"^rfnd_[A-Za-z0-9]{1,40}$")]
 Url = Annotated[str, Field(max_length=_URL_LENGTH_MAX, pattern=r"^[a-z]+://[!-~]+$")]
 
 
-class Read(BaseModel):
+class RazorpayObject(BaseModel):
     """What every object of theirs is read by: strictly, and no error shows what was there."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
 
-class Order(Read):
+class RazorpayOrder(RazorpayObject):
     """What one payment of ours is paid by."""
 
     id: OrderId
@@ -67,7 +67,7 @@ class Order(Read):
     status: Text
 
 
-class RazorpayCard(Read):
+class RazorpayCard(RazorpayObject):
     """How a card was charged."""
 
     network: Text = None
@@ -75,7 +75,7 @@ class RazorpayCard(Read):
     international: bool | None = None
 
 
-class AcquirerData(Read):
+class AcquirerData(RazorpayObject):
     """What the bank said beside its yes."""
 
     auth_code: Text = None
@@ -83,13 +83,13 @@ class AcquirerData(Read):
     upi_transaction_id: Text = None
 
 
-class UpiDetails(Read):
+class UpiDetails(RazorpayObject):
     """Whose account paid."""
 
     vpa: Text = None
 
 
-class RazorpayPayment(Read):
+class RazorpayPayment(RazorpayObject):
     """One try to pay an order. `captured` says that money was taken; `refunded` alone does not."""
 
     id: PaymentId
@@ -117,7 +117,7 @@ class RazorpayPayment(Read):
         return self.notes.get(REFERENCE)
 
 
-class RazorpayRefund(Read):
+class RazorpayRefund(RazorpayObject):
     """What went back of a payment, or will."""
 
     id: RefundId
@@ -135,15 +135,15 @@ class RazorpayRefund(Read):
         return self.notes.get(REFERENCE)
 
 
-class OrderList(Read):
+class RazorpayOrders(RazorpayObject):
     """Part of a list."""
 
     entity: Literal["collection"]
     count: int
-    items: list[Order]
+    items: list[RazorpayOrder]
 
 
-class PaymentList(Read):
+class RazorpayPayments(RazorpayObject):
     """All the payments of an order."""
 
     entity: Literal["collection"]
@@ -151,7 +151,7 @@ class PaymentList(Read):
     items: list[RazorpayPayment]
 
 
-class RefundList(Read):
+class RazorpayRefunds(RazorpayObject):
     """Part of a list."""
 
     entity: Literal["collection"]
@@ -159,19 +159,19 @@ class RefundList(Read):
     items: list[RazorpayRefund]
 
 
-class NextStep(Read):
+class RazorpayStep(RazorpayObject):
     """What can be done next with a payment that was made."""
 
     action: Text
     url: Url | None = None
 
 
-class Made(Read):
+class PaymentMade(RazorpayObject):
     """The answer to the money call. Without a link and without next steps it does not say what became of it."""
 
     razorpay_payment_id: PaymentId
     link: Annotated[str | None, Field(max_length=_URL_LENGTH_MAX, pattern=r"^upi://[!-~]+$")] = None
-    next: list[NextStep] = []
+    next: list[RazorpayStep] = []
 
     @property
     def page(self) -> str | None:
@@ -180,14 +180,14 @@ class Made(Read):
         return urls[0] if urls else None
 
 
-class ErrorAbout(Read):
+class RazorpayErrorAbout(RazorpayObject):
     """Which objects an error is about."""
 
     payment_id: PaymentId | None = None
     order_id: OrderId | None = None
 
 
-class ErrorBody(Read):
+class RazorpayError(RazorpayObject):
     """Why a request was not done; its sentence is for people."""
 
     code: Text = None
@@ -196,23 +196,23 @@ class ErrorBody(Read):
     reason: Text = None
     source: Text = None
     step: Text = None
-    metadata: Annotated[ErrorAbout, BeforeValidator(_members)] = ErrorAbout()
+    metadata: Annotated[RazorpayErrorAbout, BeforeValidator(_members)] = RazorpayErrorAbout()
 
 
-class RazorpayProblem(Read):
+class RazorpayProblem(RazorpayObject):
     """The body of an error."""
 
-    error: ErrorBody
+    error: RazorpayError
 
 
-class EventPayment(Read):
+class EventPayment(RazorpayObject):
     """A payment in an event, as far as it says what it is about."""
 
     id: PaymentId
     notes: Notes = {}
 
 
-class EventRefund(Read):
+class EventRefund(RazorpayObject):
     """A refund in an event, as far as it says what it is about."""
 
     id: RefundId
@@ -220,29 +220,29 @@ class EventRefund(Read):
     notes: Notes = {}
 
 
-class OfPayment(Read):
+class EventOfPayment(RazorpayObject):
     """Where an event has its payment."""
 
     entity: EventPayment
 
 
-class OfRefund(Read):
+class EventOfRefund(RazorpayObject):
     """Where an event has its refund."""
 
     entity: EventRefund
 
 
-class Payload(Read):
+class RazorpayPayload(RazorpayObject):
     """The objects of an event, as they were when it happened."""
 
-    payment: OfPayment | None = None
-    refund: OfRefund | None = None
+    payment: EventOfPayment | None = None
+    refund: EventOfRefund | None = None
 
 
-class RazorpayEvent(Read):
+class RazorpayEvent(RazorpayObject):
     """A webhook's body, all of which is signed."""
 
     entity: Literal["event"]
     account_id: Annotated[str, Field(pattern=r"^acc_[A-Za-z0-9]{1,40}$")]
     event: Annotated[str, Field(max_length=_TEXT_MAX)]
-    payload: Payload
+    payload: RazorpayPayload

@@ -13,7 +13,7 @@ import structlog
 
 from payonce.connectors.base import Call
 from payonce.connectors.razorpay import codes, forms
-from payonce.connectors.razorpay.objects import Made, RazorpayPayment, RazorpayRefund
+from payonce.connectors.razorpay.objects import PaymentMade, RazorpayPayment, RazorpayRefund
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
@@ -69,7 +69,7 @@ def failed(found: RazorpayPayment, *, now: datetime) -> Declined | Expired | Pen
     In a UPI app the customer may try the same payment again, whatever the bank said: until the time to act is over
     nothing about it is decided.
     """
-    failure = codes.Failure(found.error_reason, found.error_source, found.error_step)
+    failure = codes.PaymentFailure(found.error_reason, found.error_source, found.error_step)
     acting = found.method == _UPI and now < datetime.fromtimestamp(found.created_at, UTC) + ACTS_WITHIN
     if acting and not codes.before_any_bank(failure):
         return Pending(found.id, reason="failed, and may be tried again")
@@ -81,7 +81,9 @@ def failed(found: RazorpayPayment, *, now: datetime) -> Declined | Expired | Pen
     return Declined(meaning.code, connector_reference=found.id, raw=_raw(found), where=meaning.where)
 
 
-def asked(made: Made, call: Call, *, live: bool, image_url: str, now: datetime) -> ActionRequired | None:
+def asked(
+    made: PaymentMade, call: Call, *, live: bool, image_url: str, now: datetime
+) -> ActionRequired | None:
     """What the customer has to do; None: nothing is said of it."""
     action = _action(made, call, live=live, image_url=image_url)
     return None if action is None else ActionRequired(made.razorpay_payment_id, action, now + ACTS_WITHIN)
@@ -181,7 +183,7 @@ def _evidence(found: RazorpayPayment) -> Evidence | None:
     )
 
 
-def _action(made: Made, call: Call, *, live: bool, image_url: str) -> dict[str, str] | None:
+def _action(made: PaymentMade, call: Call, *, live: bool, image_url: str) -> dict[str, str] | None:
     flow = call.payment_method.get("upi", {}).get("flow")
     if flow == "collect":
         return {"type": "upi_collect", "vpa": call.payment_method["upi"]["vpa"]}

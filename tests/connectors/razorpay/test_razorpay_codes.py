@@ -3,7 +3,7 @@
 import pytest
 
 from payonce.connectors.razorpay import codes
-from payonce.connectors.razorpay.codes import Failure
+from payonce.connectors.razorpay.codes import PaymentFailure
 from payonce.domain.facts import DeclineCode
 
 # Source: razorpay.com/docs/errors/payments/cards, "Cards Error Codes", read 2026-11.
@@ -61,7 +61,7 @@ def test_nobody_declines_by_a_time_out_or_a_technical_error() -> None:
     steps = [*table["answered"]["steps"], *table["before"]["steps"], "payment_response"]
     for reason in undecided:
         found = {
-            codes.declined(Failure(reason, source, step))
+            codes.declined(PaymentFailure(reason, source, step))
             for source in (*sources, None)
             for step in (*steps, None)
         }
@@ -77,21 +77,24 @@ def test_what_nobody_decided_is_never_tried_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
-        (Failure("insufficient_funds", "customer", "payment_authorization"), "insufficient_funds"),
-        (Failure("payment_risk_check_failed", "business", "payment_authorization"), "fraud_suspected"),
-        (Failure("payment_failed", *BANK), "generic_decline"),
-        (Failure("payment_failed", "bank", "payment_debit_response"), "generic_decline"),
-        (Failure("payment_failed", "gateway", "payment_authorization"), None),
-        (Failure("payment_failed", "issuer_bank", "payment_debit_request"), None),
-        (Failure("authentication_failed", "issuer_bank", "payment_authentication"), "authentication_failed"),
-        (Failure("authentication_failed", "customer", "payment_authentication"), None),
-        (Failure("card_number_invalid", "business", "payment_initiation"), "generic_decline"),
-        (Failure("card_number_invalid", *BANK), None),
-        (Failure("never_heard_of", *BANK), None),
-        (Failure(None, *BANK), None),
+        (PaymentFailure("insufficient_funds", "customer", "payment_authorization"), "insufficient_funds"),
+        (PaymentFailure("payment_risk_check_failed", "business", "payment_authorization"), "fraud_suspected"),
+        (PaymentFailure("payment_failed", *BANK), "generic_decline"),
+        (PaymentFailure("payment_failed", "bank", "payment_debit_response"), "generic_decline"),
+        (PaymentFailure("payment_failed", "gateway", "payment_authorization"), None),
+        (PaymentFailure("payment_failed", "issuer_bank", "payment_debit_request"), None),
+        (
+            PaymentFailure("authentication_failed", "issuer_bank", "payment_authentication"),
+            "authentication_failed",
+        ),
+        (PaymentFailure("authentication_failed", "customer", "payment_authentication"), None),
+        (PaymentFailure("card_number_invalid", "business", "payment_initiation"), "generic_decline"),
+        (PaymentFailure("card_number_invalid", *BANK), None),
+        (PaymentFailure("never_heard_of", *BANK), None),
+        (PaymentFailure(None, *BANK), None),
     ],
 )
-def test_reason_source_and_step_together_say_who_decided(failure: Failure, code: str | None) -> None:
+def test_reason_source_and_step_together_say_who_decided(failure: PaymentFailure, code: str | None) -> None:
     found = codes.declined(failure)
     assert (None if found is None else found.code) == code
 
