@@ -18,6 +18,7 @@ from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
 from devstack.acquirer.operations import executed
+from devstack.acquirer.razorpay import signing as signing_of_razorpay
 from devstack.acquirer.scripts import Rail
 from devstack.acquirer.stripe import signing
 from devstack.acquirer.waiting import Decision, ReferenceReused, Shown
@@ -181,6 +182,10 @@ class Desk:
         """The headers that sign one of Stripe's events."""
         return signing.headers(self._db, callback.own_id, callback.body, now)
 
+    def signed_as_razorpay(self, callback: Callback) -> dict[str, str]:
+        """The headers that sign one of Razorpay's events."""
+        return signing_of_razorpay.headers(self._db, callback.own_id, callback.body)
+
     def callbacks(
         self, *, filters: dict[str, str], after: int, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
@@ -210,6 +215,7 @@ class Desk:
         row = self._db.execute(
             "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
             " UNION ALL SELECT min(due_at) FROM turns UNION ALL SELECT min(due_at) FROM stripe_due"
+            " UNION ALL SELECT min(due_at) FROM razorpay_due"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()

@@ -181,6 +181,38 @@ CREATE TABLE IF NOT EXISTS stripe_due (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS stripe_due_due ON stripe_due (due_at) WHERE due_at IS NOT NULL;
 
+CREATE TABLE IF NOT EXISTS razorpay_accounts (
+    id TEXT NOT NULL, livemode INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, livemode)
+) STRICT;
+CREATE TABLE IF NOT EXISTS razorpay_objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    aside TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_objects_listed ON razorpay_objects (account, livemode, type, position);
+CREATE INDEX IF NOT EXISTS razorpay_objects_receipt ON razorpay_objects (json_extract(body, '$.receipt'));
+CREATE INDEX IF NOT EXISTS razorpay_objects_order ON razorpay_objects (json_extract(body, '$.order_id'));
+CREATE INDEX IF NOT EXISTS razorpay_objects_payment ON razorpay_objects (json_extract(body, '$.payment_id'));
+CREATE TABLE IF NOT EXISTS razorpay_keys (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    body TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_keys_key ON razorpay_keys (account, livemode, key);
+CREATE TABLE IF NOT EXISTS razorpay_due (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_due_due ON razorpay_due (due_at) WHERE due_at IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
 """
 
