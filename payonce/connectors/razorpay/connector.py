@@ -223,7 +223,9 @@ class Razorpay:
 
     async def _ordered(self, call: Call, sending: Sending) -> RazorpayOrder | Refused:
         """The order of our payment, which is its own. Whatever is wrong with it is `NotSent`: nobody can pay it."""
-        (answer,) = await sending.prepare(HttpRequest(path=forms.ORDERS, json=forms.order(call)))
+        (answer,) = await sending.prepare(
+            HttpRequest(path=forms.ORDERS, json=forms.order(call, copy_metadata=self._terms.copy_metadata))
+        )
         if answer.status < 400:
             return _checked(_read_prepared(answer, RazorpayOrder), call)
         if _is_known_receipt(answer):

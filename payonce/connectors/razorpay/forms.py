@@ -171,7 +171,7 @@ class RefundForm(RazorpayBody):
     notes: dict[str, str]
 
 
-def order(call: Call) -> OrderForm:
+def order(call: Call, *, copy_metadata: bool) -> OrderForm:
     """One for each payment, by its number: the same create again answers the same order."""
     automatic = call.automatic_capture
     options = CaptureOptions(
@@ -183,7 +183,7 @@ def order(call: Call) -> OrderForm:
         currency=call.currency,
         receipt=call.payment_id,
         payment=CaptureSettings(capture="automatic" if automatic else "manual", capture_options=options),
-        notes={PAYMENT: call.payment_id},
+        notes=_notes(call.metadata if copy_metadata else {}, {PAYMENT: call.payment_id}),
     )
 
 
@@ -234,7 +234,7 @@ def capture(call: Call) -> CaptureForm:
 
 def refund(call: Call, *, copy_metadata: bool) -> RefundForm:
     """Of a payment; found again by its notes."""
-    notes = _notes(call, call.operation_metadata if copy_metadata else {})
+    notes = _notes(call.operation_metadata if copy_metadata else {}, _marks(call))
     return RefundForm(amount=call.amount_minor, receipt=call.reference, notes=notes)
 
 
@@ -272,7 +272,7 @@ def _payment(
         "user_agent": None if browser is None else browser.user_agent,
         "referer": terms.website,
         "description": (call.description or call.payment_id)[:DESCRIPTION_LENGTH_MAX],
-        "notes": _notes(call, call.metadata if terms.copy_metadata else {}),
+        "notes": _notes(call.metadata if terms.copy_metadata else {}, _marks(call)),
     }
     return PaymentForm.model_validate({**common, **members})
 
@@ -291,15 +291,19 @@ def _browser(browser: Browser | None) -> BrowserForm | None:
     )
 
 
-def _notes(call: Call, theirs: Mapping[str, str]) -> dict[str, str]:
+def _marks(call: Call) -> dict[str, str]:
+    """By which the attempt is found."""
+    return {REFERENCE: call.reference, PAYMENT: call.payment_id}
+
+
+def _notes(theirs: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:
     """Ours, and of the merchant's what fits beside it, where the account says so."""
-    ours = {REFERENCE: call.reference, PAYMENT: call.payment_id}
     fitting = {
         name: value
         for name, value in sorted(theirs.items())
         if max(len(name), len(value)) <= _VALUE_LENGTH_MAX and not name.startswith("payonce_")
     }
-    return dict(list(fitting.items())[: _NOTES_MAX - len(ours)]) | ours
+    return {**dict(list(fitting.items())[: _NOTES_MAX - len(ours)]), **ours}
 
 
 def _minutes(period: timedelta) -> int:

@@ -82,7 +82,9 @@ def test_what_nobody_decided_is_never_tried_elsewhere() -> None:
         (PaymentFailure("payment_failed", *BANK), "generic_decline"),
         (PaymentFailure("payment_failed", "bank", "payment_debit_response"), "generic_decline"),
         (PaymentFailure("payment_failed", "gateway", "payment_authorization"), None),
-        (PaymentFailure("payment_failed", "issuer_bank", "payment_debit_request"), None),
+        (PaymentFailure("payment_declined", "issuer_bank", "payment_debit_request"), "do_not_honor"),
+        (PaymentFailure("payment_declined", "gateway", "payment_debit_request"), None),
+        (PaymentFailure("payment_failed", "issuer_bank", "payment_credit_request"), None),
         (
             PaymentFailure("authentication_failed", "issuer_bank", "payment_authentication"),
             "authentication_failed",
