@@ -265,6 +265,8 @@ class Stripe:
         if intent.status == "requires_action":
             return await self._challenged(call, intent)
         fact = reading.authorization(intent, call)
+        if isinstance(fact, Declined):
+            return await self._closed(call, intent, fact)
         if isinstance(fact, Reversed) and intent.amount_received:
             refunds = await self._finding.refunds(call, intent.id)
             if not reading.is_given_back(intent, refunds):
@@ -294,7 +296,22 @@ class Stripe:
         intent = await self._finding.intent(call)
         if intent.status in _OPEN:
             intent = await self._cancel(call, intent.id, forms.GIVEN_UP)
-        return reading.ended(intent, call)
+        found = reading.ended(intent, call)
+        return await self._closed(call, intent, found) if isinstance(found, Declined) else found
+
+    async def _closed(self, call: Call, intent: Intent, failed: Declined) -> Declined | Pending:
+        """The decline, once nobody can confirm its intent again.
+
+        Whose customer was at the issuer's page has the intent's secret from the address that led them back, and needs
+        no more than that and the merchant's publishable key. One that they confirmed meanwhile is asked about again.
+        """
+        if not call.asked or intent.status == "canceled":
+            return failed
+        try:
+            closed = await self._cancel(call, intent.id, forms.NOT_AUTHENTICATED)
+        except ConnectorError:
+            return Pending(intent.id, reason="failed, and not cancelled")
+        return failed if closed.status == "canceled" else Pending(intent.id, reason="failed, and open again")
 
     async def _give_back(self, call: Call, intent: Intent) -> Reversed:
         """What the intent took is refunded, once, however often this is asked.

@@ -102,6 +102,59 @@ async def test_who_fails_is_declined(
         assert fact.code is expected
 
 
+FAILED = intent(
+    "requires_payment_method",
+    last_payment_error={"type": "invalid_request_error", "code": "payment_intent_authentication_failure"},
+)
+CHALLENGED = {**BY_ID, "asked": True}
+
+
+def closed(**changes: Any) -> dict[str, Any]:
+    return {**FAILED, "status": "canceled", "cancellation_reason": "abandoned", **changes}
+
+
+@pytest.mark.parametrize("verb", ["inquire", "cancel"])
+async def test_who_failed_at_the_issuers_page_cannot_confirm_again(stripe: Open, verb: str) -> None:
+    """The address that led them back had the intent's secret in it."""
+    connector, server = await stripe({GET: Answer(FAILED), CANCEL: Answer(closed())})
+    fact = await getattr(connector, verb)(call(**CHALLENGED))
+    assert isinstance(fact, Declined)
+    assert fact.code is DeclineCode.AUTHENTICATION_FAILED
+    assert [sent.members["cancellation_reason"] for sent in server.of(CANCEL)] == ["abandoned"]
+
+
+async def test_who_confirmed_again_before_that_has_paid(stripe: Open) -> None:
+    """Nothing is said to have failed that cannot be cancelled."""
+    gone = Answer({"error": {"type": "invalid_request_error", "code": "x", "message": "x"}}, status=400)
+    connector, server = await stripe({GET: [Answer(FAILED), Answer(paid())], CANCEL: gone})
+    assert isinstance(await connector.inquire(call(**CHALLENGED)), Pending)
+    assert isinstance(await connector.inquire(call(**CHALLENGED)), Approved)
+    assert len(server.of(CANCEL)) == 1
+
+
+async def test_what_they_authorized_before_that_is_let_go(stripe: Open) -> None:
+    released = closed(last_payment_error=None, latest_charge=charge(amount_captured=0))
+    connector, _ = await stripe({GET: [Answer(FAILED), Answer(released)], CANCEL: Answer(released)})
+    for expected in (Declined, Reversed):  # the second time a webhook tells of the charge
+        found = await connector.inquire(call(automatic_capture=False, **CHALLENGED))
+        assert isinstance(found, expected)
+
+
+async def test_a_decline_that_was_cancelled_is_the_same_one_afterwards(stripe: Open) -> None:
+    """The process that cancelled it may have died before it recorded that."""
+    connector, server = await stripe({GET: Answer(closed())})
+    fact = await connector.inquire(call(**CHALLENGED))
+    assert isinstance(fact, Declined)
+    assert fact.code is DeclineCode.AUTHENTICATION_FAILED
+    assert not server.of(CANCEL)
+
+
+async def test_an_intent_whose_secret_nobody_has_is_left_as_it_is(stripe: Open) -> None:
+    connector, server = await stripe({GET: Answer(FAILED)})
+    assert isinstance(await connector.inquire(call(**BY_ID)), Declined)
+    assert not server.of(CANCEL)
+
+
 @pytest.mark.parametrize(
     ("secure", "expected"),
     [
