@@ -95,13 +95,13 @@ class AdyenModels:
             return [] if fits else [f"{place}: no {type_}"]
         if "." in type_:
             owner, enum = type_.split(".")
-            model = self._model(family, owner)
+            model = self.model(family, owner)
             allowed = frozenset() if model is None else model.enums.get(enum, frozenset())
             return [] if value in allowed else [f"{place}: {value!r} is none of {enum}"]
         return self._of_class(family, type_, value, place=place)
 
     def _of_class(self, family: str, name: str, value: Any, *, place: str) -> list[str]:
-        model = self._model(family, name)
+        model = self.model(family, name)
         if model is None:
             return [f"{place}: no class {name}"]
         if not isinstance(value, dict):
@@ -121,7 +121,8 @@ class AdyenModels:
                 said += self._violations(family, model.members[member], inner, place=f"{place}/{member}")
         return said
 
-    def _model(self, family: str, name: str) -> Model | None:
+    def model(self, family: str, name: str) -> Model | None:
+        """One class; None where there is none."""
         if (family, name) not in self._read:
             file = self.folder / family / f"{name[:1].lower()}{name[1:]}"
             exists = file.with_suffix(".js").exists()
