@@ -39,6 +39,7 @@ FORM: Final = AccountForm(
         OptionField("multicapture", "`on`: Adyen has enabled several captures of one authorization"),
         OptionField("upi", "`on`: the merchant account takes UPI"),
         OptionField("wallets", "`on`: it takes network tokens, of Apple Pay and Google Pay"),
+        OptionField("copy_metadata", "`on`: the merchant's metadata are shown at Adyen, too"),
         OptionField("management_url", "Of the Management API, where it is not Adyen's own"),
     ),
 )

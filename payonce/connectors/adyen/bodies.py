@@ -22,6 +22,7 @@ from payonce.domain.personal import Address, Browser, Customer, Party
 
 NO_HOUSE_NUMBER: Final = "N/A"  # ours have it within the street; Adyen wants one
 STATEMENT_LENGTH_MAX: Final = 22
+METADATA_MAX, METADATA_NAME_MAX, METADATA_VALUE_MAX = 20, 20, 80
 _CHANNELS: Final = {"web": "Web", "ios": "iOS", "android": "Android"}
 _EXEMPTIONS: Final = {"low_value": "lowValue", "transaction_risk_analysis": "transactionRiskAnalysis"}
 _ATTEMPTS: Final = {"force": "always", "avoid": "never"}
@@ -121,6 +122,7 @@ class PaymentBody(BaseModel):
     telephoneNumber: str | None = Field(repr=False)
     shopperReference: str | None
     shopperStatement: str | None
+    metadata: dict[str, str] | None
 
 
 class _Details(BaseModel):
@@ -145,7 +147,7 @@ RETURNED: Final = frozenset({"redirectResult", "payload"})
 """What a browser brings back that a second leg needs."""
 
 
-def payment(call: Call, *, merchant_account: str, secret: bytes) -> PaymentBody:
+def payment(call: Call, *, merchant_account: str, secret: bytes, copy_metadata: bool) -> PaymentBody:
     """An authorization. `secret`: of the cell, by which a customer has another name at Adyen."""
     customer, billing = call.customer or Customer(), call.billing or Party()
     card = call.payment_method.get("type", "card") == "card"
@@ -174,6 +176,7 @@ def payment(call: Call, *, merchant_account: str, secret: bytes) -> PaymentBody:
         telephoneNumber=customer.phone,
         shopperReference=shopper(customer.id, secret=secret),
         shopperStatement=(call.statement_descriptor or "")[:STATEMENT_LENGTH_MAX] or None,
+        metadata=_metadata(call.metadata) if copy_metadata else None,
     )
 
 
@@ -246,6 +249,16 @@ def _additional(call: Call) -> dict[str, str] | None:
     if call.sca is not None and call.sca.exemption is not None:
         known["scaExemption"] = _EXEMPTIONS[call.sca.exemption]
     return known or None
+
+
+def _metadata(theirs: Mapping[str, str]) -> dict[str, str] | None:
+    """Of the merchant's what fits."""
+    fitting = {
+        name: value
+        for name, value in sorted(theirs.items())
+        if len(name) <= METADATA_NAME_MAX and len(value) <= METADATA_VALUE_MAX
+    }
+    return dict(list(fitting.items())[:METADATA_MAX]) or None
 
 
 def _authentication(call: Call) -> _Authentication:

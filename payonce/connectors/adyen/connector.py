@@ -96,7 +96,10 @@ class Adyen:
         if call.kind is not K.AUTHORIZE:
             return await self._modify(call, may_send)
         body = bodies.payment(
-            call, merchant_account=self._merchant_account, secret=self._account.upstream_secret
+            call,
+            merchant_account=self._merchant_account,
+            secret=self._account.upstream_secret,
+            copy_metadata=self._account.options.get("copy_metadata") == accounts.ON,
         )
         request = self._desk.post("/payments", body, reference=call.reference, purpose="send")
         response = await self._desk.http.call(request, may_send=may_send)

@@ -148,6 +148,18 @@ async def test_a_wallets_token_is_passed_through(adyen: Open) -> None:
     assert "authenticationData" not in body
 
 
+async def test_metadata_are_copied_where_the_account_says_so_and_as_far_as_they_fit(adyen: Open) -> None:
+    theirs = {"order": "7", "x" * 21: "1", "long": "x" * 81} | {f"n{number:02}": "1" for number in range(30)}
+    plain, plain_server = await adyen({PAYMENTS: Answer({"resultCode": "Received"})})
+    copying, server = await adyen({PAYMENTS: Answer({"resultCode": "Received"})}, copy_metadata="on")
+    for connector in (plain, copying):
+        await connector.send(call(metadata=theirs), may_send=yes)
+    assert "metadata" not in plain_server.sent[0].body
+    copied = server.sent[0].body["metadata"]
+    assert len(copied) == 20
+    assert not {"x" * 21, "long"} & copied.keys()
+
+
 async def test_by_letter_or_telephone_nobody_is_asked(adyen: Open) -> None:
     body = await body_of(adyen, channel="moto")
     assert body["shopperInteraction"] == "Moto"
