@@ -38,7 +38,7 @@ Additional = Annotated[dict[str, str], BeforeValidator(_texts)]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
 
 
-class Read(BaseModel):
+class AdyenAnswer(BaseModel):
     """Read strictly: a member of another type is an answer that cannot be read."""
 
     model_config = ConfigDict(
@@ -46,12 +46,12 @@ class Read(BaseModel):
     )
 
 
-class Money(Read):
+class AdyenAmount(AdyenAnswer):
     currency: Currency
     value: Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
-class Action(Read):
+class Action(AdyenAnswer):
     """What the customer has to do."""
 
     type: Text = None
@@ -61,20 +61,20 @@ class Action(Read):
     expires_at: Text = Field(default=None, alias="expiresAt")
 
 
-class PaymentAnswer(Read):
+class PaymentAnswer(AdyenAnswer):
     """To `/payments` and to `/payments/details`."""
 
     result: Annotated[str, Field(alias="resultCode", max_length=_TEXT_MAX)]
     psp: Psp | None = Field(default=None, alias="pspReference")
     reference: Reference | None = Field(default=None, alias="merchantReference")
-    amount: Money | None = None
+    amount: AdyenAmount | None = None
     action: Action | None = None
     reason: Text = Field(default=None, alias="refusalReason")
     reason_code: Text = Field(default=None, alias="refusalReasonCode")
     additional: Additional = Field(default={}, alias="additionalData")
 
 
-class Received(Read):
+class ReceivedAnswer(AdyenAnswer):
     """To a capture, a cancel, a refund or a reversal."""
 
     psp: Psp = Field(alias="pspReference")
@@ -83,10 +83,10 @@ class Received(Read):
     reference: Reference | None = None
     payment: Psp | None = Field(default=None, alias="paymentPspReference")
     payment_reference: Reference | None = Field(default=None, alias="paymentReference")
-    amount: Money | None = None
+    amount: AdyenAmount | None = None
 
 
-class Problem(Read):
+class AdyenProblem(AdyenAnswer):
     """An error; its sentence is for people and is not read."""
 
     code: Text = Field(default=None, alias="errorCode")
@@ -94,7 +94,7 @@ class Problem(Read):
     psp: Text = Field(default=None, alias="pspReference")
 
 
-class Credential(Read):
+class Credential(AdyenAnswer):
     """Whose a key is: `GET /me` of the Management API."""
 
     id: Annotated[str, Field(max_length=_TEXT_MAX)]
@@ -103,14 +103,14 @@ class Credential(Read):
     roles: list[str] = []
 
 
-class NotificationItem(Read):
+class NotificationItem(AdyenAnswer):
     """One thing that happened. Signed are the first seven; the others decide nothing."""
 
     psp: Reference = Field(alias="pspReference")
     original: Reference | None = Field(default=None, alias="originalReference")
     account: Reference = Field(alias="merchantAccountCode")
     reference: Reference = Field(alias="merchantReference")
-    amount: Money
+    amount: AdyenAmount
     event: Annotated[str, Field(alias="eventCode", max_length=_TEXT_MAX)]
     success: Literal["true", "false"]
     reason: Text = None

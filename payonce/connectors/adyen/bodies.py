@@ -135,7 +135,7 @@ class DetailsBody(BaseModel):
 
 
 class ModificationBody(BaseModel):
-    """A capture, a cancel, a refund or a reversal; of the middle two only the first has an amount."""
+    """A capture, a cancel, a refund or a reversal: captures and refunds have an amount."""
 
     merchantAccount: str
     reference: str

@@ -13,7 +13,7 @@ NO_REASON: Final = "0"
 
 
 @dataclass(frozen=True, slots=True)
-class DeclineMeaning:
+class RefusalMeaning:
     """What a refusal is in our words, and where the card may be tried again."""
 
     code: DeclineCode
@@ -27,9 +27,9 @@ def table() -> dict[str, Any]:
 
 
 _TABLE: Final = table()
-_UNHEARD_OF: Final = DeclineMeaning(DeclineCode.GENERIC_DECLINE, "same")
+_UNHEARD_OF: Final = RefusalMeaning(DeclineCode.GENERIC_DECLINE, "same")
 _REFUSALS: Final = {
-    code: DeclineMeaning(DeclineCode(entry["means"]), entry["where"])
+    code: RefusalMeaning(DeclineCode(entry["means"]), entry["where"])
     for code, entry in _TABLE["refusal_reasons"].items()
 }
 _NEVER_AGAIN: Final = frozenset(_TABLE["network_never"]["advice"])
@@ -40,13 +40,13 @@ LEG_INVALID: Final = frozenset(_TABLE["leg_invalid"])
 UNDECIDED: Final = frozenset(_TABLE["undecided"])
 
 
-def declined(reason: str | None, *, advice: str | None) -> DeclineMeaning:
+def declined(reason: str | None, *, advice: str | None) -> RefusalMeaning:
     """What a refusal means; what is not in the table is a decline without a reason.
 
     A network's advice never to try the card again comes before what the code says.
     """
     meaning = _REFUSALS.get(reason or NO_REASON, _UNHEARD_OF)
-    return DeclineMeaning(meaning.code, "never") if advice in _NEVER_AGAIN else meaning
+    return RefusalMeaning(meaning.code, "never") if advice in _NEVER_AGAIN else meaning
 
 
 def heard_of(reason: str | None) -> bool:

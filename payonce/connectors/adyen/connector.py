@@ -13,7 +13,7 @@ import structlog
 
 from payonce.connectors.adyen import account as accounts
 from payonce.connectors.adyen import amounts, bodies, callbacks, codes, reading, references
-from payonce.connectors.adyen.answers import PaymentAnswer, Received
+from payonce.connectors.adyen.answers import PaymentAnswer, ReceivedAnswer
 from payonce.connectors.adyen.desk import (
     AdyenDesk,
     asked_in_vain,
@@ -178,7 +178,7 @@ class Adyen:
         response = await self._desk.http.call(request, may_send=may_send)
         if response.status >= 400:
             return refused(response, reference=call.reference, operation=call.kind)
-        answer = response.read(Received)
+        answer = response.read(ReceivedAnswer)
         _check(answer, call, psp=psp, merchant_account=self._merchant_account)
         if answer.status != "received":
             log.warning("acquirer_status_unmapped", reference=call.reference, status=answer.status)
@@ -234,7 +234,7 @@ def _unfit(call: Call) -> Refused | None:
     return None
 
 
-def _check(answer: Received, call: Call, *, psp: str, merchant_account: str) -> None:
+def _check(answer: ReceivedAnswer, call: Call, *, psp: str, merchant_account: str) -> None:
     """Raises `OutcomeUnknown` for the answer to another request."""
     ours = answer.reference in (None, references.sent(call))
     same = answer.payment == psp and answer.account == merchant_account

@@ -9,7 +9,7 @@ import structlog
 from pydantic import BaseModel
 
 from payonce.connectors.adyen import codes
-from payonce.connectors.adyen.answers import Problem
+from payonce.connectors.adyen.answers import AdyenProblem
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented, HttpRequest
 from payonce.connectors.keys import Purpose, UpstreamKeys
@@ -43,12 +43,12 @@ class AdyenDesk:
         return HttpRequest(path=f"/{VERSION}{path}", json=body, headers={"Idempotency-Key": key})
 
 
-def problem(response: AcquirerResponse) -> Problem:
+def problem(response: AcquirerResponse) -> AdyenProblem:
     """What an error says. Raises `OutcomeUnknown` where it says nothing that can be read."""
-    return response.read(Problem)
+    return response.read(AdyenProblem)
 
 
-def undecided(response: AcquirerResponse, error: Problem) -> bool:
+def undecided(response: AcquirerResponse, error: AdyenProblem) -> bool:
     """Whether the error says nothing of what became of the request: it is under way, or was done before."""
     return response.headers.get(_TRANSIENT) == "true" or error.code in codes.UNDECIDED
 
@@ -63,7 +63,7 @@ def refused(response: AcquirerResponse, *, reference: str, operation: str) -> Re
     return Refused(error.code or "", pointer or None)
 
 
-def not_moved(response: AcquirerResponse, error: Problem, *, reference: str) -> NoReturn:
+def not_moved(response: AcquirerResponse, error: AdyenProblem, *, reference: str) -> NoReturn:
     """Raises what an error of the money call is: only what is about our own account is not unknown."""
     _alert(response, error, reference=reference)
     said = _said(response, error)
@@ -79,16 +79,16 @@ def asked_in_vain(response: AcquirerResponse, *, reference: str) -> NoReturn:
     raise OutcomeUnknown(_said(response, error))
 
 
-def ours_to_mend(response: AcquirerResponse, error: Problem) -> bool:
+def ours_to_mend(response: AcquirerResponse, error: AdyenProblem) -> bool:
     """Whether it is about our key or account, and not about the payment."""
     return response.status in (401, 403) or (response.status == 422 and error.code in codes.REJECTED)
 
 
-def _said(response: AcquirerResponse, error: Problem) -> str:
+def _said(response: AcquirerResponse, error: AdyenProblem) -> str:
     return f"HTTP {response.status} {error.code or error.type or ''}".rstrip()
 
 
-def _alert(response: AcquirerResponse, error: Problem, *, reference: str) -> None:
+def _alert(response: AcquirerResponse, error: AdyenProblem, *, reference: str) -> None:
     """What a person must look at is logged as an error; Adyen's own reference helps its support."""
     said = {
         "reference": reference,

@@ -14,7 +14,7 @@ import structlog
 
 from payonce.connectors.adyen import codes, references
 from payonce.connectors.adyen.amounts import from_adyen
-from payonce.connectors.adyen.answers import Action, Money, PaymentAnswer
+from payonce.connectors.adyen.answers import Action, AdyenAmount, PaymentAnswer
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
@@ -78,7 +78,7 @@ def stage(what: references.Asked) -> Stage:
     return Stage.CAPTURED if what is references.Asked.SALE else Stage.AUTHORIZED
 
 
-def money(amount: Money) -> tuple[int, str]:
+def money(amount: AdyenAmount) -> tuple[int, str]:
     """Ours. Raises `OutcomeUnknown` for an amount that ours cannot be."""
     return from_adyen(amount.value, amount.currency), amount.currency
 
@@ -126,9 +126,9 @@ def _declined(answer: PaymentAnswer) -> Declined:
         log.warning("acquirer_decline_code_unmapped", code=answer.reason_code)
     failed = answer.result == "Error"
     if failed and meaning.code in (DeclineCode.GENERIC_DECLINE, DeclineCode.DO_NOT_HONOR):
-        meaning = codes.DeclineMeaning(DeclineCode.PROCESSING_ERROR, "same")
+        meaning = codes.RefusalMeaning(DeclineCode.PROCESSING_ERROR, "same")
     elif failed and meaning.where == "other":
-        meaning = codes.DeclineMeaning(meaning.code, "same")
+        meaning = codes.RefusalMeaning(meaning.code, "same")
     network = _NETWORK_CODE.match(answer.additional.get("refusalReasonRaw", ""))
     said = {
         "code": answer.reason_code,
