@@ -12,7 +12,7 @@ from temporalio import activity
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
-from activities.progress import after_recording, as_found, settled
+from activities.progress import after_recording, as_found, aside, settled
 from activities.replaying import by_owner
 from payonce.domain import stepping_up
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, PaymentError
@@ -168,7 +168,8 @@ class Attempting:
             self._rights.keep_unsent(request.operation_id, right)
         if isinstance(fact, Unknown) and _overtaken(settlement):
             await self._ask_late(request, right)
-        return after_recording(settlement, connector.capabilities, may_retry=True)
+        progress = after_recording(settlement, connector.capabilities, may_retry=True)
+        return aside(progress, request, settlement.payment, settlement.operation)
 
     async def _ask_late(self, request: OperationRequest, right: Right) -> None:
         """What this process sent after others had proven the attempt unsent is recorded, if it was approved.
@@ -218,7 +219,7 @@ class Attempting:
             await self._recorder.defer(request.subject)
         if progress.kind == "nothing_sent" and standing.captured:
             return settled((await self._recorder.complete(request.subject)).payment)
-        return progress
+        return aside(progress, request, standing.payment, standing.operation)
 
 
 def _is_answered_as_before(call: Call, capabilities: Capabilities) -> bool:

@@ -1,6 +1,6 @@
 """What crosses Temporal between workflows and activities: no card data, and a `kind` on every union member."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,7 @@ class OperationRequest:
     kind: OperationKind
     token: str | None = None  # to reverse: of the claim that was inquired about
     doubted: bool = False  # Postgres may have lost claims of it that were sent: inquire before sending
+    aside: bool = False  # by the run that carries on a capture that stands aside: until it has its outcome
 
     @property
     def subject(self) -> Subject:
@@ -35,7 +36,7 @@ class PaymentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The operation has its outcome; the payment as Postgres has it now."""
+    """The operation has its outcome, or stands aside for it; the payment as Postgres has it now."""
 
     status: str
     open: bool  # something of the payment may still be captured, voided or expire, or is under way
@@ -48,6 +49,7 @@ class Settled:
     failure: str | None = (
         None  # why the payment failed: the decline's code, or another's where nobody declined
     )
+    accepted: list[OperationRequest] = field(default_factory=list)  # captures that stand aside
     kind: Literal["settled"] = "settled"
 
 

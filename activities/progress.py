@@ -42,13 +42,17 @@ def settled(payment: Payment) -> Settled:
     if pending is not None:
         kind = OperationKind(str(pending["type"]))
         under_way = OperationRequest(payment.id, str(pending["id"]), kind)
+    accepted = [
+        OperationRequest(payment.id, str(one["id"]), OperationKind.CAPTURE) for one in payment.accepted
+    ]
     return Settled(
         status=payment.status,
-        open=payment.status.open or under_way is not None,
+        open=payment.status.open or not payment.idle,
         sequence=payment.sequence,
         capture_before=payment.capture_before,
         pending=under_way,
         failure=_failure(payment),
+        accepted=accepted,
     )
 
 
@@ -128,6 +132,12 @@ def until_over(
     final_in_s = (over_at - now).total_seconds() + capabilities.finality_s
     delay_s = final_in_s if final_in_s > 0 else math.inf
     return capabilities.inquiry.within(max(delay_s, _SOONEST_S), longer_s=longer_s)
+
+
+def aside(progress: Progress, request: OperationRequest, payment: Payment, operation: Operation) -> Progress:
+    """The same; but a run that was asked for a capture is done with it once that stands aside."""
+    waits = isinstance(progress, InquiryDue) and operation.accepted_at is not None
+    return settled(payment) if waits and not request.aside else progress
 
 
 def with_review(progress: Progress, operation: Operation) -> Progress:

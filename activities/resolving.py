@@ -14,6 +14,7 @@ from activities.progress import (
     after_asking,
     after_recording,
     as_found,
+    aside,
     is_ours_to_end,
     schedule_of,
     settled,
@@ -79,7 +80,8 @@ class Resolving:
         """The acquirer was asked once, at the account on the attempt's row, what became of the attempt."""
         standing = await self._standing(request.subject)
         if not standing.abandons:
-            return with_review(await self._inquire(request, standing), standing.operation)
+            progress = with_review(await self._inquire(request, standing), standing.operation)
+            return aside(progress, request, standing.payment, standing.operation)
         create = _create_of(request)
         progress = await self._inquire(create, await self._standing(create.subject))
         return with_review(await self._of_void(request, progress, undecided=ReversalDue), standing.operation)

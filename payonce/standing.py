@@ -230,7 +230,7 @@ class Cases:
             if payment.pending_operation is not None:
                 ours = payment.pending_operation["type"] == OperationKind.EXPIRE
                 return str(payment.pending_operation["id"]) if ours else None
-            if not expires(payment, now=now):
+            if payment.accepted or not expires(payment, now=now):
                 return None
             sent = self._capabilities[payment.connector_account].expiry_is_sent
             expiry = of_our_own(

@@ -70,7 +70,7 @@ _AGAIN = WorkflowIDReusePolicy.ALLOW_DUPLICATE
 class UpdateEnd(StrEnum):
     """What became of an update that was sent to a payment's workflow."""
 
-    DONE = "done"  # it ran to its end: the workflow says that the operation has its outcome
+    DONE = "done"  # it ran to its end: the workflow says that the operation has its outcome, or stands aside
     STARTED = "started"  # the workflow had ended, and was started again, to find the operation in Postgres
     NEITHER = "neither"  # the update failed; or the workflow has ended, and was not started by us
 

@@ -192,7 +192,7 @@ class Sweeper:
                 taken = await self._dispatcher.update_payment(
                     payment, operation, within=UPDATE_WAIT, sweeps=due.sweeps
                 )
-                if taken is UpdateEnd.DONE:
+                if taken is UpdateEnd.DONE and operation.accepted_at is None:  # else the payment's run has it
                     return True
                 began = taken is UpdateEnd.STARTED
             case OperationKind.UNDO | OperationKind.REDO:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeUpdate
@@ -38,6 +39,8 @@ class PaymentWorkflow:
     def __init__(self, request: PaymentRequest) -> None:
         self._request = request
         self._operations = Shared(changed=self._show, begins_anew=self._begins_anew)
+        self._aside: set[str] = set()  # captures that stand aside, and are carried on here
+        self._lost: BaseException | None = None  # why one of them is not carried on any more
         self._hearings = 0  # what the acquirer spoke of, and only this run asks about
         self._anew = False
         self._state: Settled | None = None
@@ -58,6 +61,7 @@ class PaymentWorkflow:
         authorization = OperationRequest(request.payment_id, request.payment_id, OperationKind.AUTHORIZE)
         await self._settle(authorization)
         while (state := self._state) is not None and state.open:
+            self._carry_on(state.accepted)
             if state.pending is not None and state.pending.kind is not OperationKind.EXPIRE:
                 await self._settle(state.pending)
             elif state.pending is not None or await self._authorization_ends(state):
@@ -121,6 +125,24 @@ class PaymentWorkflow:
         ignored(reason)
         self._show()
 
+    def _carry_on(self, accepted: Sequence[OperationRequest]) -> None:
+        """Each capture that stands aside is carried to its outcome, beside all else."""
+        for operation in accepted:
+            if operation.operation_id not in self._aside:
+                self._aside.add(operation.operation_id)
+                task = asyncio.create_task(self._settle(replace(operation, aside=True)))
+                task.add_done_callback(partial(self._carried, operation.operation_id))
+
+    def _carried(self, operation_id: str, task: "asyncio.Task[str]") -> None:
+        """It has its outcome; or the run that it was asked by is, only now, done with it. Then it is carried on."""
+        self._aside.discard(operation_id)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            self._lost = error
+        elif self._state is not None:
+            self._carry_on([one for one in self._state.accepted if one.operation_id == operation_id])
+
     async def _settle(self, operation: OperationRequest) -> str:
         """The operation has its outcome. A run that is doubted sends nothing that was not inquired about before."""
         if self._request.doubted:
@@ -131,11 +153,15 @@ class PaymentWorkflow:
         return settled.status
 
     async def _authorization_ends(self, state: Settled) -> bool:
-        """Waits until something changes (False) or the authorization's time is over (True). Raises `BegunAnew`."""
-        delay = None if state.capture_before is None else expiry_delay(state.capture_before.timestamp())
+        """Waits until something changes (False) or the authorization's time is over (True). Raises `BegunAnew`.
+
+        With captures that stand aside it does not end. Raises what one of them failed with.
+        """
+        ends = state.capture_before is not None and not state.accepted
+        delay = expiry_delay(state.capture_before.timestamp()) if ends and state.capture_before else None
         try:
             await workflow.wait_condition(
-                lambda: self._state is not state or self._begins_anew(),
+                lambda: self._state is not state or self._lost is not None or self._begins_anew(),
                 timeout=delay,
                 timeout_summary="the authorization expires",
             )
@@ -143,6 +169,8 @@ class PaymentWorkflow:
             return True
         if self._begins_anew():
             raise BegunAnew
+        if self._lost is not None:
+            raise self._lost
         return False
 
     def _begins_anew(self) -> bool:

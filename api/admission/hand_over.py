@@ -49,7 +49,7 @@ class Carrier:
     async def _update_payment(self, admitted: Admitted) -> None:
         """A capture or a void: an update of the payment's workflow."""
         taken = await self._dispatcher.update_payment(admitted.payment, admitted.operation)
-        if taken is not UpdateEnd.STARTED and await self._is_pending(admitted.operation):
+        if taken is not UpdateEnd.STARTED and await self._is_forgotten(admitted.operation):
             await self._update_again(admitted, taken)
         self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
@@ -68,13 +68,18 @@ class Carrier:
         if self._runtime.rights.withdraw(operation.id, admitted.right):
             await self._dispatcher.acquirer_spoke(operation, admitted.right.call.reference)
 
-    async def _is_pending(self, operation: Operation) -> bool:
-        """Whether Postgres has no outcome; it is not read where this process has just recorded one."""
+    async def _is_forgotten(self, operation: Operation) -> bool:
+        """Whether Postgres has no outcome, nor that the acquirer accepted it.
+
+        It is not read where this process has just recorded an outcome.
+        """
         if self._runtime.wakeups.answered(operation.id):
             return False
         async with self._runtime.database.reading() as connection:
             found = await connection.fetch(payments.operation_by_id(operation.id))
-        return found is not None and found.status is OperationStatus.PENDING
+        if found is None or found.accepted_at is not None:
+            return False
+        return found.status is OperationStatus.PENDING
 
     async def _update_again(self, admitted: Admitted, taken: UpdateEnd) -> None:
         """As `_start_again`, a capture or a void: the result was that of the update that Postgres forgot."""

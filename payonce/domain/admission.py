@@ -18,6 +18,7 @@ def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) 
             "payment_not_capturable", f"A payment that is {payment.status} cannot be captured now."
         )
     if payment.capturable_minor == 0:
+        _nothing_accepted(payment)
         raise NotAllowed("payment_not_capturable", "Nothing is left: what the acquirer did is being decided.")
     return _within(amount_minor, payment.capturable_minor, what="capturable")
 
@@ -31,6 +32,7 @@ def admit_void(payment: Payment, *, asked: bool) -> int:
         _alone(payment)
         return payment.amount_minor
     _idle(payment)
+    _nothing_accepted(payment)
     if not payment.status.capturable:
         raise NotAllowed("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
     return payment.uncaptured_minor
@@ -73,6 +75,13 @@ def _idle(payment: Payment) -> None:
 def _alone(payment: Payment) -> None:
     if payment.pending_operation is not None:
         raise OperationInProgress(f"A {payment.pending_operation['type']} of this payment is pending.")
+
+
+def _nothing_accepted(payment: Payment) -> None:
+    if payment.accepted:
+        raise OperationInProgress(
+            "The acquirer has accepted a capture of this payment and not said its outcome."
+        )
 
 
 def _in_time(payment: Payment, now: datetime) -> None:

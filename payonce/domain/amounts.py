@@ -87,7 +87,7 @@ def refund_again(story: Story, target: Operation, counted: int) -> Operation:
 
 
 def void_again(story: Story) -> None:
-    if story.payment.status.capturable and story.payment.pending_operation is None:
+    if story.payment.status.capturable and story.payment.idle:
         story.change(Change.VOIDED)
         follow_refunds(story)
 
@@ -112,7 +112,7 @@ def release_rest(story: Story, void: Operation) -> Operation:
     if not payment.status.capturable and not payment.status.undecided:
         return void  # nothing was left to release: there is nothing to decide
     all_of_it = void.currency == payment.currency and void.amount_minor >= rest
-    if all_of_it and payment.status.capturable and payment.pending_operation is None:
+    if all_of_it and payment.status.capturable and payment.idle:
         story.change(Change.VOIDED)
         follow_refunds(story)
         return void

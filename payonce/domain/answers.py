@@ -68,7 +68,7 @@ def timestamp(moment: datetime) -> str:
 
 def payment_view(payment: Payment) -> dict[str, Any]:
     """The payment object of the API."""
-    pending = payment.pending_operation
+    pending = _pending(payment)
     return {
         "id": payment.id,
         "object": "payment",
@@ -93,13 +93,22 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),
         "next_action": payment.next_action,
-        "pending_operation": pending and {"type": pending["type"], "amount": pending["amount"]},
+        "pending_operation": pending,
         "review": payment.review,
         "last_error": payment.last_error,
         "created_at": timestamp(payment.created_at),
         "updated_at": timestamp(payment.updated_at),
         "sequence": payment.sequence,
     }
+
+
+def _pending(payment: Payment) -> dict[str, Any] | None:
+    """The capture or void that others wait for; where there is none, the oldest capture that was accepted."""
+    if (pending := payment.pending_operation) is not None:
+        return {"type": pending["type"], "amount": pending["amount"]}
+    if not payment.accepted:
+        return None
+    return {"type": "capture", "amount": payment.accepted[0]["amount"]}
 
 
 def refund_view(refund: Operation) -> dict[str, Any]:

@@ -323,7 +323,7 @@ def _late_release_stands(matter: InReview, _: Decision, now: datetime) -> Settle
         updated_at=now,
     )
     if story.payment.status.capturable:
-        if story.payment.pending_operation is not None:
+        if not story.payment.idle:
             raise DecisionRefused("A capture or void of this payment is pending: its outcome comes first.")
         voided = ending.succeed(story.payment, released, None, reply=None, now=now)
         story.payment, story.events = voided.payment, story.events + voided.events
@@ -381,7 +381,7 @@ def _holds_again(matter: InReview, decision: Decision, now: datetime) -> Settlem
     turned, target = matter.operation, matter.target
     amount = turns.open_minor(turned)
     _refuse_what_does_not_fit(turned, decision, amount)
-    if turned.target_kind is OperationKind.VOID and matter.payment.pending_operation is not None:
+    if turned.target_kind is OperationKind.VOID and not matter.payment.idle:
         raise DecisionRefused("A capture or void of this payment is pending: its outcome comes first.")
     if target is None or not amount:
         settled = turns.let_go(matter.payment, replace(turned, final=False), now=now)
@@ -420,7 +420,8 @@ def _books_it(matter: InReview, decision: Decision, now: datetime) -> Settlement
 
 def _refuse_beside_pending(payment: Payment, kind: OperationKind) -> None:
     """What is pending waits while it does not fit beside what others did: were that let go, it would be sent."""
-    waiting = (payment.pending_operation or {}).get("type")
+    accepted = OperationKind.CAPTURE if payment.accepted else None
+    waiting = (payment.pending_operation or {}).get("type", accepted)
     match kind:
         case OperationKind.REFUND:
             waiting = "refund" if payment.amount_refund_pending_minor and payment.refunds_exceed else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from payonce.domain import leaving, reviews, stages, undecided
+from payonce.domain import accepting, leaving, reviews, stages, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -57,7 +57,7 @@ def succeed(
             assert reply is not None
             _authorized(story, reply, cleared, operation, attempt)
         case OperationKind.CAPTURE:
-            _captured(story, operation, {**cleared, "pending_operation": None})
+            _captured(story, operation, {**cleared, **accepting.let_go(payment, operation)})
         case OperationKind.VOID:
             if operation.origin is Origin.PAYONCE:  # it releases what could not be captured
                 cleared["last_error"] = payment.last_error
@@ -113,8 +113,8 @@ def fail(
             story.set(pending_operation=None, review=left)
             operation, opened = _call(story, operation, reviews.VOID_NOT_CONFIRMED)
         case OperationKind.CAPTURE | OperationKind.VOID:
-            story.set(pending_operation=None, last_error=error, review=left)
-            if given_back or stages.completes_create(operation):
+            story.set(**accepting.let_go(payment, operation), last_error=error, review=left)
+            if given_back or stages.completes_create(operation) or operation.accepted_at is not None:
                 story.tell("payment.capture_failed")
             shown = stages.as_answered(story.payment, operation)
             answer = failed_answer(shown, error, request_id=operation.request_id, pointer=pointer)
@@ -240,9 +240,10 @@ def _with_rail(method: Mapping[str, Any], reply: Approved) -> Mapping[str, Any]:
 def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> None:
     captured = story.payment.amount_captured_minor + operation.amount_minor
     last = operation.final or captured == story.payment.amount_authorized_minor
-    change = Change.CAPTURED if last else Change.CAPTURED_IN_PART
+    closes = last and story.payment.status.capturable  # another capture may have released the rest
+    change = Change.CAPTURED if closes else Change.CAPTURED_IN_PART
     story.change(change, **cleared, amount_captured_minor=captured)
-    if last:
+    if closes:
         _refunds_show(story)
 
 

@@ -127,6 +127,9 @@ class Operation:
     request_id: str | None = None  # of the request that was admitted: it is in the stored answer
     deferred_at: datetime | None = None  # since when its outcome is answered with 202
     review_at: datetime | None = None  # since when an operator must decide
+    accepted_at: datetime | None = (
+        None  # of a capture: since when it stands aside (`accepting`), outcome or not
+    )
     origin: Origin = Origin.MERCHANT
     target_reference: str | None = None  # of the attempt that a reversal, an undo or a redo is about
     target_kind: OperationKind | None = None  # of the operation that this attempt was made for

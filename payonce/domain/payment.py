@@ -1,6 +1,6 @@
 """A payment, its statuses, and the table of what may follow what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -102,6 +102,10 @@ TRANSITIONS: Mapping[tuple[PaymentStatus, Change], PaymentStatus] = {
     (_S.PARTIALLY_CAPTURED, _C.EXPIRED): _S.CAPTURED,
     (_S.PARTIALLY_CAPTURED, _C.REFUNDED_IN_PART): _S.PARTIALLY_CAPTURED,
     (_S.PARTIALLY_CAPTURED, _C.REFUNDED): _S.PARTIALLY_CAPTURED,
+    # A capture that the acquirer had accepted before another one released the rest: see `accepting`.
+    (_S.CAPTURED, _C.CAPTURED_IN_PART): _S.CAPTURED,
+    (_S.PARTIALLY_REFUNDED, _C.CAPTURED_IN_PART): _S.PARTIALLY_REFUNDED,
+    (_S.REFUNDED, _C.CAPTURED_IN_PART): _S.PARTIALLY_REFUNDED,
     (_S.CAPTURED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
     (_S.CAPTURED, _C.REFUNDED): _S.REFUNDED,
     (_S.PARTIALLY_REFUNDED, _C.REFUNDED_IN_PART): _S.PARTIALLY_REFUNDED,
@@ -177,6 +181,9 @@ class Payment:
     next_action: Mapping[str, Any] | None = None
     # {"id", "type", "amount"}: the capture or void under way; "ended_by": our own refund that a void ends with.
     pending_operation: Mapping[str, Any] | None = None
+    accepted_captures: Sequence[Mapping[str, Any]] | None = (
+        None  # {"id", "amount"}, oldest first: `accepting`
+    )
     review: Mapping[str, Any] | None = None  # {"reason", "since"}: an operator must decide
     last_error: Mapping[str, Any] | None = None
     sequence: int = 0
@@ -189,13 +196,24 @@ class Payment:
         return self.amount_authorized_minor - self.amount_captured_minor
 
     @property
+    def accepted(self) -> Sequence[Mapping[str, Any]]:
+        """The captures that the acquirer has accepted, and that block no others."""
+        return self.accepted_captures or ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no capture, void or expiry is without outcome."""
+        return self.pending_operation is None and not self.accepted
+
+    @property
     def held_pending_minor(self) -> int:
-        """What the pending capture, void or expiry holds."""
-        return int(self.pending_operation["amount"]) if self.pending_operation else 0
+        """What the pending capture, void or expiry holds, and what accepted captures do."""
+        accepted = sum(int(capture["amount"]) for capture in self.accepted)
+        return accepted + (int(self.pending_operation["amount"]) if self.pending_operation else 0)
 
     @property
     def capturable_minor(self) -> int:
-        """What may still be captured, besides what a pending capture or void holds and what is undecided."""
+        """What may still be captured, besides what pending captures or a void hold and what is undecided."""
         held = self.held_pending_minor + self.amount_capture_undecided_minor
         return max(0, self.uncaptured_minor - held)
 
@@ -216,7 +234,7 @@ class Payment:
 
     @property
     def captures_exceed(self) -> bool:
-        """As `refunds_exceed`: whether the pending capture and what is undecided are more than is left to capture."""
+        """As `refunds_exceed`: whether pending captures and what is undecided are more than is left to capture."""
         held = self.held_pending_minor + self.amount_capture_undecided_minor
         return self.amount_captured_minor + held > self.amount_authorized_minor
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from payonce.domain import authentication, claiming, leaving, stages, stepping_up, undecided
+from payonce.domain import accepting, authentication, claiming, leaving, stages, stepping_up, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -108,7 +108,8 @@ def _take(
             known = fact.connector_reference or attempt.connector_reference
             state = AttemptState.ACCEPTED if isinstance(fact, Accepted) else AttemptState.UNKNOWN
             doubted = replace(attempt, state=state, connector_reference=known)
-            return _doubt(payment, operation, doubted, now=now)
+            settled = _doubt(payment, operation, doubted, now=now)
+            return accepting.stand_aside(settled, now=now) if isinstance(fact, Accepted) else settled
         case ActionRequired():
             return _require_action(payment, operation, attempt, fact, now=now)
         case Approved():

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from payonce.domain import accepting
 from payonce.domain.facts import Approved
 from payonce.domain.ids import operation_id_of
 from payonce.domain.money import AMOUNT_MINOR_MAX
@@ -125,7 +126,7 @@ def without(payment: Payment, operation: Operation) -> Payment:
         left = payment.amount_refund_pending_minor - operation.amount_minor
         return replace(payment, amount_refund_pending_minor=left)
     if operation.kind.exclusive:
-        return replace(payment, pending_operation=None)
+        return replace(payment, **accepting.let_go(payment, operation))
     return payment
 
 
@@ -156,7 +157,7 @@ def _excess(payment: Payment, kind: OperationKind) -> list[str]:
             moved = payment.amount_refunded_minor + payment.amount_refund_undecided_minor
             over, what = moved + pending - payment.amount_captured_minor, "over-refunded"
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
-            capturing = (payment.pending_operation or {}).get("type") == OperationKind.CAPTURE
+            capturing = (payment.pending_operation or {}).get("type") in (None, OperationKind.CAPTURE)
             pending = payment.held_pending_minor if capturing else 0
             moved = payment.amount_captured_minor + payment.amount_capture_undecided_minor
             over, what = moved + pending - payment.amount_authorized_minor, "over-captured"

@@ -183,6 +183,7 @@ payments = Table(
     Column("personal_sealed", LargeBinary),  # erased after 30 days: see `personal_data`
     Column("sca", _JsonB),  # {"challenge", "exemption"}, or {"handed_in"}: see `Payment`
     Column("authentication", _JsonB),  # as the API shows it
+    Column("accepted_captures", _JsonB),
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
@@ -258,6 +259,7 @@ operations = Table(
     Column("ends_operation", Text),
     Column("decided_at", _Time),  # since when a person's decision is its outcome
     Column("amount_ahead_minor", BigInteger, nullable=False, server_default="0"),
+    Column("accepted_at", _Time),  # of a capture: since when it stands aside
     _written_by(),
     CheckConstraint(
         "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
@@ -291,10 +293,12 @@ operations = Table(
         postgresql_where=text("kind = 'refund'"),
     ),
     Index(
-        "operations_one_pending_key",
+        "operations_one_blocking_key",
         "payment_id",
         unique=True,
-        postgresql_where=text("status = 'pending' AND kind IN ('capture', 'void', 'expire')"),
+        postgresql_where=text(
+            "status = 'pending' AND kind IN ('capture', 'void', 'expire') AND accepted_at IS NULL"
+        ),
     ),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),

@@ -64,7 +64,7 @@ async def test_a_refused_or_unanswered_callback_is_sent_again_with_the_same_body
     async with merchant_side(500, NO_ANSWER, 204) as merchant:
         await acquirer.ask_by_upi(callback_url=merchant.url)
         await acquirer.decide("approve")
-        await eventually(lambda: merchant.has(3), timeout_s=20)
+        await eventually(lambda: merchant.has(3), timeout_s=60.0)
 
         async def is_closed() -> bool:
             return (await acquirer.callbacks())[0]["outcome"] is not None

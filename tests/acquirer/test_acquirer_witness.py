@@ -32,7 +32,7 @@ async def test_every_answered_movement_survives_kill_9_under_load(acquirer: Acqu
     async def enough() -> bool:
         return len(answers) >= 40
 
-    await eventually(enough, timeout_s=30)
+    await eventually(enough, timeout_s=60.0)
     await acquirer.stop(signal.SIGKILL)
     await asyncio.gather(*senders)
     await acquirer.start()

@@ -16,7 +16,7 @@ LENGTH = f"Content-Length: {len(BODY)}\r\n"
 TE = "Transfer-Encoding: chunked\r\n"
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: api.test\r\n\r\n"
-ANSWERED_WITHIN_S = 10.0
+ANSWERED_WITHIN_S = 60.0
 
 REFUND_300 = ("refund", "pay_a1", 300, None, {})
 REFUND_ALL = ("refund", "pay_a1", None, None, {})

@@ -184,7 +184,7 @@ async def test_a_review_is_found_by_its_reason_and_says_what_to_type(
     async def listed() -> set[str]:
         return await found(temporal, query)
 
-    (review,) = await eventually(listed, timeout_s=30)
+    (review,) = await eventually(listed, timeout_s=60.0)
     described = await temporal.get_workflow_handle(review).describe()
     assert described.workflow_type == "ReviewWorkflow"
     summary = f"In review: capture of 10.99 INR, {payment['id']}: the acquirer took it back"
@@ -228,7 +228,7 @@ async def test_a_review_that_a_fact_ends_is_found_no_more_and_one_that_was_termi
     async def listed() -> set[str]:
         return await found(temporal, query)
 
-    (review,) = await eventually(listed, timeout_s=30)
+    (review,) = await eventually(listed, timeout_s=60.0)
     first = await temporal.get_workflow_handle(review).describe()
     await temporal.get_workflow_handle(review).terminate("by mistake")
 

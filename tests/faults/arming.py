@@ -51,7 +51,7 @@ class Doomed:
         async def acted() -> bool:
             return path.exists() and (self.service.pid is None or self.is_stopped())
 
-        await eventually(acted, timeout_s=20.0)
+        await eventually(acted, timeout_s=60.0)
 
     def is_stopped(self) -> bool:
         """Whether SIGSTOP holds it. Source: proc_pid_stat(5)."""

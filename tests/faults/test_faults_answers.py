@@ -49,7 +49,7 @@ async def test_while_the_primary_is_read_only_nothing_is_promised_and_nobody_die
     pids = city.pids
     before = {name: _failures(city, name) for name in LOOPS}
     async with read_only(city):
-        await patiently(lambda: _refuses(shop), within_s=10.0)
+        await patiently(lambda: _refuses(shop), within_s=60.0)
         for _ in range(2):
             for response in await asyncio.gather(*(one.send(shop) for one in asked)):
                 assert response is not None
@@ -91,7 +91,7 @@ async def test_without_temporal_the_balancer_still_finds_who_answers(
                 assert all((at, said["status"], said["faults"]) == (200, "ready", []) for at, said in states)
                 return all(said["dependencies"]["temporal"] != "ok" for _, said in states)
 
-            await patiently(all_know, within_s=20.0)
+            await patiently(all_know, within_s=60.0)
             accepted = await balancer.post("/v1/payments", new_payment(payment_method=UPI), key=upi)
             assert accepted.status_code == 202, accepted.text
             assert accepted.json()["status"] == "processing"

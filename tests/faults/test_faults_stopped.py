@@ -94,7 +94,7 @@ class Scene:
                 return None
             return books if books.movements[-1] == "reversal" or books.payment["review"] else None
 
-        return await patiently(undone, within_s=30.0)
+        return await patiently(undone, within_s=60.0)
 
     async def _prepare(self, doomed: Doomed, *wanted: Deed, **members: Any) -> list[Asked]:
         there = self.shop.at(doomed.url)
@@ -116,7 +116,7 @@ class Scene:
         async def arrived() -> bool:
             return one.deed.kind in await self.received(one)
 
-        await patiently(arrived, within_s=30.0)
+        await patiently(arrived, within_s=60.0)
 
     async def received(self, one: Asked) -> set[str]:
         """What the acquirer was asked for about the payment, whatever it answered."""

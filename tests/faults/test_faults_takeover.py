@@ -146,7 +146,7 @@ async def ended(handle: "WorkflowHandle[Any, Any]", end: End) -> None:
     async def closed() -> bool:
         return (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING
 
-    await patiently(closed, within_s=20.0)
+    await patiently(closed, within_s=60.0)
 
 
 async def queues_of(handle: "WorkflowHandle[Any, Any]") -> set[str]:

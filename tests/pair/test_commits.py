@@ -92,7 +92,7 @@ async def opened(
 async def store(pair: Pair, name: str) -> AsyncIterator[Store]:
     """One whose durability rests on the standby, and that has written."""
     async with opened(pair, name) as found:
-        await eventually(lambda: found.written("before"), timeout_s=30.0)
+        await eventually(lambda: found.written("before"), timeout_s=60.0)
         yield found
 
 
@@ -143,7 +143,7 @@ async def test_nobody_who_stops_waiting_cancels_a_commit(store: Store) -> None:
     assert await store.waits() == waits
     await store.pair.return_standby()
     await store.pair.fail_over()
-    await eventually(lambda: reads(store, {"before", "left"}), timeout_s=30.0)
+    await eventually(lambda: reads(store, {"before", "left"}), timeout_s=60.0)
 
 
 async def test_a_process_strands_as_many_backends_as_its_pool_has_and_goes_on_reading(
@@ -166,7 +166,7 @@ async def test_a_commit_without_an_answer_closes_the_gate_and_one_probe_at_a_tim
     pair: Pair, name: str
 ) -> None:
     async with opened(pair, name, pool_size=4 * POOL_SIZE) as store:
-        await eventually(lambda: store.written("before"), timeout_s=30.0)
+        await eventually(lambda: store.written("before"), timeout_s=60.0)
         pair.silence_standby()
         with pytest.raises(CommitUnknown):
             await store.write("unanswered")
@@ -177,17 +177,17 @@ async def test_a_commit_without_an_answer_closes_the_gate_and_one_probe_at_a_tim
         await store.waits(for_s=LOOKED_OFTEN_S)
         assert len(await pair.commit_waits()) <= 3, "the one unanswered, a look's proof of it, and one probe"
         await pair.return_standby()
-        await eventually(store.is_open, timeout_s=30.0)
-        await eventually(lambda: store.written("after"), timeout_s=30.0)
+        await eventually(store.is_open, timeout_s=60.0)
+        await eventually(lambda: store.written("after"), timeout_s=60.0)
         assert await store.read() == {"before", "unanswered", "after"}
 
 
 @pytest.mark.parametrize("lose", [Pair.lose_standby, Pair.empty_names], ids=["killed", "emptied"])
 async def test_a_look_closes_the_gate_though_nothing_is_committed(store: Store, lose: End) -> None:
     await lose(store.pair)
-    await eventually(store.is_closed, timeout_s=30.0)
+    await eventually(store.is_closed, timeout_s=60.0)
     await store.pair.mend()
-    await eventually(store.is_open, timeout_s=30.0)
+    await eventually(store.is_open, timeout_s=60.0)
 
 
 async def test_emptied_names_answer_who_waits_and_are_not_believed_however_soon(
@@ -195,7 +195,7 @@ async def test_emptied_names_answer_who_waits_and_are_not_believed_however_soon(
 ) -> None:
     """They answered a probe, too, which opened the gate: what was claimed then was sent, and forgotten."""
     async with opened(pair, name) as store:
-        await eventually(lambda: store.written("before"), timeout_s=30.0)
+        await eventually(lambda: store.written("before"), timeout_s=60.0)
         pair.silence_standby()
         writing = asyncio.create_task(store.write("waits"))
         await store.waits(for_s=0.2)
@@ -208,7 +208,7 @@ async def test_emptied_names_answer_who_waits_and_are_not_believed_however_soon(
 async def test_names_that_are_emptied_are_seen_while_readers_are_busy(pair: Pair, name: str) -> None:
     """The look stood in the readers' queue: for as long as that was full every COMMIT was believed."""
     async with opened(pair, name, pool_size=POOL_SIZE) as store, asyncio.TaskGroup() as readers:
-        await eventually(lambda: store.written("before"), timeout_s=30.0)
+        await eventually(lambda: store.written("before"), timeout_s=60.0)
         stop = asyncio.Event()
 
         async def read_slowly() -> None:
@@ -220,7 +220,7 @@ async def test_names_that_are_emptied_are_seen_while_readers_are_busy(pair: Pair
         for _ in range(4 * POOL_SIZE):
             readers.create_task(read_slowly())
         await pair.empty_names()
-        await eventually(store.is_closed, timeout_s=30.0)
+        await eventually(store.is_closed, timeout_s=60.0)
         assert not await store.written("after")
         stop.set()
 
@@ -238,7 +238,7 @@ async def test_without_a_standby_nothing_that_was_read_is_proven(store: Store) -
     store.pair.silence_standby()
     assert not await store.proven()
     await store.pair.return_standby()
-    await eventually(store.proven, timeout_s=30.0)
+    await eventually(store.proven, timeout_s=60.0)
 
 
 async def test_a_setting_of_the_database_neither_ends_the_wait_nor_hides_the_warning(
@@ -270,10 +270,10 @@ async def test_a_role_sees_its_standby_with_pg_read_all_stats_and_not_without(pa
 async def test_a_process_goes_on_with_the_promoted_server_and_knows_that_it_is_another(store: Store) -> None:
     await asyncio.gather(*(store.read() for _ in range(POOL_SIZE)))  # connections that rest
     await store.pair.restart_primary()
-    await eventually(lambda: store.written("restarted"), timeout_s=30.0)
+    await eventually(lambda: store.written("restarted"), timeout_s=60.0)
     assert not store.database.fail_over.recent
     await store.pair.fail_over()
-    await eventually(lambda: store.written("promoted"), timeout_s=30.0)
+    await eventually(lambda: store.written("promoted"), timeout_s=60.0)
     assert store.database.fail_over.recent
     assert await store.read() == {"before", "restarted", "promoted"}
 

@@ -228,7 +228,7 @@ async def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path, directo
     async def gone() -> bool:
         return not any(is_running(pid) for pid in pids)
 
-    await eventually(gone, timeout_s=30.0)
+    await eventually(gone, timeout_s=60.0)
 
 
 def is_running(pid: int) -> bool:

@@ -58,7 +58,7 @@ async def test_a_process_without_its_standby_answers_what_is_known_and_begins_no
     answered = await shop.answered("/v1/payments", new_payment(), key=key)
     async with stopped(city, shop, "before_send", AUTOMATIC) as (doomed, (held,), _):
         await pair.lose_standby()
-        await patiently(lambda: gate_is_closed(city), within_s=30.0)
+        await patiently(lambda: gate_is_closed(city), within_s=60.0)
         waits = await pair.commit_waits_with("idempotency_keys")
         new = [await AUTOMATIC.prepare(shop) for _ in range(CREATES)]
         for response in await asyncio.gather(*(one.send(shop) for one in new)):
@@ -89,7 +89,7 @@ async def test_an_answer_that_was_recorded_and_not_proven_is_not_given(
         doomed.service.resume()
         await pair.waits_with("attempts")
         await pair.cancel_commit_waits()
-        await patiently(lambda: is_answered_here(pair, asked.key), within_s=30.0)
+        await patiently(lambda: is_answered_here(pair, asked.key), within_s=60.0)
         there = await shop.at(doomed.url).post(asked.path, asked.body, key=asked.key)
         here, waiting = await asyncio.gather(
             asked.send(shop), shop.post(asked.path, asked.body, key=asked.key, prefer="wait=3")
@@ -116,7 +116,7 @@ async def test_no_event_is_delivered_that_a_fail_over_forgets(
             doomed.service.resume()
             await pair.waits_with("webhook_deliveries")
             await pair.cancel_commit_waits()
-            await patiently(lambda: is_answered_here(pair, asked.key), within_s=30.0)
+            await patiently(lambda: is_answered_here(pair, asked.key), within_s=60.0)
             await asked.send(shop)
             await pair.fail_over()
             await done_once(shop, ledger, (asked,))

@@ -55,7 +55,7 @@ class Recorder:
     async def failed_delivery(self, endpoint_id: str) -> str:
         """The id of the endpoint's only delivery, once its workflow has been started."""
         query = f"EndpointId = '{endpoint_id}'"
-        return str(await eventually(lambda: self.listed(query), timeout_s=30))
+        return str(await eventually(lambda: self.listed(query), timeout_s=60.0))
 
     async def ask(
         self, vpa: str = "pending@upi", *, fault: str | None = None, method: Body = UPI_METHOD

@@ -150,9 +150,10 @@ class Process:
         recorder: Any = None,
         not_found: bool = True,
         token: str | None = None,
+        aside: bool = False,
     ) -> Any:
         """`not_found`: the acquirer did not know the attempt that is to be reversed."""
-        asked = replace(request(of), token=token)
+        asked = replace(request(of), token=token, aside=aside)
         if (
             name == "reverse"
             and not_found

@@ -53,7 +53,7 @@ async def test_two_pending_captures_or_voids_are_refused(
 ) -> None:
     paid = await shared_ledger.add_payment(PaymentStatus.AUTHORIZED)
     await shared_ledger.add_operation(paid, first, claimed=False)
-    with pytest.raises(IntegrityError, match="operations_one_pending_key"):
+    with pytest.raises(IntegrityError, match="operations_one_blocking_key"):
         await shared_ledger.add_operation(paid, second, claimed=False)
 
 

@@ -9,7 +9,7 @@ T = TypeVar("T")
 POLL_S = 0.02
 
 
-async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 10.0) -> T:
+async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 60.0) -> T:
     """The first true value that `check` gives; it may also say "not yet" with an AssertionError.
 
     Raises that AssertionError, or one that shows the last value, once `timeout_s` has passed.

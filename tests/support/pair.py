@@ -32,7 +32,7 @@ CABLE = Path(__file__).with_name("cable.py")
 STANDBY = "standby"  # what either server calls itself to its primary
 RECEIVER = "receiver"  # and what acknowledges in its place
 BACKUP_WITHIN_S = 60.0
-WITHIN_S = 30.0  # for what takes a second on an idle machine
+WITHIN_S = 60.0  # for what takes a second on an idle machine
 SETTINGS = {"wal_retrieve_retry_interval": "100ms"}  # how often a standby looks for its primary; else 5 s
 
 _WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

@@ -76,7 +76,7 @@ async def relay_process(shop: Shop, redis_url: str, temporal_address: str) -> As
             yield hand_over
         finally:
             stop.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await relay
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 POLL_S = 0.01
 
 

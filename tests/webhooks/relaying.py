@@ -26,7 +26,7 @@ class RunningRelay:
         """It was asked to stop, and did."""
         assert self.task is not None
         self.stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.task
 
     async def crash(self) -> None:

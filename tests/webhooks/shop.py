@@ -103,7 +103,7 @@ class Shop:
     async def recorded(self, count: int) -> None:
         """Returns when there are so many events."""
         query = text("SELECT count(*) FROM events")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 async with self.database.transaction() as connection:
                     if (await connection.execute(query)).scalar_one() >= count:
@@ -129,7 +129,7 @@ class Shop:
     async def statuses(self) -> list[str]:
         return [row["status"] for row in await self.deliveries()]
 
-    async def shows(self, *statuses: str, within_s: float = 20.0) -> None:
+    async def shows(self, *statuses: str, within_s: float = 60.0) -> None:
         """Returns when the deliveries have these statuses."""
         async with asyncio.timeout(within_s):
             while await self.statuses() != list(statuses):
@@ -137,7 +137,7 @@ class Shop:
 
     async def attempted(self, times: int) -> list[dict[str, Any]]:
         """The attempts of the only delivery, once there are so many on record."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len((await self.deliveries())[0]["attempts"]) < times:
                 await asyncio.sleep(0.02)
         return list((await self.deliveries())[0]["attempts"])

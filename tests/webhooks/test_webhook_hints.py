@@ -49,7 +49,7 @@ async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str
     redis = Redis.from_url(valkey_url)
     wakeups = WakeUps(redis)
     try:
-        async with wakeups.hearing_deliveries() as heard, asyncio.timeout(20):
+        async with wakeups.hearing_deliveries() as heard, asyncio.timeout(60):
             while not heard.is_set():
                 wakeups.wake_relay()
                 await asyncio.sleep(0.05)
@@ -107,7 +107,7 @@ async def test_hints_are_heard_again_when_redis_comes_back(mortal_valkey: DevSta
 
 async def _hinting_until(wakeups: WakeUps, check: Callable[[], bool]) -> None:
     """Hints again and again until the check holds: a subscription takes a moment, and hints may be lost."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not check():
             wakeups.wake("op_1", events=True, deliveries=True)
             await asyncio.sleep(0.05)

@@ -297,7 +297,7 @@ async def test_a_recovery_survives_the_end_of_its_workflow_and_of_the_relay(
                     found = await find_job(connection, job.id, merchant_id=shop.merchant.id, mode="test")
                 return found is not None and (found.state, found.done) == ("finished", 120)
 
-            await eventually(finished, timeout_s=20)
+            await eventually(finished, timeout_s=60.0)
 
     assert len(set(receiver.ids)) == 120
     assert await take(shop, Lane.AGAIN) == []

@@ -222,7 +222,7 @@ async def test_a_relay_that_was_stopped_too_long_leaves_its_leases_to_others(sho
         await shop.endpoint(receiver.url)
         await shop.record("payment.authorized")
         async with relaying(shop.database, limits=Limits(lease_s=1.0)):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await shop.deliveries())[0]["lease_owner"] is None:
                     await asyncio.sleep(0.01)
 
@@ -289,7 +289,7 @@ async def _nothing(_relay: Relay) -> None:
 
 async def _again(action: Callable[[], Awaitable[object]]) -> None:
     """The action succeeded, though Postgres was still starting at first."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await action()

@@ -20,7 +20,7 @@ from tests.api.conftest import Merchant, Serving
 from tests.api.recorded import AUTHORIZED, CAPTURED, shop_of
 from tests.webhooks.receiver import bytes_then_close, receiving, status
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @dataclass

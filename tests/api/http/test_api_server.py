@@ -31,7 +31,7 @@ class Served:
             for part in parts:
                 writer.write(part)
             await writer.drain()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()

@@ -383,7 +383,7 @@ async def test_the_order_to_stop_ends_streams_at_once(server: Server, merchant: 
     async with server.stream(merchant) as reading:
         server.serving.stop()
         await reading.end()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.shield(server.serving.ended)
 
 

@@ -176,7 +176,13 @@ class Books:
         assert payment.refundable_minor >= 0
         assert payment.capturable_minor >= 0
         assert [event.sequence for event in self.events] == list(range(1, payment.sequence + 1))
-        busy = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
+        pending = [op for op in self.operations.values() if op.kind.exclusive and op.status is O.PENDING]
+        busy = [op for op in pending if op.accepted_at is None]
+        aside = [op for op in pending if op.accepted_at is not None]
+        assert sorted((op.id, op.amount_minor) for op in aside) == sorted(
+            (str(one["id"]), int(one["amount"])) for one in payment.accepted
+        )
+        assert not aside or {op.kind for op in pending} == {K.CAPTURE}, "what ends it waits for all"
         shown = {name: (payment.pending_operation or {}).get(name) for name in ("id", "type", "amount")}
         assert [under_way(op) for op in busy] == [shown] * len(busy)
         assert bool(busy) == (payment.pending_operation is not None)

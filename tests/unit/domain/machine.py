@@ -10,6 +10,7 @@ from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.ending import review, succeed
 from payonce.domain.errors import NotAllowed, OperationInProgress
 from payonce.domain.facts import (
+    Accepted,
     ActionRequired,
     Approved,
     Cancelled,
@@ -41,6 +42,7 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
     ),
     st.builds(Declined, st.sampled_from(DeclineCode)),
     st.just(Pending()),
+    st.just(Accepted("acq-2")),
     st.builds(
         ActionRequired,
         st.just("acq-1"),
@@ -115,7 +117,7 @@ class PaymentMachine(RuleBasedStateMachine):
     def expire(self, really: bool, sent: bool) -> None:
         """Admitted like an operation; where the acquirer must be told, its void is a fact of its own."""
         paid = self.books.payment
-        if not really or not paid.status.capturable or paid.pending_operation is not None:
+        if not really or not paid.status.capturable or not paid.idle:
             return
         opened = self.books.open(OperationKind.EXPIRE, amount_minor=paid.uncaptured_minor)
         if not sent:
@@ -135,6 +137,13 @@ class PaymentMachine(RuleBasedStateMachine):
         until = self.books.now + timedelta(hours=expires_in_h, minutes=1)
         number = len(self.books.attempts[self.books.payment.id])
         self.books.record(self.books.payment.id, number, ActionRequired("acq-1", asked, until))
+
+    @rule(amount_minor=AMOUNTS)
+    def capture_and_be_accepted(self, amount_minor: int | None) -> None:
+        """It stands aside: what is asked for afterwards must fit beside it."""
+        opened = self._admitted(refund=False, amount_minor=amount_minor)
+        if opened is not None:
+            self.books.record(opened.id, 1, Accepted("acq-1"))
 
     @rule(which=ANY)
     def approve(self, which: int) -> None:

@@ -273,8 +273,11 @@ class Play:
         held = sum(of.amount_undecided_minor for of in operations)
         assert held == paid.amount_capture_undecided_minor + paid.amount_refund_undecided_minor
         pending = [of for of in operations if of.kind.exclusive and of.status is O.PENDING]
-        shown = paid.pending_operation
-        assert [of.id for of in pending] == ([] if shown is None else [shown["id"]])
+        shown, accepted = paid.pending_operation, [of for of in pending if of.accepted_at is not None]
+        assert [of.id for of in pending if of not in accepted] == ([] if shown is None else [shown["id"]])
+        assert [(of.id, of.amount_minor) for of in accepted] == [
+            (one["id"], one["amount"]) for one in paid.accepted
+        ]
         asked = {of.id for of in operations if reviews.is_open(of)}
         assert set(self.tables.open_reviews) == asked
         assert (paid.review is not None) == bool(asked)
