@@ -177,7 +177,8 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
         case "AUTHORISATION":
             return _authorised(item, what, psp=item.psp, event=None)
         case "CAPTURE" if what is Asked.SALE:
-            return _authorised(item, what, psp=item.original or item.psp, event=event_id)
+            psp = item.original or ""
+            return _authorised(item, what, psp=psp, event=event_id) if psp else None
         case "CAPTURE_FAILED":
             return _undone(item, event_id=event_id)
         case "OFFER_CLOSED":

@@ -111,6 +111,8 @@ class Adyen:
         self, call: Call, parameters: Mapping[str, str], *, leg: int, may_send: MaySend
     ) -> Reply:
         """`/payments/details`, which authorizes a card whose holder was asked; see `TwoLegged`."""
+        if not bodies.RETURNED & parameters.keys():
+            raise LegInvalid
         request = self._desk.post(
             "/payments/details", bodies.details(parameters), reference=call.reference, purpose=_LEGS[leg]
         )

@@ -174,6 +174,13 @@ async def test_what_is_known_in_part_is_left_out(adyen: Open) -> None:
     assert body["shopperIP"] == "192.0.2.1"
 
 
+async def test_a_parcel_goes_where_it_is_sent(adyen: Open) -> None:
+    body = await body_of(
+        adyen, shipping=Party(name="B", address=replace(PERSON["billing"].address, line2="3b"))
+    )
+    assert body["deliveryAddress"]["houseNumberOrName"] == "3b"
+
+
 async def test_the_holder_is_the_customer_where_no_bill_says_otherwise(adyen: Open) -> None:
     body = await body_of(adyen, billing=None)
     assert body["paymentMethod"]["holderName"] == "A. Person"

@@ -91,6 +91,7 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
         item("CAPTURE", **BY_OTHERS),
         replace(AUTHORISED, stage=Stage.CAPTURED, event="this telling"),
     ),
+    "captured, and not said of what": (item("CAPTURE"), None),
     "refunded": (modified("REFUND", K.REFUND), DONE),
     "not refunded": (modified("REFUND", K.REFUND, **NO), TURNED_DOWN),
     "the scheme rejects the refund": (modified("REFUND_FAILED", K.REFUND), UNDONE),

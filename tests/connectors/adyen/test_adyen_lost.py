@@ -198,6 +198,13 @@ async def test_a_leg_whose_parameters_are_not_good_is_invalid(adyen: Open) -> No
         await connector.resume(call(card=None), LEG, leg=1, may_send=yes)
 
 
+async def test_a_browser_that_brings_nothing_back_spends_nothing(adyen: Open) -> None:
+    connector, server = await adyen({})
+    with pytest.raises(LegInvalid):
+        await connector.resume(call(card=None), {"other": "1"}, leg=1, may_send=yes)
+    assert server.sent == []
+
+
 @pytest.mark.parametrize("status", [400, 409])
 async def test_it_is_so_by_its_documented_status_alone(adyen: Open, status: int) -> None:
     connector, _ = await adyen({DETAILS: problem("174", status=status)})
