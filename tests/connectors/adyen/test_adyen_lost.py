@@ -56,10 +56,15 @@ ANOTHERS = {
 }
 
 
+def patience(answer: Answer) -> str:
+    """Seconds: what is answered is waited for, however slow the machine is."""
+    return "2" if answer.silent else "20"
+
+
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_lost_is_unknown(adyen: Open, kind: OperationKind, lost: str) -> None:
-    connector, server = await adyen({PATHS[kind]: LOST[lost]}, call_deadline_s="0.3")
+    connector, server = await adyen({PATHS[kind]: LOST[lost]}, call_deadline_s=patience(LOST[lost]))
     with pytest.raises(OutcomeUnknown):
         await connector.send(call(kind), may_send=yes)
     assert len(server.sent) == 1
@@ -67,7 +72,7 @@ async def test_what_is_lost_is_unknown(adyen: Open, kind: OperationKind, lost: s
 
 @pytest.mark.parametrize("lost", LOST)
 async def test_a_leg_that_is_lost_is_unknown(adyen: Open, lost: str) -> None:
-    connector, server = await adyen({DETAILS: LOST[lost]}, call_deadline_s="0.3")
+    connector, server = await adyen({DETAILS: LOST[lost]}, call_deadline_s=patience(LOST[lost]))
     with pytest.raises(OutcomeUnknown):
         await connector.resume(call(card=None), LEG, leg=1, may_send=yes)
     assert len(server.sent) == 1
@@ -77,7 +82,7 @@ async def test_a_leg_that_is_lost_is_unknown(adyen: Open, lost: str) -> None:
 @pytest.mark.parametrize("answer", [*LOST.values(), problem("000", status=401), problem("010", status=403)])
 async def test_a_reversal_says_nothing_whatever_is_answered(adyen: Open, path: str, answer: Answer) -> None:
     """Also where our credentials are refused: what is to be undone was taken with the same ones."""
-    connector, _ = await adyen({path: answer}, call_deadline_s="0.3")
+    connector, _ = await adyen({path: answer}, call_deadline_s=patience(answer))
     with pytest.raises(OutcomeUnknown):
         await connector.reverse(call(attempt_reference=PSP if path == REVERSALS else None))
 
@@ -154,7 +159,7 @@ async def test_another_status_than_received_is_pending(adyen: Open, kind: Operat
 async def test_it_is_sent_again_as_it_was_to_the_last_byte(adyen: Open, kind: OperationKind) -> None:
     """By another process, with what is in Postgres; a card is in its owner's memory."""
     answer = Answer(paid()) if kind is K.AUTHORIZE else received(kind)
-    first, one = await adyen({PATHS[kind]: Answer(silent=True)}, call_deadline_s="0.3")
+    first, one = await adyen({PATHS[kind]: LOST["reset"]})
     again, other = await adyen({PATHS[kind]: answer})
     with pytest.raises(OutcomeUnknown):
         await first.send(call(kind), may_send=yes)

@@ -106,7 +106,7 @@ class World:
 async def world(ledger: Ledger) -> AsyncIterator[World]:
     async with Double().running() as adyen:
         assert isinstance(adyen, Double)
-        own = replace(account(adyen.url, call_deadline_s="0.5"), id="account_1")
+        own = replace(account(adyen.url, call_deadline_s="2"), id="account_1")
         connector = Measured("account_1", Adyen(own), Calls())
         process = Process(ledger, connector)
         temporal: Any = Temporal()
