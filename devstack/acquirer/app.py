@@ -16,9 +16,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devstack.acquirer import bodies, challenge_pages, delivery, pages, witness
+from devstack.acquirer.adyen import control as control_of_adyen
+from devstack.acquirer.adyen import counter as counter_of_adyen
+from devstack.acquirer.adyen import pages as pages_of_adyen
 from devstack.acquirer.bodies import CustomerOrder, Order, Resume
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
+from devstack.acquirer.razorpay import control as control_of_razorpay
+from devstack.acquirer.razorpay import counter as counter_of_razorpay
+from devstack.acquirer.razorpay import pages as pages_of_razorpay
 from devstack.acquirer.stripe import authentication, control
 from devstack.acquirer.stripe import counter as counter_of_stripe
 
@@ -64,12 +70,22 @@ def create_app(settings: Settings) -> Starlette:
     counter = Counter(desk, courier, settings)
     orders = [Route(path, counter.endpoint(model), methods=["POST"]) for path, model in _ORDERS.items()]
     stripe = counter_of_stripe.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s)
+    razorpay = [
+        *pages_of_razorpay.routes(desk, courier),
+        *control_of_razorpay.routes(desk, courier, key=settings.key),
+        *counter_of_razorpay.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s),
+    ]
+    adyen = counter_of_adyen.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s)
     return Starlette(
         routes=[
             *orders,
             *stripe,
+            *razorpay,
             *control.routes(desk, key=settings.key),
             *authentication.routes(desk, courier),
+            *adyen,
+            *control_of_adyen.routes(desk, courier, key=settings.key),
+            *pages_of_adyen.routes(desk, courier),
             *pages.routes(desk, courier),
             *challenge_pages.routes(desk, courier),
             *witness.routes(desk, courier),

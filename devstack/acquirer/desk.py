@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from devstack.acquirer import callbacks, cards, due, store, waiting
+from devstack.acquirer.adyen import notifications
 from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
 from devstack.acquirer.challenges import AlreadyProcessed, ResultInvalid
@@ -18,6 +19,7 @@ from devstack.acquirer.config import Config, changed
 from devstack.acquirer.faults import UNDISTURBED, Ending, Plan, plan_for
 from devstack.acquirer.movements import Terms
 from devstack.acquirer.operations import executed
+from devstack.acquirer.razorpay import signing as signing_of_razorpay
 from devstack.acquirer.scripts import Rail
 from devstack.acquirer.stripe import signing
 from devstack.acquirer.waiting import Decision, ReferenceReused, Shown
@@ -181,6 +183,14 @@ class Desk:
         """The headers that sign one of Stripe's events."""
         return signing.headers(self._db, callback.own_id, callback.body, now)
 
+    def signed_as_razorpay(self, callback: Callback) -> dict[str, str]:
+        """The headers that sign one of Razorpay's events."""
+        return signing_of_razorpay.headers(self._db, callback.own_id, callback.body)
+
+    def headers_of_adyen(self, callback: Callback) -> dict[str, str]:
+        """The headers of one of Adyen's webhooks; its signature is in its body."""
+        return notifications.headers(self._db, callback.body)
+
     def callbacks(
         self, *, filters: dict[str, str], after: int, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
@@ -210,6 +220,8 @@ class Desk:
         row = self._db.execute(
             "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
             " UNION ALL SELECT min(due_at) FROM turns UNION ALL SELECT min(due_at) FROM stripe_due"
+            " UNION ALL SELECT min(due_at) FROM razorpay_due"
+            " UNION ALL SELECT min(due_at) FROM adyen_due"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()

@@ -181,6 +181,64 @@ CREATE TABLE IF NOT EXISTS stripe_due (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS stripe_due_due ON stripe_due (due_at) WHERE due_at IS NOT NULL;
 
+CREATE TABLE IF NOT EXISTS razorpay_accounts (
+    id TEXT NOT NULL, livemode INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (id, livemode)
+) STRICT;
+CREATE TABLE IF NOT EXISTS razorpay_objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    aside TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_objects_listed ON razorpay_objects (account, livemode, type, position);
+CREATE INDEX IF NOT EXISTS razorpay_objects_receipt ON razorpay_objects (json_extract(body, '$.receipt'));
+CREATE INDEX IF NOT EXISTS razorpay_objects_order ON razorpay_objects (json_extract(body, '$.order_id'));
+CREATE INDEX IF NOT EXISTS razorpay_objects_payment ON razorpay_objects (json_extract(body, '$.payment_id'));
+CREATE TABLE IF NOT EXISTS razorpay_keys (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    livemode INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    body TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_keys_key ON razorpay_keys (account, livemode, key);
+CREATE TABLE IF NOT EXISTS razorpay_due (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS razorpay_due_due ON razorpay_due (due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS adyen_accounts (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS adyen_objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('payment', 'modification')),
+    reference TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_objects_reference ON adyen_objects (account, kind, reference);
+CREATE INDEX IF NOT EXISTS adyen_objects_page ON adyen_objects (json_extract(body, '$.page'));
+CREATE INDEX IF NOT EXISTS adyen_objects_result ON adyen_objects (json_extract(body, '$.redirect_result'));
+CREATE INDEX IF NOT EXISTS adyen_objects_payment ON adyen_objects (json_extract(body, '$.payment_reference'));
+CREATE TABLE IF NOT EXISTS adyen_keys (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    company TEXT NOT NULL,
+    key TEXT NOT NULL,
+    status_code INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_keys_key ON adyen_keys (company, key);
+CREATE TABLE IF NOT EXISTS adyen_due (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_due_due ON adyen_due (due_at) WHERE due_at IS NOT NULL;
+
 CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
 """
 

@@ -140,7 +140,7 @@ def _turned_down(
         state=AttemptState.DECLINED,
         connector_reference=fact.connector_reference,
         failure_code=None,  # the issuer's no, not the merchant who had given it up
-        decline=kept_decline(fact.raw, where=fact.where),
+        decline=kept_decline(fact.raw, where=fact.where, code=fact.code),
     )
     return fail(payment, operation, declined, decline_error(fact), now=now)
 

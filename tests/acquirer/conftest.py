@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from acquirer_process import Acquirer
+from razorpay_side import RazorpaySide
+from razorpay_side import set_up as set_up_razorpay
 from stripe_side import EXCHANGES, StripeSide, set_up, violations
 
 from tests.witnesses.stripe_spec import stripe_spec
@@ -58,6 +60,20 @@ async def unmoved_stripe(unmoved_acquirer: Acquirer) -> StripeSide:
     """The same, for tests that move no money and look at nothing but their own."""
     await set_up(unmoved_acquirer)
     return StripeSide(unmoved_acquirer)
+
+
+@pytest.fixture
+async def razorpay(acquirer: Acquirer) -> RazorpaySide:
+    """A merchant at the sandbox's Razorpay, who is told of nothing."""
+    await set_up_razorpay(acquirer)
+    return RazorpaySide(acquirer)
+
+
+@pytest.fixture
+async def unmoved_razorpay(unmoved_acquirer: Acquirer) -> RazorpaySide:
+    """The same, for tests that move no money and look at nothing but their own."""
+    await set_up_razorpay(unmoved_acquirer)
+    return RazorpaySide(unmoved_acquirer)
 
 
 @pytest.fixture(autouse=True)

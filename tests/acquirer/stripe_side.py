@@ -128,13 +128,18 @@ class EventsSide:
     answers: list[int] = field(default_factory=list)
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
-    signatures: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def signatures(self) -> list[str]:
+        """Stripe's."""
+        return [headers["stripe-signature"] for headers in self.headers]
 
     def events(self) -> list[Json]:
         return [json.loads(body) for body in self.bodies]
 
     def types(self) -> list[str]:
-        return [event["type"] for event in self.events()]
+        return [event.get("type") or event["event"] for event in self.events()]
 
     async def has(self, type: str) -> bool:
         return type in self.types()
@@ -145,7 +150,7 @@ class EventsSide:
             headers = dict(line.split(": ", 1) for line in head.splitlines()[1:-1])
             headers = {name.lower(): value for name, value in headers.items()}
             self.bodies.append(await reader.readexactly(int(headers["content-length"])))
-            self.signatures.append(headers["stripe-signature"])
+            self.headers.append(headers)
             answer = self.answers.pop(0) if self.answers else 200
             writer.write(f"HTTP/1.1 {answer} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()

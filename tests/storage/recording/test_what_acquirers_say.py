@@ -18,7 +18,7 @@ async def test_the_codes_of_a_decline_are_kept_with_it(shared_ledger: Ledger) ->
     of = await shared_ledger.add_operation(paid, OperationKind.CAPTURE)
     fact = Declined(DeclineCode.DO_NOT_HONOR, "acq-1", {"network_decline_code": "05"}, "never")
     await shared_ledger.recorder().record(subject(of), attempt=1, fact=fact)
-    kept = {"where": "never", "raw": {"network_decline_code": "05"}}
+    kept = {"code": "do_not_honor", "where": "never", "raw": {"network_decline_code": "05"}}
     assert (await shared_ledger.latest(of.id)).decline == kept
     assert ((await shared_ledger.payment(paid.id)).last_error or {})["network_decline_code"] == "05"
 

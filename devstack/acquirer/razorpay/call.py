@@ -1,0 +1,142 @@
+"""One request under way, or one change that comes by itself: for whom, when, and what it told the merchant's side."""
+
+import copy
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from devstack.acquirer import callbacks, movements, store
+from devstack.acquirer.movements import Origin, Result, Stage, Terms
+from devstack.acquirer.razorpay import objects
+from devstack.acquirer.razorpay.accounts import Account
+from devstack.acquirer.razorpay.errors import Json
+from devstack.acquirer.razorpay.objects import Stored
+
+_OVERTAKEN_BY = timedelta(seconds=1)
+
+
+@dataclass(slots=True)
+class Call:
+    """Inside the caller's transaction. `key_id` is None for what comes by itself."""
+
+    db: sqlite3.Connection
+    account: Account
+    terms: Terms
+    key_id: str | None = None
+    events: list[Stored] = field(default_factory=list)
+    logged: Json = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        """When it is executed."""
+        return self.terms.now
+
+    @property
+    def seconds(self) -> int:
+        """The same, as Razorpay writes times."""
+        return int(self.terms.now.timestamp())
+
+    def put(self, stored: Stored) -> None:
+        """The entity is stored."""
+        objects.put(self.db, self.account, stored)
+
+    def get(self, type: str, own_id: str) -> Stored:
+        """The account's entity. Raises `Refusal`."""
+        return objects.get(self.db, self.account, type, own_id)
+
+    def happened(self, type: str, **about: Stored) -> None:
+        """An event tells of it, with the entities as they are now, the first of which it is about.
+
+        Source: webhooks/payments: the envelope; a payload is a snapshot; a card is in it whole.
+        """
+        event: Json = {
+            "entity": "event",
+            "account_id": self.account.id,
+            "event": type,
+            "contains": list(about),
+            "payload": {name: {"entity": _snapshot(each)} for name, each in about.items()},
+            "created_at": self.seconds,
+        }
+        first = next(iter(about.values()))
+        aside = {name: first.aside[name] for name in ("reference", "payment_reference")}
+        webhook = self.account.webhook
+        aside["secret"] = None if webhook is None else webhook.secret
+        stored = Stored(objects.new_id(objects.EVENT_PREFIX.rstrip("_")), event, aside)
+        self.put(stored)
+        self.events.append(stored)
+
+    def told(self) -> None:
+        """The events leave in order; `reordered` lets the first leave after the others."""
+        webhook = self.account.webhook
+        if webhook is None:
+            return
+        wanted = [event for event in self.events if {"*", event.body["event"]} & set(webhook.events)]
+        is_overtaken = self.terms.config.callbacks == "reordered" and len(wanted) > 1
+        for place, event in enumerate(wanted):
+            send_at = self.now + _OVERTAKEN_BY if is_overtaken and place == 0 else self.now
+            callbacks.put(
+                self.db, event.id, event.aside, url=webhook.url, body=event.body, at=self.now, send_at=send_at
+            )
+
+    def recorded(
+        self,
+        own_id: str,
+        operation: str,
+        about: Stored,
+        *,
+        reference: str | None = None,
+        amount: int,
+        authorization: str | None = None,
+        decline_code: str | None = None,
+        stage: Stage | None = None,
+    ) -> Result:
+        """The operation is among the sandbox's, as if its own protocol had asked for it; no money moved yet."""
+        return movements.recorded(
+            self.db,
+            id=own_id,
+            reference=reference or about.aside["reference"],
+            operation=operation,
+            payment_reference=about.aside["payment_reference"],
+            amount_asked=amount,
+            amount_added=self.terms.amount_added,
+            currency=about.body["currency"],
+            authorization=authorization,
+            decline_code=decline_code,
+            stage=stage,
+            callback_url=None,
+            at=self.now,
+            validity_s=self.terms.authorization_validity_s,
+        )
+
+    def moved(self, result: Result, about: Stored, *operations: str, by_acquirer: bool = False) -> None:
+        """The ledger has it."""
+        movements.entered(
+            self.db,
+            result,
+            *operations,
+            payment_reference=about.aside["payment_reference"],
+            origin=Origin.ACQUIRER if by_acquirer else Origin.PAYONCE,
+        )
+
+    def due(self, kind: str, about: Stored, *, at: datetime) -> None:
+        """The entity will change by itself."""
+        due_at = store.timestamp(max(at, self.now))
+        store.inserted(self.db, "razorpay_due", kind=kind, object_id=about.id, due_at=due_at)
+
+    def minutes_after(self, about: Stored, minutes: float) -> datetime:
+        """So many of the account's minutes after the entity was created."""
+        created_at = datetime.fromtimestamp(about.body["created_at"], UTC)
+        return created_at + timedelta(seconds=minutes * self.account.minute_s)
+
+    def reference(self, notes: Json, otherwise: str) -> str:
+        """The merchant's own name for the operation, if the notes have it."""
+        return str(notes.get(self.account.reference_member) or otherwise)
+
+    def payment_reference(self, notes: Json, otherwise: str) -> str:
+        """The merchant's own name for the payment, if the notes have it."""
+        return str(notes.get(self.account.payment_reference_member) or otherwise)
+
+
+def _snapshot(stored: Stored) -> Json:
+    card = stored.aside.get("card")
+    return copy.deepcopy(stored.body if card is None else {**stored.body, "card": card})
