@@ -23,6 +23,7 @@ from payonce.domain.personal import Address, Browser, Customer, Party
 NO_HOUSE_NUMBER: Final = "N/A"  # ours have it within the street; Adyen wants one
 STATEMENT_LENGTH_MAX: Final = 22
 METADATA_MAX, METADATA_NAME_MAX, METADATA_VALUE_MAX = 20, 20, 80
+MANDATED: Final = "04"  # a challenge, and not only that the holder is authenticated somehow
 _CHANNELS: Final = {"web": "Web", "ios": "iOS", "android": "Android"}
 _EXEMPTIONS: Final = {"low_value": "lowValue", "transaction_risk_analysis": "transactionRiskAnalysis"}
 _ATTEMPTS: Final = {"force": "always", "avoid": "never"}
@@ -87,6 +88,10 @@ class _Authentication(BaseModel):
     threeDSRequestData: _ThreeDs = _ThreeDs()
 
 
+class _Requested(BaseModel):
+    threeDSRequestorChallengeInd: str
+
+
 class _Mpi(BaseModel):
     """What was authenticated elsewhere: by the merchant, or by a device."""
 
@@ -110,6 +115,7 @@ class PaymentBody(BaseModel):
     captureDelayHours: int | None
     additionalData: dict[str, str] | None
     authenticationData: _Authentication | None
+    threeDS2RequestData: _Requested | None
     mpiData: _Mpi | None = Field(repr=False)
     redirectToIssuerMethod: str | None
     redirectFromIssuerMethod: str | None
@@ -152,6 +158,7 @@ def payment(call: Call, *, merchant_account: str, secret: bytes, copy_metadata: 
     customer, billing = call.customer or Customer(), call.billing or Party()
     card = call.payment_method.get("type", "card") == "card"
     moto = call.channel == "moto"
+    forced = card and not moto and call.sca is not None and call.sca.challenge == "force"
     return PaymentBody(
         merchantAccount=merchant_account,
         amount=amount(call),
@@ -164,6 +171,7 @@ def payment(call: Call, *, merchant_account: str, secret: bytes, copy_metadata: 
         captureDelayHours=0 if call.automatic_capture else None,
         additionalData=_additional(call),
         authenticationData=None if moto or not card else _authentication(call),
+        threeDS2RequestData=_Requested(threeDSRequestorChallengeInd=MANDATED) if forced else None,
         mpiData=_mpi(call),
         redirectToIssuerMethod="GET" if card else None,
         redirectFromIssuerMethod="GET" if card else None,

@@ -115,6 +115,8 @@ async def test_wishes_are_passed_on(adyen: Open) -> None:
     forced = await body_of(adyen, sca=Sca(challenge="force"))
     avoided = await body_of(adyen, sca=Sca(challenge="avoid", exemption="low_value"))
     assert forced["authenticationData"]["attemptAuthentication"] == "always"
+    assert forced["threeDS2RequestData"] == {"threeDSRequestorChallengeInd": "04"}
+    assert "threeDS2RequestData" not in avoided
     assert avoided["authenticationData"]["attemptAuthentication"] == "never"
     assert avoided["additionalData"] == {"scaExemption": "lowValue"}
     risk = await body_of(adyen, sca=Sca(exemption="transaction_risk_analysis"), automatic_capture=False)
