@@ -17,9 +17,9 @@ COMPANY: Final = "Payonce"
 USERNAME: Final = "payonce"
 
 _OPTIONS: Final = {
-    **{"merchant_account": MERCHANT_ACCOUNT, "callback_username": USERNAME},
+    **{"merchant_account": MERCHANT_ACCOUNT, "upi": "on", "wallets": "on"},
     **{"only_asked": "on", "copy_metadata": "on"},
-    **{"call_deadline_s": "10", "finality_s": "10"},
+    **{"call_deadline_s": "10"},
 }
 
 
@@ -41,7 +41,7 @@ def settings(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, 
         "key": _api_key(acquirer_key),
         "secrets": {
             "hmac_key": _secret(acquirer_key, "adyen webhook"),
-            "callback_password": _secret(acquirer_key, "adyen password"),
+            "webhook_login": f"{USERNAME}:{_secret(acquirer_key, 'adyen password')}",
         },
         "options": {**_OPTIONS, **options},
     }

@@ -169,6 +169,7 @@ class Callback:
     reference: str  # ours
     # Read from signed members only. Evidence may be of others, and says so (`Evidence.signed`).
     fact: Told | None = None
+    beside: "tuple[Callback, ...]" = ()  # what the same message says besides, each with an identity of its own
 
 
 def body_id(body: bytes) -> str:

@@ -16,7 +16,8 @@ from devstack.acquirer.adyen.orders import PaymentDetails
 def meant(db: sqlite3.Connection, order: PaymentDetails, mine: list[Account]) -> Json:
     """The payment that the shopper came back from, of one of these accounts. Raises `Refusal`.
 
-    Source: spec, 422: a validation error; code and wording are a *guess*.
+    Source: spec, 422: a validation error; code and wording of what cannot be decrypted: Adyen/adyen-php-api-library
+    issue 138. That a return which is not Adyen's is answered so is a *guess*.
     """
     result = order.details.redirectResult
     found = (
@@ -25,7 +26,7 @@ def meant(db: sqlite3.Connection, order: PaymentDetails, mine: list[Account]) ->
         else objects.of_member(db, "redirect_result", result)
     )
     if found is None or found["account"] not in [account.id for account in mine]:
-        raise invalid("14_006", "Unable to decrypt data")
+        raise invalid("174", "Unable to decrypt data")
     return found
 
 
