@@ -42,6 +42,7 @@ from payonce.domain.facts import (
     Reversed,
 )
 from payonce.domain.operations import OperationKind
+from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class Stripe:
             split_capture=self._several,
             callbacks=True,
             needs_action=True,
-            three_ds=frozenset({"acquirer"}),
+            three_ds=frozenset({BY_ACQUIRER, BY_MERCHANT}),
             challenge_ends="cancelled",
             action_inquiry=ACTION_INQUIRY,
         )
@@ -162,6 +163,8 @@ class Stripe:
         """The intent and the card are made side by side, then the one is confirmed with the other."""
         if call.card is None:
             raise Rejected("authorize without a card")
+        if (pointer := forms.not_taken(call)) is not None:
+            return Refused("three_d_secure_not_taken", pointer)
         method = self._desk.post(
             forms.METHODS, forms.method(call, call.card), reference=call.reference, purpose="pre-2"
         )
