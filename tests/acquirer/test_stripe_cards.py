@@ -203,6 +203,20 @@ async def test_nobody_is_asked_where_nobody_can_be(stripe: StripeSide, wish: dic
     assert (await stripe.shown(intent["id"]))["status"] == "requires_payment_method"
 
 
+@pytest.mark.parametrize("missing", ["cryptogram", "transaction_id", "version"])
+async def test_what_was_authenticated_elsewhere_is_taken_whole(stripe: StripeSide, missing: str) -> None:
+    secure = {"cryptogram": "AAABCSIIAAAAAAACcwgAEMCoNh+=", "transaction_id": "f25084f0", "version": "2.2.0"}
+    form = {f"payment_method_options[card][three_d_secure][{name}]": text for name, text in secure.items()}
+    intent = await stripe.intent()
+    refused = await stripe.confirm(
+        intent["id"], "pm_card_visa", **{name: text for name, text in form.items() if missing not in name}
+    )
+    assert error(refused, 400)["code"] == "parameter_missing"
+    taken = done(await stripe.confirm(intent["id"], "pm_card_visa", **form))
+    assert taken["status"] == "requires_capture"
+    assert secure["cryptogram"] not in str(taken)
+
+
 async def test_a_card_that_is_set_up_pays_off_session(stripe: StripeSide) -> None:
     intent = await stripe.intent()
     name = "pm_card_authenticationRequiredSetupForOffSession"

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.merchant import Body, Merchant, answered, card, refused
-from tests.e2e.test_challenges import becomes
+from tests.e2e.test_challenges import HANDED_IN, becomes
 from tests.support.witness import Witness
 
 CHALLENGED, THEN_DECLINED = "4000002760003184", "4000008260003178"
@@ -85,6 +85,15 @@ async def test_a_void_gives_the_challenge_up_and_the_page_takes_no_answer(
     await browser.post(payment["next_action"]["url"], data={"decision": "complete"})
     assert await shop.payment(payment) == voided
     assert await witness.movements(payment["id"]) == []
+
+
+async def test_who_was_authenticated_elsewhere_is_not_asked(shop: Merchant, witness: Witness) -> None:
+    asked = {"authentication": HANDED_IN, "metadata": {"sandbox_account": "stripe"}, "return_url": SHOP}
+    paid = await shop.paid(payment_method=card("4242424242424242"), **asked)
+    assert (paid["status"], paid["connector"]) == ("captured", "stripe")
+    assert await witness.movements(paid["id"]) == PAID
+    problem = refused(await shop.pay(payment_method=card(CHALLENGED), **asked), 402, "payment_declined")
+    assert problem["decline_code"] == "authentication_required"
 
 
 async def test_a_retry_of_the_key_says_what_has_become_of_it(
