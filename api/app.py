@@ -22,6 +22,7 @@ from api.openapi.description import Description
 from api.openapi.document import document
 from api.openapi.page import page
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
+from api.routes.attempts import Attempts
 from api.routes.callbacks import Callbacks
 from api.routes.deliveries import Deliveries, StartJob
 from api.routes.endpoints import Endpoints
@@ -91,6 +92,7 @@ def _routes(
         ("POST", "/v1/payments/{id}/capture", payments.capture, operations.CAPTURE_PAYMENT),
         ("POST", "/v1/payments/{id}/void", payments.void, operations.VOID_PAYMENT),
         ("GET", "/v1/payments/{id}/events", payments.timeline, operations.LIST_PAYMENT_EVENTS),
+        ("GET", "/v1/payments/{id}/attempts", Attempts(front).list, operations.LIST_PAYMENT_ATTEMPTS),
         ("POST", "/v1/payments/{id}/refunds", refunds.create, operations.CREATE_REFUND),
         ("GET", "/v1/payments/{id}/refunds", refunds.list_of_payment, operations.LIST_PAYMENT_REFUNDS),
         ("GET", "/v1/refunds", refunds.list, operations.LIST_REFUNDS),

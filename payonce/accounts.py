@@ -4,10 +4,12 @@ Postgres is asked every few seconds whether anything has changed, and at once fo
 Whose secrets an account has, its acquirer is asked once for each generation of them. An account that belongs to
 somebody else than its row says takes no new payment, and nothing is asked there; one whose acquirer cannot be asked
 takes payments as before, since whoever entered the secrets asked.
+
+Where callbacks carry the truth, an account takes no payment before one of them has come: a test one is enough.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,7 +21,7 @@ from payonce.connectors.registry import Registry, installed, open_connectors
 from payonce.domain.errors import ConnectorError, NotFound, PaymentError, Rejected
 from payonce.domain.routing import ConnectorAccount
 from payonce.logging import get_logger
-from payonce.metrics import ACCOUNTS_CLOSED, accounts_at_zero
+from payonce.metrics import ACCOUNTS_CLOSED, CALLBACK_HEARD, accounts_at_zero
 from payonce.sealing import Sealer
 from payonce.settings import Settings
 from payonce.storage import connector_accounts as store
@@ -33,6 +35,7 @@ ASKED_AT_ONCE: Final = 8
 ASK_AGAIN_S: Final = (5.0, 15.0, 60.0, 300.0, 600.0)  # and then always the last
 _CLOSING: Final = (Whose.REFUSED, Whose.ANOTHER)
 _NOT_OPENED: Final = "not_opened"
+_UNHEARD: Final = "unheard"
 
 log = get_logger(__name__)
 
@@ -73,6 +76,7 @@ class Accounts:
         self._seen: object = None
         self._known: Registry | None = None
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._heard: dict[str, float] = {}  # when a callback of an account was last told to Postgres
         self._due: dict[str, tuple[float, int]] = {}  # when to ask again whose secrets an account has
         self._tasks: set[asyncio.Task[None]] = set()
         self.connectors: Mapping[str, Measured] = MappingProxyType(self._connectors)
@@ -98,6 +102,16 @@ class Accounts:
         """Whether the account is known here, and of this connector."""
         account = self._accounts.get(account_id)
         return account is not None and account.connector == connector
+
+    def heard(self, account_id: str) -> None:
+        """A callback that the account verified has come: known to all, sooner or later, once a minute at most."""
+        if account_id not in self._stored or self._source is None:
+            return
+        CALLBACK_HEARD.labels(account_id).set_to_current_time()
+        now_s, last_s = asyncio.get_running_loop().time(), self._heard.get(account_id)
+        if last_s is None or now_s - last_s >= store.HEARD_EVERY.total_seconds():
+            self._heard[account_id] = now_s
+            self._begin(self._tell_heard(account_id, self._source.database))
 
     async def find(self, account_id: str, connection: Connection | None = None) -> Measured | None:
         """The account's connector; read from Postgres, on this connection, where it is not known here yet.
@@ -227,10 +241,21 @@ class Accounts:
         ACCOUNTS_CLOSED.labels(stored.id, _NOT_OPENED).set(1)
         log.error("connector_account_not_opened", account=stored.id, why=why)
 
-    def _order(self, found: Iterable[StoredAccount]) -> None:
+    def _unheard(self, stored: StoredAccount) -> bool:
+        """Whether only callbacks could say what became of its payments, and none has ever come."""
+        if stored.heard_at is not None:
+            CALLBACK_HEARD.labels(stored.id).set(stored.heard_at.timestamp())
+        if stored.id not in self._connectors:
+            return False
+        unheard = stored.heard_at is None and self._connectors[stored.id].capabilities.callbacks_carry_facts
+        ACCOUNTS_CLOSED.labels(stored.id, _UNHEARD).set(unheard and stored.account.enabled)
+        return unheard
+
+    def _order(self, found: Collection[StoredAccount]) -> None:
         """Who takes the payments of whom, as far as it is known here."""
         here = [self._accounts[stored.id] for stored in found if stored.id in self._stored]
-        enabled = [account for account in here if account.enabled]
+        unheard = {stored.id for stored in found if self._unheard(stored)}
+        enabled = [account for account in here if account.enabled and account.id not in unheard]
         shared = (*(account for account in enabled if account.merchant_id is None), *self._fixed)
         owners = {account.merchant_id for account in enabled if account.merchant_id is not None}
         self._candidates = {None: shared} | {
@@ -270,6 +295,14 @@ class Accounts:
         self._closed.pop(account_id, None)
         for reason in (*_CLOSING, _NOT_OPENED):
             ACCOUNTS_CLOSED.labels(account_id, reason).set(0)
+
+    async def _tell_heard(self, account_id: str, database: Database) -> None:
+        try:
+            async with database.transaction() as connection:
+                await store.heard(connection, account_id)
+        except PaymentError as error:  # the next callback tells it
+            self._heard.pop(account_id, None)
+            log.warning("connector_account_not_told", account=account_id, error=error.code)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -43,6 +43,11 @@ ACCOUNTS_CLOSED = Gauge(
     "1 while this process sends no new payment to the account, by why that is",
     ["account", "reason"],
 )
+CALLBACK_HEARD = Gauge(
+    "payonce_callback_heard_timestamp_seconds",
+    "When the account's latest callback came, in seconds since 1970, as far as this process knows",
+    ["account"],
+)
 ANOTHER_ACQUIRER = Counter(
     "payonce_another_acquirer",
     "Attempts whose account is another one by now, as the acquirer calls it",
@@ -130,7 +135,7 @@ def accounts_at_zero(connectors: Mapping[str, str]) -> None:
     at_zero(CALLBACKS, names, ("received", "known", "invalid", "limited", "foreign", "unknown"))
     at_zero(CONNECTOR_CALLS, connectors, _ASKED, _UNANSWERED)
     at_zero(ANOTHER_ACQUIRER, connectors)
-    at_zero(ACCOUNTS_CLOSED, connectors, ("not_opened", "refused", "another_identity"))
+    at_zero(ACCOUNTS_CLOSED, connectors, ("not_opened", "refused", "another_identity", "unheard"))
 
 
 @contextmanager

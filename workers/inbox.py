@@ -100,6 +100,7 @@ class Inbox:
             fact = self._kept_fact(callback, account)
             received = Received(connector, account, callback.event_id, callback.reference, fact)
             new = await callbacks.put(connection, received, now=datetime.now(UTC), later=later)
+        self._runtime.accounts.heard(account)
         CALLBACKS.labels(connector, "received" if new else "known").inc()
         if new:
             self._follow_up(received)

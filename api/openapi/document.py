@@ -30,6 +30,7 @@ _BODIES: Final = (
 _VIEWS: Final = (
     objects.PaymentView,
     objects.RefundView,
+    objects.PaymentAttemptView,
     objects.EventView,
     objects.StreamMessageView,
     objects.EndpointView,

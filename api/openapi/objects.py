@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.events import EventType
 from payonce.domain.facts import Advice, DeclineCode
-from payonce.domain.operations import OperationStatus
+from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.routing import Because
 from payonce.domain.sca import AuthenticationResult, Exemption
 
 _PREVIOUSLY = (
@@ -225,6 +226,28 @@ class RefundView(View):
     created_at: datetime
     updated_at: datetime
     upi: RailView | None = Field(default=None, description="Of a UPI refund, once it succeeded")
+
+
+class PaymentAttemptView(View):
+    """One request to one connector account for one operation."""
+
+    model_config = ConfigDict(title="PaymentAttempt")
+
+    number: int = Field(description="Of the operation's attempts", examples=[1])
+    operation: OperationKind
+    connector: str = Field(examples=["sandbox_card"])
+    account: str = Field(examples=["sandbox_card_test"])
+    state: AttemptState = Field(
+        description="`claimed`: it may be sent. `unknown`: the acquirer is asked. `not_sent` and `not_processed`:"
+        " it moved nothing"
+    )
+    reason: Because | None = Field(
+        description="Why this account: `asked` for in `metadata`, the merchant's `own`, `shared`, of the"
+        " `settings`, that of the `payment`, or, after a `soft_decline` there, with its cardholder's authentication"
+    )
+    decline_code: DeclineCode | None
+    network_decline_code: str | None
+    created_at: datetime
 
 
 class EndpointView(View):

@@ -149,6 +149,16 @@ LIST_PAYMENT_EVENTS = Description(
     codes=(*LIST_CODES, "not_found"),
     parameters=(ID_IN_PATH, *PAGE),
 )
+LIST_PAYMENT_ATTEMPTS = Description(
+    id="listPaymentAttempts",
+    tag="Payments",
+    summary="List a payment's attempts, newest first",
+    text="Which connector account each request went to, why, and what became of it. An attempt has no id: the pages"
+    ' beside this one are in `Link` (RFC 8288, `rel="next"` and `"prev"`), with the cursors.',
+    answers={OK: ("A page of attempts", list_of(objects.PaymentAttemptView))},
+    codes=(*LIST_CODES, "not_found"),
+    parameters=(ID_IN_PATH, *PAGE),
+)
 CREATE_REFUND = Description(
     id="createRefund",
     tag="Refunds",

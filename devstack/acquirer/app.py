@@ -16,6 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from devstack.acquirer import bodies, challenge_pages, delivery, pages, witness
+from devstack.acquirer.adyen import control as control_of_adyen
+from devstack.acquirer.adyen import counter as counter_of_adyen
+from devstack.acquirer.adyen import pages as pages_of_adyen
 from devstack.acquirer.bodies import CustomerOrder, Order, Resume
 from devstack.acquirer.courier import Courier
 from devstack.acquirer.desk import Desk, Reply, invalid
@@ -72,6 +75,7 @@ def create_app(settings: Settings) -> Starlette:
         *control_of_razorpay.routes(desk, courier, key=settings.key),
         *counter_of_razorpay.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s),
     ]
+    adyen = counter_of_adyen.routes(desk, courier, public_url=settings.public_url, hold_s=settings.hold_s)
     return Starlette(
         routes=[
             *orders,
@@ -79,6 +83,9 @@ def create_app(settings: Settings) -> Starlette:
             *razorpay,
             *control.routes(desk, key=settings.key),
             *authentication.routes(desk, courier),
+            *adyen,
+            *control_of_adyen.routes(desk, courier, key=settings.key),
+            *pages_of_adyen.routes(desk, courier),
             *pages.routes(desk, courier),
             *challenge_pages.routes(desk, courier),
             *witness.routes(desk, courier),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 from devstack.acquirer import callbacks
+from devstack.acquirer.adyen.objects import NOTIFICATION_PREFIX
 from devstack.acquirer.callbacks import SIGNATURE_HEADER, Callback
 from devstack.acquirer.desk import Desk
 from devstack.acquirer.razorpay import objects as razorpay_objects
@@ -103,6 +104,8 @@ class Courier:
             return await self._desk.run(self._desk.signed_as_stripe, callback, now)
         if callback.own_id.startswith(razorpay_objects.EVENT_PREFIX):
             return await self._desk.run(self._desk.signed_as_razorpay, callback)
+        if callback.own_id.startswith(NOTIFICATION_PREFIX):
+            return await self._desk.run(self._desk.headers_of_adyen, callback)
         return {SIGNATURE_HEADER: callbacks.signature(callback.body, key=self._key, now=now)}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from devstack.acquirer import callbacks, cards, due, store, waiting
+from devstack.acquirer.adyen import notifications
 from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
 from devstack.acquirer.challenges import AlreadyProcessed, ResultInvalid
@@ -186,6 +187,10 @@ class Desk:
         """The headers that sign one of Razorpay's events."""
         return signing_of_razorpay.headers(self._db, callback.own_id, callback.body)
 
+    def headers_of_adyen(self, callback: Callback) -> dict[str, str]:
+        """The headers of one of Adyen's webhooks; its signature is in its body."""
+        return notifications.headers(self._db, callback.body)
+
     def callbacks(
         self, *, filters: dict[str, str], after: int, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
@@ -216,6 +221,7 @@ class Desk:
             "SELECT min(moment) AS moment FROM (SELECT min(due_at) AS moment FROM customer_payments"
             " UNION ALL SELECT min(due_at) FROM turns UNION ALL SELECT min(due_at) FROM stripe_due"
             " UNION ALL SELECT min(due_at) FROM razorpay_due"
+            " UNION ALL SELECT min(due_at) FROM adyen_due"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()

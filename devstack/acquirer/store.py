@@ -212,6 +212,32 @@ CREATE TABLE IF NOT EXISTS razorpay_due (
     position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS razorpay_due_due ON razorpay_due (due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS adyen_accounts (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS adyen_objects (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('payment', 'modification')),
+    reference TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_objects_reference ON adyen_objects (account, kind, reference);
+CREATE INDEX IF NOT EXISTS adyen_objects_page ON adyen_objects (json_extract(body, '$.page'));
+CREATE INDEX IF NOT EXISTS adyen_objects_result ON adyen_objects (json_extract(body, '$.redirect_result'));
+CREATE INDEX IF NOT EXISTS adyen_objects_payment ON adyen_objects (json_extract(body, '$.payment_reference'));
+CREATE TABLE IF NOT EXISTS adyen_keys (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    company TEXT NOT NULL,
+    key TEXT NOT NULL,
+    status_code INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    saved_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_keys_key ON adyen_keys (company, key);
+CREATE TABLE IF NOT EXISTS adyen_due (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS adyen_due_due ON adyen_due (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS config (only INTEGER PRIMARY KEY CHECK (only = 1), body TEXT NOT NULL) STRICT;
 """

@@ -19,6 +19,7 @@ from payonce.cli.reviews import _actor
 from payonce.connectors.base import AccountForm, Identifying, Identity
 from payonce.connectors.measured import Whose
 from payonce.connectors.registry import installed, open_connectors
+from payonce.domain.answers import timestamp
 from payonce.domain.errors import PaymentError
 from payonce.domain.ids import ID_PATTERN, random_id
 from payonce.domain.routing import ONLY_ASKED, ConnectorAccount
@@ -121,7 +122,7 @@ def check(account_id: AccountId) -> None:
     """Ask the acquirer, and say in one line what is wrong, with exit status 1."""
     settings, stored = settings_from_environment(), _stored(account_id)
     account = settings.placed(stored.unsealed(_sealer(settings)))
-    whose, words = asyncio.run(_checked(account))
+    whose, words, relies = asyncio.run(_checked(account))
     notes: tuple[str, ...] = ()
     if whose is Whose.PINNED:
         notes = _who(settings, stored.unsealed(_sealer(settings))).notes
@@ -129,10 +130,20 @@ def check(account_id: AccountId) -> None:
         sys.exit(f"{account_id}: {words}")
     if account.callback_url is None:
         notes = (*notes, "the acquirer has no address for callbacks: set PAYONCE_PUBLIC_URL")
+    if stored.heard_at is None and relies:
+        notes = (
+            *notes,
+            f"no callback has come yet at {account.callback_url}, and none of its payments could be known without:"
+            " it takes none before. Let the acquirer send a test one",
+        )
     if notes:
         sys.exit(f"{account_id}: {'; '.join(notes)}")
-    heard = in_transaction(lambda connection: store.heard_from(connection, account))
-    last = "no callback has come yet" if heard is None else f"the latest callback came at {heard:%F %T}Z"
+    heard_at = stored.heard_at
+    last = (
+        "no callback has come yet"
+        if heard_at is None
+        else f"the latest callback came at {heard_at:%F %H:%M}Z"
+    )
     print(f"{account_id}: it is {account.identity} in {account.mode} mode; {last}")
 
 
@@ -192,10 +203,12 @@ def _who(settings: Settings, account: ConnectorAccount) -> Identity:
         raise CommandRefused(f"the acquirer does not say whose the secrets are: {error.message}") from error
 
 
-async def _checked(account: ConnectorAccount) -> tuple[Whose, str]:
+async def _checked(account: ConnectorAccount) -> tuple[Whose, str, bool]:
+    """Whose the secrets are, what is wrong in words, and whether its payments are known by callbacks."""
     connector: Any = open_connectors([account])[account.id]
     try:
-        return await identified(connector, account)
+        whose, words = await identified(connector, account)
+        return whose, words, connector.capabilities.callbacks_carry_facts
     finally:
         await connector.close()
 
@@ -294,6 +307,7 @@ def _show(stored: StoredAccount, settings: Settings, as_json: bool, *, notes: tu
         "base_url": account.base_url,
         "options": dict(stored.account.options),
         "callback_url": account.callback_url,
+        "heard_at": stored.heard_at and timestamp(stored.heard_at),
         "secrets": secrets,
         "notes": list(notes),
     }

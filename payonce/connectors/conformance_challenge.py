@@ -17,8 +17,9 @@ from typing import Final, Protocol, cast
 import pytest
 
 from payonce.connectors.base import Call, Connector, TwoLegged
-from payonce.connectors.conformance import AFTER, Fault, Holding, following, no, yes
+from payonce.connectors.conformance import AFTER, Fault, Holding, eventually, following, no, yes
 from payonce.connectors.conformance_customer import CustomerHarness, asking, decided
+from payonce.connectors.conformance_learning import outcome_told
 from payonce.domain.errors import ConnectorError, LegInvalid, NotSent, OutcomeUnknown
 from payonce.domain.facts import (
     ActionRequired,
@@ -28,6 +29,7 @@ from payonce.domain.facts import (
     Declined,
     EndsItself,
     Expired,
+    Inquiry,
     Pending,
     Reply,
     Stage,
@@ -232,7 +234,7 @@ class LegConformance:
         reply = await resumed(harness, connector, call)
         assert isinstance(reply, Approved)
         assert (reply.amount_minor, reply.currency) == (call.amount_minor, call.currency)
-        assert await connector.inquire(call) == reply
+        await check_told(harness, connector, call, reply)
         assert list(await harness.movements(call.payment_id)) == moved
 
     async def test_the_leg_says_that_it_failed(self, harness: LegHarness) -> None:
@@ -241,7 +243,7 @@ class LegConformance:
         reply = await resumed(harness, connector, call)
         assert isinstance(reply, Declined)
         assert (reply.code, reply.soft) == (DeclineCode.AUTHENTICATION_FAILED, False)
-        assert await connector.inquire(call) == reply
+        await check_told(harness, connector, call, reply)
         assert list(await harness.movements(call.payment_id)) == []
 
     async def test_without_the_right_no_leg_is_sent(self, harness: LegHarness) -> None:
@@ -271,7 +273,7 @@ class LegConformance:
         call = harness.faulty_leg(await passed(harness, connector), fault)
         with pytest.raises(OutcomeUnknown):
             await resumed(harness, connector, call)
-        found = await decided(connector, call)
+        found = await found_out(harness, connector, call)
         assert isinstance(found, Approved)
         await self._repeated(harness, connector, call, found)
 
@@ -282,7 +284,8 @@ class LegConformance:
         with pytest.raises(OutcomeUnknown):
             await resumed(harness, connector, call)
         assert list(await harness.movements(call.payment_id)) == before
-        if connector.capabilities.legs_move_money:
+        is_told = connector.capabilities.truth_of(call.kind).is_told
+        if connector.capabilities.legs_move_money and not is_told:
             assert isinstance(await connector.inquire(call), ActionRequired | Pending)
         if connector.capabilities.replays_legs:
             assert isinstance(await resumed(harness, connector, call), Approved)
@@ -304,7 +307,7 @@ class LegConformance:
                 assert await resumed(harness, connector, call, leg=leg) == before
         if connector.capabilities.replays_legs:
             assert await resumed(harness, connector, call) == before
-        assert await connector.inquire(call) == before
+        await check_told(harness, connector, call, before)
         assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
     async def test_parameters_that_are_not_good_close_their_leg_only(self, harness: LegHarness) -> None:
@@ -338,7 +341,7 @@ class LegConformance:
         reply = await resumed(harness, connector, call)
         assert isinstance(reply, Approved)
         assert reply.amount_minor != call.amount_minor
-        assert await connector.inquire(call) == reply
+        await check_told(harness, connector, call, reply)
 
     async def test_an_unmapped_status_is_pending(self, harness: LegHarness) -> None:
         call = await passed(harness, harness.open())
@@ -359,6 +362,31 @@ class LegConformance:
         written = capfd.readouterr()
         text = "\n".join([*seen, caplog.text, written.out, written.err])
         assert not [value for value in harness.brought_back(call.payment_id).values() if value in text]
+
+
+async def found_out(harness: LegHarness, connector: Connector, call: Call) -> Reply | Inquiry:
+    """What became of a leg whose answer was lost: by inquiry; where nobody can be asked, by sending it again."""
+    if not connector.capabilities.truth_of(call.kind).is_told:
+        return await decided(connector, call)
+
+    async def again() -> Reply | None:
+        with suppress(OutcomeUnknown):
+            return await resumed(harness, connector, call)
+        return None
+
+    return await eventually(again)
+
+
+async def check_told(harness: LegHarness, connector: Connector, call: Call, reply: Reply) -> None:
+    """The acquirer says the same of it afterwards, when it is asked or of itself."""
+    if not connector.capabilities.truth_of(call.kind).is_told:
+        assert await connector.inquire(call) == reply
+        return
+    told = await outcome_told(harness, connector, call)
+    assert told.kind == reply.kind
+    if isinstance(told, Approved) and isinstance(reply, Approved):
+        names = ("connector_reference", "amount_minor", "currency", "stage")
+        assert [getattr(told, name) for name in names] == [getattr(reply, name) for name in names]
 
 
 def two_legged(connector: Connector) -> TwoLegged:

@@ -38,7 +38,7 @@ from payonce.connectors.conformance_learning import (
 )
 from payonce.domain.errors import CallbackInvalid, ConnectorError, NotSent, OutcomeUnknown
 from payonce.domain.evidence import Evidence
-from payonce.domain.facts import Accepted, Approved, Declined, Refused, Told
+from payonce.domain.facts import Accepted, Approved, Declined, Redone, Refused, Undone
 from payonce.domain.operations import OperationKind
 from payonce.domain.truth import WINDOW_SAFETY, Truth
 
@@ -253,7 +253,7 @@ def check_signed_decides(connector: Connector, headers: Mapping[str, str], body:
             refused += 1
             continue
         assert forged.reference == genuine.reference
-        assert decisive(forged.fact) == decisive(genuine.fact), changed
+        assert decisive(forged) == decisive(genuine), changed
         assert evidence_of(forged) == evidence_of(genuine) or not evidence_of(forged).signed
     assert refused, "nothing of it is signed"
 
@@ -264,14 +264,19 @@ def evidence_of(callback: Callback) -> Evidence:
     return evidence or Evidence()
 
 
-def decisive(fact: Told | None) -> object:
-    """What books follow of a fact: everything but evidence and the acquirer's own words."""
+def decisive(callback: Callback) -> object:
+    """What books follow of it: everything but evidence, the acquirer's own words, and which telling this is."""
+    fact = callback.fact
     unsigned: dict[str, dict[str, Any]] = {
         "approved": {"evidence": None, "rail": {}},
         "declined": {"raw": {}},
         "undone": {"reason": ""},
         "pending": {"reason": ""},
     }
+    if isinstance(fact, Undone | Redone) and fact.id == callback.event_id:
+        fact = replace(fact, id="")
+    if isinstance(fact, Approved) and fact.event == callback.event_id:
+        fact = replace(fact, event="")
     return None if fact is None else replace(fact, **unsigned.get(fact.kind, {}))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Final, cast
 
+from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Connector, ConnectorAccount
 from payonce.connectors.razorpay.connector import Razorpay
 from payonce.connectors.sandbox import switches
@@ -25,6 +26,7 @@ _BUILT_IN: Final[dict[str, Factory]] = {
     SandboxUpi.name: SandboxUpi,
     SandboxWallet.name: SandboxWallet,
     Stripe.name: Stripe,
+    Adyen.name: Adyen,
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from payonce.domain.evidence import kept_codes
 from payonce.domain.facts import Advice, DeclineCode, Declined, FailureCode
-from payonce.domain.operations import Operation
+from payonce.domain.operations import Attempt, AttemptState, Operation
 from payonce.domain.payment import Payment
 
 
@@ -127,6 +127,24 @@ def refund_view(refund: Operation) -> dict[str, Any]:
         "created_at": timestamp(refund.created_at),
         "updated_at": timestamp(refund.updated_at),
         **(refund.rail or {}),
+    }
+
+
+def attempt_view(attempt: Attempt, *, last_error: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An attempt of the API. `last_error`: its operation's, which has the code that a version before did not keep."""
+    kept = attempt.decline or {}
+    declined = attempt.state is AttemptState.DECLINED
+    code = kept.get("code", (last_error or {}).get("decline_code")) if declined else None
+    return {
+        "number": attempt.number,
+        "operation": attempt.kind.value,
+        "connector": attempt.connector,
+        "account": attempt.connector_account,
+        "state": attempt.state.value,
+        "reason": attempt.routed_by,
+        "decline_code": code,
+        "network_decline_code": kept.get("raw", {}).get("network_decline_code"),
+        "created_at": timestamp(attempt.claimed_at),
     }
 
 

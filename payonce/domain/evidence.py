@@ -46,9 +46,9 @@ class Evidence:
         return {name: value for name, value in known.items() if value is not None}
 
 
-def kept_decline(raw: Mapping[str, str], *, where: Where) -> dict[str, Any] | None:
-    """What an attempt keeps of a decline; None where the acquirer said no more than no."""
-    return {"where": where, "raw": kept_codes(raw)} if raw or where != "same" else None
+def kept_decline(raw: Mapping[str, str], *, where: Where, code: str) -> dict[str, Any]:
+    """What an attempt keeps of a decline; `code` is ours."""
+    return {"code": code, "where": where, "raw": kept_codes(raw)}
 
 
 def kept_codes(raw: Mapping[str, str]) -> dict[str, str]:

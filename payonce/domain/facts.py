@@ -178,6 +178,9 @@ class Approved:
     # Of an authorization; one that does not say is not known to be captured.
     stage: Stage | None = None
     since: tuple[Turn, ...] = ()  # what has become of it, oldest first
+    # Of a callback whose acquirer says no other word when it does again what it had taken back: its id of this very
+    # event. Where the attempt's success was undone meanwhile, this is its `Redone`.
+    event: str | None = None
     evidence: Evidence | None = None
     kind: Literal["approved"] = "approved"
 
@@ -231,6 +234,9 @@ class ActionRequired:
     expires_at: datetime
     completes: Completes = "customer"
     kind: Literal["action_required"] = "action_required"
+    further: bool = (
+        False  # the answer to a second leg: another page, after the one that the customer is back from
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,8 @@ class Attempt:
     act_before: datetime | None = None  # until when the customer may act, by the acquirer's clock
     stage: Stage | None = None  # how far an approved authorization has come; None: not known
     acquirer_identity: str | None = None  # how the acquirer called the account when it was claimed
-    decline: Mapping[str, Any] | None = None  # {"where", "raw"}; None of a declined one: "same", no codes
+    # {"code", "where", "raw"}; by a version before without `code`, and None for "same" without codes
+    decline: Mapping[str, Any] | None = None
     evidence: Mapping[str, Any] | None = None  # of an approved one
     completes: Completes | None = None  # of one that asked its customer to act: by what money may move
     returned_at: datetime | None = None  # since when the customer is back from the acquirer's page

@@ -49,16 +49,11 @@ def declined(
         return None
     if latest.state is not AttemptState.CLAIMED or latest.asked or latest.steps_up:
         return None
-    kept: dict[str, Any] = {
-        "where": fact.where,
-        "raw": {},
-        **(kept_decline(fact.raw, where=fact.where) or {}),
-    }
     return replace(
         latest,
         state=AttemptState.DECLINED,
         connector_reference=fact.connector_reference,
-        decline={**kept, "soft": True},
+        decline={**kept_decline(fact.raw, where=fact.where, code=fact.code), "soft": True},
     )
 
 

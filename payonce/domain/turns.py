@@ -121,6 +121,14 @@ def of_reversal(found: Found) -> Turn | None:
     return Undone(id_, payment.amount_captured_minor, payment.currency, "reversed") if _left(found) else None
 
 
+def done_again(operation: Operation, attempt: Attempt | None, fact: object) -> Redone | None:
+    """That what was undone holds again, where the acquirer says so by an approval once more; else None."""
+    if not isinstance(fact, Approved) or fact.event is None or attempt is None:
+        return None
+    undone = attempt.state is AttemptState.APPROVED and operation.amount_undone_minor > 0
+    return Redone(fact.event, fact.amount_minor, fact.currency) if undone else None
+
+
 def as_operation(
     found: Found, turn: Turn, *, turn_id: str, of: OperationKind | None, now: datetime
 ) -> Operation:

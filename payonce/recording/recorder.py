@@ -113,24 +113,25 @@ class Recorder:
         stands without an outcome and is inquired about.
         """
         settled = await self._record_one(
-            subject, attempt=attempt, fact=fact, token=token, abilities=abilities
+            subject, attempt=attempt, said=fact, token=token, abilities=abilities
         )
         for turn in fact.since if isinstance(fact, Approved) else ():
             turned = await self._record_one(
-                subject, attempt=attempt, fact=turn, token=token, abilities=abilities
+                subject, attempt=attempt, said=turn, token=token, abilities=abilities
             )
             settled = replace(settled, payment=turned.payment, operation=turned.operation)
         return settled
 
     async def _record_one(
-        self, subject: Subject, *, attempt: int, fact: Fact, token: str | None, abilities: Abilities
+        self, subject: Subject, *, attempt: int, said: Fact, token: str | None, abilities: Abilities
     ) -> Settlement:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
                 raise NotFound(f"attempt {attempt} of {subject.operation_id}")
-            if not settlement.concerns(rows.attempt, fact, token=token):
-                log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=fact.kind)
+            if not settlement.concerns(rows.attempt, said, token=token):
+                log.warning("fact_of_another_claim", operation_id=subject.operation_id, fact=said.kind)
                 return Settlement(rows.payment, rows.operation, rows.attempt)
+            fact = turns.done_again(rows.operation, rows.attempt, said) or said
             if isinstance(fact, Undone | Redone | Foreign | Reversed) and rows.others is not None:
                 turned = self._turn(rows, rows.attempt, rows.others, fact, now)
                 if turned is not None or not isinstance(fact, Reversed):
@@ -142,7 +143,7 @@ class Recorder:
                 rows.payment, rows.operation, rows.attempt, fact, abilities=abilities, now=now
             )
 
-        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=fact)
+        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=said)
 
     def _captured_by_rail(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Approved, now: datetime

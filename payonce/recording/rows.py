@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from payonce.domain import rail, stages
+from payonce.domain import rail, stages, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import Approved, Fact, Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.ids import IdFactory, hash_of_return
@@ -81,9 +81,10 @@ async def read(connection: Connection, subject: Subject, number: int | None) -> 
 
 async def read_others(connection: Connection, ids: IdFactory, rows: Rows, about: Fact) -> Others | None:
     """Read under the payment's lock, where an acquirer changed its mind; None where it did not."""
-    attempt, turn = rows.attempt, about
-    if isinstance(about, Approved) and stages.captured_since(attempt, about):
-        turn = rail.as_foreign(about)
+    attempt = rows.attempt
+    turn: Fact = turns.done_again(rows.operation, attempt, about) or about
+    if isinstance(turn, Approved) and stages.captured_since(attempt, turn):
+        turn = rail.as_foreign(turn)
     if attempt is None or not isinstance(turn, Undone | Redone | Foreign | Reversed):
         return None
     known_id = turn_id(ids, attempt, turn)

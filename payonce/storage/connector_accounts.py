@@ -17,13 +17,14 @@ from payonce.domain.errors import Conflict, NotFound
 from payonce.domain.routing import ConnectorAccount
 from payonce.sealing import Sealed, Sealer
 from payonce.storage.driver.connection import Connection
-from payonce.storage.tables import callbacks, merchants
 from payonce.storage.tables import connector_accounts as table
 from payonce.storage.tables import connector_secrets as secrets
+from payonce.storage.tables import merchants
 
 OVERLAP: Final = timedelta(days=15)  # acquirers sign old events with the old secret
 ACCOUNTS_MAX: Final = 10_000  # each process holds them all, in memory
 SEALED_AT_ONCE: Final = 500
+HEARD_EVERY: Final = timedelta(minutes=1)
 
 
 class AccountExists(Conflict):
@@ -56,6 +57,7 @@ class StoredAccount:
     position: int = 0
     version: int = 1
     created_at: datetime | None = None
+    heard_at: datetime | None = None  # when the latest callback came, to the minute
     secrets: tuple[SealedSecret, ...] = field(default=(), repr=False)  # the newest first
 
     @property
@@ -206,13 +208,13 @@ async def seal_again(connection: Connection, sealer: Sealer, *, limit: int = SEA
     return len(found)
 
 
-async def heard_from(connection: Connection, account: ConnectorAccount) -> datetime | None:
-    """When the latest callback came that this account verified; none: never, or longer ago than they are kept."""
-    mine = (callbacks.c.connector == account.connector, callbacks.c.connector_account == account.id)
-    found: datetime | None = (
-        await connection.execute(select(func.max(callbacks.c.received_at)).where(*mine))
-    ).scalar_one()
-    return found
+async def heard(connection: Connection, account_id: str) -> None:
+    """A callback has come that the account verified. Safe to repeat; the first is a change that processes follow."""
+    mine = table.c.id == account_id
+    first = update(table).where(mine, table.c.heard_at.is_(None))
+    await connection.execute(first.values(heard_at=func.now(), version=table.c.version + 1))
+    stale = table.c.heard_at < func.now() - HEARD_EVERY
+    await connection.execute(update(table).where(mine, stale).values(heard_at=func.now()))
 
 
 async def _read(connection: Connection, query: Select[Any]) -> list[StoredAccount]:
@@ -274,6 +276,7 @@ def _account_from(row: RowMapping, of: Sequence[SealedSecret]) -> StoredAccount:
         position=row["position"],
         version=row["version"],
         created_at=row["created_at"],
+        heard_at=row["heard_at"],
         secrets=tuple(of),
     )
 

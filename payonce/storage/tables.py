@@ -117,6 +117,7 @@ connector_accounts = Table(  # no row is ever deleted: attempts name them
     Column("state", Text, nullable=False, server_default="enabled"),
     Column("position", Integer, nullable=False),  # the lower, the sooner it takes a payment
     Column("version", Integer, nullable=False, server_default="1"),  # one more with every change
+    Column("heard_at", _Time),  # when its latest callback came, to the minute; none: never
     Column("created_at", _Time, nullable=False),
     Column("updated_at", _Time, nullable=False),
     CheckConstraint("mode IN ('test', 'live')", name="mode"),
@@ -325,7 +326,9 @@ attempts = Table(
     Column("stage", Text),
     Column("routed_by", Text),  # why it went to this account; none: by a version that did not say
     Column("acquirer_identity", Text),
-    Column("decline", _JsonB),  # {"where", "raw": {…}}: where the same may be tried, and the acquirer's codes
+    Column(
+        "decline", _JsonB
+    ),  # {"code", "where", "raw": {…}}: ours, where the same may be tried, the acquirer's
     Column("evidence", _JsonB),  # what the acquirer says of an approval
     Column("completes", Text),  # by what the challenge may move money: the customer, or a leg of ours
     Column("returned_at", _Time),  # since when the customer is back from the acquirer's page

@@ -81,6 +81,7 @@ async def test_a_merchant_sees_only_its_own(shop: Merchant, other_shop: Merchant
         *(f"/v1/payments/{payment['id']}", f"/v1/payments/{payment['id']}/events"),
         *(
             f"/v1/payments/{payment['id']}/refunds",
+            f"/v1/payments/{payment['id']}/attempts",
             f"/v1/refunds/{refund['id']}",
             f"/v1/events/{event['id']}",
         ),
@@ -105,6 +106,27 @@ async def test_refunds_are_listed_newest_first_and_by_status(shop: Merchant) -> 
     assert all(
         refund["status"] == "failed" for refund in await pages(shop, "/v1/refunds", limit=50, status="failed")
     )
+
+
+async def test_a_payments_attempts_say_where_each_request_went_and_why(shop: Merchant) -> None:
+    payment = await shop.authorized()
+    await shop.captured(payment, amount=500)
+    await shop.refunded(payment, amount=10)
+    listed = answered(await shop.get(f"/v1/payments/{payment['id']}/attempts"), 200)["data"]
+    assert [(each["operation"], each["state"], each["reason"]) for each in listed] == [
+        ("refund", "approved", "payment"),
+        ("capture", "approved", "payment"),
+        ("authorize", "approved", "settings"),
+    ]
+    assert {(each["number"], each["connector"]) for each in listed} == {(1, payment["connector"])}
+    assert all(each["account"] for each in listed)
+
+
+async def test_a_declined_attempt_has_the_issuers_code(shop: Merchant) -> None:
+    response = await shop.pay(payment_method=card("4000000000009995"))
+    failed = refused(response, 402, "payment_declined")["payment"]
+    [tried] = answered(await shop.get(f"/v1/payments/{failed['id']}/attempts"), 200)["data"]
+    assert (tried["state"], tried["decline_code"]) == ("declined", "insufficient_funds")
 
 
 async def test_a_payments_events_are_listed_oldest_first_in_pages(shop: Merchant) -> None:

@@ -236,4 +236,28 @@ RULES = (
         "        if False:\n",
         ("tests/storage/workers/test_facts_told.py",),
     ),
+    Mutation(
+        "3",
+        "an approval told once more is no news, though it was undone meanwhile",
+        "payonce/domain/turns.py",
+        "    undone = attempt.state is AttemptState.APPROVED and operation.amount_undone_minor > 0\n",
+        "    undone = False\n",
+        ("tests/storage/recording/test_what_acquirers_say.py", "tests/storage/activities/test_adyen.py"),
+    ),
+    Mutation(
+        "3",
+        "an approval told once more is done again, though it stands",
+        "payonce/domain/turns.py",
+        "    undone = attempt.state is AttemptState.APPROVED and operation.amount_undone_minor > 0\n",
+        "    undone = attempt.state is AttemptState.APPROVED\n",
+        ("tests/storage/recording/test_what_acquirers_say.py", "tests/storage/activities/test_adyen.py"),
+    ),
+    Mutation(
+        "3",
+        "of a message that says several things only the first is kept",
+        "api/routes/callbacks.py",
+        "        for each in (callback, *callback.beside):",
+        "        for each in (callback,):",
+        ("tests/api/routes/test_api_callbacks.py",),
+    ),
 )

@@ -1,6 +1,8 @@
 """What one process enters, every other follows; and an account's secrets are believed by what the acquirer says."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +10,9 @@ from payonce.accounts import Accounts, Source
 from payonce.connectors import registry
 from payonce.connectors.measured import Calls, Whose
 from payonce.domain.errors import NotFound
-from payonce.metrics import ACCOUNTS_CLOSED
+from payonce.domain.operations import OperationKind
+from payonce.domain.truth import Truth
+from payonce.metrics import ACCOUNTS_CLOSED, CALLBACK_HEARD
 from payonce.storage import connector_accounts as store
 from tests.storage.connector_accounts import NAME, TellingConnector, account, added, rotated, sealer_of
 from tests.storage.ledger import Ledger, settings_of
@@ -71,6 +75,45 @@ async def test_a_rotated_secret_replaces_the_connector_and_the_old_one_is_closed
     assert accounts.connectors["acct_1"] is measured
     assert measured._held.connector.account.key == "shop:2"
     assert old.closed
+
+
+async def test_where_callbacks_carry_the_truth_none_is_paid_before_one_has_come(
+    ledger: Ledger, accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever process received it; and a disabled account stays so."""
+    told = replace(TellingConnector.capabilities, truth={OperationKind.CAPTURE: Truth.CALLBACK})
+    monkeypatch.setattr(TellingConnector, "capabilities", told)
+    await added(ledger, account())
+    await accounts.begin()
+    unheard = ACCOUNTS_CLOSED.labels("acct_1", "unheard")
+    assert (taking(accounts), unheard._value.get()) == ([], 1)
+    assert await accounts.connector("acct_1")
+    other = Accounts(source=accounts._source)
+    await other.begin()
+    for _ in range(2):
+        other.heard("acct_1")
+        await asyncio.gather(*other._tasks)
+    ((heard_at, version),) = await ledger.rows("SELECT heard_at, version FROM connector_accounts")
+    assert (heard_at is not None, version) == (True, 2)
+    for process in (accounts, other):
+        await process.begin()
+        assert taking(process) == ["acct_1"]
+    assert unheard._value.get() == 0
+    assert CALLBACK_HEARD.labels("acct_1")._value.get() >= heard_at.timestamp()
+    await other.close()
+
+
+async def test_an_account_is_told_heard_once_a_minute(ledger: Ledger, accounts: Accounts) -> None:
+    await added(ledger, account())
+    await accounts.begin()
+    accounts.heard("of the settings")
+    for at in ("now() - interval '59 seconds'", "now() - interval '61 seconds'"):
+        await ledger.rows(f"UPDATE connector_accounts SET heard_at = {at}")
+        ((before,),) = await ledger.rows("SELECT heard_at FROM connector_accounts")
+        async with ledger.database.transaction() as connection:
+            await store.heard(connection, "acct_1")
+        ((after, version),) = await ledger.rows("SELECT heard_at, version FROM connector_accounts")
+        assert (after > before, version) == ("61" in at, 1)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def built(module: str, version: str) -> Path:
     """The module's program, built once and kept in the user's cache. Other processes wait while one builds."""
     go = tool("go", of="golang-go, 1.22 or later")
     name = module.rpartition("/")[2]
-    directory = _cache() / f"{name}-{version}"
+    directory = cache_directory() / f"{name}-{version}"
     directory.mkdir(parents=True, exist_ok=True)
     program = directory / name
     with (directory / "lock").open("w") as lock:
@@ -48,5 +48,6 @@ def built(module: str, version: str) -> Path:
     return program
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
+    """Where the tests keep what they fetched and built."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "payonce-tests"

@@ -20,6 +20,7 @@ from api.admission.admission import Admission
 from api.app import build_app
 from api.http.bodies import BODY_BYTES_MAX
 from payonce.connectors.base import Callback, ConnectorAccount
+from payonce.connectors.measured import Measured
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.callbacks import Received
@@ -95,6 +96,18 @@ async def test_a_signed_message_is_in_the_inbox_when_it_is_answered(
         assert response.status_code == 200
         assert response.headers["Request-Id"]
     assert await received(calling) == ["cb_1"]
+
+
+async def test_all_that_one_message_says_is_in_the_inbox(
+    acquirer: httpx.AsyncClient, calling: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each under an identity of its own; what was there before is known."""
+    beside = (Callback("cb_2", "pay_2-1"), Callback("cb_3", "pay_1-1"))
+    told = Callback("cb_1", "pay_1-1", beside=beside)
+    monkeypatch.setattr(Measured, "read_callback", lambda *_args, **_more: told)
+    for _ in range(2):
+        assert (await acquirer.post(PATH, content=b"{}")).status_code == 200
+    assert await received(calling) == ["cb_1", "cb_2", "cb_3"]
 
 
 async def test_the_same_event_with_other_words_is_known_already(

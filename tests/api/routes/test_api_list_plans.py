@@ -46,6 +46,7 @@ CURSORS = {
     "/v1/payments": "pay_30000",
     "/v1/refunds": "re_30000",
     "/v1/payments/{id}/refunds": "re_30000",
+    "/v1/payments/{id}/attempts": "re_30000-1",
     "/v1/payments/{id}/events": "evt_30000",
     "/v1/events": "evt_30000",
     "/v1/webhook_endpoints": "we_many",
@@ -55,11 +56,11 @@ CURSORS = {
 
 @pytest.fixture(scope="module")
 async def many(runtime: Runtime) -> Merchant:
-    """A merchant with `ROWS` payments, each with a key, a refund, an event and a delivery; others', too."""
+    """A merchant with `ROWS` payments, each with a key, a refund, its attempt, an event, a delivery; others', too."""
     merchant = await a_merchant(runtime, "Many")
     for statement in _MANY:
         await execute(runtime, statement, merchant=merchant.id, rows=ROWS)
-    for table in ("payments", "operations", "events", "webhook_deliveries", "webhook_endpoints"):
+    for table in ("payments", "operations", "attempts", "events", "webhook_deliveries", "webhook_endpoints"):
         await execute(runtime, f"ANALYZE {table}")
     for statement in _RARE:  # of which the planner does not know
         await execute(runtime, statement)
@@ -207,6 +208,12 @@ _MANY = (
                             status, final, metadata, sweep_at, xid)
     SELECT 're_' || n, 'pay_' || n, :merchant, 'test', 'refund', 1, 'INR', now(), now(),
            'succeeded', false, '{}', now(), (n / 100)::text::xid8
+      FROM generate_series(1, :rows) AS n
+    """,
+    """
+    INSERT INTO attempts (operation_id, number, payment_id, kind, connector, connector_account, reference, state,
+                          owner, token, send_before, claimed_at)
+    SELECT 're_' || n, 1, 'pay_' || n, 'refund', 'c', 'c', 're_' || n || '-1', 'approved', 'o', 't', now(), now()
       FROM generate_series(1, :rows) AS n
     """,
     """

@@ -112,7 +112,12 @@ async def test_a_soft_decline_becomes_a_challenge_on_the_same_payment(
     (kept,) = await process.ledger.rows(
         "SELECT decline FROM attempts WHERE operation_id = :id AND number = 1", id=create.id
     )
-    assert kept.decline == {"where": "same", "raw": {"decline_code": "1A"}, "soft": True}
+    assert kept.decline == {
+        "code": "authentication_required",
+        "where": "same",
+        "raw": {"decline_code": "1A"},
+        "soft": True,
+    }
 
 
 async def test_once_only(process: Process, issuer: Issuer) -> None:

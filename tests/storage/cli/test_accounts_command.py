@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from typer.testing import CliRunner, Result
 
 from payonce.cli import accounts, app
 from payonce.connectors import registry
+from payonce.domain.operations import OperationKind
+from payonce.domain.truth import Truth
+from payonce.storage import connector_accounts as store
 from tests.storage.connector_accounts import NAME, TellingConnector
 from tests.storage.ledger import DERIVATION_KEY, Ledger
 
@@ -78,6 +82,23 @@ async def test_check_says_that_no_callback_has_come() -> None:
     id_ = (await entered())["id"]
     ran = await typed("check", id_)
     assert "no callback has come yet" in ran.output, ran.exception
+    assert ran.exit_code == 0
+
+
+async def test_check_says_that_an_account_waits_for_its_first_callback(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = replace(TellingConnector.capabilities, truth={OperationKind.CAPTURE: Truth.CALLBACK})
+    monkeypatch.setattr(TellingConnector, "capabilities", told)
+    monkeypatch.setenv("PAYONCE_PUBLIC_URL", "https://pay.example")
+    id_ = (await entered())["id"]
+    ran = await typed("check", id_)
+    assert ran.exit_code == 1
+    assert f"https://pay.example/v1/connectors/{NAME}/{id_}/callbacks" in str(ran.output) + str(ran.exception)
+    async with ledger.database.transaction() as connection:
+        await store.heard(connection, id_)
+    ran = await typed("check", id_)
+    assert (ran.exit_code, "the latest callback came at" in ran.output) == (0, True)
 
 
 async def test_an_account_is_disabled_and_enabled_again(ledger: Ledger) -> None:

@@ -95,7 +95,8 @@ async def test_a_no_is_a_fact_too(ledger: Ledger, inbox: Inbox) -> None:
     await inbox.receive(ACQUIRER, saying(of, no), accounts=AT)
     await inbox.drain()
     assert (await ledger.operation(of.id)).status is O.FAILED
-    assert (await ledger.latest(of.id)).decline == {"where": "same", "raw": {"reason": "703"}}
+    kept = {"code": "generic_decline", "where": "same", "raw": {"reason": "703"}}
+    assert (await ledger.latest(of.id)).decline == kept
 
 
 async def test_of_what_is_inquired_about_it_only_makes_us_ask(

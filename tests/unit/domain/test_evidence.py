@@ -23,14 +23,14 @@ def test_a_decline_keeps_the_acquirers_codes_and_where_it_may_be_tried_again() -
     of = operation()
     settled = settle(payment(), of, attempt(of), NO, now=NOW)
     assert settled.attempt is not None
-    assert settled.attempt.decline == {"where": "never", "raw": dict(NO.raw)}
+    assert settled.attempt.decline == {"code": "do_not_honor", "where": "never", "raw": dict(NO.raw)}
 
 
-def test_a_decline_that_says_no_more_leaves_nothing_to_keep() -> None:
+def test_a_decline_that_says_no_more_keeps_our_code() -> None:
     of = operation()
     settled = settle(payment(), of, attempt(of), Declined(DeclineCode.DO_NOT_HONOR), now=NOW)
     assert settled.attempt is not None
-    assert settled.attempt.decline is None
+    assert settled.attempt.decline == {"code": "do_not_honor", "where": "same", "raw": {}}
 
 
 def test_the_networks_codes_stand_beside_the_decline_code() -> None:

