@@ -1,6 +1,7 @@
 """The whole product on loopback, as one object: used by `make dev` and by the tests."""
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from devstack import parts, stripe_account
+from devstack import parts, razorpay_account, stripe_account
 from devstack.errors import PortTaken, StackError
 from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
@@ -318,7 +319,8 @@ class DevStack:
             await seed(self._state, api_url=self.api_url, environ=self.product_environ(), log=log)
             self.options.report("two merchants have API keys")
         if self._wants("api") and self._wants("acquirer"):
-            await stripe_account.play(self.acquirer_url, self._state.acquirer_key, api_url=self.api_url)
+            for played in (stripe_account, razorpay_account):
+                await played.play(self.acquirer_url, self._state.acquirer_key, api_url=self.api_url)
 
     def _product_names(self) -> list[str]:
         """What the processes of the product are called, those that were asked for."""
@@ -377,6 +379,11 @@ class DevStack:
 
     # Settings
 
+    def _played_accounts(self) -> list[Any]:
+        """The accounts of other acquirers that the sandbox plays."""
+        where = (self.acquirer_url, self._state.acquirer_key)
+        return [*json.loads(stripe_account.settings(*where)), razorpay_account.account(*where)]
+
     def product_environ(self) -> dict[str, str]:
         """The environment of the product's processes and of the `payonce` command."""
         port_of = self._port_of
@@ -388,7 +395,7 @@ class DevStack:
             "PAYONCE_SANDBOX_ACQUIRER_URL": self.acquirer_url,
             "PAYONCE_SANDBOX_ACQUIRER_KEY": self._state.acquirer_key,
             "PAYONCE_CONNECTOR_ACCOUNTS": self._given("PAYONCE_CONNECTOR_ACCOUNTS")
-            or stripe_account.settings(self.acquirer_url, self._state.acquirer_key),
+            or json.dumps(self._played_accounts()),
             "PAYONCE_DERIVATION_KEY": self._state.derivation_key,
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
