@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from temporalio import activity
@@ -12,7 +13,7 @@ from activities.heartbeats import heartbeats
 from activities.messages import LegDue, OperationRequest, Progress
 from activities.progress import after_recording, as_found
 from payonce.domain.errors import ConnectorError, LegInvalid, OutcomeUnknown, PaymentError, Rejected
-from payonce.domain.facts import Fact, Unknown
+from payonce.domain.facts import ActionRequired, Fact, Unknown
 from payonce.domain.legs import LegState
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Resuming:
             return Unknown(error.code), LegState.UNKNOWN
         except ConnectorError:  # NotSent, RateLimited: nothing was processed
             return None, LegState.NOT_SENT
+        if isinstance(
+            fact, ActionRequired
+        ):  # nothing moved, and what they bring back from there is another set
+            return replace(fact, further=True), LegState.INVALID
         return fact, LegState.DONE
 
     async def _record(self, request: OperationRequest, leg: LegRight, fact: Fact) -> Progress:

@@ -15,7 +15,10 @@ from devstack.errors import StackError
 ACCOUNT_ID: Final = "razorpay_sandbox"
 IDENTITY: Final = "acc_Payonce0000001"
 
-_OPTIONS: Final = {"only_asked": "on", "copy_metadata": "on", "call_deadline_s": "10", "finality_s": "10"}
+_OPTIONS: Final = {
+    **{"only_asked": "on", "copy_metadata": "on", "cards": "on", "upi_collect": "on"},
+    **{"merchant_id": IDENTITY, "call_deadline_s": "10", "finality_s": "10"},
+}
 
 
 def _secret(acquirer_key: str, what: str) -> str:
@@ -39,14 +42,13 @@ def webhook_secret(acquirer_key: str) -> str:
 
 def account(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, Any]:
     """The account as a member of PAYONCE_CONNECTOR_ACCOUNTS."""
-    secrets = {"key_secret": key_secret(acquirer_key), "webhook_secret": webhook_secret(acquirer_key)}
     return {
         "id": ACCOUNT_ID,
         "connector": "razorpay",
         "mode": "test",
         "base_url": f"{acquirer_url}/razorpay",
-        "key": key_id(acquirer_key),
-        "secrets": secrets,
+        "key": f"{key_id(acquirer_key)}:{key_secret(acquirer_key)}",
+        "secrets": {"webhook_secret": webhook_secret(acquirer_key)},
         "options": {**_OPTIONS, **options},
     }
 

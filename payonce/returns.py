@@ -44,6 +44,10 @@ class Visit:
         """Whether the customer is back and their attempt undecided: then its outcome may come any moment."""
         return self.attempt.state is AttemptState.WAITING and self.attempt.returned_at is not None
 
+    def further(self, payment: Payment) -> str | None:
+        """Where the acquirer wants this customer since; None: nowhere, or where they were when they came."""
+        return None if payment.next_action == self.payment.next_action else returning.page_of(payment)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -106,14 +110,15 @@ class Returns:
         return of_return(settled.attempt, settled.returned)
 
     async def outcome(self, visit: Visit, *, within_s: float) -> Outcome:
-        """How the payment stands once its authorization is decided, or after so long."""
+        """How the payment stands once its authorization is decided, or its customer asked again, or after so long."""
         clock = asyncio.get_running_loop().time
         ends, found = clock() + within_s, Outcome(visit.payment, proven=False)
         with self._wakeups.waiting(visit.operation.id) as waiter:
             while True:
                 found = await self._look(visit) or found
                 left_s = ends - clock()
-                if not found.payment.status.undecided or left_s <= 0:
+                decided = not found.payment.status.undecided or visit.further(found.payment) is not None
+                if decided or left_s <= 0:
                     return found
                 await waiter.wait(timeout_s=min(_POLL_S, left_s))
 

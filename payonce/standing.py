@@ -124,6 +124,7 @@ def call_about(standing: Standing, attempt: Attempt) -> Call:
         attempt_reference=attempt.connector_reference,
         claimed_at=attempt.claimed_at,
         approved=attempt.state is AttemptState.APPROVED,
+        asked=attempt.asked,
     )
 
 

@@ -114,21 +114,30 @@ class ReturnPage:
             return return_html.away(retry_after_s=_AGAIN_S)
         if taken is not None:
             self._inbox.hear(taken)
-        return await self._sent_on(visit, waits=taken is not None or visit.waits)
+        return await self._sent_on(visit, taken=taken is not None)
 
-    async def _sent_on(self, visit: Visit, *, waits: bool) -> Response:
-        """To the merchant's page, or to our own words: once there is an outcome, or nobody waits any longer."""
-        waits = waits and self._waiting < WAITING_MAX
+    async def _sent_on(self, visit: Visit, *, taken: bool) -> Response:
+        """To the merchant's page, or to our own words: once there is an outcome, or nobody waits any longer.
+
+        Or to the acquirer's next page, where what they brought made it want that. A return that changed nothing does
+        not lead there, so nobody is sent in circles.
+        """
+        waits = (taken or visit.waits) and self._waiting < WAITING_MAX
         self._waiting += waits
         try:
             found = await self._returns.outcome(visit, within_s=OUTCOME_WITHIN_S if waits else 0.0)
         finally:
             self._waiting -= waits
         payment = found.payment
+        if taken and (further := visit.further(payment)) is not None:
+            return _see_other(further)
         if payment.return_url is None:
             return return_html.of_status(payment.status if found.proven else PaymentStatus.PROCESSING)
-        location = sent_on(payment.return_url, payment_id=payment.id)
-        return Response(status_code=SEE_OTHER, headers={**return_html.HEADERS, "Location": location})
+        return _see_other(sent_on(payment.return_url, payment_id=payment.id))
+
+
+def _see_other(location: str) -> Response:
+    return Response(status_code=SEE_OTHER, headers={**return_html.HEADERS, "Location": location})
 
 
 def _limited(wait_s: float) -> Response:

@@ -117,6 +117,7 @@ class Call:
         None  # of an inquiry or a reversal: when the attempt was claimed, or `since`
     )
     approved: bool = False  # of an inquiry: whether the acquirer approved it before, as far as is recorded
+    asked: bool = False  # of an inquiry: whether its customer was sent to the acquirer's page
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
     payment_method: Mapping[str, Any] = field(default_factory=dict)  # as the API shows it

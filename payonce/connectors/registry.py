@@ -6,6 +6,7 @@ from typing import Final, cast
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Connector, ConnectorAccount
+from payonce.connectors.razorpay.connector import Razorpay
 from payonce.connectors.sandbox import switches
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
@@ -20,6 +21,7 @@ Registry = Mapping[str, Callable[[], Factory]]
 """What loads each connector's class; only those that an account names are loaded."""
 
 _BUILT_IN: Final[dict[str, Factory]] = {
+    Razorpay.name: Razorpay,
     SandboxCard.name: SandboxCard,
     SandboxUpi.name: SandboxUpi,
     SandboxWallet.name: SandboxWallet,

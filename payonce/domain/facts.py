@@ -234,6 +234,9 @@ class ActionRequired:
     expires_at: datetime
     completes: Completes = "customer"
     kind: Literal["action_required"] = "action_required"
+    further: bool = (
+        False  # the answer to a second leg: another page, after the one that the customer is back from
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ class LegState(StrEnum):
     CLAIMED = "claimed"  # its owner may send, until `send_before`
     NOT_SENT = "not_sent"  # its owner says that nothing was sent
     UNKNOWN = "unknown"  # it may have been processed
-    INVALID = "invalid"  # the acquirer does not know what it sent, and did nothing
+    INVALID = (
+        "invalid"  # the acquirer did nothing: it does not know what was sent, or wants the customer once more
+    )
     DONE = "done"  # the acquirer answered
 
 

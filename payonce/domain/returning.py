@@ -98,6 +98,12 @@ def sent_on(return_url: str, *, payment_id: str) -> str:
     return quote(urlunsplit(url._replace(query=query)), safe=_IN_LOCATION)
 
 
+def page_of(payment: Payment) -> str | None:
+    """The acquirer's page to which the customer is to go; None: to none."""
+    action = payment.next_action or {}
+    return quote(str(action["url"]), safe=_IN_LOCATION) if action.get("type") == "redirect" else None
+
+
 def origin_of(url: str) -> str | None:
     """Scheme, host and port of an http or https URL, in one spelling (RFC 6454 §4); None: it has none."""
     try:

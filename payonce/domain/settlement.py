@@ -194,7 +194,7 @@ def _require_action(
     nothing is asked of the customer.
     """
     if _customer_may_act(attempt, now):
-        return Settlement(payment, operation, attempt)
+        return _asked_further(payment, operation, attempt, fact, now=now)
     reference, act_before = fact.connector_reference, leaving.acts_until(fact.expires_at, now=now)
     if operation.kind is not OperationKind.AUTHORIZE or now >= fact.expires_at or attempt.asked:
         unknown = replace(attempt, state=AttemptState.UNKNOWN, connector_reference=reference)
@@ -206,9 +206,36 @@ def _require_action(
         act_before=act_before,
         completes=fact.completes,
     )
+    return _shown(payment, operation, attempt, fact, until=act_before, now=now)
+
+
+def _asked_further(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: ActionRequired, *, now: datetime
+) -> Settlement:
+    """The customer is back, and the acquirer wants them on another page, within the time that they had before.
+
+    Said by an inquiry it is the page that they are back from, and nothing changes; nor where they were given up.
+    """
+    back = attempt.state is AttemptState.WAITING and payment.status is PaymentStatus.PROCESSING
+    if not (fact.further and back and attempt.act_before is not None and now < fact.expires_at):
+        return Settlement(payment, operation, attempt)
+    until = min(attempt.act_before, fact.expires_at)
+    return _shown(payment, operation, attempt, fact, until=until, now=now)
+
+
+def _shown(
+    payment: Payment,
+    operation: Operation,
+    attempt: Attempt,
+    fact: ActionRequired,
+    *,
+    until: datetime,
+    now: datetime,
+) -> Settlement:
+    """The merchant is told what the customer has to do, which is an answer and not the definite one."""
     story = Story(payment, now)
-    action = {**fact.action, "expires_at": timestamp(act_before)}
-    story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=reference)
+    action = {**fact.action, "expires_at": timestamp(until)}
+    story.change(Change.ACTION_REQUIRED, next_action=action, connector_reference=fact.connector_reference)
     answer = Answer(AnswerKind.PAYMENT, encode(payment_view(story.payment)), definite=False)
     return Settlement(story.payment, operation, attempt, story.events, answer)
 

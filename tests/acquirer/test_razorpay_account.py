@@ -11,7 +11,8 @@ async def test_the_account_of_the_stack_takes_payments(acquirer: Acquirer) -> No
     for _ in range(2):  # safe to repeat
         await razorpay_account.play(acquirer_url, KEY, api_url="http://127.0.0.1:9")
     own = razorpay_account.account(acquirer_url, KEY)
-    razorpay = RazorpaySide(acquirer, key_id=own["key"], secret=own["secrets"]["key_secret"])
+    key_id, _, secret = own["key"].partition(":")
+    razorpay = RazorpaySide(acquirer, key_id=key_id, secret=secret)
     payment = await razorpay.paid()
     assert payment["status"] == "captured"
     callbacks = await acquirer.callbacks()

@@ -440,6 +440,28 @@ async def test_who_waits_is_sent_on_with_the_outcome(visited: Page, monkeypatch:
     assert "Your payment went through" in response.text
 
 
+async def test_whom_the_acquirer_wants_once_more_is_led_there_once_and_not_in_circles(
+    visited: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 5.0)
+    create, path = await visited.waiting()
+    second = {"type": "redirect", "url": "https://acquirer.example/second"}
+    further = replace(asked(), action=second, further=True)
+
+    async def wanted() -> None:
+        while (await visited.process.ledger.payment(create.payment_id)).status is not S.PROCESSING:
+            await asyncio.sleep(0.01)
+        await visited.process.ledger.recorder().record(subject(create), attempt=1, fact=further)
+
+    asking = asyncio.create_task(wanted())
+    response = await visited.browser.get(path, params={"result": "1"})
+    await asking
+    assert (response.status_code, response.headers["Location"]) == (303, second["url"])
+    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 0.0)
+    again = await visited.browser.get(path, params={"result": "1"})
+    assert again.headers["Location"] == SENT_ON.format(create.payment_id)
+
+
 async def test_in_the_process_that_claims_the_acquirer_gets_our_address_and_never_the_merchants(
     visited: Page,
 ) -> None:

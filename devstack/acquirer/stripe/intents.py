@@ -35,7 +35,19 @@ _CARD_OPTIONS = hashed(
             *("cvc_token", "installments", "mandate_options", "network", "require_cvc_recollection"),
             *("request_extended_authorization", "request_incremental_authorization", "request_overcapture"),
             *("setup_future_usage", "statement_descriptor_suffix_kana", "statement_descriptor_suffix_kanji"),
-            "three_d_secure",
+        ),
+        "three_d_secure": hashed(
+            {
+                "ares_trans_status": one_of("A", "C", "I", "N", "R", "U", "Y"),
+                "cryptogram": text,
+                "electronic_commerce_indicator": one_of("01", "02", "05", "06", "07"),
+                "exemption_indicator": one_of("low_risk", "none"),
+                "requestor_challenge_indicator": text_up_to(2),
+                "transaction_id": text,
+                "version": one_of("1.0.2", "2.1.0", "2.2.0", "2.3.0", "2.3.1"),
+                **passive("network_options"),
+            },
+            required=("cryptogram", "transaction_id", "version"),
         ),
     }
 )

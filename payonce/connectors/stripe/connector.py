@@ -42,6 +42,7 @@ from payonce.domain.facts import (
     Reversed,
 )
 from payonce.domain.operations import OperationKind
+from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class Stripe:
             split_capture=self._several,
             callbacks=True,
             needs_action=True,
-            three_ds=frozenset({"acquirer"}),
+            three_ds=frozenset({BY_ACQUIRER, BY_MERCHANT}),
             challenge_ends="cancelled",
             action_inquiry=ACTION_INQUIRY,
         )
@@ -162,6 +163,8 @@ class Stripe:
         """The intent and the card are made side by side, then the one is confirmed with the other."""
         if call.card is None:
             raise Rejected("authorize without a card")
+        if (pointer := forms.not_taken(call)) is not None:
+            return Refused("three_d_secure_not_taken", pointer)
         method = self._desk.post(
             forms.METHODS, forms.method(call, call.card), reference=call.reference, purpose="pre-2"
         )
@@ -265,6 +268,8 @@ class Stripe:
         if intent.status == "requires_action":
             return await self._challenged(call, intent)
         fact = reading.authorization(intent, call)
+        if isinstance(fact, Declined):
+            return await self._closed(call, intent, fact)
         if isinstance(fact, Reversed) and intent.amount_received:
             refunds = await self._finding.refunds(call, intent.id)
             if not reading.is_given_back(intent, refunds):
@@ -294,7 +299,22 @@ class Stripe:
         intent = await self._finding.intent(call)
         if intent.status in _OPEN:
             intent = await self._cancel(call, intent.id, forms.GIVEN_UP)
-        return reading.ended(intent, call)
+        found = reading.ended(intent, call)
+        return await self._closed(call, intent, found) if isinstance(found, Declined) else found
+
+    async def _closed(self, call: Call, intent: Intent, failed: Declined) -> Declined | Pending:
+        """The decline, once nobody can confirm its intent again.
+
+        Whose customer was at the issuer's page has the intent's secret from the address that led them back, and needs
+        no more than that and the merchant's publishable key. One that they confirmed meanwhile is asked about again.
+        """
+        if not call.asked or intent.status == "canceled":
+            return failed
+        try:
+            closed = await self._cancel(call, intent.id, forms.NOT_AUTHENTICATED)
+        except ConnectorError:
+            return Pending(intent.id, reason="failed, and not cancelled")
+        return failed if closed.status == "canceled" else Pending(intent.id, reason="failed, and open again")
 
     async def _give_back(self, call: Call, intent: Intent) -> Reversed:
         """What the intent took is refunded, once, however often this is asked.

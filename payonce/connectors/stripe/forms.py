@@ -56,6 +56,9 @@ _MEMBERS: Final = {
 
 Form = dict[str, FormValue]
 
+_VERSIONS: Final = frozenset({"2.1.0", "2.2.0", "2.3.0", "2.3.1"})  # of those that our API takes
+_INDICATORS: Final = frozenset({"01", "02", "05", "06", "07"})
+
 _EXPAND: Final = ["latest_charge"]
 
 
@@ -95,10 +98,12 @@ def confirmation(call: Call, method_id: str) -> Form:
 
     Stripe has a word for a challenge that is wanted, and none for one that is to be avoided: it decides that itself.
     """
-    forced = call.sca is not None and call.sca.challenge == "force"
+    options = _authentication(call)
     return {
         "payment_method": method_id,
-        "payment_method_options": {"card": {"request_three_d_secure": "challenge"}} if forced else None,
+        "payment_method_options": {"card": options} if options else None,
+        # Who was authenticated elsewhere is not asked again: the issuer's wish for that is a decline.
+        "error_on_requires_action": True if call.authentication is not None else None,
         "return_url": call.return_url,
         "shipping": _shipping(call),
         "expand": _EXPAND,
@@ -155,6 +160,37 @@ def pointer(parameter: str | None) -> str | None:
     """The member of our API that a parameter of Stripe's comes from; None where it is none of the merchant's."""
     found = [name for name in _MEMBERS if parameter is not None and parameter.startswith(name)]
     return _MEMBERS[max(found, key=len)] if found else None
+
+
+def _authentication(call: Call) -> Form:
+    """What the merchant's own authentication came to, unchanged, or that Stripe is to ask for one.
+
+    The directory server's id is the `transaction_id` of 3-D Secure 2. `ares_trans_status` is not sent: it is what was
+    said before a challenge, and ours is what came of it. Source: docs.stripe.com/payments/payment-intents/
+    three-d-secure-import, and the parameters of a confirmation.
+    """
+    given = call.authentication
+    if given is not None:
+        return {
+            "three_d_secure": {
+                "version": given.version,
+                "cryptogram": given.cavv,
+                "transaction_id": given.ds_transaction_id,
+                "electronic_commerce_indicator": given.eci,
+            }
+        }
+    forced = call.sca is not None and call.sca.challenge == "force"
+    return {"request_three_d_secure": "challenge"} if forced else {}
+
+
+def not_taken(call: Call) -> str | None:
+    """The member of a handed-in authentication that Stripe lists no such value of; None: it takes them all."""
+    given = call.authentication
+    if given is None:
+        return None
+    if given.version not in _VERSIONS:
+        return "/authentication/version"
+    return None if given.eci in _INDICATORS else "/authentication/eci"
 
 
 def _billing(call: Call) -> Form | None:

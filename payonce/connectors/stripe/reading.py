@@ -239,12 +239,8 @@ def _succeeded(intent: Intent, call: Call) -> Approved:
 def _canceled(intent: Intent, call: Call) -> Standing:
     charge = intent.charge
     held = charge is not None and charge.status == "succeeded"
-    if (
-        held
-        and intent.cancellation_reason == forms.GIVEN_UP
-        and not call.approved
-        and not intent.amount_received
-    ):
+    let_go = held and not call.approved and not intent.amount_received
+    if let_go and intent.cancellation_reason in (forms.GIVEN_UP, forms.NOT_AUTHENTICATED):
         return Reversed()  # by us, while its customer was to act: what they authorized meanwhile is let go
     if charge is not None and held and intent.cancellation_reason != forms.REVERSED:
         approved = _approved(intent, call, amount=charge.amount, stage=Stage.AUTHORIZED)
@@ -252,11 +248,11 @@ def _canceled(intent: Intent, call: Call) -> Standing:
             return approved  # by our void, or in the dashboard: an intent does not say which
         rest = from_stripe(charge.amount - charge.amount_captured, call.currency)
         return _with_turns(approved, (Foreign(f"{intent.id}/canceled", "void", rest, call.currency),))
-    if intent.cancellation_reason == forms.NOT_AUTHENTICATED:
-        return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent.id)
     failed = _failure(intent)
     if failed is not None:
         return declined(failed, intent_id=intent.id, charge=intent.charge)
+    if intent.cancellation_reason == forms.NOT_AUTHENTICATED:
+        return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent.id)
     told = intent.latest_charge is None or charge is not None
     return Reversed() if told else Pending(intent.id, reason="a charge that is not told")
 

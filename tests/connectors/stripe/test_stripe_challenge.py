@@ -1,5 +1,6 @@
 """Customers who are sent to their issuer's page by Stripe: asked, come back, given up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from stripe_script import (
     Open,
     authorizing,
     call,
+    card_error,
     charge,
     held,
     intent,
@@ -30,10 +32,11 @@ from payonce.domain.facts import (
     Declined,
     Inquiry,
     Pending,
+    Refused,
     Reversed,
     Stage,
 )
-from payonce.domain.sca import Sca
+from payonce.domain.sca import HandedIn, Sca
 
 PAGE = "https://hooks.stripe.com/3d_secure/page"
 BY_ID = {"attempt_reference": INTENT}
@@ -102,6 +105,59 @@ async def test_who_fails_is_declined(
         assert fact.code is expected
 
 
+FAILED = intent(
+    "requires_payment_method",
+    last_payment_error={"type": "invalid_request_error", "code": "payment_intent_authentication_failure"},
+)
+CHALLENGED = {**BY_ID, "asked": True}
+
+
+def closed(**changes: Any) -> dict[str, Any]:
+    return {**FAILED, "status": "canceled", "cancellation_reason": "abandoned", **changes}
+
+
+@pytest.mark.parametrize("verb", ["inquire", "cancel"])
+async def test_who_failed_at_the_issuers_page_cannot_confirm_again(stripe: Open, verb: str) -> None:
+    """The address that led them back had the intent's secret in it."""
+    connector, server = await stripe({GET: Answer(FAILED), CANCEL: Answer(closed())})
+    fact = await getattr(connector, verb)(call(**CHALLENGED))
+    assert isinstance(fact, Declined)
+    assert fact.code is DeclineCode.AUTHENTICATION_FAILED
+    assert [sent.members["cancellation_reason"] for sent in server.of(CANCEL)] == ["abandoned"]
+
+
+async def test_who_confirmed_again_before_that_has_paid(stripe: Open) -> None:
+    """Nothing is said to have failed that cannot be cancelled."""
+    gone = Answer({"error": {"type": "invalid_request_error", "code": "x", "message": "x"}}, status=400)
+    connector, server = await stripe({GET: [Answer(FAILED), Answer(paid())], CANCEL: gone})
+    assert isinstance(await connector.inquire(call(**CHALLENGED)), Pending)
+    assert isinstance(await connector.inquire(call(**CHALLENGED)), Approved)
+    assert len(server.of(CANCEL)) == 1
+
+
+async def test_what_they_authorized_before_that_is_let_go(stripe: Open) -> None:
+    released = closed(last_payment_error=None, latest_charge=charge(amount_captured=0))
+    connector, _ = await stripe({GET: [Answer(FAILED), Answer(released)], CANCEL: Answer(released)})
+    for expected in (Declined, Reversed):  # the second time a webhook tells of the charge
+        found = await connector.inquire(call(automatic_capture=False, **CHALLENGED))
+        assert isinstance(found, expected)
+
+
+async def test_a_decline_that_was_cancelled_is_the_same_one_afterwards(stripe: Open) -> None:
+    """The process that cancelled it may have died before it recorded that."""
+    connector, server = await stripe({GET: Answer(closed())})
+    fact = await connector.inquire(call(**CHALLENGED))
+    assert isinstance(fact, Declined)
+    assert fact.code is DeclineCode.AUTHENTICATION_FAILED
+    assert not server.of(CANCEL)
+
+
+async def test_an_intent_whose_secret_nobody_has_is_left_as_it_is(stripe: Open) -> None:
+    connector, server = await stripe({GET: Answer(FAILED)})
+    assert isinstance(await connector.inquire(call(**BY_ID)), Declined)
+    assert not server.of(CANCEL)
+
+
 @pytest.mark.parametrize(
     ("secure", "expected"),
     [
@@ -137,6 +193,64 @@ async def test_a_challenge_is_asked_for_with_the_money_call(
     await connector.send(call(sca=Sca(challenge=challenge)), may_send=yes)
     name = "payment_method_options[card][request_three_d_secure]"
     assert server.of(CONFIRM)[0].members.get(name) == asked_for
+
+
+HANDED_IN = HandedIn(
+    version="2.2.0",
+    trans_status="Y",
+    eci="05",
+    cavv="AAABCSIIAAAAAAACcwgAEMCoNh+=",
+    ds_transaction_id="f25084f0-5b16-4c0a-ae5d-b24808a95e4b",
+)
+SECURE = "payment_method_options[card][three_d_secure]"
+
+
+async def test_what_was_authenticated_elsewhere_goes_unchanged_with_the_money_call_and_nowhere_else(
+    stripe: Open, capfd: pytest.CaptureFixture[str]
+) -> None:
+    connector, server = await stripe(authorizing(Answer(paid())))
+    await connector.send(call(authentication=HANDED_IN), may_send=yes)
+    members = server.of(CONFIRM)[0].members
+    assert {name: text for name, text in members.items() if "three_d_secure" in name} == {
+        f"{SECURE}[version]": "2.2.0",
+        f"{SECURE}[cryptogram]": HANDED_IN.cavv,
+        f"{SECURE}[transaction_id]": HANDED_IN.ds_transaction_id,
+        f"{SECURE}[electronic_commerce_indicator]": "05",
+    }
+    assert members["error_on_requires_action"] == "true"
+    others = [sent for sent in server.sent if sent.name != CONFIRM]
+    assert not any(HANDED_IN.cavv in sent.members.values() for sent in others)
+    assert HANDED_IN.cavv not in "".join(capfd.readouterr())
+    assert "merchant" in connector.capabilities.three_ds
+
+
+async def test_without_it_stripe_may_ask_the_customer(stripe: Open) -> None:
+    connector, server = await stripe(authorizing(Answer(paid())))
+    await connector.send(call(), may_send=yes)
+    assert "error_on_requires_action" not in server.of(CONFIRM)[0].members
+
+
+async def test_an_issuer_who_wants_another_one_declines(stripe: Open) -> None:
+    wish = card_error(code="authentication_required", decline_code="authentication_required")
+    connector, server = await stripe(authorizing(wish))
+    fact = await connector.send(call(authentication=HANDED_IN), may_send=yes)
+    assert isinstance(fact, Declined)
+    assert fact.code is DeclineCode.AUTHENTICATION_REQUIRED
+    assert len(server.of(CONFIRM)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [({"version": "2.2"}, "/authentication/version"), ({"eci": "00"}, "/authentication/eci")],
+)
+async def test_what_stripe_does_not_list_is_refused_before_anything_is_sent(
+    stripe: Open, changes: dict[str, str], pointer: str
+) -> None:
+    connector, server = await stripe({})
+    fact = await connector.send(call(authentication=replace(HANDED_IN, **changes)), may_send=yes)
+    assert isinstance(fact, Refused)
+    assert fact.pointer == pointer
+    assert server.sent == []
 
 
 async def test_who_is_given_up_can_pay_no_more(stripe: Open) -> None:

@@ -132,6 +132,30 @@ async def test_one_that_the_acquirer_calls_invalid_makes_room_for_the_next_and_n
     assert await states(process, create) == ["invalid", "done"]
 
 
+async def test_one_that_wants_the_customer_once_more_shows_the_page_and_takes_what_they_bring_next(
+    process: Process,
+) -> None:
+    create = await waiting(process)
+    await came_back(process, create)
+    await process.ledger.rows(
+        "UPDATE payments SET status = 'processing', next_action = NULL WHERE id = :id", id=create.payment_id
+    )
+    further = replace(challenged(), action={"type": "redirect", "url": "https://acquirer.example/second"})
+    process.connector.answers |= {"resume": further, "inquire": further}
+    assert isinstance(await process.resume(create), ActionDue)
+    paid = await process.ledger.payment(create.payment_id)
+    assert paid.status is S.REQUIRES_ACTION
+    assert paid.next_action is not None
+    assert paid.next_action["url"] == "https://acquirer.example/second"
+    assert isinstance(await process.resolve("inquire", create), ActionDue), "the same leg is not sent again"
+    await came_back(process, create, 2)
+    assert isinstance(await process.resolve("inquire", create), LegDue)
+    process.connector.answers["resume"] = approval(create)
+    assert isinstance(await process.resume(create), Settled)
+    assert process.connector.legs == [(1, {"result": "good-1"}), (2, {"result": "good-2"})]
+    assert (await process.ledger.payment(create.payment_id)).amount_authorized_minor == 1000
+
+
 async def test_where_the_next_is_there_already_it_follows_at_once(process: Process) -> None:
     create = await waiting(process)
     for number in (1, 2):

@@ -62,6 +62,38 @@ def test_an_acquirer_who_still_waits_changes_nothing_after_a_return() -> None:
         assert (still.payment, still.attempt, still.events) == (back.payment, back.attempt, ())
 
 
+FURTHER = ActionRequired(
+    "acq-1", {"type": "redirect", "url": "https://acs.example/2"}, UNTIL + timedelta(hours=1), further=True
+)
+
+
+def test_a_leg_that_wants_the_customer_once_more_shows_the_page_within_the_same_time() -> None:
+    assert ASKED.attempt is not None
+    back = returning.take(ASKED.payment, ASKED.operation, ASKED.attempt, FIRST, now=NOW)
+    assert back.attempt is not None
+    shown = settle(back.payment, back.operation, back.attempt, FURTHER, now=NOW)
+    assert shown.payment.status is PaymentStatus.REQUIRES_ACTION
+    assert shown.payment.next_action == {**FURTHER.action, "expires_at": "2026-11-22T05:56:00.000Z"}
+    assert [event.type for event in shown.events] == ["payment.requires_action"]
+    assert shown.answer is not None
+    assert not shown.answer.definite
+    assert shown.attempt == back.attempt, "waits on, and its time is not moved"
+    assert returning.page_of(shown.payment) == "https://acs.example/2"
+    twice = settle(shown.payment, shown.operation, back.attempt, FURTHER, now=NOW)
+    assert (twice.payment, twice.events) == (shown.payment, ())
+    again = returning.take(shown.payment, shown.operation, back.attempt, Returned(2, b"other"), now=NOW)
+    assert again.payment.status is PaymentStatus.PROCESSING
+
+
+def test_who_was_given_up_is_not_asked_further() -> None:
+    assert ASKED.attempt is not None
+    back = returning.take(ASKED.payment, ASKED.operation, ASKED.attempt, FIRST, now=NOW)
+    assert back.attempt is not None
+    gone = abandoned(back.attempt)
+    for attempt, now in ((gone, NOW), (gone, UNTIL), (back.attempt, UNTIL)):
+        assert settle(back.payment, back.operation, attempt, FURTHER, now=now).payment.next_action is None
+
+
 def test_a_return_too_late_given_up_or_decided_changes_nothing() -> None:
     attempt = ASKED.attempt
     assert attempt is not None

@@ -1,0 +1,1 @@
+"""Razorpay: cards, UPI and wallets in India."""
