@@ -16,7 +16,7 @@ from payonce.connectors.conformance_wire import WireConformance
 async def harness(
     acquirer_url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient
 ) -> AsyncIterator[AdyenHarness]:
-    async with Webhooks().running() as webhooks:
+    with Webhooks().running() as webhooks:
         made = AdyenHarness(
             url=acquirer_url, refusing_url=refusing_url, serve=serve, witness=witness, webhooks=webhooks
         )
