@@ -1,7 +1,7 @@
 """Adyen's minor units, which are not ISO 4217's everywhere; ours are.
 
 Source: docs.adyen.com/development-resources/currency-codes, which says that its own number of decimals leads for CLP,
-CVE, IDR and ISK. Read in 2026-11, not tried against the real service.
+CVE, IDR and ISK. The list itself is from memory, and was not tried against the real service.
 """
 
 from typing import Final
