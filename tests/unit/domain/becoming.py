@@ -189,7 +189,9 @@ def _new(before: Any, named: Fields) -> Fields:
 
 def _plain(name: str, value: Any) -> Any:
     """As outcomes name it: times as whether there is one, errors by their code, what is shown by its type."""
-    if name in ("deferred_at", "act_before"):
+    if name == "accepted_captures":
+        return [capture["amount"] for capture in value or ()]
+    if name in ("deferred_at", "act_before", "accepted_at"):
         return value is not None
     if name == "last_error":
         return value and (value["decline_code"] or value["code"])
@@ -264,7 +266,8 @@ def uncaptured(paid: Payment) -> int:
 
 
 def pending_amount(before: Before) -> int:
-    return 0 if before.pending is None else before.pending.amount_minor
+    accepted = sum(capture["amount"] for capture in before.payment.accepted)
+    return int(accepted) + (0 if before.pending is None else before.pending.amount_minor)
 
 
 def refundable(paid: Payment) -> int:

@@ -55,7 +55,7 @@ def _done(b: Before) -> Changes:
     match of.kind:
         case K.CAPTURE:
             to.payment, to.told = captured_now(paid, of.amount_minor, last=of.final)
-            to.payment |= {"pending_operation": None, "last_error": None}
+            to.payment |= {"pending_operation": None, "accepted_captures": [], "last_error": None}
             to.answers = {paid.id: AnswerKind.PAYMENT} if of.origin is OURS else _changed(b)
         case K.VOID:
             to.payment, to.told = released_now(paid, ended=S.VOIDED)
@@ -144,6 +144,9 @@ def _doubted(b: Before) -> Changes:
     if isinstance(b.fact, ActionRequired | Accepted):
         to.attempt["connector_reference"] = b.fact.connector_reference
     _in_doubt(b, to)
+    if isinstance(b.fact, Accepted) and b.operation.kind is K.CAPTURE and not b.operation.final:
+        to.payment |= {"pending_operation": None, "accepted_captures": [b.operation.amount_minor]}
+        to.operation["accepted_at"] = True
     return to
 
 
@@ -224,8 +227,9 @@ def _failed(b: Before) -> Changes:
             to.answers = {of.id: answer}
         case K.CAPTURE:
             to.payment, to.operation = _let_go(b, of.id, to.operation)
-            to.payment |= {"pending_operation": None, "last_error": code}
-            to.told = ["payment.capture_failed"] if of.amount_undecided_minor or of.origin is OURS else []
+            to.payment |= {"pending_operation": None, "accepted_captures": [], "last_error": code}
+            told = of.amount_undecided_minor or of.origin is OURS or of.accepted_at is not None
+            to.told = ["payment.capture_failed"] if told else []
             to.answers = {of.id: answer}
             if of.origin is OURS:
                 left = uncaptured(paid)
@@ -914,7 +918,13 @@ def _proven(b: Before, code: str) -> Fields:
     """The attempt that came to nothing."""
     if isinstance(b.fact, Declined):
         reference = b.fact.connector_reference
-        return {"state": A.DECLINED, "connector_reference": reference, "failure_code": None}
+        decline = {"code": b.fact.code, "where": b.fact.where, "raw": {}}
+        return {
+            "state": A.DECLINED,
+            "connector_reference": reference,
+            "failure_code": None,
+            "decline": decline,
+        }
     return {"state": A.NOT_PROCESSED, "failure_code": FailureCode(code).value}
 
 

@@ -87,7 +87,7 @@ def test_every_outcome_is_the_outcome_of_something() -> None:
 
 
 def named(row: Row, fact: str, played: Play) -> Becomes:
-    busy = played.payment.pending_operation is not None
+    busy = not played.payment.idle
     becomes = row.becomes(fact, played.payment.status, busy=busy)
     assert becomes is not None, f"{row.name}: the table does not say what becomes of it by {fact}"
     return becomes
