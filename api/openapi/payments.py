@@ -107,7 +107,8 @@ CAPTURE_PAYMENT = Description(
     id="capturePayment",
     tag="Payments",
     summary="Capture all that is capturable, or part of it",
-    text="`final: false` keeps the rest capturable; not every rail does. One capture or void runs at a time.",
+    text="`final: false` keeps the rest capturable; not every rail does. One capture or void runs"
+    " at a time, but for captures that the acquirer has accepted and tells of later.",
     answers=_CHANGED,
     codes=(
         *KEY_CODES,

@@ -101,7 +101,7 @@ def test_the_connector_believes_whom_adyens_library_believes(believed: dict[str,
         connector.read_callback({}, body, now=None)  # type: ignore[arg-type]  # it has no time
     else:
         with pytest.raises(CallbackInvalid):
-            connector.read_callback({}, body, now=None)  # type: ignore[arg-type]
+            connector.read_callback({}, body, now=None)  # type: ignore[arg-type]  # the same
 
 
 def test_the_published_vector_holds() -> None:
@@ -109,11 +109,11 @@ def test_the_published_vector_holds() -> None:
         *("7914073381342284", "", "TestMerchant", "TestPayment-1407325143704"),
         *("1130", "EUR", "AUTHORISATION", "true"),
     ]
-    own = PUBLISHED["additionalData"]["hmacSignature"]  # type: ignore[index]
+    own = PUBLISHED["additionalData"]["hmacSignature"]  # type: ignore[index]  # a JSON object
     assert signature(members, bytes.fromhex(HMAC_KEYS[0])) == own
     body = json.dumps({"notificationItems": [{"NotificationRequestItem": PUBLISHED}]}).encode()
     made = account("http://127.0.0.1:1", merchant_account="TestMerchant")
-    told = Adyen(made).read_callback({}, body, now=None)  # type: ignore[arg-type]
+    told = Adyen(made).read_callback({}, body, now=None)  # type: ignore[arg-type]  # the same
     assert told.reference == "TestPayment-1407325143704"  # which is none of ours
 
 
