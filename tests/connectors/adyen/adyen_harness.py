@@ -199,6 +199,7 @@ class AdyenHarness:
             json={"faults": list(faults)},
             headers=ACQUIRER_KEY,
             trust_env=False,
+            timeout=60,
         ).raise_for_status()
 
     async def callbacks(self, call: Call) -> Sequence[tuple[Mapping[str, str], bytes]]:
