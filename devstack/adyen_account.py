@@ -31,8 +31,8 @@ def _api_key(acquirer_key: str) -> str:
     return f"AQE{_secret(acquirer_key, 'adyen key')}"
 
 
-def settings(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, Any]:
-    """This account among those of PAYONCE_CONNECTOR_ACCOUNTS."""
+def account(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, Any]:
+    """The account as a member of PAYONCE_CONNECTOR_ACCOUNTS."""
     return {
         "id": ACCOUNT_ID,
         "connector": "adyen",
