@@ -159,6 +159,9 @@ class Foreign:
     what: Literal["capture", "refund", "void"]
     amount_minor: int
     currency: str
+    # Nobody says whose capture it was: it is news only where payonce captures, and has captured, nothing.
+    perhaps_ours: bool = False
+    failed: bool = False  # it is not so any more: what was booked of it is taken out
     kind: Literal["foreign"] = "foreign"
 
 

@@ -185,6 +185,17 @@ def holds_again(payment: Payment, turned: Operation, target: Operation, *, now: 
     return Settlement(story.payment, turned, None, story.events, beside=(target,))
 
 
+def taken_out(found: Found, foreign: Operation, *, now: datetime) -> Settlement:
+    """What somebody else had done has failed since: nothing of it is booked, or held, any more."""
+    if foreign.status is not OperationStatus.SUCCEEDED:
+        return Settlement(found.payment, found.operation, found.attempt)
+    failed = replace(foreign, last_error=failure_error(FailureCode.TAKEN_BACK))
+    struck = strike_out(found.payment, failed, now=now)
+    return Settlement(
+        struck.payment, found.operation, found.attempt, struck.events, beside=(struck.operation,)
+    )
+
+
 def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     """What is held for a turn is booked as far as it fits by now, and the rest is let go: it did happen."""
     story = Story(payment, now)

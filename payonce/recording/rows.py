@@ -55,6 +55,7 @@ class Others:
     held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
     case: Operation | None  # the attempt's late success
     capture: rail.Capture | None = None  # of our own, where it is pending
+    failed: Operation | None = None  # what others had done, and has failed since
 
 
 Decide = Callable[[Rows, datetime], Settlement]
@@ -96,6 +97,10 @@ async def read_others(connection: Connection, ids: IdFactory, rows: Rows, about:
     own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
     if not isinstance(turn, Foreign):
         return Others(known is not None, own, case)
+    if turn.failed:
+        return Others(known is None, own, case, failed=known)
+    if rail.may_be_ours(rows.payment, turn) or (turn.perhaps_ours and case is not None):
+        return Others(True, own, case)
     ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
     if known is not None or await connection.fetch(ours):
         return Others(True, own, case)

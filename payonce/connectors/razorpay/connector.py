@@ -338,7 +338,7 @@ class Razorpay:
 
     async def _standing(self, call: Call, found: RazorpayPayment) -> Inquiry:
         fact = reading.authorization(found, call, now=self._now())
-        if isinstance(fact, Approved) and found.captured and found.amount_refunded > 0:
+        if isinstance(fact, Approved) and found.captured and (found.amount_refunded > 0 or call.approved):
             return reading.refunded(fact, await self._finding.refunds(call, found.id))
         return fact
 

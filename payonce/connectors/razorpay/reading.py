@@ -52,8 +52,10 @@ def authorization(found: RazorpayPayment, call: Call, *, now: datetime) -> Stand
             return Pending(found.id, reason="created")
         case "authorized":
             return _approved(found, call, Stage.AUTHORIZED)
+        case "captured" | "refunded" if found.captured and call.automatic_capture:
+            return _approved(found, call, Stage.CAPTURED)
         case "captured" | "refunded" if found.captured:
-            return _approved(found, call, Stage.CAPTURED if call.automatic_capture else Stage.AUTHORIZED)
+            return _captured_manually(found, call)
         case "refunded":
             return _lapsed(found, call)
         case "failed":
@@ -132,13 +134,19 @@ def refund(found: RazorpayRefund, call: Call) -> Accepted | Approved | Declined 
 
 
 def refunded(approved: Approved, refunds: Sequence[RazorpayRefund]) -> Approved:
-    """The approval with what somebody else refunded of it, oldest first; one that has not failed counts."""
+    """The approval with what somebody else refunded of it, oldest first, and which of these have failed."""
     foreign = [
-        Foreign(one.id, "refund", one.amount, one.currency)
+        Foreign(one.id, "refund", one.amount, one.currency, failed=one.status == "failed")
         for one in sorted(refunds, key=lambda one: (one.created_at, one.id))
-        if one.reference is None and one.status == "processed"
+        if one.reference is None and one.status in ("processed", "failed")
     ]
     return replace(approved, since=(*approved.since, *foreign))
+
+
+def _captured_manually(found: RazorpayPayment, call: Call) -> Approved:
+    """By a capture of ours, or in the dashboard: Razorpay keeps no mark of whose it was, and captures once."""
+    captured = Foreign(f"{found.id}{_CAPTURED}", "capture", found.amount, found.currency, perhaps_ours=True)
+    return replace(_approved(found, call, Stage.AUTHORIZED), since=(captured,))
 
 
 def _lapsed(found: RazorpayPayment, call: Call) -> Approved | Reversed:
