@@ -208,11 +208,10 @@ async def test_what_the_acquirer_cannot_cancel_is_asked_about_and_cancelled_in_t
     handle = await bench.start_payment()
     await waiting(bench, handle)
     begun_s = await bench.now_s()
-    assert await handle.execute_update(VOID, bench.operation(K.VOID)) == "voided"
+    assert await bench.told_to_end(handle, VOID, bench.operation(K.VOID)) == ("voided", "voided")
     of_void = [call for call in bench.fakes.made("inquire") if call.request.kind is K.VOID]
     assert [round(call.at_s - begun_s) for call in of_void] == pytest.approx([5, 15, 35, 55], abs=3)
     assert len(bench.fakes.made("reverse")) == 4
-    assert await handle.result() == "voided"
     await replay(handle)
 
 
@@ -261,7 +260,7 @@ async def test_a_payment_stays_for_a_void_that_a_refund_ends(bench: Bench, resum
         bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
         handle = await bench.start_payment()
         await waiting(bench, handle)
-        assert await handle.execute_update(VOID, void) == "refunded"
+        assert await bench.told_to_end(handle, VOID, void) == ("refunded", "refunded")
     assert await handle.result() == "refunded"
     assert [call.request for call in bench.fakes.made("void")] == [void]
     await replay(handle)
