@@ -138,6 +138,8 @@ class Undone:
     amount_minor: int
     currency: str
     reason: str = ""
+    # Of an authorization, the acquirer's id (`Foreign.id`) of a refund that others made, where it took that back.
+    refund: str | None = None
     kind: Literal["undone"] = "undone"
 
 
