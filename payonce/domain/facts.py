@@ -138,6 +138,8 @@ class Undone:
     amount_minor: int
     currency: str
     reason: str = ""
+    # Of an authorization, the acquirer's id (`Foreign.id`) of a refund that others made, where it took that back.
+    refund: str | None = None
     kind: Literal["undone"] = "undone"
 
 
@@ -161,7 +163,6 @@ class Foreign:
     currency: str
     # Nobody says whose capture it was: it is news only where payonce captures, and has captured, nothing.
     perhaps_ours: bool = False
-    failed: bool = False  # it is not so any more: what was booked of it is taken out
     kind: Literal["foreign"] = "foreign"
 
 

@@ -185,17 +185,6 @@ def holds_again(payment: Payment, turned: Operation, target: Operation, *, now: 
     return Settlement(story.payment, turned, None, story.events, beside=(target,))
 
 
-def taken_out(found: Found, foreign: Operation, *, now: datetime) -> Settlement:
-    """What somebody else had done has failed since: nothing of it is booked, or held, any more."""
-    if foreign.status is not OperationStatus.SUCCEEDED:
-        return Settlement(found.payment, found.operation, found.attempt)
-    failed = replace(foreign, last_error=failure_error(FailureCode.TAKEN_BACK))
-    struck = strike_out(found.payment, failed, now=now)
-    return Settlement(
-        struck.payment, found.operation, found.attempt, struck.events, beside=(struck.operation,)
-    )
-
-
 def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     """What is held for a turn is booked as far as it fits by now, and the rest is let go: it did happen."""
     story = Story(payment, now)
@@ -204,14 +193,17 @@ def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     if turned.kind is OperationKind.VOID:
         amounts.void_again(story)
     else:
-        amounts.move_more(story, turned, min(held, amounts.room(story.payment, turned.kind)))
+        fits = min(held, amounts.room(story.payment, turned.kind))
+        if turned.kind is OperationKind.REFUND:
+            turned = replace(turned, amount_undone_minor=turned.amount_undone_minor + held - fits)
+        amounts.move_more(story, turned, fits)
     return Settlement(story.payment, turned, None, story.events)
 
 
 def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settlement:
     """It is not of this payment: nothing is held for it, and what was booked of it is taken out again."""
     story = Story(payment, now)
-    booked = foreign.amount_minor - foreign.amount_undecided_minor
+    booked = booked_minor(foreign)
     foreign = replace(_settled(story, foreign), status=OperationStatus.FAILED)
     match foreign.kind:
         case OperationKind.CAPTURE if booked:
@@ -225,6 +217,11 @@ def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settle
         case _:
             pass  # nothing of it is in the amounts
     return Settlement(story.payment, foreign, None, story.events)
+
+
+def booked_minor(foreign: Operation) -> int:
+    """How much of what others did is in the payment's amounts."""
+    return foreign.amount_minor - foreign.amount_undecided_minor - foreign.amount_undone_minor
 
 
 def stands(found: Found) -> bool:

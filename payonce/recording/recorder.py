@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from payonce.domain import (
+    bounced,
     claiming,
     ending,
     late,
@@ -165,8 +166,8 @@ class Recorder:
         undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
         if others.known or (isinstance(fact, Reversed) and undecided):
             return None  # known, or an outcome; a case beside that has a reversal of its own
-        if others.failed is not None:
-            return turns.taken_out(found, others.failed, now=now)
+        if others.refund is not None and isinstance(fact, Undone):
+            return bounced.take(found, others.refund, fact, case=others.case, turn_id=turn_id, now=now)
         if others.case is not None and not turns.stands(found):
             told = late.turned(found, others.case, fact, turn_id=turn_id, now=now)
             if told is not None:

@@ -28,6 +28,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Turn,
     Undone,
 )
 from payonce.domain.leaving import ACTS_WITHIN
@@ -124,7 +125,7 @@ def refund(found: RazorpayRefund, call: Call) -> Accepted | Approved | Declined 
         case "pending":
             return Accepted(found.id)
         case "failed" if call.approved:
-            undone = Undone(f"{found.id}/failed", found.amount, found.currency, "failed")
+            undone = _bounced(found)
             return replace(approved, since=(undone,))
         case "failed":
             return Declined(DeclineCode.GENERIC_DECLINE, connector_reference=found.id)
@@ -135,12 +136,27 @@ def refund(found: RazorpayRefund, call: Call) -> Accepted | Approved | Declined 
 
 def refunded(approved: Approved, refunds: Sequence[RazorpayRefund]) -> Approved:
     """The approval with what somebody else refunded of it, oldest first, and which of these have failed."""
-    foreign = [
-        Foreign(one.id, "refund", one.amount, one.currency, failed=one.status == "failed")
-        for one in sorted(refunds, key=lambda one: (one.created_at, one.id))
-        if one.reference is None and one.status in ("processed", "failed")
-    ]
-    return replace(approved, since=(*approved.since, *foreign))
+    by_others = sorted(
+        (one for one in refunds if one.reference is None), key=lambda one: (one.created_at, one.id)
+    )
+    turns = (turn for one in by_others if (turn := _by_others(one)) is not None)
+    return replace(approved, since=(*approved.since, *turns))
+
+
+def _by_others(one: RazorpayRefund) -> Turn | None:
+    """What somebody else's refund came to; None: nothing yet. What has failed is never made again."""
+    match one.status:
+        case "processed":
+            return Foreign(one.id, "refund", one.amount, one.currency)
+        case "failed":
+            return _bounced(one, refund=one.id)
+        case _:
+            return None
+
+
+def _bounced(one: RazorpayRefund, *, refund: str | None = None) -> Undone:
+    """`refund`: its id, where others made it."""
+    return Undone(f"{one.id}/failed", one.amount, one.currency, "failed", refund)
 
 
 def _captured_manually(found: RazorpayPayment, call: Call) -> Approved:

@@ -278,8 +278,9 @@ class Stripe:
             refunds = await self._finding.refunds(call, intent.id)
             if not reading.is_given_back(intent, refunds):
                 return Pending(intent.id, reason="taken, and not given back")
-        given_back = intent.charge is None or intent.charge.amount_refunded > 0
-        if isinstance(fact, Approved) and intent.status == "succeeded" and given_back:
+        # Of a refund that failed the charge says nothing any more.
+        given_back = call.approved or intent.charge is None or intent.charge.amount_refunded > 0
+        if isinstance(fact, Approved) and intent.amount_received and given_back:
             return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)
         return fact
 

@@ -44,6 +44,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Undone,
 )
 
 UNTIL = datetime.fromtimestamp(CREATED, UTC) + timedelta(days=3)
@@ -369,7 +370,7 @@ async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Op
     reply = await connector.inquire(call())
     assert isinstance(reply, Approved)
     processed = [Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))]
-    failed_since = Foreign("rfnd_failed", "refund", 1099, "INR", failed=True)
+    failed_since = Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed")
     assert [turn for turn in reply.since if turn != failed_since] == processed
     assert failed_since in reply.since
 
@@ -380,7 +381,7 @@ async def test_a_refund_of_somebody_else_that_failed_is_told_once_nothing_is_ref
     connector, _ = await razorpay(found(payment(), **{LIST_REFUNDS: Answer(listed(broken))}))
     reply = await connector.inquire(call(approved=True))
     assert isinstance(reply, Approved)
-    assert reply.since == (Foreign("rfnd_failed", "refund", 1099, "INR", failed=True),)
+    assert reply.since == (Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed"),)
 
 
 @pytest.mark.parametrize("lost", [*LOST, "another payment's"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from payonce.domain.facts import Approved, FailureCode, Foreign, NotProcessed, Stage
+from payonce.domain.facts import Approved, FailureCode, Foreign, NotProcessed, Stage, Turn, Undone
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.ledger import Ledger, subject
@@ -11,7 +11,7 @@ from tests.support.rows import approval
 K, S, O = OperationKind, PaymentStatus, OperationStatus
 CAPTURED = Foreign("acq-1/captured", "capture", 1000, "INR", perhaps_ours=True)
 REFUNDED = Foreign("acq-rf", "refund", 400, "INR")
-FAILED = Foreign("acq-rf", "refund", 400, "INR", failed=True)
+FAILED = Undone("acq-rf/failed", 400, "INR", "failed", refund="acq-rf")
 
 
 async def authorized(ledger: Ledger, status: S = S.AUTHORIZED) -> tuple[Payment, Operation]:
@@ -21,7 +21,7 @@ async def authorized(ledger: Ledger, status: S = S.AUTHORIZED) -> tuple[Payment,
     return paid, create
 
 
-async def tell(ledger: Ledger, create: Operation, *since: Foreign) -> None:
+async def tell(ledger: Ledger, create: Operation, *since: Turn) -> None:
     """As an inquiry about the authorization is answered, told by a callback that comes more than once."""
     said = approval(create, connector_reference="acq-1", stage=Stage.AUTHORIZED, since=since)
     for _ in range(2):
@@ -78,21 +78,33 @@ async def test_a_capture_and_a_refund_that_are_told_together_are_both_booked(led
     assert (after.status, after.review) == (S.PARTIALLY_REFUNDED, None)
 
 
-async def test_a_refund_of_somebody_else_that_fails_is_taken_out_once(ledger: Ledger) -> None:
+async def test_a_refund_of_somebody_else_that_fails_is_taken_out_once_and_held_for_a_person(
+    ledger: Ledger,
+) -> None:
     paid, create = await authorized(ledger, S.CAPTURED)
     await tell(ledger, create, REFUNDED)
     assert (await ledger.payment(paid.id)).amount_refunded_minor == 400
     await tell(ledger, create, FAILED)
     after = await ledger.payment(paid.id)
-    assert (after.status, after.amount_refunded_minor, after.review) == (S.CAPTURED, 0, None)
+    assert (after.status, after.amount_refunded_minor) == (S.CAPTURED, 0)
+    assert after.amount_refund_undecided_minor == 400
+    assert after.review is not None
     told = [type_ for _, type_ in await ledger.events(paid.id)]
     assert (told.count("refund.succeeded"), told.count("refund.failed")) == (1, 1)
     await tell(ledger, create, REFUNDED)
     assert (await ledger.payment(paid.id)).amount_refunded_minor == 0, "an old word of it"
 
 
-async def test_a_refund_of_somebody_else_that_never_succeeded_changes_nothing(ledger: Ledger) -> None:
+async def test_a_refund_of_somebody_else_that_failed_before_it_was_known_moves_nothing(
+    ledger: Ledger,
+) -> None:
     paid, create = await authorized(ledger, S.CAPTURED)
-    before = await ledger.payment(paid.id)
     await tell(ledger, create, FAILED)
-    assert await ledger.payment(paid.id) == before
+    await tell(ledger, create, REFUNDED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_refunded_minor, after.amount_refund_undecided_minor) == (
+        S.CAPTURED,
+        0,
+        0,
+    )
+    assert after.review is None
