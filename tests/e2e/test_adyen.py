@@ -30,7 +30,7 @@ WHO = {**EVERY_MEMBER, "currency": "EUR", "browser": BROWSER, "return_url": SHOP
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A customer's, which follows no redirect by itself."""
-    async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 
