@@ -23,7 +23,7 @@ WITHIN_S = 60.0
 async def typed(stack: DevStack, *arguments: str, secrets: str = "") -> tuple[int, str]:
     """`payonce accounts …`: its status, and all that it said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "payonce", "accounts", *arguments),
+        *(sys.executable, "-m", "tests.support.command", "accounts", *arguments),
         env={**stack.product_environ(), "PYTHONPATH": str(CHECKOUT)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -53,10 +53,14 @@ _FOLDERS = ("payonce", "api", "workers", "workflows", "activities")
 _own: dict[tuple[str, str], Any] = {}
 
 
-def be_patient() -> None:
-    """The limits of this process are long. First of all, since some are made of others when they are imported."""
+def be_patient(*folders: str) -> None:
+    """The limits of this process (those of these folders, where any is named) are long.
+
+    First of all, since some are made of others when they are imported.
+    """
     for (module, name), value in _PATIENT.items():
-        _own.setdefault((module, name), _set(module, name, value))
+        if not folders or module.split(".")[0] in folders:
+            _own.setdefault((module, name), _set(module, name, value))
 
 
 @contextmanager
