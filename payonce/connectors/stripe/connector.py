@@ -23,7 +23,7 @@ from payonce.connectors.base import (
 )
 from payonce.connectors.http import AcquirerResponse, HttpRequest, Sending, segment
 from payonce.connectors.stripe import account as accounts
-from payonce.connectors.stripe import amounts, callbacks, codes, forms, reading
+from payonce.connectors.stripe import amounts, callbacks, codes, forms, marks, reading
 from payonce.connectors.stripe.desk import StripeDesk, not_moved, not_prepared, ours_to_mend, problem
 from payonce.connectors.stripe.finding import Finding
 from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
@@ -118,9 +118,9 @@ class Stripe:
             case OperationKind.AUTHORIZE:
                 return await self._authorize(call, sending)
             case OperationKind.CAPTURE:
-                return await self._modify(
-                    call, sending, "capture", forms.capture(call, several_captures=self._several)
-                )
+                room = await self._room(call, sending) if self._several else {}
+                form = forms.capture(call, several_captures=self._several, room=room)
+                return await self._modify(call, sending, "capture", form)
             case OperationKind.VOID:
                 return await self._modify(call, sending, "cancel", forms.cancellation(forms.VOIDED))
             case OperationKind.REFUND:
@@ -176,7 +176,7 @@ class Stripe:
         for answer in (entered, made):
             if answer.status >= 400:
                 return _turned_down_before(answer, call)
-        intent, method_id = self._unpaid(made, call), entered.read(Method)
+        intent, method_id = self._before(made, call, id_=None), entered.read(Method)
         self._prepared_in_mode(method_id.livemode)
         form = forms.confirmation(call, method_id.id)
         answer = await self._move(call, sending, f"{_path(intent.id)}/confirm", form, object_id=intent.id)
@@ -221,6 +221,14 @@ class Stripe:
         if closed.status != "canceled":
             return Pending(intent_id, reason="requires_action")
         return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent_id)
+
+    async def _room(self, call: Call, sending: Sending) -> dict[str, str]:
+        """What makes room for the capture's mark on its intent; what is wrong with that is `NotSent`."""
+        intent_id = forms.authorization_of(call)
+        (answer,) = await sending.prepare(HttpRequest(method="GET", path=_path(intent_id)))
+        if answer.status >= 400:
+            raise not_prepared(answer, reference=call.reference)
+        return marks.made_room(self._before(answer, call, id_=intent_id).metadata)
 
     async def _modify(
         self, call: Call, sending: Sending, action: str, form: forms.Form
@@ -362,10 +370,10 @@ class Stripe:
         form = forms.intent(call, several_captures=self._several, copy_metadata=self._copy)
         return self._desk.post(forms.INTENTS, form, reference=call.reference, purpose="pre")
 
-    def _unpaid(self, made: AcquirerResponse, call: Call) -> Intent:
-        """The intent that was made. What is wrong with it is `NotSent`: nobody has confirmed it."""
+    def _before(self, answer: AcquirerResponse, call: Call, *, id_: str | None) -> Intent:
+        """The intent before the money call. What is wrong with it is `NotSent`: nothing has moved."""
         try:
-            intent = self._intent(made, call, id_=None)
+            intent = self._intent(answer, call, id_=id_)
         except OutcomeUnknown as unknown:
             raise NotSent(f"before the money call: {unknown.message}") from None
         return intent

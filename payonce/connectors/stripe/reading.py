@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from payonce.connectors.base import Call
-from payonce.connectors.stripe import codes, forms
+from payonce.connectors.stripe import codes, forms, marks
 from payonce.connectors.stripe.amounts import from_stripe, to_stripe
 from payonce.connectors.stripe.objects import (
     CAPTURE,
@@ -125,7 +125,7 @@ def ended(intent: Intent, call: Call) -> Cancellation:
 
 def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> Approved | Pending | NotKnown:
     """How a capture stands. `answered`: the intent is the answer to the capture itself."""
-    marked = _marked(intent, forms.mark(call.reference))
+    marked = marks.amount(intent.metadata, call.reference)
     if intent.status not in ("succeeded", "requires_capture", "canceled"):
         log.warning("acquirer_status_unmapped", reference=call.reference, status=intent.status)
         return Pending(intent.id, reason="unmapped status")
@@ -370,12 +370,6 @@ def _holds_until(intent: Intent) -> datetime:
         return datetime.fromtimestamp(charge.card.capture_before, UTC)
     holds = _HOLDS.get(charge.card.brand or "", _HOLDS_SHORTEST)
     return datetime.fromtimestamp(charge.created, UTC) + holds
-
-
-def _marked(intent: Intent, name: str) -> int | None:
-    """How much a capture of ours took, by its mark."""
-    text = intent.metadata.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
 
 
 def _ours(one: StripeRefund) -> bool:
