@@ -230,6 +230,22 @@ RULES = (
     ),
     Mutation(
         "2",
+        "a key at Stripe is good for as long as it is kept at least, and a sixth more",
+        "payonce/connectors/stripe/connector.py",
+        "KEYS_KEPT_S: Final = 24 * 3600.0",
+        "KEYS_KEPT_S: Final = 28.8 * 3600.0",
+        ("tests/connectors/stripe/test_stripe_replays.py",),
+    ),
+    Mutation(
+        "2",
+        "a void that is not found at Stripe is not processed",
+        "payonce/connectors/stripe/connector.py",
+        "            replays_not_found=MODIFICATIONS,",
+        "            replays_not_found=MODIFICATIONS - {OperationKind.VOID},",
+        ("tests/connectors/stripe/test_stripe_replays.py",),
+    ),
+    Mutation(
+        "2",
         "its owner sends an authorization again at any time",
         "payonce/claims.py",
         "        holds = self.left_s() > 0 and self.held_s() >= REPLAY_AFTER_S\n",
