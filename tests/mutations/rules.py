@@ -310,6 +310,14 @@ RULES = (
     ),
     Mutation(
         "3",
+        "what the acquirer tells of our own capture is somebody else's as well",
+        "payonce/domain/rail.py",
+        "    return fact.perhaps_ours and taken\n",
+        "    return False\n",
+        ("tests/storage/recording/test_done_elsewhere.py",),
+    ),
+    Mutation(
+        "3",
         "of a message that says several things only the first is kept",
         "api/routes/callbacks.py",
         "        for each in (callback, *callback.beside):",

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from adyen_script import HMAC_KEYS, Answer, Open, account, call, problem
+from adyen_script import HMAC_KEYS, Open, account, call, problem
+from scripted import Answer
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Identity

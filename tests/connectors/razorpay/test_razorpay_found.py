@@ -17,9 +17,7 @@ from razorpay_script import (
     ORDER,
     PAYMENT,
     PAYMENT_ID,
-    Answer,
     Open,
-    Sent,
     by_upi,
     call,
     failed,
@@ -31,6 +29,7 @@ from razorpay_script import (
     refund,
     upi,
 )
+from scripted import Answer, Sent
 
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, RateLimited
 from payonce.domain.evidence import Evidence
@@ -128,7 +127,7 @@ async def test_orders_are_read_to_the_last_page(razorpay: Open) -> None:
     others = [order(id=f"order_{number}", receipt=f"{PAYMENT}{number}") for number in range(25)]
 
     def page(sent: Sent) -> Answer:
-        skip, count = int(sent.query["skip"]), int(sent.query["count"])
+        skip, count = int(sent.asked["skip"]), int(sent.asked["count"])
         return Answer(listed(*[*others, order()][skip : skip + count]))
 
     connector, server = await razorpay(found(payment()) | {LIST_ORDERS: page})
@@ -142,7 +141,7 @@ async def test_a_list_is_read_on_however_few_it_gives_at_once(razorpay: Open, mo
     every = [refund(id=f"rfnd_{number}", notes=[], amount=1) for number in range(30)]
 
     def page(sent: Sent) -> Answer:
-        skip = int(sent.query["skip"])
+        skip = int(sent.asked["skip"])
         return Answer(listed(*every[skip : skip + most]))
 
     connector, _ = await razorpay(found(payment(amount_refunded=30), **{LIST_REFUNDS: page}))
@@ -363,7 +362,7 @@ async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Op
     every = [*theirs, waiting, broken, refund()]
 
     def page(sent: Sent) -> Answer:
-        skip, count = int(sent.query["skip"]), int(sent.query["count"])
+        skip, count = int(sent.asked["skip"]), int(sent.asked["count"])
         return Answer(listed(*every[skip : skip + count]))
 
     connector, _ = await razorpay(found(payment(amount_refunded=400), **{LIST_REFUNDS: page}))

@@ -13,7 +13,6 @@ from razorpay_script import (
     PAYMENT,
     PAYMENT_ID,
     REFUND,
-    Answer,
     Open,
     call,
     listed,
@@ -21,6 +20,7 @@ from razorpay_script import (
     problem,
     refund,
 )
+from scripted import Answer
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import Holding, no, yes

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scripted import Answer, Sent
 from stripe_script import (
     BY_ID,
     CANCEL,
@@ -15,9 +16,7 @@ from stripe_script import (
     LIST_REFUNDS,
     REFERENCE,
     VISA,
-    Answer,
     Open,
-    Sent,
     authorizing,
     call,
     charge,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from scripted import Answer
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -11,7 +12,6 @@ from stripe_script import (
     LIST_REFUNDS,
     REFUND,
     REFUNDS,
-    Answer,
     Open,
     authorizing,
     call,

@@ -8,7 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 from dialect_side import StripeHarness
-from stripe_script import CANCEL, CAPTURE, GET, LIST_REFUNDS, REFUNDS, Answer, Open, call, held, listed
+from scripted import Answer
+from stripe_script import CANCEL, CAPTURE, GET, LIST_REFUNDS, REFUNDS, Open, call, held, listed
 from wire_server import Serve
 
 from payonce.connectors.base import Connector
