@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 
 from payonce.storage.driver.connection import Connection
-from payonce.vault.envelope import Envelope, Place
+from payonce.vault.envelope import SealedNumber, VaultPlace
 from payonce.vault.fingerprints import Hashes
 from payonce.vault.keys import Wrapped
 
@@ -36,7 +36,13 @@ class WrappedCard:
 
 
 async def put(
-    connection: Connection, place: Place, envelope: Envelope, hashes: Hashes, *, shown: str, saves_max: int
+    connection: Connection,
+    place: VaultPlace,
+    envelope: SealedNumber,
+    hashes: Hashes,
+    *,
+    shown: str,
+    saves_max: int,
 ) -> str | None:
     """The card is there for 24 h, and for good once it is kept: the name by which its merchant knows the number.
 
@@ -60,26 +66,26 @@ async def put(
     return found
 
 
-async def take(connection: Connection, place: Place) -> Envelope | None:
+async def take(connection: Connection, place: VaultPlace) -> SealedNumber | None:
     """The sealed card of this place; none where it is erased, or was never kept and is older than 24 h."""
     row = (await connection.execute(_TAKE, _place(place))).one_or_none()
     if row is None:
         return None
-    return Envelope(row.format, row.data_key_id, Wrapped(row.key_id, row.wrapped_key), row.ciphertext)
+    return SealedNumber(row.format, row.data_key_id, Wrapped(row.key_id, row.wrapped_key), row.ciphertext)
 
 
-async def fingerprint(connection: Connection, place: Place) -> str | None:
+async def fingerprint(connection: Connection, place: VaultPlace) -> str | None:
     """The name by which its merchant knows the number."""
     found: str | None = (await connection.execute(_FINGERPRINT, _tenant(place))).scalar_one()
     return found
 
 
-async def keep(connection: Connection, place: Place) -> bool:
+async def keep(connection: Connection, place: VaultPlace) -> bool:
     """The card stays until it is erased. False: it is not there any more. Safe to repeat."""
     return bool((await connection.execute(_KEEP, _tenant(place))).scalar_one())
 
 
-async def erase(connection: Connection, place: Place) -> bool:
+async def erase(connection: Connection, place: VaultPlace) -> bool:
     """The card is gone, and its number's name with the last card of it. False: it was not there."""
     return bool((await connection.execute(_ERASE, _tenant(place))).scalar_one())
 
@@ -115,9 +121,9 @@ async def rewrap(connection: Connection, card: WrappedCard, new: Wrapped) -> boo
     return bool((await connection.execute(_REWRAP, values)).scalar_one())
 
 
-def _tenant(place: Place) -> dict[str, str]:
+def _tenant(place: VaultPlace) -> dict[str, str]:
     return {"id": place.record_id, "merchant_id": place.merchant_id, "mode": place.mode}
 
 
-def _place(place: Place) -> dict[str, str]:
+def _place(place: VaultPlace) -> dict[str, str]:
     return {**_tenant(place), "purpose": place.purpose}

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from payonce.domain.ids import random_id
-from payonce.vault.keys import CannotOpen, Keys, Wrapped, joined
+from payonce.vault.keys import CannotOpen, Wrapped, WrappingKeys, joined
 
 FORMAT: Final = 1
 _KEY_BYTES: Final = 32
@@ -20,7 +20,7 @@ _NONCE_BYTES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class VaultPlace:
     """Where a number belongs; sealed for one place it opens in no other."""
 
     record_id: str
@@ -30,7 +30,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class SealedNumber:
     """A sealed number and its wrapped key."""
 
     format: int
@@ -39,7 +39,7 @@ class Envelope:
     ciphertext: bytes = field(repr=False)
 
 
-async def seal(number: str, place: Place, keys: Keys) -> Envelope:
+async def seal(number: str, place: VaultPlace, keys: WrappingKeys) -> SealedNumber:
     """The number, readable again in its place only. Raises `VaultUnavailable`.
 
     It may take a call to another server: no transaction may be open meanwhile.
@@ -50,10 +50,10 @@ async def seal(number: str, place: Place, keys: Keys) -> Envelope:
     bound_to = _bound_to(FORMAT, place, data_key_id)
     ciphertext = nonce + AESGCM(data_key).encrypt(nonce, number.encode(), bound_to)
     wrapped = await keys.wrap(data_key, record_id=place.record_id)
-    return Envelope(FORMAT, data_key_id, wrapped, ciphertext)
+    return SealedNumber(FORMAT, data_key_id, wrapped, ciphertext)
 
 
-async def unseal(envelope: Envelope, place: Place, keys: Keys) -> str:
+async def unseal(envelope: SealedNumber, place: VaultPlace, keys: WrappingKeys) -> str:
     """The number. Raises `CannotOpen`, and `VaultUnavailable` as above."""
     if envelope.format != FORMAT:
         raise CannotOpen(f"There is no format {envelope.format} here.")
@@ -66,7 +66,7 @@ async def unseal(envelope: Envelope, place: Place, keys: Keys) -> str:
         raise CannotOpen from None
 
 
-def _bound_to(format_: int, place: Place, data_key_id: str) -> bytes:
+def _bound_to(format_: int, place: VaultPlace, data_key_id: str) -> bytes:
     return joined(
         ("card", str(format_), place.merchant_id, place.mode, place.record_id, place.purpose, data_key_id)
     )

@@ -45,7 +45,7 @@ class Wrapped:
     data: bytes = field(repr=False)
 
 
-class Keys(Protocol):
+class WrappingKeys(Protocol):
     """Wraps and opens data keys; each is bound to its record and to the key that wraps it."""
 
     async def wrap(self, data_key: bytes, *, record_id: str) -> Wrapped:

@@ -11,7 +11,7 @@ from typing import Final
 from payonce.storage.driver.database import Database
 from payonce.vault import doors
 from payonce.vault.doors import WrappedCard
-from payonce.vault.keys import CannotOpen, Keys, Wrapped
+from payonce.vault.keys import CannotOpen, Wrapped, WrappingKeys
 
 PAGE: Final = 100
 PASSES_MAX: Final = 100  # while processes that know only the old key go on saving
@@ -31,7 +31,7 @@ class Rotated:
     by_others: dict[str, int]
 
 
-async def rotate(database: Database, keys: Keys, *, tell: Callable[[Rotated], None]) -> Rotated:
+async def rotate(database: Database, keys: WrappingKeys, *, tell: Callable[[Rotated], None]) -> Rotated:
     """Every card that opens is wrapped by the newest key, as far as nobody saves with an older one meanwhile.
 
     `tell` hears of each page. Raises `VaultUnavailable`; what was done until then holds.
@@ -58,7 +58,7 @@ async def progress(database: Database, newest: str) -> Rotated:
     return Rotated(newest, 0, 0, used.pop(newest, 0), used)
 
 
-async def _wrap_again(database: Database, keys: Keys, page: Sequence[WrappedCard]) -> tuple[int, int]:
+async def _wrap_again(database: Database, keys: WrappingKeys, page: Sequence[WrappedCard]) -> tuple[int, int]:
     """How many data keys of the page were wrapped anew, and how many did not open."""
     changed = [(card, new) for card in page if (new := await _again(card, keys)) is not None]
     done = 0
@@ -73,7 +73,7 @@ async def _page(database: Database, *, key_id: str, after: str) -> Sequence[Wrap
         return await doors.wrapped_by_others(connection, key_id=key_id, after=after, at_most=PAGE)
 
 
-async def _again(card: WrappedCard, keys: Keys) -> Wrapped | None:
+async def _again(card: WrappedCard, keys: WrappingKeys) -> Wrapped | None:
     """The data key, opened and wrapped again outside of any transaction; None where it does not open."""
     try:
         data_key = await keys.unwrap(card.wrapped, record_id=card.record_id)

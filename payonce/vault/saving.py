@@ -8,9 +8,9 @@ from payonce.domain.ids import random_id
 from payonce.settings import Settings
 from payonce.storage.driver.connection import Connection
 from payonce.vault import doors
-from payonce.vault.envelope import Envelope, Place, seal, unseal
+from payonce.vault.envelope import SealedNumber, VaultPlace, seal, unseal
 from payonce.vault.fingerprints import Fingerprints, Hashes
-from payonce.vault.keys import Keys, read_key_file
+from payonce.vault.keys import WrappingKeys, read_key_file
 from payonce.vault.transit import TransitKeys, TransitServer
 
 CARD: Final = "card"
@@ -33,22 +33,22 @@ class NotThere(PaymentError):
 class SealedCard:
     """A card that is ready to be put: what it takes is done before the transaction begins."""
 
-    place: Place
-    envelope: Envelope
+    place: VaultPlace
+    envelope: SealedNumber
     hashes: Hashes = field(repr=False)
 
 
 class Vault:
     """Seals and opens cards; what lies in Postgres is worth nothing without its keys."""
 
-    def __init__(self, keys: Keys, fingerprints: Fingerprints, *, saves_max: int) -> None:
+    def __init__(self, keys: WrappingKeys, fingerprints: Fingerprints, *, saves_max: int) -> None:
         self.keys = keys
         self._fingerprints = fingerprints
         self._saves_max = saves_max
 
     async def seal(self, number: str, *, merchant_id: str, mode: str) -> SealedCard:
         """The card, not stored yet. Raises `VaultUnavailable`; no transaction may be open meanwhile."""
-        place = Place(random_id("vc"), merchant_id, mode, CARD)
+        place = VaultPlace(random_id("vc"), merchant_id, mode, CARD)
         hashes = self._fingerprints.of(number, merchant_id=merchant_id, mode=mode)
         return SealedCard(place, await seal(number, place, self.keys), hashes)
 
@@ -66,7 +66,7 @@ class Vault:
             raise TooManySaved
         return shown
 
-    async def open(self, envelope: Envelope | None, place: Place) -> str:
+    async def open(self, envelope: SealedNumber | None, place: VaultPlace) -> str:
         """The number of what `doors.take` found, after its transaction. Raises `NotThere`, `CannotOpen` and
         `VaultUnavailable`.
         """
@@ -84,7 +84,7 @@ def open_vault(settings: Settings) -> Vault | None:
     return Vault(keys, fingerprints, saves_max=settings.vault_saves_per_hour)
 
 
-def _keys(settings: Settings) -> Keys | None:
+def _keys(settings: Settings) -> WrappingKeys | None:
     if settings.vault_key_file is not None:
         return read_key_file(settings.vault_key_file)
     if settings.vault_transit_url is None or settings.vault_transit_token_file is None:

@@ -56,7 +56,7 @@ class TransitKeys:
         )
 
     async def wrap(self, data_key: bytes, *, record_id: str) -> Wrapped:
-        """As `Keys.wrap`."""
+        """As `WrappingKeys.wrap`."""
         body = {"plaintext": _base64(data_key), "associated_data": self._bound_to(record_id)}
         status, answer = await self._call("POST", f"encrypt/{self._server.key}", body)
         if status != httpx.codes.OK:
@@ -65,7 +65,7 @@ class TransitKeys:
         return Wrapped(self._key_id(data), data)
 
     async def unwrap(self, wrapped: Wrapped, *, record_id: str) -> bytes:
-        """As `Keys.unwrap`."""
+        """As `WrappingKeys.unwrap`."""
         if _WRAPPED.fullmatch(wrapped.data) is None or self._key_id(wrapped.data) != wrapped.key_id:
             raise CannotOpen
         body = {"ciphertext": wrapped.data.decode(), "associated_data": self._bound_to(record_id)}
@@ -80,14 +80,14 @@ class TransitKeys:
             raise VaultUnavailable("the key server answered something else") from None
 
     async def newest(self) -> str:
-        """As `Keys.newest`."""
+        """As `WrappingKeys.newest`."""
         status, answer = await self._call("GET", f"keys/{self._server.key}", None)
         if status != httpx.codes.OK or not isinstance(answer.get("latest_version"), int):
             self._refused("read the key", status)
         return f"{self._server.key}:v{answer['latest_version']}"
 
     async def close(self) -> None:
-        """As `Keys.close`."""
+        """As `WrappingKeys.close`."""
         await self._client.aclose()
 
     def _bound_to(self, record_id: str) -> str:

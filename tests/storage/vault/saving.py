@@ -9,7 +9,7 @@ from payonce.sealing import SealingKey
 from payonce.storage.driver.database import Database
 from payonce.vault import doors
 from payonce.vault.fingerprints import Fingerprints
-from payonce.vault.keys import FileKeys, Keys
+from payonce.vault.keys import FileKeys, WrappingKeys
 from payonce.vault.saving import SealedCard, Vault
 
 NUMBER = "4242424242424242"
@@ -20,7 +20,7 @@ NEW: Mapping[str, bytes] = {"new": b"n" * 32, **OLD}
 
 
 def a_vault(
-    keys: Keys | None = None, *, fingerprint_keys: tuple[str, ...] = ("f1",), saves_max: int = 1_000
+    keys: WrappingKeys | None = None, *, fingerprint_keys: tuple[str, ...] = ("f1",), saves_max: int = 1_000
 ) -> Vault:
     prints = Fingerprints([SealingKey(id_, id_.encode() * 16) for id_ in fingerprint_keys])
     return Vault(keys or FileKeys(OLD), prints, saves_max=saves_max)

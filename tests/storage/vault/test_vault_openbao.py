@@ -8,13 +8,13 @@ import pytest
 
 from payonce.storage.driver.database import Database
 from payonce.vault import doors, rotation, transit
-from payonce.vault.envelope import Place, seal, unseal
+from payonce.vault.envelope import VaultPlace, seal, unseal
 from payonce.vault.keys import CannotOpen, VaultUnavailable, Wrapped
 from payonce.vault.transit import FAILURES_MAX, TransitKeys
 from tests.storage.vault.saving import NUMBER, OTHER_NUMBER, a_vault, opened, ran, read, saved
 from tests.support.openbao import OpenBao, running_openbao
 
-PLACE = Place("vc_1", "mer_1", "test", "card")
+PLACE = VaultPlace("vc_1", "mer_1", "test", "card")
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ import pytest
 
 from payonce.sealing import SealingKey
 from payonce.settings import SettingsWrong
-from payonce.vault.envelope import FORMAT, Envelope, Place, seal, unseal
+from payonce.vault.envelope import FORMAT, SealedNumber, VaultPlace, seal, unseal
 from payonce.vault.fingerprints import Fingerprints
 from payonce.vault.keys import CannotOpen, FileKeys, Wrapped, read_key_file
 
 NUMBER = "4242424242424242"
 KEYS = FileKeys({"new": b"n" * 32, "old": b"o" * 32})
-PLACE = Place("vc_1", "mer_1", "test", "card")
+PLACE = VaultPlace("vc_1", "mer_1", "test", "card")
 
 
 async def test_a_sealed_number_opens_in_its_place() -> None:
@@ -45,7 +45,7 @@ async def test_a_number_sealed_twice_looks_different_everywhere() -> None:
     ],
     ids=str,
 )
-async def test_a_number_moved_to_another_place_does_not_open(elsewhere: Place) -> None:
+async def test_a_number_moved_to_another_place_does_not_open(elsewhere: VaultPlace) -> None:
     envelope = await seal(NUMBER, PLACE, KEYS)
 
     with pytest.raises(CannotOpen):
@@ -102,7 +102,7 @@ async def test_nothing_of_an_envelope_is_in_its_text() -> None:
 
     assert "ciphertext" not in repr(envelope)
     assert "data=" not in repr(envelope.wrapped)
-    assert isinstance(envelope, Envelope)
+    assert isinstance(envelope, SealedNumber)
 
 
 def a_key_file(directory: Path, keys: object, *, mode: int = 0o600) -> Path:
