@@ -78,6 +78,12 @@ async def pay_well(shop: Merchant, method: Body) -> None:
     await shop.captured(payment, amount=500, final=False)
     await shop.voided(payment)
     await shop.events(payment)
+    at_stripe = {"metadata": {"sandbox_account": "stripe"}, "return_url": "https://shop.example/back"}
+    paid = await shop.paid(payment_method=method, authentication=HANDED_IN, **at_stripe)
+    assert (paid["status"], paid["connector"]) == ("captured", "stripe")
+    refused = {**method, "card": {**method["card"], "number": CHALLENGED}}
+    answer = await shop.pay(payment_method=refused, authentication=HANDED_IN, **at_stripe)
+    assert answer.status_code == 402, answer.text
     await shop.pay(payment_method={**method, "card": {**method["card"], "number": DECLINED}})
 
 
@@ -120,7 +126,7 @@ async def come_back(shop: Merchant, method: Body) -> None:
     """The holder passes the challenge, and the browser brings back more than anybody asked for."""
     asked = {**method, "card": {**method["card"], "number": CHALLENGED}}
     stray = {"payment_intent_client_secret": BROUGHT_BACK, BROUGHT_BACK: "1"}
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as browser:
         for by_form in (False, True):
             payment = await shop.paid(payment_method=asked)
             page = payment["next_action"]["url"]
@@ -150,7 +156,10 @@ async def pay_into_trouble(stack: DevStack, shop: Merchant) -> None:
     for part in ("acquirer", "postgres"):
         await stack.kill(part)
         refused = await asyncio.gather(
-            *(shop.pay(payment_method=method, authentication=HANDED_IN) for method in cards())
+            *(
+                shop.ask("/v1/payments", order(payment_method=method, authentication=HANDED_IN))
+                for method in cards()
+            )
         )
         assert {answer.status_code for answer in refused} <= {503, 504}, [answer.text for answer in refused]
         await stack.start(part)
