@@ -246,7 +246,7 @@ ERRORS: Final = (
         "                raise\n"
         "            except ConnectorError:\n"
         "                return Reversed()\n",
-        _REVERSED,
+        _FOUND,
     ),
     planted(
         "15c",
