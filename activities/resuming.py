@@ -52,11 +52,12 @@ class Resuming:
         if leg is None:
             return await self._found(request)
         fact, state = await self._send(leg)
-        recorded = None if fact is None else await self._record(request, leg, fact)
+        if fact is not None:
+            return await self._record(request, leg, fact, state)
         # Where this is lost, the leg counts as one that may have been processed: its attempt is asked about.
         with suppress(PaymentError):
             await self._legs.end(leg, state)
-        return recorded or await self._found(request, again=state is LegState.INVALID)
+        return await self._found(request, again=state is LegState.INVALID)
 
     async def _send(self, leg: LegRight) -> tuple[Fact | None, LegState]:
         """What the call established, None where it says nothing about the attempt; and how the leg ended."""
@@ -78,7 +79,10 @@ class Resuming:
             return replace(fact, further=True), LegState.INVALID
         return fact, LegState.DONE
 
-    async def _record(self, request: OperationRequest, leg: LegRight, fact: Fact) -> Progress:
+    async def _record(
+        self, request: OperationRequest, leg: LegRight, fact: Fact, state: LegState
+    ) -> Progress:
+        """In one transaction with how the leg ended, so that nobody is asked to act whose next set has no leg."""
         capabilities = self._accounts.capabilities[leg.right.connector_account]
         settlement = await self._recorder.record(
             request.subject,
@@ -86,6 +90,7 @@ class Resuming:
             token=leg.attempt.token,
             fact=fact,
             abilities=capabilities.abilities(leg.attempt.kind),
+            leg=leg.ended(state),
         )
         return after_recording(settlement, capabilities, may_retry=False)
 

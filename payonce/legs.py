@@ -15,7 +15,7 @@ from payonce.clock import boot_clock_s
 from payonce.connectors.base import Capabilities
 from payonce.domain import legs as rules
 from payonce.domain.ids import random_id
-from payonce.domain.legs import LegState
+from payonce.domain.legs import EndedLeg, LegState
 from payonce.domain.operations import Attempt, OperationStatus, Subject
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
@@ -36,6 +36,10 @@ class LegRight:
     number: int
     right: Right
     parameters: Mapping[str, str] = field(repr=False)
+
+    def ended(self, state: LegState) -> EndedLeg:
+        """This claim of the leg, as it ended."""
+        return EndedLeg(self.number, self.right.token, state)
 
 
 class Legs:
@@ -87,7 +91,7 @@ class Legs:
     async def end(self, leg: LegRight, state: LegState) -> None:
         """How this claim of the leg ended. Raises `StorageUnavailable` or `CommitUnknown`."""
         async with self._database.transaction() as connection:
-            await legs.end(connection, leg.attempt, number=leg.number, token=leg.right.token, state=state)
+            await legs.end(connection, leg.attempt, leg.ended(state))
 
     async def _claim(self, connection: Connection, standing: Standing, *, deadline: float) -> LegRight | None:
         attempt = standing.attempt

@@ -123,6 +123,13 @@ def _webhooks(settings: Settings) -> Iterator[str]:
         yield "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS: merchants would reach what listens on this machine"
 
 
+def _vault(settings: Settings) -> Iterator[str]:
+    if settings.vault_key_file is not None:
+        yield "PAYONCE_VAULT_KEY_FILE: keys in a file are for development; PAYONCE_VAULT_TRANSIT_URL names a server"
+    if not _is_https(settings.vault_transit_url):
+        yield "PAYONCE_VAULT_TRANSIT_URL: it is no https://"
+
+
 _RULES: Final[tuple[Rule, ...]] = (
     _derivation_key,
     _sealing_keys,
@@ -133,6 +140,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _sandbox,
     _addresses,
     _webhooks,
+    _vault,
 )
 
 

@@ -137,6 +137,10 @@ class SealingKeySettings(BaseModel):
     key: Annotated[SecretStr, AfterValidator(_is_key)]
 
 
+def _keys_of(settings: Iterable[SealingKeySettings]) -> Iterator[SealingKey]:
+    return (SealingKey(each.id, base64.b64decode(each.key.get_secret_value())) for each in settings)
+
+
 def _told(secret: SecretStr | None) -> bool:
     return secret is not None and bool(secret.get_secret_value())
 
@@ -240,6 +244,22 @@ class Settings(BaseSettings):
     `[{"id": "2027-01", "key": "<base64 of 32 bytes>"}]`. The key derived from `derivation_key` comes last, and is the
     one in use where nothing is set. A key may go when no row of `webhook_secrets` or `connector_secrets` names it."""
 
+    vault_key_file: FilePath | None = None
+    """The vault's key-encryption keys in a file, which only its owner may read: for development."""
+    vault_transit_url: WebAddress | None = None
+    """OpenBao or HashiCorp Vault, whose transit engine holds the vault's key-encryption key."""
+    vault_transit_key: str = Field(default="payonce", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    vault_transit_mount: str = Field(default="transit", pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    vault_transit_token_file: FilePath | None = None
+    """Read again for each call, so that an agent may renew it."""
+    vault_transit_ca: FilePath | None = None
+    """PEM: who may have signed its certificate, instead of the system's authorities."""
+    vault_fingerprint_keys: Annotated[tuple[SealingKeySettings, ...], AfterValidator(_differ)] = ()
+    """By which saved numbers are known again: the first is in use, all of them find what they hashed. The key
+    derived from `derivation_key` comes last."""
+    vault_saves_per_hour: int = Field(default=1_000, ge=1, le=10_000_000)
+    """Different card numbers that a merchant may save within an hour, in one mode."""
+
     receipts_url: str | None = None
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
@@ -262,6 +282,14 @@ class Settings(BaseSettings):
             raise ValueError("PAYONCE_TEMPORAL_TLS_CERT and PAYONCE_TEMPORAL_TLS_KEY go together")
         return self
 
+    @model_validator(mode="after")
+    def _vault_has_one_kind_of_keys(self) -> Self:
+        if self.vault_key_file is not None and self.vault_transit_url is not None:
+            raise ValueError("PAYONCE_VAULT_KEY_FILE and PAYONCE_VAULT_TRANSIT_URL: only one may be set")
+        if (self.vault_transit_url is None) != (self.vault_transit_token_file is None):
+            raise ValueError("PAYONCE_VAULT_TRANSIT_URL and PAYONCE_VAULT_TRANSIT_TOKEN_FILE go together")
+        return self
+
     @property
     def temporal_has_tls(self) -> bool:
         """Whether Temporal is spoken to by TLS."""
@@ -280,11 +308,17 @@ class Settings(BaseSettings):
 
     def webhook_keys(self) -> tuple[SealingKey, ...]:
         """What seals the secrets of webhook endpoints and connector accounts, and what may have sealed them."""
-        configured = (
-            SealingKey(each.id, base64.b64decode(each.key.get_secret_value()))
-            for each in self.webhook_sealing_keys
+        return (
+            *_keys_of(self.webhook_sealing_keys),
+            SealingKey(DERIVED_KEY_ID, self.secret_for("webhook_secrets")),
         )
-        return (*configured, SealingKey(DERIVED_KEY_ID, self.secret_for("webhook_secrets")))
+
+    def fingerprint_keys(self) -> tuple[SealingKey, ...]:
+        """By which saved card numbers are known again, the one in use first."""
+        return (
+            *_keys_of(self.vault_fingerprint_keys),
+            SealingKey(DERIVED_KEY_ID, self.secret_for("vault_fingerprints")),
+        )
 
     def accounts(self) -> tuple[ConnectorAccount, ...]:
         """The connector accounts in order of preference, the sandbox last."""

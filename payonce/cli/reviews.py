@@ -18,20 +18,24 @@ import typer
 from payonce import logging
 from payonce.cli.base import CommandRefused, Json, in_transaction, show
 from payonce.connectors.registry import open_connectors
-from payonce.domain import decisions, reviews
+from payonce.domain import reviews
 from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.answers import payment_view
-from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict
+from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict, settles_at
 from payonce.domain.errors import PaymentError
 from payonce.domain.facts import Stage
 from payonce.domain.ids import ID_PATTERN
 from payonce.domain.operations import Attempt, AttemptState, Operation, Subject
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
+from payonce.domain.routing import ConnectorAccount
+from payonce.domain.verdicts import verdicts
 from payonce.runtime import open_runtime
+from payonce.sealing import Sealer
 from payonce.settings import settings_from_environment
 from payonce.storage import oversight
 from payonce.storage.attempts import latest
+from payonce.storage.connector_accounts import find_account
 from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
 
@@ -192,8 +196,8 @@ async def _view(connection: Connection, operation: Operation, review: Review | N
         "status": operation.status,
         "question": question,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
-        "verdicts": {verdict: effect.says for verdict, effect in decisions.verdicts(operation).items()},
-        "decidable_from": _decidable_from(operation, attempts),
+        "verdicts": {verdict: effect.says for verdict, effect in verdicts(operation).items()},
+        "decidable_from": await _decidable_from(connection, operation, attempts),
         "decisions": [_decided_view(one) for one in decided],
     }
 
@@ -247,20 +251,37 @@ def _decided_view(decided: Decided) -> dict[str, Any]:
     }
 
 
-def _decidable_from(operation: Operation, attempts: list[Attempt]) -> str | None:
+async def _decidable_from(
+    connection: Connection, operation: Operation, attempts: list[Attempt]
+) -> str | None:
     """From when on the latest request of the operation can be decided; None: at once."""
     own = [attempt for attempt in attempts if attempt.operation_id == operation.id]
     if not own or own[-1].state.definite or own[-1].state is AttemptState.NOT_SENT:
         return None
-    return _time(decisions.settles_at(own[-1], _finality(own[-1].connector_account)))
+    return _time(settles_at(own[-1], await _finality(connection, own[-1].connector_account)))
 
 
-def _finality(account: str) -> Finality:
-    """As the account's connector says; the longest where it is not among the settings."""
-    connector = open_connectors(settings_from_environment().accounts()).get(account)
-    if connector is None:
+async def _finality(connection: Connection, account_id: str) -> Finality:
+    """As the account's connector says, wherever the account is kept; the longest where it cannot be opened here."""
+    try:
+        account = await _account(connection, account_id)
+        if account is None:
+            return UNKNOWN_FINALITY
+        able = open_connectors([account])[account_id].capabilities
+    except PaymentError as error:
+        print(f"The account {account_id} cannot be opened here: {error.message}", file=sys.stderr)
         return UNKNOWN_FINALITY
-    return Finality(connector.capabilities.call_deadline_s, connector.capabilities.finality_s)
+    return Finality(able.call_deadline_s, able.finality_s)
+
+
+async def _account(connection: Connection, account_id: str) -> ConnectorAccount | None:
+    """Of the settings, else as it is stored, with its secrets."""
+    settings = settings_from_environment()
+    fixed = [account for account in settings.accounts() if account.id == account_id]
+    if fixed:
+        return fixed[0]
+    stored = await find_account(connection, account_id)
+    return None if stored is None else settings.placed(stored.unsealed(Sealer(settings.webhook_keys())))
 
 
 def _merchant_may(payment: Payment, *, asked: bool, now: datetime) -> dict[str, int | str]:

@@ -9,13 +9,16 @@ BREAKER_OPEN_S: Final = 5.0
 
 
 class CircuitBreaker:
-    """Open after `BREAKER_FAILURES` failures in a row; after `BREAKER_OPEN_S` one call is let through to try.
+    """Open after so many failures in a row; after `BREAKER_OPEN_S` one call is let through to try.
 
     Every call that `admits` let through ends with exactly one of `succeeded`, `failed` and `abandoned`.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, failures_max: int = BREAKER_FAILURES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
+        self._failures_max = failures_max
         self._failures = 0
         self._open_until: float | None = None
         self._trying = False
@@ -38,7 +41,7 @@ class CircuitBreaker:
     def failed(self) -> None:
         """One more failure. While open only the trial call prolongs it, not earlier calls that fail late."""
         self._failures += 1
-        if self._failures >= BREAKER_FAILURES and (self._open_until is None or self._trying):
+        if self._failures >= self._failures_max and (self._open_until is None or self._trying):
             self._open_until = self._clock() + BREAKER_OPEN_S
         self._trying = False
 

@@ -138,6 +138,8 @@ class Undone:
     amount_minor: int
     currency: str
     reason: str = ""
+    # Of an authorization, the acquirer's id (`Foreign.id`) of a refund that others made, where it took that back.
+    refund: str | None = None
     kind: Literal["undone"] = "undone"
 
 
@@ -159,6 +161,8 @@ class Foreign:
     what: Literal["capture", "refund", "void"]
     amount_minor: int
     currency: str
+    # Nobody says whose capture it was: it is news only where payonce captures, and has captured, nothing.
+    perhaps_ours: bool = False
     kind: Literal["foreign"] = "foreign"
 
 

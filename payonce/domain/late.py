@@ -48,9 +48,10 @@ def turned(
     )
     if isinstance(fact, Reversed):
         return settled
-    return replace(
-        settled, added=(turns.as_operation(found, fact, turn_id=turn_id, of=case.target_kind, now=now),)
-    )
+    told = turns.as_operation(found, fact, turn_id=turn_id, of=case.target_kind, now=now)
+    if isinstance(fact, Foreign):
+        told = replace(told, amount_undone_minor=told.amount_minor)  # it is in no amount of the payment
+    return replace(settled, added=(told,))
 
 
 def _undoes(case: Operation, fact: Reversed | Foreign) -> bool:

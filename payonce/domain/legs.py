@@ -36,6 +36,15 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedLeg:
+    """How one claim of a leg ended. Where another claim has replaced it, that says nothing."""
+
+    number: int
+    token: str
+    state: LegState
+
+
+@dataclass(frozen=True, slots=True)
 class Brought:
     """A set of parameters that a browser brought back, and the leg that sent it, if one did."""
 

@@ -134,7 +134,8 @@ class Operation:
     target_reference: str | None = None  # of the attempt that a reversal, an undo or a redo is about
     target_kind: OperationKind | None = None  # of the operation that this attempt was made for
     amount_undecided_minor: int = 0  # what is held for it until it is decided: see `undecided`
-    # What the acquirer took back of it, and has not done again; of a turn, what it does not leave open any more.
+    # What the acquirer took back of it, and has not done again; of a turn, what it does not leave open any more. Of a
+    # refund that others made also what is in no amount of the payment.
     amount_undone_minor: int = 0
     amount_ahead_minor: int = 0  # of a turn: what a person decided otherwise, until the acquirer says so too
     sent_as: OperationKind | None = None  # a reversal that is a void or refund under a reference of its own

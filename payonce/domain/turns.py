@@ -193,14 +193,17 @@ def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     if turned.kind is OperationKind.VOID:
         amounts.void_again(story)
     else:
-        amounts.move_more(story, turned, min(held, amounts.room(story.payment, turned.kind)))
+        fits = min(held, amounts.room(story.payment, turned.kind))
+        if turned.kind is OperationKind.REFUND:
+            turned = replace(turned, amount_undone_minor=turned.amount_undone_minor + held - fits)
+        amounts.move_more(story, turned, fits)
     return Settlement(story.payment, turned, None, story.events)
 
 
 def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settlement:
     """It is not of this payment: nothing is held for it, and what was booked of it is taken out again."""
     story = Story(payment, now)
-    booked = foreign.amount_minor - foreign.amount_undecided_minor
+    booked = booked_minor(foreign)
     foreign = replace(_settled(story, foreign), status=OperationStatus.FAILED)
     match foreign.kind:
         case OperationKind.CAPTURE if booked:
@@ -214,6 +217,11 @@ def strike_out(payment: Payment, foreign: Operation, *, now: datetime) -> Settle
         case _:
             pass  # nothing of it is in the amounts
     return Settlement(story.payment, foreign, None, story.events)
+
+
+def booked_minor(foreign: Operation) -> int:
+    """How much of what others did is in the payment's amounts."""
+    return foreign.amount_minor - foreign.amount_undecided_minor - foreign.amount_undone_minor
 
 
 def stands(found: Found) -> bool:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from payonce.domain import (
+    bounced,
     claiming,
-    decisions,
     ending,
     late,
     leaving,
@@ -20,8 +20,9 @@ from payonce.domain import (
     settlement,
     stages,
     turns,
+    verdicts,
 )
-from payonce.domain.decisions import InReview
+from payonce.domain.decisions import Decision, InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import (
     Approved,
@@ -34,6 +35,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.ids import IdFactory
+from payonce.domain.legs import EndedLeg
 from payonce.domain.operations import (
     USUAL,
     Abilities,
@@ -47,12 +49,12 @@ from payonce.domain.payment import Payment
 from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
-from payonce.metrics import LATE_SUCCESSES, OUTCOMES, REVIEWS, REVIEWS_ESCALATED
 from payonce.recording import consequences
 from payonce.recording import rows as locked_rows
 from payonce.recording.decisions import Account, Deciding, read_deciding
+from payonce.recording.observing import observe
 from payonce.recording.rows import Decide, Others, Rows
-from payonce.storage import payments, returns
+from payonce.storage import legs, payments, returns
 from payonce.storage.driver.connection import Connection, Written
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.returns import Carried
@@ -103,17 +105,19 @@ class Recorder:
         fact: Fact,
         token: str | None = None,
         abilities: Abilities = USUAL,
+        leg: EndedLeg | None = None,
     ) -> Settlement:
         """The fact about this attempt is recorded, whatever becomes of the caller.
 
         `token`: of the claim that it was found out about; where another one stands in its place since a fail-over,
         only an approval counts. None: of whichever claim stands. What has become of an approval since is recorded
-        after it, each turn in a transaction of its own. Idempotent; not interrupted by cancellation.
+        after it, each turn in a transaction of its own. `leg`: whose answer it is; that leg has ended in the same
+        transaction. Idempotent; not interrupted by cancellation.
         Raises `StorageUnavailable` or `CommitUnknown` after about 15 s in which no COMMIT was proven: the claim then
         stands without an outcome and is inquired about.
         """
         settled = await self._record_one(
-            subject, attempt=attempt, said=fact, token=token, abilities=abilities
+            subject, attempt=attempt, said=fact, token=token, abilities=abilities, leg=leg
         )
         for turn in fact.since if isinstance(fact, Approved) else ():
             turned = await self._record_one(
@@ -123,7 +127,14 @@ class Recorder:
         return settled
 
     async def _record_one(
-        self, subject: Subject, *, attempt: int, said: Fact, token: str | None, abilities: Abilities
+        self,
+        subject: Subject,
+        *,
+        attempt: int,
+        said: Fact,
+        token: str | None,
+        abilities: Abilities,
+        leg: EndedLeg | None = None,
     ) -> Settlement:
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.attempt is None:
@@ -143,7 +154,9 @@ class Recorder:
                 rows.payment, rows.operation, rows.attempt, fact, abilities=abilities, now=now
             )
 
-        return await self._shielded(subject, attempt=attempt, decide=decide, abilities=abilities, about=said)
+        return await self._shielded(
+            subject, attempt=attempt, decide=decide, abilities=abilities, about=said, leg=leg
+        )
 
     def _captured_by_rail(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Approved, now: datetime
@@ -165,6 +178,8 @@ class Recorder:
         undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
         if others.known or (isinstance(fact, Reversed) and undecided):
             return None  # known, or an outcome; a case beside that has a reversal of its own
+        if others.refund is not None and isinstance(fact, Undone):
+            return bounced.take(found, others.refund, fact, case=others.case, turn_id=turn_id, now=now)
         if others.case is not None and not turns.stands(found):
             told = late.turned(found, others.case, fact, turn_id=turn_id, now=now)
             if told is not None:
@@ -253,7 +268,7 @@ class Recorder:
         return await self._shielded(subject, attempt=None, decide=decide)
 
     async def decide(
-        self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
+        self, subject: Subject, decision: Decision, *, accounts: Mapping[str, Account]
     ) -> DecisionTaken:
         """The operation in review is as the person decided, with the decision's own row in the same transaction.
 
@@ -274,7 +289,7 @@ class Recorder:
             assert taken is not None
             if taken.known is not None:
                 return Settlement(rows.payment, rows.operation, rows.attempt)
-            settled = decisions.decide(taken.matter, decision, now=taken.decided.at)
+            settled = verdicts.decide(taken.matter, decision, now=taken.decided.at)
             tried = True
             return settled
 
@@ -317,6 +332,7 @@ class Recorder:
         abilities: Abilities = USUAL,
         about: Fact | None = None,
         reading: Reading | None = None,
+        leg: EndedLeg | None = None,
     ) -> Settlement:
         """The caller may be cancelled; the recording goes on. `about`: what may touch other operations, too.
 
@@ -324,7 +340,13 @@ class Recorder:
         """
         task = asyncio.create_task(
             self._persist(
-                subject, attempt=attempt, decide=decide, abilities=abilities, about=about, reading=reading
+                subject,
+                attempt=attempt,
+                decide=decide,
+                abilities=abilities,
+                about=about,
+                reading=reading,
+                leg=leg,
             )
         )
         self._running.add(task)
@@ -340,6 +362,7 @@ class Recorder:
         abilities: Abilities = USUAL,
         about: Fact | None = None,
         reading: Reading | None = None,
+        leg: EndedLeg | None = None,
     ) -> Settlement:
         recorded: Recorded | None = None
 
@@ -357,6 +380,8 @@ class Recorder:
                 if reading is not None:
                     rows = await reading(connection, rows)
                 settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
+                if leg is not None and rows.attempt is not None:
+                    await legs.end(connection, rows.attempt, leg)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
                 recorded = Recorded(settled, decided, deliveries)
@@ -364,7 +389,7 @@ class Recorder:
 
         stored = await _until_stored(once, subject)
         self._wake(subject, stored)
-        _observe(stored)
+        observe(stored.settled, decided=stored.decided)
         return stored.settled
 
     def _wake(self, subject: Subject, recorded: Recorded) -> None:
@@ -474,23 +499,3 @@ async def _until_stored(once: Callable[[], Awaitable[Recorded]], subject: Subjec
             log.warning("recording_retried", operation_id=subject.operation_id, error=error.code)
             await asyncio.sleep(delay_s)
     return await once()
-
-
-def _observe(recorded: Recorded) -> None:
-    """Counts and logs what was recorded."""
-    settled = recorded.settled
-    payment, operation = settled.payment, settled.operation
-    for event in settled.events:
-        log.info(event.type.replace(".", "_"), payment_id=payment.id, sequence=event.sequence)
-        if event.type == "payment.late_success":
-            LATE_SUCCESSES.labels(operation.kind).inc()
-            log.error("late_success", payment_id=payment.id, operation_id=operation.id)
-        if event.type == "payment.needs_review":
-            REVIEWS.labels(operation.kind).inc()
-            log.error("needs_review", payment_id=payment.id, operation_id=operation.id)
-    if settled.escalated is not None:
-        reason = settled.escalated.reason
-        REVIEWS_ESCALATED.labels(reason).inc()
-        log.error("review_overdue", payment_id=payment.id, operation_id=operation.id, reason=reason)
-    if recorded.decided:
-        OUTCOMES.labels(operation.kind, operation.status, payment.connector).inc()

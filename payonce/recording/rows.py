@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from payonce.domain import rail, stages, turns
+from payonce.domain import bounced, rail, stages, turns
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import Approved, Fact, Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.ids import IdFactory, hash_of_return
@@ -55,6 +55,7 @@ class Others:
     held: tuple[Operation, ...]  # earlier turns of the same attempt that hold something, latest first
     case: Operation | None  # the attempt's late success
     capture: rail.Capture | None = None  # of our own, where it is pending
+    refund: bounced.Refund | None = None  # of others, that was taken back
 
 
 Decide = Callable[[Rows, datetime], Settlement]
@@ -94,8 +95,17 @@ async def read_others(connection: Connection, ids: IdFactory, rows: Rows, about:
         payments.operation_by_id(ids.reversal(reference=attempt.reference)),
     )
     own = tuple(turn for turn in held if turn.target_reference == attempt.reference)
+    if isinstance(turn, Undone) and turn.refund is not None:
+        refund_id = turn_id(ids, attempt, Foreign(turn.refund, "refund", turn.amount_minor, turn.currency))
+        refund, own_refund = await connection.fetch_together(
+            payments.operation_by_id(refund_id),
+            attempts.is_ours(attempt, kind="refund", connector_reference=turn.refund),
+        )
+        return Others(known is not None or own_refund, own, case, refund=bounced.Refund(refund_id, refund))
     if not isinstance(turn, Foreign):
         return Others(known is not None, own, case)
+    if rail.may_be_ours(rows.payment, turn) or (turn.perhaps_ours and case is not None):
+        return Others(True, own, case)
     ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
     if known is not None or await connection.fetch(ours):
         return Others(True, own, case)

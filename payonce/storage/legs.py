@@ -7,7 +7,7 @@ from sqlalchemy import and_, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.claiming import SEND_WITHIN
-from payonce.domain.legs import Brought, Leg, LegState
+from payonce.domain.legs import Brought, EndedLeg, Leg, LegState
 from payonce.domain.operations import Attempt
 from payonce.domain.sca import LEGS_MAX
 from payonce.sealing import Sealed
@@ -72,10 +72,10 @@ async def claim(connection: Connection, attempt: Attempt, *, number: int, owner:
     await connection.write(_CLAIM, values)
 
 
-async def end(connection: Connection, attempt: Attempt, *, number: int, token: str, state: LegState) -> None:
-    """How the claim with this token ended; one that another claim has replaced, or that ended, stays as it is."""
-    where = {f"of_{name}": value for name, value in _key(attempt, number).items()}
-    await connection.write(_END, {**where, "of_token": token, "state": state})
+async def end(connection: Connection, attempt: Attempt, leg: EndedLeg) -> None:
+    """How that claim ended is stored; one that another claim has replaced, or that ended, stays as it is."""
+    where = {f"of_{name}": value for name, value in _key(attempt, leg.number).items()}
+    await connection.write(_END, {**where, "of_token": leg.token, "state": leg.state})
 
 
 def _key(attempt: Attempt, number: int) -> Row:

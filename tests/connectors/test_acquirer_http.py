@@ -23,6 +23,7 @@ from wire_server import (
 )
 
 from payonce.connectors.conformance import eventually
+from payonce.connectors.connections import trusting
 from payonce.connectors.http import (
     RESPONSE_BYTES_MAX,
     RETRY_AFTER_S_DEFAULT,
@@ -446,3 +447,23 @@ def test_certificates_are_checked(open_http: OpenHttp) -> None:
     context = http._connections._ssl_context  # nothing public shows it
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+async def test_all_accounts_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make one takes 25 ms of the event loop."""
+    trusting.cache_clear()
+    made = []
+    make = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda *a, **b: made.append(1) or make(*a, **b))
+    opened = [
+        AcquirerHttp(
+            base_url="https://acquirer.example",
+            headers={},
+            call_deadline_s=1.0,
+            documented=Documented(answers=frozenset()),
+        )
+        for _ in range(3)
+    ]
+    assert len(made) == 1
+    for http in opened:
+        await http.close()

@@ -78,6 +78,12 @@ async def pay_well(shop: Merchant, method: Body) -> None:
     await shop.captured(payment, amount=500, final=False)
     await shop.voided(payment)
     await shop.events(payment)
+    at_stripe = {"metadata": {"sandbox_account": "stripe"}, "return_url": "https://shop.example/back"}
+    paid = await shop.paid(payment_method=method, authentication=HANDED_IN, **at_stripe)
+    assert (paid["status"], paid["connector"]) == ("captured", "stripe")
+    refused = {**method, "card": {**method["card"], "number": CHALLENGED}}
+    answer = await shop.pay(payment_method=refused, authentication=HANDED_IN, **at_stripe)
+    assert answer.status_code == 402, answer.text
     await shop.pay(payment_method={**method, "card": {**method["card"], "number": DECLINED}})
 
 

@@ -293,7 +293,8 @@ async def test_no_table_is_read_under_an_exclusive_lock_from_the_fifth_migration
     assert len(read) == 34  # four that mark rows, fourteen constraints, sixteen indexes
 
 
-_READS = re.compile(r"UPDATE (operations|payments)|VALIDATE|CREATE INDEX")
+# The vault's tables are made in the transaction of their indexes: nobody waits for them.
+_READS = re.compile(r"UPDATE (operations|payments)|VALIDATE|CREATE INDEX (?!\w+ ON vault\.)")
 _LOCKED = """
     SELECT relation::regclass::text FROM pg_locks JOIN pg_class ON pg_class.oid = relation
      WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock' AND relkind = 'r'

@@ -39,6 +39,11 @@ def _sealing(key: bytes) -> dict[str, str]:
 DRAWN = _sealing(bytes.fromhex("9f2c4be07d1a836655c0e1f7a2b93d488e10c7f45b6a29d3017ce8ab54f6d21f"))
 
 REFUSED: list[tuple[str, Changes]] = [
+    ("PAYONCE_VAULT_KEY_FILE", {"vault_key_file": __file__}),
+    (
+        "PAYONCE_VAULT_TRANSIT_URL",
+        {"vault_transit_url": "http://bao:8200", "vault_transit_token_file": __file__},
+    ),
     ("PAYONCE_DERIVATION_KEY", {"derivation_key": "a" * 32}),
     ("PAYONCE_DERIVATION_KEY", {"derivation_key": "a" * 31 + "b"}),
     ("PAYONCE_DERIVATION_KEY", {"derivation_key": "ab" * 40}),

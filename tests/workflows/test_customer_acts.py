@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowHandle, WorkflowUpdateStage
+from temporalio.client import WorkflowHandle
 
 from activities.messages import (
     ActionDue,
@@ -214,11 +214,7 @@ async def test_what_the_acquirer_cannot_cancel_is_asked_about_and_cancelled_in_t
     handle = await bench.start_payment()
     await waiting(bench, handle)
     begun_s = await bench.now_s()
-    void = await handle.start_update(
-        VOID, bench.operation(K.VOID), wait_for_stage=WorkflowUpdateStage.ACCEPTED
-    )
-    assert await handle.result() == "voided"  # only who waits for that skips time
-    assert await void.result() == "voided"
+    assert await bench.told_to_end(handle, VOID, bench.operation(K.VOID)) == ("voided", "voided")
     assert made_min(bench, begun_s, K.VOID) == pytest.approx([5, 15, 35, 55], abs=1)
     assert len(bench.fakes.made("reverse")) == 4
     await replay(handle)
@@ -269,7 +265,7 @@ async def test_a_payment_stays_for_a_void_that_a_refund_ends(bench: Bench, resum
         bench.fakes.script("authorize", await asked(bench, for_s=HOUR_S, schedule=CUSTOMER_INQUIRIES))
         handle = await bench.start_payment()
         await waiting(bench, handle)
-        assert await handle.execute_update(VOID, void) == "refunded"
+        assert await bench.told_to_end(handle, VOID, void) == ("refunded", "refunded")
     assert await handle.result() == "refunded"
     assert [call.request for call in bench.fakes.made("void")] == [void]
     await replay(handle)

@@ -161,8 +161,9 @@ def _add_faults(body: bytes, request: Request) -> Callable[[sqlite3.Connection, 
     return partial(_wished, request.path_params["id"], given.faults)
 
 
-def _wished(psp: str, entries: list[str], db: sqlite3.Connection, _: Terms) -> Json | None:
-    payment = objects.find(db, "payment", psp)
+def _wished(id: str, entries: list[str], db: sqlite3.Connection, _: Terms) -> Json | None:
+    """Of a payment whose shopper is still asked the merchant has no `pspReference`, so its own name will do."""
+    payment = objects.find(db, "payment", id) or objects.of_member(db, "payment_reference", id)
     if payment is None:
         return None
     payment["wishes"] = [*payment["wishes"], *entries]

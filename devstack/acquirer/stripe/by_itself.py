@@ -70,7 +70,7 @@ def _lapsed(call: Call, stored: Stored) -> None:
         "void",
         stored,
         amount=stored.body["amount_capturable"],
-        charge_id=stored.body["latest_charge"],
+        authorization=stored.body["latest_charge"],
     )
     call.moved(result, stored, "void", by_acquirer=True)
     intents.cancelled(call, stored, reason="automatic")

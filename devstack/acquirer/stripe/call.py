@@ -3,21 +3,21 @@
 import copy
 import sqlite3
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from devstack.acquirer import callbacks, movements, store
-from devstack.acquirer.movements import Origin, Result, Stage, Terms
+from devstack.acquirer import store
+from devstack.acquirer.movements import Terms
 from devstack.acquirer.stripe import objects
 from devstack.acquirer.stripe.accounts import Account
 from devstack.acquirer.stripe.errors import Json
 from devstack.acquirer.stripe.objects import Stored
+from devstack.acquirer.underway import Underway
 
 API_VERSION = "2026-08-26.dahlia"  # of the spec that this follows
-_OVERTAKEN_BY = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
-class Call:
+class Call(Underway):
     """Inside the caller's transaction. `request_id` is None for what comes by itself."""
 
     db: sqlite3.Connection
@@ -27,16 +27,6 @@ class Call:
     idempotency_key: str | None = None
     events: list[Stored] = field(default_factory=list)
     logged: Json = field(default_factory=dict)
-
-    @property
-    def now(self) -> datetime:
-        """When it is executed."""
-        return self.terms.now
-
-    @property
-    def seconds(self) -> int:
-        """The same, as Stripe writes times."""
-        return int(self.terms.now.timestamp())
 
     def put(self, stored: Stored) -> None:
         """The object is stored."""
@@ -74,57 +64,12 @@ class Call:
         self.events.append(stored)
 
     def told(self) -> None:
-        """The events leave in order; `reordered` lets the first leave after the others."""
+        """The events that the account wants leave."""
         webhook = self.account.webhook
         if webhook is None:
             return
         wanted = [event for event in self.events if {"*", event.body["type"]} & set(webhook.events)]
-        is_overtaken = self.terms.config.callbacks == "reordered" and len(wanted) > 1
-        for place, event in enumerate(wanted):
-            send_at = self.now + _OVERTAKEN_BY if is_overtaken and place == 0 else self.now
-            callbacks.put(
-                self.db, event.id, event.aside, url=webhook.url, body=event.body, at=self.now, send_at=send_at
-            )
-
-    def recorded(
-        self,
-        own_id: str,
-        operation: str,
-        about: Stored,
-        *,
-        reference: str | None = None,
-        amount: int,
-        charge_id: str | None = None,
-        decline_code: str | None = None,
-        stage: Stage | None = None,
-    ) -> Result:
-        """The operation is among the sandbox's, as if its own protocol had asked for it; no money moved yet."""
-        return movements.recorded(
-            self.db,
-            id=own_id,
-            reference=reference or about.aside["reference"],
-            operation=operation,
-            payment_reference=about.aside["payment_reference"],
-            amount_asked=amount,
-            amount_added=self.terms.amount_added,
-            currency=about.body["currency"].upper(),
-            authorization=charge_id,
-            decline_code=decline_code,
-            stage=stage,
-            callback_url=None,
-            at=self.now,
-            validity_s=self.terms.authorization_validity_s,
-        )
-
-    def moved(self, result: Result, about: Stored, *operations: str, by_acquirer: bool = False) -> None:
-        """The ledger has it."""
-        movements.entered(
-            self.db,
-            result,
-            *operations,
-            payment_reference=about.aside["payment_reference"],
-            origin=Origin.ACQUIRER if by_acquirer else Origin.PAYONCE,
-        )
+        self.leave(wanted, url=webhook.url)
 
     def due(self, kind: str, object_id: str, *, after_s: int) -> None:
         """The object will change by itself."""

@@ -218,7 +218,7 @@ def capture(call: Call, form: Json, own_id: str) -> Json:
     stored.body["metadata"] = parameters.merged(stored.body["metadata"], given)
     reference = call.reference(given, stored.aside["reference"])
     result = call.recorded(
-        objects.new_id("cap"), "capture", stored, reference=reference, amount=amount, charge_id=charge.id
+        objects.new_id("cap"), "capture", stored, reference=reference, amount=amount, authorization=charge.id
     )
     call.moved(result, stored, "capture")
     turns.planned(call.db, result["id"], call.terms.entries, at=call.now)
@@ -258,7 +258,7 @@ def cancel(call: Call, form: Json, own_id: str) -> Json:
     left = stored.body["amount_capturable"]
     if stored.body["status"] == "requires_capture":
         charge = call.get("charge", stored.body["latest_charge"], param="charge")
-        result = call.recorded(objects.new_id("void"), "void", stored, amount=left, charge_id=charge.id)
+        result = call.recorded(objects.new_id("void"), "void", stored, amount=left, authorization=charge.id)
         call.moved(result, stored, "void")
     cancelled(call, stored, reason=form.get("cancellation_reason"))
     return stored.body

@@ -57,7 +57,9 @@ def create(call: Call, form: Json) -> Json:
     form["metadata"] = parameters.merged({}, form.get("metadata", {}))
     reference = call.reference(form["metadata"], charge.aside["reference"])
     own_id = objects.new_id("re")
-    result = call.recorded(own_id, "refund", charge, reference=reference, amount=amount, charge_id=charge.id)
+    result = call.recorded(
+        own_id, "refund", charge, reference=reference, amount=amount, authorization=charge.id
+    )
     call.moved(result, charge, "refund")
     turns.planned(call.db, own_id, call.terms.entries, at=call.now)
     behaviour = intent.aside.get("refunds", "succeeds")

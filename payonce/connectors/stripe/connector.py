@@ -23,7 +23,7 @@ from payonce.connectors.base import (
 )
 from payonce.connectors.http import AcquirerResponse, HttpRequest, Sending, segment
 from payonce.connectors.stripe import account as accounts
-from payonce.connectors.stripe import amounts, callbacks, codes, forms, reading
+from payonce.connectors.stripe import amounts, callbacks, codes, forms, marks, reading
 from payonce.connectors.stripe.desk import StripeDesk, not_moved, not_prepared, ours_to_mend, problem
 from payonce.connectors.stripe.finding import Finding
 from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
@@ -44,11 +44,13 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT
 from payonce.domain.schedules import InquirySchedule
+from payonce.domain.truth import MODIFICATIONS
 
 log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 20.0
-FINALITY_S: Final = 300.0  # a guess, on the long side: nothing at Stripe shuts out a late capture or refund
+FINALITY_S: Final = 300.0  # of authorizations: a guess, on the long side, and then the intent is cancelled
+KEYS_KEPT_S: Final = 24 * 3600.0  # at least. Source: docs.stripe.com/api/idempotent_requests
 ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
 INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),
@@ -93,6 +95,8 @@ class Stripe:
             inquiry=INQUIRY,
             reversal_by_reference=True,
             reverses=frozenset({OperationKind.AUTHORIZE}),
+            replays_not_found=MODIFICATIONS,  # nothing shuts out a late one, and the same key answers as at first
+            idempotent_replay_s=KEYS_KEPT_S,
             currencies=amounts.CURRENCIES,
             amounts=amounts.AMOUNTS,
             split_capture=self._several,
@@ -114,9 +118,9 @@ class Stripe:
             case OperationKind.AUTHORIZE:
                 return await self._authorize(call, sending)
             case OperationKind.CAPTURE:
-                return await self._modify(
-                    call, sending, "capture", forms.capture(call, several_captures=self._several)
-                )
+                room = await self._room(call, sending) if self._several else {}
+                form = forms.capture(call, several_captures=self._several, room=room)
+                return await self._modify(call, sending, "capture", form)
             case OperationKind.VOID:
                 return await self._modify(call, sending, "cancel", forms.cancellation(forms.VOIDED))
             case OperationKind.REFUND:
@@ -172,7 +176,7 @@ class Stripe:
         for answer in (entered, made):
             if answer.status >= 400:
                 return _turned_down_before(answer, call)
-        intent, method_id = self._unpaid(made, call), entered.read(Method)
+        intent, method_id = self._before(made, call, id_=None), entered.read(Method)
         self._prepared_in_mode(method_id.livemode)
         form = forms.confirmation(call, method_id.id)
         answer = await self._move(call, sending, f"{_path(intent.id)}/confirm", form, object_id=intent.id)
@@ -217,6 +221,14 @@ class Stripe:
         if closed.status != "canceled":
             return Pending(intent_id, reason="requires_action")
         return Declined(DeclineCode.AUTHENTICATION_REQUIRED, connector_reference=intent_id)
+
+    async def _room(self, call: Call, sending: Sending) -> dict[str, str]:
+        """What makes room for the capture's mark on its intent; what is wrong with that is `NotSent`."""
+        intent_id = forms.authorization_of(call)
+        (answer,) = await sending.prepare(HttpRequest(method="GET", path=_path(intent_id)))
+        if answer.status >= 400:
+            raise not_prepared(answer, reference=call.reference)
+        return marks.made_room(self._before(answer, call, id_=intent_id).metadata)
 
     async def _modify(
         self, call: Call, sending: Sending, action: str, form: forms.Form
@@ -274,8 +286,9 @@ class Stripe:
             refunds = await self._finding.refunds(call, intent.id)
             if not reading.is_given_back(intent, refunds):
                 return Pending(intent.id, reason="taken, and not given back")
-        given_back = intent.charge is None or intent.charge.amount_refunded > 0
-        if isinstance(fact, Approved) and intent.status == "succeeded" and given_back:
+        # Of a refund that failed the charge says nothing any more.
+        given_back = call.approved or intent.charge is None or intent.charge.amount_refunded > 0
+        if isinstance(fact, Approved) and intent.amount_received and given_back:
             return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)
         return fact
 
@@ -357,10 +370,10 @@ class Stripe:
         form = forms.intent(call, several_captures=self._several, copy_metadata=self._copy)
         return self._desk.post(forms.INTENTS, form, reference=call.reference, purpose="pre")
 
-    def _unpaid(self, made: AcquirerResponse, call: Call) -> Intent:
-        """The intent that was made. What is wrong with it is `NotSent`: nobody has confirmed it."""
+    def _before(self, answer: AcquirerResponse, call: Call, *, id_: str | None) -> Intent:
+        """The intent before the money call. What is wrong with it is `NotSent`: nothing has moved."""
         try:
-            intent = self._intent(made, call, id_=None)
+            intent = self._intent(answer, call, id_=id_)
         except OutcomeUnknown as unknown:
             raise NotSent(f"before the money call: {unknown.message}") from None
         return intent

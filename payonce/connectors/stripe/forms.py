@@ -4,15 +4,15 @@ The body of an intent holds only what is in Postgres for good: the same create w
 Source: docs.stripe.com/api/payment_methods/create, /payment_intents and /refunds.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Final
 
 from payonce.connectors.base import Call
 from payonce.connectors.requests import FormValue
+from payonce.connectors.stripe import marks
 from payonce.connectors.stripe.amounts import to_stripe
-from payonce.connectors.stripe.objects import CAPTURE, PAYMENT, REFERENCE, REVERSAL
+from payonce.connectors.stripe.objects import PAYMENT, REFERENCE, REVERSAL
 from payonce.domain.cards import Card
 from payonce.domain.errors import Rejected
 from payonce.domain.personal import Customer, Party
@@ -110,13 +110,16 @@ def confirmation(call: Call, method_id: str) -> Form:
     }
 
 
-def capture(call: Call, *, several_captures: bool) -> Form:
-    """Of an authorization; its mark stays on the intent, by which this very capture is found."""
+def capture(call: Call, *, several_captures: bool, room: Mapping[str, str]) -> Form:
+    """Of an authorization; its mark stays on the intent, by which this very capture is found.
+
+    `room`: what makes room for it.
+    """
     amount = to_stripe(call.amount_minor, call.currency)
     return {
         "amount_to_capture": amount,
         "final_capture": call.final if several_captures else None,
-        "metadata": {mark(call.reference): str(amount)},
+        "metadata": {**room, marks.name(call.reference): str(amount)},
         "expand": _EXPAND,
     }
 
@@ -142,11 +145,6 @@ def reversal(call: Call, *, intent_id: str, amount: int) -> Form:
         "amount": amount,
         "metadata": {REVERSAL: call.reference, PAYMENT: call.payment_id},
     }
-
-
-def mark(reference: str) -> str:
-    """The name of a capture in an intent's metadata; a reference of ours is too long for one."""
-    return CAPTURE + hashlib.sha256(reference.encode()).hexdigest()[: KEY_LENGTH_MAX - len(CAPTURE)]
 
 
 def authorization_of(call: Call) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from payonce.connectors.base import Call
-from payonce.connectors.stripe import codes, forms
+from payonce.connectors.stripe import codes, forms, marks
 from payonce.connectors.stripe.amounts import from_stripe, to_stripe
 from payonce.connectors.stripe.objects import (
     CAPTURE,
@@ -125,7 +125,7 @@ def ended(intent: Intent, call: Call) -> Cancellation:
 
 def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> Approved | Pending | NotKnown:
     """How a capture stands. `answered`: the intent is the answer to the capture itself."""
-    marked = _marked(intent, forms.mark(call.reference))
+    marked = marks.amount(intent.metadata, call.reference)
     if intent.status not in ("succeeded", "requires_capture", "canceled"):
         log.warning("acquirer_status_unmapped", reference=call.reference, status=intent.status)
         return Pending(intent.id, reason="unmapped status")
@@ -159,13 +159,8 @@ def refund(found: StripeRefund, call: Call) -> Approved | Declined | Pending:
         case "pending" | "requires_action":
             return Pending(found.id, reason=found.status)
         case "failed" | "canceled" if call.approved:
-            undone = Undone(
-                f"{found.id}/{found.status}",
-                approved.amount_minor,
-                approved.currency,
-                found.failure_reason or found.status,
-            )
-            return Approved(found.id, approved.amount_minor, approved.currency, since=(undone,))
+            undone = _bounced(found, approved.amount_minor, approved.currency)
+            return _with_turns(approved, (undone,))
         case "failed" | "canceled":
             return Declined(DeclineCode.GENERIC_DECLINE, connector_reference=found.id)
         case status:
@@ -183,7 +178,7 @@ def check_refund(found: StripeRefund, call: Call) -> None:
 
 
 def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) -> Approved | Reversed:
-    """The approval with what somebody else refunded of it, oldest first; what our reversal gave back is undone.
+    """The approval with what became of others' refunds of it, oldest first; what our reversal gave back is undone.
 
     That is so where all refunds that succeeded cover it: one of somebody else's may fail after ours was made.
     """
@@ -191,12 +186,29 @@ def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) ->
     reversed_ = any(is_reversal(one, call) and one.status == "succeeded" for one in refunds)
     if reversed_ and given_back >= to_stripe(approved.amount_minor, approved.currency):
         return Reversed()
-    foreign: list[Turn] = [
-        Foreign(one.id, "refund", from_stripe(one.amount, call.currency), call.currency)
-        for one in reversed(refunds)
-        if one.status == "succeeded" and not _ours(one)
-    ]
+    foreign = [turn for one in reversed(refunds) if (turn := _by_others(one, call)) is not None]
     return _with_turns(approved, (*approved.since, *foreign))
+
+
+def _by_others(one: StripeRefund, call: Call) -> Turn | None:
+    """What somebody else's refund came to; None: it is ours, or nothing yet. What has failed is never made again."""
+    if _ours(one):
+        return None
+    amount_minor = from_stripe(one.amount, call.currency)
+    match one.status:
+        case "succeeded":
+            return Foreign(one.id, "refund", amount_minor, call.currency)
+        case "failed" | "canceled":
+            return _bounced(one, amount_minor, call.currency, refund=one.id)
+        case _:
+            return None
+
+
+def _bounced(one: StripeRefund, amount_minor: int, currency: str, *, refund: str | None = None) -> Undone:
+    """`refund`: its id, where others made it."""
+    return Undone(
+        f"{one.id}/{one.status}", amount_minor, currency, one.failure_reason or str(one.status), refund
+    )
 
 
 def is_reversal(one: StripeRefund, call: Call) -> bool:
@@ -358,12 +370,6 @@ def _holds_until(intent: Intent) -> datetime:
         return datetime.fromtimestamp(charge.card.capture_before, UTC)
     holds = _HOLDS.get(charge.card.brand or "", _HOLDS_SHORTEST)
     return datetime.fromtimestamp(charge.created, UTC) + holds
-
-
-def _marked(intent: Intent, name: str) -> int | None:
-    """How much a capture of ours took, by its mark."""
-    text = intent.metadata.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
 
 
 def _ours(one: StripeRefund) -> bool:

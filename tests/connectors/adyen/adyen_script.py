@@ -3,16 +3,14 @@
 The bodies are written by hand from Adyen's documentation; nothing here decides anything.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from scripted import Answer, Scripted
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Call, ConnectorAccount
@@ -61,111 +59,8 @@ PATHS = {
 LETTERS = {OperationKind.CAPTURE: "C", OperationKind.VOID: "V", OperationKind.REFUND: "R"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One answer; `raw` replaces the JSON body. `silent`: none comes. `reset`: the connection ends instead."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
-    silent: bool = False
-    reset: bool = False
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One request that came in."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: Any
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
-    @property
-    def key(self) -> str:
-        return self.headers["idempotency-key"]
-
-
-Script = Mapping[str, Answer | Sequence[Answer]]
-
-
-class Scripted:
-    """Answers by method and path; of several answers each once, and the last for ever."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = dict(script)
-        self._asked: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.sent: list[Sent] = []
-        self.url = ""
-
-    def of(self, name: str) -> list[Sent]:
-        return [sent for sent in self.sent if sent.name == name]
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Scripted"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                answer = self._answer(await _read(reader))
-                if answer.silent:
-                    await asyncio.Event().wait()
-                if answer.reset:
-                    return
-                writer.write(_written(answer))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            pass
-        finally:
-            writer.close()
-
-    def _answer(self, sent: Sent) -> Answer:
-        self.sent.append(sent)
-        played = self._script.get(sent.name)
-        if played is None:
-            return problem("not_in_the_script", status=404)
-        if isinstance(played, Answer):
-            return played
-        asked = self._asked.get(sent.name, 0)
-        self._asked[sent.name] = asked + 1
-        return played[min(asked, len(played) - 1)]
-
-
 Open = Callable[..., Awaitable[tuple[Adyen, Scripted]]]
 """Opens a connector at a server with a script: the fixture `adyen`."""
-
-
-async def _read(reader: asyncio.StreamReader) -> Sent:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    method, target, _ = head[0].split(" ")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Sent(method, urlsplit(target).path, headers, json.loads(body) if body else None)
-
-
-def _written(answer: Answer) -> bytes:
-    body = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
-    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def account(url: str, *, mode: str = "test", **options: str) -> ConnectorAccount:

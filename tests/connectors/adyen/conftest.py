@@ -1,11 +1,10 @@
 """A connector at a scripted Adyen; every request of every test is collected for the witness."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from adyen_script import Open, Script, Scripted, Sent, account
+from adyen_script import Open, account, problem
+from scripted import Sent, opening
 
 from payonce.connectors.adyen.connector import Adyen
 from tests.witnesses.adyen_models import adyen_models
@@ -20,26 +19,10 @@ def sent_to_adyen() -> list[Sent]:
 @pytest.fixture
 async def adyen(sent_to_adyen: list[Sent]) -> AsyncIterator[Open]:
     """Opens a connector at a server with a script, and closes both."""
-    async with AsyncExitStack() as stack:
-
-        async def open_(
-            script: Script,
-            *,
-            mode: str = "test",
-            now: Callable[[], datetime] | None = None,
-            **options: str,
-        ) -> tuple[Adyen, Scripted]:
-            server = await stack.enter_async_context(Scripted(script).running())
-            opened = account(server.url, mode=mode, **options)
-            connector = Adyen(opened) if now is None else Adyen(opened, now=now)
-            stack.push_async_callback(connector.close)
-            servers.append(server)
-            return connector, server
-
-        servers: list[Scripted] = []
-        yield open_
-        for server in servers:
-            sent_to_adyen += server.sent
+    async with opening(
+        Adyen, account, unknown=problem("not_in_the_script", status=404), sent=sent_to_adyen
+    ) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from adyen_script import HMAC_KEYS, Answer, Open, account, call, problem
+from adyen_script import HMAC_KEYS, Open, account, call, problem
+from scripted import Answer
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Identity
@@ -120,7 +121,8 @@ async def test_an_account_names_the_connector_and_what_it_can_do() -> None:
     assert {capabilities.truth_of(kind) for kind in (K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND)} == {
         Truth.REPLAY
     }
-    assert capabilities.idempotent_replay_s == 31 * 24 * 3600
+    assert capabilities.idempotent_replay_s == 7 * 24 * 3600
+    assert not capabilities.replays_not_found  # nothing is ever not found there
     assert capabilities.callbacks_carry_facts
     assert capabilities.replays_legs
     assert capabilities.reversible(K.AUTHORIZE)

@@ -12,7 +12,6 @@ from adyen_script import (
     PAYMENTS,
     PERSON,
     PSP,
-    Answer,
     Open,
     call,
     paid,
@@ -20,6 +19,7 @@ from adyen_script import (
     refusal,
     upi,
 )
+from scripted import Answer
 
 from payonce.connectors.adyen import codes, references
 from payonce.connectors.adyen.bodies import REQUIRED

@@ -9,7 +9,6 @@ from adyen_script import (
     PAYMENTS,
     PSP,
     REVERSALS,
-    Answer,
     Open,
     account,
     call,
@@ -18,6 +17,7 @@ from adyen_script import (
     received,
     redirected,
 )
+from scripted import Answer
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.conformance import no, yes

@@ -3,14 +3,11 @@
 The bodies are written by hand from Razorpay's documentation of its objects; nothing here decides anything.
 """
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+
+from scripted import Answer, Script, Scripted
 
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.razorpay.connector import Razorpay
@@ -53,35 +50,6 @@ CUSTOMER = Customer(name="Asha Rao", email="asha@example.com", phone="+919000090
 BANK = {"error_source": "issuer_bank", "error_step": "payment_authorization"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One answer; `raw` replaces the JSON body. `reset`: the connection ends without it; `silent`: it never comes."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
-    silent: bool = False
-    reset: bool = False
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One request that came in."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: Any
-    query: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-Script = Mapping[str, Answer | Sequence[Answer] | Callable[[Sent], Answer]]
-
 LOST = {
     "silent": Answer(silent=True),
     "reset": Answer(reset=True),
@@ -94,91 +62,8 @@ LOST = {
 }
 """What leaves a caller without an answer, whatever the call was."""
 
-
-class Scripted:
-    """Answers by method and path; of several answers each once, and the last for ever."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = dict(script)
-        self._asked: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.sent: list[Sent] = []
-        self.url = ""
-
-    @property
-    def names(self) -> list[str]:
-        return [sent.name for sent in self.sent]
-
-    def of(self, name: str) -> list[Sent]:
-        return [sent for sent in self.sent if sent.name == name]
-
-    def play(self, script: Script) -> None:
-        """From now on."""
-        self._script |= script
-        self._asked = {}
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Scripted"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                answer = self._answer(await _read(reader))
-                if answer.silent:
-                    await asyncio.Event().wait()
-                if answer.reset:
-                    break
-                writer.write(_written(answer))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            pass
-        finally:
-            writer.close()
-
-    def _answer(self, sent: Sent) -> Answer:
-        self.sent.append(sent)
-        played = self._script.get(sent.name)
-        if played is None:
-            return problem("not_in_the_script", status=404)
-        if isinstance(played, Answer):
-            return played
-        if callable(played):
-            return played(sent)
-        asked = self._asked.get(sent.name, 0)
-        self._asked[sent.name] = asked + 1
-        return played[min(asked, len(played) - 1)]
-
-
 Open = Callable[..., Awaitable[tuple[Razorpay, Scripted]]]
 """Opens a connector at a server with a script: the fixture `razorpay`."""
-
-
-async def _read(reader: asyncio.StreamReader) -> Sent:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    method, target, _ = head[0].split(" ")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
-    body = (await reader.readexactly(int(headers.get("content-length", "0")))).decode()
-    url = urlsplit(target)
-    return Sent(method, url.path, headers, json.loads(body) if body else None, dict(parse_qsl(url.query)))
-
-
-def _written(answer: Answer) -> bytes:
-    body = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
-    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def account(url: str, *, mode: str = "test", **options: str) -> ConnectorAccount:

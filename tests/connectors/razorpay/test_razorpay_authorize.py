@@ -21,7 +21,6 @@ from razorpay_script import (
     PAYMENT,
     PAYMENT_ID,
     REFERENCE,
-    Answer,
     Open,
     call,
     failed,
@@ -35,6 +34,7 @@ from razorpay_script import (
     upi,
     wallet,
 )
+from scripted import Answer
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import Holding, no, yes
@@ -218,7 +218,7 @@ async def test_an_order_that_is_there_already_is_used_again(razorpay: Open) -> N
     connector, server = await razorpay(script)
     assert isinstance(await connector.send(call(), may_send=yes), ActionRequired)
     assert server.names == [ORDERS, LIST_ORDERS, CREATE]
-    assert server.of(LIST_ORDERS)[0].query["receipt"] == PAYMENT
+    assert server.of(LIST_ORDERS)[0].asked["receipt"] == PAYMENT
     assert server.of(CREATE)[0].body["order_id"] == ORDER
 
 

@@ -17,9 +17,7 @@ from razorpay_script import (
     ORDER,
     PAYMENT,
     PAYMENT_ID,
-    Answer,
     Open,
-    Sent,
     by_upi,
     call,
     failed,
@@ -31,6 +29,7 @@ from razorpay_script import (
     refund,
     upi,
 )
+from scripted import Answer, Sent
 
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, RateLimited
 from payonce.domain.evidence import Evidence
@@ -44,6 +43,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Undone,
 )
 
 UNTIL = datetime.fromtimestamp(CREATED, UTC) + timedelta(days=3)
@@ -67,12 +67,14 @@ async def test_an_automatic_payment_that_is_only_authorized_is_not_captured(razo
     )
 
 
-async def test_a_manual_authorization_stays_one_when_it_is_captured(razorpay: Open) -> None:
-    for body in (payment("authorized"), payment()):
+async def test_a_manual_authorization_stays_one_when_it_is_captured_and_tells_of_that(razorpay: Open) -> None:
+    """By whom it was Razorpay does not say: the capture of ours that is answered has the same name."""
+    captured = Foreign(f"{PAYMENT_ID}/captured", "capture", 1099, "INR", perhaps_ours=True)
+    for body, since in ((payment("authorized"), ()), (payment(), (captured,))):
         connector, _ = await razorpay(found(body))
         reply = await connector.inquire(call(automatic_capture=False))
         assert isinstance(reply, Approved)
-        assert (reply.stage, reply.capture_before) == (Stage.AUTHORIZED, UNTIL)
+        assert (reply.stage, reply.capture_before, reply.since) == (Stage.AUTHORIZED, UNTIL, since)
 
 
 async def test_a_flag_that_contradicts_the_status_is_believed_for_money_that_was_taken(
@@ -125,7 +127,7 @@ async def test_orders_are_read_to_the_last_page(razorpay: Open) -> None:
     others = [order(id=f"order_{number}", receipt=f"{PAYMENT}{number}") for number in range(25)]
 
     def page(sent: Sent) -> Answer:
-        skip, count = int(sent.query["skip"]), int(sent.query["count"])
+        skip, count = int(sent.asked["skip"]), int(sent.asked["count"])
         return Answer(listed(*[*others, order()][skip : skip + count]))
 
     connector, server = await razorpay(found(payment()) | {LIST_ORDERS: page})
@@ -139,7 +141,7 @@ async def test_a_list_is_read_on_however_few_it_gives_at_once(razorpay: Open, mo
     every = [refund(id=f"rfnd_{number}", notes=[], amount=1) for number in range(30)]
 
     def page(sent: Sent) -> Answer:
-        skip = int(sent.query["skip"])
+        skip = int(sent.asked["skip"])
         return Answer(listed(*every[skip : skip + most]))
 
     connector, _ = await razorpay(found(payment(amount_refunded=30), **{LIST_REFUNDS: page}))
@@ -360,15 +362,25 @@ async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Op
     every = [*theirs, waiting, broken, refund()]
 
     def page(sent: Sent) -> Answer:
-        skip, count = int(sent.query["skip"]), int(sent.query["count"])
+        skip, count = int(sent.asked["skip"]), int(sent.asked["count"])
         return Answer(listed(*every[skip : skip + count]))
 
     connector, _ = await razorpay(found(payment(amount_refunded=400), **{LIST_REFUNDS: page}))
     reply = await connector.inquire(call())
     assert isinstance(reply, Approved)
-    assert reply.since == tuple(
-        Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))
-    )
+    processed = [Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))]
+    failed_since = Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed")
+    assert [turn for turn in reply.since if turn != failed_since] == processed
+    assert failed_since in reply.since
+
+
+async def test_a_refund_of_somebody_else_that_failed_is_told_once_nothing_is_refunded(razorpay: Open) -> None:
+    """The payment does not say then that anything was refunded, so its refunds are read all the same."""
+    broken = refund("failed", id="rfnd_failed", notes=[])
+    connector, _ = await razorpay(found(payment(), **{LIST_REFUNDS: Answer(listed(broken))}))
+    reply = await connector.inquire(call(approved=True))
+    assert isinstance(reply, Approved)
+    assert reply.since == (Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed"),)
 
 
 @pytest.mark.parametrize("lost", [*LOST, "another payment's"])

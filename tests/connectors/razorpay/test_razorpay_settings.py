@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from iso4217 import Currency
-from razorpay_script import KEY, MERCHANT, Answer, Open, account, listed, problem
+from razorpay_script import KEY, MERCHANT, Open, account, listed, problem
+from scripted import Answer
 
 from api.schemas.currencies import CURRENCIES as OURS
 from payonce.connectors.base import Identity

@@ -1,12 +1,11 @@
 """A connector at a scripted Stripe; every request of every test is collected for the witnesses."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
-from datetime import datetime
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from scripted import Answer, Sent, opening
 from stripe_judged import of_request
-from stripe_script import Open, Script, Scripted, Sent, account
+from stripe_script import Open, account, error
 
 from payonce.connectors.stripe.connector import Stripe
 
@@ -20,26 +19,14 @@ def sent_to_stripe() -> list[Sent]:
 @pytest.fixture
 async def stripe(sent_to_stripe: list[Sent]) -> AsyncIterator[Open]:
     """Opens a connector at a server with a script, and closes both."""
-    async with AsyncExitStack() as stack:
-
-        async def open_(
-            script: Script,
-            *,
-            mode: str = "test",
-            now: Callable[[], datetime] | None = None,
-            **options: str,
-        ) -> tuple[Stripe, Scripted]:
-            server = await stack.enter_async_context(Scripted(script).running())
-            opened = account(server.url, mode=mode, **options)
-            connector = Stripe(opened) if now is None else Stripe(opened, now=now)
-            stack.push_async_callback(connector.close)
-            servers.append(server)
-            return connector, server
-
-        servers: list[Scripted] = []
-        yield open_
-        for server in servers:
-            sent_to_stripe += server.sent
+    async with opening(
+        Stripe,
+        account,
+        headers={"Request-Id": "req_1"},
+        unknown=Answer(error("invalid_request_error", code="not_in_the_script"), status=404),
+        sent=sent_to_stripe,
+    ) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

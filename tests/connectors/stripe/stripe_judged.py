@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from stripe_script import Sent
+from scripted import Sent
 
 from tests.witnesses.stripe_spec import stripe_spec
 

@@ -3,13 +3,10 @@
 The bodies are written by hand from Stripe's documentation of its objects; nothing here decides anything.
 """
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+
+from scripted import Answer, Script, Scripted
 
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.stripe.connector import Stripe
@@ -31,122 +28,8 @@ LIST_REFUNDS = "GET /v1/refunds"
 BY_ID = {"attempt_reference": INTENT}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One answer; `raw` replaces the JSON body, and None of it resets the connection without one."""
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    raw: bytes | None = None
-    silent: bool = False
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One request that came in."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    form: tuple[tuple[str, str], ...]
-    query: tuple[tuple[str, str], ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
-    @property
-    def members(self) -> dict[str, str]:
-        return dict(self.form)
-
-    @property
-    def key(self) -> str | None:
-        return self.headers.get("idempotency-key")
-
-
-Script = Mapping[str, Answer | Sequence[Answer] | Callable[[Sent], Answer]]
-
-
-class Scripted:
-    """Answers by method and path; of several answers each once, and the last for ever."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = dict(script)
-        self._asked: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.sent: list[Sent] = []
-        self.url = ""
-
-    def of(self, name: str) -> list[Sent]:
-        return [sent for sent in self.sent if sent.name == name]
-
-    def play(self, script: Script) -> None:
-        """From now on."""
-        self._script |= script
-        self._asked = {}
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Scripted"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{1}".format(*server.sockets[0].getsockname())
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            while True:
-                answer = self._answer(await _read(reader))
-                if answer.silent:
-                    await asyncio.Event().wait()
-                writer.write(_written(answer))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            pass
-        finally:
-            writer.close()
-
-    def _answer(self, sent: Sent) -> Answer:
-        self.sent.append(sent)
-        played = self._script.get(sent.name)
-        if played is None:
-            return Answer(error("invalid_request_error", code="not_in_the_script"), status=404)
-        if isinstance(played, Answer):
-            return played
-        if callable(played):
-            return played(sent)
-        asked = self._asked.get(sent.name, 0)
-        self._asked[sent.name] = asked + 1
-        return played[min(asked, len(played) - 1)]
-
-
 Open = Callable[..., Awaitable[tuple[Stripe, Scripted]]]
 """Opens a connector at a server with a script: the fixture `stripe`."""
-
-
-async def _read(reader: asyncio.StreamReader) -> Sent:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    method, target, _ = head[0].split(" ")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:-2])}
-    body = (await reader.readexactly(int(headers.get("content-length", "0")))).decode()
-    url = urlsplit(target)
-    form = tuple(parse_qsl(body, keep_blank_values=True))
-    return Sent(method, url.path, headers, form, tuple(parse_qsl(url.query, keep_blank_values=True)))
-
-
-def _written(answer: Answer) -> bytes:
-    body = json.dumps(answer.body).encode() if answer.raw is None else answer.raw
-    lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(body)}", "Request-Id: req_1"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def account(url: str, *, mode: str = "test", **options: str) -> ConnectorAccount:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe as sdk
+from scripted import Answer, Sent
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -17,9 +18,7 @@ from stripe_script import (
     METHODS,
     REFUNDS,
     WEBHOOK_SECRETS,
-    Answer,
     Open,
-    Sent,
     account,
     authorizing,
     call,

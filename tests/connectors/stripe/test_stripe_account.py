@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scripted import Answer
 from stripe_judged import nested, of_request
-from stripe_script import Answer, Open, account, error
+from stripe_script import Open, account, error
 
 from payonce.connectors.base import Identity
 from payonce.connectors.registry import installed, open_connectors

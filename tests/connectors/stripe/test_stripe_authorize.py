@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scripted import Answer, Script
 from stripe_script import (
     CANCEL,
     CARD,
@@ -17,9 +18,7 @@ from stripe_script import (
     METHODS,
     REFERENCE,
     VISA,
-    Answer,
     Open,
-    Script,
     authorizing,
     call,
     card_error,

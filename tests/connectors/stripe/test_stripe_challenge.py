@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scripted import Answer
 from stripe_script import (
     CANCEL,
     CONFIRM,
     GET,
     INTENT,
-    Answer,
     Open,
     authorizing,
     call,

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from stripe_script import Answer, Open, authorizing, call, card_error
+from scripted import Answer
+from stripe_script import Open, authorizing, call, card_error
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe import codes

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scripted import Answer, Sent
 from stripe_script import (
     BY_ID,
     CANCEL,
@@ -15,9 +16,7 @@ from stripe_script import (
     LIST_REFUNDS,
     REFERENCE,
     VISA,
-    Answer,
     Open,
-    Sent,
     authorizing,
     call,
     charge,
@@ -44,6 +43,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Undone,
 )
 from payonce.domain.operations import OperationKind
 
@@ -217,6 +217,32 @@ async def test_refunds_of_the_dashboard_are_read_to_the_last_page(stripe: Open) 
     one, two = server.of(LIST_REFUNDS)
     assert dict(one.query) == {"payment_intent": INTENT, "limit": "10"}
     assert dict(two.query) == {"payment_intent": INTENT, "limit": "10", "starting_after": "re_3Abc"}
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+@pytest.mark.parametrize("left", [0, 400], ids=["none stands", "another one stands"])
+async def test_a_refund_of_the_dashboard_that_failed_is_taken_back(
+    stripe: Open, status: str, left: int
+) -> None:
+    """The charge does not say any more that anything was refunded of it: the list does."""
+    failed = refund(status, id="re_foreign", amount=300, metadata={}, failure_reason="lost_or_stolen_card")
+    of = charge(captured=True, amount_captured=1099, amount_refunded=left)
+    script = {GET: Answer(intent("succeeded", latest_charge=of)), LIST_REFUNDS: Answer(listed(failed))}
+    connector, _ = await stripe(script)
+    found = await connector.inquire(call(approved=True, **BY_ID))
+    assert isinstance(found, Approved)
+    taken_back = Undone(f"re_foreign/{status}", 300, "EUR", "lost_or_stolen_card", refund="re_foreign")
+    assert found.since == (taken_back,)
+
+
+async def test_what_the_dashboard_refunded_of_a_part_that_was_captured_is_read(stripe: Open) -> None:
+    """With several captures the intent waits for more of them."""
+    body = intent("requires_capture", amount_capturable=699, amount_received=400, latest_charge=charge())
+    foreign = refund(id="re_foreign", amount=300, metadata={})
+    connector, _ = await stripe({GET: Answer(body), LIST_REFUNDS: Answer(listed(foreign))})
+    found = await connector.inquire(call(automatic_capture=False, approved=True, **BY_ID))
+    assert isinstance(found, Approved)
+    assert found.since == (Foreign("re_foreign", "refund", 300, "EUR"),)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from stripe_script import CONFIRM, CREATE, Answer, Open, account, authorizing, call, error, paid
+from scripted import Answer
+from stripe_script import CONFIRM, CREATE, Open, account, authorizing, call, error, paid
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import StripeDesk

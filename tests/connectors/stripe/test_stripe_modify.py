@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from scripted import Answer
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -11,7 +12,6 @@ from stripe_script import (
     LIST_REFUNDS,
     REFUND,
     REFUNDS,
-    Answer,
     Open,
     authorizing,
     call,
@@ -25,8 +25,8 @@ from stripe_script import (
 )
 
 from payonce.connectors.conformance import Holding, yes
-from payonce.connectors.stripe.forms import mark
-from payonce.domain.errors import OutcomeUnknown, RateLimited, Rejected
+from payonce.connectors.stripe.marks import name as mark
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import Approved, DeclineCode, Declined, Inquiry, NotKnown, Pending, Refused, Undone
 from payonce.domain.operations import OperationKind
 
@@ -111,6 +111,28 @@ async def test_a_mark_that_cannot_be_right_proves_nothing(stripe: Open, marked: 
     found = taken(500, status="requires_capture", **{mark(ONE): marked})
     connector, _ = await stripe({GET: Answer(found)}, multicapture="on")
     assert await connector.inquire(CAPTURING) == NotKnown()
+
+
+async def test_where_metadata_are_full_earlier_marks_make_room(stripe: Open) -> None:
+    theirs = {f"theirs_{number}": "x" for number in range(49)}
+    before = taken(500, status="requires_capture", **theirs, **{mark("op_0-1"): "500"})
+    after = taken(700, status="requires_capture", **{mark(ONE): "200"})
+    connector, server = await stripe({GET: Answer(before), CAPTURE: Answer(after)}, multicapture="on")
+    asked = call(OperationKind.CAPTURE, amount_minor=200, final=False)
+    assert await connector.send(asked, may_send=yes) == Approved(INTENT, 200, "EUR")
+    (sent,) = server.of(CAPTURE)
+    assert sent.members[f"metadata[{mark('op_0-1')}]"] == ""
+    packed = mark("op_0-1").removeprefix("payonce_capture_")
+    assert sent.members["metadata[payonce_capture_pack_0]"] == f"{packed}=500"
+    assert sent.members[f"metadata[{mark(ONE)}]"] == "200"
+
+
+@pytest.mark.parametrize("answer", [Answer(error("api_error"), status=500), Answer(silent=True), Answer({})])
+async def test_without_a_look_at_the_marks_nothing_is_captured(stripe: Open, answer: Answer) -> None:
+    connector, server = await stripe({GET: answer}, multicapture="on", call_deadline_s="0.3")
+    with pytest.raises(NotSent):
+        await connector.send(CAPTURING, may_send=yes)
+    assert not server.of(CAPTURE)
 
 
 async def test_a_capture_that_did_not_capture_is_pending(stripe: Open) -> None:

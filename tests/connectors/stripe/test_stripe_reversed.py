@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from scripted import Answer
 from stripe_script import (
     BY_ID,
     CANCEL,
@@ -13,7 +14,6 @@ from stripe_script import (
     LIST_REFUNDS,
     REFERENCE,
     REFUNDS,
-    Answer,
     Open,
     authorizing,
     call,

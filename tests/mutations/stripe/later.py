@@ -198,7 +198,7 @@ LATER: Final = (
         "21d",
         "a refund that fails after it succeeded stays done",
         _READING,
-        "            return Approved(found.id, approved.amount_minor, approved.currency, since=(undone,))\n",
+        "            return _with_turns(approved, (undone,))\n",
         "            return approved\n",
         _MODIFY,
     ),

@@ -20,7 +20,9 @@ from payonce.domain.facts import (
 from payonce.domain.legs import LegState
 from payonce.domain.operations import AttemptState, Operation, Subject
 from payonce.domain.payment import PaymentStatus
+from payonce.legs import Legs
 from payonce.storage import returns as sealing
+from payonce.storage.driver.database import StorageUnavailable
 from payonce.storage.tables import returns
 from tests.storage.acting import SEALER, FakeConnector, Process
 from tests.storage.customers import UPI, asked, called, create_of, given_up, lapsed
@@ -154,6 +156,32 @@ async def test_one_that_wants_the_customer_once_more_shows_the_page_and_takes_wh
     assert isinstance(await process.resume(create), Settled)
     assert process.connector.legs == [(1, {"result": "good-1"}), (2, {"result": "good-2"})]
     assert (await process.ledger.payment(create.payment_id)).amount_authorized_minor == 1000
+
+
+async def test_a_further_page_is_shown_with_the_end_of_its_leg_or_not_at_all(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sent the leg dies right after the page was shown: what the customer brings from there is sent."""
+    create = await waiting(process)
+    await came_back(process, create)
+    await process.ledger.rows(
+        "UPDATE payments SET status = 'processing', next_action = NULL WHERE id = :id", id=create.payment_id
+    )
+    further = replace(challenged(), action={"type": "redirect", "url": "https://acquirer.example/second"})
+    process.connector.answers |= {"resume": further, "inquire": further}
+
+    async def dies(*_: object) -> None:
+        raise StorageUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Legs, "end", dies)
+        await process.resume(create)
+    assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
+    await came_back(process, create, 2)
+    assert isinstance(await process.resolve("inquire", create), LegDue)
+    process.connector.answers["resume"] = approval(create)
+    assert isinstance(await process.resume(create), Settled)
+    assert process.connector.legs == [(1, {"result": "good-1"}), (2, {"result": "good-2"})]
 
 
 async def test_where_the_next_is_there_already_it_follows_at_once(process: Process) -> None:

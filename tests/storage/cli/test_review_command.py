@@ -7,17 +7,22 @@ import pwd
 import socket
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from devstack.parts import CHECKOUT
 from payonce.cli import reviews
+from payonce.domain.decisions import UNKNOWN_FINALITY
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.routing import ConnectorAccount
+from payonce.sealing import Sealer
+from payonce.storage.connector_accounts import insert_account
 from tests.storage.deciding import pending_in_review
-from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, subject
+from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, settings_of, subject
 from tests.support.rows import approval
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
@@ -107,6 +112,28 @@ async def test_a_review_says_what_the_acquirer_knows_it_by_and_what_may_be_decid
         assert f"request {capture.id}-1 at account_1: unknown" in text
         assert f"payonce review decide {capture.id} VERDICT --why" in text
         assert "Meanwhile the merchant may" in text
+
+
+async def test_a_review_may_be_decided_once_its_own_account_can_say_no_more(ledger: Ledger) -> None:
+    """The account is in Postgres; one that is nowhere takes as long as any may."""
+    asked, capture = await pending_in_review(ledger, K.CAPTURE, settled=False)
+    before = datetime.fromisoformat((await told(ledger, "show", asked.id))["reviews"][0]["decidable_from"])
+    account = ConnectorAccount(
+        id="account_1",
+        connector="stripe",
+        mode="test",
+        base_url="https://api.stripe.com",
+        secrets={"key": ("rk_test_1",)},
+        options={"call_deadline_s": "20", "finality_s": "7"},
+        identity="acct_1",
+    )
+    sealer = Sealer(settings_of(ledger).webhook_keys())
+    async with ledger.database.transaction() as connection:
+        await insert_account(connection, account, sealer)
+    after = datetime.fromisoformat((await told(ledger, "show", asked.id))["reviews"][0]["decidable_from"])
+    longest = UNKNOWN_FINALITY.call_deadline_s + UNKNOWN_FINALITY.finality_s
+    assert (before - after).total_seconds() == longest - 27
+    assert capture.status is O.PENDING
 
 
 async def test_what_the_acquirer_said_of_a_request_is_shown(ledger: Ledger) -> None:

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from payonce.domain import decisions, reviews, turns
+from payonce.domain import reviews, turns, verdicts
 from payonce.domain.admission import admit_capture, admit_refund
 from payonce.domain.decisions import Decision
 from payonce.domain.errors import DecisionRefused, NotAllowed, OperationInProgress
@@ -46,6 +46,7 @@ class Done:
     of: Operation
     stage: Stage | None = None
     history: list[Turn] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)  # what is told no more, since it failed
 
     def said(self, turns: int) -> Approved:
         """Its word when it knew of so many turns."""
@@ -54,7 +55,7 @@ class Done:
             self.of.amount_minor,
             self.of.currency,
             stage=self.stage,
-            since=tuple(self.history[:turns]),
+            since=tuple(turn for turn in self.history[:turns] if turn.id not in self.hidden),
         )
 
     @property
@@ -65,7 +66,13 @@ class Done:
     @property
     def undone(self) -> int:
         signs = {"undone": 1, "redone": -1, "foreign": 0}
-        return sum(signs[turn.kind] * turn.amount_minor for turn in self.history)
+        own = (turn for turn in self.history if turn not in self.bounced)
+        return sum(signs[turn.kind] * turn.amount_minor for turn in own)
+
+    @property
+    def bounced(self) -> list[Undone]:
+        """The dashboard's refunds that were taken back."""
+        return [turn for turn in self.history if isinstance(turn, Undone) and turn.refund is not None]
 
 
 class TurnsMachine(RuleBasedStateMachine):
@@ -81,6 +88,9 @@ class TurnsMachine(RuleBasedStateMachine):
         self.acquirer: dict[str, Done] = {}
         self.turns = 0
         self.decided = {K.CAPTURE: 0, K.REFUND: 0}
+        self.decided_about: dict[
+            str | None, int
+        ] = {}  # of those refunds of the dashboard, by the acquirer's id
         stage = Stage.CAPTURED if automatic else Stage.AUTHORIZED
         self._asked(K.AUTHORIZE, AUTHORIZED, stage=stage)
         self.say(0, 0)
@@ -126,6 +136,20 @@ class TurnsMachine(RuleBasedStateMachine):
         if len(done.history) < 6:
             done.history.append(Foreign(self._id(), what, amount, "INR"))
 
+    @rule(which=ANY, all_that_is_known=st.booleans())
+    def bounce(self, which: int, all_that_is_known: bool) -> None:
+        """A refund of the dashboard fails. The acquirer may have told nobody of it before, and may never do so."""
+        done = self.acquirer[self.created.id]
+        known = {turn.refund for turn in done.bounced}
+        made = [turn for turn in done.history if isinstance(turn, Foreign) and turn.what == "refund"]
+        standing = [turn for turn in made if turn.id not in known]
+        if not standing:
+            return
+        refund = standing[which % len(standing)]
+        done.history.append(Undone(self._id(), refund.amount_minor, "INR", "closed account", refund.id))
+        if not all_that_is_known:
+            done.hidden.add(refund.id)
+
     @rule(which=ANY, verdict=st.integers(0, 1), exact=st.booleans())
     def decide(self, which: int, verdict: int, exact: bool) -> None:
         """A person decides about something in review, in any way in which it can be decided, rightly or wrongly."""
@@ -133,7 +157,7 @@ class TurnsMachine(RuleBasedStateMachine):
         if not waiting:
             return
         of = waiting[which % len(waiting)]
-        possible = list(decisions.verdicts(of))
+        possible = list(verdicts.verdicts(of))
         made = Decision(
             key=f"key-{self._id()}",
             operation_id=of.id,
@@ -153,6 +177,8 @@ class TurnsMachine(RuleBasedStateMachine):
         after = self._beyond_the_acquirer()
         for kind in self.decided:
             self.decided[kind] += after[kind] - before[kind]
+        if of.kind is K.REFUND and of.origin is Origin.ACQUIRER:
+            self.decided_about[of.connector_reference] = after[K.REFUND] - before[K.REFUND]
         self._check()
 
     @rule(which=ANY, turns=ANY)
@@ -173,6 +199,8 @@ class TurnsMachine(RuleBasedStateMachine):
             done = self._done(which)
             self._record(done, len(done.history))
         self._check()
+        for turn in self._bounced():  # it is not there, whatever was decided about it
+            self.decided[K.REFUND] -= self.decided_about.get(turn.refund, 0)
         captures = (K.AUTHORIZE, K.CAPTURE)
         beyond = self._beyond_the_acquirer()
         assert beyond[K.CAPTURE] - self.decided[K.CAPTURE] == self._at_the_acquirer(
@@ -238,8 +266,12 @@ class TurnsMachine(RuleBasedStateMachine):
             for turn in self.acquirer[self.created.id].history
             if isinstance(turn, Foreign) and turn.what == foreign
         )
+        its_own -= sum(turn.amount_minor for turn in self._bounced() if foreign == "refund")
         moved = [done for done in self.acquirer.values() if done.of.kind in kinds]
         return its_own + sum(done.stands for done in moved if done.stage is not Stage.AUTHORIZED)
+
+    def _bounced(self) -> list[Undone]:
+        return self.acquirer[self.created.id].bounced
 
     def _rows(self) -> dict[str, Operation]:
         return self._run(self._read())

@@ -230,11 +230,11 @@ class Play:
             case "without", ["stage"]:  # as a row of an earlier version
                 self.tables.add(replace(self.attempt, stage=None))
             case "decided", [verdict]:
-                await self._decide(self.operation_id, Verdict(verdict))
+                await self.decide(self.operation_id, Verdict(verdict))
             case "undoing", ["decided", verdict]:
-                await self._decide(self.latest(K.UNDO).id, Verdict(verdict))
+                await self.decide(self.latest(K.UNDO).id, Verdict(verdict))
             case "case", ["decided", verdict]:
-                await self._decide(self.latest(K.REVERSE).id, Verdict(verdict))
+                await self.decide(self.latest(K.REVERSE).id, Verdict(verdict))
             case "reversal", ["confirmed"]:
                 await self._recorder.complete(Subject(self.payment.id, self.latest(K.REVERSE).id))
             case "reversal", ["begun"]:
@@ -254,7 +254,7 @@ class Play:
         code = FailureCode.NOT_PROCESSED
         assert await self._recorder.begin_reversal(subject, token=self.attempt.token, code=code)
 
-    async def _decide(self, operation_id: str, verdict: Verdict) -> None:
+    async def decide(self, operation_id: str, verdict: Verdict) -> None:
         """A person decides, with the acquirer's reference where it happened."""
         happened = verdict in (Verdict.APPROVED, Verdict.PAID)
         decision = Decision(

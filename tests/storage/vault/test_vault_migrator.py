@@ -1,0 +1,39 @@
+"""The vault's migration, run by one who is no superuser and may make no roles."""
+
+import asyncio
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from payonce.storage.driver.database import upgrade
+from tests.support.databases import PostgresServer
+
+
+async def test_who_migrates_needs_the_vaults_role_only_while_migrating(
+    postgres_server: PostgresServer,
+) -> None:
+    """The roles are there: the server's other databases have them."""
+    async with postgres_server.empty_database() as url:
+        plain = url.replace("+psycopg", "")
+        async with await psycopg.AsyncConnection.connect(plain, autocommit=True) as superuser:
+            database = sql.Identifier(superuser.info.dbname)
+            await superuser.execute("CREATE ROLE a_migrator LOGIN")
+            await superuser.execute("GRANT payonce_vault TO a_migrator")
+            await superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO a_migrator").format(database))
+            try:
+                await asyncio.to_thread(upgrade, url.replace("postgres@", "a_migrator@"))
+                await superuser.execute("REVOKE payonce_vault FROM a_migrator")
+                await superuser.execute("SET ROLE a_migrator")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    await superuser.execute("SELECT FROM vault.cards")
+                await superuser.execute("RESET ROLE")
+                found = await superuser.execute(
+                    "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'vault'"
+                )
+                assert await found.fetchall() == [("payonce_vault",)]
+            finally:
+                await superuser.execute("RESET ROLE")
+                await superuser.execute("REASSIGN OWNED BY a_migrator TO postgres")
+                await superuser.execute("DROP OWNED BY a_migrator")
+                await superuser.execute("DROP ROLE a_migrator")
