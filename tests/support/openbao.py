@@ -79,7 +79,9 @@ async def running_openbao(directory: Path) -> AsyncIterator[OpenBao]:
     url = f"http://{LOOPBACK}:{port}"
     headers = {"X-Vault-Token": TOKEN}
     try:
-        async with httpx.AsyncClient(base_url=f"{url}/v1/", headers=headers, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"{url}/v1/", headers=headers, trust_env=False, timeout=60
+        ) as client:
 
             async def answers() -> bool:
                 try:
