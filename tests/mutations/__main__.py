@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.mutations import adyen, razorpay, stripe
 from tests.mutations.mutation import Mutation
 from tests.mutations.rules import RULES
-from tests.mutations.stripe import PLANTS
 
-MUTATIONS = (*RULES, *PLANTS)
+MUTATIONS = (*RULES, *stripe.PLANTS, *razorpay.PLANTS, *adyen.PLANTS)
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN_S = 900
 TESTS_FAILED = 1  # pytest's exit status

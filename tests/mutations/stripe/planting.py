@@ -1,15 +1,5 @@
-"""How a misreading is planted."""
+"""How a misreading of Stripe's is planted."""
 
-from tests.mutations.mutation import Mutation
+from tests.mutations.planting import planter
 
-
-def planted(misread: str, name: str, file: str, before: str, after: str, test: str) -> Mutation:
-    """One in the connector's `file`; the tests in `test` must notice."""
-    return Mutation(
-        misread,
-        f"stripe {misread}: {name}",
-        f"payonce/connectors/stripe/{file}",
-        before,
-        after,
-        (f"tests/connectors/stripe/{test}",),
-    )
+planted = planter("stripe")
