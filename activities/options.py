@@ -29,8 +29,9 @@ ATTEMPT_AT_OWNER: dict[str, Any] = {
     "retry_policy": _ONCE,  # a time-out proves nothing: the claim is inquired about
 }
 INQUIRE: dict[str, Any] = {
-    "start_to_close_timeout": timedelta(seconds=45),
-    # A worker that is stopped, not dead, is still given activities: each cost 45 s without a heartbeat.
+    # An inquiry (25 s at most), the same request again (20 s), another inquiry, and the recording.
+    "start_to_close_timeout": timedelta(seconds=90),
+    # A worker that is stopped, not dead, is still given activities: each cost all of that without a heartbeat.
     "heartbeat_timeout": timedelta(seconds=5),
     "schedule_to_start_timeout": None,
     "retry_policy": _UNTIL_STORED,

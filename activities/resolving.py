@@ -21,7 +21,7 @@ from activities.progress import (
     until_over,
     with_review,
 )
-from activities.replaying import WINDOW_CLOSED, by_anyone, window_closed
+from activities.replaying import DONE_BY_OTHERS, WINDOW_CLOSED, by_anyone, window_closed
 from payonce.domain.errors import ConnectorError
 from payonce.domain.facts import (
     Accepted,
@@ -35,6 +35,7 @@ from payonce.domain.facts import (
     NotKnown,
     NotProcessed,
     Pending,
+    Refused,
     Unknown,
 )
 from payonce.domain.legs import moves_nothing
@@ -117,7 +118,10 @@ class Resolving:
             return after_asking(stored, connector.capabilities, found=found, now=standing.now)
         if attempt.state is AttemptState.WAITING:  # the acquirer had it: this proves nothing yet
             return await self._unanswered(request, standing, attempt, "not_found")
-        if not self._cases.not_found_proves(attempt, connector.capabilities, now=standing.now):
+        replayed = connector.capabilities.replayed_not_found(call.kind)
+        if not replayed and not self._cases.not_found_proves(
+            attempt, connector.capabilities, now=standing.now
+        ):
             return InquiryDue(schedule, "not_found_yet")
         return await self._ask_earlier(request, standing, attempt, schedule)
 
@@ -131,24 +135,53 @@ class Resolving:
         capabilities = self._connector(standing).capabilities
         if not by_anyone(call, capabilities) or not in_doubt(attempt):
             return await self._unanswered(request, standing, attempt, CALLBACK_AWAITED)
-        if window_closed(standing, attempt, capabilities):
-            called = await self._recorder.review(request.subject, reason=WINDOW_CLOSED)
-            due = InquiryDue(until_told(capabilities.callback_due_s(call.kind)), WINDOW_CLOSED)
-            return with_review(due, called.operation)
+        later = until_told(capabilities.callback_due_s(call.kind))
+        return await self._send_again(request, standing, attempt, later)
+
+    async def _send_again(
+        self, request: OperationRequest, standing: Standing, attempt: Attempt, later: InquirySchedule
+    ) -> Progress:
+        """What the acquirer answers to the same request is recorded.
+
+        Where it may have forgotten the key, or others have done the like meanwhile, a person is called, and the next
+        look is by the schedule `later`.
+        """
+        capabilities = self._connector(standing).capabilities
+        call = self._cases.call(standing, attempt)
+        for_a_person = WINDOW_CLOSED if window_closed(standing, attempt, capabilities) else None
+        if for_a_person is None and await self._cases.done_by_others(call.kind, attempt):
+            for_a_person = DONE_BY_OTHERS
+        if for_a_person is not None:
+            called = await self._recorder.review(request.subject, reason=for_a_person)
+            return with_review(InquiryDue(later, for_a_person), called.operation)
         if not self._cases.same_acquirer(attempt):
             return await self._unanswered(request, standing, attempt, ANOTHER_ACQUIRER)
         found = await self._replays.replay(request.subject, standing, attempt)
+        if isinstance(found, Declined | Refused) and not capabilities.truth_of(call.kind).is_told:
+            found = await self._unless_found(standing, call, found)
         if isinstance(found, Unknown) and found.connector_reference is None:
             return await self._unanswered(request, standing, attempt, found.cause)
         stored = await self._store(request, attempt, found)
         return after_recording(stored, capabilities, may_retry=False)
+
+    async def _unless_found(self, standing: Standing, call: Call, turned_down: Declined | Refused) -> Fact:
+        """What the acquirer says of the attempt when it is asked once more; where it knows none, it turned this down.
+
+        Such an answer to the second request may come of what the first has done.
+        """
+        try:
+            found = await self._connector(standing).inquire(call)
+        except ConnectorError as error:
+            return Unknown(error.code)
+        return turned_down if isinstance(found, NotKnown) else found
 
     async def _ask_earlier(
         self, request: OperationRequest, standing: Standing, attempt: Attempt, schedule: InquirySchedule
     ) -> Progress:
         """The attempt is not known at the acquirer; nor is an earlier one, whose outcome would be the operation's.
 
-        Postgres may have forgotten that one: while it is undecided, the operation is inquired about, and an operator
+        Then it was not processed; or it is sent again, where that is how a late arrival is made harmless. Postgres
+        may have forgotten an earlier one: while that is undecided, the operation is inquired about, and an operator
         called as the schedule says.
         """
         connector = self._connector(standing)
@@ -161,6 +194,8 @@ class Resolving:
             return await self._record(request, standing, attempt, earlier)
         if isinstance(earlier, Accepted | Pending | ActionRequired):
             return InquiryDue(schedule, SENT_BEFORE)
+        if connector.capabilities.replayed_not_found(call.kind):
+            return await self._send_again(request, standing, attempt, schedule)
         if connector.capabilities.reversible(attempt.kind):
             return ReversalDue(schedule, "not_found", token=attempt.token)
         return await self._record(request, standing, attempt, NotProcessed(self._unprocessed(standing)))

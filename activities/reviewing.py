@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities.messages import OperationRequest
 from activities.review_messages import OpenReview, Over, ReviewRequest, ReviewStanding, Spoken
-from payonce.domain.decisions import verdicts
+from payonce.domain.verdicts import verdicts
 
 if TYPE_CHECKING:
     from payonce.domain.operations import Attempt

@@ -31,8 +31,8 @@ def _api_key(acquirer_key: str) -> str:
     return f"AQE{_secret(acquirer_key, 'adyen key')}"
 
 
-def settings(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, Any]:
-    """This account among those of PAYONCE_CONNECTOR_ACCOUNTS."""
+def account(acquirer_url: str, acquirer_key: str, **options: str) -> dict[str, Any]:
+    """The account as a member of PAYONCE_CONNECTOR_ACCOUNTS."""
     return {
         "id": ACCOUNT_ID,
         "connector": "adyen",
@@ -61,7 +61,7 @@ async def play(acquirer_url: str, acquirer_key: str, *, api_url: str) -> None:
         "api_keys": [_api_key(acquirer_key)],
         "webhook": webhook,
     }
-    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False, timeout=60) as client:
         path, headers = f"/adyen/accounts/{MERCHANT_ACCOUNT}", {"Authorization": f"Bearer {acquirer_key}"}
         answer = await client.put(path, json=members, headers=headers)
     if answer.status_code != httpx.codes.OK:

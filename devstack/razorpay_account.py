@@ -68,7 +68,7 @@ async def play(acquirer_url: str, acquirer_key: str, *, api_url: str) -> None:
             "secret": webhook_secret(acquirer_key),
         },
     }
-    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False, timeout=60) as client:
         path, headers = f"/razorpay/accounts/{IDENTITY}", {"Authorization": f"Bearer {acquirer_key}"}
         answer = await client.put(path, json=members, headers=headers)
     if answer.status_code != httpx.codes.OK:

@@ -34,7 +34,7 @@ async def seed(state: State, *, api_url: str, environ: Mapping[str, str], log: P
 
 
 async def _work(merchants: tuple[Merchant, ...], api_url: str) -> bool:
-    async with httpx.AsyncClient(base_url=api_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=api_url, trust_env=False, timeout=60) as client:
         for merchant in merchants:
             headers = {"Authorization": f"Bearer {merchant.key}"}
             answer = await client.get("/v1/payments", params={"limit": 1}, headers=headers)

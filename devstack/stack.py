@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from devstack import parts, razorpay_account, stripe_account
+from devstack import adyen_account, parts, razorpay_account, stripe_account
 from devstack.errors import PortTaken, StackError
 from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
@@ -319,7 +319,7 @@ class DevStack:
             await seed(self._state, api_url=self.api_url, environ=self.product_environ(), log=log)
             self.options.report("two merchants have API keys")
         if self._wants("api") and self._wants("acquirer"):
-            for played in (stripe_account, razorpay_account):
+            for played in (stripe_account, razorpay_account, adyen_account):
                 await played.play(self.acquirer_url, self._state.acquirer_key, api_url=self.api_url)
 
     def _product_names(self) -> list[str]:
@@ -382,7 +382,8 @@ class DevStack:
     def _played_accounts(self) -> list[Any]:
         """The accounts of other acquirers that the sandbox plays."""
         where = (self.acquirer_url, self._state.acquirer_key)
-        return [*json.loads(stripe_account.settings(*where)), razorpay_account.account(*where)]
+        others = [razorpay_account.account(*where), adyen_account.account(*where)]
+        return [*json.loads(stripe_account.settings(*where)), *others]
 
     def product_environ(self) -> dict[str, str]:
         """The environment of the product's processes and of the `payonce` command."""

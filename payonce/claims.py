@@ -24,7 +24,7 @@ from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.personal import NOTHING_PERSONAL, PersonalData
 from payonce.domain.returning import ReturnPages
 from payonce.domain.routing import Because
-from payonce.domain.truth import WINDOW_SAFETY
+from payonce.domain.truth import closes_early
 from payonce.logging import get_logger
 from payonce.sealing import Sealer
 from payonce.standing import Standing, read_standing
@@ -92,12 +92,12 @@ class Permit:
 class ReplayPermit:
     """`MaySend` of an authorization that its owner sends again: no right to send, and for the same call only.
 
-    It holds from 1 s to 20 s after the claim, where the acquirer's window is open for longer than a day.
+    It holds from 1 s to 20 s after the claim, while the acquirer's window is open.
     """
 
     def __init__(self, right: Right, *, window_s: float) -> None:
         self._right = right
-        self._until_s = min(REPLAY_UNTIL_S, window_s - WINDOW_SAFETY.total_seconds())
+        self._until_s = min(REPLAY_UNTIL_S, window_s - closes_early(window_s).total_seconds())
         self._used = False
 
     def __call__(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain import claiming, stages
 from payonce.domain.admission import expires, pending
-from payonce.domain.claiming import not_found_proves, same_acquirer
+from payonce.domain.claiming import CLOCK_SKEW, not_found_proves, same_acquirer
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -146,6 +146,8 @@ class Reviewed:
     attempt: Attempt | None
 
 
+_BY_AMOUNT: Final = (OperationKind.CAPTURE, OperationKind.REFUND)  # what may be done twice within the sums
+
 NO_IDENTITIES: Final[Mapping[str, str | None]] = {}
 """Where no account is pinned to what its acquirer calls it."""
 
@@ -216,6 +218,14 @@ class Cases:
                 own = await attempts.find_by_reference(connection, operation.target_reference)
         done_by_others = operation.origin is Origin.ACQUIRER
         return Reviewed(review, operation, authorization if own is None and done_by_others else own)
+
+    async def done_by_others(self, kind: OperationKind, attempt: Attempt) -> bool:
+        """Whether somebody has captured, or refunded, at the acquirer since the attempt was claimed: in its stead?"""
+        if kind not in _BY_AMOUNT:
+            return False
+        since = attempt.claimed_at - CLOCK_SKEW
+        async with self._database.reading() as connection:
+            return await connection.fetch(payments.done_by_others(attempt.payment_id, kind, since=since))
 
     async def admit_expiry(self, payment_id: str) -> str | None:
         """The id of the expiry that is to be completed now; None where there is none, or something comes first.

@@ -4,7 +4,7 @@ Nothing is left behind, even when a test fails or the run is killed: the stack e
 them dies with this one.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from devstack.stack import DevStack
+from tests.support import patience
 from tests.support.databases import PostgresServer
 from tests.support.servers import running
 from tests.support.sockets import forbid_connections
 from tests.support.witness import Witness, witness_of
 
 UNIT_TESTS = Path(__file__).parent / "unit"
+
+patience.be_patient()
 
 MakeStack = Callable[..., Awaitable[DevStack]]
 
@@ -26,6 +29,13 @@ MakeStack = Callable[..., Awaitable[DevStack]]
 def unit_tests_connect_to_nothing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if UNIT_TESTS in request.path.parents:
         forbid_connections(monkeypatch)
+
+
+@pytest.fixture
+def product_limits() -> Iterator[None]:
+    """For a test that is about a limit of the product's; for the others they are long (`tests.support.patience`)."""
+    with patience.product_limits():
+        yield
 
 
 @pytest.fixture(scope="session")

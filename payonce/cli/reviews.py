@@ -18,10 +18,10 @@ import typer
 from payonce import logging
 from payonce.cli.base import CommandRefused, Json, in_transaction, show
 from payonce.connectors.registry import open_connectors
-from payonce.domain import decisions, reviews
+from payonce.domain import reviews
 from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.answers import payment_view
-from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict
+from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, Verdict, settles_at
 from payonce.domain.errors import PaymentError
 from payonce.domain.facts import Stage
 from payonce.domain.ids import ID_PATTERN
@@ -29,6 +29,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Subject
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.domain.routing import ConnectorAccount
+from payonce.domain.verdicts import verdicts
 from payonce.runtime import open_runtime
 from payonce.sealing import Sealer
 from payonce.settings import settings_from_environment
@@ -195,7 +196,7 @@ async def _view(connection: Connection, operation: Operation, review: Review | N
         "status": operation.status,
         "question": question,
         "attempts": [_attempt_view(attempt) for attempt in attempts],
-        "verdicts": {verdict: effect.says for verdict, effect in decisions.verdicts(operation).items()},
+        "verdicts": {verdict: effect.says for verdict, effect in verdicts(operation).items()},
         "decidable_from": await _decidable_from(connection, operation, attempts),
         "decisions": [_decided_view(one) for one in decided],
     }
@@ -258,7 +259,7 @@ async def _decidable_from(
     if not own or own[-1].state.definite or own[-1].state is AttemptState.NOT_SENT:
         return None
     finality = await _finality(connection, own[-1].connector_account)
-    return _time(decisions.settles_at(own[-1], finality))
+    return _time(settles_at(own[-1], finality))
 
 
 async def _finality(connection: Connection, account_id: str) -> Finality:

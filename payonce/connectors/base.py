@@ -39,6 +39,9 @@ class Capabilities:
     # Who says what became of an operation, by its kind; of one that is not named: the acquirer, when it is asked.
     truth: Mapping[OperationKind, Truth] = field(default_factory=dict)
     idempotent_replay_s: float = 0.0  # how long the same reference is answered as at first; 0: never
+    # Which captures, voids and refunds are sent again under the same key where an inquiry does not find them. That
+    # proves nothing then, for ever: what the replay does not settle is for a person.
+    replays_not_found: frozenset[OperationKind] = frozenset()
     # How long its callback may take, by kind, where that carries the fact: then a person is called.
     callback_within_s: Mapping[OperationKind, float] = field(default_factory=dict)
     expiry_is_sent: bool = False  # whether an expired authorization must be voided at the acquirer
@@ -84,6 +87,10 @@ class Capabilities:
     def truth_of(self, kind: OperationKind) -> Truth:
         """Who says what became of an operation that is sent as this kind."""
         return self.truth.get(_sent_kind(kind), Truth.INQUIRY)
+
+    def replayed_not_found(self, kind: OperationKind) -> bool:
+        """Whether what is sent as this kind, and is not found, is sent again under the same key."""
+        return _sent_kind(kind) in self.replays_not_found
 
     @property
     def callbacks_carry_facts(self) -> bool:

@@ -101,6 +101,21 @@ async def learned(harness: object, connector: Connector, call: Call) -> Inquiry 
             return reply
 
 
+async def learned_by_replay(harness: object, connector: Connector, call: Call) -> Inquiry | Told:
+    """What became of a call that is sent again. Where the acquirer can be asked, it is, if that answers nothing
+    definite: an error may be what it keeps under the key."""
+    if connector.capabilities.truth_of(call.kind) is not Truth.INQUIRY:
+        return await learned(harness, connector, call)
+
+    async def definite() -> Inquiry | None:
+        reply: Inquiry | None = await _replayed(connector, call)
+        if not isinstance(reply, Approved | Declined | Refused):
+            reply = await connector.inquire(call)
+        return reply if isinstance(reply, Approved | Declined | Refused) else None
+
+    return await eventually(definite)
+
+
 async def _replayed(connector: Connector, call: Call) -> Reply | None:
     """None: the first request is still on its way, or the answer to this one was lost."""
     try:

@@ -161,6 +161,8 @@ class Foreign:
     what: Literal["capture", "refund", "void"]
     amount_minor: int
     currency: str
+    # Nobody says whose capture it was: it is news only where payonce captures, and has captured, nothing.
+    perhaps_ours: bool = False
     kind: Literal["foreign"] = "foreign"
 
 

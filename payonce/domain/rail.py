@@ -10,7 +10,7 @@ from payonce.domain import stages, turns
 from payonce.domain.ending import succeed
 from payonce.domain.events import Story
 from payonce.domain.facts import Approved, Foreign, Reversed, Turn
-from payonce.domain.operations import Attempt, Operation
+from payonce.domain.operations import Attempt, Operation, OperationKind
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.settlement import Settlement
 
@@ -58,6 +58,14 @@ def by_others(
         return None
     reply = Approved(fact.id, fact.amount_minor, fact.currency)
     return _ended(found, own, reply, now=now)
+
+
+def may_be_ours(payment: Payment, fact: Foreign) -> bool:
+    """Whether a capture of which nobody says whose it was may be payonce's own: one is pending, or is counted."""
+    pending = payment.pending_operation
+    capturing = pending is not None and pending["type"] == OperationKind.CAPTURE
+    taken = capturing or bool(payment.accepted) or payment.amount_captured_minor > 0
+    return fact.perhaps_ours and taken
 
 
 def as_foreign(fact: Approved) -> Foreign:

@@ -7,9 +7,8 @@ from typing import Final, assert_never
 from payonce.domain.claiming import owner_may_send
 from payonce.domain.operations import Attempt, AttemptState, OperationKind
 
-WINDOW_SAFETY: Final = timedelta(
-    days=1
-)  # so much before the acquirer's window closes nothing is replayed any more
+CLOSES_EARLY_MAX: Final = timedelta(days=1)
+CLOSES_EARLY_PART: Final = 6  # of a day's window 4 hours are left alone
 MODIFICATIONS: Final = frozenset({OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND})
 """What holds nothing secret, so that anyone may send it again."""
 
@@ -33,9 +32,14 @@ class Truth(StrEnum):
                 assert_never(self)
 
 
+def closes_early(window_s: float) -> timedelta:
+    """How long before the acquirer's window closes nothing is replayed any more: a sixth of it, and a day at most."""
+    return min(CLOSES_EARLY_MAX, timedelta(seconds=window_s) / CLOSES_EARLY_PART)
+
+
 def window_open(since: datetime, now: datetime, *, window_s: float) -> bool:
     """Whether what was first sent at `since` or later is certain to be answered as it was then."""
-    return now < since + timedelta(seconds=window_s) - WINDOW_SAFETY
+    return now < since + timedelta(seconds=window_s) - closes_early(window_s)
 
 
 def in_doubt(attempt: Attempt) -> bool:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from payonce.domain import (
     bounced,
     claiming,
-    decisions,
     ending,
     late,
     leaving,
@@ -21,8 +20,9 @@ from payonce.domain import (
     settlement,
     stages,
     turns,
+    verdicts,
 )
-from payonce.domain.decisions import InReview
+from payonce.domain.decisions import Decision, InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import (
     Approved,
@@ -256,7 +256,7 @@ class Recorder:
         return await self._shielded(subject, attempt=None, decide=decide)
 
     async def decide(
-        self, subject: Subject, decision: decisions.Decision, *, accounts: Mapping[str, Account]
+        self, subject: Subject, decision: Decision, *, accounts: Mapping[str, Account]
     ) -> DecisionTaken:
         """The operation in review is as the person decided, with the decision's own row in the same transaction.
 
@@ -277,7 +277,7 @@ class Recorder:
             assert taken is not None
             if taken.known is not None:
                 return Settlement(rows.payment, rows.operation, rows.attempt)
-            settled = decisions.decide(taken.matter, decision, now=taken.decided.at)
+            settled = verdicts.decide(taken.matter, decision, now=taken.decided.at)
             tried = True
             return settled
 

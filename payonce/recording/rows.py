@@ -104,6 +104,8 @@ async def read_others(connection: Connection, ids: IdFactory, rows: Rows, about:
         return Others(known is not None or own_refund, own, case, refund=bounced.Refund(refund_id, refund))
     if not isinstance(turn, Foreign):
         return Others(known is not None, own, case)
+    if rail.may_be_ours(rows.payment, turn) or (turn.perhaps_ours and case is not None):
+        return Others(True, own, case)
     ours = attempts.is_ours(attempt, kind=turn.what, connector_reference=turn.id)
     if known is not None or await connection.fetch(ours):
         return Others(True, own, case)

@@ -64,6 +64,16 @@ _WORDS = Statement(
     .order_by(operations.c.created_at.desc(), operations.c.id)
     .limit(_WORDS_MAX)
 )
+_DONE_BY_OTHERS = Statement(
+    select(operations.c.id)
+    .where(
+        operations.c.payment_id == bindparam("payment_id"),
+        operations.c.kind == bindparam("kind"),
+        operations.c.origin == Origin.ACQUIRER,
+        operations.c.created_at >= bindparam("since"),
+    )
+    .limit(1)
+)
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
     .where(
@@ -135,6 +145,12 @@ async def oldest_in_review(
 def held_turns(payment_id: str) -> Query[list[Operation]]:
     """What the acquirer did of itself to the payment and nobody has settled, or a person otherwise, latest first."""
     return Query(_HELD, {"payment_id": payment_id}, lambda rows: [operation_from(row) for row in rows])
+
+
+def done_by_others(payment_id: str, kind: OperationKind, *, since: datetime) -> Query[bool]:
+    """Whether an operation of this kind that payonce never asked for is known since then."""
+    values = {"payment_id": payment_id, "kind": kind, "since": since}
+    return Query(_DONE_BY_OTHERS, values, bool)
 
 
 def words_about(attempt: Attempt) -> Query[list[Operation]]:

@@ -45,7 +45,7 @@ class Acquirer:
         line = await asyncio.wait_for(self.process.stdout.readline(), START_S_MAX)
         headers = {"Authorization": f"Bearer {KEY}"}
         await self.client.aclose()
-        self.client = httpx.AsyncClient(base_url=json.loads(line)["url"], headers=headers, timeout=30)
+        self.client = httpx.AsyncClient(base_url=json.loads(line)["url"], headers=headers, timeout=60)
 
     @staticmethod
     def command(*arguments: str) -> list[str]:

@@ -97,7 +97,7 @@ async def test_an_unknown_reference_is_not_found(unmoved_acquirer: Acquirer) -> 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer other"}, {"Authorization": KEY}])
 async def test_without_the_key_nothing_happens(unmoved_acquirer: Acquirer, header: dict[str, str]) -> None:
     body = unmoved_acquirer.authorization()
-    async with httpx.AsyncClient(base_url=unmoved_acquirer.client.base_url) as stranger:
+    async with httpx.AsyncClient(base_url=unmoved_acquirer.client.base_url, timeout=60) as stranger:
         response = await stranger.post("/authorizations", json=body, headers=header)
         assert (response.status_code, response.json()) == (401, {"error": "unauthorized"})
         for path in ("/livez", "/ledger", "/requests", "/config"):

@@ -74,7 +74,7 @@ def test_the_dialect_knows_every_parameter_that_stripe_knows(spec: StripeSpec) -
 
 async def test_stripes_own_examples_are_judged_as_stripes(spec: StripeSpec) -> None:
     """stripe-mock answers with Stripe's fixtures: but for two members that no schema names, all is allowed."""
-    async with stripe_mock() as url, httpx.AsyncClient(base_url=url) as client:
+    async with stripe_mock() as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         response = await client.get(
             "/v1/payment_intents/pi_1", headers={"Authorization": "Bearer sk_test_123456789012"}
         )
@@ -96,7 +96,7 @@ async def test_stripe_mock_takes_every_request_that_the_dialect_took(stripe: Str
     other = await stripe.intent()
     done(await stripe.post(f"/payment_intents/{other['id']}/cancel", {"cancellation_reason": "abandoned"}))
     assert len(EXCHANGES) == 11
-    async with stripe_mock() as url, httpx.AsyncClient() as client:
+    async with stripe_mock() as url, httpx.AsyncClient(timeout=60) as client:
         for exchange in EXCHANGES:
             request = exchange.request
             where = url + request.url.raw_path.decode().removeprefix("/stripe")

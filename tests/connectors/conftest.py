@@ -57,7 +57,7 @@ def acquirer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 async def witness(acquirer_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Reads the acquirer's ledger and its record of requests."""
-    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False, timeout=60) as client:
         yield client
 
 

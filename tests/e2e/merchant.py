@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.asking import outcome, said
 from tests.support.eventually import eventually
 
 Body = dict[str, Any]
@@ -53,27 +54,37 @@ def fresh_key() -> str:
 
 @dataclass(frozen=True)
 class Merchant:
-    """A client with one API key. What ends in `ed` also checks that the answer is definite."""
+    """A client with one API key, which asks again where a machine that stood still gave it 503 or 504.
+
+    What ends in `ed` has the definite answer, however long that takes, and checks it.
+    """
 
     client: httpx.AsyncClient
+
+    async def ask(
+        self, path: str, body: Body | None = None, *, key: str | None = None, **headers: str
+    ) -> httpx.Response:
+        """What one request is answered, whatever that is."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Idempotency-Key": key or fresh_key(), **named}
+        return await self.client.post(path, json=body or {}, headers=sent)
 
     async def post(
         self, path: str, body: Body | None = None, *, key: str | None = None, **headers: str
     ) -> httpx.Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.client.post(
-            path, json=body or {}, headers={"Idempotency-Key": key or fresh_key(), **named}
-        )
+        key = key or fresh_key()
+        return await said(lambda: self.ask(path, body, key=key, **headers))
 
     async def get(self, path: str, **query: object) -> httpx.Response:
-        return await self.client.get(path, params={name: str(value) for name, value in query.items()})
+        asked = {name: str(value) for name, value in query.items()}
+        return await said(lambda: self.client.get(path, params=asked))
 
     async def pay(self, *, key: str | None = None, **changes: Any) -> httpx.Response:
         return await self.post("/v1/payments", order(**changes), key=key)
 
-    async def paid(self, **changes: Any) -> Body:
+    async def paid(self, *, key: str | None = None, **changes: Any) -> Body:
         """A payment that was captured at once, or authorized with `capture_method="manual"`."""
-        return answered(await self.pay(**changes), 201)
+        return await self._done("/v1/payments", order(**changes), 201, key=key)
 
     async def authorized(self, **changes: Any) -> Body:
         return await self.paid(capture_method="manual", **changes)
@@ -84,7 +95,7 @@ class Merchant:
         return await self.post(f"/v1/payments/{payment['id']}/capture", body, key=key)
 
     async def captured(self, payment: Body, **body: Any) -> Body:
-        return answered(await self.capture(payment, body), 200)
+        return await self._done(f"/v1/payments/{payment['id']}/capture", body, 200)
 
     async def void(
         self, payment: Body, body: Body | None = None, *, key: str | None = None
@@ -92,7 +103,7 @@ class Merchant:
         return await self.post(f"/v1/payments/{payment['id']}/void", body, key=key)
 
     async def voided(self, payment: Body) -> Body:
-        return answered(await self.void(payment), 200)
+        return await self._done(f"/v1/payments/{payment['id']}/void", {}, 200)
 
     async def refund(
         self, payment: Body, body: Body | None = None, *, key: str | None = None
@@ -100,7 +111,7 @@ class Merchant:
         return await self.post(f"/v1/payments/{payment['id']}/refunds", body, key=key)
 
     async def refunded(self, payment: Body, **body: Any) -> Body:
-        return answered(await self.refund(payment, body), 201)
+        return await self._done(f"/v1/payments/{payment['id']}/refunds", body, 201)
 
     async def payment(self, payment: Body) -> Body:
         """The payment as it is now."""
@@ -127,6 +138,11 @@ class Merchant:
             return now
 
         return await eventually(known, SETTLED_WITHIN_S)
+
+    async def _done(self, path: str, body: Body, status: int, *, key: str | None = None) -> Body:
+        """The body of the definite answer."""
+        key = key or fresh_key()
+        return answered(await outcome(lambda: self.post(path, body, key=key)), status)
 
 
 @asynccontextmanager

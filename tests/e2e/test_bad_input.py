@@ -216,7 +216,7 @@ async def test_an_unknown_id_is_not_found(shop: Merchant, payment_id: str) -> No
 )
 async def test_without_a_valid_key_nothing_is_told(shop: Merchant, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
-    async with httpx.AsyncClient(base_url=shop.client.base_url, trust_env=False) as stranger:
+    async with httpx.AsyncClient(base_url=shop.client.base_url, trust_env=False, timeout=60) as stranger:
         answer = await stranger.get("/v1/payments", headers=headers)
         refused(answer, 401, "unauthenticated")
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")

@@ -120,7 +120,7 @@ async def come_back(shop: Merchant, method: Body) -> None:
     """The holder passes the challenge, and the browser brings back more than anybody asked for."""
     asked = {**method, "card": {**method["card"], "number": CHALLENGED}}
     stray = {"payment_intent_client_secret": BROUGHT_BACK, BROUGHT_BACK: "1"}
-    async with httpx.AsyncClient(trust_env=False) as browser:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as browser:
         for by_form in (False, True):
             payment = await shop.paid(payment_method=asked)
             page = payment["next_action"]["url"]
@@ -150,7 +150,10 @@ async def pay_into_trouble(stack: DevStack, shop: Merchant) -> None:
     for part in ("acquirer", "postgres"):
         await stack.kill(part)
         refused = await asyncio.gather(
-            *(shop.pay(payment_method=method, authentication=HANDED_IN) for method in cards())
+            *(
+                shop.ask("/v1/payments", order(payment_method=method, authentication=HANDED_IN))
+                for method in cards()
+            )
         )
         assert {answer.status_code for answer in refused} <= {503, 504}, [answer.text for answer in refused]
         await stack.start(part)

@@ -24,7 +24,7 @@ PAID = [("authorize", 1099), ("capture", 1099)]
 @pytest.fixture(scope="module")
 async def customer() -> AsyncIterator[httpx.AsyncClient]:
     """A browser without an API key."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

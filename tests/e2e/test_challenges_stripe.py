@@ -17,7 +17,7 @@ PAID = [("authorize", 1099), ("capture", 1099)]
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A customer's, which follows no redirect by itself."""
-    async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

@@ -43,7 +43,7 @@ async def becomes(shop: Merchant, payment: Body, status: str, *, within_s: float
 @pytest.fixture(scope="module")
 async def customer() -> AsyncIterator[httpx.AsyncClient]:
     """A browser without an API key."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

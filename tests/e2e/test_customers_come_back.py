@@ -20,7 +20,7 @@ HISTORY_EVENTS_MAX = 120  # of a payment whose customer came back again and agai
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A customer's, which follows no redirect by itself."""
-    async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

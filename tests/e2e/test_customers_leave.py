@@ -28,7 +28,7 @@ NOBODY = {
 @pytest.fixture(scope="module")
 async def customer() -> AsyncIterator[httpx.AsyncClient]:
     """A browser without an API key."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

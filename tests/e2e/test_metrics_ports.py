@@ -38,7 +38,10 @@ async def _all_counted(stack: DevStack, readings: list[list[int]], *, asked: int
 
 
 async def test_each_process_has_a_metrics_port_of_its_own_that_the_stack_names() -> None:
-    async with running(api_processes=len(APIS)) as stack, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        running(api_processes=len(APIS)) as stack,
+        httpx.AsyncClient(trust_env=False, timeout=60) as client,
+    ):
         urls = stack.describe()["metrics_urls"]
         assert list(urls) == PROCESSES
         assert len(set(urls.values())) == len(PROCESSES)

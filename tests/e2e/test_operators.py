@@ -146,7 +146,7 @@ async def test_a_customer_who_pays_after_an_operator_terminated_the_workflow_has
     """What the acquirer says is followed up by a workflow of its own."""
     payment = await shop.paid(payment_method={"type": "upi", "upi": {"flow": "intent"}})
     await temporal.get_workflow_handle(payment["id"]).terminate("by mistake")
-    async with httpx.AsyncClient(trust_env=False) as customer:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as customer:
         page = payment["next_action"]["sandbox_url"]
         answer = await customer.post(
             page, data={"decision": "approve"}, headers={"Accept": "application/json"}

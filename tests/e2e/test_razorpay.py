@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from devstack.razorpay_account import key_id, key_secret
 from tests.e2e.merchant import Body, Merchant, card, refused
 from tests.e2e.test_challenges import becomes
 from tests.support.eventually import eventually
@@ -35,7 +36,7 @@ WHO = {
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A customer's, which follows no redirect by itself."""
-    async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -90,6 +91,30 @@ async def test_what_is_authorized_cannot_be_released_and_is_captured_whole(
     assert await witness.movements(payment["id"]) == PAID
     await shop.refunded(payment, amount=500)
     assert await witness.movements(payment["id"]) == [*PAID, ("refund", 500)]
+
+
+async def test_what_is_captured_and_refunded_in_the_dashboard_is_in_the_books_once(
+    shop: Merchant, browser: httpx.AsyncClient, witness: Witness
+) -> None:
+    """The dashboard's work, as Razorpay tells it: the same calls with the account's key, without our notes."""
+    payment = await ask(shop, card(NUMBER), capture_method="manual")
+    own_id = f"pay_{payment['next_action']['url'].split('/')[-2]}"
+    await decide(browser, payment, "success")
+    await becomes(shop, payment, "authorized")
+    dashboard = httpx.BasicAuth(key_id(ACQUIRER_KEY), key_secret(ACQUIRER_KEY))
+    steps = {
+        "capture": ({"amount": 1099, "currency": "INR"}, "captured"),
+        "refund": ({"amount": 500}, "partially_refunded"),
+    }
+    for step, (body, status) in steps.items():
+        path = f"/razorpay/v1/payments/{own_id}/{step}"
+        done = await witness.client.post(path, json=body, auth=dashboard)
+        assert done.status_code == 200, done.text
+        shown = await becomes(shop, payment, status)
+    assert (shown["amount_captured"], shown["amount_refunded"]) == (1099, 500)
+    timeline = await shop.timeline(payment)
+    assert (timeline.count("payment.captured"), timeline.count("refund.succeeded")) == (1, 1)
+    assert "payment.needs_review" not in timeline
 
 
 async def test_what_failed_is_authorized_late_and_lapses(shop: Merchant, witness: Witness) -> None:

@@ -47,7 +47,7 @@ ATTACKS = {"keys": _keys, "codes": _codes, "documents": _documents}
 async def _under(stack: DevStack, attack: str) -> AsyncIterator[set[int]]:
     """The attack runs while the block does; the statuses that it was answered with."""
     statuses: set[int] = set()
-    async with httpx.AsyncClient(base_url=stack.api_url, trust_env=False, timeout=30.0) as client:
+    async with httpx.AsyncClient(base_url=stack.api_url, trust_env=False, timeout=60) as client:
 
         async def stranger() -> None:
             while True:

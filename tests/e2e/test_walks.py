@@ -4,7 +4,7 @@ import pytest
 
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant
-from tests.e2e.walks.acquirers import WALKS
+from tests.e2e.walks import WALKS
 from tests.e2e.walks.scene import Scene
 from tests.support.witness import Witness
 

@@ -14,11 +14,11 @@ from devstack.stack import DevStack
 from devstack.state import State
 from payonce.domain.ids import IdFactory
 from payonce.settings import Settings
+from tests.support.asking import ASK_AGAIN_S, is_definite
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
-ASK_AGAIN_S = 0.25
 WITHIN_S = 90.0  # an unknown outcome is resolved within 60 s
 REQUEST_S = 15.0  # every request is answered within 10 s
 KEYS_MAX = 3
@@ -153,18 +153,6 @@ async def open_shop(stack: DevStack) -> AsyncIterator[Shop]:
 def new_payment(**members: Any) -> Json:
     """The body of a create."""
     return {"amount": AMOUNT, "currency": "INR", "payment_method": CARD} | members
-
-
-def is_definite(response: httpx.Response) -> bool:
-    """Whether the contract stores this answer. Everything that is no answer yet is one of the known ones."""
-    status = response.status_code
-    if status in (202, 429, 503, 504):
-        return False
-    code = response.json().get("code") if status >= 400 else None
-    if code in ("idempotency_key_in_use", "operation_in_progress"):
-        return False
-    assert status < 500, response.text
-    return True
 
 
 async def patiently(check: Callable[[], Awaitable[T | None]], *, within_s: float) -> T:

@@ -16,7 +16,8 @@ from tests.faults import deeds
 from tests.faults.balancer import balancing
 from tests.faults.books import at_rest
 from tests.faults.deeds import DEEDS, Asked, Deed
-from tests.faults.shop import ASK_AGAIN_S, WITHIN_S, Shop, is_definite, new_payment, patiently
+from tests.faults.shop import WITHIN_S, Shop, new_payment, patiently
+from tests.support.asking import ASK_AGAIN_S, is_definite
 from tests.support.witness import Witness
 
 UPI = {"type": "upi", "upi": {"flow": "intent"}}

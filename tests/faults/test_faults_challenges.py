@@ -56,7 +56,7 @@ async def seller(hall: DevStack) -> AsyncIterator[Shop]:
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     """A customer's, which follows no redirect by itself."""
-    async with httpx.AsyncClient(trust_env=False, timeout=15) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         yield client
 
 

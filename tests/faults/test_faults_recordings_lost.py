@@ -20,7 +20,8 @@ from payonce.runtime import open_runtime
 from payonce.settings import Settings
 from tests.faults.books import at_rest
 from tests.faults.deeds import AUTOMATIC, CAPTURE, DEEDS, MANUAL, REFUND, VOID, Asked, Deed
-from tests.faults.shop import Json, Shop, is_definite, open_shop
+from tests.faults.shop import Json, Shop, open_shop
+from tests.support.asking import is_definite
 from tests.support.eventually import eventually
 from tests.support.servers import running
 from tests.support.witness import Witness, witness_of

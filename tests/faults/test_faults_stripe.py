@@ -1,4 +1,8 @@
-"""The API process is killed at every point of an attempt at Stripe, whose money call comes after others."""
+"""The API process is killed at every point of an attempt at Stripe, whose money call comes after others.
+
+What it claimed and did not send, or sent long after others had asked about it, is sent under the same key by others:
+it is done once, whichever of the requests comes first.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,18 +18,21 @@ from tests.faults.arming import Point, doomed_api, environ_with_faults
 from tests.faults.books import Books, at_rest
 from tests.faults.conftest import NOT_THE_ACQUIRER
 from tests.faults.deeds import Asked, Deed
-from tests.faults.shop import Shop, open_shop
+from tests.faults.shop import Shop, open_shop, patiently
 from tests.support.servers import ACQUIRER_KEY, running
 from tests.support.witness import Witness, witness_of
 
 SHORT = {"only_asked": "off", "call_deadline_s": "3", "finality_s": "2"}
 POINTS: tuple[Point, ...] = ("admitted", "before_send", "after_send", "after_record")
-DEEDS = (deeds.AUTOMATIC, deeds.CAPTURE, deeds.REFUND)
+AGAIN = (deeds.CAPTURE, deeds.VOID, deeds.REFUND)  # sent again where they are not found
+DEEDS = (deeds.AUTOMATIC, *AGAIN)
 IN_A_CALL: Point = "after_check"  # of the first call that is made, which is none that moves money
 BY_NAME = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.name)
+OF_AGAIN = pytest.mark.parametrize("deed", AGAIN, ids=lambda deed: deed.name)
 
 Ended = tuple[Asked, httpx.Response, Books]
 Killed = dict[tuple[str, str], "asyncio.Task[Ended]"]
+Late = dict[str, "asyncio.Task[Ended]"]
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +110,17 @@ async def test_what_stripe_did_before_the_kill_is_done_once(killed: Killed, poin
     asked.check_done(response, books)
 
 
-@BY_NAME
-async def test_what_was_claimed_and_not_sent_to_stripe_fails_and_says_so(killed: Killed, deed: Deed) -> None:
+async def test_a_card_that_was_claimed_and_not_sent_to_stripe_fails_and_says_so(killed: Killed) -> None:
+    asked, response, books = await killed["before_send", deeds.AUTOMATIC.name]
+    asked.check_undone(response, books, code="card_data_lost")
+
+
+@OF_AGAIN
+async def test_what_was_claimed_and_not_sent_to_stripe_is_sent_by_others_and_done_once(
+    killed: Killed, deed: Deed
+) -> None:
     asked, response, books = await killed["before_send", deed.name]
-    code = "card_data_lost" if deed.kind == "authorize" else "not_processed"
-    asked.check_undone(response, books, code=code)
+    asked.check_done(response, books)
 
 
 @BY_NAME
@@ -126,3 +139,51 @@ async def test_a_process_that_dies_in_a_call_before_the_money_call_leaves_nothin
 ) -> None:
     asked, response, books = await killed[IN_A_CALL, deeds.AUTOMATIC.name]
     asked.check_undone(response, books, code="card_data_lost")
+
+
+@pytest.fixture(scope="module")
+async def late(stripes_bank: DevStack, stripes_city: DevStack, stripes_shop: Shop) -> AsyncIterator[Late]:
+    """What became of each deed whose request arrived long after others had asked about it; all at once."""
+    async with witness_of(stripes_bank.acquirer_url) as ledger:
+        tasks = {
+            deed.name: asyncio.create_task(_arrive_late(stripes_city, stripes_shop, ledger, deed))
+            for deed in AGAIN
+        }
+        yield tasks
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _arrive_late(city: DevStack, shop: Shop, ledger: Witness, deed: Deed) -> Ended:
+    """Its process stands still between the last check and the write to the socket, until others have its outcome."""
+    async with doomed_api(city, name=f"stripe-late-{deed.name}") as doomed:
+        there = shop.at(doomed.url)
+        asked = await deed.prepare(there)
+        doomed.arm(deed.kind, IN_A_CALL, asked.payment_id, action="stop")
+        sending = asyncio.create_task(asked.send(there))
+        try:
+            await doomed.reached(deed.kind, IN_A_CALL, asked.payment_id)
+            response = await asked.answered(shop)
+            before = len(await _asked_for(ledger, asked))
+            doomed.service.resume()
+
+            async def arrived() -> bool:
+                return len(await _asked_for(ledger, asked)) > before
+
+            await patiently(arrived, within_s=60.0)
+        finally:
+            await sending
+        return asked, response, await at_rest(shop, ledger, asked.payment_id)
+
+
+async def _asked_for(ledger: Witness, asked: Asked) -> list[str]:
+    """The requests that Stripe got to do it, whatever it answered."""
+    requests = await ledger.requests(payment_reference=asked.payment_id)
+    return [one["operation"] for one in requests if one["operation"] == asked.deed.kind]
+
+
+@OF_AGAIN
+async def test_what_arrives_after_it_was_sent_again_is_done_once(late: Late, deed: Deed) -> None:
+    asked, response, books = await late[deed.name]
+    asked.check_done(response, books)

@@ -7,8 +7,9 @@ import pytest
 from devstack.stack import DevStack
 from tests.faults.books import at_rest
 from tests.faults.deeds import AUTOMATIC, REFUND
-from tests.faults.shop import Json, Shop, is_definite
+from tests.faults.shop import Json, Shop
 from tests.pair.scenes import AMOUNT, PART, done_once, stopped
+from tests.support.asking import is_definite
 from tests.support.pair import Pair
 from tests.support.witness import Witness
 

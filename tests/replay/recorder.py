@@ -74,7 +74,7 @@ class Recorder:
 
     async def decide(self, payment: Body) -> None:
         """The customer approves on the sandbox page."""
-        async with httpx.AsyncClient(trust_env=False) as customer:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as customer:
             page = payment["next_action"]["sandbox_url"]
             answer = await customer.post(
                 page, data={"decision": "approve"}, headers={"Accept": "application/json"}
@@ -90,7 +90,7 @@ class Recorder:
 
     async def come_back(self, payment: Body) -> None:
         """The cardholder passes, and their browser follows where that leads."""
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=15) as browser:
+        async with httpx.AsyncClient(trust_env=False, follow_redirects=True, timeout=60) as browser:
             data = {"decision": "submit", "code": "123456"}
             (await browser.post(payment["next_action"]["url"], data=data)).raise_for_status()
 
@@ -114,7 +114,7 @@ class Recorder:
         reference, at = attempt_reference(payment["id"], 1), int(time.time())
         told = json.dumps({"id": f"{event}_{reference}", "reference": reference}).encode()
         mac = hmac.new(ACQUIRER_KEY.encode(), f"{at}.".encode() + told, hashlib.sha256).hexdigest()
-        async with httpx.AsyncClient(base_url=self.stack.api_url, trust_env=False) as acquirer:
+        async with httpx.AsyncClient(base_url=self.stack.api_url, trust_env=False, timeout=60) as acquirer:
             headers = {"Acquirer-Signature": f"t={at},v1={mac}", "Content-Type": "application/json"}
             path = f"/v1/connectors/{payment['connector']}/callbacks"
             (await acquirer.post(path, content=told, headers=headers)).raise_for_status()

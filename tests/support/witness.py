@@ -50,5 +50,5 @@ class Witness:
 @asynccontextmanager
 async def witness_of(acquirer_url: str) -> AsyncIterator[Witness]:
     """A witness at this acquirer."""
-    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=acquirer_url, trust_env=False, timeout=60) as client:
         yield Witness(acquirer_url, client)

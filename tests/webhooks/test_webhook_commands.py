@@ -35,7 +35,7 @@ class Ran:
 async def payonce(*arguments: str, environ: dict[str, str] | None = None) -> Ran:
     """What the command printed, and its exit status."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "payonce", *arguments),
+        *(sys.executable, "-m", "tests.support.command", *arguments),
         env={"PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **(environ or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

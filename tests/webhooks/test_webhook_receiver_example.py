@@ -59,7 +59,9 @@ async def example(tmp_path: Path) -> AsyncIterator[Example]:
     try:
         async with asyncio.timeout(WITHIN_S):
             port = (await process.stdout.readline()).decode().split()[-1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
+        ) as client:
             yield Example(process, client)
     finally:
         process.kill()

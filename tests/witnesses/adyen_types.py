@@ -30,7 +30,11 @@ _TYPES = {"string": str, "number": int, "boolean": bool}
 def adyen_types() -> "AdyenTypes":
     """The judge, read once per process. The test is skipped, in words, where there is no npm."""
     root = package_directory(PACKAGE, VERSION) / "lib" / "src" / "typings"
-    return AdyenTypes.read([*(root / "checkout").glob("*"), *(root / "notification").glob("*")])
+    mine = [root / "management" / f"{name}.js" for name in ("meApiCredential", "apiCredentialLinks")]
+    links = [root / "management" / name for name in ("linksElement.js", "allowedOrigin.js")]
+    return AdyenTypes.read(
+        [*(root / "checkout").glob("*"), *(root / "notification").glob("*"), *mine, *links]
+    )
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Workflows on a server that skips time, with activities that do what a test says."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import pytest
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError, WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
@@ -209,6 +210,19 @@ class Bench:
             return Settled(status, open=False, sequence=sequence)
         ends = await self.environment.get_current_time() + timedelta(seconds=ends_in_s)
         return Settled(status, open=True, sequence=sequence, capture_before=ends)
+
+    async def told_to_end(
+        self, handle: WorkflowHandle[Any, str], update: Any, request: OperationRequest
+    ) -> tuple[str, str]:
+        """The update's answer and the workflow's; time is skipped meanwhile, which only a wait for a result allows.
+
+        From the update's acceptance on: before it, the workflow's own timers would pass unheard.
+        """
+        accepted: WorkflowUpdateHandle[str] = await handle.start_update(
+            update, request, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+        )
+        ended, answer = await asyncio.gather(handle.result(), accepted.result())
+        return answer, ended
 
     async def authorized(self, handle: WorkflowHandle[Any, str]) -> None:
         """Returns once the first attempt's outcome is in the workflow's history."""

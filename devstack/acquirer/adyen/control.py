@@ -51,6 +51,7 @@ def routes(desk: Desk, courier: Courier, *, key: str) -> list[Route]:
     paths: dict[str, tuple[str, Work]] = {
         "/adyen/accounts/{id}": ("PUT", _put_account),
         "/adyen/customer-area/payments/{id}": ("POST", _do),
+        "/adyen/customer-area/webhooks/{id}/test": ("POST", _test_webhook),
         "/adyen/payments/{id}/faults": ("POST", _add_faults),
     }
     return [
@@ -125,14 +126,44 @@ def _done(psp: str, deed: Deed, db: sqlite3.Connection, terms: Terms) -> Json | 
     return {"pspReference": modification["psp"]}
 
 
+def _test_webhook(_: bytes, request: Request) -> Callable[[sqlite3.Connection, Terms], Json | None]:
+    return partial(_tested, request.path_params["id"])
+
+
+def _tested(code: str, db: sqlite3.Connection, terms: Terms) -> Json | None:
+    """The merchant account's webhook is told of a payment that there is not.
+
+    Source: development-resources/webhooks, "Test your webhook": the Customer Area sends one with chosen events. Its
+    reference and amount are a *guess*.
+    """
+    account = accounts.of(db, code)
+    if account is None or account.webhook is None:
+        return None
+    psp = objects.new_psp_reference()
+    about = {
+        "psp": psp,
+        "reference": f"test{psp}",
+        "ledger_reference": f"test{psp}",
+        "payment_reference": f"test{psp}",
+        "currency": "EUR",
+        "amount": 1000,
+        "variant": "visa",
+    }
+    call = Call(db, account, replace(terms, entries=()))
+    call.tell("AUTHORISATION", about, success=True, reason="000000:1111:03/2030")
+    call.sent()
+    return {"merchantReference": about["reference"]}
+
+
 def _add_faults(body: bytes, request: Request) -> Callable[[sqlite3.Connection, Terms], Json | None]:
     given = Faults.model_validate_json(body)
     wishes.check(given.faults)
     return partial(_wished, request.path_params["id"], given.faults)
 
 
-def _wished(psp: str, entries: list[str], db: sqlite3.Connection, _: Terms) -> Json | None:
-    payment = objects.find(db, "payment", psp)
+def _wished(id: str, entries: list[str], db: sqlite3.Connection, _: Terms) -> Json | None:
+    """Of a payment whose shopper is still asked the merchant has no `pspReference`, so its own name will do."""
+    payment = objects.find(db, "payment", id) or objects.of_member(db, "payment_reference", id)
     if payment is None:
         return None
     payment["wishes"] = [*payment["wishes"], *entries]

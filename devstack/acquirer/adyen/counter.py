@@ -22,6 +22,7 @@ from devstack.acquirer.adyen import (
     objects,
     orders,
     payments,
+    questions,
     wishes,
 )
 from devstack.acquirer.adyen.accounts import Account
@@ -328,4 +329,5 @@ def _summary(visit: Visit, answer: Answer) -> str:
 def routes(desk: Desk, courier: Courier, *, public_url: str | None, hold_s: float) -> list[Route]:
     """The dialect's routes."""
     counter = Counter(desk, courier, public_url=public_url, hold_s=hold_s)
-    return [Route(PREFIX + "/v72/{rest:path}", counter.endpoint, methods=["POST"])]
+    asked = questions.routes(desk, PREFIX)
+    return [*asked, Route(PREFIX + "/v72/{rest:path}", counter.endpoint, methods=["POST"])]

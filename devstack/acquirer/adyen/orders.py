@@ -291,6 +291,29 @@ class TechnicalCancel(Modification):
     paymentReference: Reference
 
 
+class PaymentMethods(_Model):
+    """`POST /paymentMethods`; what narrows the list otherwise is taken, and nothing comes of it."""
+
+    merchantAccount: Text
+    allowedPaymentMethods: list[Text] | None = None
+    blockedPaymentMethods: list[Text] | None = None
+    additionalData: Any = None
+    amount: Amount | None = None
+    browserInfo: Any = None
+    channel: Literal["iOS", "Android", "Web"] | None = None
+    countryCode: Text | None = None
+    order: Any = None
+    shopperConversionId: Text | None = None
+    shopperEmail: Text | None = None
+    shopperIP: Text | None = None
+    shopperLocale: Text | None = None
+    shopperReference: Text | None = None
+    splitCardFundingSources: bool | None = None
+    store: Text | None = None
+    storeFiltrationMode: Text | None = None
+    telephoneNumber: Text | None = None
+
+
 Order = Payment | PaymentDetails | Capture | Refund | Cancel | Reversal | TechnicalCancel
 
 

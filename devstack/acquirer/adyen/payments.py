@@ -71,6 +71,7 @@ def _new(call: Call, order: Payment) -> Json:
         "return_url": order.returnUrl,
         "returns_by": order.redirectFromIssuerMethod or "GET",
         "refused": None,
+        "exemption": order.additionalData.get("scaExemption"),
         "card": None,
     }
 

@@ -49,6 +49,8 @@ def _additional(payment: Json) -> Json:
     }
     if payment["is_authenticated"]:
         data["eci"] = "02" if payment["variant"] == "mc" else "05"
+    if payment.get("exemption") is not None:
+        data["scaExemptionRequested"] = payment["exemption"]
     card = payment["card"]
     if card is not None:
         data |= {

@@ -129,6 +129,8 @@ class Counter:
             visit.key = idempotency.Key(caller.account, visit.given_key, print_)
             saved = idempotency.saved(db, visit.key, terms.config, terms.now)
             if saved is not None:
+                visit.form = endpoints.parameters_of(visit.endpoint, given)
+                self._named(visit, _intent(visit, db))
                 return Answer(saved, is_repeat=True)
             if visit.key.identity() in self._in_flight:
                 raise idempotency.in_use()
@@ -143,8 +145,19 @@ class Counter:
             visit.is_in_flight = True
         return None
 
+    def _named(self, visit: Visit, intent: objects.Stored | None) -> None:
+        """The request's references are known."""
+        assert visit.account is not None
+        own, aside = visit.form.get("metadata", {}), {} if intent is None else intent.aside
+        visit.reference = own.get(visit.account.reference_member) or aside.get("reference")
+        visit.payment_reference = (
+            own.get(visit.account.payment_reference_member)
+            or aside.get("payment_reference")
+            or visit.reference
+        )
+
     def _disturbed(self, visit: Visit, db: sqlite3.Connection) -> None:
-        """The request's references are known, and the faults that it sets off chosen.
+        """The faults that the request sets off are chosen.
 
         Those of its own metadata come before those that its intent has for requests of this kind.
         """
@@ -152,13 +165,7 @@ class Counter:
         assert visit.account is not None
         own, operation = visit.form.get("metadata", {}), visit.endpoint.operation
         intent = _intent(visit, db)
-        aside = {} if intent is None else intent.aside
-        visit.reference = own.get(visit.account.reference_member) or aside.get("reference")
-        visit.payment_reference = (
-            own.get(visit.account.payment_reference_member)
-            or aside.get("payment_reference")
-            or visit.reference
-        )
+        self._named(visit, intent)
         scope = visit.payment_reference or visit.request_id
         prefixes = [*visit.endpoint.faults, *(["authorize"] if visit.form.get("confirm") else [])]
         entries: list[str] = []

@@ -1,7 +1,8 @@
 """Razorpay: cards, UPI and wallets, by orders.
 
 One order for each payment, which nobody else knows of; one payment of it for each attempt, known by our reference in
-its notes. No call but a refund has a key, so nothing is ever sent twice: what became of it is asked by the order.
+its notes. No call but a refund has a key, so no payment is ever sent twice: what became of it is asked by the order.
+A refund may be, by its key, and a capture, since Razorpay captures a payment once.
 What is authorized and not captured goes back of itself after some days; there is nothing that releases it sooner.
 Source: razorpay.com/docs. Read, and nothing of it tried against the real service.
 """
@@ -56,7 +57,9 @@ from payonce.domain.schedules import LATE_INQUIRIES, InquirySchedule
 log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 20.0
-FINALITY_S: Final = 900.0  # a guess, on the long side: nothing at Razorpay shuts out what comes late
+FINALITY_S: Final = 900.0  # of payments: a guess, on the long side: nothing shuts out what comes late
+# How long a refund's key is good: a guess, since no page says it. A payment is captured once, whatever is sent.
+REPLAYED_S: Final = 6 * 3600.0
 ASKING_S_MAX: Final = 25.0  # of a whole inquiry, lists included
 INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),
@@ -137,6 +140,10 @@ class Razorpay:
             accepted_inquiry=ACCEPTED_INQUIRY,
             late_inquiry=LATE_INQUIRIES,
             reversal_by_reference=False,
+            replays_not_found=frozenset(
+                {OperationKind.CAPTURE, OperationKind.REFUND}
+            ),  # a void sends nothing
+            idempotent_replay_s=REPLAYED_S,
             currencies=self._currencies,
             brands=_BRANDS,
             amounts=amounts.AMOUNTS,
@@ -331,7 +338,7 @@ class Razorpay:
 
     async def _standing(self, call: Call, found: RazorpayPayment) -> Inquiry:
         fact = reading.authorization(found, call, now=self._now())
-        if isinstance(fact, Approved) and found.captured and found.amount_refunded > 0:
+        if isinstance(fact, Approved) and found.captured and (found.amount_refunded > 0 or call.approved):
             return reading.refunded(fact, await self._finding.refunds(call, found.id))
         return fact
 

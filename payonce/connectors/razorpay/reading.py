@@ -28,6 +28,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Turn,
     Undone,
 )
 from payonce.domain.leaving import ACTS_WITHIN
@@ -52,8 +53,10 @@ def authorization(found: RazorpayPayment, call: Call, *, now: datetime) -> Stand
             return Pending(found.id, reason="created")
         case "authorized":
             return _approved(found, call, Stage.AUTHORIZED)
+        case "captured" | "refunded" if found.captured and call.automatic_capture:
+            return _approved(found, call, Stage.CAPTURED)
         case "captured" | "refunded" if found.captured:
-            return _approved(found, call, Stage.CAPTURED if call.automatic_capture else Stage.AUTHORIZED)
+            return _captured_manually(found, call)
         case "refunded":
             return _lapsed(found, call)
         case "failed":
@@ -122,7 +125,7 @@ def refund(found: RazorpayRefund, call: Call) -> Accepted | Approved | Declined 
         case "pending":
             return Accepted(found.id)
         case "failed" if call.approved:
-            undone = Undone(f"{found.id}/failed", found.amount, found.currency, "failed")
+            undone = _bounced(found)
             return replace(approved, since=(undone,))
         case "failed":
             return Declined(DeclineCode.GENERIC_DECLINE, connector_reference=found.id)
@@ -132,13 +135,34 @@ def refund(found: RazorpayRefund, call: Call) -> Accepted | Approved | Declined 
 
 
 def refunded(approved: Approved, refunds: Sequence[RazorpayRefund]) -> Approved:
-    """The approval with what somebody else refunded of it, oldest first; one that has not failed counts."""
-    foreign = [
-        Foreign(one.id, "refund", one.amount, one.currency)
-        for one in sorted(refunds, key=lambda one: (one.created_at, one.id))
-        if one.reference is None and one.status == "processed"
-    ]
-    return replace(approved, since=(*approved.since, *foreign))
+    """The approval with what somebody else refunded of it, oldest first, and which of these have failed."""
+    by_others = sorted(
+        (one for one in refunds if one.reference is None), key=lambda one: (one.created_at, one.id)
+    )
+    turns = (turn for one in by_others if (turn := _by_others(one)) is not None)
+    return replace(approved, since=(*approved.since, *turns))
+
+
+def _by_others(one: RazorpayRefund) -> Turn | None:
+    """What somebody else's refund came to; None: nothing yet. What has failed is never made again."""
+    match one.status:
+        case "processed":
+            return Foreign(one.id, "refund", one.amount, one.currency)
+        case "failed":
+            return _bounced(one, refund=one.id)
+        case _:
+            return None
+
+
+def _bounced(one: RazorpayRefund, *, refund: str | None = None) -> Undone:
+    """`refund`: its id, where others made it."""
+    return Undone(f"{one.id}/failed", one.amount, one.currency, "failed", refund)
+
+
+def _captured_manually(found: RazorpayPayment, call: Call) -> Approved:
+    """By a capture of ours, or in the dashboard: Razorpay keeps no mark of whose it was, and captures once."""
+    captured = Foreign(f"{found.id}{_CAPTURED}", "capture", found.amount, found.currency, perhaps_ours=True)
+    return replace(_approved(found, call, Stage.AUTHORIZED), since=(captured,))
 
 
 def _lapsed(found: RazorpayPayment, call: Call) -> Approved | Reversed:

@@ -44,11 +44,13 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT
 from payonce.domain.schedules import InquirySchedule
+from payonce.domain.truth import MODIFICATIONS
 
 log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 20.0
-FINALITY_S: Final = 300.0  # a guess, on the long side: nothing at Stripe shuts out a late capture or refund
+FINALITY_S: Final = 300.0  # of authorizations: a guess, on the long side, and then the intent is cancelled
+KEYS_KEPT_S: Final = 24 * 3600.0  # at least. Source: docs.stripe.com/api/idempotent_requests
 ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
 INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),
@@ -93,6 +95,8 @@ class Stripe:
             inquiry=INQUIRY,
             reversal_by_reference=True,
             reverses=frozenset({OperationKind.AUTHORIZE}),
+            replays_not_found=MODIFICATIONS,  # nothing shuts out a late one, and the same key answers as at first
+            idempotent_replay_s=KEYS_KEPT_S,
             currencies=amounts.CURRENCIES,
             amounts=amounts.AMOUNTS,
             split_capture=self._several,

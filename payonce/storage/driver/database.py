@@ -36,20 +36,6 @@ LOOK_EVERY_S = 1.0
 WAITED_S = 0.05  # a COMMIT that takes longer may have been answered by emptied names
 CLOSE_S = 1.0  # for COMMITs that are under way when a process ends
 
-_SESSION = (
-    f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
-    " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
-    # A role's or a database's own settings would switch off the wait for the standby, or the warning that it ended.
-    " -c synchronous_commit=on -c client_min_messages=warning"
-)
-# A host that is gone is noticed, also by a connection on which COMMIT waits. Source: libpq's parameters.
-_SOCKET = {
-    "connect_timeout": CONNECT_S,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
 _DRIVER = "postgresql+psycopg://"
 _WORDS_MAX = 300  # of what a driver says
 _CAUSES_MAX = 4
@@ -105,7 +91,7 @@ class Database:
             poolclass=NullPool,
             hide_parameters=True,
             isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`
-            connect_args={**_SOCKET, "options": _SESSION},
+            connect_args=_connection_options(),
         )
         self.gate = Gate(follows_standby=durability is Durability.STANDBY)
         self.fail_over = FailOver()
@@ -376,6 +362,27 @@ class Database:
             self.gate.looked()
         else:
             self.gate.close("no synchronous standby is connected, or none is named")
+
+
+def _connection_options() -> dict[str, Any]:
+    """What libpq is told of every connection: a host that is gone is noticed, also where COMMIT waits.
+
+    Source: libpq's parameters.
+    """
+    session = (
+        f"-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_WAIT_MS}"
+        " -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+        # A role's or a database's own settings would switch off the wait for the standby, or the warning of its end.
+        " -c synchronous_commit=on -c client_min_messages=warning"
+    )
+    return {
+        "options": session,
+        "connect_timeout": CONNECT_S,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
 
 
 def storage_error(error: Exception) -> Exception:

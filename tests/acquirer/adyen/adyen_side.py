@@ -172,6 +172,7 @@ def refused(response: httpx.Response, status_code: int) -> Json:
 
 
 _MODELS = {
+    "paymentMethods": ("PaymentMethodsRequest", "PaymentMethodsResponse"),
     "payments": ("PaymentRequest", "PaymentResponse"),
     "details": ("PaymentDetailsRequest", "PaymentDetailsResponse"),
     "captures": ("PaymentCaptureRequest", "PaymentCaptureResponse"),

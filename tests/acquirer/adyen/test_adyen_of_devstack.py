@@ -10,7 +10,7 @@ async def test_the_accounts_key_is_that_of_its_settings(adyen: AdyenSide) -> Non
     url = str(adyen.acquirer.client.base_url).rstrip("/")
     api_url = adyen.webhooks.url.removesuffix("/adyen")
     await adyen_account.play(url, KEY, api_url=api_url)
-    settings = adyen_account.settings(url, KEY, call_deadline_s="3")
+    settings = adyen_account.account(url, KEY, call_deadline_s="3")
     assert settings["options"]["call_deadline_s"] == "3"
     reference = adyen.new()
     body = adyen.payment(reference, merchantAccount=settings["options"]["merchant_account"])

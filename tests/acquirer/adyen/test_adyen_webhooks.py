@@ -89,7 +89,7 @@ async def test_webhooks_are_silenced_doubled_and_come_before_the_answer(adyen: A
 
 async def test_an_account_is_made_with_the_sandboxs_key_only(adyen: AdyenSide) -> None:
     path = "/adyen/accounts/AcmeECOM"
-    async with httpx.AsyncClient(base_url=adyen.acquirer.client.base_url) as stranger:
+    async with httpx.AsyncClient(base_url=adyen.acquirer.client.base_url, timeout=60) as stranger:
         assert (await stranger.put(path, json={})).status_code == 401
     answer = await adyen.acquirer.client.put(path, json={"id": "AcmeECOM", "hmac_key": HMAC_KEY})
     assert answer.status_code == 400

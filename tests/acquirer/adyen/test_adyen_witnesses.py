@@ -59,6 +59,7 @@ async def test_the_judgement_of_an_exchange_sees_answer_and_request(types: Adyen
         ("PaymentCancelRequest", orders.Cancel),
         ("PaymentReversalRequest", orders.Reversal),
         ("StandalonePaymentCancelRequest", orders.TechnicalCancel),
+        ("PaymentMethodsRequest", orders.PaymentMethods),
         ("CardDetails", orders.Scheme),
         ("ApplePayDetails", orders.ApplePay),
         ("GooglePayDetails", orders.GooglePay),

@@ -60,7 +60,7 @@ async def test_more_than_a_merchants_rate_is_429_and_ends_by_itself(
     limited: Limited, valkey_url: str, with_redis: bool
 ) -> None:
     url = valkey_url if with_redis else NOBODY
-    async with limited(url, merchant_writes_per_s=10.0, merchant_writes_burst=5) as client:
+    async with limited(url, merchant_writes_per_s=0.5, merchant_writes_burst=5) as client:
         answers = await asyncio.gather(*(ask(client, f"{url}-{number}") for number in range(20)))
         refused = [response for response in answers if response.status_code != 201]
         assert len(refused) >= 10

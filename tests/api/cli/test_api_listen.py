@@ -90,7 +90,7 @@ async def test_events_arrive_signed_with_the_local_secret_in_their_own_bytes(
 
 async def test_a_status_counts_whatever_follows_as_with_deliveries() -> None:
     cut = bytes_then_close(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
-    async with receiving(otherwise=cut) as receiver, httpx.AsyncClient(trust_env=False) as client:
+    async with receiving(otherwise=cut) as receiver, httpx.AsyncClient(trust_env=False, timeout=60) as client:
         forwarder = Forwarder(client, receiver.url, new_secret())
         said = await forwarder.forward(Message("evt_1", CAPTURED, b"{}"))
 

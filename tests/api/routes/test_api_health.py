@@ -17,13 +17,13 @@ from temporalio.client import Client
 from api.admission.admission import Admission
 from api.app import about_to_end, build_app
 from api.openapi.description import BASIC_SCHEME, SECURITY_SCHEME
-from api.routes.health import PROBE_S
 from payonce.domain.answers import decline_error, encode, event_body, failed_answer, payment_view, refund_view
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import Operation, OperationKind
 from payonce.runtime import Runtime
 from payonce.storage.webhooks.endpoints import Endpoint, endpoint_view
 from tests.api.fakes import CARD, NOW, FakeAdmission, a_payment, payment_body
+from tests.support.patience import PATIENT_S
 from workers.inbox import Inbox
 
 Probe = Callable[[], Awaitable[object]]
@@ -58,6 +58,7 @@ async def _hangs() -> None:
     await asyncio.Event().wait()
 
 
+@pytest.mark.usefixtures("product_limits")
 @pytest.mark.parametrize(
     ("probes", "states"),
     [
@@ -72,7 +73,7 @@ async def test_a_dependency_that_all_processes_share_is_named_and_makes_none_unr
     runtime: Runtime, probes: dict[str, Probe], states: tuple[str, ...]
 ) -> None:
     """Without Temporal every process left the balancer, and what can be answered without it was answered by none."""
-    async with _serving(runtime, probes) as client, asyncio.timeout(PROBE_S * 5):
+    async with _serving(runtime, probes) as client, asyncio.timeout(PATIENT_S):
         response = await client.get("/readyz")
     metrics = generate_latest().decode()
     assert (response.status_code, response.json()["status"]) == (200, "ready")
@@ -101,6 +102,7 @@ async def test_a_process_that_lost_its_connections_is_not_ready(
     assert (response.status_code, response.json()["faults"]) == (503, ["connections_stuck"])
 
 
+@pytest.mark.usefixtures("product_limits")
 async def test_a_hanging_dependency_is_asked_once_at_a_time(runtime: Runtime) -> None:
     asked = 0
     release = asyncio.Event()
@@ -110,7 +112,7 @@ async def test_a_hanging_dependency_is_asked_once_at_a_time(runtime: Runtime) ->
         asked += 1
         await release.wait()
 
-    async with _serving(runtime, {"postgres": probe}) as client:
+    async with _serving(runtime, {"postgres": probe}) as client, asyncio.timeout(PATIENT_S):
         answers = await asyncio.gather(*(client.get("/readyz") for _ in range(5)))
         assert [answer.json()["dependencies"] for answer in answers] == [{"postgres": "timeout"}] * 5
         assert asked == 1

@@ -29,7 +29,7 @@ PATH = "/v1/events/stream"
 
 @pytest.fixture
 async def server(app: FastAPI, serving: Serving) -> AsyncIterator["Server"]:
-    async with httpx.AsyncClient(base_url=serving.url, trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=serving.url, trust_env=False, timeout=60) as client:
         yield Server(client, app, serving)
 
 

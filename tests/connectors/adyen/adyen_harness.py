@@ -1,11 +1,13 @@
 """Adyen's connector over the sandbox's Adyen dialect: accounts there, and a harness for the suites."""
 
+import asyncio
 import json
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -16,7 +18,7 @@ from payonce.connectors.adyen import references
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.adyen.references import Asked
 from payonce.connectors.base import Call, Connector, ConnectorAccount, MaySend
-from payonce.connectors.conformance import Fault
+from payonce.connectors.conformance import Fault, authorization
 from payonce.connectors.conformance_challenge import Did
 from payonce.domain.cards import Card
 from payonce.domain.facts import DeclineCode, Reply
@@ -141,7 +143,6 @@ class AdyenHarness:
         self._witness = witness
         self._webhooks = webhooks
         self._opened: list[Connector] = []
-        self._pages: dict[str, str] = {}
         self._brought: dict[str, dict[str, str]] = {}
         self._payments = 0
 
@@ -199,7 +200,32 @@ class AdyenHarness:
             json={"faults": list(faults)},
             headers=ACQUIRER_KEY,
             trust_env=False,
+            timeout=60,
         ).raise_for_status()
+
+    def order(self) -> Call:
+        return replace(authorization(self), card=card("4212345678910006"), automatic_capture=True)
+
+    def unasked(self) -> Call:
+        return authorization(self)
+
+    def softly_declined(self) -> Call:
+        return replace(authorization(self), card=card("4000000000003121"))
+
+    async def does(self, payment_id: str, did: Did) -> None:
+        if did not in _DECISIONS:
+            return
+        page = f"{self.url}/pages/{references.plain(payment_id)}"
+        back = await asyncio.to_thread(_went_back_to, page, _DECISIONS[did])
+        if back is not None:
+            self._brought[payment_id] = dict(httpx.URL(back).params)
+
+    def brought_back(self, payment_id: str) -> Mapping[str, str]:
+        return self._brought[payment_id]
+
+    def faulty_leg(self, call: Call, fault: Fault) -> Call:
+        self._wish(references.plain(call.payment_id), f"resume:{_FAULTS[fault]}")
+        return call
 
     async def callbacks(self, call: Call) -> Sequence[tuple[Mapping[str, str], bytes]]:
         return self._webhooks.about(named(call.reference))
@@ -219,6 +245,18 @@ class AdyenHarness:
     async def close(self) -> None:
         for connector in self._opened:
             await connector.close()
+
+
+def _went_back_to(page: str, decision: str) -> str | None:
+    """Where the page sent the browser, which, other than our client, logs nothing."""
+    url = httpx.URL(page)
+    browser = HTTPConnection(url.host, url.port, timeout=30)
+    try:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        browser.request("POST", url.path, body=f"decision={decision}", headers=form)
+        return browser.getresponse().headers["Location"]
+    finally:
+        browser.close()
 
 
 def named(reference: str) -> list[str]:

@@ -1,5 +1,8 @@
 """Adyen's amounts: exact there and back, or not sent. And our references."""
 
+import re
+
+import iso4217
 import pytest
 from adyen_script import call
 from hypothesis import given
@@ -19,6 +22,7 @@ from payonce.connectors.adyen.references import Asked
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import OperationKind
+from tests.witnesses.npm import package_directory
 
 AMOUNT = st.integers(min_value=1, max_value=AMOUNT_MINOR_MAX)
 # How many decimals Adyen has, and ISO 4217, where they differ. Source: its page on currencies.
@@ -73,7 +77,18 @@ def test_the_examples_of_adyens_page(ours: int, currency: str, theirs: int) -> N
 
 def test_our_currencies_hold_all_of_adyens() -> None:
     """A code that ISO 4217 has given up can be asked for by nobody."""
-    assert {"ANG", "BGN", "CUP"} >= CURRENCIES - OURS
+    assert {"CUP"} >= CURRENCIES - OURS
+
+
+def test_adyens_own_page_for_shoppers_counts_as_many_decimals() -> None:
+    """Of each currency: what it does not name has two, as Adyen's own code has it."""
+    package = package_directory("@adyen/adyen-web", "6.45.2")
+    source = (package / "dist" / "es" / "utils" / "constants" / "currency-decimals.js").read_text()
+    divided_by = {name: int(float(by)) for name, by in re.findall(r"([A-Z]{3}):(\d+(?:e\d)?)\b", source)}
+    assert len(divided_by) > 20
+    for currency in sorted(CURRENCIES & OURS):
+        whole = 10 ** iso4217.Currency(currency).exponent  # one of it, in our minor units
+        assert to_adyen(whole * 7, currency) == divided_by.get(currency, 100) * 7, currency
 
 
 REFERENCE = st.text(

@@ -8,6 +8,7 @@ from adyen_harness import AdyenHarness, Webhooks
 from wire_server import Serve
 
 from payonce.connectors.conformance import ConnectorConformance, TurnsConformance
+from payonce.connectors.conformance_challenge import LegConformance, WishesConformance
 from payonce.connectors.conformance_truth import ReplayConformance, TellingConformance
 from payonce.connectors.conformance_wire import WireConformance
 
@@ -32,3 +33,7 @@ class TestAdyen(
 
     # Adyen says the same of what is authorized and of what it has captured with it.
     test_what_is_only_authorized_says_so_and_is_captured_when_it_is_asked_for = None
+
+
+class TestAdyensChallenges(LegConformance, WishesConformance):
+    """Passes the suites: what a browser brought back is sent in a leg, which alone authorizes."""

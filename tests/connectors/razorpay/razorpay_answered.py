@@ -113,7 +113,9 @@ class AnsweredHarness(RazorpayHarness):
         notes = {"payonce_payment": call.payment_id, "payonce_reference": receipt, "sandbox_fault": fault}
         whole = completed(replace(call, kind=OperationKind.AUTHORIZE, card=self.approved_card))
         sent = {"amount": call.amount_minor, "currency": call.currency, "notes": notes}
-        with httpx.Client(base_url=self.url, auth=(self.key_id, SECRET), trust_env=False) as client:
+        with httpx.Client(
+            base_url=self.url, auth=(self.key_id, SECRET), trust_env=False, timeout=60
+        ) as client:
             made = client.post(
                 "/v1/orders", json={**sent, "receipt": receipt, "payment": {"capture": "manual"}}
             )

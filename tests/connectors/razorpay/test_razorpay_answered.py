@@ -18,6 +18,7 @@ from payonce.connectors.conformance import (
     following,
     yes,
 )
+from payonce.connectors.conformance_truth import ReplayConformance
 from payonce.connectors.conformance_wire import WireConformance
 from payonce.domain import rail
 from payonce.domain.facts import Accepted, Approved, Declined, Stage
@@ -36,7 +37,7 @@ async def harness(
     await made.close()
 
 
-class TestRazorpayAnswered(ConnectorConformance, WireConformance):
+class TestRazorpayAnswered(ConnectorConformance, WireConformance, ReplayConformance):
     """A capture is of all. Of a release there is no request that could fail.
 
     No payment has a key: one that was sent is never sent again, and a second one of its order is another payment.

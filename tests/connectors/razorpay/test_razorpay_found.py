@@ -44,6 +44,7 @@ from payonce.domain.facts import (
     Pending,
     Reversed,
     Stage,
+    Undone,
 )
 
 UNTIL = datetime.fromtimestamp(CREATED, UTC) + timedelta(days=3)
@@ -67,12 +68,14 @@ async def test_an_automatic_payment_that_is_only_authorized_is_not_captured(razo
     )
 
 
-async def test_a_manual_authorization_stays_one_when_it_is_captured(razorpay: Open) -> None:
-    for body in (payment("authorized"), payment()):
+async def test_a_manual_authorization_stays_one_when_it_is_captured_and_tells_of_that(razorpay: Open) -> None:
+    """By whom it was Razorpay does not say: the capture of ours that is answered has the same name."""
+    captured = Foreign(f"{PAYMENT_ID}/captured", "capture", 1099, "INR", perhaps_ours=True)
+    for body, since in ((payment("authorized"), ()), (payment(), (captured,))):
         connector, _ = await razorpay(found(body))
         reply = await connector.inquire(call(automatic_capture=False))
         assert isinstance(reply, Approved)
-        assert (reply.stage, reply.capture_before) == (Stage.AUTHORIZED, UNTIL)
+        assert (reply.stage, reply.capture_before, reply.since) == (Stage.AUTHORIZED, UNTIL, since)
 
 
 async def test_a_flag_that_contradicts_the_status_is_believed_for_money_that_was_taken(
@@ -366,9 +369,19 @@ async def test_what_somebody_else_refunded_is_told_to_the_last_page(razorpay: Op
     connector, _ = await razorpay(found(payment(amount_refunded=400), **{LIST_REFUNDS: page}))
     reply = await connector.inquire(call())
     assert isinstance(reply, Approved)
-    assert reply.since == tuple(
-        Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))
-    )
+    processed = [Foreign(f"rfnd_{number}", "refund", number + 1, "INR") for number in reversed(range(25))]
+    failed_since = Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed")
+    assert [turn for turn in reply.since if turn != failed_since] == processed
+    assert failed_since in reply.since
+
+
+async def test_a_refund_of_somebody_else_that_failed_is_told_once_nothing_is_refunded(razorpay: Open) -> None:
+    """The payment does not say then that anything was refunded, so its refunds are read all the same."""
+    broken = refund("failed", id="rfnd_failed", notes=[])
+    connector, _ = await razorpay(found(payment(), **{LIST_REFUNDS: Answer(listed(broken))}))
+    reply = await connector.inquire(call(approved=True))
+    assert isinstance(reply, Approved)
+    assert reply.since == (Undone("rfnd_failed/failed", 1099, "INR", "failed", refund="rfnd_failed"),)
 
 
 @pytest.mark.parametrize("lost", [*LOST, "another payment's"])

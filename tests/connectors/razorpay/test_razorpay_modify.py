@@ -22,6 +22,7 @@ from razorpay_script import (
     refund,
 )
 
+from payonce.connectors.base import Call
 from payonce.connectors.conformance import Holding, no, yes
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import (
@@ -57,6 +58,28 @@ async def test_a_capture_that_is_there_already_is_ours(razorpay: Open) -> None:
     connector, server = await razorpay({CAPTURE: already, GET: Answer(payment())})
     assert await connector.send(CAPTURING, may_send=yes) == CAPTURED
     assert server.names == [CAPTURE, GET]
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "found"),
+    [
+        (CAPTURING, CAPTURE, {GET: Answer(payment("authorized"))}),
+        (REFUNDING, MAKE_REFUND, {LIST_REFUNDS: Answer(listed())}),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+async def test_what_was_lost_and_is_not_found_is_the_same_request_again(
+    razorpay: Open, asked: Call, path: str, found: dict[str, Answer]
+) -> None:
+    connector, server = await razorpay({path: Answer(status=500, body={}), **found})
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await connector.send(asked, may_send=yes)
+        assert await connector.inquire(asked) == NotKnown()
+    first, again = server.of(path)
+    key = "x-refund-idempotency"
+    assert (again.body, again.headers.get(key)) == (first.body, first.headers.get(key))
+    assert (key in first.headers) is (asked is REFUNDING)
 
 
 @pytest.mark.parametrize("body", [LAPSED, payment("authorized")], ids=["lapsed", "not captured"])
@@ -278,6 +301,8 @@ async def test_what_it_can_do_is_data(razorpay: Open) -> None:
     able = (can.void, can.partial_capture, can.split_capture, can.reversal_by_reference)
     assert able == (False, False, False, False)
     assert can.partial_refund
+    assert can.replays_not_found == {OperationKind.CAPTURE, OperationKind.REFUND}
+    assert can.idempotent_replay_s == 6 * 3600
     assert can.needs_action
     assert can.late_inquiry is not None
     assert can.late_inquiry.give_up_after_s == 5 * 24 * 3600

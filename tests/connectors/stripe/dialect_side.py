@@ -113,6 +113,7 @@ class StripeHarness:
             data={"metadata[sandbox_fault]": fault},
             headers={"Authorization": f"Bearer {KEY}"},
             trust_env=False,
+            timeout=60,
         ).raise_for_status()
 
     async def movements(self, payment_id: str) -> Sequence[str]:

@@ -105,7 +105,7 @@ async def test_stripe_mock_takes_everything_that_the_connector_sends(stripe: Ope
     sent = await everything_sent(stripe)
     posts = {CREATE, METHODS, CONFIRM, CAPTURE, CANCEL, REFUNDS}
     assert posts <= {one.name for one in sent}
-    async with stripe_mock() as url, httpx.AsyncClient(base_url=url) as client:
+    async with stripe_mock() as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         for one in sent:
             response = await client.request(
                 one.method,

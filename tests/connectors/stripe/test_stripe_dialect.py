@@ -10,6 +10,7 @@ from wire_server import Serve
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import ConnectorConformance, ReversalConformance, yes
+from payonce.connectors.conformance_truth import ReplayConformance
 from payonce.connectors.conformance_wire import WireConformance
 from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.facts import ActionRequired, Declined
@@ -59,5 +60,5 @@ async def test_an_intent_that_failed_at_the_issuers_page_cannot_be_confirmed_aga
     assert await harness.movements(order.payment_id) == []
 
 
-class TestStripe(ConnectorConformance, ReversalConformance, WireConformance):
+class TestStripe(ConnectorConformance, ReversalConformance, WireConformance, ReplayConformance):
     """Passes the suites."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.e2e.merchant import merchant_with
-from tests.e2e.walks.acquirers import WALKS
+from tests.e2e.walks import WALKS
 from tests.e2e.walks.scene import Scene
 from tests.support.witness import witness_of
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from payonce.connectors.adyen import references
 from tests.e2e.merchant import Body, Merchant, answered, order
 from tests.support.eventually import eventually
-from tests.support.witness import Witness
+from tests.support.witness import Entry, Witness
 
 WITHIN_S = 90.0  # what an acquirer does later is played within seconds
 COMMAND_S = 180.0  # on a busy machine
@@ -109,6 +110,15 @@ class Scene:
             raise RuntimeError(f"payonce {' '.join(words)}: {err.decode().strip()}")
         return out.decode()
 
+    async def ledger(self, payment: Body) -> list[Entry]:
+        """The acquirer's own entries about the payment."""
+        return await self.witness.ledger(payment_reference=self.named(payment))
+
+    def named(self, payment: Body) -> str:
+        """How the acquirer names the payment: Adyen knows letters and digits alone."""
+        own: str = payment["id"]
+        return references.plain(own) if payment["connector"] == "adyen" else own
+
     async def shown(self, payment: Body) -> str:
         """The three sides, side by side."""
         now = await self.shop.payment(payment)
@@ -116,7 +126,7 @@ class Scene:
         members += ("amount_refundable", "amount_refunded", "pending_operation", "review", "last_error")
         left = [f"{name}: {_short(now[name])}" for name in members if now[name] is not None]
         events = [f"{event['sequence']}. {_told(event)}" for event in await self.shop.events(payment)]
-        ledger = [_moved(entry) for entry in await self.witness.ledger(payment_reference=payment["id"])]
+        ledger = [_moved(entry) for entry in await self.ledger(payment)]
         return _table(("payment", "events", "acquirer's ledger"), left, events, ledger)
 
 

@@ -147,12 +147,14 @@ def _install_at_temporal(faults: _Faults) -> None:
 def _install_at_the_wire(faults: _Faults) -> None:
     from activities.attempting import Attempting
     from payonce.connectors import http
+    from payonce.connectors.adyen.connector import Adyen
+    from payonce.connectors.razorpay.connector import Razorpay
     from payonce.connectors.sandbox.card import SandboxCard
     from payonce.connectors.stripe.connector import Stripe
     from payonce.recording import recorder
 
     attempt, store = Attempting._attempt, recorder._until_stored
-    sends = {connector: connector.send for connector in (SandboxCard, Stripe)}
+    sends = {connector: connector.send for connector in (SandboxCard, Stripe, Razorpay, Adyen)}
     trace = http._Sending.trace
 
     async def _attempt(self: Any, request: Any) -> Any:

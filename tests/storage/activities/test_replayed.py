@@ -12,7 +12,7 @@ from payonce import claims
 from payonce.claims import Right, Rights
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
-from payonce.domain.facts import Accepted, DeclineCode, Declined, Foreign, NotKnown
+from payonce.domain.facts import Accepted, DeclineCode, Declined, Foreign, NotKnown, Refused
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import until_told
@@ -271,7 +271,7 @@ async def test_it_does_not_later_than_20_s_after_the_claim(
     assert names(connector) == ["send"]
 
 
-@pytest.mark.parametrize("window_s", [0, DAY_S])
+@pytest.mark.parametrize("window_s", [0, claims.REPLAY_AFTER_S])
 async def test_it_does_not_where_the_acquirer_may_not_know_the_key(
     process: Process, connector: FakeConnector, clock: Stepping, window_s: float
 ) -> None:
@@ -327,3 +327,164 @@ async def test_a_further_attempt_after_one_that_may_have_been_sent_is_not(
     of = await process.ledger.add_operation(paid, K.CAPTURE, state=A.NOT_SENT)
     assert isinstance(await process.attempt(of, doubted=True), InquiryDue)
     assert names(connector) == []
+
+
+# Of which the acquirer can be asked, and whose late arrival it does not shut out: sent again where it is not found.
+
+ASKED = replace(
+    CAPABILITIES,
+    reversal_by_reference=False,
+    replays_not_found=frozenset({K.CAPTURE, K.VOID, K.REFUND}),
+    idempotent_replay_s=DAY_S,
+)
+GOOD_FOR_S = DAY_S * 5 / 6
+
+
+@pytest.fixture
+def asked(connector: FakeConnector) -> FakeConnector:
+    """It knows nothing of what was sent."""
+    connector.capabilities = ASKED
+    connector.answers["inquire"] = NotKnown()
+    return connector
+
+
+@pytest.mark.parametrize("kind", [K.CAPTURE, K.VOID, K.REFUND])
+async def test_what_is_not_found_is_sent_again_at_once_and_its_answer_counts(
+    process: Process, asked: FakeConnector, kind: OperationKind
+) -> None:
+    of = await in_doubt(process, kind)
+    asked.answers["replay"] = approval(of)
+    assert isinstance(await process.resolve("inquire", of), Settled)
+    assert asked.calls == [(name, f"{of.id}-1") for name in ("send", "inquire", "replay")]
+    assert (await process.ledger.operation(of.id)).status is OperationStatus.SUCCEEDED
+
+
+async def test_what_is_found_is_not_sent_again(process: Process, asked: FakeConnector) -> None:
+    of = await in_doubt(process)
+    asked.answers["inquire"] = approval(of)
+    assert isinstance(await process.resolve("inquire", of), Settled)
+    assert names(asked) == ["send", "inquire"]
+
+
+async def test_what_cannot_be_asked_about_now_is_not_sent_again(
+    process: Process, asked: FakeConnector
+) -> None:
+    of = await in_doubt(process)
+    asked.answers["inquire"] = OutcomeUnknown("HTTP 503")
+    assert isinstance(await process.resolve("inquire", of), InquiryDue)
+    assert names(asked) == ["send", "inquire"]
+
+
+@pytest.mark.parametrize("ago_s", [GOOD_FOR_S - 60, GOOD_FOR_S + 60, 40 * DAY_S])
+async def test_what_stays_not_found_is_for_a_person_and_never_not_processed(
+    process: Process, asked: FakeConnector, ago_s: float
+) -> None:
+    of = await in_doubt(process)
+    await claimed_ago(process, of, ago_s)
+    sent = ago_s < GOOD_FOR_S
+    for _ in range(2):
+        due = await process.resolve("inquire", of)
+        assert isinstance(due, InquiryDue)
+        assert (due.schedule, due.reason == replaying.WINDOW_CLOSED) == (ASKED.inquiry, not sent)
+    assert names(asked) == ["send", *(["inquire", "replay"] if sent else ["inquire"]) * 2]
+    assert ((await process.ledger.operation(of.id)).review_at is None) is sent
+    await process.resolve("reverse", of)
+    assert (await process.ledger.operation(of.id)).status is OperationStatus.PENDING
+    asked.answers["inquire"] = approval(of)  # a fact counts still
+    assert isinstance(await process.resolve("inquire", of), Settled)
+    assert (await process.ledger.operation(of.id)).status is OperationStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "turned_down",
+    [Declined(DeclineCode.GENERIC_DECLINE), Refused("already", "/amount")],
+    ids=lambda f: f.kind,
+)
+@pytest.mark.parametrize("found", ["approved", "not_found", "unknown"])
+async def test_what_is_turned_down_the_second_time_may_have_been_done_the_first(
+    process: Process, asked: FakeConnector, turned_down: Declined | Refused, found: str
+) -> None:
+    of = await in_doubt(process)
+    asked.answers["replay"] = turned_down
+    seen = {"approved": approval(of), "not_found": NotKnown(), "unknown": OutcomeUnknown("timeout")}
+
+    async def appears() -> None:
+        if names(asked)[-2:] == ["replay", "inquire"]:
+            asked.answers["inquire"] = seen[found]
+
+    asked.before = appears
+    await process.resolve("inquire", of)
+    assert names(asked) == ["send", "inquire", "replay", "inquire"]
+    expected = {
+        "approved": OperationStatus.SUCCEEDED,
+        "not_found": OperationStatus.FAILED,
+        "unknown": OperationStatus.PENDING,
+    }
+    assert (await process.ledger.operation(of.id)).status is expected[found]
+
+
+@pytest.mark.parametrize(("before", "sent"), [(False, False), (True, True)])
+async def test_what_others_have_done_since_is_not_done_again(
+    process: Process, asked: FakeConnector, before: bool, sent: bool
+) -> None:
+    """Within the sums: somebody who saw the refund stand still may have made it by hand."""
+    ledger = process.ledger
+    paid = await ledger.add_payment(S.CAPTURED, capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE, state=A.APPROVED, status=OperationStatus.SUCCEEDED)
+    theirs = Foreign("theirs-1", "refund", 100, create.currency)
+    if before:
+        await ledger.recorder().record(subject(create), attempt=1, fact=theirs)
+        await ledger.rows(
+            "UPDATE operations SET created_at = created_at - interval '1 h' WHERE origin = 'acquirer'"
+        )
+    of = await ledger.add_operation(paid, K.REFUND, claimed=False, amount_minor=100)
+    await process.attempt(of)
+    if not before:
+        await ledger.recorder().record(subject(create), attempt=1, fact=theirs)
+    assert not (await ledger.payment(of.payment_id)).refunds_exceed
+    due = await process.resolve("inquire", of)
+    assert isinstance(due, InquiryDue)
+    assert ("replay" in names(asked)) is sent
+    assert (due.reason == replaying.DONE_BY_OTHERS) is not sent
+    assert ((await ledger.operation(of.id)).review_at is None) is sent
+
+
+async def test_what_its_owner_may_give_back_waits_although_it_is_not_found(
+    process: Process, asked: FakeConnector
+) -> None:
+    of = await process.ledger.add_operation(await process.ledger.add_payment(S.AUTHORIZED), K.CAPTURE)
+    assert isinstance(await process.resolve("inquire", of), InquiryDue)
+    assert "replay" not in names(asked)
+    await age(process.ledger, of)
+    await process.resolve("inquire", of)
+    assert names(asked)[-1] == "replay"
+
+
+async def test_what_is_not_declared_is_not_processed_as_ever(process: Process, asked: FakeConnector) -> None:
+    asked.capabilities = replace(ASKED, replays_not_found=frozenset({K.VOID, K.REFUND}))
+    of = await in_doubt(process)
+    await age(process.ledger, of)
+    assert isinstance(await process.resolve("inquire", of), Settled)
+    assert names(asked) == ["send", "inquire"]
+    assert (await process.ledger.operation(of.id)).status is OperationStatus.FAILED
+
+
+async def test_what_is_not_found_by_another_account_is_not_sent_again(
+    process: Process, asked: FakeConnector
+) -> None:
+    process.identities = {"account_1": "acct_ours"}
+    of = await in_doubt(process)
+    process.identities = {"account_1": "acct_another"}
+    due = await process.resolve("inquire", of)
+    assert isinstance(due, InquiryDue)
+    assert due.reason == "another_acquirer"
+    assert names(asked) == ["send", "inquire"]
+
+
+async def test_nobody_begins_a_second_attempt_meanwhile(process: Process, asked: FakeConnector) -> None:
+    """The sweeper, or an update that comes again, finds the claim."""
+    of = await in_doubt(process)
+    assert isinstance(await process.attempt(of), InquiryDue)
+    assert isinstance(await Process(process.ledger, asked).attempt(of), InquiryDue)
+    assert names(asked) == ["send"]
+    assert (await process.ledger.latest(of.id)).number == 1

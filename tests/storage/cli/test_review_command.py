@@ -40,7 +40,7 @@ class Ran:
 async def review(ledger: Ledger, *arguments: str) -> Ran:
     """What the command printed, and its exit status."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "payonce", "review", *arguments),
+        *(sys.executable, "-m", "tests.support.command", "review", *arguments),
         env={
             "PYTHONPATH": str(CHECKOUT),
             "NO_COLOR": "1",

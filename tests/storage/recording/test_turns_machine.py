@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from payonce.domain import decisions, reviews, turns
+from payonce.domain import reviews, turns, verdicts
 from payonce.domain.admission import admit_capture, admit_refund
 from payonce.domain.decisions import Decision
 from payonce.domain.errors import DecisionRefused, NotAllowed, OperationInProgress
@@ -157,7 +157,7 @@ class TurnsMachine(RuleBasedStateMachine):
         if not waiting:
             return
         of = waiting[which % len(waiting)]
-        possible = list(decisions.verdicts(of))
+        possible = list(verdicts.verdicts(of))
         made = Decision(
             key=f"key-{self._id()}",
             operation_id=of.id,

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from payonce.domain.decisions import TABLE, Verdict
+from payonce.domain.decisions import Verdict
 from payonce.domain.errors import DecisionRefused, NotFound
 from payonce.domain.facts import Approved, Outcome
 from payonce.domain.ids import operation_id_of
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import Question, ReviewReason
+from payonce.domain.verdicts import TABLE
 from tests.storage import deciding
 from tests.storage.deciding import (
     ACCOUNTS,

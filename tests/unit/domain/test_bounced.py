@@ -4,10 +4,10 @@ from typing import Final
 
 import pytest
 
-from payonce.domain.decisions import Verdict
 from payonce.domain.facts import Approved, Fact, Foreign, Stage, Turn, Undone
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.verdicts import Verdict
 from tests.unit.domain.playing import Play
 
 S, K, O = PaymentStatus, OperationKind, OperationStatus

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from payonce.domain import reviews, turns
-from payonce.domain.decisions import TABLE, InReview, Verdict, decide
+from payonce.domain.decisions import InReview, Verdict
 from payonce.domain.facts import (
     Approved,
     Cancelled,
@@ -23,6 +23,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import Question, ReviewReason
 from payonce.domain.settlement import Settlement, settle
+from payonce.domain.verdicts import TABLE, decide
 from tests.support.rows import NOW, approval, attempt, operation, payment, under_way
 from tests.support.verdicts import (
     ALL_OPEN,

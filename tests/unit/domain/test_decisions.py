@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from payonce.domain import decisions, reviews
-from payonce.domain.decisions import TABLE, InReview, Verdict, decide
+from payonce.domain import reviews
+from payonce.domain.decisions import InReview, Verdict, settles_at
 from payonce.domain.ending import review
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.facts import Stage
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import Question
+from payonce.domain.verdicts import TABLE, decide, question, verdicts
 from tests.support.rows import NOW, operation, under_way
 from tests.support.verdicts import (
     CAPTURED,
@@ -54,7 +55,7 @@ def test_a_verdict_of_the_table_has_its_outcome_and_another_is_refused_in_words(
     asked: Asked, verdict: Verdict
 ) -> None:
     matter = MATTERS[asked[0]](asked[1])
-    assert decisions.question(matter.operation) == asked
+    assert question(matter.operation) == asked
     expected = EXPECTED.get((*asked, verdict))
     if expected is None:
         with pytest.raises(DecisionRefused, match="can only be decided as"):
@@ -110,9 +111,9 @@ def test_nothing_is_decided_before_the_attempt_can_be_settled(
     """The owner may still send, the call may still arrive, the acquirer may still settle."""
     matter = pending(kind, state=state)
     assert matter.attempt is not None
-    at = decisions.settles_at(matter.attempt, FINALITY)
+    at = settles_at(matter.attempt, FINALITY)
     assert at == NOW + timedelta(seconds=5 + 2 + 20 + 10)
-    for verdict in decisions.verdicts(matter.operation):
+    for verdict in verdicts(matter.operation):
         with pytest.raises(DecisionRefused, match="may still arrive"):
             decide(matter, decision(verdict), now=at - timedelta(milliseconds=1))
     no = V.NOT_PAID if kind is K.REFUND else V.DECLINED

@@ -56,6 +56,7 @@ FACTS: tuple[Told, ...] = (
     Undone("u-1", 1099, "EUR", "CAPTURE_FAILED"),
     Redone("r-1", 1099, "EUR"),
     Foreign("f-1", "refund", 99, "EUR"),
+    Foreign("f-1", "capture", 99, "EUR", perhaps_ours=True),
 )
 OURS_ALONE = (Unsent(), Unknown("timeout"), NotProcessed(FailureCode.NOT_PROCESSED))
 

@@ -1,0 +1,110 @@
+"""What somebody did in an acquirer's dashboard, where the acquirer keeps no mark of whose a capture was."""
+
+import pytest
+
+from payonce.domain.facts import Approved, FailureCode, Foreign, NotProcessed, Stage, Turn, Undone
+from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.domain.payment import Payment, PaymentStatus
+from tests.storage.ledger import Ledger, subject
+from tests.support.rows import approval
+
+K, S, O = OperationKind, PaymentStatus, OperationStatus
+CAPTURED = Foreign("acq-1/captured", "capture", 1000, "INR", perhaps_ours=True)
+REFUNDED = Foreign("acq-rf", "refund", 400, "INR")
+FAILED = Undone("acq-rf/failed", 400, "INR", "failed", refund="acq-rf")
+
+
+async def authorized(ledger: Ledger, status: S = S.AUTHORIZED) -> tuple[Payment, Operation]:
+    paid = await ledger.add_payment(status)
+    create = await ledger.add_operation(paid, K.AUTHORIZE, status=O.SUCCEEDED, connector_reference="acq-1")
+    await tell(ledger, create)
+    return paid, create
+
+
+async def tell(ledger: Ledger, create: Operation, *since: Turn) -> None:
+    """As an inquiry about the authorization is answered, told by a callback that comes more than once."""
+    said = approval(create, connector_reference="acq-1", stage=Stage.AUTHORIZED, since=since)
+    for _ in range(2):
+        await ledger.recorder().record(subject(create), attempt=1, fact=said)
+
+
+async def test_a_capture_of_somebody_else_is_booked_once(ledger: Ledger) -> None:
+    paid, create = await authorized(ledger)
+    await tell(ledger, create, CAPTURED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.review) == (S.CAPTURED, 1000, None)
+    assert [type_ for _, type_ in await ledger.events(paid.id)].count("payment.captured") == 1
+    origins = await ledger.rows(
+        "SELECT origin FROM operations WHERE payment_id = :id AND kind = 'capture'", id=paid.id
+    )
+    assert [row.origin for row in origins] == ["acquirer"]
+
+
+@pytest.mark.parametrize("heard", ["before its answer", "after it", "both"])
+async def test_a_capture_of_ours_is_never_counted_twice_by_what_the_acquirer_tells_of_it(
+    ledger: Ledger, heard: str
+) -> None:
+    paid, create = await authorized(ledger)
+    ours = await ledger.add_operation(paid, K.CAPTURE, amount_minor=1000)
+    if heard != "after it":
+        await tell(ledger, create, CAPTURED)
+        assert (await ledger.payment(paid.id)).amount_captured_minor == 0, "its own outcome is to come"
+    answer = Approved("acq-1/captured", 1000, "INR")
+    await ledger.recorder().record(subject(ours), attempt=1, fact=answer)
+    if heard != "before its answer":
+        await tell(ledger, create, CAPTURED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.review) == (S.CAPTURED, 1000, None)
+    assert (await ledger.operation(ours.id)).status is O.SUCCEEDED
+    assert after.amount_capture_undecided_minor == 0
+
+
+async def test_what_we_had_not_captured_somebody_else_did(ledger: Ledger) -> None:
+    paid, create = await authorized(ledger)
+    ours = await ledger.add_operation(paid, K.CAPTURE, amount_minor=1000)
+    nothing = NotProcessed(FailureCode.NOT_PROCESSED)
+    await tell(ledger, create, CAPTURED)
+    await ledger.recorder().record(subject(ours), attempt=1, fact=nothing)
+    await tell(ledger, create, CAPTURED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.review) == (S.CAPTURED, 1000, None)
+
+
+async def test_a_capture_and_a_refund_that_are_told_together_are_both_booked(ledger: Ledger) -> None:
+    paid, create = await authorized(ledger)
+    await tell(ledger, create, CAPTURED, REFUNDED)
+    after = await ledger.payment(paid.id)
+    assert (after.amount_captured_minor, after.amount_refunded_minor) == (1000, 400)
+    assert (after.status, after.review) == (S.PARTIALLY_REFUNDED, None)
+
+
+async def test_a_refund_of_somebody_else_that_fails_is_taken_out_once_and_held_for_a_person(
+    ledger: Ledger,
+) -> None:
+    paid, create = await authorized(ledger, S.CAPTURED)
+    await tell(ledger, create, REFUNDED)
+    assert (await ledger.payment(paid.id)).amount_refunded_minor == 400
+    await tell(ledger, create, FAILED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_refunded_minor) == (S.CAPTURED, 0)
+    assert after.amount_refund_undecided_minor == 400
+    assert after.review is not None
+    told = [type_ for _, type_ in await ledger.events(paid.id)]
+    assert (told.count("refund.succeeded"), told.count("refund.failed")) == (1, 1)
+    await tell(ledger, create, REFUNDED)
+    assert (await ledger.payment(paid.id)).amount_refunded_minor == 0, "an old word of it"
+
+
+async def test_a_refund_of_somebody_else_that_failed_before_it_was_known_moves_nothing(
+    ledger: Ledger,
+) -> None:
+    paid, create = await authorized(ledger, S.CAPTURED)
+    await tell(ledger, create, FAILED)
+    await tell(ledger, create, REFUNDED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_refunded_minor, after.amount_refund_undecided_minor) == (
+        S.CAPTURED,
+        0,
+        0,
+    )
+    assert after.review is None
