@@ -276,6 +276,8 @@ class AccountForm:
     secrets: tuple[SecretField, ...]
     options: tuple[OptionField, ...] = ()  # besides `callback_url`, which every connector has
     base_url: str | None = None  # the acquirer's; None: it must be said
+    # A signed callback says whose it is: accounts in the settings, which have one address, may share what verifies.
+    callbacks_say_whose: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from typing import Final, cast
 
 from payonce.connectors.adyen.connector import Adyen
-from payonce.connectors.base import Connector, ConnectorAccount
+from payonce.connectors.base import AccountForm, Connector, ConnectorAccount
 from payonce.connectors.razorpay.connector import Razorpay
 from payonce.connectors.sandbox import switches
 from payonce.connectors.sandbox.card import SandboxCard
@@ -48,8 +48,8 @@ def open_connectors(
 ) -> dict[str, Connector]:
     """One connector per account, by account id. Opens no connection.
 
-    Raises `Rejected` for a connector that does not exist, for two accounts with one id, and for an account that its
-    connector refuses.
+    Raises `Rejected` for a connector that does not exist, for two accounts with one id, for two of one connector
+    whose callbacks the same secret verifies, and for an account that its connector refuses.
     """
     known = installed() if registry is None else registry
     ids = [account.id for account in accounts]
@@ -57,7 +57,26 @@ def open_connectors(
         if ids.count(id_) > 1:
             raise Rejected(f"Two connector accounts have the id {id_!r}.")
     factories = [_load(account, known) for account in accounts]
+    for factory in factories:
+        _refuse_shared(factory, [each for each, of in zip(accounts, factories, strict=True) if of is factory])
     return {account.id: _open(factory, account) for account, factory in zip(accounts, factories, strict=True)}
+
+
+def _refuse_shared(factory: Factory, accounts: Sequence[ConnectorAccount]) -> None:
+    """Raises `Rejected` where a callback could be of either of two accounts: they have one address."""
+    form: AccountForm | None = getattr(factory, "account_form", None)
+    if form is None or form.callbacks_say_whose:
+        return
+    for name in (secret.name for secret in form.secrets if secret.verifies_callbacks):
+        whose: dict[str, str] = {}
+        for account in accounts:
+            for value in filter(None, account.secrets.get(name, ())):
+                other = whose.setdefault(value, account.id)
+                if other != account.id:
+                    raise Rejected(
+                        f"Accounts {other!r} and {account.id!r} have the same {name}: a callback could be of either."
+                        " Give each a webhook endpoint of its own, or enter them with `payonce accounts add`."
+                    )
 
 
 def _open(factory: Factory, account: ConnectorAccount) -> Connector:

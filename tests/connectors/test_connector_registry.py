@@ -31,6 +31,33 @@ async def test_there_is_one_connector_per_account() -> None:
         await connector.close()
 
 
+@pytest.mark.parametrize(
+    ("connector", "name"), [("stripe", "webhook_secret"), ("razorpay", "webhook_secret")]
+)
+def test_two_accounts_whose_callbacks_one_secret_verifies_are_refused(connector: str, name: str) -> None:
+    """In the settings they have one address, so that a callback could be of either."""
+    secrets = {"key": ("rzp_test_1:secret",), name: ("whsec_same",)}
+    both = [replace(account(id_, connector), secrets=secrets) for id_ in ("one", "two")]
+    with pytest.raises(Rejected) as refused:
+        open_connectors(both)
+    assert refused.value.message.startswith(f"Accounts 'one' and 'two' have the same {name}")
+    assert "whsec_same" not in refused.value.message
+
+
+async def test_two_accounts_with_secrets_of_their_own_or_none_are_opened() -> None:
+    for one, two in (("whsec_1", "whsec_2"), ("", "")):
+        both = [
+            replace(
+                account(id_, "stripe"),
+                secrets={"key": ("sk_test_1",), "webhook_secret": (secret,)},
+                upstream_secret=b"cell" * 8,
+            )
+            for id_, secret in (("one", one), ("two", two))
+        ]
+        for connector in open_connectors(both).values():
+            await connector.close()
+
+
 async def test_a_connector_of_a_third_party_is_found_by_its_name() -> None:
     registry = {**installed(), "other": lambda: OtherConnector}
     connectors = open_connectors([account("one", "other")], registry=registry)

@@ -22,6 +22,7 @@ WEBHOOK_LOGIN: Final = "webhook_login"
 ON: Final = "on"
 
 FORM: Final = AccountForm(
+    callbacks_say_whose=True,
     secrets=(
         SecretField("key", "API key of a web service user of the merchant account"),
         SecretField(

@@ -55,8 +55,7 @@ K = OperationKind
 HOUR_S, DAY_S = 3600.0, 24 * 3600.0
 CALL_DEADLINE_S: Final = 20.0
 FINALITY_S: Final = 300.0  # of nothing: what Adyen does not know it never says
-# How long a key is counted on: of 7 and of 31 days, both read as the least, the shorter.
-KEPT_S: Final = 7 * DAY_S
+KEPT_S: Final = 31 * DAY_S  # how long a key is known at least
 # Of what is sent again: the same answer comes at once, or the first request is still under way.
 REPLAYS: Final = InquirySchedule(
     first_s=(2, 5, 15, 60),
