@@ -47,6 +47,19 @@ async def customer() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def late(shop: Merchant) -> Body:
+    """A payment that succeeds after the rail's expiry; its time passes while other tests run."""
+    return await ask(shop, "late@upi")
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def never_arrived(shop: Merchant) -> Body:
+    """A payment whose order is lost, which is certain only after half a minute: while other tests run."""
+    metadata = {"sandbox_fault": "timeout_before_charge"}
+    return answered(await shop.pay(payment_method=upi(), metadata=metadata), 202)
+
+
 async def decide(customer: httpx.AsyncClient, payment: Body, decision: str) -> httpx.Response:
     page = payment["next_action"]["sandbox_url"]
     return await customer.post(page, data={"decision": decision}, headers={"Accept": "application/json"})
@@ -121,19 +134,6 @@ async def test_collect_asks_an_address(shop: Merchant) -> None:
     await becomes(shop, payment, "captured")
 
 
-async def test_a_success_after_the_rails_expiry_is_undone_at_once(shop: Merchant, witness: Witness) -> None:
-    payment = await ask(shop, "late@upi")
-    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + 15)
-    assert failed["last_error"]["code"] == "payment_timed_out"
-
-    async def undone() -> bool:
-        return await witness.movements(payment["id"]) == [*PAID, ("reversal", 1099)]
-
-    await eventually(undone, 30)
-    assert (await shop.timeline(payment))[-1] == "payment.late_success"
-    assert (await shop.payment(payment))["status"] == "failed"
-
-
 async def test_a_window_without_an_answer_is_processing_and_a_success_then_is_captured(
     shop: Merchant, customer: httpx.AsyncClient, witness: Witness
 ) -> None:
@@ -143,6 +143,21 @@ async def test_a_window_without_an_answer_is_processing_and_a_success_then_is_ca
     (await decide(customer, payment, "approve")).raise_for_status()
     await becomes(shop, payment, "captured")
     assert await witness.movements(payment["id"]) == PAID
+
+
+async def test_a_success_after_the_rails_expiry_is_undone_at_once(
+    shop: Merchant, witness: Witness, late: Body
+) -> None:
+    payment = late
+    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + 15)
+    assert failed["last_error"]["code"] == "payment_timed_out"
+
+    async def undone() -> bool:
+        return await witness.movements(payment["id"]) == [*PAID, ("reversal", 1099)]
+
+    await eventually(undone, 30)
+    assert (await shop.timeline(payment))[-1] == "payment.late_success"
+    assert (await shop.payment(payment))["status"] == "failed"
 
 
 async def test_a_void_abandons_it_and_it_cannot_be_paid_any_more(
@@ -226,12 +241,12 @@ async def test_an_order_whose_answer_is_lost_is_found_and_paid_once(
     assert await witness.movements(payment["id"]) == PAID
 
 
-async def test_an_order_that_never_arrived_ends_as_never_processed(shop: Merchant, witness: Witness) -> None:
-    metadata = {"sandbox_fault": "timeout_before_charge"}
-    payment = answered(await shop.pay(payment_method=upi(), metadata=metadata), 202)
-    failed = await becomes(shop, payment, "failed", within_s=90)
+async def test_an_order_that_never_arrived_ends_as_never_processed(
+    shop: Merchant, witness: Witness, never_arrived: Body
+) -> None:
+    failed = await becomes(shop, never_arrived, "failed", within_s=90)
     assert failed["last_error"]["code"] == "not_processed"
-    assert [entry for entry in await witness.movements(payment["id"]) if entry[0] != "reversal"] == []
+    assert [entry for entry in await witness.movements(never_arrived["id"]) if entry[0] != "reversal"] == []
 
 
 async def test_another_amount_than_was_asked_for_is_reversed(
