@@ -9,7 +9,7 @@ import pytest
 from devstack.parts import CHECKOUT
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant
-from tests.e2e.test_adyen_payments import pay
+from tests.e2e.test_adyen_paid import pay
 from tests.support.eventually import eventually
 from tests.support.servers import ACQUIRER_KEY
 from tests.support.witness import Witness

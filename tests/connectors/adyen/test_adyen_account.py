@@ -121,7 +121,7 @@ async def test_an_account_names_the_connector_and_what_it_can_do() -> None:
     assert {capabilities.truth_of(kind) for kind in (K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND)} == {
         Truth.REPLAY
     }
-    assert capabilities.idempotent_replay_s == 7 * 24 * 3600
+    assert capabilities.idempotent_replay_s == 31 * 24 * 3600
     assert not capabilities.replays_not_found  # nothing is ever not found there
     assert capabilities.callbacks_carry_facts
     assert capabilities.replays_legs
