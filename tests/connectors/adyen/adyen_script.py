@@ -10,13 +10,12 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from scripted import Answer, Scripted
-
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.domain.cards import Card
 from payonce.domain.operations import OperationKind
 from payonce.domain.personal import Address, Browser, Customer, Party
+from tests.connectors.scripted import Answer, Scripted
 
 KEY = "AQE-payonce-secret"
 HMAC_KEYS = ("44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056", "AB" * 32)

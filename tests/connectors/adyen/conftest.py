@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from adyen_script import Open, account, problem
-from scripted import Sent, opening
 
 from payonce.connectors.adyen.connector import Adyen
+from tests.connectors.scripted import Sent, opening
 from tests.witnesses.adyen_models import adyen_models
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from adyen_script import HMAC_KEYS, Open, account, call, problem
-from scripted import Answer
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.base import Identity
@@ -14,6 +13,7 @@ from payonce.domain.errors import NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import EndsItself
 from payonce.domain.operations import OperationKind
 from payonce.domain.truth import Truth
+from tests.connectors.scripted import Answer
 
 ME, METHODS = "GET /v3/me", "POST /v72/paymentMethods"
 CREDENTIAL = {

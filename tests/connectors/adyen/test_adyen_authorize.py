@@ -19,7 +19,6 @@ from adyen_script import (
     refusal,
     upi,
 )
-from scripted import Answer
 
 from payonce.connectors.adyen import codes, references
 from payonce.connectors.adyen.bodies import REQUIRED
@@ -39,6 +38,7 @@ from payonce.domain.facts import (
 )
 from payonce.domain.personal import Browser, Party
 from payonce.domain.sca import HandedIn, Sca
+from tests.connectors.scripted import Answer
 
 NOW = datetime(2026, 11, 29, 4, tzinfo=UTC)
 LINK = "upi://pay?pa=shop@bank&am=10.99"

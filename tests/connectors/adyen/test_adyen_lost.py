@@ -17,13 +17,13 @@ from adyen_script import (
     received,
     redirected,
 )
-from scripted import Answer
 
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.conformance import no, yes
 from payonce.domain.errors import LegInvalid, NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import Accepted, Approved, Pending, Refused, Stage
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer
 
 K = OperationKind
 KINDS = (K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND)

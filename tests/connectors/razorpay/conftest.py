@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from razorpay_script import NOW, Open, account, problem
-from scripted import opening
 
 from payonce.connectors.razorpay.connector import Razorpay
+from tests.connectors.scripted import opening
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from scripted import Answer, Script, Scripted
-
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.razorpay.connector import Razorpay
 from payonce.domain.cards import Card
 from payonce.domain.operations import OperationKind
 from payonce.domain.personal import Browser, Customer, Party
+from tests.connectors.scripted import Answer, Script, Scripted
 
 ORDER, PAYMENT_ID, REFUND = "order_ABCdef12345678", "pay_ABCdef12345678", "rfnd_ABCdef12345678"
 MERCHANT = "acc_BFQ7uQEaa7j2z7"

@@ -34,7 +34,6 @@ from razorpay_script import (
     upi,
     wallet,
 )
-from scripted import Answer
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import Holding, no, yes
@@ -49,6 +48,7 @@ from payonce.domain.facts import (
     Stage,
 )
 from payonce.domain.personal import Customer
+from tests.connectors.scripted import Answer
 
 UNTIL = NOW + timedelta(minutes=15)
 

@@ -29,7 +29,6 @@ from razorpay_script import (
     refund,
     upi,
 )
-from scripted import Answer, Sent
 
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, RateLimited
 from payonce.domain.evidence import Evidence
@@ -45,6 +44,7 @@ from payonce.domain.facts import (
     Stage,
     Undone,
 )
+from tests.connectors.scripted import Answer, Sent
 
 UNTIL = datetime.fromtimestamp(CREATED, UTC) + timedelta(days=3)
 VISA = Evidence(scheme="visa", authorization_code="457282", funding="debit")

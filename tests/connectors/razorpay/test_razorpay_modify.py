@@ -20,7 +20,6 @@ from razorpay_script import (
     problem,
     refund,
 )
-from scripted import Answer
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import Holding, no, yes
@@ -37,6 +36,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer
 
 CAPTURING = call(OperationKind.CAPTURE)
 REFUNDING = call(OperationKind.REFUND)

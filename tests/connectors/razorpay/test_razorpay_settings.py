@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from iso4217 import Currency
 from razorpay_script import KEY, MERCHANT, Open, account, listed, problem
-from scripted import Answer
 
 from api.schemas.currencies import CURRENCIES as OURS
 from payonce.connectors.base import Identity
@@ -17,6 +16,7 @@ from payonce.connectors.razorpay.connector import Razorpay
 from payonce.connectors.registry import installed, open_connectors
 from payonce.domain.errors import NotSent, OutcomeUnknown, Rejected
 from payonce.domain.money import AMOUNT_MINOR_MAX
+from tests.connectors.scripted import Answer
 
 DENIED = problem("NA", status=401)
 NOTHING = Answer(listed())

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from scripted import Answer, Sent, opening
 from stripe_judged import of_request
 from stripe_script import Open, account, error
 
 from payonce.connectors.stripe.connector import Stripe
+from tests.connectors.scripted import Answer, Sent, opening
 
 
 @pytest.fixture

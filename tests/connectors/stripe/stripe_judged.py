@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from scripted import Sent
-
+from tests.connectors.scripted import Sent
 from tests.witnesses.stripe_spec import stripe_spec
 
 

@@ -6,13 +6,12 @@ The bodies are written by hand from Stripe's documentation of its objects; nothi
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from scripted import Answer, Script, Scripted
-
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.cards import Card
 from payonce.domain.evidence import Evidence
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer, Script, Scripted
 
 INTENT, CHARGE, METHOD, REFUND = "pi_3Abc", "ch_3Abc", "pm_1Abc", "re_3Abc"
 KEY = "sk_test_payonce_secret"

@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 import stripe as sdk
-from scripted import Answer, Sent
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -46,6 +45,7 @@ from payonce.connectors.stripe.objects import (
 from payonce.domain.errors import CallbackInvalid
 from payonce.domain.operations import OperationKind
 from payonce.domain.personal import Address, Customer, Party
+from tests.connectors.scripted import Answer, Sent
 from tests.witnesses.go import module_directory
 from tests.witnesses.stripe_mock import stripe_mock
 from tests.witnesses.stripe_spec import MODULE, VERSION

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from scripted import Answer
 from stripe_judged import nested, of_request
 from stripe_script import Open, account, error
 
@@ -13,6 +12,7 @@ from payonce.connectors.registry import installed, open_connectors
 from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.errors import NotSent, OutcomeUnknown, Rejected
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer
 
 DENIED = Answer(error("invalid_request_error"), status=403)
 SCRIPT = {

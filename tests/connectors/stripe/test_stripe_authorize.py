@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from scripted import Answer, Script
 from stripe_script import (
     CANCEL,
     CARD,
@@ -36,6 +35,7 @@ from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, RateL
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import Approved, DeclineCode, Declined, Pending, Refused, Stage
 from payonce.domain.personal import Address, Customer, Party
+from tests.connectors.scripted import Answer, Script
 
 UNKNOWN_HTML = Answer(raw=b"<html>oops</html>", status=502)
 

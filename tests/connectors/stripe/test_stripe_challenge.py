@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from scripted import Answer
 from stripe_script import (
     CANCEL,
     CONFIRM,
@@ -37,6 +36,7 @@ from payonce.domain.facts import (
     Stage,
 )
 from payonce.domain.sca import HandedIn, Sca
+from tests.connectors.scripted import Answer
 
 PAGE = "https://hooks.stripe.com/3d_secure/page"
 BY_ID = {"attempt_reference": INTENT}

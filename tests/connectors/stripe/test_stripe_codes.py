@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from scripted import Answer
 from stripe_script import Open, authorizing, call, card_error
 
 from payonce.connectors.conformance import yes
@@ -12,6 +11,7 @@ from payonce.connectors.stripe import codes
 from payonce.connectors.stripe.objects import StripeError
 from payonce.domain.errors import Rejected
 from payonce.domain.facts import DeclineCode, Declined
+from tests.connectors.scripted import Answer
 from tests.witnesses.go import module_directory
 from tests.witnesses.stripe_spec import MODULE, VERSION
 

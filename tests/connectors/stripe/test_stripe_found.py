@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from scripted import Answer, Sent
 from stripe_script import (
     BY_ID,
     CANCEL,
@@ -46,6 +45,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer, Sent
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 LIST = "GET /v1/payment_intents"

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from scripted import Answer
 from stripe_script import CONFIRM, CREATE, Open, account, authorizing, call, error, paid
 
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import StripeDesk
 from payonce.domain.errors import OutcomeUnknown
+from tests.connectors.scripted import Answer
 
 
 async def test_the_order_of_the_merchants_metadata_changes_nothing(stripe: Open) -> None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from scripted import Answer
 from stripe_script import (
     CANCEL,
     CAPTURE,
@@ -29,6 +28,7 @@ from payonce.connectors.stripe.marks import name as mark
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import Approved, DeclineCode, Declined, Inquiry, NotKnown, Pending, Refused, Undone
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer
 
 ONE = "op_01jtest-1"
 GET_REFUND = f"GET /v1/refunds/{REFUND}"

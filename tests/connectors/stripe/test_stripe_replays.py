@@ -8,7 +8,6 @@ from uuid import uuid4
 import httpx
 import pytest
 from dialect_side import StripeHarness
-from scripted import Answer
 from stripe_script import CANCEL, CAPTURE, GET, LIST_REFUNDS, REFUNDS, Open, call, held, listed
 from wire_server import Serve
 
@@ -20,6 +19,7 @@ from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import NotKnown
 from payonce.domain.operations import OperationKind
 from payonce.domain.truth import Truth, closes_early
+from tests.connectors.scripted import Answer
 
 K = OperationKind
 SUITE = ReplayConformance()

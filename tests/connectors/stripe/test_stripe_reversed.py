@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from scripted import Answer
 from stripe_script import (
     BY_ID,
     CANCEL,
@@ -31,6 +30,7 @@ from payonce.connectors.conformance import yes
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import Pending, Reversed
 from payonce.domain.operations import OperationKind
+from tests.connectors.scripted import Answer
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 OURS = {"payonce_reversal": REFERENCE, "payonce_payment": "pay_01jtest"}

@@ -15,7 +15,8 @@ from payonce.connectors.measured import Calls, Measured
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from tests.connectors.adyen.adyen_script import MERCHANT, PSP, Answer, Scripted, Sent, account, item, message
+from tests.connectors.adyen.adyen_script import MERCHANT, PSP, account, item, message
+from tests.connectors.scripted import Answer, Scripted, Sent
 from tests.storage.acting import Process, claimed_ago
 from tests.storage.hearing import Temporal
 from tests.storage.ledger import IDS, Ledger, runtime_of
@@ -31,7 +32,7 @@ class Double(Scripted):
     """Adyen as far as it is documented: what is asked again under a key is answered as at first."""
 
     def __init__(self) -> None:
-        super().__init__({})
+        super().__init__({}, unknown=Answer(status=404))
         self.lost: list[Answer] = []  # instead of the next answers
         self._known: dict[str, Answer] = {}
 
@@ -45,7 +46,7 @@ class Double(Scripted):
             "reference": sent.body["reference"],
             "status": "received",
         }
-        known = self._known.setdefault(sent.key, Answer(told, status=201))
+        known = self._known.setdefault(sent.key or "", Answer(told, status=201))
         return self.lost.pop(0) if self.lost else known
 
 
