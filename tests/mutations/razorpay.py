@@ -29,8 +29,8 @@ PLANTS: Final = (
         "2",
         "a manual authorization is captured where somebody captured it",
         "reading.py",
-        "Stage.CAPTURED if call.automatic_capture else Stage.AUTHORIZED)",
-        "Stage.CAPTURED)",
+        "            return _captured_manually(found, call)\n",
+        "            return _approved(found, call, Stage.CAPTURED)\n",
         _FOUND,
     ),
     planted(
@@ -233,8 +233,8 @@ PLANTS: Final = (
         "27",
         "a refund of the dashboard is one of ours",
         "reading.py",
-        'if one.reference is None and one.status == "processed"',
-        'if False and one.status == "processed"',
+        "(one for one in refunds if one.reference is None)",
+        "(one for one in refunds if False)",
         _FOUND,
     ),
     planted(
