@@ -181,6 +181,8 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
             return _authorised(item, what, psp=psp, event=event_id) if psp else None
         case "CAPTURE_FAILED":
             return _undone(item, event_id=event_id)
+        case event if event in _UNDOING[Asked.REFUND]:
+            return _refund_undone(item)
         case "OFFER_CLOSED":
             return Expired(item.psp)
         case "TECHNICAL_CANCEL":
@@ -199,3 +201,13 @@ def _authorised(item: NotificationItem, what: Asked, *, psp: str, event: str | N
 
 def _undone(item: NotificationItem, *, event_id: str) -> Undone:
     return Undone(event_id, *reading.money(item.amount), item.reason or "")
+
+
+def _refund_undone(item: NotificationItem) -> Undone | None:
+    """Of a refund that others made, whose reference the failure has; a refund fails once, whatever that is called.
+
+    None where it does not say which, or has the payment's own: then nothing is taken out of the payment.
+    """
+    if not item.original or item.original == item.psp:
+        return None
+    return Undone(f"{item.psp}/failed", *reading.money(item.amount), item.reason or "", refund=item.psp)
