@@ -164,10 +164,8 @@ class Recorder:
         """As the capture that was to come; else as what somebody else did."""
         found = turns.Found(rows.payment, rows.operation, attempt, others.held)
         counted = rail.capture(found, fact, others.capture, now=now)
-        if counted is not None:
-            return counted
-        turned = self._turn(rows, attempt, others, rail.as_foreign(fact), now)
-        return turned or Settlement(rows.payment, rows.operation, attempt)
+        settled = counted or self._turn(rows, attempt, others, rail.as_foreign(fact), now)
+        return settled or Settlement(rows.payment, rows.operation, attempt)
 
     def _turn(
         self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
