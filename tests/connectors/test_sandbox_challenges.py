@@ -332,6 +332,22 @@ async def test_a_leg_whose_data_is_refused_for_ever(harness: CardHarness) -> Non
     assert list(await harness.movements(call.payment_id)) == []
 
 
+@pytest.mark.parametrize("options", [{**RESUMES, "asks_again": "on"}], indirect=True)
+async def test_a_leg_may_want_the_cardholder_on_another_page(harness: CardHarness) -> None:
+    connector = harness.open()
+    call = await passed(harness, connector)
+    first = await connector.inquire(call)
+    further = await resumed(harness, connector, call)
+    assert isinstance(first, ActionRequired)
+    page = f"{first.action['url']}?again=1"
+    assert further == replace(first, action={"type": "redirect", "url": page, "sandbox_url": page})
+    assert await connector.inquire(call) == further
+    assert list(await harness.movements(call.payment_id)) == []
+    await harness.does(call.payment_id, Did.PASSED)
+    assert isinstance(await resumed(harness, connector, call, leg=2), Approved)
+    assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
+
+
 @legs
 async def test_a_leg_of_a_manual_payment_authorizes_only(harness: CardHarness) -> None:
     connector = harness.open()

@@ -28,9 +28,10 @@ _REQUESTS = (
     (r"/v72/cancels", "StandalonePaymentCancelRequest"),
     (r"/v72/paymentMethods", "PaymentMethodsRequest"),
 )
+_OR_NULL = " | null"
 _PRIMITIVES = {
     "string": str,
-    "number": (int, float),
+    "number": int,
     "boolean": bool,
     "Date": str,
     "object": dict,
@@ -51,7 +52,7 @@ class Model:
     members: dict[str, str]  # types by name on the wire
     always: frozenset[str]
     enums: dict[str, frozenset[str]]
-    mapping: dict[str, str]  # of a choice: the class by `type`
+    choices: tuple[str, ...]  # the classes of which it is one, told apart by their `type`
 
 
 @dataclass
@@ -76,8 +77,8 @@ class AdyenModels:
 
     def _violations(self, family: str, type_: str, value: Any, *, place: str) -> list[str]:
         if value is None:
-            return [f"{place}: null"]
-        type_ = type_.removesuffix(" | null")
+            return [] if type_.endswith(_OR_NULL) else [f"{place}: null"]
+        type_ = type_.removesuffix(_OR_NULL)
         if found := re.fullmatch(r"Array<(.+)>", type_):
             if not isinstance(value, list):
                 return [f"{place}: no list"]
@@ -106,13 +107,8 @@ class AdyenModels:
             return [f"{place}: no class {name}"]
         if not isinstance(value, dict):
             return [f"{place}: no object"]
-        if model.mapping:
-            chosen = model.mapping.get(str(value.get("type")))
-            return (
-                [f"{place}: no {value.get('type')!r}"]
-                if chosen is None
-                else self._of_class(family, chosen, value, place=place)
-            )
+        if model.choices:
+            return self._one_of(family, model.choices, value, place=place)
         said = [f"{place}/{member}: missing" for member in sorted(model.always - value.keys())]
         for member, inner in value.items():
             if member not in model.members:
@@ -120,6 +116,22 @@ class AdyenModels:
             else:
                 said += self._violations(family, model.members[member], inner, place=f"{place}/{member}")
         return said
+
+    def _one_of(
+        self, family: str, choices: tuple[str, ...], value: dict[str, Any], *, place: str
+    ) -> list[str]:
+        """Of the classes whose `type` it has; of several, one is enough."""
+        fitting = [
+            self._of_class(family, name, value, place=place)
+            for name in choices
+            if value.get("type") in self._types(family, name)
+        ]
+        return min(fitting, key=len) if fitting else [f"{place}: no {value.get('type')!r}"]
+
+    def _types(self, family: str, name: str) -> frozenset[str]:
+        model = self.model(family, name)
+        _, _, enum = ("" if model is None else model.members.get("type", "")).rpartition(".")
+        return frozenset() if model is None else model.enums.get(enum, frozenset())
 
     def model(self, family: str, name: str) -> Model | None:
         """One class; None where there is none."""
@@ -143,10 +155,10 @@ def _parsed(file: Path, name: str) -> Model:
     enums: dict[str, set[str]] = {}
     for enum, text in re.findall(r'(\w+Enum)\["\w+"\] = "([^"]*)"', code):
         enums.setdefault(enum, set()).add(text)
-    mapping = re.search(rf"{name}(?:Class)?\.mapping = (\{{.*?\n\}});", code, re.DOTALL)
+    choices = re.search(rf"^export type {name} = ([\w |]+);", declared, re.MULTILINE)
     return Model(
         members={each["baseName"]: each["type"] for each in members},
         always=frozenset(always),
         enums={enum: frozenset(texts) for enum, texts in enums.items()},
-        mapping=json.loads(re.sub(r",\s*\}", "}", mapping[1])) if mapping else {},
+        choices=tuple(name.strip() for name in choices[1].split("|")) if choices else (),
     )

@@ -18,6 +18,7 @@ from payonce.connectors.http import AcquirerHttp, Documented, HttpRequest
 from payonce.domain.errors import OutcomeUnknown, Rejected
 
 HMAC_KEY: Final = "hmac_key"
+KEY_BYTES: Final = 32  # of each that Adyen makes: with less of one others could sign
 WEBHOOK_LOGIN: Final = "webhook_login"
 ON: Final = "on"
 
@@ -68,12 +69,14 @@ def merchant_account(account: ConnectorAccount) -> str:
 
 
 def hmac_keys(account: ConnectorAccount) -> tuple[bytes, ...]:
-    """The newest first. Raises `ValueError` for one that is not hexadecimal, and does not tell it."""
+    """The newest first. Raises `ValueError` for one that is not hexadecimal, or a part, and does not tell it."""
     try:
-        return tuple(bytes.fromhex(key) for key in account.secrets.get(HMAC_KEY, ()) if key)
+        keys = tuple(bytes.fromhex(key) for key in account.secrets.get(HMAC_KEY, ()) if key)
     except ValueError:
-        pass
-    raise ValueError("the secret hmac_key is hexadecimal")
+        keys = (b"",)
+    if any(len(key) < KEY_BYTES for key in keys):
+        raise ValueError(f"the secret hmac_key is hexadecimal, {2 * KEY_BYTES} digits")
+    return keys
 
 
 async def identify(desk: AdyenDesk, account: ConnectorAccount) -> Identity:

@@ -27,6 +27,7 @@ from payonce.domain.facts import (
     Declined,
     Expired,
     Foreign,
+    Redone,
     Reversed,
     Told,
     Undone,
@@ -39,6 +40,7 @@ SEPARATOR: Final = ":"
 _ESCAPE: Final = "\\"
 _SIGNATURE: Final = "hmacSignature"
 _CANCELS: Final = ("CANCELLATION", "TECHNICAL_CANCEL", "CANCEL_OR_REFUND")
+_CAME_BACK: Final = ("REFUND_FAILED", "REFUNDED_REVERSED")
 # By which events what was asked for under a reference is said to be done, and to be taken back.
 _OWN: Final[Mapping[Asked, tuple[str, ...]]] = {
     Asked.CAPTURE: ("CAPTURE",),
@@ -49,8 +51,8 @@ _OWN: Final[Mapping[Asked, tuple[str, ...]]] = {
 _UNDOING: Final[Mapping[Asked, tuple[str, ...]]] = {
     Asked.CAPTURE: ("CAPTURE_FAILED",),
     Asked.CANCEL: (),
-    Asked.REFUND: ("REFUND_FAILED", "REFUNDED_REVERSED"),
-    Asked.REVERSAL: (),
+    Asked.REFUND: _CAME_BACK,
+    Asked.REVERSAL: _CAME_BACK,
 }
 _BY_OTHERS: Final[Mapping[str, Literal["capture", "refund", "void"]]] = {
     "CAPTURE": "capture",
@@ -168,7 +170,11 @@ def _of_modification(item: NotificationItem, what: Asked, *, event_id: str) -> T
     if item.event in _OWN[what]:
         reverses = what is Asked.REVERSAL
         return Reversed() if reverses else Approved(item.psp, *reading.money(item.amount), event=event_id)
-    return _undone(item, event_id=event_id) if item.event in _UNDOING[what] else None
+    if item.event not in _UNDOING[what]:
+        return None
+    if what is Asked.REVERSAL:  # it had been a refund: what was reversed stands again
+        return Redone(event_id, *reading.money(item.amount))
+    return _undone(item, event_id=event_id)
 
 
 def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told | None:
@@ -181,7 +187,7 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
             return _authorised(item, what, psp=psp, event=event_id) if psp else None
         case "CAPTURE_FAILED":
             return _undone(item, event_id=event_id)
-        case event if event in _UNDOING[Asked.REFUND]:
+        case event if event in _CAME_BACK:
             return _refund_undone(item)
         case "OFFER_CLOSED":
             return Expired(item.psp)

@@ -37,6 +37,7 @@ from payonce.domain.errors import LegInvalid, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     Accepted,
     Cancellation,
+    Declined,
     EndsItself,
     Inquiry,
     Pending,
@@ -118,7 +119,7 @@ class Adyen:
         )
         response = await self._desk.http.call(request, may_send=may_send)
         if response.status < 400:
-            return self._read(response, call)
+            return self._read(response, call, leg=True)
         error = problem(response)
         if response.status == 422 and error.code in codes.LEG_INVALID and not undecided(response, error):
             raise LegInvalid
@@ -169,10 +170,15 @@ class Adyen:
         """Closes the connections."""
         await self._desk.http.close()
 
-    def _read(self, response: AcquirerResponse, call: Call) -> Reply:
+    def _read(self, response: AcquirerResponse, call: Call, *, leg: bool = False) -> Reply:
+        """`leg`: what was asked came out of a browser, and may be another payment's, which was declined."""
         answer = response.read(PaymentAnswer)
         reading.check(answer, call)
-        return reading.authorization(answer, call, account=self._account, now=self._now())
+        reply = reading.authorization(answer, call, account=self._account, now=self._now())
+        if leg and isinstance(reply, Declined) and not reading.names(answer, call):
+            log.warning("acquirer_answer_names_nothing", reference=call.reference, status=answer.result)
+            return Pending(call.attempt_reference, reason="declined, and not said of what")
+        return reply
 
     async def _modify(self, call: Call, may_send: MaySend) -> Accepted | Pending | Refused:
         psp = bodies.authorization_of(call)

@@ -55,6 +55,11 @@ def check(answer: PaymentAnswer, call: Call) -> None:
         raise OutcomeUnknown("a payment in another currency", connector_reference=answer.psp)
 
 
+def names(answer: PaymentAnswer, call: Call) -> bool:
+    """Whether the answer says of which payment it is: by our reference, once that is checked, or by Adyen's."""
+    return answer.reference is not None or (answer.psp is not None and answer.psp == call.attempt_reference)
+
+
 def authorization(answer: PaymentAnswer, call: Call, *, account: ConnectorAccount, now: datetime) -> Reply:
     """What an answer to `/payments` or `/payments/details` is, by the table of its result codes."""
     known = answer.psp or call.attempt_reference or references.sent(call)

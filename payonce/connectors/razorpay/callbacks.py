@@ -47,7 +47,7 @@ def read(signature: str, body: bytes, *, secrets: Sequence[str], identity: str |
 
 def _is_signed(signature: str, body: bytes, secrets: Sequence[str]) -> bool:
     held = False
-    for secret in secrets:
+    for secret in filter(None, secrets):  # one that was not given is kept as an empty text
         expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
         held |= hmac.compare_digest(expected, signature)
     return held

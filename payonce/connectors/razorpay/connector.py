@@ -173,7 +173,7 @@ class Razorpay:
             case OperationKind.VOID:
                 return _left_to_lapse(call, may_send)
             case OperationKind.REFUND:
-                return await self._refund(call, self._desk.http.sending(may_send))
+                return await self._refund(call, self._desk.http.sending(may_send), may_send)
             case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
                 raise Rejected(f"{call.kind} is not sent to this acquirer")  # see `Capabilities`
             case _:
@@ -226,7 +226,7 @@ class Razorpay:
         if answer.status >= 400:
             return self._not_paid(call, answer, order_id=order.id)
         made = _read_made(answer, object_id=order.id)
-        return await self._asked(call, made, may_send)
+        return await self._asked(call, made, may_send, order_id=order.id)
 
     async def _ordered(self, call: Call, sending: Sending) -> RazorpayOrder | Refused:
         """The order of our payment, which is its own. Whatever is wrong with it is `NotSent`: nobody can pay it."""
@@ -257,7 +257,7 @@ class Razorpay:
             case _:
                 raise Rejected("authorize without a card")
 
-    async def _asked(self, call: Call, made: PaymentMade, may_send: MaySend) -> Reply:
+    async def _asked(self, call: Call, made: PaymentMade, may_send: MaySend, *, order_id: str) -> Reply:
         """What the customer has to do; where nothing is said of it, what became of the payment."""
         payment_id = made.razorpay_payment_id
         image_url = self._account.code_url(call.payment_id)
@@ -268,6 +268,8 @@ class Razorpay:
             log.warning("acquirer_action_unmapped", reference=call.reference)
             return Pending(payment_id, reason="an action that is not passed on")
         found = await self._found_at_once(call, payment_id, may_send)
+        if (found.order_id, found.reference) != (order_id, call.reference):
+            raise OutcomeUnknown("a payment of another attempt", connector_reference=payment_id)
         return _reply(reading.authorization(found, call, now=self._now()), payment_id)
 
     def _not_paid(
@@ -278,7 +280,7 @@ class Razorpay:
         about = error.metadata
         another = about.order_id not in (None, order_id)
         if answer.status == 400 and about.payment_id is not None and not another:
-            return _failed_at_once(error, call, about.payment_id)
+            return reading.failed_at_once(error, call, about.payment_id)
         if answer.status == 400 and about.payment_id is None and _is_refusal(error) and not another:
             return _refused(call, error)
         raise not_moved(answer, error, reference=call.reference, object_id=order_id)
@@ -308,7 +310,7 @@ class Razorpay:
             return _refused(call, error)
         return Pending(payment_id, "not captured") if isinstance(captured, NotKnown) else captured
 
-    async def _refund(self, call: Call, sending: Sending) -> Reply:
+    async def _refund(self, call: Call, sending: Sending, may_send: MaySend) -> Reply:
         payment_id = forms.authorization_of(call)
         form = forms.refund(call, copy_metadata=self._terms.copy_metadata)
         request = self._desk.refund(f"{_path(payment_id)}/refund", form, reference=call.reference)
@@ -319,8 +321,19 @@ class Razorpay:
             return reading.refund(found, call)
         error = problem(answer)
         if answer.status == 400 and _is_refusal(error):
-            return _refused(call, error)
+            return await self._not_refunded(call, error, may_send)
         raise not_moved(answer, error, reference=call.reference, object_id=None)
+
+    async def _not_refunded(self, call: Call, error: RazorpayError, may_send: MaySend) -> Reply:
+        """Refused, unless it is there: then its first answer was lost, and nothing more can be refunded."""
+        try:
+            async with asyncio.timeout(max(SEND_S_MAX - may_send.held_s(), 0.0)):
+                found = await self._finding.refund(call)
+        except TimeoutError:
+            raise OutcomeUnknown("timed out") from None
+        except ConnectorError as failed:
+            raise OutcomeUnknown(failed.message) from None
+        return _refused(call, error) if found is None else reading.refund(found, call)
 
     async def _inquire(self, call: Call) -> Inquiry:
         match call.kind:
@@ -331,7 +344,7 @@ class Razorpay:
                 refund = await self._finding.refund(call)
                 return NotKnown() if refund is None else reading.refund(refund, call)
             case OperationKind.VOID:
-                return reading.void(await self._finding.by_id(call, forms.authorization_of(call)))
+                return reading.void(await self._finding.by_id(call, forms.authorization_of(call)), call)
             case _:
                 found = await self._finding.by_id(call, forms.authorization_of(call))
                 return reading.capture(found, call)
@@ -391,18 +404,6 @@ def _left_to_lapse(call: Call, may_send: MaySend) -> Accepted:
 
 def _path(payment_id: str) -> str:
     return f"{forms.PAYMENTS}/{segment(payment_id)}"
-
-
-def _failed_at_once(error: RazorpayError, call: Call, payment_id: str) -> Declined | Pending:
-    """A payment that was made and failed with the same answer; what may still become of it is asked."""
-    failure = codes.PaymentFailure(error.reason, error.source, error.step)
-    meaning = codes.declined(failure)
-    again = call.payment_method.get("type") == "upi" and not codes.before_any_bank(failure)
-    if meaning is None or again:
-        return Pending(payment_id, reason=error.reason or "failed")
-    said = {"code": error.code, "reason": error.reason, "source": error.source, "step": error.step}
-    raw = {name: value for name, value in said.items() if value}
-    return Declined(meaning.code, connector_reference=payment_id, raw=raw, where=meaning.where)
 
 
 def _read_prepared(answer: AcquirerResponse, model: type[P]) -> P:

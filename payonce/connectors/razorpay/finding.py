@@ -105,7 +105,10 @@ class OrderFinding:
         if known is not None and known.startswith(_ORDER):
             return known
         if known is not None:
-            return (await self.by_id(call, known)).order_id
+            found = await self.by_id(call, known)
+            if found.order_id is None:
+                raise OutcomeUnknown("a payment that is in no order", connector_reference=known)
+            return found.order_id
         order = await self.order(call)
         return None if order is None else order.id
 

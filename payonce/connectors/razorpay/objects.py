@@ -42,6 +42,7 @@ def _members(value: Any) -> Any:
 Text = Annotated[str | None, BeforeValidator(_short), AfterValidator(_without_card_number)]
 Amount = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
+Moment = Annotated[int, Field(ge=0, le=2**33)]  # of Unix time: until 2242
 Notes = Annotated[dict[str, str], BeforeValidator(_members)]
 OrderId = Annotated[str, Field(pattern=r"^order_[A-Za-z0-9]{1,40}$")]
 PaymentId = Annotated[str, Field(pattern=r"^pay_[A-Za-z0-9]{1,40}$")]
@@ -97,7 +98,7 @@ class RazorpayPayment(RazorpayObject):
     amount: Amount
     amount_refunded: Amount
     captured: bool
-    created_at: int
+    created_at: Moment
     currency: Currency
     method: Text
     order_id: OrderId | None
@@ -113,6 +114,11 @@ class RazorpayPayment(RazorpayObject):
     error_reason: Text = None
 
     @property
+    def contradicts_itself(self) -> bool:
+        """Whether money was taken by its one member, and not by the other."""
+        return self.captured and self.status in ("created", "authorized", "failed")
+
+    @property
     def reference(self) -> str | None:
         return self.notes.get(REFERENCE)
 
@@ -125,7 +131,7 @@ class RazorpayRefund(RazorpayObject):
     amount: Amount
     currency: Currency
     payment_id: PaymentId
-    created_at: int
+    created_at: Moment
     status: Text
     notes: Notes = {}
     acquirer_data: Annotated[AcquirerData, BeforeValidator(_members)] = AcquirerData()

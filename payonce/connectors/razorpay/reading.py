@@ -13,7 +13,7 @@ import structlog
 
 from payonce.connectors.base import Call
 from payonce.connectors.razorpay import codes, forms
-from payonce.connectors.razorpay.objects import PaymentMade, RazorpayPayment, RazorpayRefund
+from payonce.connectors.razorpay.objects import PaymentMade, RazorpayError, RazorpayPayment, RazorpayRefund
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
@@ -48,6 +48,8 @@ Standing = Approved | Declined | Expired | Pending | Reversed
 
 def authorization(found: RazorpayPayment, call: Call, *, now: datetime) -> Standing:
     """How an authorization stands. What was refunded of it is not in a payment: see `refunded`."""
+    if found.contradicts_itself:
+        return _contradictory(found, call)
     match found.status:
         case "created":
             return Pending(found.id, reason="created")
@@ -84,6 +86,18 @@ def failed(found: RazorpayPayment, *, now: datetime) -> Declined | Expired | Pen
     return Declined(meaning.code, connector_reference=found.id, raw=_raw(found), where=meaning.where)
 
 
+def failed_at_once(error: RazorpayError, call: Call, payment_id: str) -> Declined | Pending:
+    """A payment that was made and failed with the same answer; what may still become of it is asked."""
+    failure = codes.PaymentFailure(error.reason, error.source, error.step)
+    meaning = codes.declined(failure)
+    again = call.payment_method.get("type") == _UPI and not codes.before_any_bank(failure)
+    if meaning is None or again:
+        return Pending(payment_id, reason=error.reason or "failed")
+    said = {"code": error.code, "reason": error.reason, "source": error.source, "step": error.step}
+    raw = {name: value for name, value in said.items() if value}
+    return Declined(meaning.code, connector_reference=payment_id, raw=raw, where=meaning.where)
+
+
 def asked(
     made: PaymentMade, call: Call, *, live: bool, image_url: str, now: datetime
 ) -> ActionRequired | None:
@@ -94,6 +108,8 @@ def asked(
 
 def capture(found: RazorpayPayment, call: Call) -> Approved | Declined | NotKnown | Pending:
     """How a capture stands. Razorpay keeps no mark of whose it was: what is captured is captured, whole and once."""
+    if found.contradicts_itself:
+        return _contradictory(found, call)
     if found.captured:
         _check_amount(found, call)
         return Approved(f"{found.id}{_CAPTURED}", found.amount, found.currency)
@@ -104,8 +120,10 @@ def capture(found: RazorpayPayment, call: Call) -> Approved | Declined | NotKnow
     return Pending(found.id, reason=f"{found.status}, and not captured")
 
 
-def void(found: RazorpayPayment) -> Accepted | Approved | Declined | Pending:
+def void(found: RazorpayPayment, call: Call) -> Accepted | Approved | Declined | Pending:
     """How a release stands, which Razorpay makes of itself, days later, of what nobody has captured."""
+    if found.contradicts_itself:
+        return _contradictory(found, call)
     if found.captured:
         return Declined(DeclineCode.GENERIC_DECLINE, connector_reference=found.id, raw={"code": "captured"})
     if found.status == "authorized":
@@ -157,6 +175,11 @@ def _by_others(one: RazorpayRefund) -> Turn | None:
 def _bounced(one: RazorpayRefund, *, refund: str | None = None) -> Undone:
     """`refund`: its id, where others made it."""
     return Undone(f"{one.id}/failed", one.amount, one.currency, "failed", refund)
+
+
+def _contradictory(found: RazorpayPayment, call: Call) -> Pending:
+    log.error("acquirer_payment_contradicts_itself", reference=call.reference, status=found.status)
+    return Pending(found.id, reason=f"{found.status}, and captured")
 
 
 def _captured_manually(found: RazorpayPayment, call: Call) -> Approved:

@@ -12,7 +12,7 @@ import httpx
 from acquirer_process import Acquirer
 
 from tests.support.eventually import eventually
-from tests.witnesses.adyen_types import AdyenTypes
+from tests.witnesses.adyen_models import CHECKOUT, AdyenModels
 
 ACCOUNT, COMPANY = "AcmeECOM", "Acme"
 API_KEY = "AQEadyen.sandbox.key-0001"
@@ -183,7 +183,7 @@ _MODELS = {
 }
 
 
-def violations(types: AdyenTypes, response: httpx.Response) -> list[str]:
+def violations(models: AdyenModels, response: httpx.Response) -> list[str]:
     """What Adyen's library says against an answer; against the request too, if it was accepted."""
     path = response.request.url.path.removeprefix("/adyen/v72")
     name = path if path == "/cancels" else path.rpartition("/")[2]
@@ -192,6 +192,8 @@ def violations(types: AdyenTypes, response: httpx.Response) -> list[str]:
     except ValueError:  # the faults `garbage`, `html`, `redirect`
         return []
     if not response.is_success:
-        return [] if response.status_code == 404 else types.judged("ServiceError", body)
+        return [] if response.status_code == 404 else models.judged(CHECKOUT, "ServiceError", body)
     request, answer = _MODELS[name]
-    return types.judged(answer, body) + types.judged(request, json.loads(response.request.content))
+    return models.judged(CHECKOUT, answer, body) + models.judged(
+        CHECKOUT, request, json.loads(response.request.content)
+    )

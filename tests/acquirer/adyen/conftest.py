@@ -8,7 +8,7 @@ import pytest
 from acquirer_process import Acquirer
 from adyen_side import EXCHANGES, AdyenSide, violations, webhook_side
 
-from tests.witnesses.adyen_types import adyen_types
+from tests.witnesses.adyen_models import NOTIFICATION, adyen_models
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def _judged_by_adyens_library(adyen: AdyenSide) -> Iterator[None]:
     yield
     exchanges, EXCHANGES[:] = EXCHANGES[:], []
     if shutil.which("npm") or os.environ.get("TESTS_NEED_TOOLS"):
-        types = adyen_types()
-        assert [found for each in exchanges for found in violations(types, each)] == []
+        models = adyen_models()
+        assert [found for each in exchanges for found in violations(models, each)] == []
         told = adyen.webhooks.bodies[seen:]
-        assert [found for body in told for found in types.judged("Notification", body)] == []
+        assert [found for body in told for found in models.judged(NOTIFICATION, "Notification", body)] == []

@@ -6,7 +6,7 @@ from acquirer_process import KEY
 from adyen_side import ACCOUNT, API_KEY, COMPANY, HMAC_KEY, AdyenSide, done, refused
 
 from devstack.acquirer.adyen import notifications
-from tests.witnesses.adyen_types import adyen_types
+from tests.witnesses.adyen_models import MANAGEMENT, adyen_models
 
 
 async def me(adyen: AdyenSide, api_key: str) -> Any:
@@ -19,7 +19,7 @@ async def test_a_key_is_told_whose_it_is(adyen: AdyenSide) -> None:
 
 
 async def test_what_is_told_of_a_key_is_adyens_own_model(adyen: AdyenSide) -> None:
-    assert adyen_types().judged("MeApiCredential", done(await me(adyen, API_KEY))) == []
+    assert adyen_models().judged(MANAGEMENT, "MeApiCredential", done(await me(adyen, API_KEY))) == []
 
 
 async def test_a_key_of_nobody_is_told_nothing(adyen: AdyenSide) -> None:

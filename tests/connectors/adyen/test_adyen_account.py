@@ -104,12 +104,14 @@ def test_a_merchant_account_is_named(name: str) -> None:
         open_connectors([made], registry=installed())
 
 
-def test_a_key_that_is_not_hexadecimal_is_said_and_not_told() -> None:
+@pytest.mark.parametrize("key", ["not hexadecimal", " ", "ab", HMAC_KEYS[0][:-2]])
+def test_a_key_that_is_not_hexadecimal_is_said_and_not_told(key: str) -> None:
+    """Nor is a part of one: with an empty key everybody can sign."""
     made = account("http://127.0.0.1:1")
-    wrong = replace(made, secrets={**made.secrets, "hmac_key": (HMAC_KEYS[0], "not hexadecimal")})
+    wrong = replace(made, secrets={**made.secrets, "hmac_key": (HMAC_KEYS[0], key)})
     with pytest.raises(Rejected, match="hexadecimal") as raised:
         open_connectors([wrong], registry=installed())
-    assert "not hexadecimal" not in str(raised.value)
+    assert f"{key!r}" not in str(raised.value)
 
 
 async def test_an_account_names_the_connector_and_what_it_can_do() -> None:

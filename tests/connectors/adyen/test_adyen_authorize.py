@@ -428,6 +428,20 @@ async def test_of_a_challenge_that_was_passed_the_leg_says_the_rest(adyen: Open)
         await connector.resume(of_another, leg, leg=1, may_send=yes)
 
 
+@pytest.mark.parametrize("result", ["Refused", "Cancelled", "Error"])
+async def test_a_leg_that_does_not_say_what_it_declines_declines_nothing(adyen: Open, result: str) -> None:
+    """What a browser brings back may be another payment's, which has failed: this one may still be paid."""
+    body = paid(result, refusalReasonCode="2")
+    del body["merchantReference"]
+    connector, _ = await adyen({DETAILS: Answer(body)})
+    leg = {"redirectResult": "x"}
+    for known in (None, "ANOTHER7RT65ZGN82"):
+        reply = await connector.resume(call(card=None, attempt_reference=known), leg, leg=1, may_send=yes)
+        assert isinstance(reply, Pending), reply
+    named = call(card=None, attempt_reference=PSP)
+    assert isinstance(await connector.resume(named, leg, leg=1, may_send=yes), Declined)
+
+
 def test_all_that_was_asked_of_a_person_is_required_of_cards_alone() -> None:
     assert {each.methods for each in REQUIRED} == {frozenset({"card"})}
     pointers = {each.pointer for each in REQUIRED}

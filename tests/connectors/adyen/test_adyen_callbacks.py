@@ -36,6 +36,7 @@ from payonce.domain.facts import (
     Declined,
     Expired,
     Foreign,
+    Redone,
     Reversed,
     Stage,
     Told,
@@ -57,7 +58,7 @@ def fact_of(one: dict[str, Any]) -> Told | None:
     """What it says; which telling it is, is the callback's own identity, and left out."""
     callback = read(message(one))
     fact = callback.fact
-    if isinstance(fact, Undone) and fact.refund is None:
+    if isinstance(fact, Redone) or (isinstance(fact, Undone) and fact.refund is None):
         assert fact.id == callback.event_id
         return replace(fact, id="this telling")
     if isinstance(fact, Approved) and fact.event is not None:
@@ -127,6 +128,14 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
         None,
     ),
     "a refund of the Customer Area did not fail": (item("REFUND_FAILED", **BY_OTHERS | NO), None),
+    "reversed by a refund, which the scheme rejects": (
+        item("REFUND_FAILED", **BY_OTHERS | {"merchantReference": f"X{SALE[1:]}"}),
+        Redone("this telling", *EUR),
+    ),
+    "reversed by a refund, and it comes back": (
+        item("REFUNDED_REVERSED", **BY_OTHERS | {"merchantReference": f"X{SALE[1:]}"}),
+        Redone("this telling", *EUR),
+    ),
     "cancelled in the Customer Area": (
         item("CANCELLATION", **BY_OTHERS | OF_MANUAL),
         Foreign(MODIFICATION, "void", *EUR),
@@ -231,6 +240,18 @@ def test_a_signed_member_that_can_be_read_in_two_ways_is_refused(forged: dict[st
     body = {"NotificationRequestItem": {**own, **forged}}
     with pytest.raises(CallbackInvalid):
         read(json.dumps({"notificationItems": [body]}).encode())
+
+
+def test_of_a_member_that_comes_twice_that_is_signed_which_is_read() -> None:
+    """Whoever adds one to a message that they have seen gets nothing by it."""
+    body = message(item("AUTHORISATION")).decode()
+    genuine, forged = '"value": 1099', '"value": 1'
+    assert body.count(genuine) == 1
+    with pytest.raises(CallbackInvalid):
+        read(body.replace(genuine, f"{genuine}, {forged}").encode())
+    told = read(body.replace(genuine, f"{forged}, {genuine}").encode()).fact
+    assert isinstance(told, Approved)
+    assert told.amount_minor == 1099
 
 
 def test_shifted_members_have_one_signature_and_are_refused_both() -> None:

@@ -166,6 +166,24 @@ async def test_an_answer_that_says_nothing_is_asked_about_at_once(razorpay: Open
     assert server.names[-1] == GET
 
 
+@pytest.mark.parametrize(
+    "another",
+    [
+        {"order_id": "order_Another"},
+        {"order_id": None},
+        {"notes": {"payonce_reference": "pay_other-1"}},
+        {"notes": []},
+    ],
+)
+async def test_the_payment_of_another_order_or_attempt_is_not_this_one(
+    razorpay: Open, another: dict[str, Any]
+) -> None:
+    connector, _ = await razorpay(paying(Answer(made())) | {GET: Answer(payment(**another))})
+    with pytest.raises(OutcomeUnknown) as raised:
+        await connector.send(call(), may_send=yes)
+    assert raised.value.connector_reference == PAYMENT_ID
+
+
 @pytest.mark.parametrize("lost", LOST)
 async def test_an_answer_that_says_nothing_and_cannot_be_asked_about_is_unknown(
     razorpay: Open, lost: str

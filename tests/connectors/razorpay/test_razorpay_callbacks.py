@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -82,6 +83,17 @@ async def test_nothing_is_read_without_a_secret() -> None:
     for secret in ("", NEW):
         with pytest.raises(CallbackInvalid):
             connector.read_callback(signed(body, secret), body, now=NOW)
+    await connector.close()
+
+
+async def test_a_secret_that_was_not_given_signs_nothing() -> None:
+    """It is kept as an empty text, and everybody can sign with that."""
+    made = account("http://127.0.0.1:9")
+    connector = Razorpay(replace(made, secrets={**made.secrets, "webhook_secret": ("", NEW)}))
+    body = event()
+    with pytest.raises(CallbackInvalid):
+        connector.read_callback(signed(body, ""), body, now=NOW)
+    assert connector.read_callback(signed(body, NEW), body, now=NOW).reference == REFERENCE
     await connector.close()
 
 

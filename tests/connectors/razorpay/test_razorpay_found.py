@@ -44,6 +44,7 @@ from payonce.domain.facts import (
     Stage,
     Undone,
 )
+from payonce.domain.operations import OperationKind
 from tests.connectors.scripted import Answer, Sent
 
 UNTIL = datetime.fromtimestamp(CREATED, UTC) + timedelta(days=3)
@@ -83,6 +84,34 @@ async def test_a_flag_that_contradicts_the_status_is_believed_for_money_that_was
     """`captured` is what was taken; a payment whose status alone says so is not understood."""
     connector, _ = await razorpay(found(payment("captured", captured=False)))
     assert await connector.inquire(call()) == Pending(PAYMENT_ID, reason="unmapped status")
+
+
+@pytest.mark.parametrize("status", ["failed", "created", "authorized"])
+async def test_a_payment_that_says_that_it_is_captured_and_that_it_is_not_is_not_understood(
+    razorpay: Open, status: str
+) -> None:
+    """A decline would let the customer pay again for what was taken."""
+    body = failed("card_declined", captured=True) if status == "failed" else payment(status, captured=True)
+    connector, _ = await razorpay(found(body))
+    assert isinstance(await connector.inquire(call()), Pending)
+    for kind in (OperationKind.CAPTURE, OperationKind.VOID):
+        connector, _ = await razorpay({GET: Answer(body)})
+        assert isinstance(await connector.inquire(call(kind)), Pending)
+
+
+async def test_a_payment_that_is_in_no_order_is_still_there(razorpay: Open) -> None:
+    """Razorpay gave its id out itself: that it names no order does not prove that nothing was made."""
+    connector, _ = await razorpay({GET: Answer(payment(order_id=None)), LIST_ORDERS: Answer(listed())})
+    with pytest.raises(OutcomeUnknown):
+        await connector.inquire(call(**BY_ID))
+
+
+async def test_a_time_that_is_none_is_an_answer_that_cannot_be_read(razorpay: Open) -> None:
+    for created_at in (10**18, -1):
+        body = payment("authorized", created_at=created_at)
+        connector, _ = await razorpay(found(body))
+        with pytest.raises(OutcomeUnknown):
+            await connector.inquire(call())
 
 
 async def test_the_amount_is_the_acquirers(razorpay: Open) -> None:

@@ -225,8 +225,30 @@ async def test_the_answer_to_another_refund_proves_nothing(razorpay: Open, anoth
 
 async def test_a_refund_that_will_never_be_made_is_refused(razorpay: Open) -> None:
     refused = problem("input_validation_failed", field="amount", description="greater than amount captured")
-    connector, _ = await razorpay({MAKE_REFUND: refused})
-    assert await connector.send(REFUNDING, may_send=yes) == Refused("input_validation_failed", "/amount")
+    others = Answer(listed(refund(notes={"payonce_reference": "op_other-1"})))
+    for there in (Answer(listed()), others):
+        connector, server = await razorpay({MAKE_REFUND: refused, LIST_REFUNDS: there})
+        reply = await connector.send(REFUNDING, may_send=yes)
+        assert reply == Refused("input_validation_failed", "/amount")
+        assert len(server.of(MAKE_REFUND)) == 1
+
+
+@pytest.mark.parametrize("status", ["processed", "pending"])
+async def test_a_refund_that_is_refused_since_it_is_made_is_not_refused(razorpay: Open, status: str) -> None:
+    """Its first answer was lost, and its key is forgotten: nothing more is left to refund of the payment."""
+    refused = problem("input_validation_failed", description="The payment has been fully refunded already")
+    connector, _ = await razorpay({MAKE_REFUND: refused, LIST_REFUNDS: Answer(listed(refund(status)))})
+    reply = await connector.send(REFUNDING, may_send=yes)
+    assert reply == (Accepted(REFUND) if status == "pending" else Approved(REFUND, 1099, "INR"))
+
+
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_refund_that_is_refused_and_cannot_be_asked_about_is_unknown(
+    razorpay: Open, lost: str
+) -> None:
+    connector, _ = await razorpay({MAKE_REFUND: problem("invalid_amount"), LIST_REFUNDS: LOST[lost]})
+    with pytest.raises(OutcomeUnknown):
+        await connector.send(REFUNDING, may_send=yes)
 
 
 @pytest.mark.parametrize(
