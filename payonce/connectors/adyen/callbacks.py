@@ -210,10 +210,11 @@ def _undone(item: NotificationItem, *, event_id: str) -> Undone:
 
 
 def _refund_undone(item: NotificationItem) -> Undone | None:
-    """Of a refund that others made, whose reference the failure has; a refund fails once, whatever that is called.
+    """Of a refund that others made, whose reference the failure has. Each of its two names counts once.
 
-    None where it does not say which, or has the payment's own: then nothing is taken out of the payment.
+    The second is news only where a person had said after the first that it was paid. None where it does not say
+    which refund, or has the payment's own reference: then nothing is taken out of the payment.
     """
     if not item.original or item.original == item.psp:
         return None
-    return Undone(f"{item.psp}/failed", *reading.money(item.amount), item.reason or "", refund=item.psp)
+    return Undone(f"{item.psp}/{item.event}", *reading.money(item.amount), item.reason or "", refund=item.psp)

@@ -71,7 +71,8 @@ UNSIGNED = Evidence(scheme="visa", authorization_code="123456", signed=False)
 AUTHORISED = Approved(PSP, *EUR, stage=Stage.AUTHORIZED, evidence=UNSIGNED)
 DONE = Approved(MODIFICATION, *EUR, event="this telling")
 UNDONE = Undone("this telling", *EUR, "as it was")
-BOUNCED = Undone(f"{MODIFICATION}/failed", *EUR, "as it was", refund=MODIFICATION)
+BOUNCED = Undone(f"{MODIFICATION}/REFUND_FAILED", *EUR, "as it was", refund=MODIFICATION)
+REVERSED = replace(BOUNCED, id=f"{MODIFICATION}/REFUNDED_REVERSED")
 NO = {"success": "false"}
 OF_MANUAL = {"merchantReference": MANUAL}
 BY_OTHERS = {"originalReference": PSP, "pspReference": MODIFICATION}
@@ -120,7 +121,7 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     ),
     "refunded in the Customer Area": (item("REFUND", **BY_OTHERS), Foreign(MODIFICATION, "refund", *EUR)),
     "the scheme rejects a refund of the Customer Area": (item("REFUND_FAILED", **BY_OTHERS), BOUNCED),
-    "a refund of the Customer Area comes back": (item("REFUNDED_REVERSED", **BY_OTHERS), BOUNCED),
+    "a refund of the Customer Area comes back": (item("REFUNDED_REVERSED", **BY_OTHERS), REVERSED),
     "a refund comes back, and not said of what": (item("REFUNDED_REVERSED"), None),
     "a refund comes back under the payment's reference": (
         item("REFUND_FAILED", pspReference=PSP, originalReference=PSP),

@@ -82,6 +82,24 @@ async def test_a_person_lets_it_go_or_says_that_it_was_paid_after_all() -> None:
     assert (refund_of(holds).status, refund_of(holds).last_error) == (O.SUCCEEDED, None)
 
 
+async def test_a_second_word_of_it_is_no_news_unless_a_person_had_said_that_it_was_paid() -> None:
+    """An acquirer may have two events for it: rejected by the scheme, and back on the account."""
+    reversed_ = Undone("re_1/reversed", 400, "INR", refund="re_1")
+    play = await paid(MADE, FAILED)
+    since = len(told(play))
+    await play.say(reversed_)
+    assert (amounts(play), told(play, since)) == ((0, 600, 400), [])
+    gone = await paid(MADE, FAILED)
+    await gone.step("undoing decided undone")
+    await gone.say(reversed_)
+    assert (amounts(gone), gone.payment.review) == ((0, 1000, 0), None)
+    holds = await paid(MADE, FAILED)
+    await holds.step("undoing decided paid")
+    await holds.say(reversed_)
+    assert amounts(holds) == (0, 600, 400)
+    assert holds.payment.review is not None
+
+
 async def test_what_did_not_fit_is_held_no_more() -> None:
     """1500 of 1000 was refunded: 500 was for a person, and is moot; 1000 is held, as of any refund."""
     many = Foreign("re_1", "refund", 1500, "INR")

@@ -54,6 +54,7 @@ FACTS: tuple[Told, ...] = (
     Reversed(),
     Cancelled(),
     Undone("u-1", 1099, "EUR", "CAPTURE_FAILED"),
+    Undone("u-2", 99, "EUR", "REFUND_FAILED", refund="f-1"),
     Redone("r-1", 1099, "EUR"),
     Foreign("f-1", "refund", 99, "EUR"),
     Foreign("f-1", "capture", 99, "EUR", perhaps_ours=True),
