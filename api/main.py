@@ -45,6 +45,7 @@ async def serve(settings: Settings) -> None:
         async with (
             open_process(settings) as runtime,
             runtime.wakeups.listening(),
+            runtime.issuers.following(),
             serving_api(runtime) as temporal,
         ):
             start_job = WebhookDispatcher(temporal).start_job

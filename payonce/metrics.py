@@ -53,6 +53,10 @@ ANOTHER_ACQUIRER = Counter(
     "Attempts whose account is another one by now, as the acquirer calls it",
     ["account"],
 )
+ISSUER_TABLE_AGE_SECONDS = Gauge(
+    "payonce_issuer_table_age_seconds",
+    "How long ago the table of issuers was imported that this process knows; 0 where it knows none",
+)
 REQUESTS = Counter("payonce_http_requests", "Answered requests", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "payonce_http_request_seconds",

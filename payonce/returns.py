@@ -6,7 +6,7 @@ and tells nobody anything.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from weakref import WeakValueDictionary
@@ -45,7 +45,7 @@ class Visit:
         return self.attempt.state is AttemptState.WAITING and self.attempt.returned_at is not None
 
     def further(self, payment: Payment) -> str | None:
-        """Where the acquirer wants this customer since; None: nowhere, or where they were when they came."""
+        """Where the acquirer wants this customer since; None: nowhere, or where they were sent before they came."""
         return None if payment.next_action == self.payment.next_action else returning.page_of(payment)
 
 
@@ -85,29 +85,31 @@ class Returns:
             attempt = await connection.fetch(returns.with_token(token))
             return None if attempt is None else await _visit(connection, attempt)
 
-    async def take(self, visit: Visit, pairs: Iterable[tuple[str, str]]) -> Received | None:
+    async def take(self, visit: Visit, pairs: Iterable[tuple[str, str]]) -> tuple[Visit, Received | None]:
         """The return counts from now on, and this is the inbox's word of it; None: it changes nothing.
 
-        `pairs`: every parameter, whoever put it there. Raises as `Recorder.record`.
+        The visit is that of a customer who is back. `pairs`: every parameter, whoever put it there. Raises as
+        `Recorder.record`.
         """
         capabilities = self._accounts.capabilities.get(visit.attempt.connector_account)
         declared = frozenset[str]() if capabilities is None else capabilities.return_parameters
         parameters = returning.kept(pairs, declared=declared)
         carried = Carried.of(parameters, sealer=self._sealer, secret=self._secret)
         if _changes_nothing(visit, carried):
-            return None
+            return visit, None
         lock = self._one_by_one.setdefault(visit.attempt.reference, asyncio.Lock())
         async with lock:  # of many at once the first writes, and the others find that it did
-            visit = await self._again(visit)
-            if _changes_nothing(visit, carried):
-                return None
-            subject = Subject(visit.payment.id, visit.operation.id)
-            settled = await self._recorder.returned(subject, attempt=visit.attempt.number, carried=carried)
+            current = await self._again(visit)
+            if _changes_nothing(current, carried):  # a double click, whose answers lead to the same page
+                return replace(visit, attempt=current.attempt), None
+            subject = Subject(current.payment.id, current.operation.id)
+            settled = await self._recorder.returned(subject, attempt=current.attempt.number, carried=carried)
         if settled.returned is None or settled.attempt is None:
             RETURNS.labels("late").inc()
-            return None
+            return replace(visit, attempt=settled.attempt or current.attempt), None
         RETURNS.labels("taken").inc()
-        return of_return(settled.attempt, settled.returned)
+        taken = replace(visit, payment=settled.payment, attempt=settled.attempt)  # asked nothing more yet
+        return taken, of_return(settled.attempt, settled.returned)
 
     async def outcome(self, visit: Visit, *, within_s: float) -> Outcome:
         """How the payment stands once its authorization is decided, or its customer asked again, or after so long."""

@@ -17,6 +17,7 @@ from payonce.domain.claiming import Durability
 from payonce.domain.errors import PaymentError, Rejected
 from payonce.domain.ids import IdFactory
 from payonce.domain.returning import ReturnPages
+from payonce.issuers import Issuers
 from payonce.live import check_live
 from payonce.recording.recorder import Recorder
 from payonce.sealing import Sealer
@@ -43,6 +44,7 @@ class Runtime:
     recorder: Recorder
     accounts: Accounts
     calls: Calls = field(default_factory=Calls)
+    issuers: Issuers = field(default_factory=Issuers)
 
     @property
     def return_pages(self) -> ReturnPages:
@@ -75,7 +77,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         recorder = Recorder(database, ids, wakeups)
         calls = Calls()
         accounts = _accounts(settings, database, calls)
-        yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, calls)
+        issuers = Issuers(database)
+        yield Runtime(settings, database, redis, wakeups, ids, Rights(), recorder, accounts, calls, issuers)
     finally:
         if recorder is not None:
             await recorder.drain()

@@ -26,7 +26,7 @@ from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
 from payonce.claims import Right
 from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
-from payonce.domain import issuers, routing
+from payonce.domain import routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
 from payonce.domain.errors import InvalidRequest, NotAllowed, NotFound
@@ -146,7 +146,7 @@ class CreatePost:
             operation,
             reference=reference,
             personal=await self._personal_data(connection, payment.id, number=number),
-            issuer_country=issuers.country_of(self.new.card, mode=payment.mode),
+            issuer_country=self.runtime.issuers.country_of(self.new.card, mode=payment.mode),
             return_url=pages.address(reference=reference, claim=token) if may_ask else None,
         )
         call = replace(

@@ -102,11 +102,11 @@ class ReturnPage:
         pairs = _pairs(request.scope["query_string"]) + _pairs(form)
         try:
             async with self._lookups.one():
-                visit = await within(FIND_WITHIN_S, self._returns.find(request.path_params["token"]))
-            if visit is None:
+                found = await within(FIND_WITHIN_S, self._returns.find(request.path_params["token"]))
+            if found is None:
                 RETURNS.labels("unknown").inc()
                 return return_html.unknown()
-            taken = await within(TAKE_WITHIN_S, self._returns.take(visit, pairs))
+            visit, taken = await within(TAKE_WITHIN_S, self._returns.take(found, pairs))
         except TooManyRequests as error:
             return _limited(error.retry_after_s)
         except (StorageUnavailable, CommitUnknown) as error:  # a recording under way goes on without us
@@ -114,22 +114,22 @@ class ReturnPage:
             return return_html.away(retry_after_s=_AGAIN_S)
         if taken is not None:
             self._inbox.hear(taken)
-        return await self._sent_on(visit, taken=taken is not None)
+        return await self._sent_on(visit)
 
-    async def _sent_on(self, visit: Visit, *, taken: bool) -> Response:
+    async def _sent_on(self, visit: Visit) -> Response:
         """To the merchant's page, or to our own words: once there is an outcome, or nobody waits any longer.
 
-        Or to the acquirer's next page, where what they brought made it want that. A return that changed nothing does
-        not lead there, so nobody is sent in circles.
+        Or to the acquirer's next page, where it wants them since they came. Whoever was sent there before is not sent
+        there again, so nobody goes in circles.
         """
-        waits = (taken or visit.waits) and self._waiting < WAITING_MAX
+        waits = visit.waits and self._waiting < WAITING_MAX
         self._waiting += waits
         try:
             found = await self._returns.outcome(visit, within_s=OUTCOME_WITHIN_S if waits else 0.0)
         finally:
             self._waiting -= waits
         payment = found.payment
-        if taken and (further := visit.further(payment)) is not None:
+        if (further := visit.further(payment)) is not None:
             return _see_other(further)
         if payment.return_url is None:
             return return_html.of_status(payment.status if found.proven else PaymentStatus.PROCESSING)

@@ -150,7 +150,8 @@ class Authorize(MoneyOrder):
 
     The cardholder may be asked first, on a page. `completes`: who ends that, the page itself (`customer`), or a
     `Resume` with what the browser brings back, which moves the money (`resume`), or reads only (`reads`).
-    `soft_decline`: whether a card whose issuer wants that is challenged at once, or declined.
+    `asks_again`: whether the first `Resume` of who passed asks them once more, on a page of its own, and the second
+    one moves the money. `soft_decline`: whether a card whose issuer wants that is challenged at once, or declined.
     """
 
     operation = "authorize"
@@ -164,6 +165,7 @@ class Authorize(MoneyOrder):
     off_session: bool = False
     soft_decline: Literal["itself", "resend"] = "resend"
     completes: Literal["customer", "resume", "reads"] = "customer"
+    asks_again: bool = False
     window_s: int = Field(default=900, ge=1, le=WINDOW_S_MAX)
     return_url: Url | None = None
     returns_by: Literal["get", "post"] = "get"
@@ -174,6 +176,8 @@ class Authorize(MoneyOrder):
             raise ValueError("needs either card or network_token")
         if self.sca is not None and self.authentication is not None:
             raise ValueError("has either sca or authentication")
+        if self.asks_again and self.completes != "resume":
+            raise ValueError("asks again where a resumption completes it")
         return self
 
     def challenge(self) -> str:

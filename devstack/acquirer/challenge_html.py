@@ -9,7 +9,7 @@ import iso4217
 
 from devstack.acquirer import page_html
 from devstack.acquirer.challenges import CODE, WRONG_CODES_MAX
-from devstack.acquirer.waiting import Shown
+from devstack.acquirer.waiting import BROUGHT_FIRST, Shown
 
 _NAME = "Your bank"
 _SCRIPT = "document.forms[0].submit()"
@@ -92,7 +92,8 @@ def _words(payment: Shown) -> tuple[str, str, str, str]:
 def _pending_words(payment: Shown) -> tuple[str, str, str, str]:
     if payment.answer_by is not None:
         hint = "A test of 3-D Secure: no bank asks. Cancel goes back and leaves this request open."
-        return "pending", "Waiting for you", "Confirm that it is you who pays", hint
+        once_more = " once more" if BROUGHT_FIRST in payment.details else ""
+        return "pending", "Waiting for you", f"Confirm{once_more} that it is you who pays", hint
     if payment.authenticated is not None:
         return "pending", "Answered", "Your answer is known", "The merchant has to go on from here."
     return "closed", "Closed", "Never answered", "It is too late to answer this request."

@@ -8,13 +8,14 @@ import json
 import secrets
 import sqlite3
 from enum import StrEnum
+from typing import Any
 
 from devstack.acquirer import authenticating, cards, scripts, store, waiting
 from devstack.acquirer.authenticating import Course
 from devstack.acquirer.bodies import Authorize, Resume
 from devstack.acquirer.movements import Result, Terms
 from devstack.acquirer.scripts import Rail, State
-from devstack.acquirer.waiting import Shown
+from devstack.acquirer.waiting import BROUGHT_FIRST, Shown
 
 CODE = "123456"
 WRONG_CODES_MAX = 3  # the last of them fails
@@ -38,11 +39,12 @@ class Answer(StrEnum):
 
 def opened(db: sqlite3.Connection, order: Authorize, course: Course, terms: Terms) -> Result:
     """The cardholder was asked; the answer is `pending`."""
-    details = {
+    details: dict[str, Any] = {
         "card": cards.masked(order.number()),
         "capture": order.capture,
         "decline_code": course.decline_code,
         "completes": order.completes,
+        "asks_again": order.asks_again,
         "returns_by": order.returns_by,
     }
     return waiting.opened(db, order, terms, challenge=details)
@@ -68,25 +70,29 @@ def answered(
 def resumed(db: sqlite3.Connection, order: Resume, terms: Terms) -> Result:
     """What became of the challenge, now that its holder's browser is back with the page's result.
 
-    Where that completes it, the issuer decides now and the money moves, once; the same key is answered the same
-    again, as long as keys are honoured. Raises `ResultInvalid` or `AlreadyProcessed`.
+    Where that completes it, the issuer decides now and the money moves, once; or, once, its holder is asked again,
+    and what they bring back from there completes it. The same key is answered the same again, as long as keys are
+    honoured. Raises `ResultInvalid` or `AlreadyProcessed`.
     """
     row = db.execute(
-        "SELECT * FROM customer_payments WHERE reference = ? AND result_token = ?",
-        (order.reference, order.result),
+        "SELECT * FROM customer_payments WHERE reference = ?"
+        " AND (result_token = ? OR json_extract(details, ?) = ?)",
+        (order.reference, order.result, f"$.{BROUGHT_FIRST}", order.result),
     ).fetchone()
     if row is None:
         raise ResultInvalid
-    if json.loads(row["details"])["completes"] == "reads":
+    details = json.loads(row["details"])
+    if details["completes"] == "reads":
         return waiting.result_of(db, row)
     since = terms.config.honoured_since(terms.now)
-    answers = {} if since is None else _answers(db, row, since=store.timestamp(since))
+    first = details.get(BROUGHT_FIRST) == order.result
+    answers = {} if since is None else _answers(db, row, since=store.timestamp(since), first=first)
     if order.key in answers:
         return answers[order.key]
     if answers:
         raise AlreadyProcessed
-    if row["state"] != State.EXPIRED and waiting.is_alive(row, terms):
-        _decided(db, row, terms)
+    if not first and row["state"] != State.EXPIRED and waiting.is_alive(row, terms):
+        _gone_on(db, row, details, terms)
     answer = waiting.result_of(db, waiting.row_of(db, row["id"]))
     store.inserted(
         db,
@@ -99,13 +105,27 @@ def resumed(db: sqlite3.Connection, order: Resume, terms: Terms) -> Result:
     return answer
 
 
-def _answers(db: sqlite3.Connection, row: sqlite3.Row, *, since: str) -> dict[str, Result]:
-    """What was answered by key, the latest of each."""
+def _gone_on(db: sqlite3.Connection, row: sqlite3.Row, details: dict[str, Any], terms: Terms) -> None:
+    """The issuer has decided, or wants a cardholder who passed to pass once more, on another page."""
+    if not details.get("asks_again") or json.loads(row["authentication"])["result"] == "failed":
+        _decided(db, row, terms)
+        return
+    asked = {**details, "asks_again": False, BROUGHT_FIRST: row["result_token"]}
+    db.execute(
+        "UPDATE customer_payments SET details = ?, authentication = NULL, result_token = NULL, wrong_codes = 0"
+        " WHERE id = ?",
+        (json.dumps(asked), row["id"]),
+    )
+
+
+def _answers(db: sqlite3.Connection, row: sqlite3.Row, *, since: str, first: bool) -> dict[str, Result]:
+    """What was answered by key, the latest of each. `first`: to what the first page gave, where a second follows."""
     rows = db.execute(
         "SELECT key, answer FROM resumptions WHERE challenge_id = ? AND created_at > ? ORDER BY position",
         (row["id"], since),
     ).fetchall()
-    return {found["key"]: json.loads(found["answer"]) for found in rows}
+    answers = {found["key"]: json.loads(found["answer"]) for found in rows}
+    return {key: said for key, said in answers.items() if (said["status"] == State.PENDING) is first}
 
 
 def _authenticated(db: sqlite3.Connection, payment: Shown, terms: Terms, *, passed: bool) -> None:

@@ -21,6 +21,10 @@ from devstack.acquirer.scripts import Rail, State
 from devstack.acquirer.upi_uri import upi_uri
 
 _REORDERED_BY = timedelta(seconds=1)  # how long after its successor an overtaken callback leaves
+BROUGHT_FIRST = (
+    "brought_first"  # of a card whose holder is asked again: the detail with what the first page gave
+)
+SECOND_PAGE = "?again=1"  # where they are asked again: the same page under an address of its own
 _SHOWN_DETAILS = ("intent", "provider", "completes")
 _RANK = {"approved": 0, "pending": 1, "expired": 2, "reversed": 3, "declined": 4}
 
@@ -362,7 +366,9 @@ def result_of(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
         result |= {name: said[name] for name in names}
     result["decided_at"] = row["decided_at"]
     if row["rail"] == Rail.CARD:
-        result |= {"page": row["page"], "completes": json.loads(row["details"])["completes"]}
+        details = json.loads(row["details"])
+        page = row["page"] + (SECOND_PAGE if BROUGHT_FIRST in details else "")
+        result |= {"page": page, "completes": details["completes"]}
     if row["rail"] == Rail.UPI:
         result |= {"rrn": movements.rrn_of(db, row["id"]), "payer_vpa": row["payer"]}
     return result

@@ -2,7 +2,7 @@
 
 import typer
 
-from payonce.cli import accounts, listen, operators, reviews, trigger, vault, webhooks
+from payonce.cli import accounts, bins, listen, operators, reviews, trigger, vault, webhooks
 from payonce.cli.base import use_dev_stack
 from payonce.runtime import saying_why
 
@@ -16,7 +16,7 @@ app.add_typer(operators.merchants, name="merchants")
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.db, name="db")
 app.add_typer(accounts.app, name="accounts")
-app.add_typer(accounts.app, name="accounts")
+app.add_typer(bins.app, name="bins")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reviews.app, name="review")
 app.add_typer(vault.app, name="vault")

@@ -5,7 +5,8 @@
         def harness(self) -> ChallengeHarness: ...
 
 `CustomerConformance` belongs to it: a cardholder is a customer who decides later. `LegConformance` is for connectors
-whose challenges are completed by `resume`. Needs pytest-asyncio.
+whose challenges are completed by `resume`. Nothing is skipped for what a connector does not declare: that has suites
+of its own, and `conformance_declared` says which a connector owes. Needs pytest-asyncio.
 """
 
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ class LegHarness(ChallengeHarness, Protocol):
 
 
 class WishesConformance:
-    """Whether a cardholder is asked follows what was wished for, and who was authenticated elsewhere is not asked."""
+    """Whether a cardholder is asked follows what was wished for."""
 
     pytestmark = pytest.mark.asyncio
 
@@ -129,10 +130,15 @@ class WishesConformance:
         assert isinstance(reply, ActionRequired)
         assert list(await harness.movements(call.payment_id)) == []
 
+
+class HandedInConformance:
+    """Of connectors whose `three_ds` names the merchant: who was authenticated elsewhere is not asked."""
+
+    pytestmark = pytest.mark.asyncio
+
     async def test_who_was_authenticated_elsewhere_is_not_asked(self, harness: ChallengeHarness) -> None:
         connector = harness.open()
-        if "merchant" not in connector.capabilities.three_ds:
-            pytest.skip("it takes no authentication from elsewhere")
+        assert "merchant" in connector.capabilities.three_ds
         reply = await connector.send(replace(harness.order(), authentication=HANDED_IN), may_send=yes)
         assert isinstance(reply, Approved)
         assert reply.evidence is not None
@@ -156,23 +162,6 @@ class ChallengeConformance(WishesConformance):
         assert isinstance(found, Approved)
         assert found.evidence is not None
         assert found.evidence.authentication == "authenticated"
-        assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
-
-    async def test_what_was_authorized_after_a_challenge_is_captured_when_it_is_asked_for(
-        self, harness: ChallengeHarness
-    ) -> None:
-        connector, call = harness.open(), replace(harness.order(), automatic_capture=False)
-        if "manual" not in connector.capabilities.capture_methods:
-            pytest.skip("it captures what it authorizes")
-        await connector.send(call, may_send=yes)
-        await harness.does(call.payment_id, Did.PASSED)
-        found = await decided(connector, call)
-        assert isinstance(found, Approved)
-        assert found.stage is Stage.AUTHORIZED
-        capture = replace(
-            following(call, OperationKind.CAPTURE), authorization_reference=found.connector_reference
-        )
-        assert isinstance(await connector.send(capture, may_send=yes), Approved)
         assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
     async def test_who_fails_is_declined_for_good(self, harness: ChallengeHarness) -> None:
@@ -222,6 +211,28 @@ class ChallengeConformance(WishesConformance):
             moved = list(await harness.movements(call.payment_id))
         assert isinstance(found, Approved) is bool(moved)
         assert moved in ([], ["authorize", "capture"])
+
+
+class ManualChallengeConformance:
+    """Of connectors with manual capture: a challenge that is passed authorizes, and captures nothing."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_what_was_authorized_after_a_challenge_is_captured_when_it_is_asked_for(
+        self, harness: ChallengeHarness
+    ) -> None:
+        connector, call = harness.open(), replace(harness.order(), automatic_capture=False)
+        assert "manual" in connector.capabilities.capture_methods
+        await connector.send(call, may_send=yes)
+        await harness.does(call.payment_id, Did.PASSED)
+        found = await decided(connector, call)
+        assert isinstance(found, Approved)
+        assert found.stage is Stage.AUTHORIZED
+        capture = replace(
+            following(call, OperationKind.CAPTURE), authorization_reference=found.connector_reference
+        )
+        assert isinstance(await connector.send(capture, may_send=yes), Approved)
+        assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
 
 class LegConformance:
@@ -344,16 +355,6 @@ class LegConformance:
         if said != EndsItself():  # until it ends by itself, what comes back counts
             assert list(await harness.movements(call.payment_id)) == before
 
-    async def test_another_amount_is_approved_as_the_acquirer_says(self, harness: LegHarness) -> None:
-        connector = harness.open()
-        if not connector.capabilities.legs_move_money:
-            pytest.skip("the leg reads what moved before")
-        call = harness.faulty_leg(await passed(harness, connector), Fault.AMOUNT_MISMATCH)
-        reply = await resumed(harness, connector, call)
-        assert isinstance(reply, Approved)
-        assert reply.amount_minor != call.amount_minor
-        await check_told(harness, connector, call, reply)
-
     async def test_an_unmapped_status_is_pending(self, harness: LegHarness) -> None:
         call = await passed(harness, harness.open())
         assert isinstance(await resumed(harness, await harness.open_unmapped(), call), Pending)
@@ -373,6 +374,21 @@ class LegConformance:
         written = capfd.readouterr()
         text = "\n".join([*seen, caplog.text, written.out, written.err])
         assert not [value for value in harness.brought_back(call.payment_id).values() if value in text]
+
+
+class MovingLegConformance:
+    """Of connectors with `legs_move_money`: the answer to the leg is the first word of what moved."""
+
+    pytestmark = pytest.mark.asyncio
+
+    async def test_another_amount_is_approved_as_the_acquirer_says(self, harness: LegHarness) -> None:
+        connector = harness.open()
+        assert connector.capabilities.legs_move_money
+        call = harness.faulty_leg(await passed(harness, connector), Fault.AMOUNT_MISMATCH)
+        reply = await resumed(harness, connector, call)
+        assert isinstance(reply, Approved)
+        assert reply.amount_minor != call.amount_minor
+        await check_told(harness, connector, call, reply)
 
 
 async def found_out(harness: LegHarness, connector: Connector, call: Call) -> Reply | Inquiry:

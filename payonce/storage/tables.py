@@ -622,3 +622,24 @@ webhook_jobs = Table(
     CheckConstraint("kind IN ('recover', 'replay')", name="kind"),
     CheckConstraint("state IN ('pending', 'running', 'finished', 'failed')", name="state"),
 )
+
+# Which table of issuers is in force, in its only row; and its ranges, packed as `payonce.domain.issuers` says.
+issuer_table = Table(
+    "issuer_table",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("ranges", Integer, nullable=False),
+    Column("imported_at", _Time, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+    CheckConstraint("ranges > 0", name="ranges"),
+)
+
+issuer_ranges = Table(
+    "issuer_ranges",
+    metadata,
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("packed", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(packed) > 0 AND octet_length(packed) % 10 = 0", name="whole"),
+)

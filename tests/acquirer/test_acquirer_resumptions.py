@@ -151,6 +151,60 @@ async def test_scripts_of_the_resumption_and_of_the_authorization_are_about_the_
     await eventually(is_undone)
 
 
+async def test_who_passed_may_be_asked_once_more_on_a_page_of_its_own(acquirer: Acquirer) -> None:
+    order = await challenged(acquirer, asks_again=True)
+    first = await passed(acquirer)
+    asked = answered(await resume(acquirer, order, first))
+    assert (asked["status"], asked["completes"]) == ("pending", "resume")
+    assert asked["page"] != order["page"]
+    assert answered(await acquirer.inquire(order["reference"])) == asked
+    assert answered(await resume(acquirer, order, first)) == asked  # the same leg once more
+    other = await resume(acquirer, order, first, key="k2")
+    assert (other.status_code, other.json()["error"]) == (422, "already_processed")
+    assert "Confirm once more" in (await acquirer.client.get(asked["page"])).text
+    left = await acquirer.client.post(asked["page"], data={"decision": "cancel"})
+    assert "result=" not in left.headers["location"]
+    assert await acquirer.ledger() == []
+    second = await passed(acquirer)
+    assert second != first
+    paid = answered(await resume(acquirer, order, second, key="k2"))
+    assert (paid["status"], paid["stage"]) == ("approved", "captured")
+    assert answered(await resume(acquirer, order, second, key="k2")) == paid
+    assert answered(await resume(acquirer, order, first)) == asked
+    assert await acquirer.moved(order["reference"]) == PAID
+
+
+@pytest.mark.parametrize("passes", [0, 1], ids=["at first", "once more"])
+async def test_who_does_not_pass_is_not_asked_any_more(acquirer: Acquirer, passes: int) -> None:
+    order = await challenged(acquirer, asks_again=True)
+    for number in range(passes):
+        asked = await resume(acquirer, order, await passed(acquirer), key=f"k{number}")
+        assert answered(asked)["status"] == "pending"
+    answer = answered(await resume(acquirer, order, await passed(acquirer, "fail"), key="last"))
+    assert (answer["status"], answer["decline_code"]) == ("declined", "authentication_failed")
+    assert await acquirer.ledger() == []
+
+
+async def test_where_repeats_are_not_recognised_nobody_is_asked_a_third_time(acquirer: Acquirer) -> None:
+    await acquirer.configure(idempotency="ignored")
+    order = await challenged(acquirer, asks_again=True)
+    first = await passed(acquirer)
+    for key in ("k1", "k1", "k2"):
+        assert answered(await resume(acquirer, order, first, key=key))["status"] == "pending"
+    second = await passed(acquirer)
+    assert answered(await resume(acquirer, order, second, key="k3"))["status"] == "approved"
+    assert answered(await resume(acquirer, order, first, key="k4"))["status"] == "approved"
+    assert await acquirer.moved(order["reference"]) == PAID
+
+
+@pytest.mark.parametrize("completes", ["customer", "reads"])
+async def test_only_a_resumption_that_completes_may_ask_again(
+    unmoved_acquirer: Acquirer, completes: str
+) -> None:
+    body = unmoved_acquirer.authorization(completes=completes, asks_again=True)
+    assert (await unmoved_acquirer.post("/authorizations", body)).status_code == 400
+
+
 async def test_a_resumption_is_told_and_listed(acquirer: Acquirer) -> None:
     async with merchant_side() as merchant:
         order = await challenged(acquirer, callback_url=merchant.url)

@@ -169,6 +169,23 @@ async def test_a_customer_who_completes_pays_and_comes_back(stripe: StripeSide) 
     assert secure["result"] == "authenticated"
 
 
+@pytest.mark.parametrize(
+    ("number", "flow", "result", "eci"),
+    [
+        ("4000000000003055", "frictionless", "authenticated", "05"),
+        ("4000000000003105", None, "attempt_acknowledged", "06"),
+    ],
+)
+async def test_a_card_of_the_sandbox_is_authenticated_without_asking(
+    stripe: StripeSide, number: str, flow: str | None, result: str, eci: str
+) -> None:
+    intent = await stripe.paid(await stripe.method(number))
+    shown = await stripe.shown(intent["id"])
+    secure = shown["latest_charge"]["payment_method_details"]["card"]["three_d_secure"]
+    said = (secure["authentication_flow"], secure["result"], secure["electronic_commerce_indicator"])
+    assert said == (flow, result, eci)
+
+
 async def test_a_customer_who_fails_leaves_the_intent_open(stripe: StripeSide) -> None:
     intent = await asked(stripe)
     await answer(stripe, intent, "fail")

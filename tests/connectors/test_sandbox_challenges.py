@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import test_sandbox_card
 from test_customer_connectors import FAULTS, Harness
 from wire_server import Serve, WireServer, answer
 
@@ -19,12 +20,16 @@ from payonce.connectors.conformance_challenge import (
     HANDED_IN,
     ChallengeConformance,
     Did,
+    HandedInConformance,
     LegConformance,
+    ManualChallengeConformance,
+    MovingLegConformance,
     passed,
     resumed,
     two_legged,
 )
 from payonce.connectors.conformance_customer import CallbackConformance, CustomerConformance, asking, decided
+from payonce.connectors.conformance_declared import suites_missing
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.domain.cards import Card
 from payonce.domain.errors import LegInvalid, OutcomeUnknown, RateLimited, Rejected
@@ -131,7 +136,13 @@ RESUMES = {"completes": "resume"}
 legs = pytest.mark.parametrize("options", [RESUMES], indirect=True)
 
 
-class TestSandboxCardAsks(CustomerConformance, ChallengeConformance, CallbackConformance):
+class TestSandboxCardAsks(
+    CustomerConformance,
+    ChallengeConformance,
+    ManualChallengeConformance,
+    HandedInConformance,
+    CallbackConformance,
+):
     """The page decides, as it does by default."""
 
 
@@ -141,7 +152,7 @@ class TestSandboxCardAsks(CustomerConformance, ChallengeConformance, CallbackCon
     indirect=True,
     ids=["itself", "ends_itself"],
 )
-class TestSandboxCardAsksOtherwise(ChallengeConformance):
+class TestSandboxCardAsksOtherwise(ChallengeConformance, ManualChallengeConformance, HandedInConformance):
     """The acquirer steps up itself; or challenges are said to end themselves, though they can be cancelled."""
 
 
@@ -153,6 +164,20 @@ class TestSandboxCardAsksOtherwise(ChallengeConformance):
 )
 class TestSandboxCardResumes(LegConformance):
     """A leg completes the challenge, or reads what the page decided."""
+
+
+@pytest.mark.parametrize(
+    "options", [RESUMES, {**RESUMES, "replays_legs": "on"}], indirect=True, ids=["resume", "replays"]
+)
+class TestSandboxCardMovesByLeg(MovingLegConformance):
+    """A leg says first what moved."""
+
+
+@pytest.mark.parametrize("options", [{}, RESUMES, {"completes": "reads"}], indirect=True)
+async def test_every_suite_is_taken_that_is_declared(harness: CardHarness) -> None:
+    legs = (TestSandboxCardResumes, TestSandboxCardMovesByLeg)
+    taken = (test_sandbox_card.TestSandboxCard, TestSandboxCardAsks, *legs)
+    assert not suites_missing(harness.open().capabilities, *taken)
 
 
 async def test_a_challenge_is_a_page_to_go_to_and_is_the_same_when_it_is_asked_for(
@@ -305,6 +330,22 @@ async def test_a_leg_whose_data_is_refused_for_ever(harness: CardHarness) -> Non
     faulty = replace(call, metadata={"sandbox_fault": "resume:refuse:/result"})
     assert await resumed(harness, connector, faulty) == Refused("refused", "/result")
     assert list(await harness.movements(call.payment_id)) == []
+
+
+@pytest.mark.parametrize("options", [{**RESUMES, "asks_again": "on"}], indirect=True)
+async def test_a_leg_may_want_the_cardholder_on_another_page(harness: CardHarness) -> None:
+    connector = harness.open()
+    call = await passed(harness, connector)
+    first = await connector.inquire(call)
+    further = await resumed(harness, connector, call)
+    assert isinstance(first, ActionRequired)
+    page = f"{first.action['url']}?again=1"
+    assert further == replace(first, action={"type": "redirect", "url": page, "sandbox_url": page})
+    assert await connector.inquire(call) == further
+    assert list(await harness.movements(call.payment_id)) == []
+    await harness.does(call.payment_id, Did.PASSED)
+    assert isinstance(await resumed(harness, connector, call, leg=2), Approved)
+    assert list(await harness.movements(call.payment_id)) == ["authorize", "capture"]
 
 
 @legs

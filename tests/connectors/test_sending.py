@@ -19,6 +19,8 @@ OTHER = HttpRequest(path="/methods", form={"type": "card"})
 MONEY = HttpRequest(path="/intents/1/confirm", form={})
 SHORT_S = 0.2
 
+pytestmark = pytest.mark.usefixtures("product_limits")  # rights last for as long as the product's
+
 
 class Clock:
     now = 100.0

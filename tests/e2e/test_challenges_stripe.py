@@ -87,6 +87,20 @@ async def test_a_void_gives_the_challenge_up_and_the_page_takes_no_answer(
     assert await witness.movements(payment["id"]) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "result", "eci"),
+    [("4000000000003055", "frictionless", "05"), ("4000000000003105", "attempted", "06")],
+)
+async def test_who_is_authenticated_without_being_asked_has_paid_at_once(
+    shop: Merchant, witness: Witness, number: str, result: str, eci: str
+) -> None:
+    paid = await shop.paid(payment_method=card(number), metadata={"sandbox_account": "stripe"})
+    assert (paid["status"], paid["connector"]) == ("captured", "stripe")
+    shown = paid["authentication"]
+    assert (shown["result"], shown["eci"], shown["liability"]) == (result, eci, None)
+    assert await witness.movements(paid["id"]) == PAID
+
+
 async def test_who_was_authenticated_elsewhere_is_not_asked(shop: Merchant, witness: Witness) -> None:
     asked = {"authentication": HANDED_IN, "metadata": {"sandbox_account": "stripe"}, "return_url": SHOP}
     paid = await shop.paid(payment_method=card("4242424242424242"), **asked)

@@ -1,7 +1,7 @@
 """A COMMIT of the storage layer is what a standby has, or it says that it proves nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from payonce.domain.claiming import CommitEnd, Durability
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from tests.support.eventually import eventually
 from tests.support.pair import Pair
+from tests.support.patience import product_limits
 
 POOL_SIZE = 3
 SEEN_AFTER_S = 1.5  # a COMMIT that waits longer than 1 s has closed the gate
@@ -61,6 +62,13 @@ class Store:
 
     async def is_closed(self) -> bool:
         return not self.database.gate.open
+
+
+@pytest.fixture(autouse=True)
+def answered_within_the_products_time() -> Iterator[None]:
+    """A COMMIT's answer proves nothing after the product's own time."""
+    with product_limits("COMMIT_ANSWER_S"):
+        yield
 
 
 @pytest.fixture

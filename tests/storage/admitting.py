@@ -21,6 +21,7 @@ from payonce.domain.facts import Approved
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.routing import ConnectorAccount
+from payonce.issuers import Issuers
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Caller
@@ -122,6 +123,7 @@ class Shop:
             self.rights,
             self.ledger.recorder(),
             Accounts((ACCOUNT,), {"account_1": self.connector}),
+            issuers=Issuers(self.ledger.database),
         )
         self.admission = Admission(self.runtime, self.temporal)
         self.payment_id = IDS.payment(merchant_id=self.ledger.merchant_id, mode="test", key="k")

@@ -11,10 +11,13 @@ from payonce.accounts import Accounts
 from payonce.claims import Claimant, Right, Rights
 from payonce.domain.cards import Card
 from payonce.domain.errors import InvalidRequest
+from payonce.domain.issuers import IssuerRange, packed
 from payonce.domain.operations import AttemptState
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, HandedIn, Sca
+from payonce.storage import issuers
+from payonce.storage.merchants import Caller
 from tests.storage.acting import CAPABILITIES, FakeConnector
-from tests.storage.admitting import NEW, NoTemporal, Shop, post
+from tests.storage.admitting import ACCOUNT, NEW, NoTemporal, Shop, post
 from tests.storage.ledger import Ledger
 
 TAKES_ALL = replace(
@@ -110,6 +113,26 @@ async def test_what_is_asked_for_is_kept_and_the_exemption_sent_where_the_countr
     assert granted[-1].call.sca == Sca(challenge="force", exemption=exemption)
     (row,) = await ledger.rows("SELECT sca FROM payments WHERE id = :id", id=shop.payment_id)
     assert row.sca == {"challenge": "force", "exemption": "low_value"}
+
+
+@pytest.mark.parametrize(("country", "exemption"), [("FR", "low_value"), ("IN", None), (None, None)])
+async def test_in_live_mode_the_imported_table_says_whether_an_exemption_is_sent(
+    ledger: Ledger,
+    granted: list[Right],
+    monkeypatch: pytest.MonkeyPatch,
+    country: str | None,
+    exemption: Any,
+) -> None:
+    monkeypatch.setattr("tests.storage.admitting.ACCOUNT", replace(ACCOUNT, mode="live"))
+    shop = Shop(ledger, FakeConnector(capabilities=TAKES_ALL), NoTemporal())
+    if country is not None:
+        async with ledger.database.transaction() as connection:
+            await issuers.replace_with(connection, packed([IssuerRange(424242424, 424242424, country)]))
+    await shop.runtime.issuers.refresh()
+    live = replace(post(ledger, "k"), caller=Caller(ledger.merchant_id, "live"))
+    with pytest.raises(Unavailable):
+        await shop.admission.create_payment(live, replace(NEW, sca=ASKED))
+    assert granted[-1].call.sca == Sca(challenge="force", exemption=exemption)
 
 
 @pytest.mark.parametrize(

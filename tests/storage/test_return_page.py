@@ -21,6 +21,7 @@ from payonce.accounts import Accounts
 from payonce.domain.facts import ActionRequired, Cancelled, DeclineCode, Declined
 from payonce.domain.operations import AttemptState, Operation
 from payonce.domain.payment import PaymentStatus
+from payonce.returns import Returns, Visit
 from payonce.runtime import Runtime
 from payonce.sealing import CannotUnseal, Sealed
 from payonce.storage import returns as store
@@ -440,26 +441,53 @@ async def test_who_waits_is_sent_on_with_the_outcome(visited: Page, monkeypatch:
     assert "Your payment went through" in response.text
 
 
+FIRST_PAGE, SECOND_PAGE = (
+    {"type": "redirect", "url": f"https://acquirer.example/{path}"} for path in ("first", "second")
+)
+
+
+async def once_more(visited: Page, create: Operation, action: dict[str, str]) -> None:
+    """What the customer brought back makes the acquirer want them there, once that is told."""
+    while (await visited.process.ledger.payment(create.payment_id)).status is not S.PROCESSING:
+        await asyncio.sleep(0.01)
+    further = replace(asked(), action=action, further=True)
+    await visited.process.ledger.recorder().record(subject(create), attempt=1, fact=further)
+
+
+@pytest.mark.parametrize("action", [SECOND_PAGE, FIRST_PAGE], ids=["another page", "the same page"])
 async def test_whom_the_acquirer_wants_once_more_is_led_there_once_and_not_in_circles(
-    visited: Page, monkeypatch: pytest.MonkeyPatch
+    visited: Page, monkeypatch: pytest.MonkeyPatch, action: dict[str, str]
 ) -> None:
     monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 5.0)
-    create, path = await visited.waiting()
-    second = {"type": "redirect", "url": "https://acquirer.example/second"}
-    further = replace(asked(), action=second, further=True)
-
-    async def wanted() -> None:
-        while (await visited.process.ledger.payment(create.payment_id)).status is not S.PROCESSING:
-            await asyncio.sleep(0.01)
-        await visited.process.ledger.recorder().record(subject(create), attempt=1, fact=further)
-
-    asking = asyncio.create_task(wanted())
+    create, path = await visited.waiting(fact=replace(asked(), action=FIRST_PAGE))
+    asking = asyncio.create_task(once_more(visited, create, action))
     response = await visited.browser.get(path, params={"result": "1"})
     await asking
-    assert (response.status_code, response.headers["Location"]) == (303, second["url"])
+    assert (response.status_code, response.headers["Location"]) == (303, action["url"])
     monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 0.0)
     again = await visited.browser.get(path, params={"result": "1"})
     assert again.headers["Location"] == SENT_ON.format(create.payment_id)
+
+
+async def test_a_double_click_is_led_where_one_click_is(
+    visited: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 60.0)
+    create, path = await visited.waiting(fact=replace(asked(), action=FIRST_PAGE))
+    find, found = Returns.find, asyncio.Barrier(2)
+
+    async def both_found(self: Returns, token: str) -> Visit | None:
+        visit = await find(self, token)
+        await found.wait()
+        return visit
+
+    monkeypatch.setattr(Returns, "find", both_found)
+    asking = asyncio.create_task(once_more(visited, create, SECOND_PAGE))
+    clicks = [visited.browser.get(path, params={"result": "1"}) for _ in range(2)]
+    answers = await asyncio.gather(*clicks)
+    await asking
+    assert [answer.headers["Location"] for answer in answers] == [SECOND_PAGE["url"]] * 2
+    assert len(await visited.sets(create)) == 1
 
 
 async def test_in_the_process_that_claims_the_acquirer_gets_our_address_and_never_the_merchants(

@@ -61,6 +61,9 @@ def be_patient(*folders: str) -> None:
     for (module, name), value in _PATIENT.items():
         if not folders or module.split(".")[0] in folders:
             _own.setdefault((module, name), _set(module, name, value))
+    claiming = _own.get(("payonce.domain.claiming", "SEND_WITHIN"))
+    if claiming is not None:  # made of it, which was long already when this one was imported
+        _own["payonce.claims", "SEND_WITHIN_S"] = claiming.total_seconds()
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def _charge(
         method.body,
         amount=result["amount"],
         multicapture=is_held and call.account.multicapture and stored.aside["wants_multicapture"],
-        authenticated=authenticated,
+        secure=shapes.secure(cards.named(method.aside["name"]), asked=authenticated),
         numbers=numbers,
     )
     body = shapes.charge(
@@ -131,8 +131,9 @@ def _declined(
     charge_id = objects.new_id("ch")
     code = decline.decline_code or decline.code
     call.recorded(charge_id, "authorize", stored, amount=stored.body["amount"], decline_code=code)
+    secure = shapes.secure(cards.named(method.aside["name"]), asked=authenticated)
     details = shapes.card_details(
-        method.body, amount=stored.body["amount"], multicapture=False, authenticated=authenticated, numbers={}
+        method.body, amount=stored.body["amount"], multicapture=False, secure=secure, numbers={}
     )
     body = shapes.charge(
         charge_id, stored.body, method.body, details, amount=stored.body["amount"], created=call.seconds

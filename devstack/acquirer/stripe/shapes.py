@@ -155,22 +155,32 @@ def charge(own_id: str, intent: Json, method: Json, details: Json, *, amount: in
     }
 
 
+def secure(card: TestCard, *, asked: bool) -> Json | None:
+    """How 3-D Secure went, without its id; None where there was none. `asked`: whether the customer passed.
+
+    Source: spec, `three_d_secure_details_charge`: an attempt that the network acknowledged has no flow.
+    """
+    flow = "challenge" if asked else card.unasked
+    if flow is None:
+        return None
+    attempted = flow == "attempted"
+    return {
+        "authentication_flow": None if attempted else flow,
+        "electronic_commerce_indicator": "06" if attempted else "05",
+        "exemption_indicator": None,
+        "result": "attempt_acknowledged" if attempted else "authenticated",
+        "result_reason": None,
+        "version": "2.2.0",
+    }
+
+
 def card_details(
-    method: Json, *, amount: int, multicapture: bool, authenticated: bool, numbers: Json
+    method: Json, *, amount: int, multicapture: bool, secure: Json | None, numbers: Json
 ) -> Json:
     """`payment_method_details.card` of a charge. `numbers`: what only an approval has; empty for a decline."""
     card = method["card"]
-    secure = None
-    if authenticated:
-        secure = {
-            "authentication_flow": "challenge",
-            "electronic_commerce_indicator": "05",
-            "exemption_indicator": None,
-            "result": "authenticated",
-            "result_reason": None,
-            "transaction_id": numbers.get("three_d_secure_id"),
-            "version": "2.2.0",
-        }
+    if secure is not None:
+        secure = {**secure, "transaction_id": numbers.get("three_d_secure_id")}
     details = {
         "amount_authorized": amount if numbers else None,
         "authorization_code": numbers.get("authorization_code"),

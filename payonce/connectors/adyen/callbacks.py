@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import structlog
@@ -189,7 +188,7 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
         case "CAPTURE_FAILED":
             return _undone(item, event_id=event_id)
         case event if event in _CAME_BACK:
-            return replace(_undone(item, event_id=event_id), refund=item.psp)
+            return _refund_undone(item)
         case "OFFER_CLOSED":
             return Expired(item.psp)
         case "TECHNICAL_CANCEL":
@@ -208,3 +207,13 @@ def _authorised(item: NotificationItem, what: Asked, *, psp: str, event: str | N
 
 def _undone(item: NotificationItem, *, event_id: str) -> Undone:
     return Undone(event_id, *reading.money(item.amount), item.reason or "")
+
+
+def _refund_undone(item: NotificationItem) -> Undone | None:
+    """Of a refund that others made, whose reference the failure has; a refund fails once, whatever that is called.
+
+    None where it does not say which, or has the payment's own: then nothing is taken out of the payment.
+    """
+    if not item.original or item.original == item.psp:
+        return None
+    return Undone(f"{item.psp}/failed", *reading.money(item.amount), item.reason or "", refund=item.psp)

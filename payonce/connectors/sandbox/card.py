@@ -74,6 +74,7 @@ class _Authorization(SandboxMoney):
     window_s: int
     soft_decline: str | None = None
     completes: str | None = None
+    asks_again: bool | None = None
     returns_by: str | None = None
     callback_url: str | None = None
     return_url: str | None = None
@@ -99,7 +100,8 @@ class SandboxCard:
     Account options, besides those of `Desk`: `window_s` (a cardholder's time), `soft_decline` (`itself` or `resend`:
     who asks again with a challenge), `challenge_ends` (as in `Capabilities`), `completes` (`resume`: the page only
     authenticates, and a second leg moves the money; `reads`: the page moves it, and the leg reads), `returns_by`
-    (`post`: browsers come back with a form), `replays_legs` (`on`: a leg that was lost may be sent again).
+    (`post`: browsers come back with a form), `replays_legs` (`on`: a leg that was lost may be sent again),
+    `asks_again` (`on`, with `completes: resume`: the first leg is answered with one page more).
     """
 
     name = "sandbox_card"
@@ -111,6 +113,7 @@ class SandboxCard:
         self._completes = account.options.get("completes", "customer")
         self._returns_by = account.options.get("returns_by", "get")
         resumes = self._completes != "customer"
+        self._asks_again = self._completes == "resume" and account.options.get("asks_again") == "on"
         ends_itself = account.options.get("challenge_ends") == "itself"
         self.capabilities = Capabilities(
             methods=frozenset({"card", "wallet.apple_pay", "wallet.google_pay"}),
@@ -198,6 +201,7 @@ class SandboxCard:
             window_s=int(self._account.options.get("window_s", WINDOW_S)),
             soft_decline="itself" if self._itself else None,
             completes=self._completes,
+            asks_again=self._asks_again or None,
             returns_by=self._returns_by,
             callback_url=self._account.callback_url,
             return_url=call.return_url,

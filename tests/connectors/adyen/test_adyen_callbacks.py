@@ -58,7 +58,7 @@ def fact_of(one: dict[str, Any]) -> Told | None:
     """What it says; which telling it is, is the callback's own identity, and left out."""
     callback = read(message(one))
     fact = callback.fact
-    if isinstance(fact, Undone | Redone):
+    if isinstance(fact, Redone) or (isinstance(fact, Undone) and fact.refund is None):
         assert fact.id == callback.event_id
         return replace(fact, id="this telling")
     if isinstance(fact, Approved) and fact.event is not None:
@@ -71,6 +71,7 @@ UNSIGNED = Evidence(scheme="visa", authorization_code="123456", signed=False)
 AUTHORISED = Approved(PSP, *EUR, stage=Stage.AUTHORIZED, evidence=UNSIGNED)
 DONE = Approved(MODIFICATION, *EUR, event="this telling")
 UNDONE = Undone("this telling", *EUR, "as it was")
+BOUNCED = Undone(f"{MODIFICATION}/failed", *EUR, "as it was", refund=MODIFICATION)
 NO = {"success": "false"}
 OF_MANUAL = {"merchantReference": MANUAL}
 BY_OTHERS = {"originalReference": PSP, "pspReference": MODIFICATION}
@@ -118,14 +119,14 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
         Foreign(MODIFICATION, "capture", *EUR),
     ),
     "refunded in the Customer Area": (item("REFUND", **BY_OTHERS), Foreign(MODIFICATION, "refund", *EUR)),
-    "refunded in the Customer Area, which the scheme rejects": (
-        item("REFUND_FAILED", **BY_OTHERS),
-        replace(UNDONE, refund=MODIFICATION),
+    "the scheme rejects a refund of the Customer Area": (item("REFUND_FAILED", **BY_OTHERS), BOUNCED),
+    "a refund of the Customer Area comes back": (item("REFUNDED_REVERSED", **BY_OTHERS), BOUNCED),
+    "a refund comes back, and not said of what": (item("REFUNDED_REVERSED"), None),
+    "a refund comes back under the payment's reference": (
+        item("REFUND_FAILED", pspReference=PSP, originalReference=PSP),
+        None,
     ),
-    "refunded in the Customer Area, and it comes back": (
-        item("REFUNDED_REVERSED", **BY_OTHERS | OF_MANUAL),
-        replace(UNDONE, refund=MODIFICATION),
-    ),
+    "a refund of the Customer Area did not fail": (item("REFUND_FAILED", **BY_OTHERS | NO), None),
     "reversed by a refund, which the scheme rejects": (
         item("REFUND_FAILED", **BY_OTHERS | {"merchantReference": f"X{SALE[1:]}"}),
         Redone("this telling", *EUR),

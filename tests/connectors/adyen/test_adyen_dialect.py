@@ -8,7 +8,13 @@ from adyen_harness import AdyenHarness, Webhooks
 from wire_server import Serve
 
 from payonce.connectors.conformance import ConnectorConformance, TurnsConformance
-from payonce.connectors.conformance_challenge import LegConformance, WishesConformance
+from payonce.connectors.conformance_challenge import (
+    HandedInConformance,
+    LegConformance,
+    MovingLegConformance,
+    WishesConformance,
+)
+from payonce.connectors.conformance_declared import suites_missing
 from payonce.connectors.conformance_truth import ReplayConformance, TellingConformance
 from payonce.connectors.conformance_wire import WireConformance
 
@@ -35,5 +41,9 @@ class TestAdyen(
     test_what_is_only_authorized_says_so_and_is_captured_when_it_is_asked_for = None
 
 
-class TestAdyensChallenges(LegConformance, WishesConformance):
+class TestAdyensChallenges(LegConformance, MovingLegConformance, WishesConformance, HandedInConformance):
     """Passes the suites: what a browser brought back is sent in a leg, which alone authorizes."""
+
+
+async def test_every_suite_is_taken_that_is_declared(harness: AdyenHarness) -> None:
+    assert not suites_missing(harness.open().capabilities, TestAdyen, TestAdyensChallenges)

@@ -5,18 +5,20 @@ from dataclasses import replace
 
 import httpx
 import pytest
+import test_razorpay_answered
 from razorpay_dialect import HastyHarness, RazorpayHarness
 from wire_server import Serve
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import eventually, following, yes
-from payonce.connectors.conformance_challenge import ChallengeConformance
+from payonce.connectors.conformance_challenge import ChallengeConformance, ManualChallengeConformance
 from payonce.connectors.conformance_customer import (
     CallbackConformance,
     CustomerConformance,
     ExpiryConformance,
     decided,
 )
+from payonce.connectors.conformance_declared import suites_missing
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import (
     Accepted,
@@ -133,7 +135,7 @@ class TestRazorpayExpires(ExpiryConformance):
     test_who_leaves_it_alone_pays_nothing = ChallengeConformance.test_who_leaves_it_alone_pays_nothing
 
 
-class TestRazorpayChallenges(ChallengeConformance):
+class TestRazorpayChallenges(ChallengeConformance, ManualChallengeConformance):
     """Every cardholder is asked. Razorpay does not say that they were authenticated, and takes no wish about it.
 
     Who fails is not declined for good: the same reason is that of those who leave, and may be authorized late.
@@ -149,6 +151,12 @@ class TestRazorpayChallenges(ChallengeConformance):
     @pytest.fixture
     def method(self) -> str:
         return "card"
+
+
+@pytest.mark.parametrize("method", ["card"])
+async def test_every_suite_is_taken_that_is_declared(harness: RazorpayHarness) -> None:
+    taken = (TestRazorpay, TestRazorpayChallenges, test_razorpay_answered.TestRazorpayAnswered)
+    assert not suites_missing(harness.open().capabilities, *taken)
 
 
 # What only Razorpay does: days are skipped by the bank's own word.

@@ -273,3 +273,21 @@ async def test_a_refund_of_ours_that_is_told_by_the_payments_reference_is_not_bo
     assert await world.status(refund) is O.PENDING
     await world.tell("REFUND", refund, originalReference=PSP)
     assert (await world.payment(create)).amount_refunded_minor == refund.amount_minor
+
+
+@pytest.mark.parametrize("first", ["REFUND", "REFUND_FAILED", "REFUNDED_REVERSED"])
+async def test_a_refund_of_the_customer_area_that_comes_back_is_held_once(world: World, first: str) -> None:
+    """Told in either order, twice, and by both names of its failure: other refunds stay as they are."""
+    create = await world.create()
+    await world.tell("AUTHORISATION", create, what=Asked.SALE)
+    others = {"what": Asked.SALE, "originalReference": PSP}
+    less = {"amount": {"currency": create.currency, "value": 99}}
+    await world.tell("REFUND", create, pspReference="ABCDEFGHJKLMNPQS", **others, **less)
+    for event in (first, "REFUND", "REFUND_FAILED", "REFUNDED_REVERSED", "REFUND_FAILED"):
+        await world.tell(event, create, pspReference="ABCDEFGHJKLMNPQR", **others, **less)
+    paid = await world.payment(create)
+    known_as_failed = first != "REFUND"  # then it was never counted, and nothing of it is held
+    held = 0 if known_as_failed else 99
+    assert (paid.amount_refunded_minor, paid.refundable_minor) == (99, create.amount_minor - 99 - held)
+    told = [type_ for _, type_ in await world.ledger.events(create.payment_id)]
+    assert told.count("refund.failed") == 1

@@ -6,10 +6,8 @@ from typing import Any
 import pytest
 
 from payonce.connectors.base import call_of
-from payonce.domain.cards import Card
 from payonce.domain.evidence import Evidence
 from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcessed
-from payonce.domain.issuers import country_of
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.sca import HandedIn, Sca, passed_on
@@ -38,20 +36,6 @@ def test_no_exemption_is_asked_for_in_india_or_where_the_issuers_country_is_not_
 ) -> None:
     sent = passed_on(Sca(challenge="force", exemption="low_value"), issuer_country=country)
     assert (sent.challenge, sent.exemption) == ("force", exemption)
-
-
-@pytest.mark.parametrize(
-    ("number", "mode", "country"),
-    [
-        ("4242424242424242", "test", "US"),
-        ("4000002500003155", "test", "FR"),
-        ("4000003560000008", "test", "IN"),
-        ("4111111111111111", "test", None),
-        ("4242424242424242", "live", None),
-    ],
-)
-def test_only_of_test_numbers_the_country_is_known(number: str, mode: str, country: str | None) -> None:
-    assert country_of(Card(number, 12, 2040), mode=mode) == country
 
 
 def test_a_run_that_does_not_know_the_card_asks_for_no_exemption() -> None:
