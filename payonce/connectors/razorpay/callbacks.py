@@ -28,7 +28,8 @@ def read(signature: str, body: bytes, *, secrets: Sequence[str], identity: str |
     """The callback, once one of the secrets has signed its raw bytes. Raises `CallbackInvalid`.
 
     An event of another merchant is none of this account's. What names no attempt of ours has Razorpay's own id as its
-    reference.
+    reference; what is about no payment at all (a settlement, say) its own: refused, it would be sent again, and count
+    against the webhook.
     """
     if not (_MAC.fullmatch(signature) and _is_signed(signature, body, secrets)):
         raise CallbackInvalid
@@ -39,10 +40,8 @@ def read(signature: str, body: bytes, *, secrets: Sequence[str], identity: str |
     if identity is not None and event.account_id != identity:
         log.error("acquirer_event_of_another_merchant", event_name=event.event)
         raise CallbackInvalid
-    about = _about(event.payload)
-    if about is None:
-        raise CallbackInvalid
-    return Callback(event_id=body_id(body), reference=about)
+    event_id = body_id(body)
+    return Callback(event_id=event_id, reference=_about(event.payload) or event_id)
 
 
 def _is_signed(signature: str, body: bytes, secrets: Sequence[str]) -> bool:

@@ -130,7 +130,6 @@ async def test_one_that_nobody_signed_is_refused(razorpay: Open, headers: dict[s
         event(account_id="acc_AnotherOneHere"),
         event(account_id=None),
         event(entity="payment"),
-        event(payload={}),
         event(payload={"payment": {"entity": {"id": "not an id"}}}),
         event(payload={"payment": {}}),
         b"[]",
@@ -139,10 +138,19 @@ async def test_one_that_nobody_signed_is_refused(razorpay: Open, headers: dict[s
         b"[" * 100_000,
     ],
 )
-async def test_one_that_cannot_be_about_us_is_refused(razorpay: Open, body: bytes) -> None:
+async def test_one_that_cannot_be_ours_is_refused(razorpay: Open, body: bytes) -> None:
     connector, _ = await razorpay({})
     with pytest.raises(CallbackInvalid):
         connector.read_callback(signed(body), body, now=NOW)
+
+
+async def test_one_about_no_payment_at_all_is_taken_and_names_nothing_of_ours(razorpay: Open) -> None:
+    """Refused, it would be sent again for a day, and count against the webhook."""
+    connector, _ = await razorpay({})
+    body = event(event="settlement.processed", payload={"settlement": {"entity": {"id": "setl_1"}}})
+    taken = connector.read_callback(signed(body), body, now=NOW)
+    assert taken.reference == taken.event_id
+    assert taken.fact is None
 
 
 @pytest.mark.parametrize(
