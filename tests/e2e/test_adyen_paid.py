@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from payonce.connectors.adyen import references
-from tests.e2e.merchant import EVERY_MEMBER, Body, Merchant, answered, card, refused
+from tests.e2e.merchant import EVERY_MEMBER, Body, Merchant, card, refused
 from tests.e2e.test_challenges import becomes
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
@@ -49,8 +49,8 @@ async def moved(witness: Witness, payment: Body) -> list[tuple[str, int]]:
 
 
 async def done(shop: Merchant, response: httpx.Response, payment: Body) -> Body:
-    """Adyen has only received it: what it comes to its webhook says."""
-    answered(response, 202)
+    """Adyen has only received it: what it comes to its webhook says, which may be faster than our answer."""
+    assert response.status_code in (200, 202), response.text
     return await shop.settled(payment)
 
 
@@ -68,7 +68,8 @@ async def test_an_automatic_payment_is_paid_once_and_refunded_by_its_webhook(
     payment = await pay(shop)
     assert payment["status"] == "captured"
     assert await moved(witness, payment) == [AUTHORIZED, CAPTURED]
-    answered(await shop.refund(payment, {"amount": 500}), 202)
+    response = await shop.refund(payment, {"amount": 500})
+    assert response.status_code in (201, 202), response.text  # its webhook may be faster than our answer
 
     async def refunded() -> bool:  # a refund is no pending operation of its payment
         return bool((await shop.payment(payment))["amount_refunded"] == 500)

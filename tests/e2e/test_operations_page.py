@@ -22,6 +22,7 @@ from tests.e2e.merchant import Body, Merchant, answered, card, fresh_key
 from tests.support.eventually import eventually
 
 WITHIN_S = 60.0
+ISSUERS = "issuers.csv"
 REVIEWED_WITHIN_S = 30.0
 PLACE_OF_TIME = "'2026-01-31T12:00:00Z'"
 LONG_UNKNOWN = "timeout_before_charge"  # about half a minute: until "not found" is final
@@ -90,6 +91,7 @@ class Scene:
             "we_…": self.ids["endpoint"],
             "op_…": review.removeprefix("review-"),
             "8815…": "881500",
+            "import FILE": f"import {ISSUERS}",
             "--since …": f"--since {now - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
             "--why …": "--why 'their settlement report'",
             f"< {PLACE_OF_TIME}": f"< '{now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}'",
@@ -106,6 +108,7 @@ async def scene(
 ) -> AsyncIterator[Scene]:
     directory = tmp_path_factory.mktemp("checkout")
     (directory / ENVIRON_JSON).parent.mkdir()
+    (directory / ISSUERS).write_text("first,last,country\n400000,400099,FR\n")
     write_json(directory / ENVIRON_JSON, operators_environ(stack))
     places = ("bounced", "merchant", "key", "endpoint", "review of a refund", "review of a capture")
     made = Scene(directory, stack.temporal_address, dict.fromkeys(places, ""))
