@@ -18,7 +18,9 @@ _MIGRATING = (
 def questions() -> dict[str, str]:
     """The query of each question of the table, in the order of the page."""
     table = _PAGE.split("| Question | Query |\n|---|---|\n")[1].split("\n\n")[0]
-    return dict(re.fullmatch(r"\| (.+?) \| `([^`]+)`.* \|", row).groups() for row in table.splitlines())  # type: ignore[union-attr,misc]
+    rows = re.findall(r"^\| (.+?) \| `([^`]+)`.* \|$", table, re.MULTILINE)
+    assert len(rows) == len(table.splitlines()), "a row of the table is not a question and its query"
+    return dict(rows)
 
 
 def other_queries() -> list[str]:
