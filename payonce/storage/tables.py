@@ -1,4 +1,4 @@
-"""The tables, as the migrations build them; a test compares the two.
+"""The tables, as the migrations build them; a test compares the two. One schema, so one file, however long.
 
 Rules that the code checks under the payment's row lock stand here a second time as CHECK and UNIQUE constraints.
 
