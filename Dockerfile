@@ -1,11 +1,13 @@
-# One image for api, worker, relay and migrations (target `payonce`); the sandbox acquirer's is `acquirer`.
+# One image for api, worker, relay, renderer and migrations (target `payonce`); the sandbox acquirer's is `acquirer`.
 
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
-COPY requirements.txt requirements-build.txt ./
+COPY requirements.txt requirements-receipts.txt requirements-build.txt ./
+# With what draws receipts, and the fonts for them: nothing is installed at run time.
 RUN python -m venv /opt/payonce \
     && /opt/payonce/bin/python -m pip install --require-hashes -r requirements.txt \
+    && /opt/payonce/bin/python -m pip install --require-hashes -r requirements-receipts.txt \
     && python -m venv /opt/build \
     && /opt/build/bin/python -m pip install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md ./

@@ -4,6 +4,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+# An interpreter that starts compiles all of payonce otherwise: two seconds, some hundred times in the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The newest on which the product and most tests have run comes first (CI has 3.11); for 3.14 every locked package has a
 # wheel, and that is all we know.
@@ -13,10 +15,12 @@ IS_FIT = import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:
 NEEDED = payonce needs Python 3.11 to 3.14 with venv (Debian, Ubuntu: apt-get install python3 python3-venv)
 VENV := .venv
 RUN := $(VENV)/bin
+SERVER := $(VENV)/temporal-server
 # More arguments for pytest: make test PYTEST="-k refund"
 PYTEST ?=
 # Arguments for the bench: make bench BENCH="--api-processes 2"; see bench/README.md
 BENCH ?=
+TEMPORAL = v1.32.1
 # Tests start servers of their own per pytest process; two fit two cores.
 TEST_PROCESSES ?= 2
 COMPILE = pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
@@ -54,8 +58,12 @@ format: setup ## Formats the code
 	$(RUN)/ruff format .
 
 .PHONY: bench
-bench: $(VENV)/.bench ## Measures cost and latency beside the baselines (BENCH="--quick" for seconds only)
+bench: $(VENV)/.bench $(SERVER)/.built ## Measures cost and latency beside the baselines (BENCH="--quick" for seconds only)
 	$(RUN)/python -m bench $(BENCH)
+
+.PHONY: bench-development
+bench-development: $(VENV)/.bench ## The same against Temporal's development server, without Go
+	$(RUN)/python -m bench --temporal development $(BENCH)
 
 .PHONY: record-histories
 record-histories: setup ## Records tests/replay/histories anew from a real server
@@ -69,7 +77,9 @@ lock: ## Resolves pyproject.toml into the hash-locked requirements files
 	export PATH="$$directory/venv/bin:$$PATH" && \
 	$(COMPILE) -o requirements.txt pyproject.toml && \
 	$(COMPILE) --extra stack -c requirements.txt -o requirements-stack.txt pyproject.toml && \
-	$(COMPILE) --extra stack --extra dev -c requirements-stack.txt -o requirements-dev.txt pyproject.toml && \
+	$(COMPILE) --extra receipts -c requirements-stack.txt -o requirements-receipts.txt pyproject.toml && \
+	$(COMPILE) --extra stack --extra receipts --extra dev -c requirements-stack.txt -c requirements-receipts.txt \
+		-o requirements-dev.txt pyproject.toml && \
 	$(COMPILE) --extra bench -c requirements-dev.txt -o requirements-bench.txt pyproject.toml && \
 	$(COMPILE) --only-build-deps --build-deps-for wheel -c requirements-dev.txt \
 		-o requirements-build.txt pyproject.toml
@@ -92,6 +102,16 @@ $(VENV)/.bench: requirements-bench.txt $(VENV)/.ready
 	@echo "installing what the bench draws with into $(VENV)"
 	@$(PIP) install --quiet --require-hashes -r requirements-bench.txt
 	@touch $@
+
+NO_GO = Go 1.26 builds the Temporal server of the bench, and is not here; make bench-development does without
+
+# Production's Temporal server, which no wheel has. Go's checksum database vouches for the modules.
+$(SERVER)/.built: $(VENV)/.ready
+	@[ "$$(cat $@ 2>/dev/null)" = "$(TEMPORAL)" ] && { touch $@; exit; }; \
+	command -v go >/dev/null || { echo "$(NO_GO)" >&2; exit 1; }; \
+	echo "building Temporal $(TEMPORAL) into $(SERVER) (about five minutes, once)"; \
+	GOBIN="$(abspath $(SERVER))" go install go.temporal.io/server/cmd/server@$(TEMPORAL) \
+		go.temporal.io/server/cmd/tools/sql@$(TEMPORAL) && echo "$(TEMPORAL)" > $@
 
 PIP = $(RUN)/python -m pip --disable-pip-version-check
 

@@ -14,9 +14,20 @@ from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found, aside, settled
 from activities.replaying import by_owner
+from activities.unattended import turned_away
 from payonce.domain import stepping_up
+from payonce.domain.cards import Card
 from payonce.domain.errors import ConnectorError, OutcomeUnknown, PaymentError
-from payonce.domain.facts import Approved, Declined, Fact, Unknown, Unsent
+from payonce.domain.facts import (
+    ActionRequired,
+    Approved,
+    Declined,
+    Fact,
+    FailureCode,
+    NotProcessed,
+    Unknown,
+    Unsent,
+)
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.truth import window_open
 
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
     from payonce.claims import Claimant, Right, Rights
     from payonce.connectors.base import Call, Capabilities
     from payonce.domain.settlement import Settlement
+    from payonce.paying import Numbers
     from payonce.recording.recorder import Recorder
     from payonce.standing import Standing
     from payonce.storage.standby import FailOver
@@ -43,12 +55,14 @@ class Attempting:
         recorder: Recorder,
         accounts: Accounts,
         fail_over: FailOver,
+        numbers: Numbers | None = None,
     ) -> None:
         self._rights = rights
         self._fail_over = fail_over
         self._claimant = claimant
         self._recorder = recorder
         self._accounts = accounts
+        self._numbers = numbers
         self._running: set[asyncio.Task[Progress]] = set()
 
     @activity.defn
@@ -76,6 +90,11 @@ class Attempting:
         """What succeeded late was released by a void or refund, attempted once, or was found attempted."""
         return await self._attempt(request)
 
+    @activity.defn
+    async def accept(self, request: OperationRequest) -> Progress:
+        """The acquirer was told once that we accept the dispute, or was found told."""
+        return await self._attempt(request)
+
     async def _attempt(self, request: OperationRequest) -> Progress:
         """What was begun is ended and recorded, whatever becomes of the run.
 
@@ -100,7 +119,7 @@ class Attempting:
         fact = await self._send(request, right)
         further = await self._step_up(request, right, fact)
         if further is not None:
-            right, fact = further, await self._send(request, further)
+            right, fact = further, await self._send(request, further, follows=True)
         return await self._record(request, right, fact)
 
     async def _step_up(self, request: OperationRequest, right: Right, fact: Fact) -> Right | None:
@@ -111,6 +130,7 @@ class Attempting:
             handed_in=right.call.authentication,
             soft_decline=self._accounts.capabilities[right.connector_account].soft_decline,
             held_s=right.permit().held_s(),
+            unattended=right.call.unattended,
         )
         if not wanted or not isinstance(fact, Declined):
             return None
@@ -121,22 +141,42 @@ class Attempting:
         except PaymentError:  # Postgres: the decline is recorded as any other, however long that takes
             return None
 
-    async def _send(self, request: OperationRequest, right: Right) -> Fact:
-        """What one call established; every doubt is `Unknown`."""
+    async def _send(self, request: OperationRequest, right: Right, *, follows: bool = False) -> Fact:
+        """What one call established; every doubt is `Unknown`. `follows`: on what this run sent, and was declined."""
         connector = self._accounts.connectors[right.connector_account]
         doubted = request.doubted or self._rights.doubts(request.operation_id)
-        if doubted or self._fail_over.recent:
-            found = await self._sent_before(request, right, doubted=doubted)
+        told = connector.capabilities.truth_of(
+            right.call.kind
+        ).is_told  # nobody can be asked: its key has to do
+        ahead = not told and self._accounts.is_ahead(right.connector_account)
+        if doubted or self._fail_over.recent or ahead:
+            found = await self._sent_before(right, doubted=doubted, follows=follows)
             if found is not None:
                 return found
+        armed = await self._with_number(right)
+        if armed.kind != "right":
+            return armed
+        right = armed
         try:
-            return await connector.send(right.call, may_send=right.permit())
+            reply = await connector.send(right.call, may_send=right.permit())
+            if isinstance(reply, ActionRequired) and right.call.unattended:
+                return await turned_away(connector, right.call, reply)
+            return reply
         except OutcomeUnknown as error:
             return await by_owner(connector, right, Unknown(error.message, error.connector_reference))
         except ConnectorError as error:  # NotSent, Rejected, RateLimited: nothing was processed
             return Unsent(error.code)
 
-    async def _sent_before(self, request: OperationRequest, right: Right, *, doubted: bool) -> Fact | None:
+    async def _with_number(self, right: Right) -> Right | Unsent | NotProcessed:
+        """The right, for this one call with the number of the saved card; or that nothing is sent without it."""
+        if right.takes is None:
+            return NotProcessed(FailureCode.CARD_DATA_LOST) if right.lacks_credential else right
+        if self._numbers is None:
+            return Unsent("no_vault")
+        card = await self._numbers.taken(right.takes)
+        return right.with_card(card) if isinstance(card, Card) else card
+
+    async def _sent_before(self, right: Right, *, doubted: bool, follows: bool) -> Fact | None:
         """What an attempt that Postgres forgot has done, under this reference or an earlier one; None: nothing.
 
         A narrowing, not a proof: its call may be on its way (`design.md` §2 rule 9). Where Temporal says that the
@@ -145,11 +185,12 @@ class Attempting:
         """
         connector = self._accounts.connectors[right.connector_account]
         if connector.capabilities.truth_of(right.call.kind).is_told:  # there is nobody to ask
-            if right.attempt == 1 and _is_answered_as_before(right.call, connector.capabilities):
+            first = right.attempt == 1 or follows
+            if first and _is_answered_as_before(right.call, connector.capabilities):
                 return None
             return Unknown(SENT_BEFORE) if doubted else Unsent(SENT_BEFORE)
         try:
-            earlier = await found_earlier(connector, right.call, number=right.attempt)
+            earlier = await found_earlier(connector, right.call, number=1 if follows else right.attempt)
             if earlier is not None:
                 return earlier if isinstance(earlier, Approved | Declined) else Unknown(SENT_BEFORE)
             found = await connector.inquire(right.call)

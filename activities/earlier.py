@@ -30,6 +30,8 @@ async def found_earlier(connector: Connector, call: Call, *, number: int) -> Inq
     approval or a decline says something of the operation; the rest is about that attempt alone. Raises
     `ConnectorError`.
     """
+    if call.kind is OperationKind.ACCEPT:
+        return None  # whichever attempt is asked about, its dispute is: that was asked
     known: list[Inquiry] = []
     for earlier in range(1, number):
         known.append(await connector.inquire(_of_earlier(call, earlier)))

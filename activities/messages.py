@@ -50,6 +50,7 @@ class Settled:
         None  # why the payment failed: the decline's code, or another's where nobody declined
     )
     accepted: list[OperationRequest] = field(default_factory=list)  # captures that stand aside
+    held_since: datetime | None = None  # since when it is authorized, and a person must look at its risk
     kind: Literal["settled"] = "settled"
 
 

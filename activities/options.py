@@ -53,6 +53,14 @@ REDELIVER: dict[str, Any] = {
     "start_to_close_timeout": timedelta(seconds=30),
     "retry_policy": _UNTIL_STORED,  # a page is one transaction
 }
+RECONCILE: dict[str, Any] = {
+    # A day of 100,000 charges is read within minutes; one that takes longer goes on from its last page.
+    "start_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=10), backoff_coefficient=2.0, maximum_attempts=5
+    ),
+}
 HEARTBEAT_EVERY_S = 1.0
 
 

@@ -53,7 +53,15 @@ def settled(payment: Payment) -> Settled:
         pending=under_way,
         failure=_failure(payment),
         accepted=accepted,
+        held_since=_held_since(payment),
     )
+
+
+def _held_since(payment: Payment) -> datetime | None:
+    """Since when what is authorized waits for a person to look at its risk."""
+    if not (payment.held and payment.status.capturable) or payment.review is None:
+        return None
+    return datetime.fromisoformat(str(payment.review["since"]))
 
 
 def _failure(payment: Payment) -> str | None:
@@ -164,6 +172,8 @@ def _standing_at(
             create = attempt.kind is OperationKind.AUTHORIZE
             patient = create and may_retry and not capabilities.in_memory(payment)
             return NothingSent("not_sent", may_retry, patient)
+        case AttemptState.NOT_PROCESSED:  # of an acceptance, which is then said again
+            return NothingSent(attempt.state, may_retry=True)
         case AttemptState.REVERSING:
             reason = "abandoned" if attempt.abandoned else "amount_mismatch"
             return ReversalDue(capabilities.inquiry, reason, claimed_at=_overdue_from(attempt))

@@ -293,7 +293,7 @@ class Resolving:
         if not isinstance(progress, InquiryDue):
             return progress
         await self._recorder.defer(void.subject)
-        return undecided(progress.schedule, progress.reason)
+        return undecided(progress.schedule, progress.reason, review_since=progress.review_since)
 
     async def _reverse(self, request: OperationRequest, standing: Standing) -> Progress:
         connector = self._connector(standing)
@@ -364,8 +364,13 @@ class Resolving:
 
     @activity.defn
     async def call_operator(self, request: OperationRequest, reason: str) -> None:
-        """An operator is told that the operation does not resolve by itself. Safe to repeat."""
-        await self._recorder.review(request.subject, reason=reason)
+        """An operator is told that the operation does not resolve by itself. Safe to repeat.
+
+        A void that gives up what has no outcome ends with that: it is the authorization that a person can decide.
+        """
+        abandons = (await self._cases.standing(request.subject)).abandons
+        about = _create_of(request) if abandons else request
+        await self._recorder.review(about.subject, reason=reason)
 
     async def _begin_reversal(self, request: OperationRequest, standing: Standing) -> bool:
         """Only when NOT_FOUND is proof; marked in Postgres first, so that nobody records a success meanwhile.

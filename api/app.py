@@ -1,7 +1,7 @@
 """The application: every route, and what an exception becomes."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Final
 
@@ -12,25 +12,33 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from api.admission.admission import Admission
-from api.front import Front
+from api.front import Front, Handler
 from api.http.made import Made
 from api.http.middleware import Envelope
+from api.http.passage import Passages
 from api.http.rate_limits import Bucket, Rate, Rates, TooManyRequests
+from api.openapi import payment_methods as saved
 from api.openapi import payments as operations
 from api.openapi import webhooks
 from api.openapi.description import Description
+from api.openapi.disputes import ACCEPT_DISPUTE, GET_DISPUTE, LIST_DISPUTES
 from api.openapi.document import document
 from api.openapi.page import page
+from api.openapi.reconciliation import LIST_RECONCILIATIONS
 from api.problems import JSON, NO_CONTENT, Problem, internal_problem, problem_of, render
 from api.routes.attempts import Attempts
 from api.routes.callbacks import Callbacks
 from api.routes.deliveries import Deliveries, StartJob
+from api.routes.disputes import Disputes
 from api.routes.endpoints import Endpoints
 from api.routes.events import Events
 from api.routes.feed import Feed
 from api.routes.health import Health, Probe
+from api.routes.payment_methods import PaymentMethods
 from api.routes.payments import Payments
 from api.routes.qr_codes import Codes
+from api.routes.receipts import Receipts
+from api.routes.reconciliation import Reconciliations
 from api.routes.refunds import Refunds
 from api.routes.returns import ReturnPage
 from api.routes.stream import STREAM_EVENTS, Streams
@@ -44,7 +52,7 @@ from workers.inbox import Inbox
 _ENDPOINT = "/v1/webhook_endpoints/{id}"
 # Documents sent. Clients that ask for hundreds and read none took 10 s from another merchant's payment.
 DOCUMENTS: Final = Rate(per_s=50.0, burst=250)
-Handler = Callable[[Request], Awaitable[Response]]
+Route = tuple[str, str, Handler, Description]  # its method, path, handler and what the document says of it
 
 log = get_logger(__name__)
 
@@ -65,13 +73,14 @@ def build_app(
     rates = Rates(runtime.redis, runtime.settings)
     front = Front(runtime, admission, rates)
     app.state.health = health = Health(probes, {"connections_stuck": runtime.database.is_stuck})
-    routes = _routes(front, Deliveries(front, start_job), health, feed)
-    for method, path, handler, description in routes + _routes_without_key(runtime, inbox, rates):
-        app.add_api_route(path, handler, methods=[method], **description.for_fastapi())
+    keyed = _routes(front, Deliveries(front, start_job), feed)
+    routes = [(method, path, front.keyed(handler), of) for method, path, handler, of in keyed]
+    for method, path, handler, of in routes + _routes_without_key(runtime, inbox, rates, health):
+        app.add_api_route(path, handler, methods=[method], **of.for_fastapi())
     _add_documents(app)
     app.add_exception_handler(PaymentError, _answer_payment_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, passages=Passages(slow_s=runtime.settings.own_time_target_ms / 1000))
     return app
 
 
@@ -81,10 +90,11 @@ def about_to_end(app: FastAPI) -> None:
     app.state.feed.close()
 
 
-def _routes(
-    front: Front, deliveries: Deliveries, health: Health, feed: Feed
-) -> list[tuple[str, str, Handler, Description]]:
+def _routes(front: Front, deliveries: Deliveries, feed: Feed) -> list[Route]:
     payments, refunds, events, endpoints = Payments(front), Refunds(front), Events(front), Endpoints(front)
+    disputes = Disputes(front)
+    reconciliations = Reconciliations(front)
+    methods = PaymentMethods(front)
     return [
         ("POST", "/v1/payments", payments.create, operations.CREATE_PAYMENT),
         ("GET", "/v1/payments", payments.list, operations.LIST_PAYMENTS),
@@ -93,10 +103,19 @@ def _routes(
         ("POST", "/v1/payments/{id}/void", payments.void, operations.VOID_PAYMENT),
         ("GET", "/v1/payments/{id}/events", payments.timeline, operations.LIST_PAYMENT_EVENTS),
         ("GET", "/v1/payments/{id}/attempts", Attempts(front).list, operations.LIST_PAYMENT_ATTEMPTS),
+        ("GET", "/v1/payments/{id}/receipt", Receipts(front).show, operations.GET_RECEIPT),
         ("POST", "/v1/payments/{id}/refunds", refunds.create, operations.CREATE_REFUND),
         ("GET", "/v1/payments/{id}/refunds", refunds.list_of_payment, operations.LIST_PAYMENT_REFUNDS),
         ("GET", "/v1/refunds", refunds.list, operations.LIST_REFUNDS),
         ("GET", "/v1/refunds/{id}", refunds.show, operations.GET_REFUND),
+        ("GET", "/v1/disputes", disputes.list, LIST_DISPUTES),
+        ("GET", "/v1/disputes/{id}", disputes.show, GET_DISPUTE),
+        ("POST", "/v1/disputes/{id}/accept", disputes.accept, ACCEPT_DISPUTE),
+        ("GET", "/v1/reconciliation", reconciliations.list, LIST_RECONCILIATIONS),
+        ("POST", "/v1/payment_methods", methods.create, saved.CREATE_PAYMENT_METHOD),
+        ("GET", "/v1/payment_methods", methods.list, saved.LIST_PAYMENT_METHODS),
+        ("GET", "/v1/payment_methods/{id}", methods.show, saved.GET_PAYMENT_METHOD),
+        ("DELETE", "/v1/payment_methods/{id}", methods.delete, saved.DELETE_PAYMENT_METHOD),
         ("GET", "/v1/events", events.list, operations.LIST_EVENTS),
         ("GET", "/v1/events/stream", Streams(front, feed).open, STREAM_EVENTS),
         ("GET", "/v1/events/{id}", events.show, operations.GET_EVENT),
@@ -112,15 +131,11 @@ def _routes(
         ("POST", f"{_ENDPOINT}/recover", deliveries.recover, webhooks.RECOVER_ENDPOINT),
         ("POST", f"{_ENDPOINT}/replay", deliveries.replay, webhooks.REPLAY_ENDPOINT),
         ("GET", "/v1/webhook_jobs/{id}", deliveries.job, webhooks.GET_JOB),
-        ("GET", "/livez", health.livez, operations.LIVEZ),
-        ("GET", "/readyz", health.readyz, operations.READYZ),
     ]
 
 
-def _routes_without_key(
-    runtime: Runtime, inbox: Inbox, rates: Rates
-) -> list[tuple[str, str, Handler, Description]]:
-    """For acquirers, whose signature says who they are, and for customers, who know the payment's id or a token."""
+def _routes_without_key(runtime: Runtime, inbox: Inbox, rates: Rates, health: Health) -> list[Route]:
+    """For balancers, acquirers (known by a signature) and customers (who know the payment's id or a token)."""
     receive = Callbacks(runtime, inbox, rates).receive
     returns = ReturnPage(runtime, inbox)
     of_account = "/v1/connectors/{name}/{account}/callbacks"
@@ -130,6 +145,8 @@ def _routes_without_key(
         ("GET", "/v1/payments/{id}/qr", Codes(runtime).show, operations.SHOW_QR_CODE),
         ("GET", "/v1/returns/{token}", returns.show, operations.SHOW_RETURN),
         ("POST", "/v1/returns/{token}", returns.receive, operations.RECEIVE_RETURN),
+        ("GET", "/livez", health.livez, operations.LIVEZ),
+        ("GET", "/readyz", health.readyz, operations.READYZ),
     ]
 
 

@@ -1,12 +1,13 @@
 """What every handler begins with: who is calling, and what was understood of the request."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial, wraps
 from typing import TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import Response
 
 from api.admission.admission import Admission
 from api.admission.requests import KeyUnknown, Post
@@ -22,6 +23,7 @@ from api.http.validation import understand
 from api.problems import Mistake, Problem
 from api.schemas.payments import Body, Context
 from payonce.domain.answers import Answer
+from payonce.domain.audit import Actor, ActorKind
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import ID_PATTERN
 from payonce.runtime import Runtime
@@ -37,8 +39,9 @@ _TRIES = 2  # a connection from before a restart of Postgres fails once, and its
 T = TypeVar("T")
 B = TypeVar("B", bound=Body)
 K = TypeVar("K", str, str | None)
+Handler = Callable[[Request], Awaitable[Response]]
 Work = Callable[[Connection, Caller], Awaitable[T]]
-Begin = Callable[[], AbstractAsyncContextManager[Connection]]
+Begin = Callable[[Caller | None], AbstractAsyncContextManager[Connection]]
 Execute = Callable[[Connection, Caller, B], Awaitable[tuple[Answer, str]]]
 
 
@@ -54,6 +57,22 @@ class Front:
         self._large_bodies = LargeBodies()
         self._secret = runtime.settings.secret_for("fingerprints")
         self._key_secret = runtime.settings.secret_for("idempotency_keys")
+
+    def keyed(self, handler: Handler) -> Handler:
+        """The handler, but that a request without an API key that opens is 401, whatever else is wrong with it."""
+
+        @wraps(handler)
+        async def handle(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except (Problem, NotFound) as error:
+                unknown = isinstance(error, Problem) and error.problem_code == "unauthenticated"
+                if not (unknown or hasattr(request.state, "charged")):
+                    with suppress(StorageUnavailable):
+                        await self._charged(request)
+                raise
+
+        return handle
 
     async def post(self, request: Request, model: type[B]) -> tuple[Post, B]:
         """A POST as understood: by whom, under which key, with which body. Raises `Problem`, `KeyUnknown`."""
@@ -103,6 +122,8 @@ class Front:
             request_id=request.state.request_id,
             wait_s=key_header.wait_s(request.headers),
             hashed_key=await self._hashed(caller, key),
+            origin=_origin(request),
+            passage=request.state.passage,
         )
 
     async def _hashed(self, caller: Caller, key: str) -> str | None:
@@ -121,7 +142,7 @@ class Front:
             raise KeyUnknown from error
 
     async def _is_stored(self, caller: Caller, key: str) -> bool:
-        async with self.runtime.database.reading() as connection:
+        async with self.runtime.tenants.reading(caller) as connection:
             return (
                 await find_key(connection, merchant_id=caller.merchant_id, mode=caller.mode, key=key)
                 is not None
@@ -167,8 +188,8 @@ class Front:
         known = self._keys.remembered(key_hash)
         if known is not None:
             return known
-        database = self.runtime.database
-        begin = database.browsing if _only_looks(request) else database.reading
+        tenants = self.runtime.tenants
+        begin = tenants.browsing if _only_looks(request) else tenants.reading
         if self._keys.has_opened(key_hash):
             return await self._within(AUTHENTICATION_S, request, _only_caller, begin)
         return await within(AUTHENTICATION_S, self._new_caller(key_hash, begin))
@@ -184,7 +205,7 @@ class Front:
         On connections for lists and look-ups only: however many there are, payments have theirs.
         """
         await self._charged(request)
-        return await self._within(READ_S, request, work, self.runtime.database.browsing)
+        return await self._within(READ_S, request, work, self.runtime.tenants.browsing)
 
     async def write(self, request: Request, work: Work[T]) -> T:
         """What `work` did in one transaction, tried once. Raises as `read` does, and `CommitUnknown`."""
@@ -195,7 +216,7 @@ class Front:
     async def _charged(self, request: Request) -> Caller:
         """Who is calling, with one token less for this request. Raises as `caller` does, and `TooManyRequests`."""
         caller = await self.caller(request)
-        if not getattr(request.state, "charged", False):
+        if not hasattr(request.state, "charged"):
             request.state.charged = True
             await self._rates.charge(caller, reads=_only_looks(request))
         return caller
@@ -206,14 +227,16 @@ class Front:
         return await within(seconds, self._read(key_hash, work, begin))
 
     async def _write(self, key_hash: bytes, work: Work[T]) -> T:
-        async with self.runtime.database.transaction() as connection:
-            return await work(connection, await self._keys.caller(connection, key_hash))
+        known = self._keys.remembered(key_hash)
+        async with self.runtime.tenants.transaction(known) as connection:
+            return await work(connection, known or await self._keys.caller(connection, key_hash))
 
     async def _read(self, key_hash: bytes, work: Work[T], begin: Begin) -> T:
         for left in reversed(range(_TRIES)):
             try:
-                async with begin() as connection:
-                    return await work(connection, await self._keys.caller(connection, key_hash))
+                known = self._keys.remembered(key_hash)
+                async with begin(known) as connection:
+                    return await work(connection, known or await self._keys.caller(connection, key_hash))
             except StorageUnavailable:
                 if not left:
                     raise
@@ -224,14 +247,23 @@ class Front:
         return partial(key_header.hash_number, secret=self._secret)
 
 
+def key_of(request: Request, caller: Caller) -> Actor:
+    """Who decides, to the audit log, by a request that is no `Post`."""
+    return Actor(kind=ActorKind.API_KEY, id=caller.key_id, origin=_origin(request))
+
+
 def path_id(request: Request) -> str:
     """The id in the path; of a look-up, however it was spelled. Raises `NotFound` for what cannot be an id."""
     value: str = request.path_params["id"]
     if _only_looks(request):
         value = id_meant(value)
-    if not ID_PATTERN.match(value):
+    if "_" not in value or not ID_PATTERN.match(value):  # a number alone may be a card's
         raise NotFound
     return value
+
+
+def _origin(request: Request) -> str | None:
+    return None if request.client is None else request.client.host
 
 
 def _only_looks(request: Request) -> bool:

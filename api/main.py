@@ -23,6 +23,7 @@ from payonce import logging
 from payonce.metrics import served
 from payonce.runtime import Runtime, open_process, spare_collector
 from payonce.settings import Settings, blaming
+from payonce.vault.heartbeats import beating
 from workers.inbox import Inbox
 from workers.temporal import serving_api
 from workers.webhooks.dispatch import WebhookDispatcher
@@ -43,9 +44,10 @@ async def serve(settings: Settings) -> None:
         served(settings.metrics_host, settings.metrics_port),
     ):
         async with (
-            open_process(settings) as runtime,
+            open_process(settings, for_api=True) as runtime,
             runtime.wakeups.listening(),
             runtime.issuers.following(),
+            beating(runtime.database, runtime.vault, owner=runtime.rights.owner, kind="api"),
             serving_api(runtime) as temporal,
         ):
             start_job = WebhookDispatcher(temporal).start_job

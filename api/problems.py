@@ -15,7 +15,7 @@ from payonce.storage.driver.database import CommitUnknown
 
 JSON: Final = "application/json"
 PROBLEM_JSON: Final = "application/problem+json"
-CREATED, ACCEPTED, NO_CONTENT, NOT_MODIFIED = 201, 202, 204, 304
+CREATED, ACCEPTED, NO_CONTENT, FOUND, NOT_MODIFIED = 201, 202, 204, 302, 304
 POINTER_NAME_MAX = 64
 ERRORS_MAX = 20  # listed of one request; a body of nothing but mistakes is not answered in full
 
@@ -35,6 +35,7 @@ STATUS: Final[Mapping[str, int]] = {
     "callback_invalid": 401,
     "payment_declined": 402,
     "payment_failed": 402,
+    "payment_blocked": 402,
     "not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
@@ -44,6 +45,8 @@ STATUS: Final[Mapping[str, int]] = {
     "payment_not_voidable": 409,
     "payment_not_refundable": 409,
     "operation_in_progress": 409,
+    "payment_in_review": 409,
+    "dispute_not_open": 409,
     "receipt_not_ready": 409,
     "body_too_large": 413,
     "uri_too_long": 414,
@@ -52,6 +55,7 @@ STATUS: Final[Mapping[str, int]] = {
     "amount_too_large": 422,
     "currency_not_supported": 422,
     "payment_method_not_supported": 422,
+    "card_storage_refused": 422,
     "capture_method_not_supported": 422,
     "amount_not_supported": 422,
     "operation_not_supported": 422,
@@ -82,6 +86,7 @@ TITLES: Final[Mapping[str, str]] = {
     "idempotency_key_in_use": "A request with this Idempotency-Key is being processed",
     "idempotency_key_expired": "The answer to this Idempotency-Key is no longer kept",
     "operation_in_progress": "Another operation on the payment is pending",
+    "payment_in_review": "The payment is held for a review of its risk",
     "receipt_not_ready": "The receipt is not ready yet",
     "body_too_large": "The body is too large",
     "uri_too_long": "The request's target is too long",
@@ -89,9 +94,9 @@ TITLES: Final[Mapping[str, str]] = {
     "idempotency_key_reused": "The Idempotency-Key was used with a different request",
     "currency_not_supported": "The currency is not supported",
     "payment_method_not_supported": "The payment method is not supported",
+    "card_storage_refused": "The card is not saved",
     "capture_method_not_supported": "The capture method is not supported",
     "amount_not_supported": "The amount is not supported",
-    "operation_not_supported": "The operation is not supported",
     "data_required": "The account needs more data",
     "test_mode_only": "This works in test mode only",
     "webhook_url_forbidden": "The webhook URL is not allowed",
@@ -208,19 +213,22 @@ def render(problem: Problem, *, request_id: str) -> Response:
 def status_of(kind: AnswerKind) -> int:
     """The status of a stored answer."""
     match kind:
-        case AnswerKind.PAYMENT | AnswerKind.REFUND | AnswerKind.ENDPOINT:
+        case AnswerKind.PAYMENT | AnswerKind.REFUND | AnswerKind.ENDPOINT | AnswerKind.PAYMENT_METHOD:
             return CREATED
-        case AnswerKind.PAYMENT_CHANGED | AnswerKind.ENDPOINT_CHANGED:
+        case AnswerKind.PAYMENT_CHANGED | AnswerKind.ENDPOINT_CHANGED | AnswerKind.DISPUTE:
             return 200
         case AnswerKind.ACCEPTED:
             return ACCEPTED
         case (
             AnswerKind.PAYMENT_DECLINED
             | AnswerKind.PAYMENT_FAILED
+            | AnswerKind.PAYMENT_BLOCKED
             | AnswerKind.PAYMENT_NOT_CAPTURABLE
             | AnswerKind.PAYMENT_NOT_VOIDABLE
             | AnswerKind.PAYMENT_NOT_REFUNDABLE
             | AnswerKind.AMOUNT_TOO_LARGE
+            | AnswerKind.DISPUTE_NOT_OPEN
+            | AnswerKind.OPERATION_NOT_SUPPORTED
         ):
             return STATUS[kind.value]
         case _:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -13,11 +14,15 @@ from bench.everything import Everything
 from bench.plan import QUICK, SHORT, Pace
 from bench.report import rendered
 from bench.surroundings import Server, Setup, environ_from
+from bench.temporal_server import DEVELOPMENT, POSTGRES, chosen_server
 from bench.traffic import Kind
+from bench.turns import Turns
 from devstack.errors import StackError
 from devstack.stack import MAX_API_PROCESSES
 
-OUT, QUICK_OUT = Path("docs/bench.json"), Path(".payonce/bench-quick.json")
+OUT = {POSTGRES: Path("docs/bench.json"), DEVELOPMENT: Path("docs/bench-development.json")}
+QUICK_OUT = Path(".payonce/bench-quick.json")
+QUICK_TURNS = Turns(times=1, payments=100, rounds=1)
 MIX = "automatic=60,manual=15,refund=10,declined=10,replay=5"
 DRAWN = tuple(kind for kind in Kind if kind is not Kind.CAPTURE)
 
@@ -27,8 +32,7 @@ def main() -> None:
     parser = _parser()
     arguments = parser.parse_args()
     try:
-        everything = _everything(arguments)
-        figures = uvloop.run(everything.figures())
+        figures = uvloop.run(_figures(arguments))
     except (ValueError, KeyError, OSError) as error:
         parser.error(str(error) or type(error).__name__)
     except (StackError, RuntimeError) as error:
@@ -36,7 +40,7 @@ def main() -> None:
     found = ratios.ratios(figures)
     figures["ratios"] = ratios.as_json(found)
     print("\n" + rendered(figures, found))
-    out = arguments.out or (QUICK_OUT if arguments.quick else OUT)
+    out = arguments.out or (QUICK_OUT if arguments.quick else OUT[arguments.temporal])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(figures, indent=1) + "\n")
     _plot(figures, out.with_suffix(".png"))
@@ -55,10 +59,17 @@ def mix_from(text: str) -> dict[Kind, float]:
     return mix
 
 
-def _everything(arguments: argparse.Namespace) -> Everything:
-    server = Server.from_file(arguments.temporal_server)
-    if server is None and arguments.temporal_address is not None:
-        server = Server(arguments.temporal_address)
+async def _figures(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = Server.from_file(arguments.temporal_server)
+    if given is None and arguments.temporal_address is not None:
+        given = Server(arguments.temporal_address)
+    if given is not None:
+        return await _everything(arguments, given).figures()
+    async with chosen_server(arguments.temporal) as server:
+        return await _everything(arguments, server).figures()
+
+
+def _everything(arguments: argparse.Namespace, server: Server | None) -> Everything:
     if not 1 <= arguments.api_processes <= MAX_API_PROCESSES:
         raise ValueError(f"--api-processes is from 1 to {MAX_API_PROCESSES}")
     began = time.monotonic()
@@ -72,6 +83,7 @@ def _everything(arguments: argparse.Namespace) -> Everything:
         mix=mix_from(arguments.mix),
         api_processes=arguments.api_processes,
         seed=arguments.seed,
+        turns=QUICK_TURNS if arguments.quick else Turns(),
         report=lambda line: print(f"{time.monotonic() - began:6.0f} s  {line}", flush=True),
     )
 
@@ -91,7 +103,13 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="every phase for seconds only: shows that it works"
     )
     parser.add_argument("--short", action="store_true", help="half the time: a little noisier")
-    parser.add_argument("--out", type=Path, help=f"the JSON; default {OUT}, with --quick {QUICK_OUT}")
+    parser.add_argument("--out", type=Path, help=f"the JSON; else {OUT[POSTGRES]} or the like")
+    parser.add_argument(
+        "--temporal",
+        choices=(POSTGRES, DEVELOPMENT),
+        default=POSTGRES,
+        help="a server as production has it, or the development server",
+    )
     parser.add_argument("--temporal-address", help="a Temporal server that runs already, as host:port")
     parser.add_argument(
         "--temporal-server",

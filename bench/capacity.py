@@ -18,6 +18,7 @@ RATES = (100.0, 1_000.0, 5_000.0)
 RUNS = ("webhooks", "half", "mix")
 SECONDS_PER_DAY = 86_400
 MB, GB = 1e6, 1e9
+NOT_OURS = ("acquirer", "generator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,8 @@ def rendered(costs: Costs, given: Assumptions, rates: Iterable[float] = RATES) -
     sections = [
         _arithmetic(costs, given),
         _table(cells),
+        "Cores of each part, in all cells together:",
+        _parts(costs, given, [rate for rate, _, _ in cells]),
         *(_settings(rate, cell) for rate, _, cell in cells),
     ]
     return "\n\n".join(sections) + "\n"
@@ -238,6 +241,19 @@ def _table(cells: Sequence[tuple[float, int, Cell]]) -> str:
         ["task queue partitions", *(cell.partitions for _, _, cell in cells)],
     ]
     return table(head, rows)
+
+
+def parts_of(costs: Costs) -> dict[str, float]:
+    """CPU of each part of a production, in ms a payment: without the acquirer and the load generator."""
+    return {name: ms for name, ms in sorted(costs.cpu_ms.items()) if name not in NOT_OURS}
+
+
+def _parts(costs: Costs, given: Assumptions, rates: Sequence[float]) -> str:
+    parts = parts_of(costs)
+    rows = [[name, ms, *(cores(rate, ms, given) for rate in rates)] for name, ms in parts.items()]
+    together = sum(parts.values())
+    rows.append(["together", together, *(cores(rate, together, given) for rate in rates)])
+    return table(("", "ms a payment", *(f"{rate:g} payments/s" for rate in rates)), rows)
 
 
 def _settings(rate_per_s: float, cell: Cell) -> str:

@@ -8,9 +8,13 @@ from typing import Any
 
 from bench import machine
 from bench.plan import Bench, Pace, Report
+from bench.sides import OURS, THEN
 from bench.surroundings import Setup
 from bench.targets import BASELINES, PAYONCE, Target, open_baseline, open_null, open_payonce
+from bench.temporal_server import DEVELOPMENT, POSTGRES
 from bench.traffic import Kind
+from bench.turns import Turns, as_json
+from devstack.errors import StackError
 
 FORMAT = 1
 CALIBRATION_PER_S = 200.0
@@ -27,11 +31,13 @@ class Everything:
     mix: Mapping[Kind, float]
     api_processes: int
     seed: int
+    turns: Turns
     report: Report
 
     async def figures(self) -> dict[str, Any]:
         """Every figure; takes about 20 minutes at the usual pace."""
         began, where = datetime.now(UTC), machine.described()
+        saturated = await self._saturated()
         generator = await self._calibration()
         targets = {name: await self._baseline(name) for name in BASELINES}
         targets[PAYONCE] = await self._payonce()
@@ -43,9 +49,18 @@ class Everything:
             "machine": where,
             "settings": self._settings(),
             "generator": generator,
+            "saturated": saturated,
             "targets": targets,
             "scaling": [await self._scaling(count) for count in counts],
         }
+
+    async def _saturated(self) -> dict[str, Any] | None:
+        """CPU where there is no more, of ours and of the baselines as they once were, in turn; None without them."""
+        try:
+            return as_json(await self.turns.taken((*THEN, OURS), self.setup.server, self.report))
+        except StackError as error:
+            self.report(f"not compared with {THEN[0].revision}: {error}")
+            return None
 
     async def _calibration(self) -> dict[str, Any]:
         """The generator against a server that answers at once: what it costs, and what it cannot see below."""
@@ -106,7 +121,7 @@ class Everything:
     def _settings(self) -> dict[str, Any]:
         return {
             "acquirer_delay_ms": self.setup.delay_ms,
-            "temporal": "development server" if self.setup.server is None else "given",
+            "temporal": DEVELOPMENT if self.setup.server is None else POSTGRES,
             "product_environ": dict(self.setup.product_environ),
             "mix": {kind.value: weight for kind, weight in self.mix.items()},
             "seed": self.seed,

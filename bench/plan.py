@@ -42,11 +42,24 @@ class Pace:
     idle_s: float = 8.0
     growth: float = 1.4
     refinements: int = 3
+    answers: int = 1_000  # at least, that a p99 rests on
     shares: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9)
+
+    def seconds(self, rate_per_s: float, least_s: float) -> float:
+        """How long this rate is kept up, so that enough of it is answered."""
+        return max(least_s, self.answers / rate_per_s)
 
 
 SHORT = Pace(
-    step_s=4, load_s=8, kind_s=5, overload_s=8, idle_s=4, growth=1.6, refinements=2, shares=(0.5, 0.7, 0.9)
+    step_s=4,
+    load_s=8,
+    kind_s=5,
+    overload_s=8,
+    idle_s=4,
+    growth=1.6,
+    refinements=2,
+    answers=300,
+    shares=(0.5, 0.7, 0.9),
 )
 QUICK = Pace(
     step_s=2,
@@ -57,6 +70,7 @@ QUICK = Pace(
     idle_s=2,
     growth=2,
     refinements=1,
+    answers=1,
     shares=(0.5, 0.7),
 )
 
@@ -92,8 +106,13 @@ class Bench:
         self, rate_per_s: float, mix: Mapping[Kind, float] = AUTOMATIC, *, seconds: float | None = None
     ) -> dict[str, Any]:
         """A load with its latencies and its cost on every process, Postgres and Temporal."""
-        run, before, after = await self._measured(rate_per_s, mix, seconds or self._pace.load_s)
+        seconds = self._pace.seconds(rate_per_s, seconds or self._pace.load_s)
+        stages = self.target.stages
+        passed = None if stages is None else await stages.seen()
+        run, before, after = await self._measured(rate_per_s, mix, seconds)
         figures = self._figures(run, before, after)
+        if stages is not None and passed is not None:
+            figures |= await stages.since(passed)
         if self.target.temporal is not None:
             figures["temporal"] = await measure.histories(self.target.temporal, run.ids)
         own = figures["own_ms"]
@@ -108,7 +127,7 @@ class Bench:
         found: dict[str, Any] = {}
         for kind in (Kind.AUTOMATIC, Kind.MANUAL, Kind.DECLINED, Kind.REFUND, Kind.REPLAY):
             rate_per_s = pace.kind_per_s * (REPLAYS if kind is Kind.REPLAY else 1)
-            await self._stock(kind, round(rate_per_s * pace.kind_s))
+            await self._stock(kind, round(rate_per_s * pace.seconds(rate_per_s, pace.kind_s)))
             found[kind.value] = await self.load(rate_per_s, {kind: 1.0}, seconds=pace.kind_s)
         return found
 
@@ -122,7 +141,10 @@ class Bench:
     async def overload(self, saturation_per_s: float) -> dict[str, Any]:
         """Far more than it can take, and at once afterwards a load that it can."""
         pace, acquirer_s = self._pace, self.target.acquirer_s
-        run, before, after = await self._measured(saturation_per_s * OVERLOAD, AUTOMATIC, pace.overload_s)
+        seconds = pace.seconds(
+            saturation_per_s, pace.overload_s
+        )  # of what it takes, nearly so much is accepted
+        run, before, after = await self._measured(saturation_per_s * OVERLOAD, AUTOMATIC, seconds)
         figures = self._figures(run, before, after)
         then = await self._send(
             Load(saturation_per_s * AFTER_OVERLOAD, pace.overload_s, self._seed), AUTOMATIC
@@ -147,7 +169,8 @@ class Bench:
         return figures
 
     async def _holds(self, rate_per_s: float) -> bool:
-        run, before, after = await self._measured(rate_per_s, AUTOMATIC, self._pace.step_s)
+        seconds = self._pace.seconds(rate_per_s, self._pace.step_s)
+        run, before, after = await self._measured(rate_per_s, AUTOMATIC, seconds)
         held = is_held(run, acquirer_s=self.target.acquirer_s, p99_s_max=HELD_P99_S, expected_min=HELD_SHARE)
         self.steps.append({**self._figures(run, before, after), "held": held})
         p99 = self.steps[-1]["own_ms"]["p99"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench import sides
 from bench.measure import GENERATOR, OTHERS
 from bench.targets import BARE, NO_ENGINE, PAYONCE, TEXTBOOK_FOUR, TEXTBOOK_ONE
 from bench.traffic import Kind
@@ -38,9 +39,17 @@ def ratios(figures: Figures) -> list[Ratio]:
     ours, bare, without = targets[PAYONCE], targets[BARE], targets[NO_ENGINE]
     four, one = targets[TEXTBOOK_FOUR], targets[TEXTBOOK_ONE]
     parts = _api_ms(bare["common"]) + _api_ms(without["common"])  # at one rate: a lonely request costs more
+    saturated = sides.saturated(figures.get("saturated"))
     two = next((_held(found) for found in figures["scaling"] if found["api_processes"] == 2), None)
     return [
-        Ratio("API CPU, to bare + no engine", _ratio(_api_ms(ours["common"]), parts), at_most=1.5),
+        Ratio("API CPU at saturation, to bare + no engine of then", saturated.api, at_most=1.15),
+        Ratio("throughput at saturation, to bare of then", saturated.throughput, at_least=0.65),
+        Ratio("held, to bare", _ratio(_held(ours), _held(bare)), at_least=0.65),
+        Ratio(
+            "API CPU at the common rate, to bare + no engine",
+            _ratio(_api_ms(ours["common"]), parts),
+            at_most=1.5,
+        ),
         Ratio("throughput, to four activities", _ratio(_held(ours), _held(four)), at_least=5),
         Ratio("p50, to four activities", _ratio(_p50(ours), _p50(four)), at_most=0.2),
         Ratio("throughput, to one activity", _ratio(_held(ours), _held(one)), at_least=2),

@@ -17,7 +17,13 @@ def rendered(figures: Figures, ratios: Sequence[Ratio]) -> str:
         _where(figures),
         "### Against the baselines\n\n" + _targets(figures["targets"]),
         "### Targets\n\n" + _ratios(ratios),
+        *(
+            ["### At saturation, in turn\n\n" + in_turn(saturated)]
+            if (saturated := figures["saturated"])
+            else []
+        ),
         "### Latency against load\n\n" + _loads([*ours["loads"], ours["mix"], ours["webhooks"]]),
+        "### Where the own time goes\n\n" + stages_of(_seventy(ours)),
         "### CPU per payment, ms\n\n" + _cpu(ours),
         "### By kind of request\n\n" + _kinds(ours["kinds"]),
         "### Overload\n\n" + _overload(ours["overload"]),
@@ -31,6 +37,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; the first column is text, the others are figures."""
     lines = [head, ["---", *("---:" for _ in head[1:])], *([_shown(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def in_turn(sides: Figures) -> str:
+    """The medians of what `bench.turns` measured, and how the API's CPU differed from turn to turn."""
+    head = ("", "API, ms", "its turns", "Temporal", "its Postgres", "Postgres", "all", "payments/s")
+    return table(head, (_side_row(name, side["median"], side["turns"]) for name, side in sides.items()))
+
+
+def _side_row(name: str, middle: Figures, turns: Sequence[Figures]) -> list[Any]:
+    engine = sum(ms for part, ms in middle.items() if part.startswith("temporal") and "postgres" not in part)
+    each = ", ".join(f"{turn['api']:.1f}" for turn in turns)
+    databases = (middle.get("temporal-postgres"), middle.get("postgres"))
+    return [name, middle["api"], each, engine or None, *databases, middle["all"], middle["per second"]]
 
 
 def _shown(cell: Any) -> str:
@@ -106,6 +125,27 @@ def _load_row(load: Figures) -> list[Any]:
             load["cores"]["api"], kinds]  # fmt: skip
 
 
+def _seventy(ours: Figures) -> Figures:
+    """The load nearest to 70 % of saturation."""
+    wanted = 0.7 * ours["saturation_per_s"]
+    nearest: Figures = min(ours["loads"], key=lambda load: abs(load["rate_per_s"] - wanted))
+    return nearest
+
+
+def stages_of(load: Figures) -> str:
+    """p50 and p99 of each stage, and each of the slow payments that the log has, in milliseconds."""
+    stages = load["stages_ms"]
+    rows = [
+        [f"{name} of {load['rate_per_s']:.0f}/s", None, *(found[name] for found in stages.values())]
+        for name in ("p50", "p99")
+    ]
+    rows += [
+        ["one of them", line["own_ms"], *(line.get(f"{stage}_ms") for stage in stages)]
+        for line in load["slow"]
+    ]
+    return table(("", "own", *stages), rows)
+
+
 def _cpu(ours: Figures) -> str:
     runs = {"half of saturation": ours["half"], "with webhooks": ours["webhooks"], "mix": ours["mix"]}
     processes = sorted({name for run in runs.values() for name in run["cpu_ms"]})
@@ -145,12 +185,7 @@ def _overload(load: Figures) -> str:
 
 
 def _scaling(ours: Figures, scaling: Sequence[Figures]) -> str:
-    seventy = {
-        "seventy": min(
-            ours["loads"], key=lambda load: abs(load["rate_per_s"] - 0.7 * ours["saturation_per_s"])
-        )
-    }
-    rows = [{"api_processes": 1, **ours, **seventy}, *scaling]
+    rows = [{"api_processes": 1, **ours, "seventy": _seventy(ours)}, *scaling]
     head = ("API processes", "held/s", "p50 at 70 %, ms", "p99 at 70 %, ms", "API CPU, ms")
     return table(head, (_scaling_row(row) for row in rows))
 

@@ -31,7 +31,7 @@ NOWHERE = f"{LOOPBACK}:1"  # nothing listens there, and nobody asks
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A Temporal server that runs already, as `../shared/temporal-server/start.py` describes itself."""
+    """A Temporal server that runs already, as what started it describes it."""
 
     address: str
     pids: Mapping[str, int] = field(default_factory=dict)

@@ -10,8 +10,11 @@ from typing import Final
 
 from temporalio.client import Client
 
+from bench import shares
 from bench.baselines.orders import MERCHANT_VARIABLE
 from bench.measure import Meter, open_meter
+from bench.processes import group_of
+from bench.stages import Stages
 from bench.surroundings import (
     Setup,
     directory,
@@ -49,6 +52,7 @@ class Target:
     acquirer_s: Mapping[str, float] = field(default_factory=dict)  # the delay set, by kind of request
     api_key: str = ""
     host: str = LOOPBACK
+    stages: Stages | None = None
 
     @property
     def url(self) -> str:
@@ -86,18 +90,24 @@ BASELINES: Final[Mapping[str, Baseline]] = {
 
 
 @asynccontextmanager
-async def open_payonce(setup: Setup, *, api_processes: int = 1) -> AsyncIterator[Target]:
-    """The whole product runs and answers, on durable settings."""
+async def open_payonce(
+    setup: Setup, *, api_processes: int = 1, api_share: float | None = None
+) -> AsyncIterator[Target]:
+    """The whole product runs and answers, on durable settings; each API process has that share of a processor."""
     async with AsyncExitStack() as exits:
         path = exits.enter_context(directory())
         acquirer = await exits.enter_async_context(running_acquirer(setup.delay_ms))
         wanted = (*INFRASTRUCTURE, *PRODUCT)
         options = stack_options(setup, path, acquirer, wanted, api_processes=api_processes)
         stack = await exits.enter_async_context(DevStack(options))
+        if api_share is not None:
+            api = {name: pid for name, pid in stack.pids.items() if group_of(name) == "api"}
+            exits.enter_context(shares.held(api, api_share))
         meter = await exits.enter_async_context(
             metered(setup, stack, lambda: {**stack.pids, **acquirer.pids})
         )
         delay_s = setup.delay_ms / 1000
+        apis = [name for name in stack.metrics_urls if group_of(name) == "api"]
         yield Target(
             name=PAYONCE,
             port=stack.port("api"),
@@ -107,6 +117,10 @@ async def open_payonce(setup: Setup, *, api_processes: int = 1) -> AsyncIterator
             database_url=server_url(stack.port("postgres"), DATABASE),
             acquirer_s={kind: calls * delay_s for kind, calls in ACQUIRER_CALLS.items()},
             api_key=stack.api_key,
+            stages=Stages(
+                [stack.metrics_urls[name] for name in apis],
+                [stack.log_dir / f"{name}.log" for name in apis],
+            ),
         )
 
 
@@ -148,7 +162,7 @@ async def open_null() -> AsyncIterator[Target]:
 async def _prepared(stack: DevStack) -> dict[str, str]:
     """The environment of a baseline's processes; Postgres is migrated and has a merchant."""
     environ, log = stack.product_environ(), stack.log_dir / "prepare.log"
-    await payonce("db", "upgrade", environ=environ, log=log, capture=False)
+    await stack.migrate()
     printed = await payonce("merchants", "create", "--name", "Bench", "--json", environ=environ, log=log)
     return {**environ, MERCHANT_VARIABLE: json.loads(printed)["id"]}
 

@@ -63,9 +63,9 @@ class Shop:
         self._refundable: deque[bytes] = deque(maxlen=STOCK_MAX)
         self._answered: deque[bytes] = deque(maxlen=STOCK_MAX)
         self._bodies = {
-            Kind.AUTOMATIC: _order(APPROVED, "automatic"),
-            Kind.MANUAL: _order(APPROVED, "manual"),
-            Kind.DECLINED: _order(DECLINED, "automatic"),
+            Kind.AUTOMATIC: order_body(APPROVED, "automatic"),
+            Kind.MANUAL: order_body(APPROVED, "manual"),
+            Kind.DECLINED: order_body(DECLINED, "automatic"),
         }
 
     def request(self, kind: Kind) -> Request:
@@ -127,7 +127,8 @@ def id_of(reply: Reply) -> bytes:
     return reply.body[len(_ID_BEGIN) : reply.body.index(b'"', len(_ID_BEGIN))]
 
 
-def _order(number: str, capture_method: str) -> bytes:
+def order_body(number: str, capture_method: str) -> bytes:
+    """The body of a payment by this card."""
     card = {"number": number, "exp_month": 12, "exp_year": 2035, "cvc": "123"}
     method = {"type": "card", "card": card}
     order = {"amount": 1099, "currency": "INR", "capture_method": capture_method, "payment_method": method}

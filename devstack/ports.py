@@ -1,11 +1,14 @@
 """Loopback ports that stay ours for as long as the stack lives."""
 
+import random
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 
 from devstack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+LOWEST, PORT_TRIES = 10_000, 100  # of the ports that are asked for below a limit
 
 
 class Ports:
@@ -34,6 +37,13 @@ class Ports:
     def free(self) -> int:
         """Holds a port that nothing uses."""
         return self._hold(0)
+
+    def free_below(self, limit: int) -> int:
+        """Holds a port below the limit that nothing uses. Raises StackError where none of many tried is free."""
+        for port in random.sample(range(LOWEST, limit), PORT_TRIES):
+            with suppress(OSError):
+                return self._hold(port)
+        raise StackError(f"no free port below {limit} found")
 
     def close(self) -> None:
         """Every held port is free for others again."""

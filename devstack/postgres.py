@@ -9,21 +9,25 @@ import signal
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import make_url
 
 from devstack.errors import StackError
 from devstack.parts import PROBE_TIMEOUT_S, Part
 from devstack.ports import LOOPBACK
 from devstack.processes import Command, run
+from payonce.storage.driver.database import engine_url
 
 UNPRIVILEGED = "nobody"
 SUPERUSER = "postgres"
 DATABASE = "payonce"
-INITDB_WITHIN_S = 60.0
+API_ROLE, ENGINE_ROLE, WORKER_ROLE = "payonce_api", "payonce_engine", "payonce_worker"
+INITDB_WITHIN_S = 180.0
 MAX_CONNECTIONS = 300
 NO_PROCESS = 99_999_999  # above the kernel's largest process id, 2^22
 
@@ -110,6 +114,51 @@ def server_url(port: int, database: str) -> str:
 def product_url(port: int, database: str = DATABASE) -> str:
     """The same as PAYONCE_DATABASE_URL spells it (SQLAlchemy, psycopg 3)."""
     return server_url(port, database).replace("postgresql:", "postgresql+psycopg:", 1)
+
+
+def as_role(url: str, role: str) -> str:
+    """The same database as another role, which `open_logins` lets log in there."""
+    scheme, _, rest = url.partition("://")
+    _, _, place = rest.rpartition("@")
+    return f"{scheme}://{role}:{_password(url)}@{place}"
+
+
+async def open_logins(url: str, *, doors: bool = True) -> None:
+    """The product's roles may log in, with passwords that whoever knows the owner's URL knows.
+
+    `doors`: there is who may take saved numbers and rotate the vault's keys, too, as `deploy/postgres/logins.sql`
+    says.
+    """
+    named = make_url(engine_url(url))
+    _, place = named.get_dialect()().create_connect_args(named)  # of several hosts, too
+    try:
+        async with await psycopg.AsyncConnection.connect(**place, autocommit=True) as connection:
+            if doors:
+                await _make_worker_role(connection)
+            for role in (API_ROLE, ENGINE_ROLE, *((WORKER_ROLE,) if doors else ())):
+                statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+                await connection.execute(statement.format(sql.Identifier(role), sql.Literal(_password(url))))
+            with suppress(psycopg.errors.InsufficientPrivilege):  # whom durability does not rest on
+                await connection.execute("GRANT pg_read_all_stats TO payonce_engine")
+    except psycopg.Error as error:
+        raise StackError(
+            f"{API_ROLE} and {ENGINE_ROLE} cannot be let in: {error}; do so (deploy/postgres/logins.sql), and set"
+            " PAYONCE_API_DATABASE_URL"
+        ) from error
+
+
+async def _make_worker_role(connection: psycopg.AsyncConnection) -> None:
+    """The engine that sends cards; no other may act as the sender, which an earlier release let every engine."""
+    with suppress(psycopg.errors.DuplicateObject):
+        await connection.execute("CREATE ROLE payonce_worker")
+    await connection.execute("GRANT payonce_engine, payonce_sender, payonce_keys TO payonce_worker")
+    await connection.execute("REVOKE payonce_sender, payonce_keys FROM payonce_engine")
+
+
+def _password(url: str) -> str:
+    """The same in every run, since the server may be another's."""
+    server = url.rpartition("/")[0]  # whose databases share the roles
+    return hashlib.sha256(f"payonce of make dev at {server}".encode()).hexdigest()[:32]
 
 
 async def accepts_queries(url: str) -> bool:

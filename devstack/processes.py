@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 from devstack.errors import StackError
 
@@ -26,28 +27,51 @@ class Command:
     account: str | None = None
 
 
+class Child(Protocol):
+    """What runs, as `asyncio.subprocess.Process` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    async def communicate(self) -> tuple[bytes | None, bytes | None]: ...
+
+
+Launch = Callable[[Command, Path, bool], Awaitable[Child]]
+
+
+async def launch_interpreter(command: Command, log: Path, capture: bool) -> Child:
+    """The command runs as a program of its own."""
+    tie = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), command.account or "-")
+    with log.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *tie,
+            *command.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE if capture else output,
+            stderr=output,
+            env=dict(command.environ),
+            cwd=command.directory,
+            start_new_session=True,
+        )
+
+
 class Process:
     """One running command; it dies with this process, even when this process is killed."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    launch: ClassVar[Launch] = staticmethod(launch_interpreter)
+
+    def __init__(self, process: Child) -> None:
         self._process = process
 
     @classmethod
     async def start(cls, command: Command, log: Path, *, capture: bool = False) -> "Process":
         """The command runs; its output is appended to the log (with `capture`, only its stderr)."""
-        tether = (sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), command.account or "-")
-        with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *tether,
-                *command.arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE if capture else output,
-                stderr=output,
-                env=dict(command.environ),
-                cwd=command.directory,
-                start_new_session=True,
-            )
-        return cls(process)
+        return cls(await cls.launch(command, log, capture))
 
     @property
     def pid(self) -> int:

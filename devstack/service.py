@@ -13,7 +13,7 @@ from devstack.listeners import listeners, sockets_of
 from devstack.parts import Part
 from devstack.processes import Process, descendants, last_line, last_words
 
-READY_POLL_S = 0.02
+READY_POLL_S = 0.05
 SHORT_LIFE_S = 2.0
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 4.0

@@ -1,8 +1,10 @@
 """The whole product on loopback, as one object: used by `make dev` and by the tests."""
 
 import asyncio
+import base64
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +16,23 @@ from devstack import adyen_account, parts, razorpay_account, stripe_account
 from devstack.errors import PortTaken, StackError
 from devstack.parts import CHECKOUT, NAMESPACE, Part
 from devstack.ports import LOOPBACK, Ports
-from devstack.postgres import create_database, place_cluster, product_url
+from devstack.postgres import (
+    API_ROLE,
+    ENGINE_ROLE,
+    WORKER_ROLE,
+    as_role,
+    create_database,
+    open_logins,
+    place_cluster,
+    product_url,
+)
 from devstack.processes import last_line
 from devstack.seed import payonce, seed
 from devstack.service import Service
-from devstack.state import State
+from devstack.state import State, write_json
 
 INFRASTRUCTURE = ("postgres", "redis", "temporal", "acquirer")
-PRODUCT = ("api", "worker", "relay")
+PRODUCT = ("api", "worker", "relay", "renderer")
 DEFAULT_PORTS = {
     "api": ("PAYONCE_API_PORT", 8080),
     "temporal": ("PAYONCE_TEMPORAL_PORT", 7233),
@@ -31,6 +42,7 @@ DEFAULT_PORTS = {
     "acquirer": ("PAYONCE_ACQUIRER_PORT", 9090),
 }
 METRICS_PORTS = ("PAYONCE_METRICS_PORT", 9101)  # of the first process; the others have the next ones
+API_DATABASE_URL = "PAYONCE_API_DATABASE_URL"  # given, both roles' logins are the caller's
 MAX_API_PROCESSES = 64
 PORT_TRIES = 4
 
@@ -117,7 +129,7 @@ class DevStack:
 
     @property
     def database_url(self) -> str:
-        """PAYONCE_DATABASE_URL of the product's processes."""
+        """The database as its owner, who migrates it: the product connects as its two roles (`product_environ`)."""
         given = self._given("PAYONCE_DATABASE_URL")
         return given or product_url(self._port_of["postgres"])
 
@@ -173,7 +185,7 @@ class DevStack:
             "pids": self.pids,
         }
 
-    # What tests do to parts, by name: postgres redis temporal acquirer api api-2 … worker relay
+    # What tests do to parts, by name: postgres redis temporal acquirer api api-2 … worker relay renderer
 
     async def start(self, name: str) -> None:
         """The part runs again, on its port, and answers."""
@@ -211,6 +223,13 @@ class DevStack:
         """No process of the stack is left, and none was asked."""
         await asyncio.gather(*(service.kill() for service in self._services.values()))
 
+    async def migrate(self) -> None:
+        """The database has its tables, and the product's roles may log in there."""
+        environ = {**self.product_environ(), "PAYONCE_DATABASE_URL": self.database_url}
+        await payonce("db", "upgrade", environ=environ, log=self.log_dir / "migrate.log", capture=False)
+        if not self._given(API_DATABASE_URL):
+            await open_logins(self.database_url)
+
     # The start
 
     async def _start(self) -> None:
@@ -236,6 +255,13 @@ class DevStack:
         self._state.derivation_key = self._given("PAYONCE_DERIVATION_KEY") or self._state.derivation_key
         self._state.acquirer_key = self._given("PAYONCE_SANDBOX_ACQUIRER_KEY") or self._state.acquirer_key
         self._state.save()
+        if not self._vault_key_file.exists():
+            key = {"id": "development", "key": base64.b64encode(secrets.token_bytes(32)).decode()}
+            write_json(self._vault_key_file, {"keys": [key]})
+
+    @property
+    def _vault_key_file(self) -> Path:
+        return (self.options.directory / "vault-keys.json").resolve()
 
     def _choose_ports(self) -> None:
         for name, (variable, default) in DEFAULT_PORTS.items():
@@ -271,8 +297,7 @@ class DevStack:
         if self._wants("postgres"):
             await self._start_postgres()
         if self._wants_product():
-            environ, log = self.product_environ(), self.log_dir / "migrate.log"
-            await payonce("db", "upgrade", environ=environ, log=log, capture=False)
+            await self.migrate()
             self.options.report("the database is migrated")
 
     async def _start_postgres(self) -> None:
@@ -325,15 +350,19 @@ class DevStack:
     def _product_names(self) -> list[str]:
         """What the processes of the product are called, those that were asked for."""
         apis = ["api", *(f"api-{number}" for number in range(2, self.options.api_processes + 1))]
-        return [name for name in (*apis, "worker", "relay") if self._wants(name.partition("-")[0])]
+        return [
+            name for name in (*apis, "worker", "relay", "renderer") if self._wants(name.partition("-")[0])
+        ]
 
     def _product_part(self, name: str) -> Part:
-        environ = self.product_environ() | {"PAYONCE_METRICS_PORT": str(self._metrics_port_of[name])}
+        environ = self.environ_of(name)
         match name:
             case "worker":
                 return parts.worker(environ=environ)
             case "relay":
                 return parts.relay(environ=environ)
+            case "renderer":
+                return parts.renderer(environ=environ)
             case _:
                 number = int(name.partition("-")[2] or 1)
                 return parts.api(number=number, port=self._port_of["api"], environ=environ)
@@ -385,8 +414,16 @@ class DevStack:
         others = [razorpay_account.account(*where), adyen_account.account(*where)]
         return [*json.loads(stripe_account.settings(*where)), *others]
 
-    def product_environ(self) -> dict[str, str]:
-        """The environment of the product's processes and of the `payonce` command."""
+    def environ_of(self, name: str) -> dict[str, str]:
+        """The environment of one of the product's processes: none of what it has no use for."""
+        sends = name.startswith("api") or name == "worker"
+        environ = self.product_environ(engine=WORKER_ROLE if sends else ENGINE_ROLE)
+        if not name.startswith("api"):
+            environ.pop(API_DATABASE_URL, None)
+        return environ | {"PAYONCE_METRICS_PORT": str(self._metrics_port_of[name])}
+
+    def product_environ(self, *, engine: str = WORKER_ROLE) -> dict[str, str]:
+        """The environment of the product's processes and of the `payonce` command. `engine`: as whom it logs in."""
         port_of = self._port_of
         environ = self._plain_environ() | {
             "PAYONCE_DATABASE_URL": self.database_url,
@@ -399,10 +436,21 @@ class DevStack:
             or json.dumps(self._played_accounts()),
             "PAYONCE_DERIVATION_KEY": self._state.derivation_key,
             "PAYONCE_RECEIPTS_URL": self.receipts_url,
+            "PAYONCE_RECEIPTS_REQUIREMENTS": str(CHECKOUT / "requirements-receipts.txt"),
             "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS": "true",
+            "PAYONCE_PACK_BODIES": self._given("PAYONCE_PACK_BODIES") or "true",
             "PAYONCE_API_HOST": LOOPBACK,
             "PAYONCE_METRICS_HOST": LOOPBACK,
         }
+        if not self._given(API_DATABASE_URL):
+            environ["PAYONCE_DATABASE_URL"] = as_role(self.database_url, engine)
+            environ[API_DATABASE_URL] = as_role(self.database_url, API_ROLE)
+        if not self._given("PAYONCE_VAULT_TRANSIT_URL"):
+            environ["PAYONCE_VAULT_KEY_FILE"] = self._given("PAYONCE_VAULT_KEY_FILE") or str(
+                self._vault_key_file
+            )
+        if os.geteuid() != 0:  # root sees on which ports a process listens, whatever that allows
+            environ["PAYONCE_ALLOW_DEBUGGERS"] = "true"
         if "api" in port_of:
             environ["PAYONCE_API_PORT"] = str(port_of["api"])
         environ.pop("PAYONCE_METRICS_PORT", None)  # each process has one of its own

@@ -21,14 +21,19 @@ def main() -> None:
     parent_pid, account, *command = sys.argv[1:]
     if account != "-":
         _become(account)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent_pid):
-        sys.exit(PARENT_IS_GONE)
+    tie_to(int(parent_pid))
     try:
         os.execvp(command[0], command)  # noqa: S606 - no shell is meant
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
         sys.exit(COMMAND_NOT_FOUND)
+
+
+def tie_to(parent_pid: int) -> None:
+    """This process is killed when its parent dies; it ends at once where that is gone already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        sys.exit(PARENT_IS_GONE)
 
 
 def _become(account: str) -> None:

@@ -5,6 +5,9 @@ Whose secrets an account has, its acquirer is asked once for each generation of 
 somebody else than its row says takes no new payment, and nothing is asked there; one whose acquirer cannot be asked
 takes payments as before, since whoever entered the secrets asked.
 
+Where an acquirer has charges of ours that Postgres does not know, as reconciliation found, Postgres was restored or
+has lost something: at such an account, whatever is about to be sent is looked for first (`is_ahead`).
+
 Where callbacks carry the truth, an account takes no payment before one of them has come: a test one is enough.
 """
 
@@ -19,12 +22,14 @@ from payonce.connectors.base import Capabilities, Connector
 from payonce.connectors.measured import Calls, Measured, Whose
 from payonce.connectors.registry import Registry, installed, open_connectors
 from payonce.domain.errors import ConnectorError, NotFound, PaymentError, Rejected
+from payonce.domain.operations import Attempt
 from payonce.domain.routing import ConnectorAccount
 from payonce.logging import get_logger
-from payonce.metrics import ACCOUNTS_CLOSED, CALLBACK_HEARD, accounts_at_zero
+from payonce.metrics import ACCOUNTS_CLOSED, CALLBACK_HEARD, Rounds, accounts_at_zero
 from payonce.sealing import Sealer
 from payonce.settings import Settings
 from payonce.storage import connector_accounts as store
+from payonce.storage import reconciliation_runs
 from payonce.storage.connector_accounts import StoredAccount
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
@@ -74,6 +79,7 @@ class Accounts:
         self._closed: dict[str, str] = {}  # to new payments, and why
         self._broken: dict[str, object] = {}  # could not be opened as they were then
         self._seen: object = None
+        self._ahead: frozenset[str] = frozenset()
         self._known: Registry | None = None
         self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
         self._heard: dict[str, float] = {}  # when a callback of an account was last told to Postgres
@@ -102,6 +108,31 @@ class Accounts:
         """Whether the account is known here, and of this connector."""
         account = self._accounts.get(account_id)
         return account is not None and account.connector == connector
+
+    def mode_of(self, account_id: str) -> str:
+        """Whether the account is of test or live mode."""
+        return self._accounts[account_id].mode
+
+    def merchant_of(self, account_id: str) -> str | None:
+        """Whose agreement the account is; None: every merchant's."""
+        return self._accounts[account_id].merchant_id
+
+    def may_charge_for(self, account_id: str, merchant_id: str, mode: str) -> bool:
+        """Whether a charge at the account may be this merchant's, in that mode: another one's own has none of it."""
+        account = self._accounts[account_id]
+        return mode == account.mode and account.merchant_id in (None, merchant_id)
+
+    def is_apart(self, account_id: str, attempt: Attempt) -> bool:
+        """Whether the attempt was certainly sent to another acquirer's books than those of the account."""
+        account = self._accounts[account_id]
+        if attempt.connector_account == account_id:
+            return False
+        pinned = (account.identity, attempt.acquirer_identity)
+        return account.connector != attempt.connector or (None not in pinned and pinned[0] != pinned[1])
+
+    def is_ahead(self, account_id: str) -> bool:
+        """Whether its acquirer has charges of ours that are not known here, until a person has settled them."""
+        return account_id in self._ahead
 
     def heard(self, account_id: str) -> None:
         """A callback that the account verified has come: known to all, sooner or later, once a minute at most."""
@@ -135,6 +166,7 @@ class Accounts:
         if self._source is None:
             return
         async with self._source.database.reading() as connection:
+            self._ahead = await reconciliation_runs.ahead(connection)
             seen = await store.fingerprint(connection)
             if seen == self._seen:
                 return
@@ -172,11 +204,12 @@ class Accounts:
             await connector.close()
 
     async def _follow(self) -> None:
-        clock = asyncio.get_running_loop().time
+        clock, rounds = asyncio.get_running_loop().time, Rounds("connector_accounts")
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await self.refresh()
+                rounds.ended()
             except PaymentError as error:
                 log.warning("connector_accounts_not_read", error=error.code)
             except Exception as error:  # ours to mend; what is known serves meanwhile

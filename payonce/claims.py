@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from payonce import paying
 from payonce.accounts import Accounts
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, call_of
 from payonce.domain import claiming, stepping_up
+from payonce.domain.cards import Card
 from payonce.domain.claiming import SEND_WITHIN, CommitEnd, Release
 from payonce.domain.facts import Declined
 from payonce.domain.ids import attempt_reference, random_id
@@ -26,6 +28,7 @@ from payonce.domain.returning import ReturnPages
 from payonce.domain.routing import Because
 from payonce.domain.truth import closes_early
 from payonce.logging import get_logger
+from payonce.paying import Takes
 from payonce.sealing import Sealer
 from payonce.standing import Standing, read_standing
 from payonce.storage import attempts, idempotency, payments, personal_data
@@ -55,7 +58,25 @@ class Right:
     connector_account: str
     deadline: float
     clock: Callable[[], float] = boot_clock_s
+    takes: Takes | None = None  # from the vault, once the claim is proven
     kind: Literal["right"] = "right"
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it holds what is nowhere else: a card, a device wallet's token, a cryptogram, a security code."""
+        call = self.call
+        held = (call.card, call.network_token, call.authentication, self.takes and self.takes.cvc)
+        return any(one is not None for one in held)
+
+    @property
+    def lacks_credential(self) -> bool:
+        """Whether the saved card is erased that the attempt was to be made with."""
+        stored = self.call.stored
+        return stored is not None and stored.paid_with and self.takes is None and self.call.token is None
+
+    def with_card(self, card: Card) -> "Right":
+        """The same, for one call with the number that was taken."""
+        return replace(self, call=replace(self.call, card=card))
 
     def holds(self) -> bool:
         """Looked at right before the first byte."""
@@ -316,6 +337,7 @@ class Claimant:
                     return standing
                 personal = await self._personal_data(connection, standing, unsent)
                 right = _right(standing, unsent, personal, number=number, token=token, deadline=deadline)
+                right = await self._with_saved(connection, standing, right)
                 right = self._with_page(standing, right)
                 stepping = unsent is not None and standing.attempt is not None and standing.attempt.steps_up
                 because = Because.SOFT_DECLINE if stepping else Because.PAYMENT
@@ -375,7 +397,7 @@ class Claimant:
             if not task.cancelled() and task.exception() is None and task.result().unsent:
                 self._rights.keep_unsent(operation_id, right)
 
-        if right.call.card is not None or right.call.network_token is not None:
+        if right.in_memory:
             releasing.add_done_callback(keep)
         await asyncio.wait({releasing}, timeout=GIVE_BACK_WITHIN_S)
         if not releasing.done():
@@ -402,6 +424,18 @@ class Claimant:
             return NOTHING_PERSONAL
         return await personal_data.find(connection, self._sealer, payment_id=standing.payment.id)
 
+    async def _with_saved(self, connection: Connection, standing: Standing, right: Right) -> Right:
+        """With what the saved card is paid with that the authorization is made with; nothing for any other."""
+        payment = standing.payment
+        if standing.operation.kind is not OperationKind.AUTHORIZE:
+            return right
+        saved = await paying.saved_card(connection, payment)
+        if saved is None:
+            return replace(right, takes=None) if right.takes is not None else right
+        cvc = None if right.takes is None else right.takes.cvc
+        takes = paying.to_take(payment, saved, cvc=cvc)
+        return replace(right, call=paying.with_credential(right.call, payment, saved), takes=takes)
+
     def _with_page(self, standing: Standing, right: Right) -> Right:
         """With the address to which the customer of this claim comes back, where the acquirer may ask for one."""
         capabilities = self._accounts.capabilities.get(right.connector_account)
@@ -419,7 +453,8 @@ class Claimant:
         *,
         routed_by: Because = Because.PAYMENT,
     ) -> None:
-        sent_to = standing.target or standing.payment
+        sent_to = standing.sent_to
+        await paying.note(connection, right.takes, right.call, by=paying.as_process(self._rights.owner))
         await attempts.insert_claim(
             connection,
             standing.operation,
@@ -435,14 +470,14 @@ class Claimant:
 
 def _sent_to(standing: Standing) -> str:
     """The account of the next attempt."""
-    return (standing.target or standing.payment).connector_account
+    return standing.sent_to.connector_account
 
 
 def _forced(right: Right, operation_id: str, *, token: str, deadline: float) -> Right:
     """The attempt after this right's, with the same card, and the challenge that its issuer wants."""
     number = right.attempt + 1
     call = replace(right.call, reference=attempt_reference(operation_id, number), sca=stepping_up.FORCED)
-    return Right(call, number, token, right.connector_account, deadline)
+    return replace(right, call=call, attempt=number, token=token, deadline=deadline)
 
 
 def _right(
@@ -460,5 +495,13 @@ def _right(
     if unsent is not None:
         call = replace(unsent.call, reference=reference)
     else:
-        call = call_of(payment, operation, reference=reference, target=standing.target, personal=personal)
-    return Right(call, number, token, _sent_to(standing), deadline)
+        call = call_of(
+            payment,
+            operation,
+            reference=reference,
+            target=standing.target,
+            dispute=standing.dispute,
+            personal=personal,
+        )
+    takes = None if unsent is None else unsent.takes
+    return Right(call, number, token, _sent_to(standing), deadline, takes=takes)

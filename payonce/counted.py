@@ -4,14 +4,17 @@ A limit on a body is none on what else a server may send: interim responses, hea
 trailers, TLS session tickets. So the bytes are counted where they come out of the socket, below TLS and HTTP.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import anyio.abc
 import httpcore
 
-RECEIVED_BYTES_MAX: Final = 96 * 1024  # of one answer: 64 KiB of a body, and its head, framing and TLS
+from payonce.tcp_only import TcpOnly
+
+BODY_BYTES_MAX: Final = 64 * 1024  # where nothing else is said
+_FRAMING: Final = 2  # the head, framing and TLS of an answer have half as much as its body may have
+RECEIVED_BYTES_MAX: Final = BODY_BYTES_MAX + BODY_BYTES_MAX // _FRAMING  # of one answer with such a body
 PIECE_BYTES_MAX: Final = 8 * 1024  # read at a time, with a turn of the event loop in between
 # One that comes byte by byte costs a turn of the event loop for each: 1,536 turns at most.
 READ_COUNTS_AS_BYTES: Final = 64
@@ -27,9 +30,9 @@ class Allowance:
     def __init__(self) -> None:
         self._left = RECEIVED_BYTES_MAX
 
-    def renew(self) -> None:
-        """Another answer is expected."""
-        self._left = RECEIVED_BYTES_MAX
+    def renew(self, *, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        """Another answer is expected, with a body of at most so much."""
+        self._left = body_bytes_max + body_bytes_max // _FRAMING
 
     def piece(self, wanted: int) -> int:
         """How much the next read may take. Raises `TooMuchReceived` if that is nothing."""
@@ -41,7 +44,7 @@ class Allowance:
         self._left -= max(count, READ_COUNTS_AS_BYTES)
 
 
-class CountingBackend(httpcore.AsyncNetworkBackend):
+class CountingBackend(TcpOnly):
     """Dials as httpcore does; what comes in on its connections is taken off the allowance."""
 
     def __init__(self, allowance: Allowance) -> None:
@@ -61,18 +64,6 @@ class CountingBackend(httpcore.AsyncNetworkBackend):
         stream._stream = _Counted(stream._stream, self._allowance)  # below TLS, which has no other door
         counted: httpcore.AsyncNetworkStream = stream
         return counted
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Never."""
-        raise NotImplementedError
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 class _Counted(anyio.abc.ByteStream):

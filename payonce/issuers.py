@@ -13,7 +13,7 @@ from payonce.domain.cards import Card
 from payonce.domain.errors import PaymentError
 from payonce.domain.issuers import IssuerTable, country_of
 from payonce.logging import get_logger
-from payonce.metrics import ISSUER_TABLE_AGE_SECONDS
+from payonce.metrics import ISSUER_TABLE_AGE_SECONDS, Rounds
 from payonce.storage import issuers as store
 from payonce.storage.driver.database import Database
 from payonce.storage.issuers import Imported
@@ -62,13 +62,18 @@ class Issuers:
             await asyncio.wait({task})
 
     async def _follow(self) -> None:
+        rounds = Rounds("issuer_table")
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await self._look()
+            if await self._look():
+                rounds.ended()
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Whether Postgres said which table is in force."""
+        known = False
         try:
             await self.refresh()
+            known = True
         except PaymentError as error:
             log.warning("issuer_table_not_read", error=error.code)
         except Exception as error:  # ours to mend; the table from before serves meanwhile
@@ -76,3 +81,4 @@ class Issuers:
         if self._table is not None:
             age = datetime.now(UTC) - self._table.imported_at
             ISSUER_TABLE_AGE_SECONDS.set(age.total_seconds())
+        return known

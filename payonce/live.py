@@ -1,7 +1,7 @@
 """What live mode asks of the settings: nothing secret crosses a network in the clear, and nothing rests on a guess.
 
 Each rule looks at settings that may be set in any mode; only the refusal to start belongs to live mode. That commits
-survive is `payonce.storage.driver.database.check_durability`'s.
+survive is `payonce.storage.durability.check_durability`'s.
 """
 
 import math
@@ -63,13 +63,19 @@ def _database(settings: Settings) -> Iterator[str]:
 
     A Unix socket is one only where nothing says another host: libpq takes lists of them, and prefers `hostaddr`.
     """
-    url = urlsplit(settings.database_url)
+    yield from _verified("PAYONCE_DATABASE_URL", settings.database_url)
+    if settings.api_database_url is not None:
+        yield from _verified("PAYONCE_API_DATABASE_URL", settings.api_database_url)
+
+
+def _verified(variable: str, database_url: str) -> Iterator[str]:
+    url = urlsplit(database_url)
     members = parse_qs(url.query)
     elsewhere = url.netloc.rpartition("@")[2] or members.keys() & {"hostaddr", "service"}
     if not elsewhere and _are_paths(members.get("host", ())):
         return
     if set(members.get("sslmode", ())) != {"verify-full"}:
-        yield "PAYONCE_DATABASE_URL: it has no sslmode=verify-full, and no Unix socket"
+        yield f"{variable}: it has no sslmode=verify-full, and no Unix socket"
 
 
 def _redis(settings: Settings) -> Iterator[str]:
@@ -118,6 +124,11 @@ def _addresses(settings: Settings) -> Iterator[str]:
         yield "PAYONCE_CALLBACKS_URL: it is no https://"
 
 
+def _debuggers(settings: Settings) -> Iterator[str]:
+    if settings.allow_debuggers:
+        yield "PAYONCE_ALLOW_DEBUGGERS: card numbers and keys could be read in the memory of a process"
+
+
 def _webhooks(settings: Settings) -> Iterator[str]:
     if settings.allow_loopback_webhooks:
         yield "PAYONCE_ALLOW_LOOPBACK_WEBHOOKS: merchants would reach what listens on this machine"
@@ -128,6 +139,18 @@ def _vault(settings: Settings) -> Iterator[str]:
         yield "PAYONCE_VAULT_KEY_FILE: keys in a file are for development; PAYONCE_VAULT_TRANSIT_URL names a server"
     if not _is_https(settings.vault_transit_url):
         yield "PAYONCE_VAULT_TRANSIT_URL: it is no https://"
+
+
+def _receipts(settings: Settings) -> Iterator[str]:
+    """What speaks to S3 looks at `AWS_ENDPOINT_URL` (`payonce.receipts.store`)."""
+    if settings.receipts_url is not None and not settings.receipts_url.startswith("s3://"):
+        yield "PAYONCE_RECEIPTS_URL: a folder is for development; s3://… names a store"
+    if settings.receipts_url is not None and settings.receipts_encryption == "none":
+        yield "PAYONCE_RECEIPTS_ENCRYPTION: it is none; receipts name customers, and rest encrypted (AES256, aws:kms)"
+    if settings.receipts_requirements is not None:
+        yield "PAYONCE_RECEIPTS_REQUIREMENTS: nothing is installed at run time; the image has what draws receipts"
+    if not _is_https(settings.receipts_endpoint):
+        yield "PAYONCE_RECEIPTS_ENDPOINT: it is no https://"
 
 
 _RULES: Final[tuple[Rule, ...]] = (
@@ -141,6 +164,8 @@ _RULES: Final[tuple[Rule, ...]] = (
     _addresses,
     _webhooks,
     _vault,
+    _receipts,
+    _debuggers,
 )
 
 

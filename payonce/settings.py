@@ -43,7 +43,8 @@ NOT_SETTINGS = frozenset(
         *("PAYONCE_API_URL", "PAYONCE_API_KEY", "PAYONCE_WEBHOOK_SECRET"),
         *("PAYONCE_API_PROCESSES", "PAYONCE_TEMPORAL_PORT", "PAYONCE_TEMPORAL_UI_PORT"),
         *("PAYONCE_POSTGRES_PORT", "PAYONCE_REDIS_PORT", "PAYONCE_ACQUIRER_PORT"),
-        "PAYONCE_POSTGRES_PASSWORD",
+        *("PAYONCE_POSTGRES_PASSWORD", "PAYONCE_API_POSTGRES_PASSWORD", "PAYONCE_ENGINE_POSTGRES_PASSWORD"),
+        "PAYONCE_WORKER_POSTGRES_PASSWORD",
     }
 )
 _DATABASE_SCHEMES = ("postgresql+psycopg://", "postgresql://")  # the second means the first
@@ -184,6 +185,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     database_url: Annotated[str, AfterValidator(_is_database)] = Field(repr=False)
+    """As the engine, which sees every row, or as the owner of the tables."""
+    api_database_url: Annotated[str, AfterValidator(_is_database)] | None = Field(default=None, repr=False)
+    """The same database as the role that sees one merchant at a time: API processes need it, and only they use it."""
     redis_url: Annotated[str, AfterValidator(_is_redis)] = Field(repr=False)
     temporal_address: Annotated[str, AfterValidator(_is_host_and_port)]
     temporal_namespace: str = Field(default="default", min_length=1)
@@ -233,6 +237,9 @@ class Settings(BaseSettings):
     rate_share: float = Field(default=1.0, gt=0, le=1)
     """What one API process grants of these rates while Redis does not answer: 1 by the number of processes."""
     database_pool_size: int = Field(default=20, ge=2, le=200)
+    pack_bodies: bool = False
+    """Events and answers are stored packed. Every process of this release reads them; one of an earlier release sends
+    them as they lie there, so only once the last such process is gone."""
 
     sandbox_acquirer_url: WebAddress | None = None
     sandbox_acquirer_key: Annotated[SecretStr, AfterValidator(_goes_into_a_header)] | None = None
@@ -261,6 +268,19 @@ class Settings(BaseSettings):
     """Different card numbers that a merchant may save within an hour, in one mode."""
 
     receipts_url: str | None = None
+    """`file:///…` or `s3://bucket/prefix`; S3's address, region and credentials are read from `AWS_*`."""
+    receipts_endpoint: WebAddress | None = None
+    """S3 as merchants reach it, where that is another address than ours."""
+    receipts_encryption: Literal["AES256", "aws:kms", "none"] = "AES256"
+    """What S3 is asked to encrypt what is put there with."""
+    receipts_kms_key: str | None = Field(default=None, min_length=1, max_length=2_048)
+    """The key's name at the KMS; S3's own for the account where none is set."""
+    receipts_requirements: FilePath | None = None
+    """From where what draws receipts is installed when the first one is asked for; the development stack only."""
+    receipts_presses: int = Field(default=1, ge=1, le=64)
+    """Receipts that one renderer draws at once: one for each core that it may use."""
+    allow_debuggers: bool = False
+    """Processes that hold card data let others of their user read their memory; the development stack only."""
     allow_loopback_webhooks: bool = False
     """Plain-HTTP loopback webhook and return URLs; the development stack only."""
     metrics_host: str = "0.0.0.0"  # noqa: S104 -- as Prometheus reaches it; the port is served only where one is set
@@ -280,6 +300,12 @@ class Settings(BaseSettings):
     def _certificate_has_its_key(self) -> Self:
         if (self.temporal_tls_cert is None) != (self.temporal_tls_key is None):
             raise ValueError("PAYONCE_TEMPORAL_TLS_CERT and PAYONCE_TEMPORAL_TLS_KEY go together")
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_of_the_kms(self) -> Self:
+        if self.receipts_kms_key is not None and self.receipts_encryption != "aws:kms":
+            raise ValueError("PAYONCE_RECEIPTS_KMS_KEY needs PAYONCE_RECEIPTS_ENCRYPTION=aws:kms")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain import claiming, stages
 from payonce.domain.admission import expires, pending
 from payonce.domain.claiming import CLOCK_SKEW, not_found_proves, same_acquirer
+from payonce.domain.disputes import Dispute
 from payonce.domain.errors import NotFound
 from payonce.domain.ids import IdFactory
 from payonce.domain.operations import (
@@ -24,7 +25,7 @@ from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review
 from payonce.logging import get_logger
 from payonce.metrics import ANOTHER_ACQUIRER
-from payonce.storage import attempts, payments, review_rows
+from payonce.storage import attempts, disputes, payments, review_rows
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 
@@ -41,13 +42,19 @@ class Standing:
     now: datetime  # the database's
     target: Attempt | None = None  # what a void or refund of our own releases
     captured: bool = False  # a capture of our own is not sent any more: the rail has captured by itself
+    dispute: Dispute | None = None  # that is accepted
     kind: Literal["standing"] = "standing"
 
     @property
     def connector_account(self) -> str:
         """Where the operation is sent, and asked about."""
-        sent_to = self.attempt or self.target or self.payment
+        sent_to = self.attempt or self.sent_to
         return sent_to.connector_account
+
+    @property
+    def sent_to(self) -> Dispute | Attempt | Payment:
+        """Whose account the next attempt goes to."""
+        return self.dispute or self.target or self.payment
 
     @property
     def owner_may_send(self) -> bool:
@@ -97,8 +104,13 @@ async def read_standing(
         target = await attempts.find_by_reference(connection, operation.target_reference or "")
         if target is None:
             raise NotFound(f"the attempt that {operation_id} releases")
+    dispute = None
+    if operation.dispute_id is not None:
+        dispute = await connection.fetch(disputes.find(operation.dispute_id))
+        if dispute is None:
+            raise NotFound(f"the dispute that {operation_id} accepts")
     captured = stages.completes_create(operation) and await _captured_by_rail(connection, payment_id)
-    return Standing(payment, operation, attempt, now, target, captured)
+    return Standing(payment, operation, attempt, now, target, captured, dispute)
 
 
 async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
@@ -111,7 +123,13 @@ async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
 def call_about(standing: Standing, attempt: Attempt) -> Call:
     """What is asked about an attempt, or undone of it: by its own references, whichever attempt counts."""
     operation = standing.operation
-    call = call_of(standing.payment, operation, reference=attempt.reference, target=standing.target)
+    call = call_of(
+        standing.payment,
+        operation,
+        reference=attempt.reference,
+        target=standing.target,
+        dispute=standing.dispute,
+    )
     if (
         operation.kind is OperationKind.REVERSE and operation.sent_as is None
     ):  # of another operation's attempt

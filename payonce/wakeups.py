@@ -20,6 +20,7 @@ from payonce.waiting import first
 CHANNEL_OUTCOMES = "payonce:outcomes"
 CHANNEL_EVENTS = "payonce:events"  # that nobody is to be sent
 CHANNEL_DELIVERIES = "payonce:deliveries"
+CHANNEL_RECEIPTS = "payonce:receipts"
 _PUBLISH_TIMEOUT_S = 0.25
 _RECONNECT_S = 1.0
 _PENDING_PUBLISHES_MAX = 1_000
@@ -36,10 +37,11 @@ class Waiter:
         self.event = asyncio.Event()
         self.answer: Answer | None = None
 
-    async def wait(self, *, timeout_s: float) -> None:
-        """Returns at the next wake-up or after the time-out."""
-        await first(self.event, timeout_s=timeout_s)
+    async def wait(self, *, timeout_s: float) -> bool:
+        """Whether it was woken: returns at the next wake-up or after the time-out."""
+        woken = await first(self.event, timeout_s=timeout_s)
         self.event.clear()
+        return woken
 
 
 class WakeUps:
@@ -49,6 +51,12 @@ class WakeUps:
         self._redis = redis
         self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)
         self._publishing: set[asyncio.Task[None]] = set()
+        self._heard: set[str] = set()  # the channels that are subscribed to
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether what other processes record is heard here, as far as is known: a hint may be lost all the same."""
+        return CHANNEL_OUTCOMES in self._heard
 
     @contextmanager
     def waiting(self, operation_id: str) -> Iterator[Waiter]:
@@ -90,6 +98,10 @@ class WakeUps:
         """The relay looks for deliveries; nobody waits for an operation."""
         self._publish(CHANNEL_DELIVERIES, "")
 
+    def wake_renderer(self) -> None:
+        """The renderer looks for receipts that were asked for."""
+        self._publish(CHANNEL_RECEIPTS, "")
+
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Wake-ups from other processes arrive while the block runs."""
@@ -106,6 +118,12 @@ class WakeUps:
     async def hearing_deliveries(self) -> AsyncIterator[asyncio.Event]:
         """The same, for events that somebody is to be sent."""
         async with self._hearing(CHANNEL_DELIVERIES) as heard:
+            yield heard
+
+    @asynccontextmanager
+    async def hearing_receipts(self) -> AsyncIterator[asyncio.Event]:
+        """The same, for receipts that were asked for."""
+        async with self._hearing(CHANNEL_RECEIPTS) as heard:
             yield heard
 
     @asynccontextmanager
@@ -154,12 +172,21 @@ class WakeUps:
             try:
                 async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(*channels)
-                    while True:
-                        if (message := await _next(subscription)) is not None:
-                            hear(message)
+                    with self._hearing_now(channels):
+                        while True:
+                            if (message := await _next(subscription)) is not None:
+                                hear(message)
             except (RedisError, OSError, TimeoutError) as error:
                 log.debug("wake_ups_interrupted", error=type(error).__name__)
                 await asyncio.sleep(_RECONNECT_S)
+
+    @contextmanager
+    def _hearing_now(self, channels: Sequence[str]) -> Iterator[None]:
+        self._heard.update(channels)
+        try:
+            yield
+        finally:
+            self._heard.difference_update(channels)
 
 
 async def _next(subscription: PubSub) -> str | None:

@@ -4,6 +4,7 @@ Nothing is left behind, even when a test fails or the run is killed: the stack e
 them dies with this one.
 """
 
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from devstack.stack import DevStack
-from tests.support import patience
+from tests.support import authorities, forks, logs, memory_files, patience
 from tests.support.databases import PostgresServer
 from tests.support.servers import running
 from tests.support.sockets import forbid_connections
@@ -21,8 +22,19 @@ from tests.support.witness import Witness, witness_of
 UNIT_TESTS = Path(__file__).parent / "unit"
 
 patience.be_patient()
+forks.fork_programs()
+authorities.read_once()
+memory_files.keep_files_in_memory()
+logs.to_standard_error()
 
 MakeStack = Callable[..., Awaitable[DevStack]]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

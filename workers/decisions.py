@@ -11,8 +11,7 @@ from payonce.domain.errors import NotHandedOver
 from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import Operation, Origin, Subject
 from payonce.domain.payment import Payment
-from payonce.recording.decisions import Account
-from payonce.recording.recorder import DecisionTaken
+from payonce.recording.decisions import Account, DecisionTaken
 from payonce.runtime import Runtime
 from workers.dispatch import Dispatcher
 from workers.temporal import client_of

@@ -39,6 +39,7 @@ from payonce.domain.reviews import Review, ReviewReason
 from payonce.metrics import RESUMED
 from workers.temporal import TASK_QUEUE
 from workflows import attributes
+from workflows.acceptance import AcceptanceWorkflow
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
@@ -60,6 +61,7 @@ _NOUNS = {
     OperationKind.AUTHORIZE: "authorization",
     OperationKind.EXPIRE: "expiry",
     OperationKind.REVERSE: "late success",
+    OperationKind.ACCEPT: "acceptance of a dispute",
 }  # the others are nouns already
 
 _FIRST = WorkflowIDReusePolicy.REJECT_DUPLICATE
@@ -105,6 +107,13 @@ class Dispatcher:
         reuse = _RESUME if resume else _FIRST
         return await self._start(_run_of(payment, refund), payment, reuse=reuse, eager=eager)
 
+    async def start_acceptance(
+        self, payment: Payment, acceptance: Operation, *, resume: bool, eager: bool
+    ) -> bool:
+        """As `start_payment`, the workflow of a dispute's acceptance."""
+        reuse = _RESUME if resume else _FIRST
+        return await self._start(_run_of(payment, acceptance), payment, reuse=reuse, eager=eager)
+
     async def start_again(self, payment: Payment, operation: Operation | None = None) -> bool:
         """The workflow of the operation, or of the payment itself, runs, even if its last run completed.
 
@@ -135,7 +144,7 @@ class Dispatcher:
 
     async def acquirer_spoke(self, operation: Operation, reference: str) -> bool:
         """The operation's workflow asks the acquirer at once. False: none takes it. Raises `NotHandedOver`."""
-        of_its_own = operation.kind in (OperationKind.REFUND, OperationKind.REVERSE)
+        of_its_own = operation.kind in (OperationKind.REFUND, OperationKind.REVERSE, OperationKind.ACCEPT)
         return await self._tell(operation.id if of_its_own else operation.payment_id, operation, reference)
 
     async def _tell(self, workflow_id: str, operation: Operation, reference: str) -> bool:
@@ -300,6 +309,9 @@ def _run_of(payment: Payment, operation: Operation, *, doubted: bool = False) ->
         case OperationKind.REFUND:
             summary = f"Refund of {_amount(operation.amount_minor, operation.currency)}, {payment.id}"
             return _Run(RefundWorkflow.run, [request], operation.id, summary)
+        case OperationKind.ACCEPT:
+            summary = f"Acceptance of dispute {operation.dispute_id}, {payment.id}"
+            return _Run(AcceptanceWorkflow.run, [request], operation.id, summary)
         case OperationKind.REVERSE if operation.sent_as is not None:
             summary = f"Late success of {payment.id}: released by a {operation.sent_as}"
             return _Run(RefundWorkflow.run, [request], operation.id, summary)

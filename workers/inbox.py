@@ -15,9 +15,10 @@ from typing import Any
 from temporalio.client import Client
 
 from payonce.connectors.base import Callback
+from payonce.domain import retelling
 from payonce.domain.claiming import same_acquirer
-from payonce.domain.errors import CallbackInvalid, PaymentError
-from payonce.domain.facts import Approved, Told, Turn
+from payonce.domain.errors import CallbackInvalid, OutcomeUnknown, PaymentError
+from payonce.domain.facts import Approved, Disputed, FraudWarned, Told, Turn
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import Payment
 from payonce.logging import get_logger
@@ -25,11 +26,12 @@ from payonce.metrics import ANOTHER_ACQUIRER, CALLBACKS
 from payonce.runtime import Runtime
 from payonce.storage import attempts, callbacks, payments
 from payonce.storage.callbacks import Received
-from payonce.storage.told import decoded, encoded
+from payonce.storage.told import decoded, decoded_all, encoded
 from payonce.waiting import first
 from workers.dispatch import Dispatcher
 
 HANDING_OVER_MAX = 1_000  # waiting or under way in one process; what is more, the sweeper takes
+LOCATED_WITHIN_S = 3.0  # so that an acquirer that does not answer holds up little else
 AT_ONCE = 4  # of the process' connections to Postgres, so that a flood of callbacks leaves payments theirs
 
 PAUSE_S, PAUSE_S_MAX = 1.0, 600.0  # between two turns of one reference; twice as long each time
@@ -172,7 +174,7 @@ class Inbox:
         if found is None or not await self._record(found, received):
             await self._give_up_unknown(received, now=now)
             return
-        await self._tell(received[0], found.payment, found.operation)
+        await self._tell(found)
         async with self._runtime.database.transaction() as connection:
             await callbacks.handled(connection, received, now=now)
 
@@ -185,7 +187,7 @@ class Inbox:
 
     def _kept_fact(self, callback: Callback, account: str) -> Mapping[str, Any] | None:
         capabilities = self._runtime.accounts.capabilities.get(account)
-        if callback.fact is None or capabilities is None or not capabilities.callbacks_carry_facts:
+        if callback.fact is None or capabilities is None or not capabilities.carried(callback.fact):
             return None
         return encoded(callback.fact)
 
@@ -195,10 +197,18 @@ class Inbox:
         Nothing is where the acquirer is asked what became of such an operation. False: the account is not that of the
         attempt any more, as the acquirer calls it, so that what it says of it proves nothing.
         """
-        told = [decoded(one.fact) for one in received if one.fact is not None]
+        carried = [(one, decoded(one.fact)) for one in received if one.fact is not None]
         attempt, accounts = found.attempt, self._runtime.accounts
-        account = await accounts.find(attempt.connector_account) if told else None
-        if account is None or not account.capabilities.truth_of(found.kind).is_told:
+        if not carried:
+            return True
+        account = await accounts.find(attempt.connector_account)
+        if account is None:
+            log.error("callback_of_no_account", account=attempt.connector_account)
+            return False
+        of_banks = [(one, fact) for one, fact in carried if isinstance(fact, Disputed | FraudWarned)]
+        is_told = account.capabilities.truth_of(found.kind).is_told
+        told = [fact for _, fact in carried if is_told and not isinstance(fact, Disputed | FraudWarned)]
+        if not told and not of_banks:
             return True
         if not same_acquirer(attempt, accounts.identities.get(attempt.connector_account)):
             ANOTHER_ACQUIRER.labels(attempt.connector_account).inc()
@@ -207,39 +217,66 @@ class Inbox:
             )
             return False
         if any(isinstance(fact, Approved) for fact in told):
-            told += await self._turns_before(received[0])
+            all_told = await self._all_told(received[0])
+            told = [retelling.as_told(fact, all_told, kind=found.kind) for fact in told]
+            told += [fact for fact in all_told if isinstance(fact, Turn)]  # nothing, where they came before
+        subject = Subject(attempt.payment_id, attempt.operation_id)
         for fact in told:
             await self._runtime.recorder.record(
-                Subject(attempt.payment_id, attempt.operation_id),
+                subject,
                 attempt=attempt.number,
                 token=attempt.token,
                 fact=fact,
                 abilities=account.capabilities.abilities(attempt.kind),
             )
+        for one, said in of_banks:
+            await self._runtime.recorder.hear(subject, attempt=attempt.number, said=said, told=one)
         return True
 
-    async def _turns_before(self, received: Received) -> list[Told]:
-        """What came of a success before the success did, and was nothing then. What was recorded counts once."""
+    async def _all_told(self, received: Received) -> list[Told]:
+        """Of the reference, oldest first. What was recorded counts once."""
         async with self._runtime.database.reading() as connection:
-            facts = [decoded(kept) for kept in await callbacks.facts_about(connection, received)]
-        return [fact for fact in facts if isinstance(fact, Turn)]
+            return decoded_all(await callbacks.facts_about(connection, received))
 
-    async def _tell(self, received: Received, payment: Payment, operation: Operation) -> None:
+    async def _tell(self, found: "_Found") -> None:
         """The workflow that works on the operation; where there is none, one that asks and records.
 
         A payment that waits for captures has one, too, which then follows what others did to the payment.
         """
+        payment, operation, reference = found.payment, found.operation, found.attempt.reference
         waits = payment.status.capturable and operation.kind is not OperationKind.REFUND
         worked_on = operation.status is OperationStatus.PENDING or waits
-        if worked_on and await self._dispatcher.acquirer_spoke(operation, received.reference):
+        if worked_on and await self._dispatcher.acquirer_spoke(operation, reference):
             return
-        workflow_id = self._runtime.ids.callback(connector=received.connector, reference=received.reference)
-        await self._dispatcher.start_callback(payment, operation, received.reference, workflow_id=workflow_id)
+        workflow_id = self._runtime.ids.callback(connector=found.attempt.connector, reference=reference)
+        await self._dispatcher.start_callback(payment, operation, reference, workflow_id=workflow_id)
 
     async def _find(self, received: Received) -> "_Found | None":
-        """What the reference is about, where it is an attempt at this very account."""
+        """What the reference is about, ours or the acquirer's own: an attempt at this very account."""
+        found = await self._known(received, received.reference)
+        if found is not None:
+            return found
+        located = await self._located(received)
+        return None if located is None else await self._known(received, located)
+
+    async def _located(self, received: Received) -> str | None:
+        """Our reference of what the acquirer calls as the callback does, where it can be asked that.
+
+        Raises the `ConnectorError`s: then it is asked again, as long as it takes.
+        """
+        connector = await self._runtime.accounts.find(received.account) if received.account else None
+        if connector is None:
+            return None
+        try:
+            async with asyncio.timeout(LOCATED_WITHIN_S):
+                return await connector.locate(received.reference)
+        except TimeoutError:
+            raise OutcomeUnknown("timed out") from None
+
+    async def _known(self, received: Received, reference: str) -> "_Found | None":
+        """What this reference of ours is about, where it is an attempt at this very account."""
         async with self._runtime.database.reading() as connection:
-            attempt = await attempts.find_by_reference(connection, received.reference)
+            attempt = await attempts.find_by_reference(connection, reference)
             if attempt is None or attempt.connector != received.connector:
                 return None
             if received.account and attempt.connector_account != received.account:

@@ -1,9 +1,12 @@
 """Reviews: each open one has a workflow that shows it, each ended one's is told, and what is open is measured."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from payonce.domain.errors import EngineRefused, NotHandedOver
+from payonce.domain.operations import Subject
 from payonce.domain.payment import Payment
+from payonce.domain.reviews import ReviewReason
 from payonce.logging import get_logger
 from payonce.metrics import REVIEWS_OPEN, REVIEWS_OVERDUE
 from payonce.runtime import Runtime
@@ -57,11 +60,19 @@ class Reviews:
             async with self._runtime.database.transaction() as connection:
                 await review_queue.told(connection, due.review)
             return
+        await self._end_in_time(due)
         began = await self._dispatcher.start_review(due.payment, due.operation, due.review)
         if not began and due.sweeps == 1:
             await self._dispatcher.review_changed(due.review)
         if due.payment.taken_back and due.payment.status.open:
             await reopen(self._dispatcher, due.payment)
+
+    async def _end_in_time(self, due: DueReview) -> None:
+        """What is held for its risk is voided when its time is over, whoever runs or does not run its workflow."""
+        review = due.review
+        if review.reason is ReviewReason.RISK and review.due_at <= datetime.now(UTC):
+            subject = Subject(review.payment_id, review.operation_id)
+            await self._runtime.recorder.overdue(subject, due_at=review.due_at)
 
 
 async def reopen(dispatcher: Dispatcher, payment: Payment) -> bool:

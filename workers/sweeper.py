@@ -5,10 +5,13 @@ and callbacks that nobody has handed over. Each kind of operation has a queue an
 waits for another; a queue that has more is looked at again at once.
 Where Temporal says that an operation is done and Postgres, twice and a minute apart, that it is not, then Postgres
 has lost what was recorded (a fail-over, a restore): it runs again, and asks the acquirer.
-Reviews have a queue as well: each open one has a workflow that shows it.
+Reviews have a queue as well: each open one has a workflow that shows it. And saved cards of which something is to be
+erased: see `workers.saved_cards`.
 (b) Every minute: payments open in Postgres whose workflow Temporal lists as terminated, cancelled, failed or timed
 out are resumed; a slow walk over all authorizations resumes those that Temporal does not know at all; creates that
-were given back a day ago are closed; and personal data is erased once its 30 days are over.
+were given back a day ago are closed; personal data is erased once its 30 days are over, and a card in the vault
+that nobody kept within its 24 h; merchants are told of disputes whose evidence is due soon; and the audit log's hours
+that are over are sealed.
 """
 
 import asyncio
@@ -21,19 +24,34 @@ from temporalio.client import Client, RPCError, WorkflowExecutionStatus
 from temporalio.service import RPCStatusCode
 
 from payonce.clock import boot_clock_s
+from payonce.domain.disputes import WARNED_BEFORE
 from payonce.domain.errors import EngineRefused, NotHandedOver, PaymentError
 from payonce.domain.facts import FailureCode
 from payonce.domain.operations import Operation, OperationKind, OperationStatus, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.logging import get_logger
-from payonce.metrics import BEHIND, RESUMED, SWEPT
+from payonce.metrics import BEHIND, RESUMED, SWEPT, VAULT_ERASED, Rounds
 from payonce.runtime import Runtime
-from payonce.storage import attempts, callbacks, idempotency, personal_data, returns, sweeping
+from payonce.storage import (
+    attempts,
+    callbacks,
+    disputes,
+    idempotency,
+    personal_data,
+    returns,
+    risk_facts,
+    sweeping,
+)
 from payonce.storage.sweeping import count_refusal
+from payonce.vault import doors
 from payonce.waiting import first
+from workers.audit import AuditSealer
 from workers.dispatch import Dispatcher, UpdateEnd
 from workers.inbox import Inbox
+from workers.reconciliation import Reconciliation
 from workers.reviews import Reviews, reopen
+from workers.saved_cards import SavedCards
+from workers.temporal import TASK_QUEUE
 from workflows.attributes import PAYMENT_STATUS
 
 OPERATIONS_EVERY_S, PAYMENTS_EVERY_S = 1.0, 60.0
@@ -43,6 +61,8 @@ PAYMENTS_AT_ONCE, CLOSED_AT_ONCE = 200, 1_000
 RELEASED_AT_ONCE = 10  # each with a connection of its own; the process has others to serve
 ANSWERS_AT_ONCE = 1_000
 ERASED_AT_ONCE = 500  # of payments whose rows others may be about to lock
+CARDS_AT_ONCE = 200
+DISPUTES_AT_ONCE = 50
 REFUSALS_MAX = 3  # of one operation by Temporal, or by its running workflow: then it does not mend itself
 CALLBACKS_AT_ONCE = 100
 REVIEWS_AT_ONCE, REVIEWS_MEASURED_EVERY_S = 50, 15.0
@@ -70,6 +90,9 @@ class Sweeper:
         self._dispatcher = Dispatcher(client)
         self._inbox = Inbox(runtime, client)
         self._reviews = Reviews(runtime, self._dispatcher)
+        self._audit = AuditSealer(runtime)
+        self._saved_cards = SavedCards(runtime)
+        self._reconciliation = Reconciliation(runtime, client, task_queue=TASK_QUEUE)
         self._walked_to = ""
         self._completed: dict[str, float] = {}  # workflows of open payments, and since when they are seen so
 
@@ -82,10 +105,17 @@ class Sweeper:
             *(_every(OPERATIONS_EVERY_S, what, work, stop) for what, work in operations.items()),
             _every(OPERATIONS_EVERY_S, "callbacks", self.sweep_callbacks, stop),
             _every(OPERATIONS_EVERY_S, "reviews", self.sweep_reviews, stop),
+            _every(OPERATIONS_EVERY_S, "saved_cards", self._saved_cards.sweep, stop),
             _every(REVIEWS_MEASURED_EVERY_S, "reviews_measured", self._reviews.measure, stop),
             _every(PAYMENTS_EVERY_S, "payments", self.sweep_payments, stop),
+            _every(PAYMENTS_EVERY_S, "answers", self.forget_answers, stop),
             _every(PAYMENTS_EVERY_S, "released", self.close_released, stop),
             _every(PAYMENTS_EVERY_S, "personal_data", self.erase_personal_data, stop),
+            _every(PAYMENTS_EVERY_S, "cards", self.erase_cards, stop),
+            _every(PAYMENTS_EVERY_S, "disputes", self.warn_of_disputes, stop),
+            _every(PAYMENTS_EVERY_S, "audit", self._audit.run, stop),
+            _every(PAYMENTS_EVERY_S, "reconciliation", self._reconciliation.keep_scheduled, stop),
+            _every(REVIEWS_MEASURED_EVERY_S, "reconciliation_measured", self._reconciliation.measure, stop),
         )
 
     async def sweep(self, kind: OperationKind) -> bool:
@@ -113,14 +143,19 @@ class Sweeper:
         return len(due) == REVIEWS_AT_ONCE and all(reached)
 
     async def sweep_payments(self) -> bool:
-        """Workflows that ended although their payment is open run again; old answers are forgotten."""
+        """Workflows that ended although their payment is open run again; whether to look again at once: no."""
         await self._resume_closed()
         await self._walk_authorized()
-        async with self._runtime.database.transaction() as connection:
-            await idempotency.forget_answers(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
-            await idempotency.forget_secrets(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
-            await callbacks.forget(connection, now=datetime.now(UTC), limit=ANSWERS_AT_ONCE)
         return False
+
+    async def forget_answers(self) -> bool:
+        """What was kept for replays, and callbacks that were followed up, are gone; whether to look again at once."""
+        now = datetime.now(UTC)
+        async with self._runtime.database.transaction() as connection:
+            answers = await idempotency.forget_answers(connection, now=now, limit=ANSWERS_AT_ONCE)
+            await idempotency.forget_secrets(connection, now=now, limit=ANSWERS_AT_ONCE)
+            told = await callbacks.forget(connection, now=now, limit=ANSWERS_AT_ONCE)
+        return ANSWERS_AT_ONCE in (answers, told)
 
     async def close_released(self) -> bool:
         """Creates that were given back a day ago failed, as never processed; whether to look again at once."""
@@ -137,7 +172,33 @@ class Sweeper:
         async with self._runtime.database.transaction() as connection:
             erased = await personal_data.erase(connection, limit=ERASED_AT_ONCE)
             brought = await returns.erase(connection, limit=ERASED_AT_ONCE)
-        return ERASED_AT_ONCE in (erased, brought)
+            counted = await risk_facts.erase(connection, limit=ERASED_AT_ONCE)
+        return ERASED_AT_ONCE in (erased, brought, counted)
+
+    async def erase_cards(self) -> bool:
+        """Cards that were not kept in time are gone from the vault; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            erased = await doors.erase_due(connection, at_most=CARDS_AT_ONCE)
+        if erased:
+            VAULT_ERASED.inc(erased)
+            log.info("cards_erased", cards=erased)
+        return erased == CARDS_AT_ONCE
+
+    async def warn_of_disputes(self) -> bool:
+        """Merchants know of evidence that is due soon; whether to look again at once."""
+        async with self._runtime.database.transaction() as connection:
+            due = await disputes.due(connection, before=WARNED_BEFORE, limit=DISPUTES_AT_ONCE)
+        warned = await asyncio.gather(
+            *(
+                _surviving(self._warn(payment_id, dispute_id), payment_id=payment_id)
+                for payment_id, dispute_id in due
+            )
+        )
+        return len(due) == DISPUTES_AT_ONCE and all(warned)
+
+    async def _warn(self, payment_id: str, dispute_id: str) -> bool:
+        await self._runtime.recorder.warn(payment_id=payment_id, dispute_id=dispute_id)
+        return True
 
     async def _close(self, create: Operation) -> bool:
         """Failed; or in the queue again, where it was claimed by a process that knew of no queue to put it in."""
@@ -184,6 +245,8 @@ class Sweeper:
                 began = await self._carry_on_create(due)
             case OperationKind.REFUND:
                 began = await self._dispatcher.start_refund(payment, operation, resume=True, eager=False)
+            case OperationKind.ACCEPT:
+                began = await self._dispatcher.start_acceptance(payment, operation, resume=True, eager=False)
             case OperationKind.REVERSE:
                 began = await self._dispatcher.start_reversal(payment, operation)
             case OperationKind.EXPIRE:
@@ -311,10 +374,17 @@ class Sweeper:
 
 async def _every(seconds: float, what: str, work: Callable[[], Awaitable[bool]], stop: asyncio.Event) -> None:
     """`work` until `stop`, with a pause after it unless it says that there is more. No error ends it."""
+    rounds = Rounds(what)
     while not stop.is_set():
-        more = await _surviving(work(), work=what)
+        more = await _surviving(_round(work, rounds), work=what)
         if not more:
             await first(stop, timeout_s=seconds)
+
+
+async def _round(work: Callable[[], Awaitable[bool]], rounds: Rounds) -> bool:
+    more = await work()
+    rounds.ended()
+    return more
 
 
 async def _surviving(work: Awaitable[bool], /, **about: str) -> bool:

@@ -14,20 +14,26 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.attempting import Attempting
 from activities.options import owner_queue
+from activities.reconciling import Reconciling
 from activities.resolving import Resolving
 from activities.resuming import Resuming
 from activities.reviewing import Reviewing
 from payonce.claims import Claimant
 from payonce.legs import Legs
 from payonce.logging import get_logger
+from payonce.paying import Numbers
+from payonce.reconciling.reading import Reconciler
 from payonce.replays import Replays
 from payonce.runtime import Runtime
 from payonce.settings import Settings, SettingsWrong, blaming
 from payonce.standing import Cases
 from payonce.storage.driver.database import words_of
+from workers.build import build_id
 from workers.converter import data_converter
+from workflows.acceptance import AcceptanceWorkflow
 from workflows.callback import CallbackWorkflow
 from workflows.payment import PaymentWorkflow
+from workflows.reconciliation import ReconciliationWorkflow
 from workflows.refund import RefundWorkflow, ReversalWorkflow
 from workflows.review import ReviewWorkflow
 
@@ -35,9 +41,11 @@ TASK_QUEUE = "payments"
 WORKFLOWS: Sequence[type] = (
     PaymentWorkflow,
     RefundWorkflow,
+    AcceptanceWorkflow,
     ReversalWorkflow,
     CallbackWorkflow,
     ReviewWorkflow,
+    ReconciliationWorkflow,
 )
 GRACEFUL_SHUTDOWN = timedelta(seconds=25)  # a call takes 20 s at most
 # With the default of 10 s a capture waited 10 s for a killed cache holder.
@@ -141,6 +149,7 @@ def _payments_worker(runtime: Runtime, client: Client) -> Worker:
     return Worker(
         client,
         task_queue=TASK_QUEUE,
+        build_id=build_id(),
         workflows=WORKFLOWS,
         activities=_activities(runtime),
         workflow_runner=UnsandboxedWorkflowRunner(),  # replay tests use the sandbox
@@ -159,6 +168,7 @@ def _owner_worker(runtime: Runtime, client: Client) -> Worker:
     return Worker(
         client,
         task_queue=owner_queue(runtime.rights.owner),
+        build_id=build_id(),
         activities=[_attempting(runtime).authorize],
         max_concurrent_activities=OWNER_ACTIVITIES_MAX,
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
@@ -176,12 +186,14 @@ def _activities(runtime: Runtime) -> list[Any]:
     )
     resuming = Resuming(cases=cases, legs=legs, recorder=runtime.recorder, accounts=accounts)
     reviewing = Reviewing(cases=cases, recorder=runtime.recorder)
+    reconciling = Reconciling(Reconciler(runtime))
     return [
         attempting.authorize,
         attempting.capture,
         attempting.void,
         attempting.refund,
         attempting.undo,
+        attempting.accept,
         resolving.inquire,
         resolving.hear,
         resolving.reverse,
@@ -192,6 +204,8 @@ def _activities(runtime: Runtime) -> list[Any]:
         resuming.resume,
         reviewing.look_at_review,
         reviewing.escalate_review,
+        reconciling.accounts_with_lists,
+        reconciling.reconcile,
     ]
 
 
@@ -208,4 +222,5 @@ def _attempting(runtime: Runtime) -> Attempting:
         recorder=runtime.recorder,
         accounts=runtime.accounts,
         fail_over=runtime.database.fail_over,
+        numbers=Numbers(runtime.database, runtime.vault),
     )

@@ -11,9 +11,9 @@ from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeUpdate
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from workflows.attributes import FAILURE_REASON, PAYMENT_STATUS, WAITING_UNTIL
+from workflows.attributes import FAILURE_REASON, PAYMENT_STATUS, REVIEW_REASON, WAITING_UNTIL
 from workflows.renewal import BegunAnew, suggested
-from workflows.settling import Shared, expiry_delay, hear
+from workflows.settling import Shared, expiry_delay, hear, in_review
 from workflows.told import NoUse, ignored, refuse_unless, spoken_of
 
 with workflow.unsafe.imports_passed_through():
@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.resolving import Resolving
     from payonce.domain.operations import OperationKind
     from payonce.domain.payment import PaymentStatus
+    from payonce.domain.reviews import ReviewReason
     from payonce.domain.schedules import InquirySchedule
 
 LATE_INQUIRIES_MAX = 100  # the schedules end long before
@@ -46,6 +47,7 @@ class PaymentWorkflow:
         self._state: Settled | None = None
         self._searchable: str | None = None
         self._waiting_until: datetime | None = None
+        self._held = False  # whether it can be searched for as held for its risk
         self._ignored: str | None = None  # why the last signal had no effect
 
     @workflow.run
@@ -218,7 +220,7 @@ class PaymentWorkflow:
         if status not in (self._searchable, PaymentStatus.INIT):
             self._searchable = status
             workflow.upsert_search_attributes(
-                [PAYMENT_STATUS.value_set(status), *self._until(status), *self._failure()]
+                [PAYMENT_STATUS.value_set(status), *self._until(status), *self._failure(), *self._risk()]
             )
         workflow.set_current_details(self._details(status))
 
@@ -235,6 +237,14 @@ class PaymentWorkflow:
         failure = None if self._state is None else self._state.failure
         return [] if failure is None else [FAILURE_REASON.value_set(failure)]
 
+    def _risk(self) -> list[SearchAttributeUpdate[str]]:
+        """That a person must look at its risk, where that has changed with the status."""
+        held = self._state is not None and self._state.held_since is not None
+        if held == self._held:
+            return []
+        self._held = held
+        return [REVIEW_REASON.value_set(ReviewReason.RISK) if held else REVIEW_REASON.value_unset()]
+
     def _status(self) -> str:
         """As Postgres has it; before the first outcome, what follows from the workflow's own steps."""
         if self._state is not None:
@@ -250,6 +260,11 @@ class PaymentWorkflow:
             lines.append(f"Waiting for {waiting_for}.")
         elif self._state is not None and self._state.watched is not None:
             lines.append("The rail said that it expired; it is asked again in case it approves it after all.")
+        elif self._state is not None and self._state.held_since is not None:
+            lines.append("Authorized, and held until its risk is decided.")
+            lines.append(
+                in_review(self._request.payment_id, since=self._state.held_since, reason=ReviewReason.RISK)
+            )
         elif self._state is not None and self._state.open and self._state.capture_before is not None:
             until = self._state.capture_before.isoformat(timespec="seconds")
             lines.append(f"Waiting for a capture or a void until {until}.")

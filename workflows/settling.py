@@ -45,10 +45,12 @@ _NEVER_STOPS = "review-never-stops-asking"
 _NOUNS = {
     OperationKind.AUTHORIZE: "authorization",
     OperationKind.REVERSE: "release",
+    OperationKind.ACCEPT: "acceptance",
 }  # the others are nouns already
 _NOTHING_SENT = {
     LACKING: "others moved what it needs, which a person must decide about",
     "reversed_before": "what was sent before is reversed",
+    "not_processed": "the acquirer did not process the one before",
 }  # otherwise the acquirer could not be reached
 _ATTEMPTS: dict[OperationKind, Any] = {
     OperationKind.AUTHORIZE: Attempting.authorize,
@@ -56,6 +58,7 @@ _ATTEMPTS: dict[OperationKind, Any] = {
     OperationKind.VOID: Attempting.void,
     OperationKind.REFUND: Attempting.refund,
     OperationKind.REVERSE: Attempting.undo,  # one that is a void or refund of its own
+    OperationKind.ACCEPT: Attempting.accept,
 }
 
 

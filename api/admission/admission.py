@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from temporalio.client import Client
 
 from api.admission import used_keys
+from api.admission.accepting import AcceptPost
 from api.admission.hand_over import Carrier
 from api.admission.overload import AdaptiveLimit, Place, Places, Work, carrying_out
 from api.admission.posts import (
@@ -22,8 +23,10 @@ from api.admission.posts import (
     WritingPost,
 )
 from api.admission.requests import KeyFree, KeyInUse, NewPayment, Post
+from api.admission.risk import RiskDesk
 from api.admission.transaction import Admitted, Decider
 from api.admission.waiting import ANSWER_WITHIN_S, Awaited, Deadline, Outcomes, Result, Unanswered
+from api.http.passage import Passage, RequestStage
 from payonce.claims import SEND_WITHIN_S
 from payonce.clock import boot_clock_s
 from payonce.runtime import Runtime
@@ -39,6 +42,7 @@ class Admission:
         self._outcomes = Outcomes(runtime)
         self._decider = Decider(runtime.database, self._outcomes)
         self._carrier = Carrier(runtime, temporal)
+        self._risk = RiskDesk(runtime)
         settings = runtime.settings
         limit = AdaptiveLimit(ceiling=settings.in_flight_max, target_s=settings.own_time_target_ms / 1000)
         self._places = Places(limit, open_max=settings.in_flight_max)
@@ -49,7 +53,10 @@ class Admission:
         """Authorizes, and captures when automatic. Raises what the module's errors and `InvalidRequest` say."""
         deadline = boot_clock_s() + SEND_WITHIN_S  # read before the transaction begins
         create = CreatePost(runtime=self._runtime, post=post, new=new, deadline=deadline)
-        return await self._execute(create, Work.CREATE)
+        result = await self._execute(create, Work.CREATE)
+        if result.blocked:
+            self._runtime.wakeups.wake_relay()
+        return result
 
     async def capture(self, post: Post, payment_id: str, *, amount_minor: int | None, final: bool) -> Result:
         """Captures all that is capturable, or part of it; `final` releases the rest."""
@@ -83,6 +90,11 @@ class Admission:
         )
         return await self._execute(refund, Work.CHANGE)
 
+    async def accept_dispute(self, post: Post, dispute_id: str) -> Result:
+        """Tells the acquirer that the merchant accepts the dispute."""
+        accept = AcceptPost(runtime=self._runtime, post=post, dispute_id=dispute_id)
+        return await self._execute(accept, Work.CHANGE)
+
     async def execute_once(self, post: Post, write: Write) -> Result:
         """The key and a creation that only writes, in one transaction: `write` returns the answer and its path."""
         decision = await self._decider.decide(WritingPost(post=post, write=write))
@@ -90,30 +102,38 @@ class Admission:
             return decision
         raise KeyInUse  # only while the first request's transaction is open
 
-    async def _execute(self, asked: CreatePost | ChangePost, work: Work) -> Result:
+    async def _execute(self, asked: CreatePost | ChangePost | AcceptPost, work: Work) -> Result:
         """Decided in one transaction where there is a place for it, carried out, and answered."""
+        passage = asked.post.passage
+        passage.end(RequestStage.READ)
         place = None if self._runtime.rights.full else await self._places.enter(work)
         if place is None:
             return await self._without_place(asked.post)
+        passage.end(RequestStage.PLACE)
         patience = Deadline(ANSWER_WITHIN_S - place.waited_s)
         try:
+            if isinstance(asked, CreatePost):
+                asked = await self._risk.assessed(asked, place)
+                if asked.saves_in_vault:
+                    with place.away():
+                        asked = await asked.prepared()
+                passage.end(RequestStage.RISK)
             decision = await self._decider.decide(asked)
+            passage.end(RequestStage.ADMIT)
             if isinstance(decision, Admitted):
-                return await self._carry_out(decision, place, wait_s=asked.post.wait_s, patience=patience)
+                return await self._carry_out(decision, place, asked.post, patience=patience)
         finally:
             place.leave()
         return decision if isinstance(decision, Result) else await self._of_another(asked.post, decision)
 
-    async def _carry_out(
-        self, admitted: Admitted, place: Place, *, wait_s: float, patience: Deadline
-    ) -> Result:
+    async def _carry_out(self, admitted: Admitted, place: Place, post: Post, *, patience: Deadline) -> Result:
         """The right is granted, now that its claim is proven; the operation is handed over, its outcome awaited."""
-        operation_id = admitted.operation.id
-        with carrying_out(place, self._runtime.calls, operation_id):
+        operation_id, passage = admitted.operation.id, post.passage
+        with carrying_out(place, passage, self._runtime.calls, operation_id):
             if admitted.right is not None:
                 self._runtime.rights.grant(operation_id, admitted.right)
             with self._runtime.wakeups.waiting(operation_id) as waiter:
-                handing_over = asyncio.create_task(self._carrier.hand_over(admitted))
+                handing_over = asyncio.create_task(self._hand_over(admitted, passage))
                 handing_over.add_done_callback(lambda task: waiter.event.set() if _failed(task) else None)
                 awaited = Awaited(
                     payment=admitted.payment,
@@ -121,13 +141,18 @@ class Admission:
                     right=admitted.right,
                     waiter=waiter,
                     handing_over=handing_over,
-                    wait_s=wait_s,
+                    wait_s=post.wait_s,
                     patience=patience,
+                    dispute=admitted.dispute,
                 )
                 try:
                     return await self._outcomes.first(awaited)
                 finally:
                     self._outcomes.leave(handing_over)
+
+    async def _hand_over(self, admitted: Admitted, passage: Passage) -> None:
+        await self._carrier.hand_over(admitted)
+        passage.handed_over()
 
     async def _of_another(self, post: Post, pending: Unanswered) -> Result:
         """An operation that another request is waiting for: wait as asked, then 202, replay or 409."""

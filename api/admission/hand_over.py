@@ -29,6 +29,8 @@ class Carrier:
                 await self._start_payment(admitted)
             case OperationKind.REFUND:
                 await self._start_refund(admitted)
+            case OperationKind.ACCEPT:
+                await self._start_acceptance(admitted)
             case OperationKind.CAPTURE | OperationKind.VOID:
                 await self._update_payment(admitted)
             case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
@@ -46,6 +48,11 @@ class Carrier:
         if not await self._dispatcher.start_refund(payment, refund, resume=False, eager=True):
             await self._start_again(admitted)
 
+    async def _start_acceptance(self, admitted: Admitted) -> None:
+        payment, acceptance = admitted.payment, admitted.operation
+        if not await self._dispatcher.start_acceptance(payment, acceptance, resume=False, eager=True):
+            await self._start_again(admitted)
+
     async def _update_payment(self, admitted: Admitted) -> None:
         """A capture or a void: an update of the payment's workflow."""
         taken = await self._dispatcher.update_payment(admitted.payment, admitted.operation)
@@ -54,12 +61,13 @@ class Carrier:
         self._runtime.wakeups.wake(admitted.operation.id)  # the outcome may be another process's
 
     async def _start_again(self, admitted: Admitted) -> None:
-        """Temporal says that what has just been admitted is done: Postgres forgot it, in a fail-over or a restore.
+        """Temporal knows what Postgres has just admitted: it was forgotten, in a fail-over or a restore.
 
-        It runs again, and inquires before it sends anything. A payment's workflow that goes on is told to ask.
+        What goes on with a key that was given back may have a run still; it is forgotten where that is done. It runs
+        again, and inquires before it sends anything. A payment's workflow that goes on is told to ask.
         """
         payment, operation = admitted.payment, admitted.operation
-        if not await self._dispatcher.is_done(payment, operation):
+        if admitted.retried and not await self._dispatcher.is_done(payment, operation):
             return
         log.error("admission_forgotten", payment_id=payment.id, operation_id=operation.id)
         self._runtime.rights.doubt(operation.id)
@@ -75,7 +83,7 @@ class Carrier:
         """
         if self._runtime.wakeups.answered(operation.id):
             return False
-        async with self._runtime.database.reading() as connection:
+        async with self._runtime.tenants.reading(operation) as connection:
             found = await connection.fetch(payments.operation_by_id(operation.id))
         if found is None or found.accepted_at is not None:
             return False

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from api.http.passage import Passage
 from payonce.connectors.measured import Calls
 from payonce.metrics import ADMISSION_LIMIT, IN_FLIGHT, WORKING
 
@@ -39,6 +40,7 @@ RESERVE = 4  # of so many places one more is there for captures, voids and refun
 SLOTS_RESERVE = 10
 # By then a request only waits: for a slow acquirer that another process calls, most likely.
 WORKING_S_MAX = 1.0
+AWAY_AFTER_S = 0.01
 
 Clock = Callable[[], float]
 
@@ -101,7 +103,7 @@ class Trend:
 
 
 class Place:
-    """A request's place. It counts as working unless it is away: waiting for an acquirer."""
+    """A request's place. It counts as working unless it is away: waiting for an acquirer, or for a risk provider."""
 
     __slots__ = ("_asked", "_away", "_away_s", "_away_since", "_places", "_timer", "entered_at", "waited_s")
 
@@ -124,6 +126,30 @@ class Place:
             self._away_s += self._places.now - self._away_since
             self._places.step_in()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While the block runs it waits for somebody who is no acquirer: not in our own time, nor on its place.
+
+        That is given up once it takes a while. Who is back at once keeps it: else everybody who asks lets one more
+        in, and comes back beside them, limit or not.
+        """
+        began, out = self._now, False
+
+        def step_away() -> None:
+            nonlocal out
+            out = True
+            self._step_away()
+
+        timer = asyncio.get_running_loop().call_later(AWAY_AFTER_S, step_away)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if out:
+                self.call_ended()
+            else:
+                self._away_s += self._now - began
+
     def observed(self) -> None:
         """The payment was carried out: its own time is what the limit follows.
 
@@ -142,6 +168,10 @@ class Place:
             self._timer.cancel()
             places.release(working=not self._away)
 
+    @property
+    def _now(self) -> float:
+        return 0.0 if self._places is None else self._places.now
+
     def _step_away(self) -> None:
         self._away += 1
         if self._away == 1 and self._places is not None:
@@ -150,13 +180,14 @@ class Place:
 
 
 @contextmanager
-def carrying_out(place: Place, calls: Calls, operation_id: str) -> Iterator[None]:
+def carrying_out(place: Place, passage: Passage, calls: Calls, operation_id: str) -> Iterator[None]:
     """The operation is carried out while the block runs: away while an acquirer is asked, else in our own time."""
-    with calls.watched(operation_id, place):
+    with calls.watched(operation_id, place), calls.watched(operation_id, passage):
         try:
             yield
         finally:
             place.observed()
+            passage.know_outcome()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from api.admission import used_keys
+from api.admission import paying, saving, used_keys
 from api.admission.requests import (
     NewPayment,
     Post,
@@ -22,22 +22,26 @@ from api.admission.requests import (
     wanted,
 )
 from api.admission.transaction import Admitted, Decision, Taking
-from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, current_view
+from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, Unavailable, current_view
 from payonce.claims import Right
 from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
-from payonce.domain import routing
+from payonce.domain import risk, routing
 from payonce.domain.answers import Answer, AnswerKind, problem_answer
 from payonce.domain.capabilities import Rail, check_capture, check_refund, check_void
 from payonce.domain.errors import InvalidRequest, NotAllowed, NotFound
 from payonce.domain.ids import attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment_methods import SavedCard
 from payonce.domain.personal import PersonalData
+from payonce.domain.risk import Assessment, Policy, RiskSubjects, blocked
 from payonce.domain.routing import Because
+from payonce.paying import note, saved_card, to_take, with_credential
+from payonce.risk.sandbox import TRIGGER, SandboxRisk
 from payonce.runtime import Runtime
 from payonce.sealing import Sealed
-from payonce.storage import attempts, idempotency, payments, personal_data
+from payonce.storage import attempts, idempotency, outbox, payments, personal_data, risk_facts
 from payonce.storage.driver.connection import Connection
 from payonce.storage.idempotency import Key
 
@@ -52,6 +56,26 @@ class CreatePost:
     post: Post
     new: NewPayment
     deadline: float  # of the right to send, on the owner's clock
+    assessed: bool = False  # whether its risk was asked for
+    assessment: Assessment | None = None  # what was said; None: nobody answered, and nothing is admitted
+    subjects: RiskSubjects | None = None  # by what it is counted, where it is
+    sealed: saving.SealedOrNot = None  # the card, where the vault is to keep it
+
+    async def prepared(self) -> "CreatePost":
+        """With what a key server has to do with it, which may take a while: no transaction is open meanwhile."""
+        return replace(self, sealed=await saving.seal(self.runtime, self.post.caller, self.new))
+
+    @property
+    def saves_in_vault(self) -> bool:
+        return saving.in_vault(self.post.caller, self.new)
+
+    @property
+    def policy(self) -> Policy:
+        """Who is asked about its risk: of the merchant, and in test mode of the payment's own metadata."""
+        policy, trigger = self.post.caller.risk, self.new.metadata.get(TRIGGER)
+        if self.post.caller.mode != "test" or trigger is None:
+            return policy
+        return replace(policy, providers=tuple(dict.fromkeys((*policy.providers, SandboxRisk.name))))
 
     @property
     def payment_id(self) -> str:
@@ -62,38 +86,90 @@ class CreatePost:
     async def admit(self, connection: Connection, taking: Taking) -> Decision:
         """Payment, operation and claim are there, or what the key means. Raises what `used_keys.meaning` does.
 
-        Raises `InvalidRequest` for what no account takes, a card whose month is over, an origin that is not listed.
+        Raises `InvalidRequest` for what no account takes, a card whose month is over or that may not be saved, an
+        origin that is not listed; `Unavailable` for a new key about whose payment a risk provider should have said
+        something, `VaultUnavailable`, and `TooManySaved` where the merchant saves too many cards.
         """
         payment_id = self.payment_id
         key = key_row(self.post, operation_id=payment_id, location=f"/v1/payments/{payment_id}")
         if await taking.key(connection, key):
             check_current(self.new.card)  # after the key: a replay comes even when the card is over by now
             check_return_origin(self.post.caller, self.new.return_url)
-            route = self._route()
-            payment = payment_row(self.post, self.new, route, payment_id=payment_id)
-            return await self._insert(connection, payment, route.because)
+            saving.check(self.runtime, self.post.caller, self.new)
+            if self.policy.providers and self.assessment is None:
+                raise Unavailable  # the key was this request's, and is rolled back
+            if self.subjects is not None:
+                caller = self.post.caller
+                await risk_facts.note(connection, caller.merchant_id, caller.mode, self.subjects)
+            saved = await paying.find(connection, self.post.caller, self.new)
+            routed = self._route(saved)
+            payment = payment_row(self.post, self.new, routed, payment_id=payment_id)
+            payment = paying.with_saved(payment, self.new, saved)
+            if routed.blocked:
+                return await self._block(connection, payment)
+            payment = await saving.put(
+                connection,
+                self.runtime,
+                payment,
+                caller=self.post.caller,
+                new=self.new,
+                sealed=self.sealed,
+            )
+            return await self._insert(connection, payment, routed.route.because, saved)
         found = await used_keys.meaning(connection, self.post)
         return await self._retry(connection, taking, found) if isinstance(found, Unanswered) else found
 
-    def _route(self) -> routing.Route:
+    def _route(self, saved: SavedCard | None) -> risk.Routed:
         accounts = self.runtime.accounts
-        return routing.choose(
-            accounts.candidates(self.post.caller.merchant_id),
-            accounts.capabilities,
-            wanted(self.post, self.new),
+        candidates = list(accounts.candidates(self.post.caller.merchant_id))
+        return risk.route(
+            self.assessment,
+            self.policy.choices,
+            wanted(self.post, self.new, saved),
+            lambda asked: routing.choose(candidates, accounts.capabilities, asked),
+            present=self.new.channel != "moto" and not self.new.off_session,
         )
 
-    async def _insert(self, connection: Connection, payment: Payment, because: Because) -> Admitted:
-        operation = operation_row(
+    async def _block(self, connection: Connection, payment: Payment) -> Result:
+        """The payment has failed before anybody heard of it, and that is the key's answer."""
+        now = datetime.now(UTC)
+        create = self._create(payment)
+        settled = blocked(payment, create, now=now)
+        await payments.insert_payment(connection, settled.payment)
+        await payments.insert_operation(connection, settled.operation, sweep_at=now)
+        locked = await connection.fetch(payments.locked_to_record(payment.id))
+        assert locked is not None
+        ids = self.runtime.ids
+        await outbox.add_events(connection, settled.payment, settled.events, ids=ids, xid=locked.xid, now=now)
+        assert settled.answer is not None
+        await idempotency.store_answer(
+            connection,
+            operation_id=create.id,
+            merchant_id=payment.merchant_id,
+            mode=payment.mode,
+            answer=settled.answer,
+            now=now,
+        )
+        return Result(
+            answer=settled.answer, current=None, location=f"/v1/payments/{payment.id}", replayed=False
+        )
+
+    def _create(self, payment: Payment) -> Operation:
+        return operation_row(
             self.post,
             payment,
             id_=payment.id,
             kind=OperationKind.AUTHORIZE,
             amount_minor=payment.amount_minor,
         )
+
+    async def _insert(
+        self, connection: Connection, payment: Payment, because: Because, saved: SavedCard | None
+    ) -> Admitted:
+        operation = self._create(payment)
         await payments.insert_payment(connection, payment, self._sealed(payment.id))
         await payments.insert_operation(connection, operation, sweep_at=operation.created_at + SWEEP_AFTER)
-        right = await self._claim(connection, payment, operation, number=1, because=because)
+        right = await self._claim(connection, payment, operation, number=1, because=because, saved=saved)
         return Admitted(payment, operation, right)
 
     async def _retry(self, connection: Connection, taking: Taking, pending: Unanswered) -> Decision:
@@ -113,8 +189,18 @@ class CreatePost:
                 code="data_required",
             )
         taking.held = True
-        right = await self._claim(connection, payment, operation, number=latest.number + 1)
+        payment = await self._shown_anew(connection, payment)
+        saved = await saved_card(connection, payment)
+        right = await self._claim(connection, payment, operation, number=latest.number + 1, saved=saved)
         return Admitted(payment, operation, right, retried=True)
+
+    async def _shown_anew(self, connection: Connection, payment: Payment) -> Payment:
+        """With the card of this request's wallet token, which may be another one: it is the one that is charged."""
+        if self.new.network_token is None:
+            return payment
+        shown = replace(payment, payment_method=self.new.payment_method)
+        await payments.save_payment(connection, payment, shown)
+        return shown
 
     async def _claim(
         self,
@@ -123,6 +209,7 @@ class CreatePost:
         operation: Operation,
         *,
         number: int,
+        saved: SavedCard | None,
         because: Because = Because.PAYMENT,
     ) -> Right:
         """The right that the claim gives once its COMMIT is proven."""
@@ -155,7 +242,10 @@ class CreatePost:
             network_token=self.new.network_token,
             authentication=self.new.authentication if payment.handed_in else None,
         )
-        return Right(call, number, token, payment.connector_account, self.deadline)
+        cvc = self.new.cvc if payment.stored is not None and payment.stored.in_memory else None
+        call, takes = with_credential(call, payment, saved), to_take(payment, saved, cvc=cvc)
+        await note(connection, takes, call, by=self.post.actor)
+        return Right(call, number, token, payment.connector_account, self.deadline, takes=takes)
 
     def _sealed(self, payment_id: str) -> Sealed | None:
         """The personal data as it is stored for runs of other processes, where those may have to send it."""
@@ -216,7 +306,9 @@ class ChangePost(ABC):
 
     async def _rail(self, connection: Connection, payment: Payment) -> Rail | None:
         """What the payment's account can do; None where there is no such account any more."""
-        found = await self.runtime.accounts.find(payment.connector_account, connection)
+        # The API's role sees no accounts: what is not remembered is read by the engine.
+        on = None if connection.of_api else connection
+        found = await self.runtime.accounts.find(payment.connector_account, on)
         return None if found is None else found.capabilities
 
     def _operation(self, payment: Payment, kind: OperationKind, amount_minor: int) -> Operation:

@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from payonce.domain import routing
+from api.http.passage import Passage
+from payonce.domain import risk, routing
+from payonce.domain.audit import Actor, ActorKind
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import InvalidRequest, PaymentError
 from payonce.domain.operations import Operation, OperationKind, operation_of
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment_methods import Reason, SavedCard, Setup
 from payonce.domain.personal import NOTHING_PERSONAL, Channel, PersonalData
 from payonce.domain.returning import origin_of
 from payonce.domain.sca import HandedIn, Sca
@@ -30,11 +33,18 @@ class Post:
     request_id: str
     wait_s: float = 0.0  # `Prefer: wait`
     hashed_key: str | None = None  # where a card number may stand in the key
+    origin: str | None = None  # the address that it came from
+    passage: Passage = field(default_factory=Passage, repr=False, compare=False)
 
     @property
     def stored_key(self) -> str:
         """What stands for the key in every table."""
         return self.key if self.hashed_key is None else self.hashed_key
+
+    @property
+    def actor(self) -> Actor:
+        """Who decides what it asks for, to the audit log."""
+        return Actor(kind=ActorKind.API_KEY, id=self.caller.key_id, origin=self.origin)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,8 @@ class PaidWith:
     shown: Mapping[str, Any]
     card: Card | None = field(default=None, repr=False)
     network_token: NetworkToken | None = field(default=None, repr=False)
+    token: str | None = None  # of a saved card: what it is comes with the admission
+    cvc: str | None = field(default=None, repr=False)  # beside that token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +80,28 @@ class NewPayment:
     personal: PersonalData = NOTHING_PERSONAL
     sca: Sca | None = None
     authentication: HandedIn | None = field(default=None, repr=False)
+    setup: Setup | None = None  # for what the card is saved, or set up where it was saved before
+    token: str | None = None  # of the saved card that it is paid with
+    cvc: str | None = field(default=None, repr=False)  # beside the token
+    off_session: bool = False
+    reason: Reason | None = None
+
+    @property
+    def saves(self) -> Setup | None:
+        """For what the card is saved that came with this request; None: it is not."""
+        return None if self.card is None else self.setup
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether only memory may hold something of it. That a saved card has a token is in Postgres."""
+        beside = self.token is not None and self.authentication is not None
+        held = (self.card, self.network_token, self.cvc)
+        return beside or any(one is not None for one in held)
 
     @property
     def personal_is_stored(self) -> bool:
         """Whether there is personal data, and a run of another process may have to send it."""
-        needs_memory = self.card is not None or self.network_token is not None
-        return not needs_memory and self.personal != NOTHING_PERSONAL
+        return not self.in_memory and self.personal != NOTHING_PERSONAL
 
 
 class KeyInUse(PaymentError):
@@ -118,9 +146,9 @@ def key_row(post: Post, *, operation_id: str | None, location: str) -> Key:
     )
 
 
-def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id: str) -> Payment:
+def payment_row(post: Post, new: NewPayment, routed: risk.Routed, *, payment_id: str) -> Payment:
     """The payment as it is admitted: nothing has happened to it yet."""
-    now = datetime.now(UTC)
+    now, route = datetime.now(UTC), routed.route
     return Payment(
         id=payment_id,
         merchant_id=post.caller.merchant_id,
@@ -142,15 +170,17 @@ def payment_row(post: Post, new: NewPayment, route: routing.Route, *, payment_id
         customer=new.customer,
         statement_descriptor=new.statement_descriptor,
         channel=new.channel,
-        sca=_stored_sca(new),
+        sca=_stored_sca(new, routed.sca),
+        risk=None if routed.assessment is None else routed.assessment.shown(),
+        capture=routed.capture,
     )
 
 
-def _stored_sca(new: NewPayment) -> Mapping[str, Any] | None:
+def _stored_sca(new: NewPayment, sca: Sca | None) -> Mapping[str, Any] | None:
     """What any attempt needs to know; of an authentication made elsewhere, that there is one."""
     if new.authentication is not None:
         return {"handed_in": True}
-    return None if new.sca is None else asdict(new.sca)
+    return None if sca is None else asdict(sca)
 
 
 def operation_row(
@@ -163,9 +193,9 @@ def operation_row(
     )
 
 
-def wanted(post: Post, new: NewPayment) -> routing.Wanted:
+def wanted(post: Post, new: NewPayment, saved: SavedCard | None = None) -> routing.Wanted:
     """What the create asks of a connector account."""
-    card = new.card or new.network_token
+    card = new.card or new.network_token or (None if saved is None else saved.method)
     return routing.Wanted(
         mode=post.caller.mode,
         method=new.method,
@@ -176,7 +206,18 @@ def wanted(post: Post, new: NewPayment) -> routing.Wanted:
         asked_for=new.metadata.get(routing.ASKED_FOR) if post.caller.mode == "test" else None,
         sca=new.sca,
         handed_in=new.authentication is not None,
+        saves_there=new.saves is not None and post.caller.card_storage == "acquirer",
+        saved=None if saved is None else _saved(new, saved),
         given=partial(_has, new),
+    )
+
+
+def _saved(new: NewPayment, saved: SavedCard) -> routing.Saved:
+    return routing.Saved(
+        tokens_at=saved.tokens_at,
+        vaulted=saved.vaulted is not None,
+        by_merchant=new.off_session,
+        issuer_country=saved.method.issuer_country,
     )
 
 

@@ -11,6 +11,7 @@ from api.admission.requests import KeyFree, KeyInUse, KeyUnknown, Post, key_row
 from api.admission.waiting import GIVE_BACK_WITHIN_S, Outcomes, Result, Unanswered, Unavailable
 from payonce.claims import Claim, Right
 from payonce.domain.claiming import CommitEnd
+from payonce.domain.disputes import Dispute
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
 from payonce.storage import idempotency
@@ -29,6 +30,7 @@ class Admitted:
     operation: Operation
     right: Right | None = None  # to send a create
     retried: bool = False  # the key was given back before: its failed run is resumed
+    dispute: Dispute | None = None  # that it accepts
 
 
 Decision = Admitted | Result | Unanswered
@@ -97,7 +99,7 @@ class Decider:
             raise (Unavailable if taking.held else KeyUnknown) from error
 
     async def _transact(self, asked: Admissible, taking: Taking) -> Decision:
-        async with self._database.transaction() as connection:
+        async with self._database.tenants.transaction(asked.post.caller) as connection:
             taking.connection = connection
             taking.decided = await asked.admit(connection, taking)
         return taking.decided
@@ -134,7 +136,7 @@ class Decider:
         caller = post.caller
         of_key = {"merchant_id": caller.merchant_id, "mode": caller.mode, "key": post.stored_key}
         try:
-            async with self._database.reading() as connection:
+            async with self._database.tenants.reading(caller) as connection:
                 found = await used_keys.meaning(connection, post)
                 # After the answer: whatever is written in between has a later id, which is not proven.
                 xid = await connection.fetch(idempotency.written_by(**of_key))

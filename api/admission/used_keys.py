@@ -9,7 +9,7 @@ from payonce.domain.errors import IdempotencyMismatch, NotFound
 from payonce.domain.leaving import may_act
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.metrics import REFUSED
-from payonce.storage import attempts, idempotency, payments
+from payonce.storage import attempts, disputes, idempotency, payments
 from payonce.storage.driver.connection import Connection
 
 
@@ -38,7 +38,8 @@ async def meaning(connection: Connection, post: Post) -> Result | Unanswered:
     payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
     if key.asking is not None and payment is not None and may_act(payment, now=now):
         return Result(answer=key.asking, current=None, location=key.location, replayed=True)
-    current = None if payment is None else current_view(payment, operation)
+    dispute = await disputes.accepted_by(connection, operation)
+    current = None if payment is None else current_view(payment, operation, dispute)
     return Unanswered(operation=operation, location=key.location, current=current)
 
 

@@ -9,8 +9,16 @@ from api.admission.requests import KeyInUse, KeyUnknown
 from payonce.claims import Claim, Releases, Right
 from payonce.domain import stages
 from payonce.domain.admission import reserved
-from payonce.domain.answers import Answer, encode, payment_view, refund_view
+from payonce.domain.answers import (
+    Answer,
+    AnswerKind,
+    dispute_view,
+    encode,
+    payment_view,
+    refund_view,
+)
 from payonce.domain.claiming import CommitEnd, Release
+from payonce.domain.disputes import Dispute
 from payonce.domain.errors import NotHandedOver, PaymentError
 from payonce.domain.leaving import may_act
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
@@ -18,7 +26,7 @@ from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import NOT_SENT_RETRIES_S
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
-from payonce.storage import attempts, idempotency, payments
+from payonce.storage import attempts, disputes, idempotency, payments
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, StorageUnavailable, within
 from payonce.wakeups import Waiter
@@ -28,7 +36,8 @@ GIVE_BACK_WITHIN_S = 1.5  # then 504: the release goes on
 DEFER_WITHIN_S = 1.5
 ANSWER_WITHIN_S = 8.0  # then `processing` and 202; every request is answered within 10 s
 SWEEP_AFTER = timedelta(seconds=10)  # an operation without outcome this old may have nobody working on it
-_POLL_S = 0.2  # between looks at the key row; hints make most of them unnecessary
+_POLL_S = 0.2  # between looks at the rows; and at whether a right has lapsed, which costs nothing
+_LOOK_S = 1.0  # between looks at the rows of what this request began, while hints arrive
 
 log = get_logger(__name__)
 
@@ -49,6 +58,13 @@ class Result:
     location: str
     replayed: bool
 
+    @property
+    def blocked(self) -> bool:
+        """Whether this request's payment was blocked by its risk, just now."""
+        return (
+            not self.replayed and self.answer is not None and self.answer.kind is AnswerKind.PAYMENT_BLOCKED
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unanswered:
@@ -62,17 +78,19 @@ class Unanswered:
         return Result(answer=None, current=self.current, location=self.location, replayed=False)
 
 
-def current_view(payment: Payment, operation: Operation) -> bytes | None:
+def current_view(payment: Payment, operation: Operation, dispute: Dispute | None = None) -> bytes | None:
     """The body of a 202; None while the first request may still be answered with the outcome itself.
 
     That the customer must act is such an outcome while they may, also where whoever looks has missed the answer that
-    was stored with it: the next look finds that.
+    was stored with it: the next look finds that. `dispute`: that the operation accepts.
     """
     was_asked = payment.status is PaymentStatus.REQUIRES_ACTION and not may_act(
         payment, now=datetime.now(UTC)
     )
     if operation.deferred_at is None and not was_asked and not _is_overdue(payment, operation):
         return None
+    if dispute is not None:
+        return encode(dispute_view(dispute))
     return encode(refund_view(operation) if operation.kind is OperationKind.REFUND else payment_view(payment))
 
 
@@ -117,6 +135,7 @@ class Awaited:
     handing_over: asyncio.Task[None]
     wait_s: float  # `Prefer: wait`
     patience: Deadline
+    dispute: Dispute | None = None  # that the operation accepts
 
     @property
     def refused(self) -> bool:
@@ -139,12 +158,16 @@ class Outcomes:
         never sent and never will be.
         """
         preferred, patience = Deadline(awaited.wait_s), awaited.patience
+        rest = Deadline(self._rest_s)
         while not patience.over and not awaited.refused:
-            await awaited.waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
+            woken = await awaited.waiter.wait(timeout_s=min(_POLL_S, patience.left_s))
             await self._give_back_lapsed(awaited)
+            if not woken and not rest.over:
+                continue
             found = await self._look(awaited)
             if found is not None and (found.answer is not None or preferred.over):
                 return found
+            rest = Deadline(self._rest_s if found is None else _POLL_S)  # a 202 goes out once preferred
         await self._give_back_untaken(awaited)
         deferred = await self._defer(awaited)
         if deferred.answer is not None or preferred.over:
@@ -154,6 +177,11 @@ class Outcomes:
         )
         later = await self.wait_for_other(pending, wait_s=preferred.left_s)
         return deferred if later is None else replace(later, replayed=False)
+
+    @property
+    def _rest_s(self) -> float:
+        """Between two looks at an operation of this request of which nobody said that it has changed."""
+        return _LOOK_S if self._runtime.wakeups.hears_others else _POLL_S
 
     async def wait_for_other(self, pending: Unanswered, *, wait_s: float) -> Result | None:
         """Another request's answer within `wait_s`, as a replay, or its 202; None when it has neither yet.
@@ -212,7 +240,7 @@ class Outcomes:
         except StorageUnavailable:
             return None
         found, latest = read.found, read.latest
-        if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(right):
+        if right and latest and latest.state is AttemptState.NOT_SENT and self._in_memory(awaited.payment):
             tried = latest.number - right.attempt + 1
             if tried > len(NOT_SENT_RETRIES_S) and self._runtime.rights.withdraw(operation.id, right):
                 await self.give_back(_claim_of(operation, right))
@@ -223,7 +251,7 @@ class Outcomes:
 
     async def _read(self, operation: Operation) -> "_Read":
         """The operation's answer or its 202, if it has come to either, and its latest attempt."""
-        async with self._runtime.database.reading() as connection:
+        async with self._runtime.tenants.reading(operation) as connection:
             answer = await self._find_answer(connection, operation)
             if answer is not None:
                 return _Read(_definite(answer, operation), None, connection)
@@ -241,7 +269,7 @@ class Outcomes:
         """
         operation, right = awaited.operation, awaited.right
         if right is not None and self._runtime.rights.withdraw(operation.id, right):
-            await self._given_back(operation, right)
+            await self._given_back(awaited, right)
 
     async def _give_back_lapsed(self, awaited: Awaited) -> None:
         """A create whose right nobody took in time is given back at once, before a run finds the stale claim.
@@ -250,11 +278,11 @@ class Outcomes:
         """
         operation, right = awaited.operation, awaited.right
         if right is not None and self._runtime.rights.lapse(operation.id, right):
-            await self._given_back(operation, right)
+            await self._given_back(awaited, right)
 
-    async def _given_back(self, operation: Operation, right: Right) -> None:
-        claim = _claim_of(operation, right)
-        if self._in_memory(right):
+    async def _given_back(self, awaited: Awaited, right: Right) -> None:
+        claim = _claim_of(awaited.operation, right)
+        if self._in_memory(awaited.payment):
             await self.give_back(claim)
         await asyncio.wait({self.begin_giving_back(claim)}, timeout=GIVE_BACK_WITHIN_S)
 
@@ -264,10 +292,9 @@ class Outcomes:
         """The claim goes back, once its COMMIT has `ended`, whoever waits for that."""
         return self._releases.begin(claim, ended=ended)
 
-    def _in_memory(self, right: Right) -> bool:
+    def _in_memory(self, payment: Payment) -> bool:
         """Whether what the attempt needs ends with this process: a card, a device wallet's token, a cryptogram."""
-        capabilities = self._runtime.accounts.capabilities[right.connector_account]
-        return capabilities.data_in_memory or right.call.authentication is not None
+        return self._runtime.accounts.capabilities[payment.connector_account].in_memory(payment)
 
     async def give_back(self, claim: Claim, *, ended: "asyncio.Future[CommitEnd] | None" = None) -> NoReturn:
         """The claim, which nobody can use any more, goes back; it goes on where that lasts longer.
@@ -277,7 +304,7 @@ class Outcomes:
         """
         releasing = self.begin_giving_back(claim, ended=ended)
         await asyncio.wait({releasing}, timeout=GIVE_BACK_WITHIN_S)
-        if not releasing.done() or releasing.exception() is not None:
+        if not releasing.done() or releasing.cancelled() or releasing.exception() is not None:
             raise KeyUnknown
         raise Unavailable if releasing.result().unsent else KeyInUse
 
@@ -294,17 +321,17 @@ class Outcomes:
             answer = await self._proven(operation)
         except (StorageUnavailable, CommitUnknown, KeyUnknown):
             log.warning("deferral_not_recorded", operation_id=operation.id)
-            return as_far_as_known(payment, operation)
+            return as_far_as_known(payment, operation, awaited.dispute)
         if answer is not None:
             return _definite(answer, operation)
-        current = current_view(payment, operation)
+        current = current_view(payment, operation, awaited.dispute)
         if current is None:  # the customer was asked, and has come back since
-            return as_far_as_known(payment, operation)
+            return as_far_as_known(payment, operation, awaited.dispute)
         return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
     async def _stored(self, operation: Operation) -> tuple[Answer | None, Connection]:
         async def read() -> tuple[Answer | None, Connection]:
-            async with self._runtime.database.reading() as connection:
+            async with self._runtime.tenants.reading(operation) as connection:
                 return await self._find_answer(connection, operation), connection
 
         return await within(LOOK_WITHIN_S, read())
@@ -326,7 +353,9 @@ class Outcomes:
         """The body of the operation's 202, if it has come to that."""
         now = await connection.fetch(payments.operation_by_id(operation.id))
         payment = await connection.fetch(payments.payment_of_any_merchant(operation.payment_id))
-        return None if now is None or payment is None else current_view(payment, now)
+        if now is None or payment is None:
+            return None
+        return current_view(payment, now, await disputes.accepted_by(connection, now))
 
 
 def _claim_of(operation: Operation, right: Right) -> Claim:
@@ -342,13 +371,15 @@ def location_of(operation: Operation) -> str:
     """The path of the object that the operation is, or belongs to."""
     if operation.kind is OperationKind.REFUND:
         return f"/v1/refunds/{operation.id}"
+    if operation.dispute_id is not None:
+        return f"/v1/disputes/{operation.dispute_id}"
     return f"/v1/payments/{operation.payment_id}"
 
 
-def as_far_as_known(payment: Payment, operation: Operation) -> Result:
+def as_far_as_known(payment: Payment, operation: Operation, dispute: Dispute | None) -> Result:
     """The 202 that shows what this request knows without Postgres."""
     operation = replace(operation, deferred_at=datetime.now(UTC))
-    current = current_view(_as_deferred(payment, operation), operation)
+    current = current_view(_as_deferred(payment, operation), operation, dispute)
     return Result(answer=None, current=current, location=location_of(operation), replayed=False)
 
 

@@ -55,8 +55,12 @@ class Keys:
         return key_hash in self._callers
 
     async def caller(self, connection: Connection, key_hash: bytes) -> Caller:
-        """Who presents it. Raises `Problem` for an unknown or revoked key, or a live one not served."""
+        """Who presents it, and for whom the transaction speaks from now on.
+
+        Raises `Problem` for an unknown or revoked key, or a live one not served.
+        """
         if (known := self.remembered(key_hash)) is not None:
+            connection.speak_for(known)
             return known
         caller = await merchants.authenticate(connection, key_hash=key_hash)
         if caller is None or (caller.mode == "live" and not self._live):

@@ -9,6 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.passage import Passage, Passages
 from api.problems import internal_problem, render
 from payonce.domain.ids import random_id
 from payonce.logging import get_logger
@@ -26,17 +27,20 @@ log = get_logger(__name__)
 class Envelope:
     """Pure ASGI. Every response carries `Request-Id`; an error becomes a 500 that tells nothing."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, passages: Passages) -> None:
         self._app = app
+        self._passages = passages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        began, passage = time.perf_counter(), Passage()
         method = scope["method"]
         request_id = random_id("req")
-        scope.setdefault("state", {}).update(request_id=request_id, without_content=method == "HEAD")
+        scope.setdefault("state", {}).update(
+            request_id=request_id, passage=passage, without_content=method == "HEAD"
+        )
         if method == "HEAD":  # a GET without its content (RFC 9110 §9.3.2)
             scope = {**scope, "method": "GET"}
         response = _Response(send, request_id, without_content=method == "HEAD")
@@ -53,6 +57,7 @@ class Envelope:
                     raise
                 with suppress(ClientDisconnect):
                     await render(internal_problem(), request_id=request_id)(scope, receive, response.send)
+            self._passages.ended(passage)
         _observe(scope, method, response.status, time.perf_counter() - began)
 
 

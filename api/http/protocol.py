@@ -130,7 +130,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._check_head()
         if len(self.pipeline) >= PIPELINED_MAX:
-            raise Problem("rate_limited", f"At most {PIPELINED_MAX} requests wait behind another.")
+            detail = f"At most {PIPELINED_MAX} requests wait behind another."
+            raise Problem("rate_limited", detail, headers={"retry-after": "1"})
         if not self.parser.should_upgrade():  # else this head comes again, see `_parse`
             self._all.works(self)
             super().on_headers_complete()
@@ -287,9 +288,13 @@ class LimitedProtocol(HttpToolsProtocol):
         """The refusal is written and the connection closed."""
         request_id = random_id("req")
         body = problem.body(request_id)
-        head = (
-            f"content-type: {PROBLEM_JSON}\r\ncontent-length: {len(body)}\r\n"
-            f"request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
+        fields = {
+            "content-type": PROBLEM_JSON,
+            "content-length": str(len(body)),
+            "request-id": request_id,
+            "connection": "close",
+            **problem.headers,
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
         self.transport.write(STATUS_LINE[problem.status] + head.encode() + body)
         self.transport.close()

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from api.http.key_header import KEY_MAX_LENGTH, WAIT_S_MAX
 from api.http.lists import LIMIT_DEFAULT, LIMIT_MAX
-from api.openapi import objects
-from api.problems import ACCEPTED, CREATED, JSON, NOT_MODIFIED, PROBLEM_JSON, STATUS, TITLES
+from api.openapi.problems import ProblemView
+from api.problems import ACCEPTED, CREATED, FOUND, JSON, NOT_MODIFIED, PROBLEM_JSON, STATUS, TITLES
 
 Schema = dict[str, Any]
 OK = 200
@@ -136,7 +136,7 @@ class Description:
             status: {
                 "description": text,
                 "headers": _headers(status, key=self._replayed(status)),
-                **({} if status == NOT_MODIFIED else self._content(schema)),
+                **({} if status in (FOUND, NOT_MODIFIED) else self._content(schema)),
             }
             for status, (text, schema) in self.answers.items()
         }
@@ -192,15 +192,15 @@ def _problem(codes: list[str]) -> dict[str, Any]:
     return {
         "description": " · ".join(f"`{code}`" for code in codes),
         "headers": _headers(STATUS[codes[0]], key=False),
-        "content": {PROBLEM_JSON: {"schema": model_ref(objects.ProblemView), "examples": examples}},
+        "content": {PROBLEM_JSON: {"schema": model_ref(ProblemView), "examples": examples}},
     }
 
 
 def _headers(status: int, *, key: bool) -> Schema:
     """The headers of a response, by its status."""
     named = {"Request-Id": "Names this request in our logs"}
-    if status in (CREATED, ACCEPTED):
-        named["Location"] = "The path of the object"
+    if status in (CREATED, ACCEPTED, FOUND):
+        named["Location"] = "Where the object is"
     if key:
         named["Idempotent-Replayed"] = "`true` when this is the stored answer to an earlier request"
     if status == STATUS["unauthenticated"]:

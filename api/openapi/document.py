@@ -10,9 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.openapi import objects
+from api.openapi import objects, told_objects
 from api.openapi.description import BASIC_SCHEME, SECURITY_SCHEME
-from api.schemas import payments, webhooks
+from api.openapi.problems import ProblemView
+from api.openapi.reconciliation import ReconciliationView
+from api.schemas import payment_methods, payments, webhooks
 
 _REF_TEMPLATE = "#/components/schemas/{model}"
 _BODIES: Final = (
@@ -20,6 +22,8 @@ _BODIES: Final = (
     payments.CreateCapture,
     payments.CreateVoid,
     payments.CreateRefund,
+    payments.AcceptDispute,
+    payment_methods.CreatePaymentMethod,
     webhooks.CreateEndpoint,
     webhooks.UpdateEndpoint,
     webhooks.Nothing,
@@ -30,15 +34,18 @@ _BODIES: Final = (
 _VIEWS: Final = (
     objects.PaymentView,
     objects.RefundView,
+    objects.DisputeView,
     objects.PaymentAttemptView,
-    objects.EventView,
-    objects.StreamMessageView,
-    objects.EndpointView,
-    objects.NewEndpointView,
-    objects.DeliveryView,
-    objects.RecoveryView,
-    objects.JobView,
-    objects.ProblemView,
+    objects.SavedPaymentMethodView,
+    told_objects.EventView,
+    told_objects.StreamMessageView,
+    told_objects.EndpointView,
+    told_objects.NewEndpointView,
+    told_objects.DeliveryView,
+    told_objects.RecoveryView,
+    told_objects.JobView,
+    ReconciliationView,
+    ProblemView,
     objects.StateView,
     objects.ReadinessView,
 )
@@ -57,7 +64,8 @@ The same key with the same request gets the same status and the same bytes, with
 true`; with another request it is 422. 201, 200, 402 and refusals for state or amount are stored, for 30
 days at least; a key is never executed twice, however old. A 202 and everything else use no key up. What is
 compared is the request as understood: whitespace, member order, escapes and spelled-out defaults do not
-matter, and neither do `cvc` and `browser`. Where the key is optional, a 202 is the definite answer and is stored too.
+matter, and neither do `cvc`, `browser`, `authentication` and a wallet's token. Where the key is optional, a 202
+is the definite answer and is stored too.
 
 **Too many requests.** Above a merchant's rate, and where a process is too busy: 429, which says nothing of the key.
 On a POST, 503 means that this request held the key, and rolled back or gave it back unsent; 504 that the key could

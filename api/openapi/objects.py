@@ -8,17 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from payonce.domain.delivery import DeliveryStatus
-from payonce.domain.events import EventType
+from payonce.domain.disputes import DisputeStatus
 from payonce.domain.facts import Advice, DeclineCode
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.payment_methods import Setup
+from payonce.domain.risk import RiskVerdict
 from payonce.domain.routing import Because
 from payonce.domain.sca import AuthenticationResult, Exemption
-
-_PREVIOUSLY = (
-    "Only where the acquirer took back what it had done, or did it again after all: what it was before"
-)
 
 
 class View(BaseModel):
@@ -27,7 +24,7 @@ class View(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
 
 
-def _sometimes(**options: Any) -> Any:
+def sometimes(**options: Any) -> Any:
     """A member that some of the objects lack; none is made from these models, so its default is never seen."""
     return Field(default_factory=str, **options)
 
@@ -35,10 +32,17 @@ def _sometimes(**options: Any) -> Any:
 class CardView(View):
     """What is shown of a card."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
+
     brand: str = Field(examples=["visa"])
     last4: str = Field(examples=["4242"])
     exp_month: int = Field(examples=[12])
     exp_year: int = Field(examples=[2030])
+    token: str = sometimes(
+        examples=["pm_…"],
+        description="Of a saved card: the one that it was paid with, or that was saved with this payment. The latter"
+        " from the approval on",
+    )
 
 
 class CardMethodView(View):
@@ -154,6 +158,18 @@ class AuthenticationView(View):
     exemption: ExemptionView
 
 
+class RiskShown(View):
+    """What was said of the payment's risk before it was admitted."""
+
+    model_config = ConfigDict(title="Risk")
+
+    verdict: RiskVerdict = Field(
+        description="What held: `block` also where a review or a challenge was not possible"
+    )
+    reasons: list[str] = Field(description="For the merchant; none in a 402 `payment_blocked`")
+    provider: str | None
+
+
 class PaymentView(View):
     """A payment. While anything is capturable `status` follows the captures; refunds show in the amounts."""
 
@@ -175,9 +191,11 @@ class PaymentView(View):
     )
     amount_captured: int
     amount_refundable: int = Field(
-        description="Captured, less refunds, pending refunds and late refunds that are undecided; not below 0"
+        description="Captured, less refunds, pending refunds, late refunds that are undecided and"
+        " `amount_disputed`; not below 0"
     )
     amount_refunded: int
+    amount_disputed: int = Field(description="What banks have withdrawn and not given back; `lost` keeps it")
     payment_method: PaymentMethodView
     merchant_reference: str | None = Field(examples=["order-7"])
     description: str | None
@@ -188,6 +206,7 @@ class PaymentView(View):
     authentication: AuthenticationView | None = Field(
         description="Null until the outcome, and where there is nothing to say"
     )
+    risk: RiskShown | None = Field(description="Null where nobody was asked")
     connector: str = Field(examples=["sandbox_card"])
     connector_reference: str | None
     capture_before: datetime | None = Field(description="Until 5 minutes before this time captures are taken")
@@ -228,6 +247,34 @@ class RefundView(View):
     upi: RailView | None = Field(default=None, description="Of a UPI refund, once it succeeded")
 
 
+class DisputeView(View):
+    """What a cardholder's bank asks back of a payment."""
+
+    model_config = ConfigDict(title="Dispute")
+
+    id: str = Field(examples=["dp_a3dinbqwy3dpovxhi5dpmfzxg"])
+    object: Literal["dispute"]
+    payment: str
+    amount: int = Field(description="What the bank asks, in its currency")
+    currency: str = Field(description="The bank's: it may differ from the payment's")
+    amount_withdrawn: int = Field(
+        description="Withdrawn and not given back, in the payment's currency; 0 in stage `inquiry`"
+    )
+    stage: Literal["inquiry", "chargeback", "pre_arbitration", "arbitration"] = Field(
+        description="In an `inquiry` nothing is withdrawn, and a refund may end the matter"
+    )
+    status: DisputeStatus
+    reason: str = Field(examples=["fraudulent"])
+    network_reason_code: str | None
+    refunded_before: int = Field(
+        description="How much of what was withdrawn had been refunded, or was being, before we heard of it: the"
+        " customer may have it twice"
+    )
+    evidence_due_by: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
 class PaymentAttemptView(View):
     """One request to one connector account for one operation."""
 
@@ -250,176 +297,40 @@ class PaymentAttemptView(View):
     created_at: datetime
 
 
-class EndpointView(View):
-    """Where webhooks go."""
-
-    model_config = ConfigDict(title="WebhookEndpoint", json_schema_serialization_defaults_required=False)
-
-    id: str = Field(examples=["we_a3dinbqwy3dpovxhi5dpmfzxg"])
-    object: Literal["webhook_endpoint"]
-    url: str
-    events: list[str]
-    description: str | None
-    ordered: bool
-    enabled: bool
-    signing: Literal["ed25519"] = _sometimes(description="Only where it is not hmac")
-    public_key: str = _sometimes(
-        examples=["whpk_…"],
-        description="Verifies the signatures of an ed25519 endpoint (Standard Webhooks, `v1a`)",
-    )
-    created_at: datetime
+class SavedForView(View):
+    id: str = Field(examples=["customer-7"])
 
 
-class NewEndpointView(EndpointView):
-    """A new endpoint, or one with a new secret, which is shown in this answer only."""
+class SavedCardView(View):
+    """What is shown of a saved card."""
 
-    model_config = ConfigDict(title="NewWebhookEndpoint", json_schema_serialization_defaults_required=False)
-
-    secret: str = _sometimes(
-        examples=["whsec_…"],
-        description="Verifies the signatures of an hmac endpoint (Standard Webhooks, `v1`)",
+    brand: str = Field(examples=["visa"])
+    last4: str = Field(examples=["4242"])
+    exp_month: int = Field(examples=[12])
+    exp_year: int = Field(examples=[2030])
+    fingerprint: str | None = Field(
+        examples=["fp_a3dinbqwy3dpovxhi5dpmfzxg"],
+        description="The same for the same number, and another one for another merchant; null where only the acquirer"
+        " has the number",
     )
 
 
-class EndpointNoticeView(EndpointView):
-    """An endpoint of which something is told to the merchant's others."""
+class SavedPaymentMethodView(View):
+    """A saved card."""
 
-    model_config = ConfigDict(title="WebhookEndpointNotice")
+    model_config = ConfigDict(title="SavedPaymentMethod")
 
-    delivery: str = _sometimes(description="The delivery that it is about, where it is about one")
-    event: str = _sometimes(description="The event of that delivery")
-
-
-class PaymentThenView(PaymentView):
-    """A payment as of an event."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
-
-    previously: Literal["succeeded"] = _sometimes(description=_PREVIOUSLY)
-
-
-class RefundThenView(RefundView):
-    """A refund as of an event."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=False)
-
-    previously: Literal["succeeded", "failed"] = _sometimes(description=_PREVIOUSLY)
-
-
-class EventView(View):
-    """Something that happened; the same bytes are delivered to webhook endpoints."""
-
-    model_config = ConfigDict(title="Event")
-
-    id: str = Field(examples=["evt_a3dinbqwy3dpovxhi5dpmfzxg"])
-    type: EventType | Literal["webhook_endpoint.ping"]
-    timestamp: datetime
-    sequence: int = Field(description="Among the events of its payment; 0 where there is none")
-    data: PaymentThenView | RefundThenView | EndpointNoticeView
-
-
-class StreamMessageView(View):
-    """One message of the event stream, as a reader of server-sent events has it."""
-
-    model_config = ConfigDict(title="StreamMessage")
-
-    id: str = Field(pattern="^[A-Za-z0-9_-]{1,64}$", examples=["evt_a3dinbqwy3dpovxhi5dpmfzxg"])
-    event: EventType
-    data: str = Field(
-        description="An event, as JSON",
-        json_schema_extra={
-            "contentMediaType": "application/json",
-            "contentSchema": {"$ref": "#/components/schemas/EventView"},
-        },
+    id: str = Field(examples=["pm_a3dinbqwy3dpovxhi5dpmfzxg"])
+    object: Literal["payment_method"]
+    type: Literal["card"]
+    status: Literal["active", "expired"] = Field(description="`expired`: the card's month is over")
+    setup: Setup = Field(
+        description="`off_session`: the customer agreed to payments that the merchant begins; set up with a payment"
     )
-
-
-class AttemptView(View):
-    """One attempt at a delivery."""
-
-    at: datetime
-    status_code: int | None
-    duration_ms: int
-    error: str | None = Field(examples=["timed_out"])
-
-
-class DeliveryView(View):
-    """An event on its way to an endpoint. Delivered again, an event has several."""
-
-    model_config = ConfigDict(title="Delivery")
-
-    id: str = Field(examples=["dlv_0b41f4a2c9d37e6a81c05f22"])
-    event: str
-    status: str = Field(
-        description="`pending` also between attempts; `dropped`: the endpoint was deleted or disabled",
-        json_schema_extra={"enum": list(DeliveryStatus)},
+    customer: SavedForView | None = Field(
+        description="Who must be named to pay with it; null: nobody need be"
     )
-    attempts: list[AttemptView]
-    next_attempt_at: datetime | None
-
-
-class RecoveryView(View):
-    """What is delivered in the background; `Location` says how far it is."""
-
-    model_config = ConfigDict(title="Recovery")
-
-    count: int
-
-
-class JobView(View):
-    """Events that are delivered again in the background."""
-
-    model_config = ConfigDict(title="WebhookJob")
-
-    id: str = Field(examples=["whj_a3dinbqwy3dpovxhi5dpmfzx"])
-    object: Literal["webhook_job"]
-    kind: Literal["recover", "replay"]
-    endpoint: str
-    since: datetime
-    until: datetime
-    types: list[str]
-    status: Literal["pending", "running", "finished", "failed"]
-    total: int
-    done: int
-    created_at: datetime
-    finished_at: datetime | None
-
-
-class MistakeView(View):
-    pointer: str = Field(
-        description="A JSON Pointer (RFC 6901) into the body, or `/` and the name of a query parameter",
-        examples=["/payment_method/card/number"],
-    )
-    detail: str = Field(description="Never the rejected value")
-
-
-class ProblemView(View):
-    """An error (RFC 9457)."""
-
-    model_config = ConfigDict(
-        title="Problem", extra="forbid", json_schema_serialization_defaults_required=False
-    )
-
-    status: int
-    type: str = Field(examples=["urn:payonce:problem:invalid_request"])
-    title: str
-    detail: str
-    code: str = Field(description="Stable: decide by this", examples=["invalid_request"])
-    request_id: str | None
-    errors: list[MistakeView] = Field(
-        default=[],
-        description="What is wrong with the request, and where; with a 402, the member that the acquirer refuses",
-    )
-    decline_code: DeclineCode | None = None
-    network_decline_code: str | None = Field(
-        default=None, description="The card network's own, where it is known"
-    )
-    network_advice_code: str | None = Field(default=None, description="As `network_decline_code`")
-    retryable: bool | None = Field(
-        default=None, description="Whether the same data may be accepted later, under a new key"
-    )
-    advice: Advice | None = None
-    payment: PaymentView | None = Field(default=None, description="With a 402")
+    card: SavedCardView
 
 
 class StateView(View):

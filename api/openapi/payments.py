@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from api.http.key_header import KEY_MAX_LENGTH
-from api.openapi import objects
+from api.openapi import objects, told_objects
 from api.openapi.description import (
     CREATED_BETWEEN,
     ID_IN_PATH,
@@ -21,7 +21,7 @@ from api.openapi.description import (
     model_ref,
     query,
 )
-from api.problems import ACCEPTED, CREATED, NOT_MODIFIED, STATUS
+from api.problems import ACCEPTED, CREATED, FOUND, NOT_MODIFIED, STATUS
 from api.schemas import payments, webhooks
 from payonce.domain.events import EVENT_TYPES
 from payonce.domain.operations import OperationStatus
@@ -42,10 +42,22 @@ CREATE_PAYMENT = Description(
     tag="Payments",
     summary="Authorize a payment, and capture it when `capture_method` is `automatic`",
     text="A decline is a definite answer: it is stored under the key, and paying again needs a new key. A"
-    " different `cvc`, `browser` or `authentication` alone is the same request, so a corrected `cvc` needs a new key"
-    " too. After a 503 nothing was sent, and the same request with the same key goes on; an `authentication`, which"
-    " is not kept, has to be in it again (`data_required`). What no account takes of `sca` or `authentication` is"
-    " `payment_method_not_supported`.",
+    " different `cvc`, `browser`, `authentication` or wallet token alone is the same request, so a corrected `cvc`"
+    " needs a new key too. After a 503 nothing was sent, and the same request with the same key goes on; an"
+    " `authentication`, which is not kept, has to be in it again (`data_required`). What no account takes of `sca` or"
+    " `authentication` is `payment_method_not_supported`. Where the merchant's risk providers say `review`, it is"
+    " authorized and held whatever `capture_method` says; where they say `block`, it is 402 `payment_blocked`, and no"
+    " acquirer hears of it."
+    " With `setup` the card is saved once the payment is approved, whatever becomes"
+    " of it later: `payment_method.card.token` says as what, and `payment_method.active` tells it. A merchant whose"
+    " cards are not saved, and a card that the vault may not keep, get `card_storage_refused`; too many different"
+    " cards saved within an hour are `rate_limited`. While the vault's keys are out of reach such a payment is"
+    " `unavailable`, and nothing was sent."
+    " A saved card is paid with at the accounts that have what it can be paid with, else it is"
+    " `payment_method_not_supported`; a token that is unknown, deleted or another customer's is 400 at"
+    " `/payment_method/token`. With `off_session` nobody can act: a challenge is cancelled, and is a decline with"
+    " `authentication_required`. Without a `cvc` and an `authentication` any process can go on with such a payment,"
+    " so that it is 202 where another is 503.",
     answers={
         CREATED: (
             "The payment, `captured`, `authorized` or `requires_action`. The last is an answer and not the definite"
@@ -57,8 +69,9 @@ CREATE_PAYMENT = Description(
     codes=(
         *KEY_CODES,
         *("invalid_card_number", "invalid_vpa", "card_expired", "payment_declined", "payment_failed"),
+        "payment_blocked",
         *("currency_not_supported", "payment_method_not_supported", "capture_method_not_supported"),
-        *("amount_not_supported", "data_required", "test_mode_only"),
+        *("amount_not_supported", "data_required", "test_mode_only", "card_storage_refused"),
     ),
     body=payments.CreatePayment,
     example={
@@ -113,6 +126,7 @@ CAPTURE_PAYMENT = Description(
     codes=(
         *KEY_CODES,
         *("not_found", "payment_not_capturable", "operation_in_progress", "amount_too_large"),
+        "payment_in_review",
         "amount_not_supported",
         *("payment_declined", "payment_failed"),
     ),
@@ -146,7 +160,7 @@ LIST_PAYMENT_EVENTS = Description(
     tag="Events",
     summary="List a payment's events, oldest first",
     text="`sequence` is 1, 2, 3 … without gaps.",
-    answers={OK: ("A page of events", list_of(objects.EventView))},
+    answers={OK: ("A page of events", list_of(told_objects.EventView))},
     codes=(*LIST_CODES, "not_found"),
     parameters=(ID_IN_PATH, *PAGE),
 )
@@ -222,7 +236,7 @@ LIST_EVENTS = Description(
     text="Types are `object.past_tense`; a change of a payment's status has one event of the status's name."
     " `delivered=false`: some endpoint has not got it yet. Events about your other endpoints"
     " (`webhook_endpoint.…`) belong to no payment; pings are not listed. Events are kept for 30 days at least.",
-    answers={OK: ("A page of events", list_of(objects.EventView))},
+    answers={OK: ("A page of events", list_of(told_objects.EventView))},
     codes=LIST_CODES,
     parameters=(
         *PAGE,
@@ -235,7 +249,7 @@ GET_EVENT = Description(
     id="getEvent",
     tag="Events",
     summary="Get an event",
-    answers={OK: ("The event, in the bytes in which it is delivered", model_ref(objects.EventView))},
+    answers={OK: ("The event, in the bytes in which it is delivered", model_ref(told_objects.EventView))},
     codes=OBJECT_CODES,
     parameters=(ID_IN_PATH,),
 )
@@ -245,12 +259,37 @@ REDELIVER_EVENT = Description(
     summary="Deliver an event once more",
     text="A new delivery of the same bytes under the same `webhook-id`, to the endpoint that is named, or to"
     " every enabled endpoint that wants the type.",
-    answers={ACCEPTED: ("The new deliveries", list_of(objects.DeliveryView))},
+    answers={ACCEPTED: ("The new deliveries", list_of(told_objects.DeliveryView))},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
     body=webhooks.Redeliver,
     body_required=False,
     example={"endpoint": "we_a3dinbqwy3dpovxhi5dpmfzxg"},
     parameters=(ID_IN_PATH, *POST_ONCE),
+)
+GET_RECEIPT = Description(
+    id="getReceipt",
+    tag="Payments",
+    summary="The receipt of a payment, or of one of its refunds, that a customer can keep",
+    text="As of the payment's latest event. HTML, or a tagged PDF with `Accept: application/pdf`. It is made when it"
+    " is first asked for: meanwhile `receipt_not_ready` with `Retry-After` (1 to 30 s, by what is drawn before it)."
+    " Without that header there is none: nothing is captured, or the refund has not succeeded. One that could not be"
+    " drawn is `operation_not_supported`, and tried anew an hour later. It is a receipt and no tax invoice.",
+    answers={
+        OK: ("The receipt", None),
+        FOUND: ("Where it is: an address that is good for 60 s, and needs no API key", None),
+    },
+    codes=(
+        "receipt_not_ready",
+        "operation_not_supported",
+        "invalid_request",
+        "outcome_unknown",
+        *OBJECT_CODES,
+    ),
+    parameters=(
+        ID_IN_PATH,
+        query("refund", ID_IN_PATH["schema"], "The receipt of this refund of the payment alone"),
+    ),
+    media_types=("text/html", "application/pdf"),
 )
 SHOW_QR_CODE = Description(
     id="showPaymentQrCode",

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from api.openapi import objects
+from api.openapi import told_objects
 from api.openapi.description import (
     BODY_CODES,
     ID_IN_PATH,
@@ -27,8 +27,8 @@ from payonce.storage.webhooks.endpoints import ENDPOINTS_MAX
 from payonce.storage.webhooks.redeliveries import JOB_EVENTS_MAX
 from payonce.storage.webhooks.secrets import ACTIVE_MAX, OVERLAP
 
-_ENDPOINT: Final = model_ref(objects.EndpointView)
-_RECOVERY: Final = model_ref(objects.RecoveryView)
+_ENDPOINT: Final = model_ref(told_objects.EndpointView)
+_RECOVERY: Final = model_ref(told_objects.RecoveryView)
 
 CREATE_ENDPOINT = Description(
     id="createWebhookEndpoint",
@@ -38,7 +38,7 @@ CREATE_ENDPOINT = Description(
     " a `public_key` instead, in every answer. URLs are https on port 443 or 8443 (in test mode also http, 80"
     " and 8080) to public addresses."
     f" A merchant has {ENDPOINTS_MAX} endpoints in each mode at most; one more is an `invalid_request`.",
-    answers={CREATED: ("The endpoint with its secret", model_ref(objects.NewEndpointView))},
+    answers={CREATED: ("The endpoint with its secret", model_ref(told_objects.NewEndpointView))},
     codes=(*KEY_CODES, "webhook_url_forbidden"),
     body=webhooks.CreateEndpoint,
     example={"url": "https://shop.example/hooks", "events": ["payment.captured", "refund.succeeded"]},
@@ -48,7 +48,7 @@ LIST_ENDPOINTS = Description(
     id="listWebhookEndpoints",
     tag="Webhook endpoints",
     summary="List webhook endpoints, newest first",
-    answers={OK: ("A page of endpoints", list_of(objects.EndpointView))},
+    answers={OK: ("A page of endpoints", list_of(told_objects.EndpointView))},
     codes=LIST_CODES,
     parameters=PAGE,
 )
@@ -81,7 +81,7 @@ ROTATE_SECRET = Description(
     f" within that time. At most {ACTIVE_MAX} sign at a time: rotated more often, the oldest ends at once. The"
     " answer, and its replays for 24 h, are the only ones with the new `secret` (`ed25519`: the new"
     " `public_key`).",
-    answers={OK: ("The endpoint with its new secret", model_ref(objects.NewEndpointView))},
+    answers={OK: ("The endpoint with its new secret", model_ref(told_objects.NewEndpointView))},
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
     body=webhooks.Nothing,
     body_required=False,
@@ -92,7 +92,9 @@ PING_ENDPOINT = Description(
     tag="Webhook endpoints",
     summary="Send a webhook endpoint a `webhook_endpoint.ping`",
     text="Signed and repeated as every delivery is; the endpoint must be enabled.",
-    answers={ACCEPTED: ("The event that is delivered to this endpoint only", model_ref(objects.EventView))},
+    answers={
+        ACCEPTED: ("The event that is delivered to this endpoint only", model_ref(told_objects.EventView))
+    },
     codes=(*OPTIONAL_KEY_CODES, "not_found"),
     body=webhooks.Nothing,
     body_required=False,
@@ -102,7 +104,7 @@ LIST_DELIVERIES = Description(
     id="listDeliveries",
     tag="Webhook endpoints",
     summary="List a webhook endpoint's deliveries, newest first",
-    answers={OK: ("A page of deliveries", list_of(objects.DeliveryView))},
+    answers={OK: ("A page of deliveries", list_of(told_objects.DeliveryView))},
     codes=(*LIST_CODES, "not_found"),
     parameters=(
         ID_IN_PATH,
@@ -139,7 +141,7 @@ GET_JOB = Description(
     id="getWebhookJob",
     tag="Webhook endpoints",
     summary="See how far a recovery or a replay is",
-    answers={OK: ("The job", model_ref(objects.JobView))},
+    answers={OK: ("The job", model_ref(told_objects.JobView))},
     codes=OBJECT_CODES,
     parameters=(ID_IN_PATH,),
 )

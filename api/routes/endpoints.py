@@ -1,6 +1,6 @@
 """Webhook endpoints over HTTP: registered, shown, changed, deleted, given a new secret."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +11,15 @@ from starlette.responses import Response
 
 from api.admission.requests import KeyUnknown, Post
 from api.admission.waiting import Result
-from api.front import READ_S, Front, path_id
+from api.front import READ_S, Front, key_of, path_id
 from api.http.lists import Listing, fetch, list_response, read_query
 from api.http.responses import NO_STORE, reply, shown
 from api.problems import NO_CONTENT
 from api.schemas.webhooks import CreateEndpoint, Nothing, UpdateEndpoint
 from payonce.domain.answers import Answer, AnswerKind, encode
+from payonce.domain.audit import Act, AuditAction
 from payonce.domain.errors import InvalidRequest, NotFound
-from payonce.storage import idempotency
+from payonce.storage import audit, idempotency
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import StorageUnavailable, within
 from payonce.storage.idempotency import Key
@@ -67,6 +68,7 @@ class Endpoints:
             await self._check_room(connection, post.caller)
             await insert_endpoint(connection, endpoint)
             await insert_secret(connection, new.stored)
+            await _audit(connection, request, post.caller, AuditAction.ENDPOINT_CREATED, endpoint.id)
             view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
             return conceal(AnswerKind.ENDPOINT, view, self._sealer), _path(endpoint)
 
@@ -87,6 +89,7 @@ class Endpoints:
             new = make_secret(self._sealer, endpoint_id=endpoint_id, signing=signing, at=now)
             if not await rotate_secret(connection, new.stored):
                 raise NotFound
+            await _audit(connection, request, caller, AuditAction.ENDPOINT_SECRET_ROTATED, endpoint_id)
             view = endpoint_view(endpoint, secret=new.secret, public_key=new.public_key)
             return conceal(AnswerKind.ENDPOINT_CHANGED, view, self._sealer), _path(endpoint)
 
@@ -132,6 +135,10 @@ class Endpoints:
             endpoint = await update_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode, changes=changes
             )
+            if endpoint is not None:
+                await _audit(
+                    connection, request, caller, AuditAction.ENDPOINT_CHANGED, endpoint_id, changed=changes
+                )
             return await self._shown(connection, endpoint)
 
         return await self._front.write(request, write)
@@ -140,9 +147,12 @@ class Endpoints:
         endpoint_id = path_id(request)
 
         async def write(connection: Connection, caller: Caller) -> bool:
-            return await delete_endpoint(
+            deleted = await delete_endpoint(
                 connection, endpoint_id, merchant_id=caller.merchant_id, mode=caller.mode
             )
+            if deleted:
+                await _audit(connection, request, caller, AuditAction.ENDPOINT_DELETED, endpoint_id)
+            return deleted
 
         if not await self._front.write(request, write):
             raise NotFound
@@ -167,7 +177,7 @@ class Endpoints:
         caller = post.caller
 
         async def read() -> Key | None:
-            async with self._runtime.database.reading() as connection:
+            async with self._runtime.tenants.reading(caller) as connection:
                 return await idempotency.find_key(
                     connection, merchant_id=caller.merchant_id, mode=caller.mode, key=post.stored_key
                 )
@@ -211,6 +221,26 @@ class Endpoints:
             signing=body.signing,
             created_at=datetime.now(UTC),
         )
+
+
+async def _audit(
+    connection: Connection,
+    request: Request,
+    caller: Caller,
+    action: AuditAction,
+    endpoint_id: str,
+    *,
+    changed: Iterable[str] = (),
+) -> None:
+    """Where a merchant's events go, and what signs them, is decided by a key: the log has it, or it is not done."""
+    act = Act(
+        action=action,
+        subject=endpoint_id,
+        merchant_id=caller.merchant_id,
+        mode=caller.mode,
+        details={"changed": sorted(changed)} if changed else {},
+    )
+    await audit.decided(connection, key_of(request, caller), act)
 
 
 def _path(endpoint: Endpoint) -> str:

@@ -7,7 +7,7 @@ that does not keep up is cut off and resumes from the last event that it got.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,7 +18,7 @@ from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import StorageUnavailable
-from payonce.storage.events import EventPlace, StreamedEvent, news
+from payonce.storage.events import EventPlace, StreamedEvent, page, with_news
 from payonce.storage.merchants import Caller
 from payonce.storage.snapshots import take_snapshot
 from payonce.waiting import first
@@ -142,8 +142,10 @@ class Feed:
                 log.warning("event_feed_interrupted", error=error.message)
             else:
                 log.error("event_feed_broken", error=type(error).__name__)
-            self._watcher = None
-            self._end_all()
+            # Else nobody follows it any more, and it broke while it was ended.
+            if self._watcher is asyncio.current_task():
+                self._watcher = None
+                self._end_all()
 
     async def _look_again_and_again(self, place: EventPlace, heard: asyncio.Event) -> None:
         while True:
@@ -156,20 +158,39 @@ class Feed:
     async def _look(self, place: EventPlace) -> tuple[EventPlace, float]:
         """What is new after the place was told; how far that went, and how soon there may be more.
 
-        Raises `StorageUnavailable`.
+        The engine says who has news; what that is, is read for each as for a request. Raises `StorageUnavailable`.
         """
         async with self._runtime.database.reading() as connection:
             snapshot = await take_snapshot(connection)
             # Whoever follows from now on takes a later snapshot, which has all that is told here.
             callers = {follower.caller for follower in self._followers}
             ended = snapshot.oldest_running
-            found = await news(connection, callers, after=place, ended=ended, limit=ROWS_MAX)
-        if found and not await self._runtime.database.proven(connection):
+            waiting = await with_news(connection, callers, after=place, ended=ended)
+        limit = max(1, ROWS_MAX // max(1, len(waiting)))
+        found = {
+            caller: await self._page(caller, place, ended, limit=limit, timeline=connection.timeline)
+            for caller in waiting
+        }
+        # Where a page is full, the others are told as far as it went: together they go on from there.
+        reached = min((events[-1].place for events in found.values() if len(events) == limit), default=None)
+        for caller, events in found.items():
+            self._tell(caller, [event for event in events if reached is None or event.place <= reached])
+        if reached is not None:
+            return reached, 0.0
+        return EventPlace.before(ended), POLL_S if ended == snapshot.next else SOON_S
+
+    async def _page(
+        self, caller: Caller, after: EventPlace, ended: int, *, limit: int, timeline: str | None
+    ) -> list[StreamedEvent]:
+        """The caller's next events, proven. Raises `StorageUnavailable`, also where another server took over."""
+        async with self._runtime.tenants.reading(caller) as connection:
+            events = await page(connection, caller, after=after, ended=ended, types=(), limit=limit)
+        if connection.timeline != timeline or not await self._runtime.database.proven(connection):
             raise StorageUnavailable("what was read is not proven")
-        for caller, event in found:
+        return events
+
+    def _tell(self, caller: Caller, events: Sequence[StreamedEvent]) -> None:
+        for event in events:
             for follower in self._followers:
                 if follower.caller == caller:
                     follower.tell(event)
-        if len(found) == ROWS_MAX:
-            return found[-1][1].place, 0.0
-        return EventPlace.before(ended), POLL_S if ended == snapshot.next else SOON_S

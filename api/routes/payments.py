@@ -25,7 +25,9 @@ from api.schemas.payments import CreateCapture, CreatePayment, CreateVoid
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.errors import NotFound
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment_methods import Setup
 from payonce.domain.personal import Browser, Party, PersonalData
+from payonce.domain.saved_cards import check_paying, check_saving
 from payonce.domain.sca import Sca
 from payonce.storage.driver.connection import Connection
 from payonce.storage.lookups import payments_of_key, reference_in_use
@@ -125,6 +127,18 @@ async def payment_of(connection: Connection, caller: Caller, payment_id: str) ->
 def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
     """The body as admission takes it. Raises `InvalidRequest` for what cannot be paid with here."""
     paid_with = body.payment_method.paid_with(mode)
+    setup = None if body.setup is None else Setup(body.setup)
+    check_saving(setup, method=paid_with.method, sca=_sca(body))
+    authentication = None if body.authentication is None else body.authentication.handed_in()
+    check_paying(
+        token=paid_with.token,
+        cvc=paid_with.cvc,
+        off_session=body.off_session is True,
+        reason=body.reason,
+        setup=setup,
+        sca=_sca(body),
+        authentication=authentication,
+    )
     return NewPayment(
         amount_minor=body.amount,
         currency=body.currency,
@@ -142,7 +156,12 @@ def new_payment(body: CreatePayment, *, mode: str) -> NewPayment:
         channel=body.channel,
         personal=_personal_data(body),
         sca=_sca(body),
-        authentication=None if body.authentication is None else body.authentication.handed_in(),
+        authentication=authentication,
+        token=paid_with.token,
+        cvc=paid_with.cvc,
+        off_session=body.off_session is True,
+        reason=body.reason,
+        setup=setup,
     )
 
 

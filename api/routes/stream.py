@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.front import Front
 from api.http.lists import FILTER_MAX_LENGTH, invalid
-from api.openapi import objects
+from api.openapi import told_objects
 from api.openapi.description import OK, READ_CODES, Description, model_ref
 from api.problems import Mistake, Problem
 from api.routes.feed import FOLLOWERS_MAX, FOLLOWERS_PER_MERCHANT_MAX, Feed, Follower
@@ -54,7 +54,7 @@ STREAM_EVENTS: Final = Description(
     f" the last id. A merchant has {FOLLOWERS_PER_MERCHANT_MAX} streams in each mode and process, and all"
     f" merchants together {FOLLOWERS_MAX}.",
     # Of one message: before version 3.2, OpenAPI has no words of its own for a stream.
-    answers={OK: ("Events, as they come", model_ref(objects.StreamMessageView))},
+    answers={OK: ("Events, as they come", model_ref(told_objects.StreamMessageView))},
     media_types=(MEDIA_TYPE,),
     codes=("invalid_request", "rate_limited", *READ_CODES),
     parameters=(

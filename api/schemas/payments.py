@@ -30,14 +30,16 @@ from api.admission.requests import PaidWith
 from api.schemas.countries import COUNTRIES
 from api.schemas.currencies import CURRENCIES
 from payonce import device_tokens
-from payonce.connectors.registry import SWITCHES
+from payonce.connectors.registry import SWITCHES as CONNECTOR_SWITCHES
 from payonce.domain import cards
 from payonce.domain.card_numbers import looks_like_card_number, passes_luhn
-from payonce.domain.errors import InvalidRequest
 from payonce.domain.money import AMOUNT_MINOR_MAX
+from payonce.domain.payment_methods import Reason
 from payonce.domain.personal import Channel
 from payonce.domain.sca import Challenge, Exemption, HandedIn
+from payonce.risk.registry import SWITCHES as RISK_SWITCHES
 
+SWITCHES: Final = {**CONNECTOR_SWITCHES, **RISK_SWITCHES}  # members of metadata that test mode obeys
 URL_MAX_LENGTH = 2048
 METADATA_MAX = 50
 STATEMENT_DESCRIPTOR_MAX_LENGTH = 22
@@ -247,7 +249,7 @@ class CardMethod(Body):
     def paid_with(self, _mode: str) -> PaidWith:
         """The card, which lives in memory only. Raises `InvalidRequest`."""
         if self.card is None:
-            raise InvalidRequest("There is no such payment method.", pointer="/payment_method/token")
+            return PaidWith(method="card", shown={"type": "card"}, token=self.token, cvc=self.cvc)
         card = self.card.card()
         shown = {
             "brand": card.brand,
@@ -297,6 +299,10 @@ class Wallet(Body):
         if not device and self.token is not None:
             raise mistake("is not for this provider", at="token")
         return self
+
+    @field_serializer("token")
+    def _left_out(self, _token: str | None) -> None:
+        """Each token is good for one payment: another one alone is the same request."""
 
 
 class WalletMethod(Body):
@@ -414,6 +420,18 @@ class CreatePayment(Body):
         description="`moto`: the merchant types in what came by letter or telephone"
     )
     statement_descriptor: StatementDescriptor | None = _added()
+    setup: Literal["on_session", "off_session"] | None = _added(
+        description="Saves the card once the payment is approved: for payments with the customer there, or also for"
+        " such as the merchant begins"
+    )
+    off_session: bool | None = Field(
+        default=None,
+        exclude_if=lambda value: not value,
+        description="Whether the customer is not there: with a saved card whose `setup` is `off_session`",
+    )
+    reason: Reason | None = _added(
+        description="Required with `off_session`: why the merchant asks for the money"
+    )
     sca: Sca | None = Field(default=None, exclude_if=lambda value: value in (None, Sca()))
     authentication: Authentication | None = Field(default=None, repr=False, exclude=True)
 
@@ -438,6 +456,10 @@ class CreateVoid(Body):
     """The body of `POST /v1/payments/{id}/void`."""
 
     reason: Text500 | None = None
+
+
+class AcceptDispute(Body):
+    """The body of `POST /v1/disputes/{id}/accept`: nothing."""
 
 
 class CreateRefund(Body):

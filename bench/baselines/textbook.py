@@ -27,6 +27,7 @@ from payonce.connectors.base import Call
 from payonce.domain.facts import Approved
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
+from payonce.domain.risk import Routed
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings, settings_from_environment
 from payonce.storage import payments
@@ -123,7 +124,7 @@ class Steps:
         new = new_payment(captured.sale.order)
         payment_id = captured.sale.payment_id
         payment = replace(
-            payment_row(post_of(payment_id), new, self._route, payment_id=payment_id),
+            payment_row(post_of(payment_id), new, Routed(self._route, None), payment_id=payment_id),
             status=PaymentStatus.CAPTURED,
             amount_authorized_minor=new.amount_minor,
             amount_captured_minor=new.amount_minor,

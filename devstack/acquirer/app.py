@@ -15,7 +15,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from devstack.acquirer import bodies, challenge_pages, delivery, pages, witness
+from devstack.acquirer import (
+    bodies,
+    challenge_pages,
+    charges,
+    dashboard,
+    delivery,
+    dispute_pages,
+    pages,
+    witness,
+)
 from devstack.acquirer.adyen import control as control_of_adyen
 from devstack.acquirer.adyen import counter as counter_of_adyen
 from devstack.acquirer.adyen import pages as pages_of_adyen
@@ -38,7 +47,10 @@ _ORDERS: dict[str, type[Order]] = {
     "/refunds": bodies.Refund,
     "/reversals": bodies.Reverse,
     "/cancellations": bodies.Cancel,
+    "/tokens/deletions": bodies.DeleteToken,
     "/inquiries": bodies.Inquire,
+    "/disputes/acceptances": bodies.AcceptDispute,
+    "/disputes/inquiries": bodies.InquireDispute,
 }
 
 
@@ -88,6 +100,9 @@ def create_app(settings: Settings) -> Starlette:
             *pages_of_adyen.routes(desk, courier),
             *pages.routes(desk, courier),
             *challenge_pages.routes(desk, courier),
+            *dispute_pages.routes(desk, courier),
+            *dashboard.routes(desk, courier),
+            *charges.routes(desk, key=settings.key),
             *witness.routes(desk, courier),
         ],
         lifespan=lifespan,

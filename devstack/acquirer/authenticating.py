@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from devstack.acquirer import cards
 from devstack.acquirer.bodies import Authorize
 from devstack.acquirer.cards import Asks
 from devstack.acquirer.movements import SOFT_DECLINE
+from devstack.acquirer.saved_cards import Instrument
 
 FAILED = "authentication_failed"
 
@@ -31,27 +31,27 @@ class Course:
     authentication: Authentication | None = None
 
 
-def course_of(order: Authorize) -> Course:
-    """What the order leads to, by its number and by what the merchant says of authentication."""
-    card = cards.card_of(order.number())
-    if order.card is None:  # a device authenticated its owner
+def course_of(order: Authorize, paid_with: Instrument) -> Course:
+    """What the order leads to, by what it is paid with and by what the merchant says of authentication."""
+    card = paid_with.leads_to
+    if order.network_token is not None:  # a device authenticated its owner
         return Course(challenges=False, decline_code=card.decline_code)
     if order.authentication is not None:
         result = "authenticated" if order.authentication.trans_status == "Y" else "attempted"
-        said = came_to(order.number(), result) | {"eci": order.authentication.eci}
+        said = came_to(paid_with.masked, result) | {"eci": order.authentication.eci}
         return Course(challenges=False, decline_code=card.decline_code, authentication=said)
     if card.asks is Asks.IN_VAIN:
-        return _refused(order, FAILED, "failed")
+        return _refused(paid_with, FAILED, "failed")
     if _challenges(order, card.asks):
         return Course(challenges=True, decline_code=card.decline_code)
     if _needs_challenge(order, card.asks):
-        return _refused(order, SOFT_DECLINE, "none")
-    return Course(challenges=False, decline_code=card.decline_code, authentication=_unasked(order, card.asks))
+        return _refused(paid_with, SOFT_DECLINE, "none")
+    return Course(challenges=False, decline_code=card.decline_code, authentication=_unasked(order, paid_with))
 
 
-def came_to(number: str, result: str, *, exemption: str | None = None) -> Authentication:
+def came_to(masked: str, result: str, *, exemption: str | None = None) -> Authentication:
     """What is answered of an authentication with this result: whoever was authenticated shifts the liability."""
-    ecis = _ECIS_OF_MASTERCARD if number[0] in "25" else _ECIS
+    ecis = _ECIS_OF_MASTERCARD if masked[0] in "25" else _ECIS
     rank = _RANK.get(result, 2)
     return {
         "result": result,
@@ -82,18 +82,19 @@ def _needs_challenge(order: Authorize, asks: Asks) -> bool:
             return False
 
 
-def _refused(order: Authorize, code: str, result: str) -> Course:
-    said = came_to(order.number(), result)
+def _refused(paid_with: Instrument, code: str, result: str) -> Course:
+    said = came_to(paid_with.masked, result)
     return Course(challenges=False, decline_code=code, authentication=said)
 
 
-def _unasked(order: Authorize, asks: Asks) -> Authentication | None:
+def _unasked(order: Authorize, paid_with: Instrument) -> Authentication | None:
     """What it comes to where nobody is asked."""
+    asks, masked = paid_with.leads_to.asks, paid_with.masked
     if order.exemption() is not None:
-        return came_to(order.number(), "exempted", exemption=order.exemption())
+        return came_to(masked, "exempted", exemption=order.exemption())
     avoided = order.challenge() == "avoid"
     if asks is Asks.FRICTIONLESS and not avoided:
-        return came_to(order.number(), "frictionless")
+        return came_to(masked, "frictionless")
     if asks is Asks.ATTEMPTED and not avoided:
-        return came_to(order.number(), "attempted")
-    return came_to(order.number(), "none") if avoided else None
+        return came_to(masked, "attempted")
+    return came_to(masked, "none") if avoided else None

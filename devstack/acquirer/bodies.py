@@ -52,6 +52,7 @@ Amount = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Fault = Annotated[str, Field(max_length=64), AfterValidator(_known_fault)]
 Url = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=URL_MAX), AfterValidator(_absolute_http)]
+Token = Annotated[str, Field(pattern=r"^tok_[0-9a-f]{24}$")]  # of a saved card
 # Source: NPCI, UPI address: a name and a handle.
 Vpa = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\-]{2,256}@[A-Za-z][A-Za-z0-9]{1,63}$")]
 Rrn = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
@@ -145,13 +146,30 @@ class HandedIn(BaseModel):
         return hashlib.sha256("\n".join(self.model_dump().values()).encode()).hexdigest()
 
 
+class Stored(BaseModel):
+    """What a payment with a stored card says of it: who asks for the money, why, and what the scheme said first."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    initiator: Literal["customer", "merchant"]
+    reason: Literal["unscheduled", "recurring", "installment", "delayed", "no_show"] | None = None
+    network_transaction_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]{1,64}$")
+
+    @model_validator(mode="after")
+    def _says_why(self) -> Self:
+        if (self.initiator == "merchant") != (self.reason is not None):
+            raise ValueError("a merchant says why it asks for the money, and a customer does not")
+        return self
+
+
 class Authorize(MoneyOrder):
-    """Reserve, and with `capture` also take, an amount on a card or a network token.
+    """Reserve, and with `capture` also take, an amount on a card, a network token or a card that was saved.
 
     The cardholder may be asked first, on a page. `completes`: who ends that, the page itself (`customer`), or a
     `Resume` with what the browser brings back, which moves the money (`resume`), or reads only (`reads`).
     `asks_again`: whether the first `Resume` of who passed asks them once more, on a page of its own, and the second
     one moves the money. `soft_decline`: whether a card whose issuer wants that is challenged at once, or declined.
+    `save`: for what the card is to be kept; its token comes with the approval.
     """
 
     operation = "authorize"
@@ -160,9 +178,12 @@ class Authorize(MoneyOrder):
     capture: bool
     card: Card | None = None
     network_token: NetworkToken | None = None
+    token: Token | None = Field(default=None, repr=False)
+    save: Literal["on_session", "off_session"] | None = None
     sca: Sca | None = None
     authentication: HandedIn | None = None
     off_session: bool = False
+    stored: Stored | None = None
     soft_decline: Literal["itself", "resend"] = "resend"
     completes: Literal["customer", "resume", "reads"] = "customer"
     asks_again: bool = False
@@ -172,10 +193,15 @@ class Authorize(MoneyOrder):
 
     @model_validator(mode="after")
     def _has_one_of_them(self) -> Self:
-        if (self.card is None) == (self.network_token is None):
-            raise ValueError("needs either card or network_token")
+        if [self.card, self.network_token, self.token].count(None) != 2:
+            raise ValueError("needs either card, network_token or token")
+        if self.save is not None and self.network_token is not None:
+            raise ValueError("saves cards only")
         if self.sca is not None and self.authentication is not None:
             raise ValueError("has either sca or authentication")
+        by_merchant = self.stored is not None and self.stored.initiator == "merchant"
+        if self.off_session != by_merchant and self.stored is not None:
+            raise ValueError("off_session is what the merchant asks for with a stored card")
         if self.asks_again and self.completes != "resume":
             raise ValueError("asks again where a resumption completes it")
         return self
@@ -189,7 +215,7 @@ class Authorize(MoneyOrder):
         return None if self.sca is None else self.sca.exemption
 
     def number(self) -> str:
-        """The number that decides, whichever kind it is."""
+        """The number that decides, whichever kind it is; one that is paid by token has none."""
         instrument = self.card or self.network_token
         assert instrument is not None  # by the validator
         return instrument.number
@@ -310,6 +336,33 @@ class Cancel(Order):
     payment_reference: Reference
 
 
+class DeleteToken(Order):
+    """Let nobody pay with a saved card any more."""
+
+    operation = "delete_token"
+    fault_prefix = "delete_token"
+
+    token: Token = Field(repr=False)
+
+
+class AcceptDispute(Order):
+    """Give in to the bank, for good: no money moves by that."""
+
+    operation = "accept"
+    fault_prefix = "accept"
+
+    dispute: Reference
+
+
+class InquireDispute(Order):
+    """Ask how a dispute stands; it is never called by a reference."""
+
+    operation = "inquire"
+    fault_prefix = "inquire"
+
+    dispute: Reference
+
+
 class Inquire(Order):
     """Ask what became of `reference`."""
 
@@ -368,7 +421,8 @@ _MEMBERS = frozenset(
     name
     for model in (
         *(Config, Card, NetworkToken, Payee, Sca, HandedIn, Authorize, PayByUpi, PayByWallet),
-        *(Capture, Void, Refund, Resume, Reverse, Cancel, Inquire),
+        *(Capture, Void, Refund, Resume, Reverse, Cancel, DeleteToken, Inquire),
+        *(AcceptDispute, InquireDispute),
     )
     for name in model.model_fields
 )

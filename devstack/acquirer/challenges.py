@@ -10,7 +10,7 @@ import sqlite3
 from enum import StrEnum
 from typing import Any
 
-from devstack.acquirer import authenticating, cards, scripts, store, waiting
+from devstack.acquirer import authenticating, scripts, store, waiting
 from devstack.acquirer.authenticating import Course
 from devstack.acquirer.bodies import Authorize, Resume
 from devstack.acquirer.movements import Result, Terms
@@ -37,10 +37,10 @@ class Answer(StrEnum):
     CANCEL = "cancel"  # goes back to the merchant; the challenge stays open
 
 
-def opened(db: sqlite3.Connection, order: Authorize, course: Course, terms: Terms) -> Result:
+def opened(db: sqlite3.Connection, order: Authorize, course: Course, terms: Terms, *, masked: str) -> Result:
     """The cardholder was asked; the answer is `pending`."""
     details: dict[str, Any] = {
-        "card": cards.masked(order.number()),
+        "card": masked,
         "capture": order.capture,
         "decline_code": course.decline_code,
         "completes": order.completes,

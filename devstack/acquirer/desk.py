@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from devstack.acquirer import callbacks, cards, due, store, waiting
+from devstack.acquirer import callbacks, due, saved_cards, store, waiting
 from devstack.acquirer.adyen import notifications
 from devstack.acquirer.bodies import Authorize, Cancel, Glimpse, MoneyOrder, Order, Reverse
 from devstack.acquirer.callbacks import Callback
@@ -110,7 +110,10 @@ class Desk:
             position = arrival.position
             if position is None:
                 position = self._log(arrival.order, arrival.received_at)
+            self._db.execute("SAVEPOINT made")
             reply = self._answered(arrival, page_base)
+            if arrival.plan.unmade:
+                self._db.execute("ROLLBACK TO made")
             self._db.execute("UPDATE requests SET answer = ? WHERE position = ?", (reply.summary(), position))
         return reply
 
@@ -222,6 +225,7 @@ class Desk:
             " UNION ALL SELECT min(due_at) FROM turns UNION ALL SELECT min(due_at) FROM stripe_due"
             " UNION ALL SELECT min(due_at) FROM razorpay_due"
             " UNION ALL SELECT min(due_at) FROM adyen_due"
+            " UNION ALL SELECT min(due_at) FROM dispute_plans"
             " UNION ALL SELECT min(next_attempt_at) FROM callbacks WHERE next_attempt_at > ?)",
             (store.timestamp(now),),
         ).fetchone()
@@ -260,6 +264,7 @@ class Desk:
     def _log(self, order: Order, received_at: datetime) -> int:
         money = order if isinstance(order, MoneyOrder) else None
         wishes = order if isinstance(order, Authorize) else None
+        paid_with = saved_cards.instrument(self._db, wishes) if wishes else None
         handed_in = wishes.authentication if wishes else None
         return store.inserted(
             self._db,
@@ -270,7 +275,7 @@ class Desk:
             payment_reference=order.payment_reference or self._payment_reference(order.reference),
             amount=money.amount if money else None,
             currency=money.currency if money else None,
-            card=cards.masked(wishes.number()) if wishes else None,
+            card=None if paid_with is None else paid_with.masked,
             sca=wishes.sca.model_dump_json() if wishes and wishes.sca else None,
             authentication=handed_in.digest() if handed_in else None,
             faults=json.dumps(order.faults),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-OPERATIONS = ("authorize", "resume", "capture", "void", "refund", "inquire", "reverse", "cancel")
+OPERATIONS = ("authorize", "resume", "capture", "void", "refund", "inquire", "reverse", "cancel", "accept")
 SLOW_MS_MAX = 60_000
 SCRIPTED_S_MAX = 86_400
 FOREIGN_AMOUNT_MAX = 2**53 - 1
@@ -56,6 +56,7 @@ class Plan:
     ending: Ending = Ending.ANSWER
     refused_pointer: str | None = None
     entries: tuple[str, ...] = ()
+    unmade: bool = False  # it is answered as if it were carried out, and nothing is
 
 
 UNDISTURBED = Plan()
@@ -72,10 +73,12 @@ _PLAN_BY_FAULT = {
     "rate_limited": Plan(ending=Ending.RATE_LIMITED, executes=False),
     "other_answer": Plan(ending=Ending.OTHER),
     "amount_mismatch": Plan(amount_added=1),
+    "unmade": Plan(unmade=True),
 }
 _AUTHORIZED_ONLY = "authorized_only"
 _SLOW = re.compile(r"slow:(\d{1,9})")
 _LATER = re.compile(r"(undo_capture|redo_capture|undo_refund|foreign_refund):(\d{1,16})|(foreign_capture)")
+_DISPUTE = re.compile(r"dispute:([a-z_]{1,40})(?::([1-9]\d{0,15}))?")
 # Members' names and places in lists only: a pointer is answered and logged, so it has no room for a card number.
 _REFUSE = re.compile(r"refuse:((?:/(?:[a-z_]{1,32}|\d{1,2})){1,8})")
 
@@ -86,7 +89,7 @@ def is_known(entry: str) -> bool:
     return operation in OPERATIONS and (
         fault in _PLAN_BY_FAULT
         or fault == _AUTHORIZED_ONLY
-        or any(pattern.fullmatch(fault) is not None for pattern in (_SLOW, _REFUSE))
+        or any(pattern.fullmatch(fault) is not None for pattern in (_SLOW, _REFUSE, _DISPUTE))
         or _is_possible(fault)
     )
 
@@ -110,7 +113,12 @@ def plan_for(entries: Sequence[str]) -> Plan:
         ending=ending.ending,
         refused_pointer=refused_pointer,
         entries=tuple(entries),
+        unmade=any(_PLAN_BY_FAULT.get(fault, UNDISTURBED).unmade for fault in _faults_of(entries)),
     )
+
+
+def _faults_of(entries: Iterable[str]) -> list[str]:
+    return [entry.partition(":")[2] for entry in entries]
 
 
 def authorizes_only(entries: Iterable[str]) -> bool:
@@ -122,6 +130,12 @@ def script(entries: Iterable[str]) -> list[Scripted]:
     """What is to come by itself, in the order given; the same may come several times."""
     found = (_LATER.fullmatch(entry.partition(":")[2]) for entry in entries)
     return [Scripted(Deed(each[1] or each[3]), int(each[2] or 0)) for each in found if each]
+
+
+def disputes(entries: Iterable[str]) -> list[tuple[str, int | None]]:
+    """Reason and amount of the disputes to come, in the order given. No amount: all that was captured."""
+    found = (_DISPUTE.fullmatch(entry.partition(":")[2]) for entry in entries)
+    return [(each[1], int(each[2]) if each[2] else None) for each in found if each]
 
 
 def _is_possible(fault: str) -> bool:

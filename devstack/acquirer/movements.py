@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from devstack.acquirer import store
+from devstack.acquirer import saved_cards, store
 from devstack.acquirer.config import Config
 
 _ID_PREFIX = {
@@ -39,6 +39,7 @@ class Origin(StrEnum):
 
     PAYONCE = "payonce"
     ACQUIRER = "acquirer"
+    BANK = "bank"  # the cardholder's
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,12 @@ def answer(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
         said = row["authentication"]
         result["authentication"] = None if said is None else json.loads(said)
         result["soft"] = row["decline_code"] == SOFT_DECLINE
+        result["disputes"] = disputes(db, row["id"])
     if row["operation"] == "reversal":
         result["original_reference"] = row["original_reference"]
+    if row["operation"] == "authorize" and row["status"] == "approved" and row["reversed_by"] is None:
+        token = saved_cards.token_of(db, row["reference"])
+        result |= {} if token is None else {"token": token}
     rrn = rrn_of(db, row["id"])
     return result if rrn is None else {**result, "rrn": rrn}
 
@@ -187,6 +192,7 @@ _REASONS = {
     ("undone", "refund"): "returned_by_bank",
     ("foreign", "capture"): "dashboard",
     ("foreign", "refund"): "dashboard",
+    ("foreign", "void"): "dashboard",
 }
 
 
@@ -205,6 +211,29 @@ def history(db: sqlite3.Connection, operation_id: str) -> list[Result]:
     ]
 
 
+def disputes(db: sqlite3.Connection, operation_id: str) -> list[Result]:
+    """How each dispute about the authorization stands, oldest first. `withdrawn` is in the payment's currency."""
+    rows = db.execute(
+        "SELECT * FROM disputes WHERE operation_id = ? ORDER BY position", (operation_id,)
+    ).fetchall()
+    return [dispute(row) for row in rows]
+
+
+def dispute(row: sqlite3.Row) -> Result:
+    """The dispute as the acquirer tells it."""
+    names = ("id", "stage", "status", "reason", "network_reason_code", "amount", "currency", "withdrawn")
+    return {
+        **{name: row[name] for name in names},
+        "evidence_due_by": row["evidence_due_by"],
+        "at": row["said_at"],
+    }
+
+
 def new_id(operation: str) -> str:
     """An id that stands for nothing but itself."""
     return f"{_ID_PREFIX[operation]}_{secrets.token_hex(12)}"
+
+
+def is_id(operation: str, id_: str) -> bool:
+    """Whether it was made by `new_id`, for such an operation."""
+    return id_.startswith(f"{_ID_PREFIX[operation]}_")

@@ -4,13 +4,26 @@ import json
 import sqlite3
 from datetime import datetime
 
-from devstack.acquirer import authenticating, challenges, faults, movements, store, turns, waiting
+from devstack.acquirer import (
+    authenticating,
+    challenges,
+    disputes,
+    faults,
+    movements,
+    saved_cards,
+    store,
+    turns,
+    waiting,
+)
 from devstack.acquirer.authenticating import Course
 from devstack.acquirer.bodies import (
+    AcceptDispute,
     Authorize,
     Cancel,
     CustomerOrder,
+    DeleteToken,
     Inquire,
+    InquireDispute,
     Modify,
     MoneyOrder,
     Order,
@@ -23,7 +36,7 @@ from devstack.acquirer.waiting import ReferenceReused
 
 
 def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | None:
-    """The result of the order; None when what an inquiry or a cancellation is about is not known.
+    """The result of the order; None when what an inquiry, a cancellation or an acceptance is about is not known.
 
     Raises `ReferenceReused`, `ResultInvalid` or `AlreadyProcessed`.
     """
@@ -36,8 +49,14 @@ def executed(db: sqlite3.Connection, order: Order, terms: Terms) -> Result | Non
             return _reversed(db, order, terms)
         case Cancel():
             return _cancelled(db, order, terms)
+        case DeleteToken():
+            return _token_deleted(db, order, terms)
         case Inquire():
             return _found(db, order, terms)
+        case AcceptDispute():
+            return _given_in(db, order, terms)
+        case InquireDispute():
+            return _dispute(db, order, status="found")
         case _:
             raise AssertionError(order.operation)
 
@@ -50,19 +69,40 @@ def _money_moved(db: sqlite3.Connection, order: MoneyOrder, terms: Terms) -> Res
         return first
     if isinstance(order, CustomerOrder):
         return waiting.opened(db, order, terms)
-    course = authenticating.course_of(order) if isinstance(order, Authorize) else None
-    if isinstance(order, Authorize) and course is not None and course.challenges:
-        return challenges.opened(db, order, course, terms)
+    if isinstance(order, Authorize):
+        return _authorized(db, order, terms)
     authorization = _authorization(db, order)
-    code = course.decline_code if course is not None else _refusal_code(db, order, authorization, terms.now)
-    result = _recorded(db, order, terms, authorization=authorization, decline_code=code, course=course)
-    if code is None:
-        operations = (order.operation, "capture") if result["stage"] == Stage.CAPTURED else (order.operation,)
-        movements.entered(db, result, *operations, payment_reference=order.payment_reference)
-        turns.planned(db, result["id"], terms.entries, at=terms.now)
+    code = _refusal_code(db, order, authorization, terms.now)
+    result = _recorded(db, order, terms, authorization=authorization, decline_code=code)
+    _moved_as_approved(db, order, terms, result)
     if code is None and isinstance(order, Refund) and movements.rrn_of(db, str(authorization)) is not None:
         return {**result, "rrn": movements.given_rrn(db, result["id"], terms.now)}
     return result
+
+
+def _authorized(db: sqlite3.Connection, order: Authorize, terms: Terms) -> Result:
+    """What the issuer says, or that it wants the cardholder asked. A token that is not good is a decline."""
+    paid_with = saved_cards.instrument(db, order)
+    if paid_with is None:
+        return _recorded(db, order, terms, authorization=None, decline_code="processing_error")
+    course = authenticating.course_of(order, paid_with)
+    if course.challenges or course.decline_code is None:
+        saved_cards.kept(db, order, paid_with, terms.now)
+    if course.challenges:
+        return challenges.opened(db, order, course, terms, masked=paid_with.masked)
+    result = _recorded(db, order, terms, authorization=None, decline_code=course.decline_code, course=course)
+    _moved_as_approved(db, order, terms, result)
+    return result
+
+
+def _moved_as_approved(db: sqlite3.Connection, order: MoneyOrder, terms: Terms, result: Result) -> None:
+    """What was approved is in the ledger, and what follows it by itself is planned."""
+    if result["status"] != "approved":
+        return
+    operations = (order.operation, "capture") if result["stage"] == Stage.CAPTURED else (order.operation,)
+    movements.entered(db, result, *operations, payment_reference=order.payment_reference)
+    turns.planned(db, result["id"], terms.entries, at=terms.now)
+    disputes.planned(db, result["id"], terms.entries, at=terms.now)
 
 
 def _is_blocked(db: sqlite3.Connection, reference: str) -> bool:
@@ -239,6 +279,36 @@ def _cancelled(db: sqlite3.Connection, order: Cancel, terms: Terms) -> Result | 
         "status": status,
         "original_reference": order.original_reference,
         "created_at": store.timestamp(terms.now),
+    }
+
+
+def _token_deleted(db: sqlite3.Connection, order: DeleteToken, terms: Terms) -> Result | None:
+    """Nobody pays with the token any more; None if there never was such a token."""
+    if not saved_cards.deleted(db, order.token, terms.now):
+        return None
+    return {"reference": order.reference, "operation": order.operation, "status": "deleted"}
+
+
+def _given_in(db: sqlite3.Connection, order: AcceptDispute, terms: Terms) -> Result | None:
+    """The dispute after the merchant gave in, where it waited for them: said again, it stands as it is."""
+    dispute = disputes.found(db, order.dispute)
+    if dispute is None:
+        return None
+    if dispute["stage"] == "inquiry" or dispute["status"] != "needs_response":
+        return _dispute(db, order, status="not_open")
+    disputes.accepted(order.dispute, db, terms)
+    return _dispute(db, order, status="accepted")
+
+
+def _dispute(db: sqlite3.Connection, order: AcceptDispute | InquireDispute, *, status: str) -> Result | None:
+    dispute = disputes.found(db, order.dispute)
+    if dispute is None:
+        return None
+    return {
+        "reference": order.reference,
+        "operation": order.operation,
+        "status": status,
+        "dispute": dispute,
     }
 
 

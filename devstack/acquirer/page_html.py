@@ -52,7 +52,7 @@ cursor:pointer;text-align:center;text-decoration:none;padding:.8rem 1rem}
 .stop{background:transparent;border:1px solid var(--no);color:var(--no)}
 .quiet{background:transparent;border:1px solid var(--soft);color:var(--ink)}
 label{font-weight:600}
-input{width:100%;min-height:3.25rem;border-radius:.75rem;border:1px solid var(--soft);background:var(--card);
+input,select{width:100%;min-height:3.25rem;border-radius:.75rem;border:1px solid var(--soft);background:var(--card);
 color:var(--ink);font:inherit;font-size:1.25rem;letter-spacing:.2em;padding:.5rem 1rem}
 .wrong{margin:0;padding:.5rem .75rem;border-radius:.5rem;background:var(--no-tint);color:var(--no)}
 button:focus-visible,input:focus-visible,.link:focus-visible{outline:3px solid var(--accent);outline-offset:2px}

@@ -32,21 +32,24 @@ CREATE TABLE IF NOT EXISTS operations (
     authentication TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS operations_reference ON operations (reference);
+CREATE INDEX IF NOT EXISTS operations_authorization ON operations (authorization);
 
 CREATE TABLE IF NOT EXISTS ledger (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     reference TEXT NOT NULL,
     operation TEXT NOT NULL
-        CHECK (operation IN ('authorize', 'capture', 'void', 'refund', 'reversal', 'undo')),
+        CHECK (operation IN ('authorize', 'capture', 'void', 'refund', 'reversal', 'undo', 'dispute',
+            'dispute_reversal')),
     amount INTEGER NOT NULL CHECK (amount > 0),
     currency TEXT NOT NULL,
     payment_reference TEXT NOT NULL,
     created_at TEXT NOT NULL,
-    origin TEXT NOT NULL CHECK (origin IN ('payonce', 'acquirer')),
+    origin TEXT NOT NULL CHECK (origin IN ('payonce', 'acquirer', 'bank')),
     undoes INTEGER UNIQUE REFERENCES ledger (position),
     operation_id TEXT,
     CHECK ((operation = 'undo') = (undoes IS NOT NULL)),
-    CHECK (operation <> 'undo' OR origin = 'acquirer')
+    CHECK (operation <> 'undo' OR origin = 'acquirer'),
+    CHECK ((operation IN ('dispute', 'dispute_reversal')) = (origin = 'bank'))
 ) STRICT;
 CREATE INDEX IF NOT EXISTS ledger_reference ON ledger (reference);
 CREATE INDEX IF NOT EXISTS ledger_operation_id ON ledger (operation_id);
@@ -122,6 +125,42 @@ CREATE TABLE IF NOT EXISTS turns (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS turns_operation_id ON turns (operation_id);
 CREATE INDEX IF NOT EXISTS turns_due ON turns (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS disputes (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    operation_id TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    payment_reference TEXT NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN ('inquiry', 'chargeback', 'pre_arbitration', 'arbitration')),
+    status TEXT NOT NULL CHECK (status IN
+        ('needs_response', 'under_review', 'won', 'lost', 'accepted', 'closed')),
+    reason TEXT NOT NULL,
+    network_reason_code TEXT,
+    amount INTEGER NOT NULL CHECK (amount > 0),
+    currency TEXT NOT NULL,
+    asked_back INTEGER NOT NULL CHECK (asked_back > 0),
+    withdrawn INTEGER NOT NULL CHECK (withdrawn BETWEEN 0 AND asked_back),
+    evidence_due_by TEXT,
+    said_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS disputes_operation_id ON disputes (operation_id);
+CREATE INDEX IF NOT EXISTS disputes_payment_reference ON disputes (payment_reference);
+CREATE TABLE IF NOT EXISTS dispute_plans (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, operation_id TEXT NOT NULL, wish TEXT NOT NULL, due_at TEXT
+) STRICT;
+CREATE INDEX IF NOT EXISTS dispute_plans_due ON dispute_plans (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS saved_cards (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    token TEXT NOT NULL UNIQUE,
+    reference TEXT NOT NULL UNIQUE,
+    card TEXT NOT NULL,
+    decline_code TEXT,
+    asks TEXT NOT NULL,
+    deleted_at TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE IF NOT EXISTS rrns (
     position INTEGER PRIMARY KEY AUTOINCREMENT, operation_id TEXT NOT NULL UNIQUE, rrn TEXT UNIQUE
@@ -263,6 +302,14 @@ UPDATE operations SET stage = CASE WHEN reference IN (SELECT reference FROM ledg
     THEN 'captured' ELSE 'authorized' END
     WHERE operation = 'authorize' AND status = 'approved';
 """
+_LEDGER_COLUMNS = (
+    "position, reference, operation, amount, currency, payment_reference, created_at, origin, undoes,"
+    " operation_id"
+)
+_LEDGER_WITHOUT_BANKS_CARRIED_OVER = f"""
+INSERT INTO ledger ({_LEDGER_COLUMNS}) SELECT {_LEDGER_COLUMNS} FROM ledger_before ORDER BY position;
+DROP TABLE ledger_before;
+"""  # noqa: S608 - our own columns
 _CUSTOMER_COLUMNS = (
     "position, id, rail, reference, payment_reference, amount, amount_added, currency, payer, details, page,"
     " callback_url, return_url, state, due_at, expires_at, decided_at, withdrawn_at, created_at, faults"
@@ -304,6 +351,8 @@ def _script(db: sqlite3.Connection) -> str:
         )
         if (there := _columns(db, table)) and newest not in there
     }
+    if "ledger" not in older and (declared := _declared(db, "ledger")) and "'dispute'" not in declared:
+        older["ledger"] = _LEDGER_WITHOUT_BANKS_CARRIED_OVER
     aside = [statement for table in older for statement in _set_aside(db, table)]
     return "\n".join(["BEGIN IMMEDIATE;", *missing, *aside, _SCHEMA, *older.values(), "COMMIT;"])
 
@@ -315,6 +364,12 @@ def _set_aside(db: sqlite3.Connection, table: str) -> list[str]:
     ).fetchall()
     indexes = [f"DROP INDEX {row['name']};" for row in rows]
     return [*indexes, f"ALTER TABLE {table} RENAME TO {table}_before;"]
+
+
+def _declared(db: sqlite3.Connection, table: str) -> str:
+    """As the table was created; empty where there is none."""
+    row = db.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)).fetchone()
+    return "" if row is None else str(row["sql"])
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from devstack.acquirer import callbacks, faults, movements, store
 from devstack.acquirer.faults import Deed, Scripted
-from devstack.acquirer.movements import Origin, Stage
+from devstack.acquirer.movements import Origin, Stage, Terms
 
 CAPTURES_ITSELF_AFTER = timedelta(seconds=3)
 FOREIGN_AFTER = timedelta(seconds=1)
@@ -24,6 +24,10 @@ _TURN_BY_DEED = {
     Deed.FOREIGN_CAPTURE: ("foreign", "capture"),
 }
 _CHAIN = (Deed.UNDO_CAPTURE, Deed.REDO_CAPTURE, Deed.UNDO_REFUND)
+
+
+class NothingToMove(Exception):
+    """There is no such charge, or nothing of it left."""
 
 
 def planned(db: sqlite3.Connection, operation_id: str, entries: Sequence[str], *, at: datetime) -> None:
@@ -51,6 +55,32 @@ def planned_own_capture(db: sqlite3.Connection, operation_id: str, *, at: dateti
         operation="capture",
         due_at=store.timestamp(at + CAPTURES_ITSELF_AFTER),
     )
+
+
+def by_hand(
+    db: sqlite3.Connection, terms: Terms, *, payment_reference: str, what: str, amount: int | None
+) -> sqlite3.Row:
+    """What somebody does now in the dashboard to the latest charge of a payment. Raises `NothingToMove`."""
+    row = db.execute(
+        "SELECT * FROM operations WHERE payment_reference = ? AND operation = 'authorize'"
+        " AND status = 'approved' AND reversed_by IS NULL ORDER BY position DESC LIMIT 1",
+        (payment_reference,),
+    ).fetchone()
+    if row is None or (what != "refund" and not left(db, row["id"])):
+        raise NothingToMove
+    id_ = movements.new_id(what)
+    store.inserted(
+        db,
+        "turns",
+        id=id_,
+        operation_id=row["id"],
+        type="foreign",
+        operation=what,
+        amount=amount,
+        due_at=store.timestamp(terms.now),
+    )
+    turn: sqlite3.Row = db.execute("SELECT * FROM turns WHERE id = ?", (id_,)).fetchone()
+    return turn
 
 
 def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
@@ -107,7 +137,7 @@ def left(db: sqlite3.Connection, authorization: str) -> int:
     ).fetchone()[0]
     foreign = db.execute(
         "SELECT coalesce(sum(amount), 0) FROM turns WHERE operation_id = ?"
-        " AND type = 'foreign' AND operation = 'capture' AND happened_at IS NOT NULL",
+        " AND type = 'foreign' AND operation IN ('capture', 'void') AND happened_at IS NOT NULL",
         (authorization,),
     ).fetchone()[0]
     return max(0, int(row["amount"]) - int(ordered) - int(foreign))

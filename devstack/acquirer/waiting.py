@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from devstack.acquirer import authenticating, callbacks, faults, movements, scripts, store, turns
+from devstack.acquirer import authenticating, callbacks, disputes, faults, movements, scripts, store, turns
 from devstack.acquirer.bodies import Authorize, CustomerOrder, MoneyOrder, PayByUpi, PayByWallet
 from devstack.acquirer.config import Config
 from devstack.acquirer.movements import Result, Stage, Terms
@@ -252,6 +252,7 @@ def _recorded(db: sqlite3.Connection, row: sqlite3.Row, step: scripts.Step, term
         moved = ("authorize", "capture") if captures else ("authorize",)
         movements.entered(db, result, *moved, payment_reference=row["payment_reference"])
         turns.planned(db, result["id"], entries, at=step.at)
+        disputes.planned(db, result["id"], entries, at=step.at)
         if not captures and row["rail"] != Rail.CARD:
             turns.planned_own_capture(db, row["id"], at=step.at)
         if row["rail"] == Rail.UPI:
@@ -361,9 +362,18 @@ def result_of(db: sqlite3.Connection, row: sqlite3.Row) -> Result:
     result = _common(row, status=status, amount=row["amount"]) | {"authorization": None}
     decided = movements.operation(db, row["id"])
     if decided is not None:
-        names = ("amount", "decline_code", "authorization", "stage", "history", "authentication", "soft")
+        names = (
+            "amount",
+            "decline_code",
+            "authorization",
+            "stage",
+            "history",
+            "authentication",
+            "soft",
+            "disputes",
+        )
         said = movements.answer(db, decided)
-        result |= {name: said[name] for name in names}
+        result |= {name: said[name] for name in (*names, "token") if name in said}
     result["decided_at"] = row["decided_at"]
     if row["rail"] == Rail.CARD:
         details = json.loads(row["details"])

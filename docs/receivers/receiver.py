@@ -70,7 +70,7 @@ class Inbox:
             added = self._db.execute(
                 "INSERT INTO inbox (id, payment, sequence, body, received_at) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (event_id, payment_of(event), event["sequence"], body.decode(), time.time()),
+                (event_id, payment_of(event), event["sequence"] or 0, body.decode(), time.time()),
             )
             return added.rowcount == 1
 
@@ -91,12 +91,12 @@ class Inbox:
 
 
 def payment_of(event: Event) -> str | None:
-    """The payment that the event is about: a refund names its own. None for events about endpoints."""
+    """The payment that the event is about. None for those about saved cards and endpoints, which have no order."""
     data = event["data"]
     match data.get("object"):
         case "payment":
             return str(data["id"])
-        case "refund":
+        case "refund" | "dispute":
             return str(data["payment"])
         case _:
             return None
@@ -131,7 +131,7 @@ def handler_for(webhook: Webhook, inbox: Inbox, news: threading.Event) -> type[B
 
 def show(event: Event) -> None:
     """Your business goes here."""
-    print(f"{event['id']}  {event['sequence']:>3}  {event['type']}", flush=True)
+    print(f"{event['id']}  {event['sequence'] or '':>3}  {event['type']}", flush=True)
 
 
 def main() -> None:

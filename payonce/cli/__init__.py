@@ -1,10 +1,26 @@
 """`payonce`: what operators and developers run by hand; one file for each group of commands."""
 
+from typing import Never
+
 import typer
 
-from payonce.cli import accounts, bins, listen, operators, reviews, trigger, vault, webhooks
+from payonce.cli import (
+    accounts,
+    audit,
+    bins,
+    listen,
+    operators,
+    payments,
+    receipts,
+    reconciliation,
+    reviews,
+    risk,
+    trigger,
+    vault,
+    webhooks,
+)
 from payonce.cli.base import use_dev_stack
-from payonce.runtime import saying_why
+from payonce.programs import run_program
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -16,16 +32,20 @@ app.add_typer(operators.merchants, name="merchants")
 app.add_typer(operators.keys, name="keys")
 app.add_typer(operators.db, name="db")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(audit.app, name="audit")
 app.add_typer(bins.app, name="bins")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(reviews.app, name="review")
+app.add_typer(risk.app, name="risk")
 app.add_typer(vault.app, name="vault")
+app.add_typer(payments.app, name="payments")
+app.add_typer(receipts.app, name="receipts")
+app.add_typer(reconciliation.app, name="reconcile")
 app.command("listen")(listen.listen)
 app.command("trigger")(trigger.trigger)
 
 
-def main() -> None:
+def main() -> Never:
     """Runs one command; an error we know is one line and exit status 1."""
     use_dev_stack()
-    with saying_why("payonce"):
-        app()
+    run_program("payonce", app)

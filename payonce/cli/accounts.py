@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -14,12 +15,12 @@ import typer
 
 from payonce import logging
 from payonce.accounts import identified
-from payonce.cli.base import CommandRefused, Json, in_transaction, show
-from payonce.cli.reviews import _actor
+from payonce.cli.base import CommandRefused, Json, Why, deciding, in_transaction, operator_name, show
 from payonce.connectors.base import AccountForm, Identifying, Identity
 from payonce.connectors.measured import Whose
 from payonce.connectors.registry import installed, open_connectors
 from payonce.domain.answers import timestamp
+from payonce.domain.audit import Act, AuditAction
 from payonce.domain.errors import PaymentError
 from payonce.domain.ids import ID_PATTERN, random_id
 from payonce.domain.routing import ONLY_ASKED, ConnectorAccount
@@ -50,6 +51,7 @@ def add(  # noqa: PLR0917 - typer takes them by name
     option: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
     position: Annotated[int | None, typer.Option(help="The lower, the sooner it takes payments.")] = None,
     secrets_file: SecretsFile = None,
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Enter an account, once its acquirer has said whose the secrets are."""
@@ -74,7 +76,7 @@ def add(  # noqa: PLR0917 - typer takes them by name
     async def work(connection: Connection) -> StoredAccount:
         return await store.insert_account(connection, account, _sealer(settings), position=position)
 
-    stored = in_transaction(work)
+    stored = deciding(work, partial(_act, AuditAction.ACCOUNT_ADDED), why=why)
     _did("added", stored)
     _show(stored, settings, as_json, notes=found.notes)
 
@@ -94,7 +96,9 @@ def show_account(account_id: AccountId, as_json: Json = False) -> None:
 
 
 @app.command("rotate")
-def rotate(account_id: AccountId, secrets_file: SecretsFile = None, as_json: Json = False) -> None:
+def rotate(
+    account_id: AccountId, secrets_file: SecretsFile = None, why: Why = None, as_json: Json = False
+) -> None:
     """Replace secrets by newer ones of the same account at the acquirer. What is not said stays."""
     settings, stored = settings_from_environment(), _stored(account_id)
     form = _form(stored.account.connector)
@@ -112,7 +116,7 @@ def rotate(account_id: AccountId, secrets_file: SecretsFile = None, as_json: Jso
     async def work(connection: Connection) -> StoredAccount:
         return await store.rotate(connection, stored, newer, _sealer(settings), verifying=verifying)
 
-    after = in_transaction(work)
+    after = deciding(work, partial(_act, AuditAction.ACCOUNT_ROTATED), why=why)
     _did("rotated", after)
     _show(after, settings, as_json, notes=found.notes)
 
@@ -148,19 +152,24 @@ def check(account_id: AccountId) -> None:
 
 
 @app.command("disable")
-def disable(account_id: AccountId) -> None:
+def disable(account_id: AccountId, why: Why = None) -> None:
     """Send no new payment there. What is under way goes on, and so do captures and refunds. Safe to repeat."""
-    _enable(account_id, enabled=False)
+    _enable(account_id, enabled=False, why=why)
 
 
 @app.command("enable")
-def enable(account_id: AccountId) -> None:
+def enable(account_id: AccountId, why: Why = None) -> None:
     """Send new payments there again. Safe to repeat."""
-    _enable(account_id, enabled=True)
+    _enable(account_id, enabled=True, why=why)
 
 
-def _enable(account_id: str, *, enabled: bool) -> None:
-    stored = in_transaction(lambda connection: store.set_enabled(connection, account_id, enabled=enabled))
+def _enable(account_id: str, *, enabled: bool, why: str | None) -> None:
+    action = AuditAction.ACCOUNT_ENABLED if enabled else AuditAction.ACCOUNT_DISABLED
+    stored = deciding(
+        lambda connection: store.set_enabled(connection, account_id, enabled=enabled),
+        partial(_act, action),
+        why=why,
+    )
     state = "enabled" if enabled else "disabled"
     _did(state, stored)
     print(f"{account_id} is {state}; every process knows within 5 s.")
@@ -289,7 +298,20 @@ def _sealer(settings: Settings) -> Sealer:
 def _did(what: str, stored: StoredAccount) -> None:
     logging.configure(level="info", process="payonce")
     log = logging.get_logger(__name__)
-    log.info("connector_account_changed", change=what, account=stored.id, actor=_actor())
+    log.info("connector_account_changed", change=what, account=stored.id, actor=operator_name())
+
+
+def _act(action: AuditAction, stored: StoredAccount) -> Act:
+    account = stored.account
+    details = {
+        "connector": account.connector,
+        "identity": account.identity,
+        "base_url": account.base_url,
+        "secrets": [f"{each.name} {each.generation}" for each in stored.secrets],
+    }
+    return Act(
+        action=action, subject=account.id, merchant_id=account.merchant_id, mode=account.mode, details=details
+    )
 
 
 def _show(stored: StoredAccount, settings: Settings, as_json: bool, *, notes: tuple[str, ...] = ()) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from payonce.cli.base import Json, in_transaction, show
+from payonce.cli.base import Json, Why, deciding, in_transaction, show
 from payonce.cli.bins_file import read_ranges
+from payonce.domain.audit import Act, AuditAction
 from payonce.domain.issuers import KNOWN_FOR, packed
 from payonce.storage import issuers as store
 from payonce.storage.issuers import Imported
@@ -21,6 +22,7 @@ def import_table(
     file: Annotated[
         Path, typer.Argument(help="CSV with the header first,last,country; see the operations page.")
     ],
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Replace the table of issuers by this file's, whole or not at all. Known everywhere within a minute.
@@ -28,7 +30,7 @@ def import_table(
     Safe to repeat, which makes the table young again: import only what the source has just given you.
     """
     ranges = packed(read_ranges(file))
-    imported = in_transaction(partial(store.replace_with, packed=ranges))
+    imported = deciding(partial(store.replace_with, packed=ranges), _act, why=why)
     show(_view(imported), as_json, f"{imported.ranges} ranges are in force, for {KNOWN_FOR.days} days.")
 
 
@@ -44,6 +46,11 @@ def status(as_json: Json = False) -> None:
     line = f"{imported.ranges} ranges, imported {at}, {days} days ago"
     over = f": too old, no issuer's country is known after {KNOWN_FOR.days} days"
     show(view, as_json, line + ("" if view["known"] else over))
+
+
+def _act(imported: Imported) -> Act:
+    details = {"generation": imported.generation, "ranges": imported.ranges}
+    return Act(action=AuditAction.ISSUERS_IMPORTED, subject="issuer_table", details=details)
 
 
 def _view(imported: Imported) -> dict[str, Any]:

@@ -3,21 +3,27 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
-from payonce.cli.base import Json, in_transaction, show, with_database
+from payonce.cli.base import Json, Why, content_of, decided, deciding, in_transaction, show, with_database
+from payonce.cli.card_storage import check as check_card_storage
+from payonce.domain.audit import Act, AuditAction
+from payonce.domain.payment_methods import CardStorage
 from payonce.runtime import ids_of
 from payonce.sealing import Sealer
 from payonce.settings import Settings, settings_from_environment
-from payonce.storage import connector_accounts, returns
+from payonce.storage import connector_accounts, returns, risk_policies, unpacking
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
+from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database, upgrade
 from payonce.storage.personal_data import seal_again as seal_personal_data_again
 from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
+from payonce.webhooks.risk import sealed_again
 
 merchants = typer.Typer(no_args_is_help=True, help="Merchants.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: shown once, stored hashed.")
@@ -25,7 +31,7 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 
 
 @db.command("upgrade")
-def upgrade_database() -> None:
+def upgrade_database(why: Why = None) -> None:
     """Apply every migration, and seal what an earlier release kept in the clear. Safe to repeat."""
     with_database(_check_before_upgrade)
     settings = settings_from_environment()
@@ -33,6 +39,7 @@ def upgrade_database() -> None:
     sealer = Sealer(settings.webhook_keys())
     while in_transaction(partial(seal_plain_secrets, sealer=sealer)):
         pass  # some hundred endpoints at a time, until none is left
+    decided(Act(action=AuditAction.DATABASE_UPGRADED, subject="database"), why=why)
     print("The database is up to date.")
 
 
@@ -43,19 +50,23 @@ async def _check_before_upgrade(database: Database, settings: Settings) -> None:
 
 
 @db.command("seal")
-def seal_with_the_first_key() -> None:
+def seal_with_the_first_key(why: Why = None) -> None:
     """Seal every secret of webhooks and connector accounts, stored answers that hold one, personal data and what
     browsers brought back with the first sealing key: the others may go.
 
     Safe to repeat.
     """
     sealer = Sealer(settings_from_environment().webhook_keys())
+    decided(
+        Act(action=AuditAction.SECRETS_SEALED, subject="database", details={"key": sealer.key_id}), why=why
+    )
     while in_transaction(partial(seal_again, sealer=sealer)):
         pass  # some hundred secrets at a time, until none is left
     while in_transaction(partial(connector_accounts.seal_again, sealer=sealer)):
         pass
     while in_transaction(partial(seal_answers_again, sealer=sealer, now=datetime.now(UTC))):
         pass  # so that a replay of a creation or rotation is answered, for its 24 hours
+    in_transaction(partial(risk_policies.seal_again, seal=partial(sealed_again, sealer)))
     place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=None))
     while place is not None:
         place = in_transaction(partial(seal_personal_data_again, sealer=sealer, after=place))
@@ -65,12 +76,34 @@ def seal_with_the_first_key() -> None:
     print(f"Every secret and all personal data is sealed with the key {sealer.key_id}.")
 
 
+@db.command("unpack")
+def unpack_bodies(why: Why = None) -> None:
+    """Store every event and answer as it is, as an earlier release reads it; as the owner of the tables.
+
+    Before, no process may pack any more (PAYONCE_PACK_BODIES). Safe to repeat, and to break off.
+    """
+    decided(Act(action=AuditAction.BODIES_UNPACKED, subject="database"), why=why)
+    event = in_transaction(partial(unpacking.unpack_events, after=""))
+    while event is not None:
+        event = in_transaction(partial(unpacking.unpack_events, after=event))
+    key = in_transaction(partial(unpacking.unpack_answers, after=unpacking.FIRST_KEY))
+    while key is not None:
+        key = in_transaction(partial(unpacking.unpack_answers, after=key))
+    print("Every event and answer is stored as it is.")
+
+
 @merchants.command("create")
 def create_merchant(
-    name: Annotated[str, typer.Option(help="What people call it.")], as_json: Json = False
+    name: Annotated[str, typer.Option(help="What people call it.")],
+    why: Why = None,
+    as_json: Json = False,
 ) -> None:
     """Add a merchant."""
-    merchant = in_transaction(lambda connection: store.create_merchant(connection, name=name))
+    merchant = deciding(
+        lambda connection: store.create_merchant(connection, name=name),
+        lambda made: Act(action=AuditAction.MERCHANT_CREATED, subject=made.id, merchant_id=made.id),
+        why=why,
+    )
     show(asdict(merchant), as_json, f"{merchant.id}  {merchant.name}")
 
 
@@ -84,36 +117,87 @@ def list_merchants(as_json: Json = False) -> None:
 @merchants.command("set")
 def set_merchant(
     merchant_id: str,
+    *,
     return_origin: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             help="Where live customers may be sent back to, such as https://shop.example. Repeat it for several:"
             " these replace all that there were."
         ),
-    ],
+    ] = None,
+    card_storage: Annotated[
+        CardStorage | None,
+        typer.Option(help="Where cards are saved from now on: nowhere, at the acquirers, or in the vault."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What people call it; on receipts from now on.")] = None,
+    address: Annotated[str | None, typer.Option(help="On receipts, line by line; empty: none.")] = None,
+    logo: Annotated[Path | None, typer.Option(help="On receipts: a PNG or JPEG of at most 2 MiB.")] = None,
+    no_logo: Annotated[bool, typer.Option("--no-logo", help="Receipts show no logo any more.")] = False,
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Change a merchant. In force everywhere after 5 s."""
-    merchant = in_transaction(
-        lambda connection: store.set_return_origins(connection, merchant_id, origins=return_origin)
+    """Change a merchant: what is not said stays. In force everywhere after 5 s."""
+    picture = b"" if no_logo else _picture(logo)
+    settings = settings_from_environment()
+    said = {"name": name, "address": address, "logo": picture}
+    details: dict[str, Any] = {
+        "changed": [member for member, value in said.items() if value is not None],
+        "return_origins": return_origin,
+        "card_storage": card_storage,
+    }
+
+    async def change(connection: Connection) -> store.Merchant:
+        await check_card_storage(connection, card_storage, settings)
+        return await store.change_merchant(
+            connection,
+            merchant_id,
+            return_origins=return_origin,
+            card_storage=card_storage,
+            name=name,
+            address=address,
+            logo=picture,
+        )
+
+    merchant = deciding(
+        change,
+        lambda changed: Act(
+            action=AuditAction.MERCHANT_CHANGED,
+            subject=changed.id,
+            merchant_id=changed.id,
+            details={member: value for member, value in details.items() if value},
+        ),
+        why=why,
     )
     show(asdict(merchant), as_json, _line_of(merchant))
 
 
+def _picture(path: Path | None) -> bytes | None:
+    """The logo in the file, written anew. Raises `CommandRefused` and `InvalidRequest`."""
+    if path is None:
+        return None
+    from payonce.receipts.logo import FILE_BYTES_MAX, checked  # with Pillow, which no other command needs
+
+    return checked(content_of(path, bytes_max=FILE_BYTES_MAX))
+
+
 def _line_of(merchant: store.Merchant) -> str:
-    return "  ".join([merchant.id, merchant.name, *merchant.return_origins])
+    stored = f"cards: {merchant.card_storage}"
+    return "  ".join([merchant.id, merchant.name, stored, *merchant.return_origins])
 
 
 @keys.command("create")
 def create_key(
     merchant: Annotated[str, typer.Option(help="The merchant's id.")],
     mode: Annotated[Literal["test", "live"], typer.Option(help="Which payments the key makes.")] = "test",
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Add an API key and show it, this once."""
     secret = settings_from_environment().secret_for("api_keys")
-    record, key = in_transaction(
-        lambda connection: store.create_key(connection, merchant_id=merchant, mode=mode, secret=secret)
+    record, key = deciding(
+        lambda connection: store.create_key(connection, merchant_id=merchant, mode=mode, secret=secret),
+        lambda made: _act(AuditAction.KEY_CREATED, made[0]),
+        why=why,
     )
     show({**asdict(record), "key": key}, as_json, f"{record.id}  {key}\nStore it now: it is not shown again.")
 
@@ -129,7 +213,16 @@ def list_keys(
 
 
 @keys.command("revoke")
-def revoke_key(key_id: str) -> None:
+def revoke_key(key_id: str, why: Why = None) -> None:
     """Revoke an API key. Safe to repeat."""
-    in_transaction(lambda connection: store.revoke_key(connection, key_id=key_id))
+    deciding(
+        lambda connection: store.revoke_key(connection, key_id=key_id),
+        partial(_act, AuditAction.KEY_REVOKED),
+        why=why,
+    )
     print(f"{key_id} is revoked.")
+
+
+def _act(action: AuditAction, key: store.ApiKey) -> Act:
+    details = {"prefix": key.prefix}
+    return Act(action=action, subject=key.id, merchant_id=key.merchant_id, mode=key.mode, details=details)

@@ -3,10 +3,7 @@
 import asyncio
 import hashlib
 import json
-import os
-import pwd
 import shlex
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from payonce import logging
-from payonce.cli.base import CommandRefused, Json, in_transaction, show
+from payonce.cli.base import CommandRefused, Json, in_transaction, operator_name, show
 from payonce.connectors.registry import open_connectors
 from payonce.domain import reviews
 from payonce.domain.admission import admit_capture, admit_refund, admit_void
@@ -119,7 +116,7 @@ def decide(  # noqa: PLR0917 - typer takes them by name
         key=key or "",
         operation_id=_id(operation_id),
         verdict=verdict,
-        actor=_actor(),
+        actor=operator_name(),
         why=why,
         evidence=evidence,
         amount_minor=amount,
@@ -136,17 +133,6 @@ def decide(  # noqa: PLR0917 - typer takes them by name
     decision = decision if key else replace(decision, key=_key(decision, opened_at))
     values, line = asyncio.run(_decide(Subject(payment_id, operation_id), decision))
     show(values, as_json, line)
-    _end_at_once()
-
-
-def _end_at_once() -> None:
-    """The process has ended well. Everything is closed by now, but for threads of Temporal's client.
-
-    One that calls into an interpreter on its way out aborts it, after all was done (seen with temporalio 1.35.0).
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any], str]:
@@ -154,7 +140,7 @@ async def _decide(subject: Subject, decision: Decision) -> tuple[dict[str, Any],
 
     settings = settings_from_environment()
     logging.configure(level="error", process="payonce")
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings, with_vault=False) as runtime:
         await runtime.accounts.refresh()
         told = await taken_and_told(runtime, subject, decision)
     taken, decided = told.taken, told.taken.decided
@@ -344,16 +330,6 @@ def _key(decision: Decision, opened_at: datetime | None) -> str:
     said = (decision.verdict, str(decision.amount_minor), str(decision.reference), str(decision.stage))
     parts = (decision.operation_id, since, *said)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:KEY_DIGITS]
-
-
-def _actor() -> str:
-    """Who this is as far as the machine knows; not by a variable that anybody may set, but for who used sudo."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid-{os.getuid()}"
-    for_whom = os.environ.get("SUDO_USER")
-    return f"{for_whom} as {user}@{socket.gethostname()}" if for_whom else f"{user}@{socket.gethostname()}"
 
 
 def _id(id_: str) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final
 import typer
 from sqlalchemy import RowMapping
 
-from payonce.cli.base import CommandRefused, Json, in_transaction, show
+from payonce.cli.base import CommandRefused, Json, Why, content_of, deciding, in_transaction, moment, show
+from payonce.domain.audit import Act, AuditAction
 from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.ids import ID_PATTERN
 from payonce.storage.driver.connection import Connection
@@ -67,18 +68,19 @@ def deliveries(
 
 
 @app.command("replay")
-def replay(
+def replay(  # noqa: PLR0917 - typer takes them by name
     endpoint: Endpoint,
     since: Annotated[str, typer.Option(help="The first event's time, RFC 3339.")],
     until: Annotated[str | None, typer.Option(help="Events before this time; now, if left out.")] = None,
     types: Annotated[
         list[str] | None, typer.Option("--type", help="Only this type; may be repeated. Else what it wants.")
     ] = None,
+    why: Why = None,
     as_json: Json = False,
 ) -> None:
     """Deliver events to an endpoint again, whether it has got them or not. A relay begins within seconds."""
     now = datetime.now(UTC)
-    first, end = _moment(since, "--since"), now if until is None else _moment(until, "--until")
+    first, end = moment(since, "--since"), now if until is None else moment(until, "--until")
     if not now - EVENTS_KEPT <= first < end:
         raise CommandRefused(f"--since must be before --until, and at most {EVENTS_KEPT.days} days ago")
 
@@ -91,9 +93,19 @@ def replay(
             connection, found, kind="replay", since=first, until=end, types=wanted, request_id=None, now=now
         )
 
-    job = in_transaction(order)
+    job = deciding(order, _act, why=why)
     values = {name: getattr(job, name) for name in ("id", "endpoint_id", "since", "until", "types", "total")}
     show(values, as_json, f"{job.id}  {job.total} events to {job.endpoint_id}; the workflow has this id")
+
+
+def _act(job: Job) -> Act:
+    details = {
+        "job": job.id,
+        "since": job.since.isoformat(),
+        "until": job.until.isoformat(),
+        "events": job.total,
+    }
+    return Act(action=AuditAction.EVENTS_REPLAYED, subject=job.endpoint_id, details=details)
 
 
 def _saved(headers: Path | None, body: Path | None, request: Path | None) -> tuple[Mapping[str, str], bytes]:
@@ -125,14 +137,7 @@ def _headers(text: bytes) -> dict[str, str]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise CommandRefused(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) > FILE_BYTES_MAX:
-        raise CommandRefused(f"{path} is larger than {FILE_BYTES_MAX} bytes")
-    return content
+    return content_of(path, bytes_max=FILE_BYTES_MAX)
 
 
 def _told(row: RowMapping) -> str:
@@ -150,17 +155,6 @@ def _attempt(attempt: Mapping[str, Any]) -> str:
         f": {json.dumps(attempt['body'][:BODY_SHOWN], ensure_ascii=False)}" if attempt.get("body") else ""
     )
     return f"{attempt['at']}  {status}  {result}  {attempt['duration_ms']} ms{address}{answer}"
-
-
-def _moment(text: str, name: str) -> datetime:
-    """An aware time. Raises `CommandRefused`."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandRefused(f"{name} must be a time such as 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
-        raise CommandRefused(f"{name} must say its time zone, such as 2026-01-31T12:00:00Z")
-    return moment.astimezone(UTC)
 
 
 def _id(endpoint: str) -> str:

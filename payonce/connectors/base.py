@@ -13,9 +13,19 @@ from typing import Any, ClassVar, Final, Literal, Protocol
 
 from payonce.domain.capabilities import ANY_AMOUNT, Amounts, Required
 from payonce.domain.cards import Card, NetworkToken
-from payonce.domain.facts import Cancellation, Inquiry, Reply, Reversed, Told
+from payonce.domain.disputes import Dispute
+from payonce.domain.facts import (
+    Cancellation,
+    Disputed,
+    FraudWarned,
+    Inquiry,
+    Reply,
+    Reversed,
+    Told,
+)
 from payonce.domain.operations import Abilities, Attempt, Operation, OperationKind
 from payonce.domain.payment import Payment
+from payonce.domain.payment_methods import CredentialKind, NetworkTransaction, Setup, StoredCredential
 from payonce.domain.personal import NOTHING_PERSONAL, Browser, Channel, Customer, Party, PersonalData
 from payonce.domain.routing import ConnectorAccount as ConnectorAccount  # part of this contract
 from payonce.domain.sca import HandedIn, Sca, passed_on
@@ -52,6 +62,7 @@ class Capabilities:
         Required, ...
     ] = ()  # members of the create, without which it is refused with `data_required`
     capture_methods: frozenset[str] = frozenset({"automatic", "manual"})
+    at_once: frozenset[str] = frozenset()  # methods that are captured with their authorization only
     partial_capture: bool = True  # whether less than is authorized may be captured
     split_capture: bool = True  # whether an authorization may be captured in several parts
     void: bool = True  # whether what is authorized can be released
@@ -74,15 +85,31 @@ class Capabilities:
     # After the rail's `Expired`, which it may take back; None: never.
     late_inquiry: InquirySchedule | None = None
     callbacks: bool = False  # whether it tells us what happened: see `Calling`
+    # Who says what a cardholder's bank disputes: inquiries (`Approved.disputes`), or callbacks; None: nobody does.
+    disputes: Truth | None = None
+    accepts_disputes: bool = (
+        False  # whether it takes our acceptance of one, and says afterwards how it stands
+    )
     data_in_memory: bool = True  # whether an authorization needs what only the process that received it has
+    # By what a saved card is paid with there: "number" (the vault's, said to be a saved one), "token" (one of its
+    # own, which it gives for a card that it is asked to save).
+    stored_credentials: frozenset[str] = frozenset()
+    mandates: bool = False  # whether it takes merchant-initiated payments with cards issued in India
 
     def in_memory(self, payment: Payment) -> bool:
-        """Whether the payment's authorization needs what only the process has that received it."""
-        return self.data_in_memory or payment.handed_in
+        """Whether the payment's authorization needs what only the process has that received it.
+
+        With a saved card that is a fact of the payment, whatever the account needs of others.
+        """
+        if payment.handed_in:
+            return True
+        stored = payment.stored
+        return self.data_in_memory if stored is None or stored.saves else stored.in_memory
 
     def reversible(self, kind: OperationKind) -> bool:
         """Whether an operation of this kind is undone, and blocked, by our reference."""
-        return self.reversal_by_reference and kind in self.reverses
+        undoes = self.reversal_by_reference and kind in self.reverses
+        return undoes and kind is not OperationKind.ACCEPT  # which is for good
 
     def truth_of(self, kind: OperationKind) -> Truth:
         """Who says what became of an operation that is sent as this kind."""
@@ -96,6 +123,13 @@ class Capabilities:
     def callbacks_carry_facts(self) -> bool:
         """Whether what a callback carries may count, of any kind."""
         return any(truth.is_told for truth in self.truth.values())
+
+    def carried(self, fact: Told) -> bool:
+        """Whether such a fact counts where a callback carries it. A bank's suspicion always does: nothing moves."""
+        if isinstance(fact, FraudWarned):
+            return True
+        of_disputes = self.disputes is not None and self.disputes.is_told
+        return of_disputes if isinstance(fact, Disputed) else self.callbacks_carry_facts
 
     def callback_due_s(self, kind: OperationKind) -> float:
         """How long the callback of an operation that is sent as this kind may take."""
@@ -118,6 +152,7 @@ class Call:
     final: bool = True  # of a capture: sent on only where the acquirer needs to be told
     automatic_capture: bool = False
     authorization_reference: str | None = None  # the acquirer's, of the authorization
+    dispute: str | None = None  # the acquirer's id of it, of an acceptance
     attempt_reference: str | None = None  # the acquirer's, of this very attempt, once it is known
     since: datetime | None = None  # no attempt of the operation is older
     claimed_at: datetime | None = (
@@ -145,6 +180,22 @@ class Call:
     browser: Browser | None = None
     sca: Sca | None = None
     authentication: HandedIn | None = field(default=None, repr=False)
+    stored: StoredCredential | None = None  # of an authorization: what it has to do with a saved card
+    token: Mapping[str, str] | None = field(default=None, repr=False)  # the account's own, to pay with
+    network_transaction: NetworkTransaction | None = None  # to say with a saved card's number
+
+    @property
+    def unattended(self) -> bool:
+        """Whether the merchant asks for the money with a saved card, and nobody is there to act."""
+        return self.stored is not None and self.stored.by_merchant
+
+    @property
+    def keeps(self) -> Setup | None:
+        """For what the acquirer is to keep the card that comes with it, as a token of its own; None: it is not."""
+        stored = self.stored
+        if stored is None or not stored.saves or stored.credential is not CredentialKind.OF_ACQUIRER:
+            return None
+        return stored.setup
 
 
 class MaySend(Protocol):
@@ -194,12 +245,16 @@ class Connector(Protocol):
         """Opens nothing; connections are made on first use and closed by `close`."""
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        """Authorizes, captures, voids or refunds under our reference.
+        """Authorizes, captures, voids or refunds under our reference, or accepts a dispute.
 
         `may_send` is looked at right before the first byte; when it says no, nothing is sent and `NotSent` is
         raised. Raises `NotSent` (connect, DNS, TLS, pool wait), `OutcomeUnknown` (time-out, reset, 5xx, garbage),
         `Rejected` or `RateLimited` (both documented by the acquirer: nothing was processed). Data that it will never
         take is an answer: `Refused`, where it documents that nothing was processed.
+
+        An acceptance is approved where its dispute is accepted, or lost, by now, whoever gave in: `Approved.dispute`
+        says how it stands. It is declined where that was decided otherwise; to an inquiry, while the dispute waits
+        for somebody, it is not known.
 
         Where the truth of the call's kind is `replay`, the same call is sent again with the same key and body, and
         is answered as it was at first.
@@ -318,20 +373,44 @@ class Calling(Protocol):
         ...
 
 
+class Locating(Protocol):
+    """What a connector has besides whose callbacks may be about an object that does not have our reference."""
+
+    async def locate(self, reference: str) -> str | None:
+        """Our reference of the attempt that the acquirer's object of this name is about; None: of none of ours.
+
+        Asks the acquirer about such a name alone, and answers None to every other. Raises the `ConnectorError`s
+        where it may answer later.
+        """
+        ...
+
+
+class Storing(Protocol):
+    """What a connector has besides whose approvals may carry a token of their own for the card (`Approved.token`)."""
+
+    async def delete_token(self, token: Mapping[str, str]) -> None:
+        """The acquirer confirmed that nobody pays with the token any more; one that it does not know is gone.
+
+        Safe to repeat. Raises the `ConnectorError`s.
+        """
+        ...
+
+
 def call_of(
     payment: Payment,
     operation: Operation,
     *,
     reference: str,
     target: Attempt | None = None,
+    dispute: Dispute | None = None,
     personal: PersonalData = NOTHING_PERSONAL,
     issuer_country: str | None = None,
     return_url: str | None = None,
 ) -> Call:
     """What an acquirer needs to know of a new attempt; an authorization's card is not in Postgres.
 
-    `target`: the attempt that a void or refund of our own releases. `personal`, `issuer_country`: of an authorization
-    that is sent.
+    `target`: the attempt that a void or refund of our own releases. `dispute`: that is accepted. `personal`,
+    `issuer_country`: of an authorization that is sent.
     `return_url`: of our return page, where the account may send the customer away; never the merchant's.
     """
     kind = operation.sent_as or operation.kind
@@ -345,6 +424,7 @@ def call_of(
         final=operation.final,
         automatic_capture=payment.automatic,
         authorization_reference=None if authorizes else _authorization(payment, target),
+        dispute=None if dispute is None else dispute.acquirer_id,
         metadata=payment.metadata,
         operation_metadata=operation.metadata,
         operation_id=operation.id,
@@ -359,6 +439,7 @@ def call_of(
         shipping=personal.shipping,
         browser=personal.browser,
         sca=_sca(payment, issuer_country) if authorizes else None,
+        stored=payment.stored if authorizes else None,
     )
 
 

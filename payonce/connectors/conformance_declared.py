@@ -1,13 +1,14 @@
 """Which suites a connector owes, by what it declares: none is left out unnoticed, and none is skipped.
 
 def test_every_suite_is_taken() -> None:
-    assert not suites_missing(OurConnector(account).capabilities, TestOurConnector, TestOurCards)
+    assert not suites_missing(OurConnector(account), TestOurConnector, TestOurCards)
 """
 
-from typing import Final
+from typing import Final, Protocol
 
 from payonce.connectors.base import Capabilities
 from payonce.connectors.conformance import ReversalConformance
+from payonce.connectors.conformance_acceptance import AcceptanceConformance
 from payonce.connectors.conformance_challenge import (
     ChallengeConformance,
     HandedInConformance,
@@ -21,23 +22,33 @@ from payonce.connectors.conformance_customer import (
     CapturesItselfConformance,
     CustomerConformance,
 )
+from payonce.connectors.conformance_disputes import DisputeConformance
+from payonce.connectors.conformance_listing import ListingConformance
+from payonce.connectors.conformance_saved import SavedCardConformance
 from payonce.connectors.conformance_truth import ReplayConformance, TellingConformance
 from payonce.connectors.conformance_wire import WireConformance
 from payonce.domain.operations import OperationKind
+from payonce.domain.routing import TOKEN
 from payonce.domain.truth import Truth
 
 AT_ONCE: Final = "card"
 """By which method the answer may come with the call: `conformance_wire` breaks its calls."""
 
 
-def suites_missing(capabilities: Capabilities, *taken: type) -> frozenset[str]:
+class Declaring(Protocol):
+    """A connector, as far as it says what it can do; one that lists has `list_limits` as well."""
+
+    capabilities: Capabilities
+
+
+def suites_missing(connector: Declaring, *taken: type) -> frozenset[str]:
     """The names of the suites that are owed, and that none of these test classes inherits."""
-    return frozenset(suite.__name__ for suite in owed(capabilities) if not _inherited(suite, taken))
+    return frozenset(suite.__name__ for suite in owed(connector) if not _inherited(suite, taken))
 
 
-def owed(capabilities: Capabilities) -> frozenset[type]:
+def owed(connector: Declaring) -> frozenset[type]:
     """The suites for what is declared. Where a leg completes the challenge, that one shows what a customer does."""
-    has = capabilities
+    has = connector.capabilities
     by_leg = bool(has.return_parameters)
     answers = not has.truth_of(OperationKind.AUTHORIZE).is_told  # else what is reversed is told by a callback
     asks_itself = "acquirer" in has.three_ds and not by_leg
@@ -49,6 +60,10 @@ def owed(capabilities: Capabilities) -> frozenset[type]:
         CallbackConformance: has.callbacks and not has.callbacks_carry_facts,
         CustomerConformance: has.needs_action and not by_leg,
         CapturesItselfConformance: has.captures_itself,
+        SavedCardConformance: TOKEN in has.stored_credentials,
+        DisputeConformance: has.disputes is not None,
+        AcceptanceConformance: has.accepts_disputes,
+        ListingConformance: hasattr(connector, "list_limits"),
         WishesConformance: "acquirer" in has.three_ds,
         HandedInConformance: "merchant" in has.three_ds,
         ChallengeConformance: asks_itself,

@@ -45,6 +45,7 @@ from payonce.domain.truth import MODIFICATIONS, Truth
 
 TIMES: Final = 3
 WINDOW_S_MIN: Final = 3_600.0  # an outage of ours may last that long
+_NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 CALLBACK_WITHIN_S_MAX: Final = 30 * 24 * 3600.0
 
 
@@ -285,6 +286,7 @@ def decisive(callback: Callback) -> object:
         "declined": {"raw": {}},
         "undone": {"reason": ""},
         "pending": {"reason": ""},
+        "disputed": {"reason": "", "at": _NO_TIME, "network_reason_code": None, "evidence_due_by": None},
     }
     if isinstance(fact, Undone | Redone) and fact.id == callback.event_id:
         fact = replace(fact, id="")

@@ -10,7 +10,7 @@ from typing import Final
 import httpcore
 import httpx
 
-from payonce.counted import Allowance, CountingBackend
+from payonce.counted import BODY_BYTES_MAX, Allowance, CountingBackend
 
 CONNECTIONS_MAX: Final = 128  # per process and account
 IDLE_S_MAX: Final = 4.0  # servers that close idle connections wait 5 s or more: a reused one is not reset
@@ -42,13 +42,18 @@ class AcquirerConnections:
         self._idle: list[httpcore.AsyncHTTPConnection] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """A connection of the caller's own. Raises `TimeoutError` if none is free in `POOL_WAIT_S_MAX`."""
+    async def one(
+        self, *, body_bytes_max: int = BODY_BYTES_MAX
+    ) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
+        """A connection of the caller's own, for an answer whose body is at most so long.
+
+        Raises `TimeoutError` if none is free in `POOL_WAIT_S_MAX`.
+        """
         async with asyncio.timeout(POOL_WAIT_S_MAX):
             await self._free.acquire()
         try:
             connection = await self._usable()
-            self._open[connection].renew()
+            self._open[connection].renew(body_bytes_max=body_bytes_max)
             try:
                 yield connection
             finally:

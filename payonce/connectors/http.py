@@ -25,7 +25,7 @@ from payonce.connectors.base import MaySend
 from payonce.connectors.breaker import CircuitBreaker
 from payonce.connectors.connections import CONNECTIONS_MAX, AcquirerConnections
 from payonce.connectors.requests import Documented, HttpRequest, segment
-from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected, UnexpectedAnswer
 
 __all__ = [
     "AcquirerHttp",
@@ -66,13 +66,13 @@ class AcquirerResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, model: type[Model]) -> Model:
-        """The body as `model`, read strictly. Raises `OutcomeUnknown` if it is something else."""
+        """The body as `model`, read strictly. Raises `UnexpectedAnswer` if it is something else."""
         try:
             return model.model_validate_json(self.content)
         except ValidationError as error:
             members = sorted({".".join(map(str, item["loc"])) for item in error.errors(include_input=False)})
         # Outside of the handler: the error holds the acquirer's raw body.
-        raise OutcomeUnknown(f"HTTP {self.status} with an unexpected body: {', '.join(members)}")
+        raise UnexpectedAnswer(f"HTTP {self.status} with an unexpected body: {', '.join(members)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,15 +271,15 @@ class AcquirerHttp:
 
     async def _fetch(self, request: HttpRequest, sending: _Sending, *, within_s: float) -> _Received:
         made = self._request(request, sending, within_s=within_s)
-        read = (request.documented or self._documented).headers
-        async with self._connections.one() as connection:
+        documented = request.documented or self._documented
+        async with self._connections.one(body_bytes_max=documented.bytes_max) as connection:
             response = await connection.handle_async_request(made)
             try:
                 sending.ended()
-                content = await _read(response)
+                content = await _read(response, documented.bytes_max)
             finally:
                 await response.aclose()
-        found = {name: _header(response, name.encode()) for name in read}
+        found = {name: _header(response, name.encode()) for name in documented.headers}
         headers = {name: value[:HEADER_LENGTH_MAX] for name, value in found.items() if value is not None}
         return _Received(response.status, content, _header(response, b"retry-after"), headers)
 
@@ -403,11 +403,11 @@ class _TooLarge(Exception):
     """The acquirer's answer is over the limit."""
 
 
-async def _read(response: httpcore.Response) -> bytes:
+async def _read(response: httpcore.Response, bytes_max: int) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_stream():  # as it was sent: we asked for no compression
         content += chunk
-        if len(content) > RESPONSE_BYTES_MAX:
+        if len(content) > bytes_max:
             raise _TooLarge
     return bytes(content)
 

@@ -9,7 +9,18 @@ from typing import Final, Literal
 from payonce.domain.routing import ConnectorAccount
 
 Purpose = Literal[
-    "pre", "pre-2", "send", "leg-1", "leg-2", "leg-3", "leg-4", "leg-5", "reverse", "reverse-2", "cancel"
+    "pre",
+    "pre-2",
+    "pre-3",
+    "send",
+    "leg-1",
+    "leg-2",
+    "leg-3",
+    "leg-4",
+    "leg-5",
+    "reverse",
+    "reverse-2",
+    "cancel",
 ]
 """Which of an attempt's calls a key is for: no two calls share one."""
 

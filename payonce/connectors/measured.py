@@ -5,9 +5,10 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar, cast
+from typing import Final, Literal, Protocol, TypeVar, cast
 
 from payonce.connectors.base import (
     Asking,
@@ -17,20 +18,34 @@ from payonce.connectors.base import (
     Connector,
     Identifying,
     Identity,
+    Locating,
     MaySend,
+    Storing,
     TwoLegged,
 )
-from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected
+from payonce.connectors.listing import ChargeListing, ChargePage, ChargeProving, DisputeListing, ListLimits
+from payonce.domain.errors import CallbackInvalid, ConnectorError, OutcomeUnknown, Rejected, UnknownThere
 from payonce.domain.facts import Cancellation, EndsItself, Inquiry, Reply, Reversed
+from payonce.domain.reconciling import TheirCharge
 from payonce.logging import get_logger
 from payonce.metrics import CONNECTOR_CALLS, CONNECTOR_SECONDS
 from payonce.waiting import first
 
 CALLS_END_WITHIN_S: Final = 60.0  # three times what a call may take
 _ANOTHERS: Final = "the account's secrets are those of another account"
+_NOT_FOUND: Final = "not found by secrets of which it is not known whose they are"
 
-T = TypeVar("T", bound=Reply | Cancellation)
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDeleted:
+    """The acquirer has it no more."""
+
+    kind: Literal["token_deleted"] = "token_deleted"
+
+
+T = TypeVar("T", bound=Reply | Cancellation | TokenDeleted | ChargePage)
 
 
 class Watcher(Protocol):
@@ -132,10 +147,54 @@ class Measured:
     async def inquire(self, call: Call) -> Inquiry:
         self._check_whose()
         whose = self.whose
-        found = await self._measured("inquire", lambda held: held.inquire(call))
+        try:
+            found = await self._measured("inquire", lambda held: held.inquire(call))
+        except UnknownThere as error:
+            if whose.proves and self.whose.proves:
+                raise
+            raise OutcomeUnknown(_NOT_FOUND) from error
         if found.kind == "not_found" and not (whose.proves and self.whose.proves):
-            raise OutcomeUnknown("not found by secrets of which it is not known whose they are")
+            raise OutcomeUnknown(_NOT_FOUND)
         return found
+
+    @property
+    def list_limits(self) -> ListLimits | None:
+        """How the acquirer's list of charges may be read; None where there is none."""
+        found: ListLimits | None = getattr(self._held.connector, "list_limits", None)
+        return found
+
+    async def list_charges(self, *, since: datetime, until: datetime, after: str | None) -> ChargePage:
+        """As `ChargeListing`. What somebody else's list has, or lacks, says nothing: raises `OutcomeUnknown`."""
+        self._check_whose()
+        if not self.whose.proves:
+            raise OutcomeUnknown("not listed by secrets of which it is not known whose they are")
+        return await self._measured(
+            "list",
+            lambda held: cast("ChargeListing", held).list_charges(since=since, until=until, after=after),
+        )
+
+    async def is_ours(self, charge: TheirCharge) -> bool:
+        """As `ChargeProving`; where only we can write references, they say so themselves."""
+        self._check_whose()
+        if self.list_limits is None or not self.list_limits.payers_write:
+            return True
+        with self._held.in_use() as held:
+            return await cast("ChargeProving", held).is_ours(charge)
+
+    async def reference_of(self, charge_id: str) -> str | None:
+        """As `DisputeListing`; None where the connector is not one."""
+        self._check_whose()
+        if not hasattr(self._held.connector, "reference_of"):
+            return None
+        with self._held.in_use() as held:
+            return await cast("DisputeListing", held).reference_of(charge_id)
+
+    async def locate(self, reference: str) -> str | None:
+        """As `Locating`; None where the connector is not one, or has another account's secrets."""
+        if self.whose is Whose.ANOTHER or not hasattr(self._held.connector, "locate"):
+            return None
+        with self._held.in_use() as held:
+            return await cast("Locating", held).locate(reference)
 
     async def reverse(self, call: Call) -> Reversed:
         self._check_whose()
@@ -156,6 +215,18 @@ class Measured:
                 "resume",
                 lambda held: cast("TwoLegged", held).resume(call, parameters, leg=leg, may_send=may_send),
             )
+
+    async def delete_token(self, token: Mapping[str, str]) -> None:
+        """As `Storing`. Raises `Rejected` where the connector deletes none."""
+        self._check_whose()
+
+        async def deleting(held: Connector) -> TokenDeleted:
+            if not hasattr(held, "delete_token"):
+                raise Rejected("the connector deletes no tokens")
+            await cast("Storing", held).delete_token(token)
+            return TokenDeleted()
+
+        await self._measured("delete_token", deleting)
 
     async def identify(self) -> Identity:
         """As `Identifying`; of the connector that is here when it is called."""

@@ -16,6 +16,7 @@ class Documented:
     rejections: frozenset[int] = frozenset()  # nothing was processed
     content: Literal["json object", "json", "any"] = "json object"  # of every answer; else it is none
     headers: frozenset[str] = frozenset()  # of answers, lower-case: what the connector reads
+    bytes_max: int = 64 * 1024  # of an answer: a longer one is none
 
 
 FormValue = str | int | bool | Sequence["FormValue"] | Mapping[str, "FormValue"] | None

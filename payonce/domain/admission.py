@@ -4,14 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from payonce.domain.errors import NotAllowed, OperationInProgress
+from payonce.domain.errors import NotAllowed, OperationInProgress, PaymentInReview
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import CAPTURE_CLOSES_BEFORE_EXPIRY, Payment, PaymentStatus
 
 
 def admit_capture(payment: Payment, *, amount_minor: int | None, now: datetime) -> int:
-    """The amount to capture, in minor units. Raises `NotAllowed` or `OperationInProgress`."""
+    """The amount to capture, in minor units. Raises `NotAllowed`, `OperationInProgress` or `PaymentInReview`."""
     _idle(payment)
+    if payment.withheld and payment.status.capturable:
+        raise PaymentInReview
     _in_time(payment, now)
     if not payment.status.capturable:
         raise NotAllowed(
@@ -35,6 +37,8 @@ def admit_void(payment: Payment, *, asked: bool) -> int:
     _nothing_accepted(payment)
     if not payment.status.capturable:
         raise NotAllowed("payment_not_voidable", f"A payment that is {payment.status} cannot be voided.")
+    if payment.uncaptured_minor == 0:
+        raise NotAllowed("payment_not_voidable", "Nothing is left to release: all of it was captured.")
     return payment.uncaptured_minor
 
 

@@ -61,8 +61,13 @@ def take_back_refund(story: Story, target: Operation, counted: int) -> Operation
 
 
 def stand_again(story: Story) -> None:
-    """The authorization stands again, except where its time is over; nothing of it can be captured meanwhile."""
-    if story.payment.status in (PaymentStatus.VOIDED, *_CLOSED):
+    """The authorization stands again, except where its time is over, or all of it was captured meanwhile.
+
+    Nothing of it can be captured until that is decided.
+    """
+    payment = story.payment
+    left = payment.amount_authorized_minor > payment.amount_captured_minor
+    if left and payment.status in (PaymentStatus.VOIDED, *_CLOSED):
         story.change(Change.VOID_UNDONE)
 
 

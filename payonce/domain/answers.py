@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from payonce.domain.evidence import kept_codes
 from payonce.domain.facts import Advice, DeclineCode, Declined, FailureCode
 from payonce.domain.operations import Attempt, AttemptState, Operation
 from payonce.domain.payment import Payment
+from payonce.domain.payment_methods import PaymentMethod
+
+if TYPE_CHECKING:
+    from payonce.domain.disputes import Dispute
+    from payonce.domain.reconciling import ListFinding
 
 
 class AnswerKind(StrEnum):
@@ -23,25 +28,33 @@ class AnswerKind(StrEnum):
     PAYMENT = "payment"  # a payment was created
     PAYMENT_CHANGED = "payment_changed"  # a capture or void succeeded
     REFUND = "refund"
+    PAYMENT_METHOD = "payment_method"  # a card was saved
     ENDPOINT = "endpoint"  # a webhook endpoint was created
     ENDPOINT_CHANGED = "endpoint_changed"  # a webhook endpoint has a new secret
     ACCEPTED = "accepted"  # it is on record, and carried out by others
     PAYMENT_DECLINED = "payment_declined"
     PAYMENT_FAILED = "payment_failed"
+    PAYMENT_BLOCKED = "payment_blocked"
     PAYMENT_NOT_CAPTURABLE = "payment_not_capturable"
     PAYMENT_NOT_VOIDABLE = "payment_not_voidable"
     PAYMENT_NOT_REFUNDABLE = "payment_not_refundable"
     AMOUNT_TOO_LARGE = "amount_too_large"
+    DISPUTE = "dispute"  # a dispute was accepted
+    DISPUTE_NOT_OPEN = "dispute_not_open"  # any more: its acceptance came too late
+    OPERATION_NOT_SUPPORTED = "operation_not_supported"  # as the acquirer says, who was asked
 
 
 _NETWORK_CODES: Final = ("network_decline_code", "network_advice_code")
 TITLES: Final[Mapping[AnswerKind, str]] = {  # of the problems that are stored
     AnswerKind.PAYMENT_DECLINED: "The payment was declined",
     AnswerKind.PAYMENT_FAILED: "The payment failed",
+    AnswerKind.PAYMENT_BLOCKED: "The payment was blocked",
     AnswerKind.PAYMENT_NOT_CAPTURABLE: "The payment cannot be captured",
     AnswerKind.PAYMENT_NOT_VOIDABLE: "The payment cannot be voided",
     AnswerKind.PAYMENT_NOT_REFUNDABLE: "The payment cannot be refunded",
     AnswerKind.AMOUNT_TOO_LARGE: "The amount is too large",
+    AnswerKind.DISPUTE_NOT_OPEN: "The dispute is not open",
+    AnswerKind.OPERATION_NOT_SUPPORTED: "The operation is not supported",
 }
 
 
@@ -81,6 +94,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "amount_captured": payment.amount_captured_minor,
         "amount_refundable": payment.refundable_minor,
         "amount_refunded": payment.amount_refunded_minor,
+        "amount_disputed": payment.amount_disputed_minor,
         "payment_method": payment.payment_method,
         "merchant_reference": payment.merchant_reference,
         "description": payment.description,
@@ -89,6 +103,7 @@ def payment_view(payment: Payment) -> dict[str, Any]:
         "customer": payment.customer,
         "statement_descriptor": payment.statement_descriptor,
         "authentication": payment.authentication,
+        "risk": payment.risk,
         "connector": payment.connector,
         "connector_reference": payment.connector_reference,
         "capture_before": payment.capture_before and timestamp(payment.capture_before),
@@ -130,6 +145,45 @@ def refund_view(refund: Operation) -> dict[str, Any]:
     }
 
 
+def reconciliation_view(finding: "ListFinding") -> dict[str, Any]:
+    """What a comparison with the acquirer found, as the API shows it."""
+    return {
+        "id": finding.id,
+        "object": "reconciliation",
+        "account": finding.account,
+        "run": finding.run,
+        "result": finding.result.value,
+        "payment": finding.payment_id,
+        "operation": finding.operation_id,
+        "amount_here": finding.amount_here_minor,
+        "amount_there": finding.amount_there_minor,
+        "currency": finding.currency,
+        "acquirer_reference": finding.acquirer_reference,
+        "found_at": timestamp(finding.created_at),
+        "settled_by": finding.settled_by,
+    }
+
+
+def dispute_view(dispute: "Dispute") -> dict[str, Any]:
+    """The dispute object of the API."""
+    return {
+        "id": dispute.id,
+        "object": "dispute",
+        "payment": dispute.payment_id,
+        "amount": dispute.amount_minor,
+        "currency": dispute.currency,
+        "amount_withdrawn": dispute.amount_withdrawn_minor,
+        "stage": dispute.stage,
+        "status": dispute.status.value,
+        "reason": dispute.reason,
+        "network_reason_code": dispute.network_reason_code,
+        "refunded_before": dispute.refunded_before_minor,
+        "evidence_due_by": dispute.evidence_due_by and timestamp(dispute.evidence_due_by),
+        "created_at": timestamp(dispute.created_at),
+        "updated_at": timestamp(dispute.updated_at),
+    }
+
+
 def attempt_view(attempt: Attempt, *, last_error: Mapping[str, Any] | None) -> dict[str, Any]:
     """An attempt of the API. `last_error`: its operation's, which has the code that a version before did not keep."""
     kept = attempt.decline or {}
@@ -148,7 +202,29 @@ def attempt_view(attempt: Attempt, *, last_error: Mapping[str, Any] | None) -> d
     }
 
 
-def event_body(*, event_id: str, type_: str, at: datetime, sequence: int, data: Mapping[str, Any]) -> bytes:
+def payment_method_view(method: PaymentMethod, *, now: datetime) -> dict[str, Any]:
+    """The payment method object of the API."""
+    customer_id = method.customer_id
+    return {
+        "id": method.id,
+        "object": "payment_method",
+        "type": "card",
+        "status": "expired" if method.expired(now) else "active",
+        "setup": method.setup.value,
+        "customer": None if customer_id is None else {"id": customer_id},
+        "card": {
+            "brand": method.brand,
+            "last4": method.last4,
+            "exp_month": method.exp_month,
+            "exp_year": method.exp_year,
+            "fingerprint": method.fingerprint,
+        },
+    }
+
+
+def event_body(
+    *, event_id: str, type_: str, at: datetime, sequence: int | None, data: Mapping[str, Any]
+) -> bytes:
     """An event as the API shows it and as every delivery carries it, byte for byte."""
     members = {"id": event_id, "type": type_, "timestamp": timestamp(at), "sequence": sequence, "data": data}
     return encode(members)
@@ -202,8 +278,13 @@ def failed_answer(
         "advice": error["advice"],
         "payment": payment_view(payment),
     }
-    kind = AnswerKind.PAYMENT_DECLINED if declined else AnswerKind.PAYMENT_FAILED
+    kind = AnswerKind.PAYMENT_DECLINED if declined else _kind_of(error["code"])
     return problem_answer(kind, detail=error["message"], request_id=request_id, members=members)
+
+
+def _kind_of(code: str) -> AnswerKind:
+    blocked = code == FailureCode.PAYMENT_BLOCKED
+    return AnswerKind.PAYMENT_BLOCKED if blocked else AnswerKind.PAYMENT_FAILED
 
 
 def _retryable(code: str) -> bool:

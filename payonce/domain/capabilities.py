@@ -47,9 +47,12 @@ class Required:
     pointer: str  # a JSON Pointer, such as /billing/address/country
     methods: frozenset[str] | None = None
     currencies: frozenset[str] | None = None
+    attended: bool = False  # whether only a payment needs it whose customer is there
 
-    def of(self, method: str, currency: str) -> bool:
+    def of(self, method: str, currency: str, *, attended: bool = True) -> bool:
         """Whether a payment by this method in this currency needs it."""
+        if self.attended and not attended:
+            return False
         by_method = self.methods is None or method in self.methods
         return by_method and (self.currencies is None or currency in self.currencies)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from payonce.domain.operations import Attempt, AttemptState
+from payonce.domain.operations import Attempt, AttemptState, OperationKind
 
 SEND_WITHIN = timedelta(seconds=5)  # from the start of the claim's transaction, on the owner's own clock
 CLOCK_SKEW = timedelta(seconds=2)  # what others add before they take a claim's time as over
@@ -62,12 +62,15 @@ def next_number(latest: Attempt | None, *, pending: bool, has_data: bool) -> int
     """The number that a run may claim; None where it may not: it inquires, or waits for who holds the data.
 
     `pending`: the operation has no outcome, and does not end with another one. `has_data`: whoever claims holds all
-    that the acquirer needs. A claimed attempt is never taken over.
+    that the acquirer needs. A claimed attempt is never taken over. Of an acceptance, which a dispute has once
+    however often it is asked for, also an attempt that was proven not to have been processed is followed by another.
     """
     if not pending or not has_data:
         return None
     if latest is None:
         return 1
+    if latest.kind is OperationKind.ACCEPT and latest.state is AttemptState.NOT_PROCESSED:
+        return latest.number + 1
     return latest.number + 1 if latest.state is AttemptState.NOT_SENT else None
 
 

@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     NOT_PAID = "not_paid"
     UNDONE = "undone"  # what the acquirer took back stays so
     ORPHAN = "orphan"  # it is not of this payment
+    REJECTED = "rejected"  # what is held is not to be captured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,9 @@ whose.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from payonce.domain import amounts, ending, reviews, settlement, turns, undecided
+from payonce.domain import acceptance, amounts, ending, holding, reviews, settlement, turns, undecided
 from payonce.domain.decisions import Decision, InReview
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.events import Story
@@ -18,12 +19,15 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Settlement
 
+_BEING_REVERSED: Final = "Its reversal has begun, and may be carried out at any moment."
+
 
 def happened(matter: InReview, decision: Decision, now: datetime) -> Settlement:
     """The pending operation did exactly what was asked for."""
     payment, operation, attempt = matter.payment, matter.operation, matter.attempt
     if attempt is not None and attempt.state is AttemptState.REVERSING:
-        raise DecisionRefused("Its reversal has begun, and may be carried out at any moment.")
+        raise DecisionRefused(_BEING_REVERSED)
+    _refuse_what_ends_with_another(payment, operation)
     _refuse_another_amount(operation, decision.amount_minor, operation.amount_minor, operation.currency)
     reference = decision.reference or (attempt and attempt.connector_reference)
     if not reference:
@@ -55,6 +59,11 @@ def did_not(outcome: Outcome) -> Callable[[InReview, Decision, datetime], Settle
     return apply
 
 
+def dispute_accepted(matter: InReview, _: Decision, now: datetime) -> Settlement:
+    """The acquirer has the acceptance of the dispute."""
+    return replace(acceptance.succeed(matter.payment, matter.operation, now=now), attempt=matter.attempt)
+
+
 def undone_case(matter: InReview, _: Decision, now: datetime) -> Settlement:
     """The late success was undone at the acquirer."""
     undone = ending.succeed(matter.payment, matter.operation, None, reply=None, now=now)
@@ -78,6 +87,8 @@ def late_refund_paid(matter: InReview, decision: Decision, now: datetime) -> Set
     case, refund, attempt = matter.operation, matter.target, matter.target_attempt
     if refund is None or attempt is None:
         raise DecisionRefused("The refund that succeeded late is not known any more.")
+    if refund.status is OperationStatus.PENDING:
+        raise DecisionRefused(_BEING_REVERSED)
     stated = case.amount_minor if decision.amount_minor is None else decision.amount_minor
     _refuse_another_amount(refund, stated, refund.amount_minor, case.currency)
     story = Story(matter.payment, now)
@@ -174,6 +185,18 @@ def holds_again(matter: InReview, decision: Decision, now: datetime) -> Settleme
     return _ahead(settled, amount or turned.amount_minor) if turned.kind is OperationKind.UNDO else settled
 
 
+def risk_taken(matter: InReview, decision: Decision, now: datetime) -> Settlement:
+    """What is held may be captured."""
+    _refuse_facts(decision)
+    return replace(holding.approve(matter.payment, matter.operation, now=now), attempt=matter.attempt)
+
+
+def risk_not_taken(matter: InReview, decision: Decision, now: datetime) -> Settlement:
+    """What is held is voided."""
+    _refuse_facts(decision)
+    return replace(holding.reject(matter.payment, matter.operation, now=now), attempt=matter.attempt)
+
+
 def books_it(matter: InReview, decision: Decision, now: datetime) -> Settlement:
     turned = matter.operation
     _refuse_another_amount(turned, decision.amount_minor, turned.amount_minor, turned.currency)
@@ -183,6 +206,24 @@ def books_it(matter: InReview, decision: Decision, now: datetime) -> Settlement:
 
 def strikes_out(matter: InReview, _: Decision, now: datetime) -> Settlement:
     return turns.strike_out(matter.payment, matter.operation, now=now)
+
+
+def _refuse_facts(decision: Decision) -> None:
+    """Whether a risk is taken says nothing of what moved."""
+    if (decision.amount_minor, decision.reference, decision.stage) != (None, None, None):
+        raise DecisionRefused("A decision about a risk takes no amount, reference or stage.")
+
+
+def _refuse_what_ends_with_another(payment: Payment, operation: Operation) -> None:
+    """A void of what has no outcome, or was captured all the same, has its own with that of what it waits for."""
+    refund_id = (payment.pending_operation or {}).get("ended_by")
+    if operation.kind is not OperationKind.VOID or payment.status.capturable:
+        return
+    if payment.status.undecided:
+        raise DecisionRefused(
+            f"It ends with its authorization, which has no outcome: decide about {payment.id}."
+        )
+    raise DecisionRefused(f"Nothing is left to release: it ends with the refund {refund_id}.")
 
 
 def _as_sent(matter: InReview) -> Attempt:

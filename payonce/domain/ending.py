@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, assert_never
 
-from payonce.domain import accepting, leaving, reviews, stages, undecided
+from payonce.domain import accepting, holding, leaving, reviews, saved_cards, stages, undecided
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -33,7 +33,7 @@ from payonce.domain.operations import (
     Origin,
 )
 from payonce.domain.payment import Change, Payment, PaymentStatus
-from payonce.domain.reviews import Review
+from payonce.domain.reviews import Review, ReviewReason
 
 
 def succeed(
@@ -52,10 +52,12 @@ def succeed(
         updated_at=now,
         review_at=None,
     )
+    opened: tuple[Review, ...] = ()
     match operation.kind:
         case OperationKind.AUTHORIZE:
             assert reply is not None
             _authorized(story, reply, cleared, operation, attempt)
+            operation, opened = holding.ask(story, operation)
         case OperationKind.CAPTURE:
             _captured(story, operation, {**cleared, **accepting.let_go(payment, operation)})
         case OperationKind.VOID:
@@ -74,11 +76,13 @@ def succeed(
                 story.tell("payment.capture_failed")  # what was held for it is let go
         case OperationKind.UNDO | OperationKind.REDO:
             pass  # what the acquirer did is never pending
+        case OperationKind.ACCEPT:
+            story.set(review=cleared["review"])  # the rest is the dispute's: see `acceptance`
         case _:
             assert_never(operation.kind)
     answer = _answer_of_success(story.payment, operation)
     answers = stages.answered_by(operation)
-    return Settlement(story.payment, operation, attempt, story.events, answer, answers)
+    return Settlement(story.payment, operation, attempt, story.events, answer, answers, opened=opened)
 
 
 def fail(
@@ -125,6 +129,8 @@ def fail(
             # Its time is over whatever the acquirer says; whether it was released is not.
             _expired(story, error, review=left)
             operation, opened = _call(story, operation, reviews.EXPIRY_NOT_CONFIRMED)
+        case OperationKind.ACCEPT:
+            story.set(review=left)
         case OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
             pass  # nobody asked over HTTP
         case _:
@@ -177,7 +183,7 @@ def review(payment: Payment, operation: Operation, *, reason: str, now: datetime
 
 def moot(before: Payment, settled: Settlement) -> bool:
     """Whether with this nothing is capturable any more: what of it was released, nobody need say."""
-    in_review = before.review is not None and before.automatic
+    in_review = before.review is not None and (before.automatic or before.withheld)
     return in_review and before.status.capturable and not settled.payment.status.capturable
 
 
@@ -188,7 +194,12 @@ def know_released(payment: Payment, void: Operation, *, now: datetime) -> tuple[
 
 
 def escalate(payment: Payment, operation: Operation, review: Review, *, now: datetime) -> Settlement:
-    """An event says that the review is overdue, once for each. Safe to repeat; not once it has ended."""
+    """An event says that the review is overdue, once for each. Safe to repeat; not once it has ended.
+
+    What is held for its risk is given up instead, where nothing is pending.
+    """
+    if review.closed_at is None and review.reason is ReviewReason.RISK and holding.can_end(payment):
+        return holding.time_out(payment, operation, now=now)
     if review.closed_at is not None or review.overdue_at is not None:
         return Settlement(payment, operation)
     story = Story(payment, now)
@@ -225,16 +236,18 @@ def _authorized(
         connector_reference=reply.connector_reference,
         capture_before=None if captured else holds_until,
         next_action=None,
-        payment_method=_with_rail(story.payment.payment_method, reply),
+        payment_method=_as_approved(story.payment, reply),
     )
     if captured:
         story.change(Change.CAPTURED, amount_captured_minor=reply.amount_minor)
 
 
-def _with_rail(method: Mapping[str, Any], reply: Approved) -> Mapping[str, Any]:
-    """The payment method with what the rail said of it."""
+def _as_approved(payment: Payment, reply: Approved) -> Mapping[str, Any]:
+    """The payment method with what the rail said of it, and the token of a card that is saved."""
+    method = payment.payment_method
     kind = method["type"]
-    return {**method, kind: {**method[kind], **reply.rail}} if reply.rail else method
+    said = {**method, kind: {**method[kind], **reply.rail}} if reply.rail else method
+    return saved_cards.shown(said, payment.stored, reply)
 
 
 def _captured(story: Story, operation: Operation, cleared: dict[str, Any]) -> None:
@@ -287,8 +300,14 @@ def _answer_of_success(payment: Payment, operation: Operation) -> Answer | None:
             return Answer(AnswerKind.REFUND, encode(refund_view(operation)))
         case OperationKind.REFUND:
             return None
-        case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
-            return None  # nobody asked over HTTP
+        case (
+            OperationKind.EXPIRE
+            | OperationKind.REVERSE
+            | OperationKind.UNDO
+            | OperationKind.REDO
+            | OperationKind.ACCEPT
+        ):
+            return None  # nobody asked over HTTP; or the answer is the dispute: see `acceptance`
         case _:
             assert_never(operation.kind)
 

@@ -6,7 +6,9 @@
      ├─ Conflict
      │   ├─ IllegalTransition     the transition table has no such step
      │   ├─ IdempotencyMismatch   same key, another request
-     │   └─ OperationInProgress   another capture or void is pending
+     │   ├─ OperationInProgress   another capture or void is pending
+     │   ├─ PaymentInReview       a person decides first whether it may be captured
+     │   └─ DisputeNotOpen        the dispute is decided, or its acceptance is under way
      ├─ CallbackInvalid           a callback that its acquirer did not sign, or not now
      ├─ DecisionRefused           a person's decision that the review does not allow
      ├─ Refused                   a refusal for state or amount: itself the stored answer
@@ -94,6 +96,18 @@ class OperationInProgress(Conflict):
     retryable = True
 
 
+class PaymentInReview(Conflict):
+    """The payment is held for a review of its risk: it may be voided, and captured once it is approved."""
+
+    code = "payment_in_review"
+
+
+class DisputeNotOpen(Conflict):
+    """The dispute does not wait for the merchant's response, and cannot be accepted."""
+
+    code = "dispute_not_open"
+
+
 class NotAllowed(PaymentError):
     """The state or the amounts of the payment do not allow the operation."""
 
@@ -138,6 +152,14 @@ class OutcomeUnknown(ConnectorError):
     def __init__(self, message: str | None = None, *, connector_reference: str | None = None) -> None:
         super().__init__(message)
         self.connector_reference = connector_reference
+
+
+class UnexpectedAnswer(OutcomeUnknown):
+    """The acquirer answered with something else than it documents."""
+
+
+class UnknownThere(OutcomeUnknown):
+    """The acquirer has nothing under the id of its own that was asked about, which by itself proves nothing."""
 
 
 class Rejected(ConnectorError):

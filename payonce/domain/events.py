@@ -1,16 +1,18 @@
 """What becomes of a payment's rows, with the events that tell of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from payonce.domain.answers import Answer, payment_view, refund_view
+from payonce.domain.answers import Answer, dispute_view, payment_view, refund_view
 from payonce.domain.facts import Outcome
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Change, Payment
 from payonce.domain.reviews import Review
 
 if TYPE_CHECKING:
+    from payonce.domain.disputes import Dispute
     from payonce.domain.returning import Returned
 
 EventType = Literal[
@@ -31,6 +33,17 @@ EventType = Literal[
     "refund.pending",
     "refund.succeeded",
     "refund.failed",
+    "dispute.opened",
+    "dispute.updated",
+    "dispute.evidence_due",
+    "dispute.fraud_warning",
+    "dispute.funds_withdrawn",
+    "dispute.funds_reinstated",
+    "dispute.won",
+    "dispute.lost",
+    "payment_method.active",
+    "payment_method.updated",
+    "payment_method.deleted",
     "webhook_endpoint.failing",
     "webhook_endpoint.exhausted",
     "webhook_endpoint.disabled",
@@ -70,6 +83,7 @@ class Settlement:
     beside: tuple[Operation, ...] = ()  # other operations of the payment, as they are to be
     opened: tuple[Review, ...] = ()  # the reviews that begin with this
     escalated: Review | None = None  # the review that is told of as overdue
+    dispute: "Dispute | None" = None  # as it is to be
     returned: "Returned | None" = None  # what a browser brought back, where it was taken
 
 
@@ -91,12 +105,24 @@ class Story:
         if self.payment.changed(change).status is not self.payment.status:
             self.change(change)
 
-    def tell(self, type_: str, *, refund: Operation | None = None, previously: str | None = None) -> None:
-        """`previously`: what the object was before the acquirer changed its mind."""
+    def tell(
+        self,
+        type_: str,
+        *,
+        refund: Operation | None = None,
+        dispute: "Dispute | None" = None,
+        previously: str | None = None,
+        submit_to: Mapping[str, str] | None = None,
+    ) -> None:
+        """`previously`: what the object was before the acquirer changed its mind. `submit_to`: where to answer."""
         sequence = self.payment.sequence + 1
         self.payment = replace(self.payment, sequence=sequence, updated_at=self.now)
-        data = payment_view(self.payment) if refund is None else refund_view(refund)
+        if dispute is not None:
+            data = dispute_view(dispute)
+        else:
+            data = payment_view(self.payment) if refund is None else refund_view(refund)
         data |= {} if previously is None else {"previously": previously}
+        data |= {} if submit_to is None else {"submit_to": dict(submit_to)}
         self.events += (Draft(type_, sequence, data),)
 
     def set(self, **fields: Any) -> None:

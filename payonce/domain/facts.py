@@ -95,11 +95,13 @@ class FailureCode(StrEnum):
     ABANDONED = "abandoned"
     ACQUIRER_REFUSED = "acquirer_refused"
     TAKEN_BACK = "taken_back"  # a refund that had succeeded
+    PAYMENT_BLOCKED = "payment_blocked"  # by its risk: no acquirer heard of it
+    REVIEW_TIMED_OUT = "review_timed_out"  # of a voided one: nobody decided in time
 
     @property
     def retryable(self) -> bool:
         """Whether the same data may be accepted later, under a new key."""
-        return self is not FailureCode.ACQUIRER_REFUSED
+        return self not in (FailureCode.ACQUIRER_REFUSED, FailureCode.PAYMENT_BLOCKED)
 
     @property
     def message(self) -> str:
@@ -110,10 +112,12 @@ _FAILURE_MESSAGES = {
     FailureCode.PAYMENT_TIMED_OUT: "The customer did not complete the payment in time.",
     FailureCode.NOT_PROCESSED: "The acquirer provably did not process the request; no money moved.",
     FailureCode.AMOUNT_MISMATCH: "The acquirer approved another amount or currency; it was reversed.",
-    FailureCode.CARD_DATA_LOST: "The process that held the card ended before anything was processed.",
+    FailureCode.CARD_DATA_LOST: "What held the card is gone; nothing was processed.",
     FailureCode.ABANDONED: "The payment was abandoned before the customer completed it.",
     FailureCode.ACQUIRER_REFUSED: "The acquirer refuses this data, and always will; nothing was processed.",
     FailureCode.TAKEN_BACK: "The refund had succeeded, and the acquirer took it back.",
+    FailureCode.PAYMENT_BLOCKED: "The payment was blocked; no acquirer heard of it.",
+    FailureCode.REVIEW_TIMED_OUT: "Nobody decided about the payment's risk in time, and it was voided.",
 }
 
 
@@ -166,6 +170,49 @@ class Foreign:
     kind: Literal["foreign"] = "foreign"
 
 
+DisputeStage = Literal["inquiry", "chargeback", "pre_arbitration", "arbitration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Disputed:
+    """How a dispute about an authorization stands, as the acquirer says it. It is told again with every change.
+
+    `withdrawn_minor` is what was taken from us for it and not given back, in the authorization's currency.
+    """
+
+    id: str  # the acquirer's, of the dispute
+    stage: DisputeStage
+    status: Literal["needs_response", "under_review", "won", "lost", "accepted", "closed"]
+    amount_minor: int
+    currency: str
+    withdrawn_minor: int
+    reason: str  # the acquirer's
+    at: datetime  # since when it stands so, by the acquirer's clock
+    network_reason_code: str | None = None
+    evidence_due_by: datetime | None = None
+    # Of an acquirer that tells its changes one by one: which of its words come later, whatever its clock says, and
+    # whether this one says who is to act, and nothing of the money.
+    step: int = 0
+    only_status: bool = False
+    # Of what is withdrawn, where the payment's is not known to whoever says it.
+    withdrawn_in: str | None = None
+    # The acquirer's id of the payment, where others may write our reference there: only of that one it counts.
+    about: str | None = None
+    kind: Literal["disputed"] = "disputed"
+
+
+@dataclass(frozen=True, slots=True)
+class FraudWarned:
+    """A cardholder's bank suspects a fraud, and has asked nothing back yet: a refund may still keep it from that."""
+
+    id: str  # the acquirer's, of the warning
+    kind: Literal["fraud_warned"] = "fraud_warned"
+
+
+BankWord = Disputed | FraudWarned
+"""What a cardholder's bank says of a payment."""
+
+
 Turn = Undone | Redone | Foreign
 """What has become of a success since."""
 
@@ -182,10 +229,14 @@ class Approved:
     # Of an authorization; one that does not say is not known to be captured.
     stage: Stage | None = None
     since: tuple[Turn, ...] = ()  # what has become of it, oldest first
+    disputes: tuple[Disputed, ...] = ()  # of an authorization: all that were ever opened about it
+    dispute: Disputed | None = None  # of an acceptance: how the dispute stands by that
     # Of a callback whose acquirer says no other word when it does again what it had taken back: its id of this very
     # event. Where the attempt's success was undone meanwhile, this is its `Redone`.
     event: str | None = None
     evidence: Evidence | None = None
+    # The account's own for the card, where it was asked to save it: its words, by which it is paid with again.
+    token: Mapping[str, str] | None = field(default=None, repr=False)
     kind: Literal["approved"] = "approved"
 
 
@@ -200,6 +251,7 @@ class Declined:
     where: Where = "same"
     soft: bool = False  # the issuer wants the cardholder authenticated, and may say yes then
     evidence: Evidence | None = None  # of the cardholder's authentication, where there was one
+    dispute: Disputed | None = None  # of an acceptance that came too late: how the dispute stands
     kind: Literal["declined"] = "declined"
 
 
@@ -301,6 +353,7 @@ class NotProcessed:
     """Proven: the attempt moved nothing that was not undone, and never will."""
 
     code: FailureCode
+    why: str | None = None  # in words, where it was concluded, and no acquirer said so
     kind: Literal["not_processed"] = "not_processed"
 
 
@@ -332,7 +385,7 @@ Outcome = (
 Fact = Outcome | Turn
 """What can be recorded of an attempt."""
 
-Told = (
+ToldOfAttempt = (
     Approved
     | Declined
     | Refused
@@ -346,4 +399,7 @@ Told = (
     | Redone
     | Foreign
 )
+"""What a callback may carry of what became of an attempt."""
+
+Told = ToldOfAttempt | BankWord
 """What a callback may carry; that nothing was sent, or processed, is never an acquirer's word alone."""

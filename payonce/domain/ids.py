@@ -16,6 +16,8 @@ RETURN_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}\Z")  # 32 bytes in base64u
 _DIGEST_BYTES = 15  # 120 bits: 24 base32 characters without padding
 _TOKEN_HALF_BYTES = 16
 _DIGEST_LENGTH = 24
+_ATTEMPTED = ("pay", "re", "op")  # what operations are called for which attempts are made
+_OWN_REFERENCE = re.compile(r"[a-z2-7]{24}-[1-9][0-9]{0,4}\Z")
 
 
 class IdFactory:
@@ -38,6 +40,13 @@ class IdFactory:
     def endpoint(self, *, merchant_id: str, mode: str, key: str) -> str:
         return self._derive("we", merchant_id, mode, key)
 
+    def payment_method(self, *, merchant_id: str, mode: str, key: str) -> str:
+        return self._derive("pm", merchant_id, mode, key)
+
+    def saved_with(self, *, payment_id: str) -> str:
+        """The id of the payment method that a payment saves."""
+        return self._derive("pm", payment_id, "saved")
+
     def event(self, *, payment_id: str, sequence: int, xid: int) -> str:
         """With the transaction that writes it: an event that was lost with it and the one instead are two."""
         return self._derive("evt", payment_id, str(sequence), str(xid))
@@ -46,6 +55,10 @@ class IdFactory:
         """Every id that the event may have: the first release derived it without the transaction."""
         first = self._derive("evt", payment_id, str(sequence))
         return self.event(payment_id=payment_id, sequence=sequence, xid=xid), first
+
+    def dispute(self, *, account: str, acquirer_id: str) -> str:
+        """The id of the dispute that the acquirer knows by its id at this account."""
+        return self._derive("dp", account, acquirer_id)
 
     def expiry(self, *, payment_id: str) -> str:
         return self._derive("op", payment_id, "expiry")
@@ -72,6 +85,16 @@ class IdFactory:
     def follow_up(self, *, operation_id: str) -> str:
         """The id of the operation of our own that follows from the outcome of this one."""
         return self._derive("op", operation_id, "follow-up")
+
+    def reconciliation(self, *, account: str, about: str, found: str) -> str:
+        """The id of what a comparison with the acquirer found out: the same finding has it each time."""
+        return self._derive("rec", account, about, found)
+
+    def has_form(self, reference: str) -> bool:
+        """Whether it looks as if an attempt of this cell had it: whether one did, only Postgres knows."""
+        kind, _, rest = reference.partition("_")
+        named, own = rest.removeprefix(self._cell), rest.startswith(self._cell)
+        return own and kind in _ATTEMPTED and bool(_OWN_REFERENCE.match(named))
 
     def callback(self, *, connector: str, reference: str) -> str:
         """The id of the workflow that follows up what an acquirer says of this attempt of ours."""

@@ -26,6 +26,7 @@ class OperationKind(StrEnum):
     REVERSE = "reverse"  # undoes an attempt that succeeded after it was proven not to have
     UNDO = "undo"  # the acquirer took back a capture, refund or void
     REDO = "redo"  # and did it again
+    ACCEPT = "accept"  # of a dispute: what the bank withdrew stays with it
 
     @property
     def carried_out(self) -> bool:
@@ -44,6 +45,7 @@ class OperationKind(StrEnum):
                 | OperationKind.REVERSE
                 | OperationKind.UNDO
                 | OperationKind.REDO
+                | OperationKind.ACCEPT
             ):
                 return False
             case _:
@@ -142,6 +144,7 @@ class Operation:
     decided_at: datetime | None = None  # since when a person's decision is its outcome
     ends_operation: str | None = None  # of a refund of our own: the void that has its outcome with it
     rail: Mapping[str, Mapping[str, str]] | None = None  # what a refund shows of its rail: `{"upi": {"rrn"}}`
+    dispute_id: str | None = None  # that it accepts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from payonce.domain.errors import IllegalTransition
+from payonce.domain.payment_methods import StoredCredential
 from payonce.domain.personal import Channel
 
+HELD: Final = "held"  # a person decides first whether it is captured: see `risk`
+REJECTED: Final = "rejected"  # it is voided, and never captured
 CAPTURE_CLOSES_BEFORE_EXPIRY = timedelta(minutes=5)  # a capture must reach the acquirer while it still holds
 
 
@@ -166,6 +169,7 @@ class Payment:
     amount_capture_undecided_minor: int = 0  # what late captures and voids hold: see `undecided`
     amount_refund_undecided_minor: int = 0  # what late refunds hold
     amount_capture_undone_minor: int = 0  # what the acquirer took back of captures, and has not done again
+    amount_disputed_minor: int = 0  # what banks have taken back and not given back: see `disputes`
     merchant_reference: str | None = None
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -177,6 +181,10 @@ class Payment:
     # {"challenge", "exemption"}, as the merchant asked for; {"handed_in": True} of one who authenticated elsewhere.
     sca: Mapping[str, Any] | None = None
     authentication: Mapping[str, Any] | None = None  # what came of it, as the API shows it
+    # What it has to do with a saved card: see `payment_methods.StoredCredential`.
+    stored_credential: Mapping[str, Any] | None = None
+    risk: Mapping[str, Any] | None = None  # {"verdict", "reasons", "provider"}, as the API shows it
+    capture: str | None = None  # `HELD` or `REJECTED`; None: as `capture_method` says
     capture_before: datetime | None = None
     next_action: Mapping[str, Any] | None = None
     # {"id", "type", "amount"}: the capture or void under way; "ended_by": our own refund that a void ends with.
@@ -219,8 +227,9 @@ class Payment:
 
     @property
     def refundable_minor(self) -> int:
-        """Captured, less what is refunded, held by a pending refund or undecided."""
+        """Captured, less what is refunded, held by a pending refund, undecided or taken back by a bank."""
         held = self.amount_refund_pending_minor + self.amount_refund_undecided_minor
+        held += self.amount_disputed_minor
         return max(0, self.amount_captured_minor - self.amount_refunded_minor - held)
 
     @property
@@ -249,8 +258,24 @@ class Payment:
         return self.sca is not None and self.sca.get("handed_in") is True
 
     @property
+    def stored(self) -> StoredCredential | None:
+        """What it has to do with a saved card; None: nothing."""
+        return None if self.stored_credential is None else StoredCredential.of(self.stored_credential)
+
+    @property
+    def held(self) -> bool:
+        """Whether a person must still say that it may be captured."""
+        return self.capture == HELD
+
+    @property
+    def withheld(self) -> bool:
+        """Whether nothing of it may be captured, whatever `capture_method` says."""
+        return self.capture is not None
+
+    @property
     def automatic(self) -> bool:
-        return self.capture_method == "automatic"
+        """Whether it is captured without anybody asking for that: every attempt and the books follow this."""
+        return self.capture_method == "automatic" and not self.withheld
 
     def changed(self, change: Change, **fields: Any) -> "Payment":
         """The payment after the change, its status by the table. Raises `IllegalTransition`."""

@@ -35,6 +35,7 @@ class ReviewReason(StrEnum):
     ENGINE_REFUSED = "engine_refused"
     RECORDING_LOST = "recording_lost"
     CONTRADICTED = "contradicted"  # it counts as done, and the acquirer says otherwise
+    RISK = "risk"  # it is authorized and held: may it be captured?
 
     @property
     def due_after(self) -> timedelta:
@@ -48,6 +49,8 @@ class ReviewReason(StrEnum):
                 return timedelta(hours=24)  # an acquirer's support answers within a working day
             case ReviewReason.LATE:
                 return timedelta(hours=24)  # a customer paid, or was paid, against what the merchant was told
+            case ReviewReason.RISK:
+                return timedelta(hours=24)  # then it is voided. Source: the public contract, `api.md`
             case ReviewReason.UNDONE | ReviewReason.FOREIGN:
                 return timedelta(hours=72)  # a scheme may do it again; the next settlement report shows it
             case ReviewReason.EXPIRY_NOT_CONFIRMED:
@@ -72,6 +75,7 @@ _MEANINGS = {
     ReviewReason.ENGINE_REFUSED: "Temporal refuses to carry it out",
     ReviewReason.RECORDING_LOST: "Postgres lost what became of it",
     ReviewReason.CONTRADICTED: "it counts as done, and the acquirer says otherwise",
+    ReviewReason.RISK: "its risk is to be looked at before it is captured; undecided, it is voided",
 }
 
 
@@ -83,6 +87,7 @@ class Question(StrEnum):
     RELEASE = "release"  # whether what ended here, and nobody asked to end, was released there
     UNDONE = "undone"  # whether what the acquirer took back stays so
     FOREIGN = "foreign"  # whether what others did belongs to the payment
+    RISK = "risk"  # whether what is authorized and held may be captured
     GIVEN_UP = "given_up"  # whether what was given up, and captured all the same, was given back after all
 
 
@@ -91,6 +96,7 @@ class ClosedBy(StrEnum):
 
     FACT = "fact"  # the acquirer's
     DECISION = "decision"  # a person's
+    TIME = "time"  # nobody decided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +116,20 @@ class Review:
     closed_by: ClosedBy | None = None
 
 
-def opened(operation: Operation, *, words: str, now: datetime, reason: ReviewReason | None = None) -> Review:
-    """The review that begins now; its reason follows from the operation and the words where none is given."""
+def opened(
+    operation: Operation,
+    *,
+    words: str,
+    now: datetime,
+    reason: ReviewReason | None = None,
+    due_before: datetime | None = None,
+) -> Review:
+    """The review that begins now; its reason follows from the operation and the words where none is given.
+
+    It is due no later than `due_before`, and not before now.
+    """
     reason = reason or _reason(operation, words)
+    due_at = now + reason.due_after
     return Review(
         operation_id=operation.id,
         payment_id=operation.payment_id,
@@ -121,7 +138,7 @@ def opened(operation: Operation, *, words: str, now: datetime, reason: ReviewRea
         reason=reason,
         words=words,
         opened_at=now,
-        due_at=now + reason.due_after,
+        due_at=due_at if due_before is None else max(now, min(due_at, due_before)),
     )
 
 
@@ -136,9 +153,11 @@ def question(operation: Operation) -> Question | None:
             return Question.LATE
         case OperationStatus.PENDING, _:
             return Question.OUTCOME
-        case OperationStatus.FAILED, OperationKind.EXPIRE:
-            return Question.RELEASE
-        case OperationStatus.FAILED, OperationKind.VOID if operation.origin is Origin.PAYONCE:
+        case OperationStatus.SUCCEEDED, OperationKind.AUTHORIZE if operation.reason == ReviewReason.RISK:
+            return Question.RISK
+        case OperationStatus.FAILED, OperationKind.EXPIRE | OperationKind.VOID if (
+            operation.kind is OperationKind.EXPIRE or operation.origin is Origin.PAYONCE
+        ):
             return Question.RELEASE
         case OperationStatus.FAILED, OperationKind.REFUND if operation.ends_operation is not None:
             return Question.GIVEN_UP
@@ -191,6 +210,8 @@ def of(payment: Payment, operation: Operation) -> Mapping[str, Any] | None:
             reason = _not_confirmed(operation)
         case Question.GIVEN_UP:
             reason = NOT_RELEASED
+        case Question.RISK:
+            reason = ReviewReason.RISK.value
         case _:
             reason = f"{operation.kind}_undecided"
     return {"reason": reason, "since": timestamp(operation.review_at)}
@@ -209,6 +230,8 @@ def _begins(operation: Operation) -> str | None:
             return _not_confirmed(operation)
         case Question.GIVEN_UP:
             return NOT_RELEASED
+        case Question.RISK:
+            return ReviewReason.RISK.value
         case _:
             return None
 
@@ -237,6 +260,7 @@ _OWN_WORDS = {
         ReviewReason.AMOUNT_MISMATCH,
         ReviewReason.ENGINE_REFUSED,
         ReviewReason.RECORDING_LOST,
+        ReviewReason.RISK,
     )
 } | {
     NOT_RELEASED: ReviewReason.NOT_REVERSIBLE,

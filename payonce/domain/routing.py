@@ -11,6 +11,9 @@ from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, Sca
 
 KEY: Final = "key"  # the secret of an account that has but one
 ONLY_ASKED: Final = "only_asked"  # an option of accounts in test mode
+NUMBER: Final = "number"
+TOKEN: Final = "token"  # noqa: S105
+"""By what a saved card is paid with: see `Capabilities.stored_credentials`."""
 # Of a payment's metadata, in test mode: the connector that is to take it.
 ASKED_FOR: Final = "sandbox_account"
 
@@ -81,6 +84,10 @@ class Reach(Protocol):
     @property
     def capture_methods(self) -> frozenset[str]: ...
     @property
+    def at_once(self) -> frozenset[str]: ...
+    @property
+    def void(self) -> bool: ...
+    @property
     def brands(self) -> frozenset[str] | None: ...
     @property
     def amounts(self) -> Amounts: ...
@@ -90,6 +97,26 @@ class Reach(Protocol):
     def three_ds(self) -> frozenset[str]: ...
     @property
     def exemptions(self) -> frozenset[str]: ...
+    @property
+    def stored_credentials(self) -> frozenset[str]: ...
+    @property
+    def mandates(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What routing needs to know of a saved card that is paid with."""
+
+    tokens_at: frozenset[str]  # the accounts that have a token of their own for it
+    vaulted: bool  # whether its number is in the vault
+    by_merchant: bool = False  # whether the customer is not there
+    issuer_country: str | None = None
+
+    def fits(self, account: ConnectorAccount, reach: Reach) -> bool:
+        """Whether there is what it can be paid with at this account."""
+        if account.id in self.tokens_at and TOKEN in reach.stored_credentials:
+            return True
+        return self.vaulted and (not self.by_merchant or NUMBER in reach.stored_credentials)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +128,13 @@ class Wanted:
     currency: str
     amount_minor: int
     capture_method: str = "automatic"
+    held: bool = False  # whether it is authorized only, and captured or voided when a person has decided
     brand: str | None = None  # of a card
     asked_for: str | None = None  # the connector whose accounts come first, in test mode
     sca: Sca | None = None
     handed_in: bool = False  # whether the merchant authenticated the cardholder elsewhere
+    saves_there: bool = False  # whether the acquirer is to save the card
+    saved: "Saved | None" = None  # the card, where it was saved before
     # Whether the create has the member that a JSON Pointer names.
     given: Callable[[str], bool] = lambda _: False
 
@@ -137,15 +167,33 @@ def choose(accounts: Iterable[ConnectorAccount], reaches: Mapping[str, Reach], w
     `data_required`; or for a connector that is asked for and has no account.
     """
     left = [account for account in accounts if account.mode == wanted.mode]
-    left = [one for one in left if not one.only_asked or one.connector == wanted.asked_for]
+    tokens_at = wanted.saved.tokens_at if wanted.saved is not None else frozenset()
+    asked = [one for one in left if one.only_asked and one.connector != wanted.asked_for]
+    left = [one for one in left if one not in asked or one.id in tokens_at]
     if wanted.asked_for is not None:
         left = _asked_first(left, wanted.asked_for)
+    if wanted.saved is not None:
+        left = _with_credential(left, reaches, wanted.saved)
     for refusal in _REFUSALS:
         refusals = {account.id: refusal(reaches[account.id], wanted) for account in left}
         left = [account for account in left if refusals[account.id] is None]
         if not left:
             raise next(iter(refusals.values()), None) or _no_method(wanted)
     return Route(left[0].connector, left[0].id, _because(left[0], wanted.asked_for))
+
+
+def _with_credential(
+    accounts: list[ConnectorAccount], reaches: Mapping[str, Reach], saved: Saved
+) -> list[ConnectorAccount]:
+    """Those at which the saved card can be paid with. Raises `InvalidRequest` where there is none."""
+    left = [account for account in accounts if saved.fits(account, reaches[account.id])]
+    if not left:
+        raise InvalidRequest(
+            "No connector account takes this saved card.",
+            pointer="/payment_method/token",
+            code="payment_method_not_supported",
+        )
+    return left
 
 
 def _asked_first(accounts: list[ConnectorAccount], connector: str) -> list[ConnectorAccount]:
@@ -187,12 +235,25 @@ def _by_currency(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
 
 
 def _by_capture_method(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
-    if wanted.capture_method in reach.capture_methods:
+    at_once = wanted.capture_method == "manual" and wanted.method in reach.at_once
+    if wanted.capture_method in reach.capture_methods and not at_once:
         return None
     return InvalidRequest(
         f"No connector account captures {wanted.method} payments in a {wanted.capture_method} way.",
         pointer="/capture_method",
         code="capture_method_not_supported",
+    )
+
+
+def _by_hold(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    """Able to hold is who authorizes without capturing, and releases what is not captured."""
+    able = "manual" in reach.capture_methods and wanted.method not in reach.at_once and reach.void
+    if not wanted.held or able:
+        return None
+    return InvalidRequest(
+        f"No connector account can hold {wanted.method} payments for a review.",
+        pointer="/payment_method",
+        code="payment_method_not_supported",
     )
 
 
@@ -226,12 +287,40 @@ def _no_authentication(pointer: str, what: str) -> InvalidRequest:
     )
 
 
+def _by_saving(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    if not wanted.saves_there or "token" in reach.stored_credentials:
+        return None
+    return InvalidRequest(
+        f"No connector account saves cards of such payments in {wanted.mode} mode.",
+        pointer="/setup",
+        code="payment_method_not_supported",
+    )
+
+
+def _by_mandate(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
+    """Where the customer is not there, a card issued in India is debited by a registered mandate only.
+
+    Source: RBI/2019-20/47, "Processing of e-mandate on cards for recurring transactions", and what follows it.
+    """
+    saved = wanted.saved
+    if saved is None or not saved.by_merchant or saved.issuer_country != "IN" or reach.mandates:
+        return None
+    return InvalidRequest(
+        "No connector account has mandates, which a card issued in India needs for that.",
+        pointer="/off_session",
+        code="payment_method_not_supported",
+    )
+
+
 def _by_amount(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
     return reach.amounts.refusal(wanted.amount_minor, wanted.currency)
 
 
 def _by_data(reach: Reach, wanted: Wanted) -> InvalidRequest | None:
-    needed = (each.pointer for each in reach.required if each.of(wanted.method, wanted.currency))
+    attended = wanted.saved is None or not wanted.saved.by_merchant
+    needed = (
+        each.pointer for each in reach.required if each.of(wanted.method, wanted.currency, attended=attended)
+    )
     missing = [pointer for pointer in needed if not wanted.given(pointer)]
     if not missing:
         return None
@@ -247,8 +336,11 @@ _REFUSALS: Final = (
     _by_method,
     _by_currency,
     _by_capture_method,
+    _by_hold,
     _by_brand,
     _by_authentication,
+    _by_saving,
+    _by_mandate,
     _by_amount,
     _by_data,
 )

@@ -8,7 +8,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from payonce.domain import accepting, authentication, claiming, leaving, stages, stepping_up, undecided
+from payonce.domain import (
+    acceptance,
+    accepting,
+    authentication,
+    claiming,
+    leaving,
+    saved_cards,
+    stages,
+    stepping_up,
+    undecided,
+)
 from payonce.domain.answers import (
     Answer,
     AnswerKind,
@@ -67,6 +77,8 @@ def settle(
     now: datetime,
 ) -> Settlement:
     """What the fact makes of the rows. Safe to repeat: a fact that is known already changes nothing."""
+    if operation.kind is OperationKind.ACCEPT:
+        return acceptance.settle(payment, operation, attempt, fact, now=now)
     if operation.status is not OperationStatus.PENDING or attempt.closed:
         return contradict(payment, operation, attempt, fact, now=now)
     if attempt.state is AttemptState.REVERSING and not isinstance(fact, Reversed | NotProcessed):
@@ -119,7 +131,8 @@ def _take(
         case Reversed() | NotProcessed() | Expired() | Cancelled():
             code = _unprocessed_because(attempt, fact)
             undone = replace(attempt, state=AttemptState.NOT_PROCESSED, failure_code=code.value)
-            error = stepping_up.least(attempt, code) or failure_error(code)
+            error = stepping_up.least(attempt, code) or saved_cards.unattended(payment, attempt, fact)
+            error = error or failure_error(code)
             return fail(payment, operation, undone, error, now=now)
         case _:
             assert_never(fact)
@@ -173,6 +186,8 @@ def _doubt(payment: Payment, operation: Operation, attempt: Attempt | None, *, n
                 story.tell("refund.pending", refund=operation)
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE | OperationKind.REVERSE:
             pass  # the payment keeps its status and shows the pending operation
+        case OperationKind.ACCEPT:
+            pass  # the dispute stands as its bank left it
         case OperationKind.UNDO | OperationKind.REDO:
             pass  # what the acquirer did is never pending
         case _:
@@ -193,6 +208,8 @@ def _require_action(
     Where it is known already, or the time to act is over, or only an authorization could wait for anybody,
     nothing is asked of the customer.
     """
+    if saved_cards.is_unattended(payment.stored) and operation.kind is OperationKind.AUTHORIZE:
+        return _ask_nobody(payment, operation, attempt, fact, now=now)
     if _customer_may_act(attempt, now):
         return _asked_further(payment, operation, attempt, fact, now=now)
     reference, act_before = fact.connector_reference, leaving.acts_until(fact.expires_at, now=now)
@@ -207,6 +224,20 @@ def _require_action(
         completes=fact.completes,
     )
     return _shown(payment, operation, attempt, fact, until=act_before, now=now)
+
+
+def _ask_nobody(
+    payment: Payment, operation: Operation, attempt: Attempt, fact: ActionRequired, *, now: datetime
+) -> Settlement:
+    """Nobody is there to act: it is left alone from the beginning, and so is cancelled; nothing of it is shown."""
+    left_alone = replace(
+        attempt,
+        state=AttemptState.UNKNOWN,
+        connector_reference=fact.connector_reference,
+        act_before=attempt.act_before or now,
+        completes=fact.completes,
+    )
+    return _doubt(payment, operation, left_alone, now=now)
 
 
 def _asked_further(

@@ -1,7 +1,8 @@
 """How far an authorization has come, and what of our own follows from that.
 
 Only what is captured was paid. An automatic payment that is found to be authorized is captured by an operation of our
-own, or by the rail itself where it does that; a capture of our own that fails is followed by a void of our own.
+own, or by the rail itself where it does that; a capture of our own that fails is followed by a void of our own. What
+was held, and rejected by a person, is voided.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ from payonce.domain.operations import (
     Origin,
     of_our_own,
 )
-from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment import REJECTED, Payment, PaymentStatus
 
 
 def staged(attempt: Attempt, fact: Approved) -> Attempt:
@@ -96,8 +97,15 @@ def _following(before: Operation, settled: Settlement) -> OperationKind | None:
     """What follows, where the operation has its outcome since this."""
     payment, operation = settled.payment, settled.operation
     decided = before.status is OperationStatus.PENDING and operation.status is not OperationStatus.PENDING
-    if not decided or payment.pending_operation is not None:
+    reviewed = (
+        operation.kind is OperationKind.AUTHORIZE
+        and before.review_at is not None
+        and operation.review_at is None
+    )
+    if not (decided or reviewed) or payment.pending_operation is not None:
         return None
+    if reviewed and payment.capture == REJECTED and payment.status.capturable:
+        return OperationKind.VOID  # once: one that fails is for a person
     if awaits_capture(payment, operation):
         return OperationKind.CAPTURE
     failed = completes_create(operation) and operation.status is OperationStatus.FAILED

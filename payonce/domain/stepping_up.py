@@ -27,12 +27,16 @@ def wanted(
     handed_in: HandedIn | None,
     soft_decline: Literal["itself", "resend"],
     held_s: float,
+    unattended: bool = False,
 ) -> bool:
     """Whether what the acquirer said is to be answered by an attempt that forces the challenge.
 
+    `unattended`: nobody is there to be challenged.
     `held_s`: since the claim of the attempt that was declined.
     """
     if not isinstance(fact, Declined) or not fact.soft or soft_decline != "resend" or held_s > WITHIN_S:
+        return False
+    if unattended:
         return False
     return handed_in is None and (sca is None or sca.challenge == "default")
 

@@ -19,6 +19,7 @@ from payonce.domain.facts import (
     Approved,
     FailureCode,
     Foreign,
+    NotProcessed,
     Outcome,
     Redone,
     Stage,
@@ -99,7 +100,13 @@ def contradict(found: Found, fact: Outcome, *, turn_id: str, now: datetime) -> S
 
 def said(fact: Outcome) -> str:
     """What the acquirer says, in words; by them it is known again."""
-    return f"approved of {fact.amount_minor} {fact.currency}" if isinstance(fact, Approved) else fact.kind
+    match fact:
+        case Approved():
+            return f"approved of {fact.amount_minor} {fact.currency}"
+        case NotProcessed(why=str() as why):
+            return why
+        case _:
+            return fact.kind
 
 
 def of_reversal(found: Found) -> Turn | None:

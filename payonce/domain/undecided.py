@@ -55,7 +55,13 @@ def hold(payment: Payment, operation: Operation, *, amount_minor: int) -> tuple[
         case OperationKind.CAPTURE | OperationKind.VOID | OperationKind.EXPIRE:
             held = payment.amount_capture_undecided_minor + more
             payment = replace(payment, amount_capture_undecided_minor=held)
-        case OperationKind.AUTHORIZE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
+        case (
+            OperationKind.AUTHORIZE
+            | OperationKind.REVERSE
+            | OperationKind.UNDO
+            | OperationKind.REDO
+            | OperationKind.ACCEPT
+        ):
             return payment, operation
         case kind:
             assert_never(kind)
@@ -161,7 +167,13 @@ def _excess(payment: Payment, kind: OperationKind) -> list[str]:
             pending = payment.held_pending_minor if capturing else 0
             moved = payment.amount_captured_minor + payment.amount_capture_undecided_minor
             over, what = moved + pending - payment.amount_authorized_minor, "over-captured"
-        case OperationKind.AUTHORIZE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
+        case (
+            OperationKind.AUTHORIZE
+            | OperationKind.REVERSE
+            | OperationKind.UNDO
+            | OperationKind.REDO
+            | OperationKind.ACCEPT
+        ):
             return []
         case _:
             assert_never(kind)

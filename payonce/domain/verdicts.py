@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from payonce.domain import effects, reviews
+from payonce.domain import effects, holding, reviews
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.decisions import KEY_MAX, REFERENCE_MAX, TEXT_MAX, Decision, InReview, Verdict, settles_at
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.facts import DeclineCode, Declined, FailureCode, NotProcessed, Reversed
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
-from payonce.domain.payment import Payment
 from payonce.domain.reviews import Question
 from payonce.domain.settlement import Settlement
 
@@ -61,7 +60,9 @@ def decide(matter: InReview, decision: Decision, *, now: datetime) -> Settlement
     settled = effect.of(matter, decision, now=now)
     if settled.operation == operation and settled.payment == matter.payment:
         raise DecisionRefused("That would change nothing.")
-    _refuse_impossible(settled.payment)
+    _refuse_impossible(settled)
+    if holding.is_asked(operation):  # the outcome of the authorization is the acquirer's
+        return settled
     return replace(settled, operation=replace(settled.operation, decided_at=now, updated_at=now))
 
 
@@ -77,6 +78,8 @@ def _refuse_what_does_not_belong(operation: Operation, decision: Decision) -> No
     happened = decision.verdict in (Verdict.APPROVED, Verdict.PAID)
     if not happened and (decision.amount_minor is not None or decision.reference is not None):
         raise DecisionRefused(f"{decision.verdict} takes neither an amount nor a reference.")
+    if operation.kind is OperationKind.ACCEPT and decision.amount_minor is not None:
+        raise DecisionRefused("An acceptance takes no amount: its dispute has it.")
     authorizes = operation.kind is OperationKind.AUTHORIZE and happened
     if decision.stage is not None and not authorizes:
         raise DecisionRefused("Only an authorization that was approved has a stage.")
@@ -114,8 +117,12 @@ def _refuse_too_early(matter: InReview, now: datetime) -> None:
         raise DecisionRefused(f"It may still arrive at the acquirer: it can be decided from {when} on.")
 
 
-def _refuse_impossible(payment: Payment) -> None:
-    """The books hold what they promise: what does not fit is settled with the acquirer, or the merchant, first."""
+def _refuse_impossible(settled: Settlement) -> None:
+    """The books hold what they promise: what does not fit is settled with the acquirer, or the merchant, first.
+
+    A void may be pending of what was captured all the same where a refund of our own begins, with which it ends.
+    """
+    payment = settled.payment
     over_captured = payment.amount_captured_minor - payment.amount_authorized_minor
     if over_captured > 0:
         raise DecisionRefused(f"{over_captured} more would be captured than was authorized.")
@@ -124,7 +131,8 @@ def _refuse_impossible(payment: Payment) -> None:
     if over_refunded > 0:
         raise DecisionRefused(f"{over_refunded} more would be refunded than was captured.")
     pending = payment.pending_operation
-    if pending is not None and not payment.status.open and "ended_by" not in pending:
+    ends = settled.refund is not None or "ended_by" in (pending or {})
+    if pending is not None and not payment.status.open and not ends:
         raise DecisionRefused(f"A {pending['type']} of this payment is pending: its outcome comes first.")
 
 
@@ -176,6 +184,10 @@ TABLE: Final[Mapping[tuple[Question, OperationKind], Mapping[Verdict, Effect]]] 
             effects.did_not(NotProcessed(FailureCode.NOT_PROCESSED)),
         ),
     },
+    (_Q.OUTCOME, _K.ACCEPT): {
+        _V.APPROVED: Effect("the dispute is accepted: what was withdrawn stays so", effects.dispute_accepted),
+        _V.DECLINED: Effect("it is not: the dispute stands as the acquirer says", _DECLINED),
+    },
     (_Q.LATE, _K.AUTHORIZE): {_V.REVERSED: _REVERSED_CASE, _V.ORPHAN: _ORPHAN_CASE},
     (_Q.LATE, _K.CAPTURE): {_V.REVERSED: _REVERSED_CASE, _V.ORPHAN: _ORPHAN_CASE},
     (_Q.LATE, _K.REVERSE): {_V.REVERSED: _REVERSED_CASE, _V.ORPHAN: _ORPHAN_CASE},  # of an earlier version
@@ -194,6 +206,12 @@ TABLE: Final[Mapping[tuple[Question, OperationKind], Mapping[Verdict, Effect]]] 
         _V.DECLINED: Effect(
             "it was not: the authorization stands, and may be captured or voided", effects.noted
         ),
+    },
+    (_Q.RISK, _K.AUTHORIZE): {
+        _V.APPROVED: Effect(
+            "it may be captured, and is at once where the payment is automatic", effects.risk_taken
+        ),
+        _V.REJECTED: Effect("it is voided, and nothing of it captured", effects.risk_not_taken),
     },
     (_Q.GIVEN_UP, _K.REFUND): {
         _V.PAID: Effect(_SUCCEEDED_AFTER_ALL, effects.release_paid),

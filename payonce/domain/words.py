@@ -29,9 +29,9 @@ def hear(
     last = words[0] if words else None
     if not isinstance(fact, Approved) or last is None or last.kind is OperationKind.REDO:
         return None  # it said so last
-    if last.amount_undecided_minor:
+    if last.amount_undecided_minor and found.payment.idle:
         return _taken_back(found, last, now=now)
-    if not _believed(last):
+    if not (last.amount_undecided_minor or _believed(last)):
         return None
     again = Redone(word_id, found.operation.amount_minor, found.operation.currency)
     return turns.take(found, again, turn_id=word_id, now=now)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
-from payonce.domain import contradictions, ending, reviews, stages, turns, words
+from payonce.domain import contradictions, ending, holding, reviews, stages, turns, words
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Abilities, AttemptState, Operation
+from payonce.domain.operations import Abilities, AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.recording.rows import Decide, Rows
@@ -25,12 +25,32 @@ async def without_release(
     now: datetime,
 ) -> Settlement:
     """What is settled, where a person was asked whether our own void had released it: that review has ended."""
-    capture_id = ids.follow_up(operation_id=rows.payment.id)
-    void = await connection.fetch(payments.operation_by_id(ids.follow_up(operation_id=capture_id)))
+    first_id = ids.follow_up(operation_id=rows.payment.id)  # a capture; of what was rejected, the void
+    void = await connection.fetch(payments.operation_by_id(first_id))
+    if void is None or void.kind is not OperationKind.VOID:
+        void = await connection.fetch(payments.operation_by_id(ids.follow_up(operation_id=first_id)))
     if void is None or void.id == rows.operation.id or not reviews.is_open(void):
         return settled
     payment, known = ending.know_released(rows.payment, void, now=now)
-    settled = decide(replace(rows, payment=payment), now)
+    settled = decide(rows.with_payment(payment), now)
+    return replace(settled, beside=(*settled.beside, known))
+
+
+async def without_risk(
+    connection: Connection, rows: Rows, decide: Decide, settled: Settlement, *, now: datetime
+) -> Settlement:
+    """What is settled, where a person was asked about the risk of what cannot be captured any more.
+
+    What the acquirer captured of itself stays in review: whether it may be kept is still to be said.
+    """
+    create = await connection.fetch(payments.operation_by_id(rows.payment.id))
+    if create is None or not holding.is_asked(create):
+        return settled
+    payment, known = ending.know_released(rows.payment, create, now=now)
+    if create.id == rows.operation.id:
+        gone = not settled.payment.amount_captured_minor
+        return decide(replace(rows, payment=payment, operation=known), now) if gone else settled
+    settled = decide(rows.with_payment(payment), now)
     return replace(settled, beside=(*settled.beside, known))
 
 
@@ -52,7 +72,7 @@ async def with_other_review(connection: Connection, rows: Rows, settled: Settlem
     """A review that ends gives way to that of another operation which an operator must still decide."""
     if rows.payment.review is None or settled.payment.review is not None:
         return settled
-    ended = [settled.operation.id, *(beside.id for beside in settled.beside)]
+    ended = [one.id for one in (settled.operation, *settled.beside) if not reviews.is_open(one)]
     other = await payments.oldest_in_review(connection, settled.payment.id, but_not=ended)
     if other is None:
         return settled
@@ -121,3 +141,9 @@ async def _raise(
         beside=() if raised.operation == case else (raised.operation,),
         opened=raised.opened,
     )
+
+
+def ended_by(before: Operation, settled: Settlement) -> str | None:
+    """The void that ends with this: what was settled is the refund of our own that it waited for."""
+    decided = before.status is OperationStatus.PENDING and settled.operation.status is not before.status
+    return settled.operation.ends_operation if decided else None

@@ -8,7 +8,8 @@ from payonce.domain import reviews
 from payonce.domain.decisions import UNKNOWN_FINALITY, Decision, Finality, InReview
 from payonce.domain.errors import DecisionRefused
 from payonce.domain.ids import operation_id_of
-from payonce.domain.operations import Abilities, OperationKind
+from payonce.domain.operations import Abilities, Operation, OperationKind
+from payonce.domain.payment import Payment
 from payonce.storage import attempts, payments, review_rows
 from payonce.storage.driver.connection import Connection
 from payonce.storage.review_rows import Decided
@@ -29,6 +30,16 @@ class Deciding:
     matter: InReview
     decided: Decided  # as it is to be kept
     known: Decided | None  # it is on record
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTaken:
+    """A decision that holds, and how its payment and operation stand."""
+
+    payment: Payment
+    operation: Operation
+    decided: Decided
+    again: bool  # it had been recorded before, and nothing changed
 
 
 async def read_deciding(

@@ -10,12 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from payonce.domain import (
-    bounced,
     claiming,
     ending,
-    late,
+    holding,
     leaving,
-    rail,
     returning,
     settlement,
     stages,
@@ -26,12 +24,14 @@ from payonce.domain.decisions import Decision, InReview
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import (
     Approved,
+    BankWord,
     Fact,
     FailureCode,
     Foreign,
+    FraudWarned,
+    NotProcessed,
     Redone,
     Reversed,
-    Turn,
     Undone,
 )
 from payonce.domain.ids import IdFactory
@@ -39,26 +39,25 @@ from payonce.domain.legs import EndedLeg
 from payonce.domain.operations import (
     USUAL,
     Abilities,
-    Attempt,
     AttemptState,
     Operation,
     OperationStatus,
     Subject,
 )
-from payonce.domain.payment import Payment
 from payonce.domain.reviews import ClosedBy
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
-from payonce.recording import consequences
+from payonce.recording import consequences, disputing, saved_cards, turning
 from payonce.recording import rows as locked_rows
-from payonce.recording.decisions import Account, Deciding, read_deciding
+from payonce.recording.decisions import Account, Deciding, DecisionTaken, read_deciding
 from payonce.recording.observing import observe
-from payonce.recording.rows import Decide, Others, Rows
+from payonce.recording.rows import Decide, Reading, Rows
+from payonce.risk.outcomes import RiskOutcome, RiskOutcomes
 from payonce.storage import legs, payments, returns
+from payonce.storage.callbacks import Received
 from payonce.storage.driver.connection import Connection, Written
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.storage.returns import Carried
-from payonce.storage.review_rows import Decided
 from payonce.wakeups import WakeUps
 
 _RETRY_DELAYS_S = (0.05, 0.2, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)  # about 15 s: then the claim goes through inquiry
@@ -73,28 +72,19 @@ class Recorded:
     settled: Settlement
     decided: bool  # the operation has its outcome since then
     deliveries: Sequence[Written]
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionTaken:
-    """A decision that holds, and how its payment and operation stand."""
-
-    payment: Payment
-    operation: Operation
-    decided: Decided
-    again: bool  # it had been recorded before, and nothing changed
-
-
-Reading = Callable[[Connection, Rows], Awaitable[Rows]]
+    counted: RiskOutcome | None = None
 
 
 class Recorder:
     """Records facts; safe to call twice with the same one, from anywhere."""
 
-    def __init__(self, database: Database, ids: IdFactory, wakeups: WakeUps) -> None:
+    def __init__(
+        self, database: Database, ids: IdFactory, wakeups: WakeUps, *, risk: RiskOutcomes | None = None
+    ) -> None:
         self._database = database
         self._ids = ids
         self._wakeups = wakeups
+        self._risk = risk
         self._running: set[asyncio.Task[Settlement]] = set()
 
     async def record(
@@ -124,7 +114,20 @@ class Recorder:
                 subject, attempt=attempt, said=turn, token=token, abilities=abilities
             )
             settled = replace(settled, payment=turned.payment, operation=turned.operation)
+        for said in fact.disputes if isinstance(fact, Approved) else ():
+            heard = await self.hear(subject, attempt=attempt, said=said)
+            settled = replace(settled, payment=heard.payment, operation=heard.operation)
         return settled
+
+    async def hear(
+        self, subject: Subject, *, attempt: int, said: BankWord, told: Received | None = None
+    ) -> Settlement:
+        """What a bank said of the attempt, in this callback where one carried it. Idempotent; raises as `record`."""
+        if isinstance(said, FraudWarned):
+            reading, decide = disputing.suspecting()
+        else:
+            reading, decide = disputing.hearing(self._ids, subject, attempt, said, told=told)
+        return await self._shielded(subject, attempt=attempt, decide=decide, reading=reading)
 
     async def _record_one(
         self,
@@ -144,12 +147,12 @@ class Recorder:
                 return Settlement(rows.payment, rows.operation, rows.attempt)
             fact = turns.done_again(rows.operation, rows.attempt, said) or said
             if isinstance(fact, Undone | Redone | Foreign | Reversed) and rows.others is not None:
-                turned = self._turn(rows, rows.attempt, rows.others, fact, now)
+                turned = turning.of_acquirer(self._ids, rows, rows.attempt, rows.others, fact, now=now)
                 if turned is not None or not isinstance(fact, Reversed):
                     return turned or Settlement(rows.payment, rows.operation, rows.attempt)
             assert not isinstance(fact, Undone | Redone | Foreign)
             if isinstance(fact, Approved) and rows.others is not None:
-                return self._captured_by_rail(rows, rows.attempt, rows.others, fact, now)
+                return turning.captured_by_rail(self._ids, rows, rows.attempt, rows.others, fact, now=now)
             return settlement.settle(
                 rows.payment, rows.operation, rows.attempt, fact, abilities=abilities, now=now
             )
@@ -157,41 +160,6 @@ class Recorder:
         return await self._shielded(
             subject, attempt=attempt, decide=decide, abilities=abilities, about=said, leg=leg
         )
-
-    def _captured_by_rail(
-        self, rows: Rows, attempt: Attempt, others: Others, fact: Approved, now: datetime
-    ) -> Settlement:
-        """As the capture that was to come; else as what somebody else did."""
-        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
-        counted = rail.capture(found, fact, others.capture, now=now)
-        settled = counted or self._turn(rows, attempt, others, rail.as_foreign(fact), now)
-        return settled or Settlement(rows.payment, rows.operation, attempt)
-
-    def _turn(
-        self, rows: Rows, attempt: Attempt, others: Others, fact: Turn | Reversed, now: datetime
-    ) -> Settlement | None:
-        """What a turn of the acquirer makes of the rows; None where it changes nothing, or is known."""
-        found = turns.Found(rows.payment, rows.operation, attempt, others.held)
-        turn_id = locked_rows.turn_id(self._ids, attempt, fact)
-        undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
-        if others.known or (isinstance(fact, Reversed) and undecided):
-            return None  # known, or an outcome; a case beside that has a reversal of its own
-        if others.refund is not None and isinstance(fact, Undone):
-            return bounced.take(found, others.refund, fact, case=others.case, turn_id=turn_id, now=now)
-        if others.case is not None and not turns.stands(found):
-            told = late.turned(found, others.case, fact, turn_id=turn_id, now=now)
-            if told is not None:
-                return told
-        turn = turns.of_reversal(found) if isinstance(fact, Reversed) else fact
-        if turn is None:
-            return None
-        counted = rail.by_others(found, turn, others.capture, now=now)
-        if counted is not None:
-            return counted
-        settled = turns.take(found, turn, turn_id=turn_id, now=now)
-        if not settled.added:
-            log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
-        return settled
 
     async def defer(self, subject: Subject) -> Settlement:
         """Nobody waits any longer: `processing` (or `refund.pending`) unless there is an outcome already."""
@@ -208,6 +176,22 @@ class Recorder:
             return settlement.give_up(rows.payment, rows.operation, rows.attempt, code=code, now=now)
 
         return await self._shielded(subject, attempt=None, decide=decide)
+
+    async def miss(self, subject: Subject, *, attempt: int, why: str | None = None) -> Settlement:
+        """The acquirer, asked again, knows nothing of what counts as done: it is held until a person decides.
+
+        As a definite no against a success, once; `why` in words. Of one that has no success, or that a person
+        decided, nothing changes.
+        """
+
+        def decide(rows: Rows, _: datetime) -> Settlement:
+            found = Settlement(rows.payment, rows.operation, rows.attempt)
+            approved = rows.attempt is not None and rows.attempt.state is AttemptState.APPROVED
+            if not approved or rows.operation.decided_at is not None:
+                return found
+            return replace(found, against=NotProcessed(FailureCode.NOT_PROCESSED, why))
+
+        return await self._shielded(subject, attempt=attempt, decide=decide)
 
     async def begin_reversal(self, subject: Subject, *, token: str, code: FailureCode) -> bool:
         """The claim that was inquired about is being reversed: a success that arrives from now on does not count.
@@ -255,15 +239,25 @@ class Recorder:
     async def overdue(self, subject: Subject, *, due_at: datetime) -> Settlement:
         """A review that was due then and is open has escalated: an event, a metric and an error in the log say so.
 
-        Once for each review, whoever calls; the clock that counts is the caller's.
+        What was held for its risk is voided instead. Once for each review, whoever calls; the caller's clock counts.
         """
+
+        async def reading(_: Connection, rows: Rows) -> Rows:
+            return replace(rows, by=ClosedBy.TIME)
 
         def decide(rows: Rows, now: datetime) -> Settlement:
             if rows.review is None or rows.review.due_at != due_at:
                 return Settlement(rows.payment, rows.operation)  # another review began meanwhile
             return ending.escalate(rows.payment, rows.operation, rows.review, now=now)
 
-        return await self._shielded(subject, attempt=None, decide=decide)
+        return await self._shielded(subject, attempt=None, decide=decide, reading=reading)
+
+    async def warn(self, *, payment_id: str, dispute_id: str) -> Settlement:
+        """The merchant was told that evidence is due soon in the dispute; once for each deadline, whoever calls."""
+        reading, decide = disputing.warning(dispute_id)
+        return await self._shielded(
+            Subject(payment_id, payment_id), attempt=None, decide=decide, reading=reading
+        )
 
     async def decide(
         self, subject: Subject, decision: Decision, *, accounts: Mapping[str, Account]
@@ -377,16 +371,23 @@ class Recorder:
                     return recorded  # what an earlier try wrote, and could not prove
                 if reading is not None:
                     rows = await reading(connection, rows)
-                settled, deliveries = await self._apply(connection, rows, decide, abilities=abilities)
+                settled, deliveries = await self._apply(
+                    connection, rows, decide, about=about, abilities=abilities
+                )
                 if leg is not None and rows.attempt is not None:
                     await legs.end(connection, rows.attempt, leg)
                 was_pending = rows.operation.status is OperationStatus.PENDING
                 decided = was_pending and settled.operation.status is not OperationStatus.PENDING
-                recorded = Recorded(settled, decided, deliveries)
+                counted = None
+                if decided and self._risk is not None:
+                    counted = await self._risk.complete(connection, settled)
+                recorded = Recorded(settled, decided, deliveries, counted)
             return recorded
 
         stored = await _until_stored(once, subject)
         self._wake(subject, stored)
+        if stored.counted is not None and self._risk is not None:
+            self._risk.tell(stored.counted)
         observe(stored.settled, decided=stored.decided)
         return stored.settled
 
@@ -407,11 +408,15 @@ class Recorder:
             self._wakeups.wake(beside.id)
 
     async def _apply(
-        self, connection: Connection, rows: Rows, decide: Decide, *, abilities: Abilities
+        self, connection: Connection, rows: Rows, decide: Decide, *, about: Fact | None, abilities: Abilities
     ) -> tuple[Settlement, Sequence[Written]]:
         now = datetime.now(UTC)
-        settled = decide(rows, now)
-        if ending.moot(rows.payment, settled):
+        settled, told = await saved_cards.follow(
+            connection, rows, decide, decide(rows, now), about=about, now=now
+        )
+        if holding.is_moot(rows.payment, settled):
+            settled = await consequences.without_risk(connection, rows, decide, settled, now=now)
+        elif ending.moot(rows.payment, settled):
             settled = await consequences.without_release(
                 connection, self._ids, rows, decide, settled, now=now
             )
@@ -430,11 +435,13 @@ class Recorder:
         follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
         settled = stages.follow(rows.operation, settled, follow_up_id=follow_up_id, now=now)
         settled = await consequences.with_other_review(connection, rows, settled)
-        written = await locked_rows.write(connection, self._ids, rows, settled, now=now)
-        ended = _ended_by(rows.operation, settled)
-        if ended is None:
-            return settled, [written]
-        return settled, [written, await self._end(connection, rows, settled, void_id=ended, now=now)]
+        rows, settled = await disputing.conclude(connection, rows, settled, about=about, now=now)
+        written = [await locked_rows.write(connection, self._ids, rows, settled, now=now)]
+        if told is not None:
+            written.append(await saved_cards.tell(connection, told, now=now))
+        if (ended := consequences.ended_by(rows.operation, settled)) is not None:
+            written.append(await self._end(connection, rows, settled, void_id=ended, now=now))
+        return settled, written
 
     async def _void(
         self, connection: Connection, rows: Rows, settled: Settlement, *, void_id: str, now: datetime
@@ -473,12 +480,6 @@ class Recorder:
         if operation is None:
             raise NotFound(operation_id)
         return operation
-
-
-def _ended_by(before: Operation, settled: Settlement) -> str | None:
-    """The void that ends with this: what was settled is the refund of our own that it waited for."""
-    decided = before.status is OperationStatus.PENDING and settled.operation.status is not before.status
-    return settled.operation.ends_operation if decided else None
 
 
 def _stands(recorded: Recorded, rows: Rows) -> bool:

@@ -1,10 +1,13 @@
 """What a transaction that records reads and writes under the payment's lock."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from payonce.domain import bounced, rail, stages, turns
+from payonce.domain.audit import Act, Actor, ActorKind, AuditAction
+from payonce.domain.decisions import Decision
+from payonce.domain.disputes import Dispute
 from payonce.domain.errors import NotFound
 from payonce.domain.facts import Approved, Fact, Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.ids import IdFactory, hash_of_return
@@ -21,7 +24,18 @@ from payonce.domain.returning import Returned
 from payonce.domain.reviews import ClosedBy, Review
 from payonce.domain.settlement import Settlement
 from payonce.recording.decisions import Deciding, refuse_another
-from payonce.storage import attempts, callbacks, idempotency, outbox, payments, returns, review_rows, sweeping
+from payonce.storage import (
+    attempts,
+    audit,
+    callbacks,
+    disputes,
+    idempotency,
+    outbox,
+    payments,
+    returns,
+    review_rows,
+    sweeping,
+)
 from payonce.storage.callbacks import Received
 from payonce.storage.driver.connection import Connection, Written
 
@@ -41,6 +55,14 @@ class Rows:
     deciding: Deciding | None = None  # where a person decides
     by: ClosedBy = ClosedBy.FACT  # what ends a review
     returned: Returned | None = None  # what a browser brings back that none has brought before
+    dispute: Dispute | None = None  # that the fact is about, as it is known
+
+    def with_payment(self, payment: Payment) -> "Rows":
+        """With the payment as it is by what was just settled, for a person's decision as well."""
+        deciding = self.deciding
+        if deciding is not None:
+            deciding = replace(deciding, matter=replace(deciding.matter, payment=payment))
+        return replace(self, payment=payment, deciding=deciding)
 
     def of_another(self, operation: Operation) -> "Rows":
         """Of an operation that has its outcome by this one's, and no attempt of its own."""
@@ -60,6 +82,9 @@ class Others:
 
 Decide = Callable[[Rows, datetime], Settlement]
 """What is to become of the rows."""
+
+Reading = Callable[[Connection, Rows], Awaitable[Rows]]
+"""Reads what else a decision needs."""
 
 
 async def read(connection: Connection, subject: Subject, number: int | None) -> Rows:
@@ -159,8 +184,11 @@ async def write(
     if rows.deciding is not None and rows.deciding.known is None:
         kept = await review_rows.add_decision(connection, rows.deciding.decided, payment_id=rows.payment.id)
         refuse_another(kept, rows.deciding.decided.decision)  # of another payment, at the same moment
+        await _audit(connection, rows.payment, kept.decision)
     for review in settled.opened:
         await review_rows.begin(connection, review)
+    if settled.dispute is not None:
+        await disputes.save(connection, rows.dispute, settled.dispute)
     if settled.escalated is not None:
         await review_rows.tell_overdue(connection, settled.escalated)
     if rows.attempt is not None and settled.attempt is not None:
@@ -187,6 +215,18 @@ async def store_answer(connection: Connection, settled: Settlement, *, now: date
         answer=settled.answer,
         now=now,
     )
+
+
+async def _audit(connection: Connection, payment: Payment, decision: Decision) -> None:
+    by = Actor(kind=ActorKind.PERSON, id=decision.actor)
+    act = Act(
+        action=AuditAction.REVIEW_DECIDED,
+        subject=decision.operation_id,
+        merchant_id=payment.merchant_id,
+        mode=payment.mode,
+        details={"payment_id": payment.id, "verdict": decision.verdict, "decision": decision.key},
+    )
+    await audit.decided(connection, by, act, why=decision.why)
 
 
 def _return_hash(ids: IdFactory, attempt: Attempt) -> bytes:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, CursorResult, delete, func, select, text, tuple_, update
+from sqlalchemy import CTE, ColumnElement, CursorResult, Row, and_, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.storage.driver.connection import Connection
-from payonce.storage.tables import callbacks
+from payonce.storage.tables import attempts, callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 600  # between two tries to hand over the same one
@@ -33,6 +33,15 @@ class Received:
     event_id: str
     reference: str
     fact: Mapping[str, Any] | None = None  # encoded: see `storage.told`
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFact:
+    """A callback that carries a fact, as it lies in the inbox. `open`: it is still to be handed over."""
+
+    received: Received
+    received_at: datetime
+    open: bool
 
 
 async def put(
@@ -96,12 +105,64 @@ async def dequeue(connection: Connection, *, limit: int) -> list[Received]:
             sweep_at=func.now() + pause_s * text("interval '1 second'"),
             sweeps=callbacks.c.sweeps + 1,
         )
-        .returning(*_KEY, callbacks.c.reference, callbacks.c.fact, callbacks.c.received_at)
+        .returning(*_RECEIVED, callbacks.c.received_at)
     )
     rows = sorted(await connection.execute(taken), key=lambda row: row.received_at)
+    return [_received(row) for row in rows]
+
+
+async def again(connection: Connection, received: Sequence[Received]) -> None:
+    """They are to be handed over once more, at once."""
+    if received:
+        await connection.execute(
+            update(callbacks)
+            .where(_are(received))
+            .values(handled_at=None, unknown_at=None, sweep_at=func.now(), sweeps=0)
+        )
+
+
+async def told(
+    connection: Connection,
+    account: str,
+    *,
+    since: datetime,
+    until: datetime,
+    after: tuple[datetime, str] | None,
+    limit: int,
+) -> list[KeptFact]:
+    """What carries a fact and came to the account in that time, at most `limit`, oldest first, after this one."""
+    came = (
+        callbacks.c.connector_account == account,
+        callbacks.c.fact.is_not(None),
+        callbacks.c.received_at >= since,
+        callbacks.c.received_at < until,
+    )
+    place = callbacks.c.received_at, callbacks.c.event_id
+    query = select(*_RECEIVED, callbacks.c.received_at, callbacks.c.handled_at).where(*came)
+    if after is not None:
+        query = query.where(tuple_(*place) > after)
     return [
-        Received(row.connector, row.connector_account, row.event_id, row.reference, row.fact) for row in rows
+        KeptFact(_received(row), row.received_at, row.handled_at is None)
+        for row in await connection.execute(query.order_by(*place).limit(limit))
     ]
+
+
+async def known_by_now(
+    connection: Connection, account: str, *, identity: str | None, limit: int
+) -> list[Received]:
+    """What nobody knew when it came, and is about an attempt at the account that is there by now; some at a time.
+
+    `identity`: as the acquirer calls the account; what was claimed for another one stays for a person.
+    """
+    same = and_(
+        attempts.c.reference == callbacks.c.reference,
+        attempts.c.connector == callbacks.c.connector,
+        attempts.c.connector_account == callbacks.c.connector_account,
+        attempts.c.acquirer_identity.is_not_distinct_from(identity),
+    )
+    unknown = callbacks.c.unknown_at.is_not(None), callbacks.c.connector_account == account
+    query = select(*_RECEIVED).join(attempts, same).where(*unknown).order_by(callbacks.c.unknown_at)
+    return [_received(row) for row in await connection.execute(query.limit(limit))]
 
 
 async def facts_about(connection: Connection, received: Received) -> list[Mapping[str, Any]]:
@@ -125,6 +186,11 @@ async def forget(connection: Connection, *, now: datetime, limit: int) -> int:
 
 
 _KEY = (callbacks.c.connector, callbacks.c.connector_account, callbacks.c.event_id)
+_RECEIVED = (*_KEY, callbacks.c.reference, callbacks.c.fact)
+
+
+def _received(row: Row[Any]) -> Received:
+    return Received(row.connector, row.connector_account, row.event_id, row.reference, row.fact)
 
 
 def _are(received: Sequence[Received]) -> ColumnElement[bool]:

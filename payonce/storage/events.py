@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, literal, select, text, tuple_
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement
 from payonce.storage.merchants import Caller
 from payonce.storage.merging import first_of_each, in_order
 from payonce.storage.tables import events
@@ -35,20 +36,15 @@ class EventPlace(NamedTuple):
         return cls(xid, _EARLIEST, 0, "")
 
 
-_AFTER: Final = text(
+_WITH_NEWS: Final = text(
     """
-    SELECT event.*
+    SELECT followed.merchant_id, followed.mode
       FROM unnest(CAST(:merchants AS text[]), CAST(:modes AS text[])) AS followed (merchant_id, mode)
-     CROSS JOIN LATERAL (
-           SELECT id, merchant_id, mode, type, body, created_at, sequence, xid
-             FROM events
+     WHERE EXISTS (
+           SELECT FROM events
             WHERE merchant_id = followed.merchant_id AND mode = followed.mode AND type <> :ping
               AND (xid, created_at, sequence, id) > (CAST(:xid AS xid8), :created_at, :sequence, :id)
-              AND xid < CAST(:ended AS xid8)
-            ORDER BY xid, created_at, sequence, id
-            LIMIT :limit) AS event
-     ORDER BY xid, created_at, sequence, id
-     LIMIT :limit
+              AND xid < CAST(:ended AS xid8))
     """
 )
 
@@ -70,10 +66,22 @@ class StreamedEvent:
         return EventPlace(self.xid, self.created_at, self.sequence, self.id)
 
 
-async def news(
-    connection: Connection, callers: Collection[Caller], *, after: EventPlace, ended: int, limit: int
-) -> list[tuple[Caller, StreamedEvent]]:
-    """The oldest events of these callers after a place, of transactions below `ended`: all of those have ended."""
+_WAS_TOLD: Final = Statement(
+    select(events.c.id)
+    .where(events.c.payment_id == bindparam("payment_id"), events.c.type == bindparam("type"))
+    .limit(1)
+)
+
+
+def was_told(payment_id: str, type_: str) -> Query[bool]:
+    """Whether the payment has an event of that type."""
+    return Query(_WAS_TOLD, {"payment_id": payment_id, "type": type_}, bool)
+
+
+async def with_news(
+    connection: Connection, callers: Collection[Caller], *, after: EventPlace, ended: int
+) -> list[Caller]:
+    """Those who have events after a place, of transactions below `ended`: all of those have ended."""
     parameters = {
         "merchants": [caller.merchant_id for caller in callers],
         "modes": [caller.mode for caller in callers],
@@ -81,10 +89,9 @@ async def news(
         "xid": str(after.xid),
         "ended": str(ended),
         "ping": PING,
-        "limit": limit,
     }
-    rows = (await connection.execute(_AFTER, parameters)).mappings()
-    return [(Caller(row["merchant_id"], row["mode"]), _told(row)) for row in rows]
+    rows = (await connection.execute(_WITH_NEWS, parameters)).mappings()
+    return [Caller(row["merchant_id"], row["mode"]) for row in rows]
 
 
 async def find(connection: Connection, caller: Caller, event_id: str) -> StreamedEvent | None:
@@ -106,7 +113,7 @@ async def newest(connection: Connection, caller: Caller, *, ended: int) -> Strea
 async def page(
     connection: Connection, caller: Caller, *, after: EventPlace, ended: int, types: Sequence[str], limit: int
 ) -> list[StreamedEvent]:
-    """As `news` for one caller, and of these types or, when none is given, of all."""
+    """The caller's oldest events after a place, of transactions below `ended`: of these types, or of all."""
     place = tuple_(*(literal(value, column.type) for value, column in zip(after, PLACE, strict=True)))
     query = _columns().where(*_of(caller), tuple_(*PLACE) > place, events.c.xid < ended)
     if types:

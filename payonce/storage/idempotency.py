@@ -6,15 +6,31 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Text, bindparam, cast, literal_column, select, text, update
+from sqlalchemy import (
+    CursorResult,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    null,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.packing import pack, unpack
 from payonce.storage.tables import idempotency_keys
 
 ANSWER_KEPT = timedelta(days=30)
+LOOKED_AT_AFTER = ANSWER_KEPT + timedelta(
+    hours=1
+)  # a key is answered soon after it is made, and so looked at once
 SECRET_SHOWN = timedelta(hours=24)  # of a webhook endpoint, in the replay of its creation or rotation
 _WITH_SECRET = frozenset({AnswerKind.ENDPOINT, AnswerKind.ENDPOINT_CHANGED})
 FINGERPRINT_VERSION = 1  # raised when the canonical form changes; a row is compared under its own version
@@ -69,7 +85,7 @@ _OF_OPERATION = (*_OF_MERCHANT, idempotency_keys.c.operation_id == bindparam("op
 
 _CLAIM = Statement(
     insert(idempotency_keys)
-    .values({name: bindparam(name) for name in _FIELDS})
+    .values({name: bindparam(name) for name in (*_FIELDS, "forget_at")})
     .on_conflict_do_nothing()
     .returning(idempotency_keys.c.key)
 )
@@ -96,12 +112,19 @@ async def claim_key(connection: Connection, key: Key) -> bool:
 
     A concurrent claim of the same key waits here for the other transaction to end.
     """
-    return await connection.fetch(Query(_CLAIM, {name: getattr(key, name) for name in _FIELDS}, bool))
+    values = {name: getattr(key, name) for name in _FIELDS}
+    values["forget_at"] = key.created_at + LOOKED_AT_AFTER
+    return await connection.fetch(Query(_CLAIM, values, bool))
+
+
+def key_of(*, merchant_id: str, mode: str, key: str) -> Query[Key | None]:
+    """The key's row."""
+    values = {"merchant_id": merchant_id, "mode": mode, "key": key}
+    return single(_KEY, values, _key_from)
 
 
 async def find_key(connection: Connection, *, merchant_id: str, mode: str, key: str) -> Key | None:
-    values = {"merchant_id": merchant_id, "mode": mode, "key": key}
-    return await connection.fetch(single(_KEY, values, lambda row: Key(**row)))
+    return await connection.fetch(key_of(merchant_id=merchant_id, mode=mode, key=key))
 
 
 def written_by(*, merchant_id: str, mode: str, key: str) -> Query[int | None]:
@@ -154,16 +177,23 @@ async def store_answer(
     One that is not definite is stored as a body alone, without the time and the kind of an answer.
     """
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
-    given: dict[str, Any] = {"answered_at": None, "answer_kind": None, "answer_body": answer.body}
+    body = pack(answer.body) if connection.packs else answer.body
+    given: dict[str, Any] = {"answered_at": None, "answer_kind": None, "answer_body": body}
     if answer.definite:
         given |= {"answered_at": now, "answer_kind": answer.kind}
     await connection.write(_STORE_ANSWER, {**values, **given})
 
 
+def _key_from(row: Mapping[str, Any]) -> Key:
+    stored: bytes | None = row["answer_body"]
+    return Key(**{**row, "answer_body": None if stored is None else unpack(stored)})
+
+
 def _answer_from(row: Mapping[str, Any]) -> Answer:
+    body = unpack(row["answer_body"])
     if row["answer_kind"] is None:
-        return Answer(AnswerKind.PAYMENT, row["answer_body"], definite=False)
-    return Answer(AnswerKind(row["answer_kind"]), row["answer_body"])
+        return Answer(AnswerKind.PAYMENT, body, definite=False)
+    return Answer(AnswerKind(row["answer_kind"]), body)
 
 
 def without_secret(body: bytes) -> bytes:
@@ -178,6 +208,9 @@ async def forget_secrets(connection: Connection, *, now: datetime, limit: int) -
     query = (
         select(*_COLUMNS)
         .where(
+            idempotency_keys.c.operation_id.is_(
+                None
+            ),  # as of every answer about an endpoint: an index has these few
             idempotency_keys.c.answer_kind.in_(_WITH_SECRET),
             idempotency_keys.c.answered_at < now - SECRET_SHOWN,
             text("position(CAST('\"secret\":' AS bytea) IN answer_body) > 0"),
@@ -200,22 +233,27 @@ async def forget_secrets(connection: Connection, *, now: datetime, limit: int) -
 
 
 async def forget_answers(connection: Connection, *, now: datetime, limit: int) -> int:
-    """At most `limit` answers older than `ANSWER_KEPT` are cleared; their keys stay."""
-    old = (
-        select(idempotency_keys.c.merchant_id, idempotency_keys.c.mode, idempotency_keys.c.key)
-        .where(
-            idempotency_keys.c.answered_at < now - ANSWER_KEPT, idempotency_keys.c.answer_body.is_not(None)
-        )
+    """How many keys were looked at, at most `limit`: answers older than `ANSWER_KEPT` are cleared, their keys stay.
+
+    A key without an answer yet, or with one that came late, is looked at again when that may be so old.
+    """
+    keys = idempotency_keys
+    of = (keys.c.merchant_id, keys.c.mode, keys.c.key)
+    due = (
+        select(*of)
+        .where(keys.c.forget_at <= now)
+        .order_by(keys.c.forget_at)
         .limit(limit)
-        .subquery()
+        .with_for_update(skip_locked=True)
+        .cte("due")
     )
-    cleared = await connection.execute(
-        update(idempotency_keys)
-        .where(
-            idempotency_keys.c.merchant_id == old.c.merchant_id,
-            idempotency_keys.c.mode == old.c.mode,
-            idempotency_keys.c.key == old.c.key,
+    old = keys.c.answered_at <= now - ANSWER_KEPT
+    looked_at: CursorResult[None] = await connection.execute(
+        update(keys)
+        .where(*(column == due.c[column.name] for column in of))
+        .values(
+            answer_body=case((old, null()), else_=keys.c.answer_body),
+            forget_at=case((old, null()), else_=func.coalesce(keys.c.answered_at, now) + ANSWER_KEPT),
         )
-        .values(answer_body=None)
     )
-    return cleared.rowcount
+    return looked_at.rowcount

@@ -5,11 +5,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select
+from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.reviews import ReviewReason
 from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
@@ -40,6 +41,11 @@ _FOR_A_PERSON = and_(
         operations.c.ends_operation.is_not(None),
     ),
     operations.c.status == OperationStatus.FAILED,
+)
+_RISK = and_(  # authorized, and held until a person has looked at its risk
+    operations.c.kind == OperationKind.AUTHORIZE,
+    operations.c.status == OperationStatus.SUCCEEDED,
+    operations.c.reason == ReviewReason.RISK,
 )
 _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
     operations.c.origin == Origin.ACQUIRER, operations.c.amount_undecided_minor > 0
@@ -74,13 +80,20 @@ _DONE_BY_OTHERS = Statement(
     )
     .limit(1)
 )
+_ACCEPTANCE = Statement(  # as `operations_one_acceptance_key` has it
+    select(operations.c.id).where(
+        operations.c.dispute_id == bindparam("dispute_id"),
+        operations.c.kind == text("'accept'"),
+        operations.c.status == text("'pending'"),
+    )
+)
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
         operations.c.id != all_(bindparam("but_not", type_=ARRAY(Text))),
         operations.c.review_at.is_not(None),
-        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON, _HOLDS),
+        or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON, _HOLDS, _RISK),
     )
     .order_by(operations.c.review_at)
     .limit(1)
@@ -151,6 +164,11 @@ def done_by_others(payment_id: str, kind: OperationKind, *, since: datetime) -> 
     """Whether an operation of this kind that payonce never asked for is known since then."""
     values = {"payment_id": payment_id, "kind": kind, "since": since}
     return Query(_DONE_BY_OTHERS, values, bool)
+
+
+def acceptance_is_under_way(dispute_id: str) -> Query[bool]:
+    """Whether the dispute's acceptance was asked for, and has no outcome."""
+    return Query(_ACCEPTANCE, {"dispute_id": dispute_id}, bool)
 
 
 def words_about(attempt: Attempt) -> Query[list[Operation]]:

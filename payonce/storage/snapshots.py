@@ -27,7 +27,7 @@ class Snapshot:
 
     # Every transaction below it has ended: what it wrote is there for good, or never will be.
     oldest_running: int
-    next: int  # no transaction from here on had begun
+    next: int  # no transaction from here on had ended
     running: frozenset[int]
 
     def shows(self, xid: int) -> bool:

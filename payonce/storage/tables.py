@@ -1,5 +1,7 @@
 """The tables, as the migrations build them; a test compares the two. One schema, so one file, however long.
 
+Which role may do what with a table, and which merchant's rows it sees, its migration says: `migrations/tenancy.py`.
+
 Rules that the code checks under the payment's row lock stand here a second time as CHECK and UNIQUE constraints.
 
 What is listed or followed has the id of the transaction that wrote it (`xid`), by which it is ordered; 0: from
@@ -31,6 +33,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
+
+from payonce.storage.packing import StoredBody
 
 
 class Xid(UserDefinedType[int]):
@@ -74,6 +78,7 @@ STRETCH = "date_bin('06:00:00'::interval, created_at, '2000-01-01 00:00:00+00'::
 # What the sweeper takes and what it closes: said here once, so that its queries find their partial indexes.
 RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NULL"  # waits for its merchant
 DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
+ACTIVE = "state = 'active'"  # the same, of the lists of payment methods
 
 
 def _written_by() -> Column[int]:
@@ -89,6 +94,11 @@ merchants = Table(
     Column("created_at", _Time, nullable=False),
     # Whose pages customers of live payments may be sent back to.
     Column("return_origins", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("card_storage", Text, nullable=False, server_default="none"),  # where cards are saved
+    CheckConstraint("card_storage IN ('none', 'acquirer', 'vault')", name="card_storage"),
+    Column(
+        "risk", _JsonB
+    ),  # who is asked about its payments, and what follows, by mode: see `domain.risk.Policy`
 )
 
 api_keys = Table(
@@ -178,6 +188,7 @@ payments = Table(
     Column("amount_capture_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_refund_undecided_minor", BigInteger, nullable=False, server_default="0"),
     Column("amount_capture_undone_minor", BigInteger, nullable=False, server_default="0"),
+    Column("amount_disputed_minor", BigInteger, nullable=False, server_default="0"),
     Column("statement_descriptor", Text),
     Column("channel", Text),
     Column("personal_key_id", Text),
@@ -185,8 +196,12 @@ payments = Table(
     Column("sca", _JsonB),  # {"challenge", "exemption"}, or {"handed_in"}: see `Payment`
     Column("authentication", _JsonB),  # as the API shows it
     Column("accepted_captures", _JsonB),
+    Column("stored_credential", _JsonB),  # what it has to do with a saved card: see `Payment`
+    Column("risk", _JsonB),  # {"verdict", "reasons", "provider"}, as the API shows it
+    Column("capture", Text),  # what holds it back, whatever `capture_method` says
     _written_by(),
     CheckConstraint("amount_minor > 0", name="amount"),
+    CheckConstraint("capture IN ('held', 'rejected')", name="capture"),
     CheckConstraint("amount_authorized_minor IN (0, amount_minor)", name="authorized"),
     CheckConstraint("amount_captured_minor BETWEEN 0 AND amount_authorized_minor", name="captured"),
     CheckConstraint(
@@ -207,13 +222,21 @@ payments = Table(
     ),
     CheckConstraint("channel IN ('web', 'ios', 'android', 'moto')", name="channel"),
     CheckConstraint("(personal_key_id IS NULL) = (personal_sealed IS NULL)", name="personal"),
-    Index("payments_status_idx", "merchant_id", "mode", "status", "xid", "created_at", "id"),
+    # What a transaction wrote at one time is put in order by its id when it is read.
+    Index("payments_by_status_idx", "merchant_id", "mode", "status", "xid", "created_at"),
     Index(
-        "payments_referred_idx",
-        *("merchant_id", "mode", "merchant_reference", "status", "xid", "created_at", "id"),
+        "payments_by_reference_idx",
+        *("merchant_id", "mode", "merchant_reference", "status", "xid", "created_at"),
         postgresql_where=text("merchant_reference IS NOT NULL"),
     ),
     Index("payments_made_idx", text(STRETCH), "xid"),
+    Index(
+        "payments_token_idx",
+        text("(stored_credential ->> 'token')"),
+        postgresql_where=text(
+            "stored_credential IS NOT NULL AND status IN ('init', 'requires_action', 'processing')"
+        ),
+    ),
     Index("payments_personal_idx", "created_at", "id", postgresql_where=text("personal_sealed IS NOT NULL")),
     Index(
         "payments_open_idx",
@@ -221,6 +244,70 @@ payments = Table(
         postgresql_where=text(
             "status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured')"
         ),
+    ),
+)
+
+payment_methods = Table(
+    "payment_methods",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text, ForeignKey("merchants.id"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("setup", Text, nullable=False),
+    Column("customer_id", Text),
+    Column("brand", Text, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("exp_month", SmallInteger, nullable=False),
+    Column("exp_year", SmallInteger, nullable=False),
+    Column("fingerprint", Text),  # the merchant's own name for the number, where the vault gave it one
+    Column("payment_id", Text),  # with which it was saved
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    Column("deleted_at", _Time),
+    Column("sweep_at", _Time),  # when the sweeper may look at what is to be erased of it
+    Column("sweeps", Integer, nullable=False, server_default="0"),
+    Column("issuer_country", Text),  # as far as it was known when the card was saved
+    _written_by(),
+    CheckConstraint("mode IN ('test', 'live')", name="mode"),
+    CheckConstraint("state IN ('provisional', 'active', 'deleted')", name="state"),
+    CheckConstraint("setup IN ('on_session', 'off_session')", name="setup"),
+    CheckConstraint("(state = 'deleted') = (deleted_at IS NOT NULL)", name="deleted"),
+    Index(
+        "payment_methods_active_idx",
+        *("merchant_id", "mode", "xid", "created_at", "id"),
+        postgresql_where=text(ACTIVE),
+    ),
+    Index(
+        "payment_methods_active_customer_idx",
+        *("merchant_id", "mode", "customer_id", "xid", "created_at", "id"),
+        postgresql_where=text(f"customer_id IS NOT NULL AND {ACTIVE}"),
+    ),
+    Index(
+        "payment_methods_payment_key",
+        "payment_id",
+        unique=True,
+        postgresql_where=text("payment_id IS NOT NULL"),
+    ),
+    Index("payment_methods_sweep_idx", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
+)
+
+credentials = Table(  # what a saved card is paid with: its number in the vault, or an account's token for it
+    "credentials",
+    metadata,
+    Column("payment_method_id", Text, ForeignKey("payment_methods.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("connector_account", Text, primary_key=True, server_default=""),  # whose token it is
+    Column("vault_record", Text),
+    Column("token", _Json),  # in the acquirer's own words
+    Column("network_transaction", _Json),  # of the payment that it was saved with: see `Credential`
+    Column("created_at", _Time, nullable=False),
+    CheckConstraint("kind IN ('vaulted', 'acquirer_token', 'network_token')", name="kind"),
+    CheckConstraint(
+        "(kind = 'vaulted') = (vault_record IS NOT NULL)"
+        " AND (kind = 'acquirer_token') = (connector_account <> '')"
+        " AND (kind = 'vaulted') = (token IS NULL)",
+        name="of_kind",
     ),
 )
 
@@ -261,10 +348,13 @@ operations = Table(
     Column("decided_at", _Time),  # since when a person's decision is its outcome
     Column("amount_ahead_minor", BigInteger, nullable=False, server_default="0"),
     Column("accepted_at", _Time),  # of a capture: since when it stands aside
+    Column("dispute_id", Text),  # that it accepts
     _written_by(),
     CheckConstraint(
-        "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo')", name="kind"
+        "kind IN ('authorize', 'capture', 'void', 'refund', 'expire', 'reverse', 'undo', 'redo', 'accept')",
+        name="kind",
     ),
+    CheckConstraint("(dispute_id IS NOT NULL) = (kind = 'accept')", name="dispute"),
     CheckConstraint("origin IN ('merchant', 'payonce', 'acquirer')", name="origin"),
     CheckConstraint("sent_as IS NULL OR kind = 'reverse' AND sent_as IN ('void', 'refund')", name="sent_as"),
     CheckConstraint("amount_undone_minor >= 0", name="undone"),
@@ -300,6 +390,12 @@ operations = Table(
         postgresql_where=text(
             "status = 'pending' AND kind IN ('capture', 'void', 'expire') AND accepted_at IS NULL"
         ),
+    ),
+    Index(  # a dispute's acceptance that is under way
+        "operations_one_acceptance_key",
+        "dispute_id",
+        unique=True,
+        postgresql_where=text("status = 'pending' AND kind = 'accept'"),
     ),
     Index("operations_due_idx", "kind", "sweep_at", postgresql_where=text(DUE)),
     Index("operations_released_idx", "released_at", postgresql_where=text(RELEASED)),
@@ -347,6 +443,23 @@ attempts = Table(
         unique=True,
         postgresql_where=text("return_hash IS NOT NULL"),
     ),
+    Index("attempts_claimed_idx", "claimed_at", postgresql_using="brin"),
+)
+
+risk_lists = (
+    Table(  # of a merchant's customers, e-mail addresses, networks and countries; cards are in the vault
+        "risk_lists",
+        metadata,
+        Column("merchant_id", Text, ForeignKey("merchants.id"), primary_key=True),
+        Column("mode", Text, primary_key=True),
+        Column("kind", Text, primary_key=True),
+        Column("value", Text, primary_key=True),
+        Column("list", Text, nullable=False),
+        Column("created_at", _Time, nullable=False),
+        CheckConstraint("mode IN ('test', 'live')", name="mode"),
+        CheckConstraint("kind IN ('customer', 'email', 'address', 'country')", name="kind"),
+        CheckConstraint("list IN ('allow', 'challenge', 'review', 'block')", name="list"),
+    )
 )
 
 returns = Table(  # what browsers brought back, each set once
@@ -383,6 +496,48 @@ legs = Table(  # our second call for an attempt, with what a browser brought bac
     CheckConstraint("state IN ('claimed', 'not_sent', 'unknown', 'invalid', 'done')", name="state"),
 )
 
+disputes = Table(
+    "disputes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("payment_id", Text, ForeignKey("payments.id"), nullable=False),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("connector", Text, nullable=False),
+    Column("connector_account", Text, nullable=False),
+    Column("acquirer_id", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),  # the bank's
+    Column("amount_withdrawn_minor", BigInteger, nullable=False),  # in the payment's currency
+    Column("stage", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("network_reason_code", Text),
+    Column("refunded_before_minor", BigInteger, nullable=False),
+    Column("evidence_due_by", _Time),
+    Column("warned_at", _Time),  # since when the merchant was told that evidence is due
+    Column("said_at", _Time, nullable=False),  # by the acquirer's clock
+    Column("created_at", _Time, nullable=False),
+    Column("updated_at", _Time, nullable=False),
+    _written_by(),
+    UniqueConstraint("connector_account", "acquirer_id", name="disputes_account_key"),
+    CheckConstraint(
+        "amount_minor > 0 AND amount_withdrawn_minor >= 0 AND refunded_before_minor >= 0", name="amount"
+    ),
+    CheckConstraint("stage IN ('inquiry', 'chargeback', 'pre_arbitration', 'arbitration')", name="stage"),
+    CheckConstraint(
+        "status IN ('needs_response', 'under_review', 'won', 'lost', 'accepted', 'closed')", name="status"
+    ),
+    Index("disputes_list_idx", "merchant_id", "mode", "xid", "created_at", "id"),
+    Index("disputes_status_idx", "merchant_id", "mode", "status", "xid", "created_at", "id"),
+    Index("disputes_payment_idx", "payment_id"),
+    Index(
+        "disputes_due_idx",
+        "evidence_due_by",
+        postgresql_where=text("status = 'needs_response' AND warned_at IS NULL"),
+    ),
+)
+
 reviews = Table(
     "reviews",
     metadata,
@@ -402,10 +557,10 @@ reviews = Table(
     Column("sweeps", Integer, nullable=False, server_default="0"),
     CheckConstraint(
         "reason IN ('undecided', 'not_reversible', 'amount_mismatch', 'expiry_not_confirmed', 'late', 'undone',"
-        " 'foreign', 'engine_refused', 'recording_lost', 'contradicted')",
+        " 'foreign', 'engine_refused', 'recording_lost', 'contradicted', 'risk')",
         name="reason",
     ),
-    CheckConstraint("closed_by IN ('fact', 'decision')", name="closed_by"),
+    CheckConstraint("closed_by IN ('fact', 'decision', 'time')", name="closed_by"),
     CheckConstraint("(closed_at IS NULL) = (closed_by IS NULL)", name="closed"),
     Index("reviews_open_idx", "due_at", postgresql_where=text("closed_at IS NULL")),
     Index("reviews_sweep_idx", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
@@ -431,7 +586,7 @@ decisions = Table(  # append-only
     Column("created_at", _Time, nullable=False),
     CheckConstraint("stage IN ('authorized', 'captured')", name="stage"),
     CheckConstraint(
-        "verdict IN ('approved', 'declined', 'reversed', 'paid', 'not_paid', 'undone', 'orphan')",
+        "verdict IN ('approved', 'declined', 'reversed', 'paid', 'not_paid', 'undone', 'orphan', 'rejected')",
         name="verdict",
     ),
     Index("decisions_operation_idx", "operation_id"),
@@ -453,6 +608,13 @@ callbacks = Table(
     Index("callbacks_sweep_idx", "sweep_at", postgresql_where=text("handled_at IS NULL")),
     Index("callbacks_forget_idx", "received_at", postgresql_where=text("fact IS NULL")),
     Index("callbacks_facts_idx", "reference", postgresql_where=text("fact IS NOT NULL")),
+    Index(
+        "callbacks_told_idx",
+        "connector_account",
+        "received_at",
+        "event_id",
+        postgresql_where=text("fact IS NOT NULL"),
+    ),
     Index("callbacks_unknown_idx", "unknown_at", postgresql_where=text("unknown_at IS NOT NULL")),
 )
 
@@ -470,8 +632,12 @@ idempotency_keys = Table(
     Column("created_at", _Time, nullable=False),
     Column("answered_at", _Time),
     Column("answer_kind", Text),
-    Column("answer_body", LargeBinary),  # cleared when the answer is no longer kept; the key stays for ever
+    # Packed, or as it is; cleared when the answer is no longer kept; the key stays for ever
+    Column("answer_body", LargeBinary),
+    # When the sweeper may look whether that is so; none: it is.
+    Column("forget_at", _Time, server_default=text("now() + interval '30 days 1 hour'")),
     Index("idempotency_keys_operation_idx", "operation_id"),
+    Index("idempotency_keys_forget_idx", "forget_at", postgresql_where=text("forget_at IS NOT NULL")),
     CheckConstraint("(answered_at IS NULL) = (answer_kind IS NULL)", name="answer"),
 )
 
@@ -484,13 +650,14 @@ events = Table(
     Column("payment_id", Text, ForeignKey("payments.id")),
     Column("sequence", Integer, nullable=False),
     Column("type", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", StoredBody, nullable=False),  # packed, or as it is
     Column("created_at", _Time, nullable=False),
     _written_by(),
     UniqueConstraint("payment_id", "sequence"),
-    Index("events_list_idx", "merchant_id", "mode", "created_at", "id"),
-    Index("events_place_idx", "merchant_id", "mode", "xid", "created_at", "sequence", "id"),
-    Index("events_type_idx", "merchant_id", "mode", "type", "xid", "created_at", "sequence", "id"),
+    Index("events_time_idx", "merchant_id", "mode", "created_at"),  # for recoveries and replays
+    # What a transaction wrote at one time is put in order by its sequence and id when it is read.
+    Index("events_by_place_idx", "merchant_id", "mode", "xid", "created_at"),
+    Index("events_by_type_idx", "merchant_id", "mode", "type", "xid", "created_at"),
     Index("events_made_idx", text(STRETCH), "xid"),
 )
 
@@ -642,4 +809,163 @@ issuer_ranges = Table(
     Column("part", Integer, primary_key=True, autoincrement=False),
     Column("packed", LargeBinary, nullable=False),
     CheckConstraint("octet_length(packed) > 0 AND octet_length(packed) % 10 = 0", name="whole"),
+)
+
+# What a merchant's receipts show of it besides its name.
+merchant_profiles = Table(
+    "merchant_profiles",
+    metadata,
+    Column("merchant_id", Text, ForeignKey("merchants.id"), primary_key=True),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("logo", LargeBinary),  # a PNG that we wrote
+    Column("updated_at", _Time, nullable=False, server_default=text("now()")),
+    CheckConstraint("octet_length(logo) BETWEEN 1 AND 131072", name="logo"),
+)
+
+receipts = Table(  # that were asked for
+    "receipts",
+    metadata,
+    Column("payment_id", Text, ForeignKey("payments.id"), primary_key=True),
+    Column("refund_id", Text, primary_key=True),  # empty: of the payment itself
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("form", Text, primary_key=True),
+    Column("erased", Boolean, primary_key=True),  # without personal data
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("asked_at", _Time, nullable=False, server_default=text("now()")),
+    Column("due_at", _Time, nullable=False, server_default=text("now()")),  # when it may be drawn next
+    Column("tries", Integer, nullable=False, server_default="0"),  # that came to nothing
+    Column("not_drawn", Integer, nullable=False, server_default="0"),  # of them, since it was asked for
+    Column("given_up_until", _Time),  # it could not be drawn, and is not due
+    Column("last_error", Text),
+    Column("token", Text),  # of the lease
+    Column("leased_until", _Time),
+    Column(
+        "hashes", ARRAY(LargeBinary), nullable=False, server_default="{}"
+    ),  # of what was, or is to be, put
+    Column("sha256", LargeBinary),  # of what the store has
+    Column("bytes", Integer),
+    Column("stored_at", _Time),
+    CheckConstraint("form IN ('html', 'pdf')", name="form"),
+    CheckConstraint("(stored_at IS NULL) = (sha256 IS NULL)", name="stored"),
+    CheckConstraint("(stored_at IS NULL) = (bytes IS NULL)", name="bytes"),
+    Index("receipts_due_idx", "due_at", postgresql_where=text("stored_at IS NULL")),
+    Index("receipts_waiting_idx", "merchant_id", "mode", postgresql_where=text("stored_at IS NULL")),
+)
+
+receipt_erasures = Table(  # payments whose receipts go without personal data
+    "receipt_erasures",
+    metadata,
+    Column("payment_id", Text, ForeignKey("payments.id"), primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("actor", Text, nullable=False),  # user@host, as the machine said
+    Column("erased_at", _Time, nullable=False, server_default=text("now()")),
+)
+
+reconciliation_runs = Table(
+    "reconciliation_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("since", _Time, nullable=False),
+    Column("until", _Time, nullable=False),
+    Column("following", Text),  # where the next page begins, in the acquirer's words; null: at the first
+    Column("pages", BigInteger, nullable=False, server_default=text("0")),
+    Column("charges", BigInteger, nullable=False, server_default=text("0")),
+    Column("left_out", BigInteger, nullable=False, server_default=text("0")),  # that nobody could read
+    Column("started_at", _Time, nullable=False),
+    Column("ended_at", _Time),
+    Column("stopped", Text),  # why it ended before its end
+    Column("allowed_at", _Time),  # since when a person lets the account be read again all the same
+    CheckConstraint("since < until", name="span"),
+    Index(
+        "reconciliation_runs_open_key",
+        "account",
+        unique=True,
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("reconciliation_runs_account_idx", "account", "started_at"),
+    Index(
+        "reconciliation_runs_stopped_idx",
+        "account",
+        postgresql_where=text("stopped IS NOT NULL AND allowed_at IS NULL"),
+    ),
+)
+
+acquirer_objects = Table(
+    "acquirer_objects",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("acquirer_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("charge_id", Text, nullable=False),
+    Column("reference", Text),  # ours, as far as the acquirer says so
+    Column("payment_id", Text),  # ours; null: not known here
+    Column("currency", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("net_minor", BigInteger, nullable=False),  # of a charge: paid by it; of all else 0
+    Column("held_minor", BigInteger, nullable=False),
+    Column("result", Text),  # what the latest comparison of a charge found
+    Column("created_at", _Time, nullable=False),  # by the acquirer's clock
+    Column("seen_at", _Time, nullable=False),
+    Column("stands_with_another", Boolean, nullable=False, server_default=text("false")),  # or did once
+    Index("acquirer_objects_reference_idx", "account", "reference"),
+    Index(
+        "acquirer_objects_live_idx",
+        "payment_id",
+        postgresql_where=text("net_minor > 0 OR held_minor > 0"),
+    ),
+    Index(
+        "acquirer_objects_together_idx",
+        "payment_id",
+        postgresql_where=text("stands_with_another"),
+    ),
+    Index("acquirer_objects_orphan_idx", "reference", postgresql_where=text("result = 'orphan'")),
+)
+
+missing_attempts = Table(
+    "missing_attempts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("reference", Text, primary_key=True),
+    Column("operation_id", Text, nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("run", Text, nullable=False),  # that missed it first
+    Column("missed_at", _Time, nullable=False),
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("merchant_id", Text),  # null: nobody knows whose it is
+    Column("mode", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("payment_id", Text),
+    Column("operation_id", Text),
+    Column("amount_here_minor", BigInteger),
+    Column("amount_there_minor", BigInteger),
+    Column("currency", Text),
+    Column("acquirer_reference", Text),
+    Column("created_at", _Time, nullable=False),
+    Column("settled_at", _Time),
+    Column("settled_by", Text),  # an operation, or who decided
+    _written_by(),
+    CheckConstraint(
+        "result IN ('matched', 'missing_there', 'charged_there', 'orphan', 'foreign', 'amount',"
+        " 'released_there', 'double_charge')",
+        name="result",
+    ),
+    Index("reconciliations_by_result_idx", "merchant_id", "mode", "result", "xid", "created_at"),
+    Index("reconciliations_by_account_idx", "merchant_id", "mode", "account", "result", "xid", "created_at"),
+    Index("reconciliations_made_idx", text(STRETCH), "xid"),
+    Index(
+        "reconciliations_open_idx",
+        "created_at",
+        postgresql_where=text("settled_at IS NULL AND result NOT IN ('matched', 'foreign')"),
+    ),
 )

@@ -3,12 +3,15 @@
 Card numbers pass through two of them, `put` and `take`. Each is part of the caller's transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import Query, Statement, single
 from payonce.vault.envelope import SealedNumber, VaultPlace
 from payonce.vault.fingerprints import Hashes
 from payonce.vault.keys import Wrapped
@@ -17,13 +20,20 @@ _PUT = text(
     "SELECT vault.vault_put(:id, :merchant_id, :mode, :purpose, :format, :ciphertext, :data_key_id, :wrapped_key,"
     " :key_id, :versions, :hashes, :shown, :internal_version, :internal, :saves_max)"
 )
-_TAKE = text("SELECT * FROM vault.vault_take(:id, :merchant_id, :mode, :purpose)")
+_TAKE = Statement(text("SELECT * FROM vault.vault_take(:id, :merchant_id, :mode, :purpose)"))
+_SENDER = Statement(text("SELECT set_config('role', :role, true)"))
+SENDER = "payonce_sender"
 _FINGERPRINT = text("SELECT vault.vault_fingerprint(:id, :merchant_id, :mode)")
 _KEEP = text("SELECT vault.vault_keep(:id, :merchant_id, :mode)")
 _ERASE = text("SELECT vault.vault_erase(:id, :merchant_id, :mode)")
 _ERASE_DUE = text("SELECT vault.vault_erase_due(:at_most)")
 _KEYS = text("SELECT key_id, cards FROM vault.vault_keys()")
 _WRAPPED = text("SELECT id, key_id, wrapped_key FROM vault.vault_wrapped(:key_id, :after, :at_most)")
+_BEAT = text("SELECT vault.vault_beat(:owner, :name, :key_id)")
+_LEFT = text("SELECT vault.vault_left(:owner)")
+_PROCESSES = text("SELECT name, key_id, seen_s_ago FROM vault.vault_processes(:within_s)")
+_KNOWN_KEYS = text("SELECT key_id, retired_at FROM vault.vault_known_keys()")
+_RETIRE = text("SELECT vault.vault_retire(:newest, :within_s)")
 _REWRAP = text("SELECT vault.vault_rewrap(:id, :old_key_id, :old_wrapped, :new_key_id, :new_wrapped)")
 
 
@@ -33,6 +43,15 @@ class WrappedCard:
 
     record_id: str
     wrapped: Wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class UsingProcess:
+    """A process that runs, and the key-encryption key with which it wraps."""
+
+    name: str
+    key_id: str
+    seen_s_ago: float
 
 
 async def put(
@@ -47,6 +66,7 @@ async def put(
     """The card is there for 24 h, and for good once it is kept: the name by which its merchant knows the number.
 
     `shown` becomes that name where there is none yet. None: the merchant saved more numbers in an hour than it may.
+    A data key that a retired key wraps ends the transaction: `StorageUnavailable`.
     """
     values = {
         **_place(place),
@@ -67,11 +87,13 @@ async def put(
 
 
 async def take(connection: Connection, place: VaultPlace) -> SealedNumber | None:
-    """The sealed card of this place; none where it is erased, or was never kept and is older than 24 h."""
-    row = (await connection.execute(_TAKE, _place(place))).one_or_none()
-    if row is None:
-        return None
-    return SealedNumber(row.format, row.data_key_id, Wrapped(row.key_id, row.wrapped_key), row.ciphertext)
+    """The sealed card of this place; none where it is erased, or was never kept and is older than 24 h.
+
+    In one round trip, as `payonce_sender` until the transaction ends: Postgres refuses whose login may not be that.
+    """
+    role = Query(_SENDER, {"role": SENDER}, bool)
+    _, found = await connection.fetch_together(role, single(_TAKE, _place(place), _sealed))
+    return found
 
 
 async def fingerprint(connection: Connection, place: VaultPlace) -> str | None:
@@ -119,6 +141,39 @@ async def rewrap(connection: Connection, card: WrappedCard, new: Wrapped) -> boo
         "new_wrapped": new.data,
     }
     return bool((await connection.execute(_REWRAP, values)).scalar_one())
+
+
+async def beat(connection: Connection, *, owner: str, name: str, key_id: str) -> bool:
+    """The process runs, and wraps with this key. False: nothing can be wrapped with it any more."""
+    values = {"owner": owner, "name": name, "key_id": key_id}
+    return bool((await connection.execute(_BEAT, values)).scalar_one())
+
+
+async def left(connection: Connection, *, owner: str) -> None:
+    """The process does not run any more."""
+    await connection.execute(_LEFT, {"owner": owner})
+
+
+async def processes(connection: Connection, *, within_s: int) -> list[UsingProcess]:
+    """Those that were heard of within this time."""
+    rows = await connection.execute(_PROCESSES, {"within_s": within_s})
+    return [UsingProcess(row.name, row.key_id, row.seen_s_ago) for row in rows]
+
+
+async def known_keys(connection: Connection) -> dict[str, datetime | None]:
+    """When each key that ever wrapped, or could have, was retired; None: it was not."""
+    return {row.key_id: row.retired_at for row in await connection.execute(_KNOWN_KEYS)}
+
+
+async def retire(connection: Connection, *, newest: str, within_s: int) -> int:
+    """How many of the other keys can wrap nothing any more: those that no card needs, and no process uses."""
+    values = {"newest": newest, "within_s": within_s}
+    return int((await connection.execute(_RETIRE, values)).scalar_one())
+
+
+def _sealed(row: Mapping[str, Any]) -> SealedNumber:
+    wrapped = Wrapped(row["key_id"], row["wrapped_key"])
+    return SealedNumber(row["format"], row["data_key_id"], wrapped, row["ciphertext"])
 
 
 def _tenant(place: VaultPlace) -> dict[str, str]:

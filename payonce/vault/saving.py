@@ -21,6 +21,7 @@ class TooManySaved(PaymentError):
 
     code = "rate_limited"
     retryable = True
+    retry_after_s = 60.0  # the hour goes on with each number that was saved in it
 
 
 class NotThere(PaymentError):

@@ -207,13 +207,17 @@ def is_public(address: IPAddress) -> bool:
     return address in _GLOBAL_UNICAST and not _in(address, _FORBIDDEN_IPV6)
 
 
-async def dial(addresses: Sequence[IPAddress], port: int) -> httpcore.AsyncNetworkStream:
+async def dial(
+    addresses: Sequence[IPAddress], port: int, *, allowance: Allowance | None = None
+) -> httpcore.AsyncNetworkStream:
     """A connection to the first address that accepts one; what comes in on it is counted.
+
+    Without an `allowance` that is renewed it is good for one answer.
 
     Raises what the last one raised.
     """
     failure: Exception = httpcore.ConnectError("no address")
-    backend = CountingBackend(Allowance())
+    backend = CountingBackend(allowance or Allowance())
     for address in addresses[:DIALLED_MAX]:
         try:
             return await backend.connect_tcp(str(address), port, CONNECT_S)

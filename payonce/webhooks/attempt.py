@@ -28,6 +28,7 @@ from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.delivery import DeliveryStatus, next_delay_s
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
+from payonce.storage.packing import unpack
 from payonce.storage.webhooks.completions import Completion, Lease
 from payonce.webhooks.addresses import (
     CONNECT_S,
@@ -46,6 +47,7 @@ from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import signed_headers
 
 DEADLINE_S: Final = 15.0  # over name, connection, TLS, request and answer
+DATE_LENGTH_MAX: Final = 64  # characters; a date has at most 33: RFC 9110 §5.6.7
 
 REDACTED: Final = "[redacted]"
 
@@ -167,10 +169,11 @@ class Sender:
         """The request was sent, and the answer read to its end."""
         target = parse_url(lease.url, mode=lease.mode, allow_loopback=self.allow_loopback)
         addresses = await resolve(target, look_up=self.look_up)
+        body = unpack(lease.body)
         signed = signed_headers(
-            event_id=lease.event_id, at=at, body=lease.body, signing_secrets=self._secrets(lease)
+            event_id=lease.event_id, at=at, body=body, signing_secrets=self._secrets(lease)
         )
-        request = _request(target, {**_headers(target, lease.body), **signed}, lease.body)
+        request = _request(target, {**_headers(target, body), **signed}, body)
         seen.ip = str(addresses[0])  # the first that is dialled, until one answers
         stream = await dial(addresses, target.port)
         try:
@@ -262,6 +265,8 @@ def retry_after_s(header: str | None, *, now: datetime) -> float | None:
         return None
     if header.isascii() and header.isdigit():
         return float(header[:10])
+    if len(header) > DATE_LENGTH_MAX:
+        return None
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):  # the second one from a year or an offset beyond all bounds

@@ -13,14 +13,16 @@ from typing import Any
 
 import httpx
 
+from devstack.processes import Command
+from tests.support.forks import Forked
 from tests.support.servers import ACQUIRER_KEY
 
 ROOT = Path(__file__).parents[2]
 KEY = ACQUIRER_KEY
 APPROVED_CARD = "4242424242424242"
-GIVES_UP_S = 0.3
-START_S_MAX = 20
-STOP_S_MAX = 10
+GIVES_UP_S = 1.0
+START_S_MAX = 60
+STOP_S_MAX = 30
 
 Body = dict[str, Any]
 
@@ -31,18 +33,15 @@ class Acquirer:
 
     data: Path
     arguments: tuple[str, ...] = ()
-    process: asyncio.subprocess.Process | None = None
+    process: Forked | None = None
     client: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            *self.command("--port", "0", "--data", str(self.data), *self.arguments),
-            stdout=asyncio.subprocess.PIPE,
-            env=self.environment(),
-        )
-        assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), START_S_MAX)
+        arguments = self.command("--port", "0", "--data", str(self.data), *self.arguments)
+        command = Command(tuple(arguments), self.environment(), ROOT)
+        self.process = await Forked.start(command, self.data.with_suffix(".log"), capture=True)
+        line = await asyncio.wait_for(self.process.line(), START_S_MAX)
         headers = {"Authorization": f"Bearer {KEY}"}
         await self.client.aclose()
         self.client = httpx.AsyncClient(base_url=json.loads(line)["url"], headers=headers, timeout=60)
@@ -57,15 +56,13 @@ class Acquirer:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
-        if self.process.returncode is None:
-            self.process.send_signal(number)
+        self.process.send_signal(number)
         return await asyncio.wait_for(self.process.wait(), STOP_S_MAX)
 
     async def close(self) -> None:
         await self.client.aclose()
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        if self.process is not None:
+            await self.stop(signal.SIGKILL)
 
     def new_reference(self) -> str:
         return f"ref-{next(self._numbers)}"
@@ -153,7 +150,7 @@ def answered(response: httpx.Response) -> Body:
     return body
 
 
-async def eventually_is(acquirer: Acquirer, reference: str, status: str, *, timeout_s: float = 10) -> Body:
+async def eventually_is(acquirer: Acquirer, reference: str, status: str, *, timeout_s: float = 60) -> Body:
     """What an inquiry answers once its status is `status`."""
 
     async def is_it() -> bool:
@@ -163,8 +160,8 @@ async def eventually_is(acquirer: Acquirer, reference: str, status: str, *, time
     return answered(await acquirer.inquire(reference))
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], *, timeout_s: float = 10) -> None:
+async def eventually(check: Callable[[], Awaitable[bool]], *, timeout_s: float = 60) -> None:
     """`check` has become true within `timeout_s`."""
     async with asyncio.timeout(timeout_s):
         while not await check():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)

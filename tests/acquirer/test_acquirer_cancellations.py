@@ -122,9 +122,9 @@ async def test_one_that_ends_itself_ends_at_its_time_though_nobody_is_there(acqu
 
 
 async def test_what_was_configured_meanwhile_does_not_end_what_waits(acquirer: Acquirer) -> None:
-    order = await acquirer.ask_by_upi(window_s=1)
+    order = await acquirer.ask_by_upi(window_s=3)
     for challenge_ends in ("itself", "cancelled"):
         await acquirer.configure(challenge_ends=challenge_ends)
-    probe = await acquirer.ask_by_upi(payment_reference="pay_2", sandbox_vpa="late@upi", window_s=1)
+    probe = await acquirer.ask_by_upi(payment_reference="pay_2", sandbox_vpa="late@upi", window_s=3)
     await eventually_is(acquirer, probe["reference"], "expired")  # so the other's window is past, too
     assert await acquirer.status(order["reference"]) == "pending"

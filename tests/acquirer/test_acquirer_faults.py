@@ -5,9 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from acquirer_process import Acquirer, answered, eventually
-
-GIVES_UP_S = 0.3
+from acquirer_process import GIVES_UP_S, Acquirer, answered, eventually
 
 
 async def test_timeout_after_moves_money_and_never_answers(acquirer: Acquirer) -> None:
@@ -88,7 +86,7 @@ async def test_amount_mismatch_moves_one_more(acquirer: Acquirer) -> None:
 
 
 async def test_slow_waits_before_it_moves_money(acquirer: Acquirer) -> None:
-    body = acquirer.authorization(faults=["authorize:slow:700"])
+    body = acquirer.authorization(faults=["authorize:slow:3000"])
     sending = asyncio.create_task(acquirer.post("/authorizations", body))
 
     async def has_arrived() -> bool:
@@ -102,7 +100,7 @@ async def test_slow_waits_before_it_moves_money(acquirer: Acquirer) -> None:
 
 
 async def test_a_slow_request_is_too_late_after_a_reversal(acquirer: Acquirer) -> None:
-    body = acquirer.authorization(faults=["authorize:slow:700"])
+    body = acquirer.authorization(faults=["authorize:slow:3000"])
     sending = asyncio.create_task(acquirer.post("/authorizations", body))
 
     async def has_arrived() -> bool:

@@ -152,7 +152,7 @@ async def test_bodies_are_limited_and_must_be_json(unmoved_acquirer: Acquirer) -
 
 
 async def test_an_unknown_path_is_not_mistaken_for_an_unknown_reference(unmoved_acquirer: Acquirer) -> None:
-    assert (await unmoved_acquirer.post("/charges", {})).json() == {"error": "no_such_path"}
+    assert (await unmoved_acquirer.post("/deposits", {})).json() == {"error": "no_such_path"}
     assert (await unmoved_acquirer.client.get("/voids")).json() == {"error": "method_not_allowed"}
 
 

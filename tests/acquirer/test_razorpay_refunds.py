@@ -113,3 +113,18 @@ async def test_a_refund_that_comes_back_was_never_processed(razorpay: RazorpaySi
 
     await eventually(has_failed)
     assert await razorpay.movements("pay_back") == ["authorize", "capture", "refund", "undo"]
+
+
+async def test_payments_and_refunds_are_listed_by_when_they_were_made(razorpay: RazorpaySide) -> None:
+    first, second = await razorpay.paid(receipt="pay_first"), await razorpay.paid(receipt="pay_second")
+    given_back = done(await refund(razorpay, first["id"], amount=500))
+    made = {"from": first["created_at"], "to": second["created_at"]}
+    page = done(await razorpay.get("/payments", **made))
+    assert [one["id"] for one in page["items"]] == [second["id"], first["id"]]
+    last = done(await razorpay.get("/payments", **made, count=1, skip=1, **{"expand[]": "card"}))
+    assert (last["count"], last["items"][0]["id"]) == (1, first["id"])
+    assert last["items"][0]["card"]["network"] == "Visa"
+    before = {"to": first["created_at"] - 1}
+    assert done(await razorpay.get("/payments", **before))["items"] == []
+    assert done(await razorpay.get("/refunds"))["items"] == [given_back]
+    assert done(await razorpay.get("/refunds", **before))["items"] == []

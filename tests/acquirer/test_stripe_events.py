@@ -171,6 +171,11 @@ async def test_only_what_the_endpoint_wants_is_sent_and_all_is_listed(acquirer: 
     ]
     one = done(await stripe.get("/events", type="charge.succeeded"))["data"]
     assert done(await stripe.get(f"/events/{one[0]['id']}")) == one[0]
+    types = ["charge.succeeded", "payment_intent.created"]
+    several = done(await stripe.get("/events", **{"types[]": types}))["data"]
+    assert [event["type"] for event in several] == types
+    both = {"types[]": types, "type": "charge.succeeded"}
+    assert (await stripe.get("/events", **both)).status_code == 400
 
 
 async def test_stripes_document_allows_every_event(acquirer: Acquirer) -> None:

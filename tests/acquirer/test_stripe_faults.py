@@ -165,6 +165,43 @@ async def test_somebody_captures_in_the_dashboard(stripe: StripeSide) -> None:
     assert (await stripe.acquirer.ledger())[-1]["origin"] == "acquirer"
 
 
+@pytest.mark.parametrize(
+    ("what", "status_code", "became"),
+    [
+        ({"what": "refund", "amount": 99}, 200, {"status": "succeeded", "amount_received": 1099}),
+        ({"what": "capture"}, 409, {"status": "succeeded"}),
+    ],
+)
+async def test_the_dashboard_command_acts_on_an_intent(
+    stripe: StripeSide, what: dict[str, Any], status_code: int, became: dict[str, Any]
+) -> None:
+    intent = await stripe.captured()
+    asked = {"payment_reference": intent["metadata"]["payonce_payment"], **what}
+    answer = await stripe.acquirer.client.post("/dashboard", json=asked)
+    assert answer.status_code == status_code
+    shown = done(await stripe.get(f"/payment_intents/{intent['id']}"))
+    assert {name: shown[name] for name in became} == became
+    refunds = done(await stripe.get("/refunds", payment_intent=intent["id"]))["data"]
+    assert [one["amount"] for one in refunds] == ([99] if status_code == 200 else [])
+
+
+@pytest.mark.parametrize(
+    ("what", "became"),
+    [
+        ("capture", {"status": "succeeded", "amount_received": 1099}),
+        ("void", {"status": "canceled", "amount_capturable": 0, "cancellation_reason": None}),
+    ],
+)
+async def test_the_dashboard_command_takes_or_releases_a_hold(
+    stripe: StripeSide, what: str, became: dict[str, Any]
+) -> None:
+    intent = await stripe.paid()
+    asked = {"payment_reference": intent["metadata"]["payonce_payment"], "what": what}
+    (await stripe.acquirer.client.post("/dashboard", json=asked)).raise_for_status()
+    shown = done(await stripe.get(f"/payment_intents/{intent['id']}"))
+    assert {name: shown[name] for name in became} == became
+
+
 @pytest.mark.parametrize("fault", ["burn_down", "undo_capture:1", "capture:"])
 async def test_an_unknown_fault_is_refused(unmoved_stripe: StripeSide, fault: str) -> None:
     form = {"amount": "1099", "currency": "usd", "metadata[sandbox_fault]": fault}

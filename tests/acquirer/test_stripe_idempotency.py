@@ -36,7 +36,7 @@ async def test_other_parameters_are_an_idempotency_error(stripe: StripeSide) -> 
 
 
 async def test_a_key_in_use_is_a_conflict_and_no_second_charge(stripe: StripeSide) -> None:
-    intent = await stripe.intent(**{"metadata[sandbox_fault]": "slow:1500"})
+    intent = await stripe.intent(**{"metadata[sandbox_fault]": "slow:4000"})
     path, form = f"/payment_intents/{intent['id']}/confirm", {"payment_method": "pm_card_visa"}
     first = asyncio.create_task(stripe.post(path, form, key="key-1"))
 

@@ -21,6 +21,7 @@ from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
 from payonce.storage.merchants import create_key, create_merchant
 from tests.api.fakes import FakeAdmission
+from tests.support.databases import as_api
 from tests.support.eventually import eventually
 from workers.inbox import Inbox
 
@@ -40,14 +41,16 @@ class Merchant:
 
 @pytest.fixture(scope="module")
 async def runtime(module_database_url: str) -> AsyncIterator[Runtime]:
-    """Without connector accounts; Redis is away, which only costs latency."""
+    """Without connector accounts; Redis is away, which only costs latency. API keys are served as payonce_api."""
     settings = Settings(
         database_url=module_database_url,
+        api_database_url=as_api(module_database_url),
         redis_url="redis://127.0.0.1:1",
         temporal_address="127.0.0.1:1",
         derivation_key=SecretStr("tests-only-" * 4),
+        pack_bodies=True,
     )
-    async with open_runtime(settings) as opened:
+    async with open_runtime(settings, for_api=True) as opened:
         yield opened
 
 

@@ -94,6 +94,9 @@ class FakeAdmission:
     ) -> Result:
         return self._decide(post, "refund", payment_id, amount_minor, reason, metadata)
 
+    async def accept_dispute(self, post: Post, dispute_id: str) -> Result:
+        return self._decide(post, "accept", dispute_id)
+
     async def execute_once(
         self, post: Post, work: Callable[[Connection], Awaitable[tuple[Answer, str]]]
     ) -> Result:

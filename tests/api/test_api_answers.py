@@ -22,7 +22,7 @@ from payonce.domain.facts import DeclineCode, Declined, FailureCode
 from payonce.domain.payment import PaymentStatus
 from payonce.storage.driver.database import CommitUnknown, StorageUnavailable
 from tests.api.conftest import Merchant
-from tests.api.fakes import FakeAdmission, a_payment, payment_body
+from tests.api.fakes import CARD, FakeAdmission, a_payment, payment_body
 
 CREATE, KEY = "/v1/payments", {"Idempotency-Key": "k"}
 
@@ -160,6 +160,7 @@ async def test_a_decline_is_a_402_with_the_payment_inside(
         (AnswerKind.PAYMENT, 201),
         (AnswerKind.REFUND, 201),
         (AnswerKind.ENDPOINT, 201),
+        (AnswerKind.PAYMENT_METHOD, 201),
         (AnswerKind.PAYMENT_CHANGED, 200),
     ],
 )
@@ -202,6 +203,38 @@ async def test_without_a_valid_key_a_request_is_unauthenticated(
         ):
             assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
             assert response.headers["www-authenticate"].startswith("Bearer ")
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer sk_test_" + "a" * 48])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{CREATE}?limit=0"),
+        ("GET", f"{CREATE}/a.b"),
+        ("POST", f"{CREATE}/a.b/capture"),
+        ("POST", f"{CREATE}/a.b/refunds"),
+        ("GET", "/v1/events?type=none"),
+        ("GET", "/v1/events/stream?types=none"),
+        ("DELETE", "/v1/webhook_endpoints/a.b"),
+        ("DELETE", "/v1/payment_methods/a.b"),
+    ],
+)
+async def test_without_a_valid_key_that_comes_first_whatever_else_is_wrong(
+    app: FastAPI, authorization: str, method: str, path: str
+) -> None:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        response = await client.request(method, path, headers={"Authorization": authorization})
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+
+
+async def test_a_number_alone_is_no_id_and_goes_no_further(
+    client: httpx.AsyncClient, admission: FakeAdmission
+) -> None:
+    for path in (f"{CREATE}/{CARD['number']}/capture", f"{CREATE}/{CARD['number']}/refunds"):
+        response = await client.post(path, json={}, headers=KEY)
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert not admission.calls
 
 
 async def test_a_live_key_opens_nothing_where_live_is_not_served(

@@ -10,6 +10,7 @@ import structlog
 
 from payonce.logging import configure
 from tests.api.fakes import FakeAdmission, card_method, payment_body
+from tests.support import logs
 
 NUMBER, CVC = "4000056655665556", "918"
 CREATE = "/v1/payments"
@@ -34,8 +35,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Log]:
     configure(level="debug", process="test")
     structlog.configure(cache_logger_on_first_use=False)  # or the modules' loggers would be so for every test
     yield Log(capsys)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    logs.to_standard_error()
     root.handlers[:], root.level = before
 
 

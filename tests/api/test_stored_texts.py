@@ -12,9 +12,9 @@ from starlette.datastructures import Headers
 from api.http.key_header import required_key
 from api.http.validation import understand
 from api.problems import Problem
-from api.schemas import payments, webhooks
+from api.schemas import payment_methods, payments, webhooks
 from api.schemas.payments import Body, Context
-from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox import answers
 from payonce.domain.errors import InvalidRequest
 from payonce.storage.merchants import create_merchant
 from tests.api.fakes import payment_body
@@ -59,6 +59,7 @@ STORED: Final[Mapping[str, str]] = {
     "CreateRefund.reason": "{}",
     "CreateRefund.metadata[]": "{}",
     "CreateRefund.metadata{}": "{}",
+    "SavedFor.id": "customer-{}",
     "CreateEndpoint.url": "https://shop.example/{}",
     "CreateEndpoint.description": "{}",
     "UpdateEndpoint.url": "https://shop.example/{}",
@@ -101,7 +102,7 @@ def leaves(name: str, annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterat
 
 def models(of: type[Body] = Body) -> Iterator[type[Body]]:
     for model in of.__subclasses__():
-        if model.__module__ in (payments.__name__, webhooks.__name__):
+        if model.__module__ in (payment_methods.__name__, payments.__name__, webhooks.__name__):
             yield model
         yield from models(model)
 
@@ -187,7 +188,7 @@ def test_what_an_acquirer_says_besides_is_kept_without_a_card_number() -> None:
     """The answer itself counts: an approval is no less one for the payer's address that it tells."""
     told = {"id": "a1", "reference": "pay_1-1", "operation": "authorize", "status": "approved"}
     turn = {"id": "t1", "type": "undone", "operation": "capture", "amount": 1, "currency": "INR"}
-    answer = wire.SandboxAnswer.model_validate(
+    answer = answers.SandboxAnswer.model_validate(
         {
             **told,
             "amount": 1,

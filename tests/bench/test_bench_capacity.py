@@ -103,6 +103,8 @@ def test_costs_come_from_a_run_and_know_what_was_not_measured() -> None:
 
 
 def test_the_report_shows_every_rate_and_where_a_cell_ends() -> None:
-    text = rendered(COSTS, GIVEN)
+    text = rendered(replace(COSTS, cpu_ms={**COSTS.cpu_ms, "acquirer": 9.0, "generator": 9.0}), GIVEN)
     assert "**750 payments/s**" in text
     assert "| cells | 1 | 2 | 7 |" in text
+    assert "| postgres | 5 | 1 | 10 | 50 |" in text  # cores, busy to a half
+    assert "| together | 23.1 | 4.62 | 46.2 | 231 |" in text  # what is not ours left out

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from wire_server import PATIENT_S, Handler, OpenHttp, Serve, WireServer
 
+from devstack import tether
 from payonce.connectors.http import AcquirerHttp, Documented
 
 STOP_S_MAX = 10.0
@@ -42,7 +43,8 @@ def refusing_url() -> Iterator[str]:
 def acquirer_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The sandbox acquirer, a process of its own with an empty ledger."""
     data = tmp_path_factory.mktemp("acquirer") / "ledger.sqlite"
-    command = [sys.executable, "-m", "devstack.acquirer", "--port", "0", "--data", str(data)]
+    tied = [sys.executable, tether.__file__, str(os.getpid()), "-"]
+    command = [*tied, sys.executable, "-m", "devstack.acquirer", "--port", "0", "--data", str(data)]
     root = Path(__file__).parents[2]
     environ = {**os.environ, "ACQUIRER_KEY": "sandbox-acquirer-key"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env=environ) as process:

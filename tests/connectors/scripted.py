@@ -162,7 +162,7 @@ async def opening(
         ) -> tuple[Connector, Scripted]:
             scripted = Scripted(script, unknown=unknown, headers=headers)
             server = await stack.enter_async_context(scripted.running())
-            opened = account(server.url, mode=mode, **options)
+            opened = account(server.url, mode=mode, **{"call_deadline_s": _patience_s(script), **options})
             connector = connect(opened) if now is None else connect(opened, now=now)
             stack.push_async_callback(connector.close)
             servers.append(server)
@@ -171,6 +171,12 @@ async def opening(
         yield open_
         for server in servers:
             sent += server.sent
+
+
+def _patience_s(script: Script) -> str:
+    """What is answered is waited for, however slow the machine is; what is not, only so long."""
+    played = [each for of in script.values() for each in (of if isinstance(of, Sequence) else [of])]
+    return "2" if any(isinstance(each, Answer) and each.silent for each in played) else "20"
 
 
 async def _read(reader: asyncio.StreamReader) -> Sent:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import ssl
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -31,11 +32,13 @@ from payonce.connectors.http import (
     AcquirerHttp,
     Documented,
 )
+from payonce.connectors.requests import HttpRequest
 from payonce.counted import RECEIVED_BYTES_MAX
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from tests.support.reads import Reads
 
 DEADLINE_S = 0.5
+LIST_BYTES_MAX = 1024 * 1024
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -141,6 +144,7 @@ async def test_cancelled_in_the_tls_handshake_it_closes_the_connection(
     await eventually(server.idle)
 
 
+@pytest.mark.usefixtures("product_limits")
 async def test_a_call_that_gets_no_connection_is_not_sent(serve: Serve, open_http: OpenHttp) -> None:
     server = await serve(hang)
     http = open_http(server.url, connections_max=1)
@@ -379,6 +383,24 @@ async def test_an_answer_at_the_limit_is_read(serve: Serve, open_http: OpenHttp)
     server = await serve(writing(answer(content)))
     response = await open_http(server.url).post("/orders", Order(), may_send=yes)
     assert response.content == content
+
+
+async def test_a_long_answer_is_read_to_the_limit_of_its_call_and_the_next_to_its_own(
+    serve: Serve, open_http: OpenHttp
+) -> None:
+    """Pages of lists may be 4 MiB long, and broke off after 96 KiB."""
+    page = b'{"x":"' + b"x" * (LIST_BYTES_MAX - 8) + b'"}'
+    server = await serve(writing(answer(page), answer(page)))
+    http = open_http(server.url)
+    listing = HttpRequest(path="/list", json=Order(), documented=Documented(bytes_max=LIST_BYTES_MAX))
+
+    assert (await http.call(listing, may_send=None)).content == page
+    with pytest.raises(OutcomeUnknown):
+        await http.post("/orders", Order(), may_send=yes)
+    assert server.connections == 1
+    shorter = replace(listing, documented=Documented(bytes_max=LIST_BYTES_MAX - 1))
+    with pytest.raises(OutcomeUnknown, match="_TooLarge"):
+        await http.call(shorter, may_send=None)
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "401 Unauthorized"])

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from wire_server import Serve, WireServer, answer, answering_for_ever
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import Fault, yes
+from payonce.connectors.conformance_acceptance import AcceptanceConformance
 from payonce.connectors.conformance_customer import (
     CallbackConformance,
     CapturesItselfConformance,
@@ -25,6 +26,7 @@ from payonce.connectors.conformance_customer import (
     asking,
     decided,
 )
+from payonce.connectors.conformance_disputes import DisputeConformance
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.upi import SandboxUpi
 from payonce.connectors.sandbox.wallet import SandboxWallet
@@ -39,6 +41,7 @@ from payonce.domain.facts import (
 )
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import CUSTOMER_INQUIRIES
+from tests.connectors.hurry import Patience
 
 KEY = "sandbox-acquirer-key"
 FAULTS = {
@@ -63,6 +66,7 @@ class Harness:
     serve: Serve
     witness: httpx.AsyncClient
     opened: list[Connector] = field(default_factory=list)
+    patience: Patience = field(default_factory=Patience)
 
     def account(self, url: str, **options: str) -> ConnectorAccount:
         return ConnectorAccount(
@@ -71,7 +75,7 @@ class Harness:
             mode="test",
             base_url=url,
             key=KEY,
-            options={"call_deadline_s": "1.0", **options},
+            options={"call_deadline_s": self.patience.of(itself=url == self.url), **options},
             public_url="https://api.example",
         )
 
@@ -109,6 +113,7 @@ class Harness:
         return replace(self.order(), metadata={"sandbox_vpa": "late@upi"})
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self.patience.meets(fault, self.opened)
         return replace(call, metadata={"sandbox_fault": f"{call.kind}:{FAULTS[fault]}"})
 
     async def decide(self, payment_id: str, *, approve: bool) -> None:
@@ -116,6 +121,20 @@ class Harness:
         await self.witness.post(
             f"/{self.rail}/{payment_id}", data=decision, headers={"Accept": "application/json"}
         )
+
+    async def paid(self, connector: Connector, *, automatic: bool = True) -> tuple[Call, Approved]:
+        call = replace(self.order(), automatic_capture=automatic)
+        await connector.send(call, may_send=yes)
+        await self.decide(call.payment_id, approve=True)
+        found = await decided(connector, call)
+        assert isinstance(found, Approved)
+        return call, found
+
+    async def bank(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        json_asked = {"Accept": "application/json"}
+        answered = await self.witness.post(path, data=dict(fields), headers=json_asked)
+        found: Mapping[str, Any] = answered.raise_for_status().json()
+        return found
 
     async def movements(self, payment_id: str) -> Sequence[str]:
         return [entry["operation"] for entry in await self._listed("/ledger", payment_reference=payment_id)]
@@ -171,6 +190,14 @@ async def upi(
 
 class TestSandboxRails(CustomerConformance, CapturesItselfConformance, CallbackConformance):
     """Both, one after the other."""
+
+
+class TestSandboxRailsDisputes(DisputeConformance):
+    """What the sandbox's bank asks back."""
+
+
+class TestSandboxRailsAcceptances(AcceptanceConformance):
+    """What the merchant gives in to."""
 
 
 class TestSandboxCardIsCalled(CallbackConformance):

@@ -20,6 +20,7 @@ from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind
 from tests.connectors.ferry_acquirer import DECLINED, FerryAcquirer, signature
 from tests.connectors.ferry_pay import FerryPay
+from tests.connectors.hurry import Patience
 
 KEY = "ferry-secret"
 CARD = Card(number="4242424242424242", exp_month=12, exp_year=2030, cvc="737")
@@ -33,6 +34,7 @@ class Harness:
     refusing_url: str
     serve: Serve
     opened: list[Connector] = field(default_factory=list)
+    patience: Patience = field(default_factory=Patience)
     currency: str = "EUR"
     accepts: frozenset[OperationKind] = frozenset(
         {OperationKind.CAPTURE, OperationKind.VOID, OperationKind.REFUND}
@@ -53,7 +55,7 @@ class Harness:
             mode="test",
             base_url=url,
             key=KEY,
-            options={"call_deadline_s": "0.5"},
+            options={"call_deadline_s": self.patience.of(itself=url == self.url)},
             upstream_secret=b"u" * 32,
         )
         self.opened.append(FerryPay(account))
@@ -69,6 +71,7 @@ class Harness:
         return self.open_at((await self.serve(mysterious)).url)
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self.patience.meets(fault, self.opened)
         return replace(call, metadata={"ferry_fault": fault.value})
 
     async def movements(self, payment_id: str) -> Sequence[str]:

@@ -1,5 +1,6 @@
 """Those who wait for an operation hear when it is the acquirer's turn; a rejection is said, whatever was asked."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -7,8 +8,8 @@ import structlog
 
 from payonce.connectors.base import Call, Connector
 from payonce.connectors.conformance import yes
-from payonce.connectors.measured import Calls, Measured
-from payonce.domain.errors import OutcomeUnknown, Rejected
+from payonce.connectors.measured import Calls, Measured, Whose
+from payonce.domain.errors import OutcomeUnknown, Rejected, UnknownThere
 from payonce.domain.facts import Approved, Inquiry, Reply, Reversed
 from payonce.domain.operations import OperationKind
 
@@ -54,6 +55,15 @@ class Rejecting:
 
     async def resume(self, call: Call, parameters: object, *, leg: int, may_send: object) -> Reply:
         raise Rejected("HTTP 401")
+
+
+class Forgetful:
+    """Has nothing under any id of its own."""
+
+    name, capabilities = "fake", None
+
+    async def inquire(self, call: Call) -> Inquiry:
+        raise UnknownThere("HTTP 404")
 
 
 class Watcher:
@@ -116,3 +126,32 @@ async def test_a_rejection_is_said_with_its_account_whatever_was_asked() -> None
         ("error", "acquirer_rejected", "account_1", "reverse"),
         ("error", "acquirer_rejected", "account_1", "resume"),
     ]
+
+
+async def test_a_connector_that_deletes_no_tokens_is_refused_in_words() -> None:
+    """Whoever waits for the deletion asks again, and says why it does not come."""
+    with pytest.raises(Rejected, match="deletes no tokens"):
+        await Measured("account_1", cast("Any", Rejecting()), Calls()).delete_token({"card": "c1"})
+
+
+async def test_a_token_is_deleted_at_the_connector() -> None:
+    deleted: list[Mapping[str, str]] = []
+
+    class Storing(Rejecting):
+        async def delete_token(self, token: Mapping[str, str]) -> None:
+            deleted.append(token)
+
+    await Measured("account_1", cast("Any", Storing()), Calls()).delete_token({"card": "c1"})
+    assert deleted == [{"card": "c1"}]
+
+
+@pytest.mark.parametrize("whose", list(Whose))
+async def test_what_secrets_do_not_know_says_something_where_it_is_known_whose_they_are(whose: Whose) -> None:
+    """Others may be put in their place between a list and a question about what it lacks."""
+    connector = Measured(
+        "account_1", cast("Connector", cast("Any", Forgetful())), Calls(), whose=Whose.PINNED
+    )
+    connector.whose = whose
+    with pytest.raises(OutcomeUnknown) as raised:
+        await connector.inquire(CALL)
+    assert isinstance(raised.value, UnknownThere) is whose.proves

@@ -1,20 +1,17 @@
 """The sandbox connector against the sandbox acquirer, and against bodies that the acquirer never sends."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sandbox_side import SandboxHarness, account, answering, refusing
 from structlog.testing import capture_logs
-from wire_server import Handler, Serve, WireServer, answer
+from wire_server import Serve
 
-from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import (
     ConnectorConformance,
-    Fault,
     ReversalConformance,
     TurnsConformance,
     authorization,
@@ -22,9 +19,12 @@ from payonce.connectors.conformance import (
     prepared,
     yes,
 )
+from payonce.connectors.conformance_acceptance import AcceptanceConformance
+from payonce.connectors.conformance_disputes import DisputeConformance
+from payonce.connectors.conformance_listing import ListingConformance
+from payonce.connectors.conformance_saved import SavedCardConformance, storing
 from payonce.connectors.conformance_wire import WireConformance
 from payonce.connectors.sandbox.card import SandboxCard
-from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     Approved,
@@ -39,109 +39,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.operations import OperationKind
-
-DEADLINE_S = "1.0"
-_FAULTS = {
-    Fault.TIMEOUT_AFTER: "timeout_after_charge",
-    Fault.TIMEOUT_BEFORE: "timeout_before_charge",
-    Fault.ERROR_AFTER: "error_after_charge",
-    Fault.RESET_AFTER: "reset_after_charge",
-    Fault.GARBAGE_AFTER: "garbage",
-    Fault.AMOUNT_MISMATCH: "amount_mismatch",
-    Fault.AUTHORIZED_ONLY: "authorized_only",
-    Fault.FOREIGN: "foreign_refund:99",
-    Fault.REFUSED: "refuse:/card/number",
-}
-
-
-def account(url: str, *, key: str = "sandbox-acquirer-key", **options: str) -> ConnectorAccount:
-    return ConnectorAccount(
-        id="sandbox_card_test",
-        connector="sandbox_card",
-        mode="test",
-        base_url=url,
-        key=key,
-        options={"call_deadline_s": DEADLINE_S, **options},
-    )
-
-
-def card(number: str) -> Card:
-    return Card(number=number, exp_month=12, exp_year=2030, cvc="737")
-
-
-class SandboxHarness:
-    """`ConformanceHarness` over the sandbox acquirer."""
-
-    currency = "INR"
-    approved_card = card("4242424242424242")
-    declined_cards = {  # noqa: RUF012  # a Protocol member, never changed
-        DeclineCode.GENERIC_DECLINE: card("4000000000000002"),
-        DeclineCode.INSUFFICIENT_FUNDS: card("4000000000009995"),
-        DeclineCode.LOST_CARD: card("4000000000009987"),
-        DeclineCode.EXPIRED_CARD: card("4000000000000069"),
-        DeclineCode.INCORRECT_CVC: card("4000000000000127"),
-        DeclineCode.PROCESSING_ERROR: card("4000000000000119"),
-    }
-
-    def __init__(
-        self,
-        *,
-        url: str,
-        refusing_url: str,
-        serve: Serve,
-        witness: httpx.AsyncClient,
-    ) -> None:
-        self.url = url
-        self._refusing_url = refusing_url
-        self._serve = serve
-        self._witness = witness
-        self._opened: list[Connector] = []
-
-    def open(self) -> Connector:
-        return self.open_at(self.url)
-
-    def open_unreachable(self) -> Connector:
-        return self.open_at(self._refusing_url)
-
-    async def open_unmapped(self) -> Connector:
-        server = await self._serve(answering(status="held_for_review"))
-        return self.open_at(server.url)
-
-    def open_at(self, url: str, *, key: str = "sandbox-acquirer-key") -> Connector:
-        connector = SandboxCard(account(url, key=key))
-        self._opened.append(connector)
-        return connector
-
-    def key_of(self, request: bytes) -> str:
-        """This acquirer has one reference for both."""
-        reference: str = json.loads(request.partition(b"\r\n\r\n")[2])["reference"]
-        return reference
-
-    def faulty(self, call: Call, fault: Fault) -> Call:
-        undone = "undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
-        return replace(call, metadata={"sandbox_fault": f"{call.kind}:{_FAULTS.get(fault, undone)}"})
-
-    async def movements(self, payment_id: str) -> Sequence[str]:
-        entries = await self._listed("/ledger", payment_reference=payment_id)
-        return [entry["operation"] for entry in entries]
-
-    async def requests(self, reference: str) -> int:
-        return len(await self._listed("/requests", reference=reference))
-
-    async def faults_of(self, call: Call) -> list[str]:
-        return [
-            f for entry in await self._listed("/requests", reference=call.reference) for f in entry["faults"]
-        ]
-
-    async def close(self) -> None:
-        for connector in self._opened:
-            await connector.close()
-
-    async def _listed(self, path: str, **query: str) -> list[dict[str, str]]:
-        response = await self._witness.get(path, params=query)
-        response.raise_for_status()
-        entries: list[dict[str, str]] = response.json()["entries"]
-        return entries
+from payonce.domain.payment_methods import Setup, StoredCredential
 
 
 @pytest.fixture
@@ -156,44 +54,21 @@ async def harness(
     await harness.close()
 
 
-def refusing(problem: dict[str, object]) -> Handler:
-    """Refuses every request."""
-
-    async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(100):
-            await server.request(reader)
-            writer.write(answer(json.dumps(problem).encode(), status="400 Bad Request"))
-            await writer.drain()
-
-    return handle
+class TestSandboxCardsDisputes(DisputeConformance):
+    """What the sandbox's bank asks back."""
 
 
-def answering(*, asked: list[dict[str, object]] | None = None, **changes: object) -> Handler:
-    """Answers every request as an approved authorization, with these changes; `asked` gets the requests."""
-    heard: list[dict[str, object]] = [] if asked is None else asked
-
-    async def handle(server: WireServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(100):
-            heard.append(json.loads(await server.request(reader)))
-            body = {
-                "id": "auth_1",
-                "reference": heard[-1]["reference"],
-                "operation": "authorize",
-                "status": "approved",
-                "amount": 1099,
-                "currency": "INR",
-                "decline_code": None,
-                "authorization": "auth_1",
-                "expires_at": "2026-11-29T05:46:00Z",
-                "created_at": "2026-11-22T05:46:00Z",
-            }
-            writer.write(answer(json.dumps(body | changes).encode()))
-            await writer.drain()
-
-    return handle
+class TestSandboxCardsAcceptances(AcceptanceConformance):
+    """What the merchant gives in to."""
 
 
-class TestSandboxCard(ConnectorConformance, ReversalConformance, TurnsConformance, WireConformance):
+class TestSandboxCardsList(ListingConformance):
+    """The sandbox's own list."""
+
+
+class TestSandboxCard(
+    ConnectorConformance, ReversalConformance, TurnsConformance, WireConformance, SavedCardConformance
+):
     """Passes the suite."""
 
 
@@ -267,7 +142,8 @@ async def test_an_unmapped_code_is_warned_of_by_its_code_alone(harness: SandboxH
     server = await serve(answering(status="declined", decline_code="moon_phase"))
     with capture_logs() as logs:
         await harness.open_at(server.url).send(authorization(harness), may_send=yes)
-    assert logs == [{"event": "acquirer_decline_code_unmapped", "code": "moon_phase", "log_level": "warning"}]
+    ours = [line for line in logs if line["event"].startswith("acquirer_")]
+    assert ours == [{"event": "acquirer_decline_code_unmapped", "code": "moon_phase", "log_level": "warning"}]
 
 
 @pytest.mark.parametrize(
@@ -446,3 +322,27 @@ async def test_account_options_set_the_deadline_and_finality(refusing_url: str) 
     connector = SandboxCard(account(refusing_url, call_deadline_s="3.5", finality_s="0"))
     assert (connector.capabilities.call_deadline_s, connector.capabilities.finality_s) == (3.5, 0)
     await connector.close()
+
+
+async def test_a_token_that_the_acquirer_never_gave_is_gone(harness: SandboxHarness) -> None:
+    await storing(harness.open()).delete_token({"token": "tok_" + "0" * 24})
+
+
+@pytest.mark.parametrize("changes", [{"status": "kept"}, {"reference": "tok_other-deletion"}])
+async def test_an_answer_that_confirms_no_deletion_is_none(
+    harness: SandboxHarness, serve: Serve, changes: dict[str, object]
+) -> None:
+    said = {"status": "deleted", **changes}
+    connector = harness.open_at((await serve(answering(**said))).url)
+    with pytest.raises(OutcomeUnknown):
+        await storing(connector).delete_token({"token": "tok_" + "0" * 24})
+
+
+async def test_the_vaults_number_is_not_kept_by_the_acquirer_too(
+    harness: SandboxHarness, serve: Serve
+) -> None:
+    asked: list[dict[str, object]] = []
+    connector = harness.open_at((await serve(answering(asked=asked))).url)
+    stored = StoredCredential(token="pm_1", saves=True, setup=Setup.OFF_SESSION)
+    await connector.send(replace(authorization(harness), stored=stored), may_send=yes)
+    assert "save" not in asked[0]

@@ -79,6 +79,7 @@ class CardHarness(Harness):
         return self.order(SOFTLY_DECLINED)
 
     def faulty_leg(self, call: Call, fault: Fault) -> Call:
+        self.patience.meets(fault, self.opened)
         return replace(call, metadata={"sandbox_fault": f"resume:{LEG_FAULTS[fault]}"})
 
     async def decide(self, payment_id: str, *, approve: bool) -> None:
@@ -176,8 +177,14 @@ class TestSandboxCardMovesByLeg(MovingLegConformance):
 @pytest.mark.parametrize("options", [{}, RESUMES, {"completes": "reads"}], indirect=True)
 async def test_every_suite_is_taken_that_is_declared(harness: CardHarness) -> None:
     legs = (TestSandboxCardResumes, TestSandboxCardMovesByLeg)
-    taken = (test_sandbox_card.TestSandboxCard, TestSandboxCardAsks, *legs)
-    assert not suites_missing(harness.open().capabilities, *taken)
+    of_cards = (
+        test_sandbox_card.TestSandboxCard,
+        test_sandbox_card.TestSandboxCardsList,
+        test_sandbox_card.TestSandboxCardsDisputes,
+        test_sandbox_card.TestSandboxCardsAcceptances,
+    )
+    taken = (*of_cards, TestSandboxCardAsks, *legs)
+    assert not suites_missing(harness.open(), *taken)
 
 
 async def test_a_challenge_is_a_page_to_go_to_and_is_the_same_when_it_is_asked_for(

@@ -9,9 +9,9 @@ from wire_server import Serve, answer, writing
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import following, yes
+from payonce.connectors.sandbox.answers import TURNS_MAX
 from payonce.connectors.sandbox.card import SandboxCard
 from payonce.connectors.sandbox.switches import parse_faults
-from payonce.connectors.sandbox.wire import TURNS_MAX
 from payonce.domain.cards import Card
 from payonce.domain.errors import OutcomeUnknown
 from payonce.domain.facts import Approved, Foreign, Redone, Refused, Undone

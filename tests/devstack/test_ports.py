@@ -71,3 +71,14 @@ def test_a_held_port_is_not_given_to_anybody_else(ports: Ports) -> None:
         assert held.isdisjoint(others.free() for _ in range(100))
     finally:
         others.close()
+
+
+def test_a_port_below_a_limit_is_held_as_any_other(ports: Ports) -> None:
+    port = ports.free_below(1 << 15)
+    assert 1_024 < port < 1 << 15
+    other = Ports()
+    try:
+        with pytest.raises(StackError, match="busy"):
+            other.choose({"PORT": str(port)}, "PORT", port)
+    finally:
+        other.close()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from devstack.errors import StackError
 from devstack.postgres import server_url
 from devstack.stack import DevStack, StackOptions, api_processes
 from devstack.state import Merchant, State
+from payonce.vault.keys import read_key_file
 from tests.support.eventually import eventually
 from tests.support.servers import running, server_directory
 from tests.support.witness import witness_of
@@ -123,3 +125,35 @@ def test_an_impossible_number_of_api_processes_is_one_clear_line(text: str) -> N
 async def answers(redis_url: str) -> None:
     async with redis.asyncio.from_url(redis_url) as client:
         await client.ping()
+
+
+async def test_the_vault_s_key_is_made_once_for_its_owner_only() -> None:
+    with server_directory() as directory:
+        found = []
+        for _ in range(2):
+            options = StackOptions(directory=directory, parts=(), any_ports=True)
+            async with DevStack(options):
+                found.append((directory / "vault-keys.json").read_text())
+        assert found[0] == found[1]
+        assert stat.S_IMODE((directory / "vault-keys.json").stat().st_mode) == 0o600
+        assert await read_key_file(directory / "vault-keys.json").newest() == "development"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"PAYONCE_VAULT_KEY_FILE": "/run/keys.json"}, "/run/keys.json"),
+        ({"PAYONCE_VAULT_TRANSIT_URL": "http://127.0.0.1:8200"}, None),
+    ],
+)
+def test_a_vault_that_is_given_is_used_instead(
+    tmp_path: Path, given: dict[str, str], expected: str | None
+) -> None:
+    addresses = {
+        "PAYONCE_DATABASE_URL": "postgresql+psycopg://x",
+        "PAYONCE_REDIS_URL": "redis://x",
+        "PAYONCE_TEMPORAL_ADDRESS": "x:1",
+        "PAYONCE_SANDBOX_ACQUIRER_URL": "http://x",
+    }
+    stack = DevStack(StackOptions(directory=tmp_path, parts=(), environ={**addresses, **given}))
+    assert stack.product_environ().get("PAYONCE_VAULT_KEY_FILE") == expected

@@ -18,6 +18,7 @@ CVC = "123"
 ANSWERED_WITHIN_S = 40.0  # the API's own limit is 30 s, with `Prefer: wait`
 EVENTS_MAX = 100
 SETTLED_WITHIN_S = 90.0  # `api.md`: 60 s in the sandbox; twice two cores may take longer
+LONG_UNKNOWN = "error_after_charge,inquire:error_after_charge"  # until the second inquiry
 
 _PARTY = {
     "name": "Quillon Zebrowski",
@@ -54,7 +55,7 @@ def fresh_key() -> str:
 
 @dataclass(frozen=True)
 class Merchant:
-    """A client with one API key, which asks again where a machine that stood still gave it 503 or 504.
+    """A client with one API key, which asks again where a machine that stood still gave it 429, 503 or 504.
 
     What ends in `ed` has the definite answer, however long that takes, and checks it.
     """

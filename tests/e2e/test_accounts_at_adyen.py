@@ -1,8 +1,5 @@
 """An Adyen account that somebody types: asked about at Adyen, and not paid with before its webhook came."""
 
-import asyncio
-import sys
-
 import httpx
 import pytest
 
@@ -11,6 +8,7 @@ from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant
 from tests.e2e.test_adyen_paid import pay
 from tests.support.eventually import eventually
+from tests.support.forks import ran
 from tests.support.servers import ACQUIRER_KEY
 from tests.support.witness import Witness
 
@@ -22,17 +20,14 @@ WITHIN_S = 60.0
 
 async def typed(stack: DevStack, *arguments: str, secrets: str = "") -> tuple[int, str]:
     """`payonce accounts …`: its status, and all that it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.command", "accounts", *arguments),
-        env={**stack.product_environ(), "PYTHONPATH": str(CHECKOUT)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    environ = {**stack.product_environ(), "PYTHONPATH": str(CHECKOUT)}
+    ended = await ran(
+        *("tests.support.command", "accounts", *arguments),
+        environ=environ,
+        within_s=WITHIN_S,
+        given=secrets.encode(),
     )
-    async with asyncio.timeout(WITHIN_S):
-        out, _ = await process.communicate(secrets.encode())
-    assert process.returncode is not None
-    return process.returncode, out.decode()
+    return ended.status, ended.out + ended.error
 
 
 @pytest.fixture

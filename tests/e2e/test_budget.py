@@ -7,8 +7,10 @@ two readings was done for the one request in between.
 """
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,19 +32,24 @@ from tests.support.servers import running
 
 TRANSITIONS, EVENTS_MAX = 2, 7
 COMMITS_OF_AUTOMATIC, COMMITS_OF_OTHERS_MAX = 2, 3
-STATEMENTS = {  # with BEGIN and COMMIT; the writes of a transaction share a round trip, its events a statement
-    "automatic": 16,
-    "with every member": 16,
-    "declined": 16,
-    "capture": 23,
-    "void": 23,
-    "refund": 23,
-    "replay": 4,
-    "show": 3,
+WHOLE = (COMMITS_OF_AUTOMATIC, TRANSITIONS, EVENTS_MAX)
+# With BEGIN and COMMIT, and what goes with BEGIN: whose rows a request's transaction may see. The writes of a
+# transaction share a round trip, its events a statement.
+STATEMENTS = {
+    "automatic": 17,
+    "with every member": 17,
+    "declined": 17,
+    "capture": 24,
+    "void": 24,
+    "refund": 24,
+    "replay": 5,
+    "show": 4,
     "refused": 0,
 }
+# BEGIN, whose it is, the key, the lists and COMMIT of a read, and what is counted at admission and recording.
+WITH_RULES_MORE = 7
 REDIS_COMMANDS_OF_AN_OUTCOME = 1  # the relay is told that there are events
-TRIES = 5
+TRIES = 15
 
 T = TypeVar("T", int, tuple[int, int], tuple[int, int, int])
 
@@ -66,10 +73,15 @@ class Meter:
         done = await work()
         return done, await self._written() - before
 
-    async def statements(self, work: Callable[[], Awaitable[Body]]) -> int:
-        """The fewest that Postgres executed for `work` in some tries: a slow one is looked after in between."""
-        counts = []
-        for _ in range(TRIES):
+    async def statements(
+        self, work: Callable[[], Awaitable[Body]], *, enough: int = 0, tries: int = TRIES
+    ) -> int:
+        """The fewest that Postgres executed for `work`, tried until they are `enough`, or some times.
+
+        A slow one is looked after in between; and where the machine stands still, all of a few are.
+        """
+        counts: list[int] = []
+        while len(counts) < tries and min(counts, default=enough + 1) > enough:
             begin = self.postgres_log.stat().st_size
             await work()
             with self.postgres_log.open("rb") as log:
@@ -102,10 +114,9 @@ async def quiet_stack() -> AsyncIterator[DevStack]:
         yield stack
 
 
-@pytest.fixture(scope="module")
-async def meter(quiet_stack: DevStack) -> AsyncIterator[Meter]:
+@asynccontextmanager
+async def metering(stack: DevStack) -> AsyncIterator[Meter]:
     """A meter on a Postgres where nobody else writes."""
-    stack = quiet_stack
     temporal = await Client.connect(stack.temporal_address)
     url = server_url(stack.port("postgres"), "payonce")
     async with (
@@ -120,13 +131,19 @@ async def meter(quiet_stack: DevStack) -> AsyncIterator[Meter]:
             yield Meter(shop, temporal, postgres, stack.log_dir / "postgres.log", redis)
 
 
+@pytest.fixture(scope="module")
+async def meter(quiet_stack: DevStack) -> AsyncIterator[Meter]:
+    async with metering(quiet_stack) as meter:
+        yield meter
+
+
 async def test_an_automatic_payment_takes_two_transitions_seven_events_and_two_commits(meter: Meter) -> None:
     async def cost() -> tuple[int, int, int]:
         payment, commits = await meter.commits(meter.shop.paid)
         assert payment["status"] == "captured"
         return commits, *await _closed(meter, payment["id"])
 
-    commits, transitions, events = await _least(cost)
+    commits, transitions, events = await least(cost, enough=WHOLE)
     assert (commits, transitions) == (COMMITS_OF_AUTOMATIC, TRANSITIONS)
     assert events <= EVENTS_MAX
 
@@ -141,7 +158,7 @@ async def test_a_decline_takes_two_transitions_seven_events_and_two_commits(mete
         payment, commits = await meter.commits(declined)
         return commits, *await _closed(meter, payment["id"])
 
-    commits, transitions, events = await _least(cost)
+    commits, transitions, events = await least(cost, enough=WHOLE)
     assert (commits, transitions) == (COMMITS_OF_AUTOMATIC, TRANSITIONS)
     assert events <= EVENTS_MAX
 
@@ -151,7 +168,7 @@ async def test_an_authorization_takes_two_commits(meter: Meter) -> None:
         _, commits = await meter.commits(meter.shop.authorized)
         return commits
 
-    assert await _least(cost) == COMMITS_OF_AUTOMATIC
+    assert await least(cost, enough=COMMITS_OF_AUTOMATIC) == COMMITS_OF_AUTOMATIC
 
 
 async def test_a_capture_takes_at_most_three_commits(meter: Meter) -> None:
@@ -161,7 +178,7 @@ async def test_a_capture_takes_at_most_three_commits(meter: Meter) -> None:
         assert captured["status"] == "captured"
         return commits
 
-    assert await _least(cost) <= COMMITS_OF_OTHERS_MAX
+    assert await least(cost, enough=COMMITS_OF_OTHERS_MAX) <= COMMITS_OF_OTHERS_MAX
 
 
 async def test_a_void_takes_at_most_three_commits(meter: Meter) -> None:
@@ -171,7 +188,7 @@ async def test_a_void_takes_at_most_three_commits(meter: Meter) -> None:
         assert voided["status"] == "voided"
         return commits
 
-    assert await _least(cost) <= COMMITS_OF_OTHERS_MAX
+    assert await least(cost, enough=COMMITS_OF_OTHERS_MAX) <= COMMITS_OF_OTHERS_MAX
 
 
 async def test_a_refund_takes_at_most_three_commits_and_two_transitions(meter: Meter) -> None:
@@ -182,7 +199,7 @@ async def test_a_refund_takes_at_most_three_commits_and_two_transitions(meter: M
         transitions, _ = await _closed(meter, refund["id"])
         return commits, transitions
 
-    commits, transitions = await _least(cost)
+    commits, transitions = await least(cost, enough=(COMMITS_OF_OTHERS_MAX, TRANSITIONS))
     assert commits <= COMMITS_OF_OTHERS_MAX
     assert transitions == TRANSITIONS
 
@@ -200,23 +217,60 @@ async def test_a_replay_and_a_refusal_before_admission_commit_nothing(meter: Met
         _, of_refusal = await meter.commits(refused)
         return of_replay, of_refusal
 
-    assert await _least(cost) == (0, 0)
+    assert await least(cost, enough=(0, 0)) == (0, 0)
 
 
-async def _least(cost: Callable[[], Awaitable[T]]) -> T:
-    """The least of some tries: a machine that stands still makes the product look, ask and claim once more."""
-    return min([await cost() for _ in range(TRIES)])
+async def least(cost: Callable[[], Awaitable[T]], *, enough: T) -> T:
+    """The least of some tries, or the first that is `enough`: a machine that stands still makes the product look, ask
+    and claim once more.
+    """
+    costs = [await cost()]
+    while len(costs) < TRIES and min(costs) > enough:
+        costs.append(await cost())
+    return min(costs)
 
 
 @pytest.mark.parametrize("operation", STATEMENTS)
 async def test_an_operation_takes_its_statements_and_no_more(meter: Meter, operation: str) -> None:
-    assert await meter.statements(await _prepared(meter.shop, operation)) == STATEMENTS[operation]
+    work = await _prepared(meter.shop, operation)
+    assert await meter.statements(work, enough=STATEMENTS[operation]) == STATEMENTS[operation]
+
+
+async def test_the_rules_that_come_with_payonce_cost_a_read_and_no_commit(
+    meter: Meter, quiet_stack: DevStack
+) -> None:
+    """One call of Redis before the payment is admitted, and one in the background with its outcome."""
+    limit = {"of": "card", "count": "attempts", "within_s": 3600, "more_than": 900}
+    rules = [{"name": "often", "verdict": "block", "velocities": [limit]}]
+    policy = {"test": {"providers": ["rules"], "options": {"rules": {"rules": rules}}}}
+    await meter.postgres.execute("UPDATE merchants SET risk = %s::jsonb", [json.dumps(policy)])
+    async with merchant_with(quiet_stack.api_url, quiet_stack.api_key_2) as shop:
+
+        async def counted() -> bool:
+            return bool((await shop.paid())["risk"]["reasons"] == [])
+
+        await eventually(counted)
+        enough = STATEMENTS["automatic"] + WITH_RULES_MORE
+        assert await meter.statements(shop.paid, enough=enough) <= enough
+
+        async def cost() -> int:
+            return (await meter.commits(shop.paid))[1]
+
+        assert await least(cost, enough=COMMITS_OF_AUTOMATIC) == COMMITS_OF_AUTOMATIC
+        before = await meter.redis.info("commandstats")
+        await shop.paid()
+        await asyncio.sleep(1)
+        after = await meter.redis.info("commandstats")
+        assert (
+            after["cmdstat_evalsha"]["calls"] - before["cmdstat_evalsha"]["calls"] <= 2 + 1
+        )  # and a lease of tokens
+    await meter.postgres.execute("UPDATE merchants SET risk = NULL")
 
 
 async def _prepared(shop: Merchant, operation: str) -> Callable[[], Awaitable[Body]]:
     """What does the operation, again and again, with all that it needs already there."""
-    authorized = iter([await shop.authorized() for _ in range(TRIES)])
-    paid = iter([await shop.paid() for _ in range(TRIES)])
+    before = {"capture": shop.authorized, "void": shop.authorized, "refund": shop.paid}.get(operation)
+    payments = iter([await before() for _ in range(TRIES)] if before else [])
     key = fresh_key()
     known = await shop.paid(key=key)
 
@@ -228,9 +282,9 @@ async def _prepared(shop: Merchant, operation: str) -> Callable[[], Awaitable[Bo
         "automatic": shop.paid,
         "with every member": lambda: shop.paid(**EVERY_MEMBER),
         "declined": lambda: answered(shop.pay(payment_method=card("4000000000000002"))),
-        "capture": lambda: shop.captured(next(authorized)),
-        "void": lambda: shop.voided(next(authorized)),
-        "refund": lambda: shop.refunded(next(paid)),
+        "capture": lambda: shop.captured(next(payments)),
+        "void": lambda: shop.voided(next(payments)),
+        "refund": lambda: shop.refunded(next(payments)),
         "replay": lambda: shop.paid(key=key),
         "show": lambda: answered(shop.get(f"/v1/payments/{known['id']}")),
         "refused": lambda: answered(shop.pay(amount=0)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.merchant import Merchant, answered, card, refused
+from tests.e2e.merchant import LONG_UNKNOWN, Merchant, answered, card, refused
 from tests.support.witness import Witness
 
 
@@ -97,7 +97,7 @@ async def test_a_failed_payment_can_be_neither_captured_nor_voided(shop: Merchan
 
 
 async def test_one_capture_or_void_runs_at_a_time(shop: Merchant, witness: Witness) -> None:
-    payment = await shop.authorized(metadata={"sandbox_fault": "capture:error_after_charge"})
+    payment = await shop.authorized(metadata={"sandbox_fault": f"capture:{LONG_UNKNOWN}"})
     pending = answered(await shop.capture(payment, {"amount": 500, "final": False}), 202)
     assert pending["status"] == "authorized"
     assert pending["pending_operation"] == {"type": "capture", "amount": 500}
@@ -110,8 +110,6 @@ async def test_one_capture_or_void_runs_at_a_time(shop: Merchant, witness: Witne
 
 @pytest.mark.parametrize("what", ["capture", "void"])
 async def test_a_payment_without_outcome_takes_no_capture_and_no_void(shop: Merchant, what: str) -> None:
-    payment = answered(
-        await shop.pay(capture_method="manual", metadata={"sandbox_fault": "error_after_charge"}), 202
-    )
+    payment = answered(await shop.pay(capture_method="manual", metadata={"sandbox_fault": LONG_UNKNOWN}), 202)
     refused(await shop.post(f"/v1/payments/{payment['id']}/{what}"), 409, "operation_in_progress")
     assert (await shop.settled(payment))["status"] == "authorized"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.e2e.merchant import Body, Merchant, card, refused
+from tests.e2e.merchant import SETTLED_WITHIN_S, Body, Merchant, card, refused
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
 
@@ -153,4 +153,4 @@ async def becomes(shop: Merchant, payment: Body, status: str) -> Body:
         assert now["status"] == status, now
         return now
 
-    return await eventually(is_so, 15.0)
+    return await eventually(is_so, SETTLED_WITHIN_S)

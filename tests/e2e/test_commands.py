@@ -1,14 +1,13 @@
 """`payonce trigger` against the running product: each event that it promises comes, from real requests."""
 
 import asyncio
-import sys
 
 import pytest
 
-from devstack.parts import CHECKOUT
 from devstack.stack import DevStack
 from payonce.cli.trigger import RECIPES, Shop, recipe_for
 from tests.e2e.merchant import Merchant
+from tests.support.forks import ran
 
 WITHIN_S = 60.0
 
@@ -27,19 +26,10 @@ async def test_every_event_that_can_be_triggered_comes(
 
 
 async def test_the_command_says_what_it_made(stack: DevStack) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "payonce", "trigger", "refund.succeeded"),
-        env={
-            "PYTHONPATH": str(CHECKOUT),
-            "PAYONCE_API_URL": stack.api_url,
-            "PAYONCE_API_KEY": stack.api_key,
-        },
-        stdout=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(WITHIN_S):
-        out, _ = await process.communicate()
-    payment, refund, event = (line.split() for line in out.decode().splitlines())
-    assert process.returncode == 0
+    environ = {"PAYONCE_API_URL": stack.api_url, "PAYONCE_API_KEY": stack.api_key}
+    ended = await ran("payonce", "trigger", "refund.succeeded", environ=environ, within_s=WITHIN_S)
+    payment, refund, event = (line.split() for line in ended.out.splitlines())
+    assert ended.status == 0
     assert (payment[0][:4], payment[-1]) == ("pay_", "captured")
     assert (refund[0][:3], refund[-1]) == ("re_", "succeeded")
     assert (event[0][:4], event[-1]) == ("evt_", "refund.succeeded")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from devstack.stack import DevStack
-from tests.e2e.merchant import Body, Merchant, answered, pointers, refused
+from tests.e2e.merchant import SETTLED_WITHIN_S, Body, Merchant, answered, pointers, refused
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
 
@@ -31,7 +31,7 @@ async def ask(shop: Merchant, vpa: str = "pending@upi", method: Body | None = No
     return payment
 
 
-async def becomes(shop: Merchant, payment: Body, status: str, *, within_s: float = 15.0) -> Body:
+async def becomes(shop: Merchant, payment: Body, status: str, *, within_s: float = SETTLED_WITHIN_S) -> Body:
     async def is_so() -> Body:
         now = await shop.payment(payment)
         assert now["status"] == status, now
@@ -138,7 +138,7 @@ async def test_a_window_without_an_answer_is_processing_and_a_success_then_is_ca
     shop: Merchant, customer: httpx.AsyncClient, witness: Witness
 ) -> None:
     payment = await ask(shop)
-    lapsed = await becomes(shop, payment, "processing", within_s=WINDOW_S + 15)
+    lapsed = await becomes(shop, payment, "processing", within_s=WINDOW_S + SETTLED_WITHIN_S)
     assert lapsed["next_action"] is None
     (await decide(customer, payment, "approve")).raise_for_status()
     await becomes(shop, payment, "captured")
@@ -149,13 +149,13 @@ async def test_a_success_after_the_rails_expiry_is_undone_at_once(
     shop: Merchant, witness: Witness, late: Body
 ) -> None:
     payment = late
-    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + 15)
+    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + SETTLED_WITHIN_S)
     assert failed["last_error"]["code"] == "payment_timed_out"
 
     async def undone() -> bool:
         return await witness.movements(payment["id"]) == [*PAID, ("reversal", 1099)]
 
-    await eventually(undone, 30)
+    await eventually(undone, SETTLED_WITHIN_S)
     assert (await shop.timeline(payment))[-1] == "payment.late_success"
     assert (await shop.payment(payment))["status"] == "failed"
 
@@ -237,14 +237,14 @@ async def test_an_order_whose_answer_is_lost_is_found_and_paid_once(
 ) -> None:
     metadata = {"sandbox_fault": fault, "sandbox_vpa": "success@upi"}
     payment = answered(await shop.pay(payment_method=upi(), metadata=metadata), 202)
-    await becomes(shop, payment, "captured", within_s=60)
+    await becomes(shop, payment, "captured")
     assert await witness.movements(payment["id"]) == PAID
 
 
 async def test_an_order_that_never_arrived_ends_as_never_processed(
     shop: Merchant, witness: Witness, never_arrived: Body
 ) -> None:
-    failed = await becomes(shop, never_arrived, "failed", within_s=90)
+    failed = await becomes(shop, never_arrived, "failed")
     assert failed["last_error"]["code"] == "not_processed"
     assert [entry for entry in await witness.movements(never_arrived["id"]) if entry[0] != "reversal"] == []
 
@@ -255,7 +255,7 @@ async def test_another_amount_than_was_asked_for_is_reversed(
     payment = await shop.paid(
         payment_method=upi(), metadata={"sandbox_fault": "amount_mismatch", "sandbox_vpa": "success@upi"}
     )
-    failed = await becomes(shop, payment, "failed", within_s=60)
+    failed = await becomes(shop, payment, "failed")
     assert failed["last_error"]["code"] == "amount_mismatch"
     assert [operation for operation, _ in await witness.movements(payment["id"])] == [
         "authorize",
@@ -284,7 +284,7 @@ async def test_however_the_acquirer_calls_it_is_captured_once(
     await callbacks(how)
     answer = await shop.pay(payment_method=upi(), metadata={"sandbox_vpa": "success@upi"})
     payment = answered(answer, 201)
-    await becomes(shop, payment, "captured", within_s=40)
+    await becomes(shop, payment, "captured")
     events = await shop.timeline(payment)
     assert events[-2:] == ["payment.authorized", "payment.captured"]
     assert await witness.movements(payment["id"]) == PAID

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from devstack.acquirer.scripts import PAGES_CLOSE_AFTER
-from tests.e2e.merchant import Body, Merchant, answered, refused
+from tests.e2e.merchant import SETTLED_WITHIN_S, Body, Merchant, answered, refused
 from tests.e2e.test_customers_act import PAID, WINDOW_S, ask, becomes, decide, wallet
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
@@ -61,7 +61,7 @@ async def given_up(shop: Merchant, payment: Body, *, key: str) -> Body:
 
 
 async def answer_of_void(
-    shop: Merchant, payment: Body, *, key: str, within_s: float = 30.0
+    shop: Merchant, payment: Body, *, key: str, within_s: float = SETTLED_WITHIN_S
 ) -> httpx.Response:
     """The definite answer, once there is one."""
 
@@ -129,7 +129,7 @@ async def test_a_payment_whose_time_is_over_is_voided(
     shop: Merchant, customer: httpx.AsyncClient, witness: Witness
 ) -> None:
     payment = await ask(shop)
-    lapsed = await becomes(shop, payment, "processing", within_s=WINDOW_S + 15)
+    lapsed = await becomes(shop, payment, "processing", within_s=WINDOW_S + SETTLED_WITHIN_S)
     assert lapsed["next_action"] is None
     voided = await shop.voided(payment)
     assert voided["status"] == "voided"
@@ -142,7 +142,7 @@ async def test_a_payment_whose_time_is_over_is_voided(
 async def test_what_is_left_alone_is_cancelled_and_cannot_be_paid_any_more(
     shop: Merchant, customer: httpx.AsyncClient, witness: Witness, left_alone: Body
 ) -> None:
-    failed = await becomes(shop, left_alone, "failed", within_s=WALLET_WINDOW_S + 20)
+    failed = await becomes(shop, left_alone, "failed", within_s=WALLET_WINDOW_S + SETTLED_WITHIN_S)
     assert failed["last_error"]["code"] == "abandoned"
     assert failed["next_action"] is None
     await decide(customer, left_alone, "approve")
@@ -163,7 +163,7 @@ async def test_what_nobody_looks_at_fails_as_the_rail_says_and_calls_no_operator
     flow: str,
 ) -> None:
     payment = not_looked_at[flow]
-    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + CLOSES_S + 20)
+    failed = await becomes(shop, payment, "failed", within_s=WINDOW_S + CLOSES_S + SETTLED_WITHIN_S)
     assert failed["last_error"]["code"] == "payment_timed_out"
     assert (failed["next_action"], failed["review"]) == (None, None)
     assert (await decide(customer, payment, "approve")).status_code == 409
@@ -224,6 +224,6 @@ async def test_a_customer_who_declines_after_the_void_makes_it_voided(
 async def test_a_time_that_ends_by_itself_makes_it_voided(shop: Merchant, witness: Witness) -> None:
     payment = await ask(shop)
     await given_up(shop, payment, key="void-ends-itself")
-    answer = await answer_of_void(shop, payment, key="void-ends-itself", within_s=WINDOW_S + 20)
+    answer = await answer_of_void(shop, payment, key="void-ends-itself", within_s=WINDOW_S + SETTLED_WITHIN_S)
     assert answered(answer, 200)["status"] == "voided"
     assert await witness.movements(payment["id"]) == []

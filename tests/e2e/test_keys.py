@@ -120,6 +120,17 @@ async def test_another_security_code_alone_is_the_same_request(shop: Merchant) -
     is_replay_of(await shop.pay(key=key, payment_method=card("4000000000000127", cvc="999")), first)
 
 
+async def test_another_wallet_token_alone_is_the_same_request(shop: Merchant, witness: Witness) -> None:
+    key = fresh_key()
+    first = await shop.pay(key=key, payment_method=_apple_pay("tok_ok"))
+    is_replay_of(await shop.pay(key=key, payment_method=_apple_pay("tok_declined")), first)
+    assert [entry[0] for entry in await witness.movements(first.json()["id"])] == ["authorize", "capture"]
+
+
+def _apple_pay(token: str) -> Body:
+    return {"type": "wallet", "wallet": {"provider": "apple_pay", "token": token}}
+
+
 async def test_the_bare_and_the_quoted_form_are_one_key(shop: Merchant) -> None:
     key = fresh_key()
     first = await shop.pay(key=key)
@@ -187,8 +198,13 @@ async def test_a_202_is_not_stored_and_the_definite_answer_replaces_it(
 async def test_an_acquirer_slower_than_our_patience_is_202_and_then_the_outcome(
     shop: Merchant, witness: Witness
 ) -> None:
-    key, slow = fresh_key(), {"sandbox_fault": "slow:9000"}
-    payment = answered(await shop.pay(key=key, metadata=slow), 202)
+    slow = {"sandbox_fault": "slow:9000"}
+    for _ in range(TRIES):  # where the machine stands still for a second, the outcome is there first
+        key = fresh_key()
+        first = await shop.pay(key=key, metadata=slow)
+        if first.status_code == 202:
+            break
+    payment = answered(first, 202)
     assert payment["status"] == "processing"
     definite = await shop.post("/v1/payments", order(metadata=slow), key=key, Prefer="wait=30")
     assert answered(definite, 201)["status"] == "captured"

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,10 +22,15 @@ from payonce.cli.base import ENVIRON_JSON
 from tests.e2e import operations_page
 from tests.e2e.merchant import Body, Merchant, answered, card, fresh_key
 from tests.support.eventually import eventually
+from tests.support.forks import ran
+from tests.support.pictures import drawn
 
 WITHIN_S = 60.0
+OF_THE_SHELL = re.compile(r"[|&;<>$`*?(){}~\\[\]!]")
 ISSUERS = "issuers.csv"
-REVIEWED_WITHIN_S = 30.0
+LOGO = "logo.png"
+REVIEWED_WITHIN_S = 90.0
+PASSES_WITHIN_S = 15.0  # less than what passes lasts
 PLACE_OF_TIME = "'2026-01-31T12:00:00Z'"
 LONG_UNKNOWN = "timeout_before_charge"  # about half a minute: until "not found" is final
 # What the query of each question must list: the ids of `Scene.ids`.
@@ -31,7 +38,7 @@ LISTED = {
     "One payment with its refunds": {"bounced", "refund"},
     "Stuck: no outcome yet, started more than 5 minutes ago": {"unknown"},
     "Which customers may still act": {"asked"},
-    "Refunds and reversals that hang": {"hanging"},
+    "Refunds, reversals and acceptances of disputes that hang": {"hanging"},
     "One merchant's payments that failed": {"declined"},
     "Payments that failed for one reason": {"declined"},
     "Runs that ended badly, whatever became of the payment": {"terminated"},
@@ -74,6 +81,16 @@ class Scene:
         assert process.returncode == 0, f"{line}: {errors.decode()}"
         return out.decode()
 
+    async def typed(self, line: str) -> str:
+        """The same; `payonce` is forked where the shell would only have split the words."""
+        program, *arguments = shlex.split(self.filled(line))
+        if program != "payonce" or OF_THE_SHELL.search(line):
+            return await self.run(line)
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PAYONCE_")}
+        ended = await ran(program, *arguments, environ=environ, directory=self.directory, within_s=WITHIN_S)
+        assert ended.status == 0, f"{line}: {ended.error}"
+        return ended.out
+
     async def listed(self, query: str) -> set[str]:
         """The ids of the workflows that the query lists."""
         filled = self.filled(query).replace('"', '\\"')
@@ -92,6 +109,7 @@ class Scene:
             "op_…": review.removeprefix("review-"),
             "8815…": "881500",
             "import FILE": f"import {ISSUERS}",
+            "--logo LOGO": f"--logo {LOGO}",
             "--since …": f"--since {now - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}",
             "--why …": "--why 'their settlement report'",
             f"< {PLACE_OF_TIME}": f"< '{now + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}'",
@@ -109,6 +127,7 @@ async def scene(
     directory = tmp_path_factory.mktemp("checkout")
     (directory / ENVIRON_JSON).parent.mkdir()
     (directory / ISSUERS).write_text("first,last,country\n400000,400099,FR\n")
+    (directory / LOGO).write_bytes(drawn(8, 8))
     write_json(directory / ENVIRON_JSON, operators_environ(stack))
     places = ("bounced", "merchant", "key", "endpoint", "review of a refund", "review of a capture")
     made = Scene(directory, stack.temporal_address, dict.fromkeys(places, ""))
@@ -122,9 +141,9 @@ async def scene(
 
 async def of_operators(scene: Scene) -> dict[str, str]:
     """The first merchant, and a key of theirs that nobody needs."""
-    listed = (await scene.run("payonce merchants list --json")).splitlines()
+    listed = (await scene.typed("payonce merchants list --json")).splitlines()
     (merchant,) = [one["id"] for one in map(json.loads, listed) if one["name"] == NAMES[0]]
-    key = json.loads(await scene.run(f"payonce keys create --merchant {merchant} --mode test --json"))
+    key = json.loads(await scene.typed(f"payonce keys create --merchant {merchant} --mode test --json"))
     return {"merchant": merchant, "key": key["id"]}
 
 
@@ -137,6 +156,7 @@ async def of_merchants(scene: Scene, shop: Merchant) -> dict[str, str]:
     terminated = await shop.authorized()
     await scene.run(f"temporal workflow terminate --workflow-id {terminated['id']}")
     undone = await shop.paid(metadata={"sandbox_fault": "undo_capture:1"})
+    await shop.paid(metadata={"sandbox_risk": "review"})  # held for a person
     bounced = await shop.paid()
     refund = await shop.refunded(bounced, amount=99, metadata={"sandbox_fault": "undo_refund:1"})
     made = {
@@ -171,8 +191,7 @@ async def only(scene: Scene, query: str) -> str:
     return id_
 
 
-@pytest.fixture
-async def passing(scene: Scene, shop: Merchant) -> None:
+async def pass_by(scene: Scene, shop: Merchant) -> None:
     """What is so for half a minute only: a payment and a refund in doubt, and a customer who may act."""
     fault = {"sandbox_fault": LONG_UNKNOWN}
     paid = await shop.paid()
@@ -186,8 +205,7 @@ async def passing(scene: Scene, shop: Merchant) -> None:
     scene.ids["asked"] = asked["id"]
 
 
-@pytest.mark.usefixtures("passing")
-async def test_every_question_of_the_page_finds_what_it_asks_for(scene: Scene) -> None:
+async def test_every_question_of_the_page_finds_what_it_asks_for(scene: Scene, shop: Merchant) -> None:
     questions = operations_page.questions()
     assert questions.keys() == LISTED.keys()
 
@@ -196,7 +214,15 @@ async def test_every_question_of_the_page_finds_what_it_asks_for(scene: Scene) -
         return expected <= await scene.listed(questions[question])
 
     passing = [question for question, names in LISTED.items() if names & {"unknown", "hanging", "asked"}]
-    for question in (*passing, *LISTED.keys() - set(passing)):
+
+    async def finds_what_passes() -> bool:  # on a slow machine it has passed before it was looked for
+        await pass_by(scene, shop)
+        for question in passing:
+            await eventually(lambda question=question: finds(question), PASSES_WITHIN_S)
+        return True
+
+    await eventually(finds_what_passes, 60.0)
+    for question in LISTED.keys() - set(passing):
         await eventually(lambda question=question: finds(question))
 
 
@@ -206,16 +232,18 @@ async def test_a_payment_that_was_not_declined_is_not_listed_as_failed(scene: Sc
         assert not listed & {scene.ids[name] for name in ("authorized", "large", "bounced", "refund")}
 
 
+@pytest.mark.timeout(900)
 async def test_every_command_of_the_page_works_in_a_checkout_without_any_variable(scene: Scene) -> None:
     commands = operations_page.commands()
     assert len({command.split()[0] for command in commands}) == 2, "payonce and temporal"
+    await scene.run(commands[0])
     for command in commands:
-        await scene.run(command)
+        await scene.typed(command)
 
 
 async def test_every_other_query_of_the_page_finds_something(scene: Scene) -> None:
     (decide,) = [line for line in operations_page.commands() if "decide op_… approved" in line]
-    await scene.run(decide)
+    await scene.typed(decide)
 
     async def finds(query: str) -> bool:
         return bool(await scene.listed(query))
@@ -230,7 +258,7 @@ async def test_every_other_query_of_the_page_finds_something(scene: Scene) -> No
 async def test_every_statement_of_the_page_runs_on_the_database(stack: DevStack, statement: str) -> None:
     url = stack.database_url.replace("+psycopg", "", 1)
     async with await psycopg.AsyncConnection.connect(url) as connection:
-        if statement.startswith("GRANT"):
+        if "ROLE" in statement or "GRANT" in statement:
             await connection.execute("CREATE ROLE payonce")
-        await connection.execute(statement)
+        await connection.execute(statement.replace("…", "payonce").encode())
         await connection.rollback()

@@ -9,7 +9,8 @@ from tests.support.witness import Witness
 
 MEMBERS = {
     *("id", "object", "status", "amount", "currency", "capture_method", "amount_authorized"),
-    *("amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "payment_method"),
+    *("amount_capturable", "amount_captured", "amount_refundable", "amount_refunded", "amount_disputed"),
+    *("payment_method", "risk"),
     *("merchant_reference", "description", "metadata", "return_url", "customer", "connector"),
     "statement_descriptor",
     "authentication",

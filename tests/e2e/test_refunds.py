@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.e2e.merchant import Merchant, answered, refused
+from tests.e2e.merchant import LONG_UNKNOWN, SETTLED_WITHIN_S, Merchant, answered, refused
 from tests.support.eventually import eventually
 from tests.support.witness import Witness
 
@@ -71,7 +71,7 @@ async def test_parallel_refunds_never_exceed_what_was_captured(shop: Merchant, w
     async def all_done() -> bool:
         return bool((await shop.payment(payment))["amount_refunded"] == 1000)
 
-    await eventually(all_done, 30)
+    await eventually(all_done, SETTLED_WITHIN_S)
     assert (await shop.payment(payment))["status"] == "refunded"
     assert [entry[0] for entry in await witness.movements(payment["id"])].count("refund") == 10
     await shop.events(payment)
@@ -79,7 +79,7 @@ async def test_parallel_refunds_never_exceed_what_was_captured(shop: Merchant, w
 
 async def test_a_refund_whose_outcome_is_unknown_holds_its_amount(shop: Merchant, witness: Witness) -> None:
     payment = await shop.paid()
-    metadata = {"sandbox_fault": "error_after_charge"}
+    metadata = {"sandbox_fault": LONG_UNKNOWN}
     response = await shop.refund(payment, {"amount": 1000, "metadata": metadata})
     refund = answered(response, 202)
     assert refund["status"] == "pending"
@@ -91,7 +91,7 @@ async def test_a_refund_whose_outcome_is_unknown_holds_its_amount(shop: Merchant
         shown = answered(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
         return bool(shown["status"] == "succeeded")
 
-    await eventually(succeeded, 60)
+    await eventually(succeeded, SETTLED_WITHIN_S)
     assert (await witness.movements(payment["id"]))[2:] == [("refund", 1000)]
     assert (await shop.timeline(payment))[2:] == [
         *("refund.pending", "refund.succeeded", "payment.partially_refunded")

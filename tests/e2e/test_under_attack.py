@@ -75,7 +75,7 @@ async def _pays(shop: Merchant) -> None:
                 event["id"] for event in await shop.events(payment) if event["type"] == "payment.captured"
             }
         await received(receiver, ids)
-        assert sorted(receiver.ids) == sorted(ids)
+        assert sorted(id_ for id_ in receiver.ids if id_ in ids) == sorted(ids)  # others may be told of, too
 
 
 @pytest.mark.parametrize(

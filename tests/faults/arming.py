@@ -55,8 +55,11 @@ class Doomed:
 
     def is_stopped(self) -> bool:
         """Whether SIGSTOP holds it. Source: proc_pid_stat(5)."""
-        stat = Path(f"/proc/{self.service.pid}/stat")
-        return stat.exists() and stat.read_text().rpartition(") ")[2].startswith("T")
+        try:
+            stat = Path(f"/proc/{self.service.pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # it died meanwhile
+            return False
+        return stat.rpartition(") ")[2].startswith("T")
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import httpx
 from tests.faults.books import Books
 from tests.faults.shop import WITHIN_S, Json, Shop, new_payment, patiently
 
-UNAVAILABLE = 503
+NOT_NOW = (429, 503)
 AUTHORIZED, CAPTURED = ["authorize"], ["authorize", "capture"]
 
 
@@ -59,7 +59,7 @@ class Asked:
 
         async def ask() -> httpx.Response | None:
             response = await self.send(shop)
-            return response if response is not None and response.status_code != UNAVAILABLE else None
+            return response if response is not None and response.status_code not in NOT_NOW else None
 
         return await patiently(ask, within_s=WITHIN_S)
 

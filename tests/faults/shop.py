@@ -32,7 +32,7 @@ CARD = {
 
 @dataclass(frozen=True)
 class Shop:
-    """The first merchant's requests, to the API at `url`; ids are known before the request is sent."""
+    """One merchant's requests, to the API at `url`; ids are known before the request is sent."""
 
     url: str
     client: httpx.AsyncClient
@@ -131,9 +131,9 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(stack: DevStack) -> AsyncIterator[Shop]:
-    """The first merchant of the stack, with connections that are not kept: processes come and go."""
-    state = State.load(stack.options.directory / "state.json")
+async def open_shop(stack: DevStack, *, number: int = 0) -> AsyncIterator[Shop]:
+    """The stack's merchant `number` (from 0), with connections that are not kept: processes come and go."""
+    merchant = State.load(stack.options.directory / "state.json").merchants[number]
     environ = {
         key[8:].lower(): value for key, value in stack.product_environ().items() if key[:8] == "PAYONCE_"
     }
@@ -141,13 +141,13 @@ async def open_shop(stack: DevStack) -> AsyncIterator[Shop]:
         {name: environ[name] for name in ("database_url", "redis_url", "temporal_address", "derivation_key")}
     ).secret_for("ids")
     client = httpx.AsyncClient(
-        headers={"Authorization": f"Bearer {state.merchants[0].key}"},
+        headers={"Authorization": f"Bearer {merchant.key}"},
         limits=httpx.Limits(max_keepalive_connections=0),
         timeout=REQUEST_S,
         trust_env=False,
     )
     async with client:
-        yield Shop(stack.api_url, client, state.merchants[0].id, IdFactory(secret, cell="a"))
+        yield Shop(stack.api_url, client, merchant.id, IdFactory(secret, cell="a"))
 
 
 def new_payment(**members: Any) -> Json:

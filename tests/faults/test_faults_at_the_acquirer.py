@@ -14,7 +14,7 @@ from tests.faults.shop import AMOUNT, Shop, open_shop
 from tests.support.servers import running
 from tests.support.witness import Witness, witness_of
 
-DONE_FAULTS = ("timeout_after_charge", "error_after_charge", "reset_after_charge", "garbage", "slow:9000")
+DONE_FAULTS = ("timeout_after_charge", "error_after_charge", "reset_after_charge", "garbage", "slow:9900")
 BLIND_FAULTS = ("timeout_before_charge", "error_after_charge", "reset_after_charge", "garbage")
 PREPARED_AT_ONCE, APART_S = 4, 0.3
 MISMATCHED = (AUTOMATIC, MANUAL, CAPTURE, REFUND)  # a void has no amount of its own

@@ -10,10 +10,12 @@ from activities.attempting import Attempting
 from activities.messages import NotOwner, OperationRequest
 from payonce.accounts import Accounts
 from payonce.claims import Right, Rights
-from payonce.connectors.base import Capabilities, call_of
+from payonce.connectors.base import Call, Capabilities, call_of
+from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.truth import Truth
 from payonce.standing import Standing
 from payonce.storage.standby import FailOver
 
@@ -109,6 +111,48 @@ async def test_a_local_run_that_is_overtaken_by_a_new_claim_of_its_own_process_a
     environment.info = dataclasses.replace(environment.info, is_local=True)
     request = OperationRequest("pay_1", "pay_1", OperationKind.AUTHORIZE)
     assert await environment.run(attempting.authorize, request) == NotOwner(rights.owner)
+
+
+class Told:
+    """An acquirer whose callbacks alone say what became of a payment; it is ahead of Postgres."""
+
+    capabilities = Capabilities(
+        methods=frozenset({"card"}),
+        call_deadline_s=10,
+        finality_s=10,
+        inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
+        reversal_by_reference=False,
+        truth={OperationKind.AUTHORIZE: Truth.CALLBACK},
+    )
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send(self, call: Call, *, may_send: object) -> Declined:
+        self.sent.append(call.reference)
+        return Declined(DeclineCode.DO_NOT_HONOR)
+
+
+class Ahead(Accounts):
+    def is_ahead(self, account_id: str) -> bool:
+        return True
+
+
+async def test_a_second_attempt_is_sent_where_nobody_can_be_asked_first_although_the_account_is_ahead() -> (
+    None
+):
+    missing: Any = None
+    told: Any = Told()
+    attempting = Attempting(
+        rights=Rights(),
+        claimant=missing,
+        recorder=missing,
+        accounts=Ahead(connectors={"account": told}),
+        fail_over=FailOver(),
+    )
+    right = Right(call_of(PAYMENT, CREATE, reference="pay_1-2"), 2, "run_1", "account", 5.0, Clock())
+    fact = await attempting._send(OperationRequest("pay_1", "pay_1", OperationKind.AUTHORIZE), right)
+    assert (fact, told.sent) == (Declined(DeclineCode.DO_NOT_HONOR), ["pay_1-2"])
 
 
 async def test_a_right_lapses_once_and_only_if_nobody_took_it_in_time() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.books import at_rest
 from tests.faults.deeds import DEEDS, Deed
-from tests.faults.shop import AMOUNT, Shop
+from tests.faults.shop import AMOUNT, Shop, new_payment
 from tests.support.witness import Witness
 
 AT_ONCE = 40
@@ -26,6 +26,8 @@ async def test_one_key_in_many_requests_at_once_is_executed_once(
     bodies: Counter[bytes] = Counter()
     for response in responses:
         assert response is not None
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS:  # the machine stood still
+            continue
         if response.status_code != deed.status:
             assert (response.status_code, response.json()["code"]) == (409, "idempotency_key_in_use")
             assert int(response.headers["Retry-After"]) >= 1
@@ -42,7 +44,8 @@ async def test_two_requests_under_one_key_at_once_are_one_payment_and_a_refusal(
 ) -> None:
     key = shop.key("two")
     amounts = [AMOUNT + number for number in range(AT_ONCE)]
-    responses = await asyncio.gather(*(shop.create(key, amount=amount) for amount in amounts))
+    bodies = [new_payment(amount=amount) for amount in amounts]
+    responses = await asyncio.gather(*(shop.answered("/v1/payments", body, key=key) for body in bodies))
     assert codes_of(responses) == {"created": 1, "idempotency_key_reused": AT_ONCE - 1}
     books = await at_rest(shop, ledger, shop.payment_id(key))
     assert books.movements == ["authorize", "capture"]

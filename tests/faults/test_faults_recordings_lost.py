@@ -109,6 +109,17 @@ class Scene:
         }
         await self.postgres.execute(_FORGET, values)
 
+    async def forget_altogether(self, payment_id: str) -> None:
+        """Nothing of the payment was ever here, nor of its key."""
+        for table, column in (
+            ("events", "payment_id"),
+            ("attempts", "operation_id"),
+            ("idempotency_keys", "operation_id"),
+            ("operations", "payment_id"),
+            ("payments", "id"),
+        ):
+            await self.postgres.execute(f"DELETE FROM {table} WHERE {column} = %s", [payment_id])
+
     async def look(self, operation: tuple[str, OperationKind]) -> None:
         """The sweeper looks at the operation, and not for the first time."""
         id_, kind = operation
@@ -281,3 +292,15 @@ async def test_what_postgres_forgot_altogether_is_done_once_when_its_key_is_retr
     )
     response = await asked.answered(forgetful.shop)
     asked.check_done(response, await at_rest(forgetful.shop, forgetful.ledger, asked.payment_id))
+
+
+async def test_a_create_that_postgres_forgot_altogether_is_done_once_though_its_workflow_ended_badly(
+    scene: Scene,
+) -> None:
+    """As a run does that looks for what is forgotten; it says nothing of what was sent before."""
+    asked = await MANUAL.prepare(scene.shop)
+    await asked.answered(scene.shop)
+    await scene.temporal.get_workflow_handle(asked.payment_id).terminate()
+    await scene.forget_altogether(asked.payment_id)
+    response = await asked.answered(scene.shop)
+    asked.check_done(response, await at_rest(scene.shop, scene.ledger, asked.payment_id))

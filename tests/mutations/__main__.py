@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 
 from tests.mutations import adyen, razorpay, stripe
+from tests.mutations.disputes import DISPUTES
 from tests.mutations.mutation import Mutation
 from tests.mutations.rules import RULES
 
-MUTATIONS = (*RULES, *stripe.PLANTS, *razorpay.PLANTS, *adyen.PLANTS)
+MUTATIONS = (*RULES, *DISPUTES, *stripe.PLANTS, *razorpay.PLANTS, *adyen.PLANTS)
 CHECKOUT = Path(__file__).resolve().parents[2]
 WITHIN_S = 900
 TESTS_FAILED = 1  # pytest's exit status

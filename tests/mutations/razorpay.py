@@ -119,7 +119,7 @@ PLANTS: Final = (
         "connector.py",
         '        return Pending(payment_id, "not captured") if isinstance(captured, NotKnown) else captured\n\n'
         "    async def _refund(",
-        "        return _refused(call, error)\n\n    async def _refund(",
+        "        return refused(call, error)\n\n    async def _refund(",
         _MODIFY,
     ),
     planted(
@@ -175,7 +175,7 @@ PLANTS: Final = (
     planted(
         "20",
         "whatever is a bad request is refused for ever",
-        "connector.py",
+        "refusing.py",
         "return error.code == _INVALID and ours and error.reason in codes.REFUSED",
         "return error.code == _INVALID",
         _AUTHORIZE,
@@ -257,8 +257,8 @@ PLANTS: Final = (
         "30",
         "a refund that is refused was never made",
         "connector.py",
-        "        return _refused(call, error) if found is None else reading.refund(found, call)\n",
-        "        return _refused(call, error)\n",
+        "        return refused(call, error) if found is None else reading.refund(found, call)\n",
+        "        return refused(call, error)\n",
         _MODIFY,
     ),
     planted(

@@ -256,8 +256,25 @@ RULES = (
         "3",
         "a callback's fact counts whoever says what became of such an operation",
         "workers/inbox.py",
-        "        if account is None or not account.capabilities.truth_of(found.kind).is_told:\n",
-        "        if account is None:\n",
+        "        is_told = account.capabilities.truth_of(found.kind).is_told\n",
+        "        is_told = True\n",
+        ("tests/storage/workers/test_facts_told.py",),
+    ),
+    Mutation(
+        "3",
+        "what was undone after it was told is done again when it is handed over again",
+        "workers/inbox.py",
+        "            told = [retelling.as_told(fact, all_told, kind=found.kind) for fact in told]\n",
+        "",
+        ("tests/storage/workers/test_facts_told.py",),
+    ),
+    Mutation(
+        "3",
+        "what was told of an account that is gone is followed up",
+        "workers/inbox.py",
+        '            log.error("callback_of_no_account", account=attempt.connector_account)\n'
+        "            return False\n",
+        "            return True\n",
         ("tests/storage/workers/test_facts_told.py",),
     ),
     Mutation(

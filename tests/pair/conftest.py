@@ -13,7 +13,7 @@ from tests.support.servers import ACQUIRER_KEY, running
 from tests.support.witness import Witness, witness_of
 
 CALL_DEADLINE_S, FINALITY_S = 3, 1  # unanswered for 5 + 2 + 3 + 1 s, a claim is resolved; 27 s by default
-POOL_SIZE = 4
+POOL_SIZE = 8  # half of them for the engine: three COMMITs of recordings wait at once
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,7 @@ async def test_emptied_names_are_seen_by_the_first_connection(pair: Pair, name: 
 
 
 async def test_without_a_standby_nothing_that_was_read_is_proven(store: Store) -> None:
-    assert await store.proven()
+    await eventually(store.proven, timeout_s=60.0)
     store.pair.silence_standby()
     assert not await store.proven()
     await store.pair.return_standby()

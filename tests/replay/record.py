@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from devstack.stack import INFRASTRUCTURE, PRODUCT, DevStack
 from payonce.domain.facts import Approved, Stage
@@ -27,6 +28,7 @@ from tests.replay.recorder import UNTIL_DONE_S, Recorder
 from tests.support.eventually import eventually
 from tests.support.servers import ACQUIRER_KEY, running
 from tests.webhooks.receiver import receiving, status
+from workers.reconciliation import SCHEDULE_ID
 
 VALIDITY_S = 4
 UPDATES_MAX = 4  # of a short run
@@ -67,6 +69,17 @@ async def review_ended_by_a_fact(recorder: Recorder) -> None:
 async def refund(recorder: Recorder) -> None:
     refund = await recorder.shop.refunded(await recorder.pay(), amount=99)
     await recorder.keep("refund", refund["id"])
+
+
+async def dispute_accepted(recorder: Recorder) -> None:
+    """The first request does not arrive, which is certain after a while; the second one does."""
+    payment = await recorder.pay(fault="dispute:fraudulent,accept:error_before_charge")
+    found = await eventually(lambda: recorder.disputed(payment), UNTIL_DONE_S)
+    answered(await recorder.shop.post(f"/v1/disputes/{found}/accept"), 202)
+    query = f"WorkflowType = 'AcceptanceWorkflow' AND PaymentId = '{payment['id']}'"
+    started = await eventually(lambda: recorder.listed(query), UNTIL_DONE_S)
+    assert started is not None
+    await recorder.keep("dispute_accepted", started)
 
 
 async def unknown_outcome_found(recorder: Recorder) -> None:
@@ -283,6 +296,20 @@ async def webhook_recovered(recorder: Recorder) -> None:
         await recorder.shop.client.delete(path)
 
 
+async def reconciled(recorder: Recorder) -> None:
+    """A run as the Schedule begins it, which finds a payment as it is recorded."""
+    await recorder.settled(await recorder.pay(), "captured")
+
+    async def begun() -> str | None:
+        try:
+            await recorder.temporal.get_schedule_handle(SCHEDULE_ID).trigger()
+        except RPCError:  # no process has made the Schedule yet
+            return None
+        return await recorder.listed("WorkflowType = 'ReconciliationWorkflow'")
+
+    await recorder.keep("reconciled", str(await eventually(begun, UNTIL_DONE_S)))
+
+
 async def started(temporal: Client, workflow_id: str) -> bool:
     """Whether the workflow is there."""
     found = [one.id async for one in temporal.list_workflows(f"WorkflowId = '{workflow_id}'")]
@@ -296,6 +323,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     manual_with_two_captures,
     void,
     refund,
+    dispute_accepted,
     unknown_outcome_found,
     unknown_outcome_not_found,
     unknown_capture_found,
@@ -318,6 +346,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     customer_expired_and_paid,
     callback_heard_again,
     review_ended_by_a_fact,
+    reconciled,
     challenge_passed,
     soft_decline_stepped_up,
 )

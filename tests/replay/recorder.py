@@ -72,6 +72,11 @@ class Recorder:
 
         await eventually(is_so, UNTIL_DONE_S)
 
+    async def disputed(self, payment: Body) -> str | None:
+        """The id of the payment's dispute, once it is known."""
+        listed = answered(await self.shop.get("/v1/disputes", limit=100), 200)["data"]
+        return next((str(one["id"]) for one in listed if one["payment"] == payment["id"]), None)
+
     async def decide(self, payment: Body) -> None:
         """The customer approves on the sandbox page."""
         async with httpx.AsyncClient(trust_env=False, timeout=60) as customer:

@@ -81,6 +81,7 @@ def test_the_histories_cover_what_workflows_do() -> None:
         "capture",
         "void",
         "refund",
+        "accept",
         "inquire",
         "hear",
         "reverse",

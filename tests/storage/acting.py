@@ -36,6 +36,7 @@ CAPABILITIES = Capabilities(
     finality_s=10,
     inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
     reversal_by_reference=True,
+    accepts_disputes=True,
 )
 SEALER = Sealer([SealingKey("test", b"s" * 32)])
 _ACTIVITIES = {OperationKind.REVERSE: "undo"}  # the others have their kind's name
@@ -58,6 +59,7 @@ class FakeConnector:
     legs: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # sent, with what they brought
     capabilities: Capabilities = CAPABILITIES
     before: Callable[[], Any] | None = None
+    located: dict[str, str | Exception] = field(default_factory=dict)
 
     async def send(self, call: Call, *, may_send: MaySend) -> Any:
         if not may_send():
@@ -72,6 +74,13 @@ class FakeConnector:
 
     async def inquire(self, call: Call) -> Any:
         return await self._answer("inquire", call)
+
+    async def locate(self, reference: str) -> Any:
+        """As `Measured` has it: what the acquirer calls so is about this reference of ours, where a test says it."""
+        answer = self.located.get(reference)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def reverse(self, call: Call) -> Any:
         return await self._answer("reverse", call)

@@ -195,6 +195,5 @@ class NoTemporal:
 
 
 def post(ledger: Ledger, key: str) -> Post:
-    return Post(
-        caller=Caller(ledger.merchant_id, "test"), key=key, fingerprint=key.encode(), request_id=f"req_{key}"
-    )
+    caller = Caller(ledger.merchant_id, "test", key_id="key_1")
+    return Post(caller=caller, key=key, fingerprint=key.encode(), request_id=f"req_{key}", origin="192.0.2.7")

@@ -23,8 +23,7 @@ from payonce.domain.ids import random_id
 from payonce.domain.operations import USUAL, Abilities, AttemptState, Operation, OperationKind, Origin
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import Question
-from payonce.recording.decisions import Account
-from payonce.recording.recorder import DecisionTaken
+from payonce.recording.decisions import Account, DecisionTaken
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
@@ -59,7 +58,8 @@ async def in_review(ledger: Ledger, question: Question, kind: OperationKind) -> 
 
 async def undecided(ledger: Ledger, kind: OperationKind, *, aged: bool = True, **changes: Any) -> Operation:
     """Pending, and nothing definite is known of it; its reference at the acquirer is."""
-    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
+    paid = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED, K.ACCEPT: S.CAPTURED}
+    status = paid.get(kind, S.AUTHORIZED)
     of = await ledger.add_operation(await ledger.add_payment(status, **changes), kind)
     await ledger.recorder().review(subject(of), reason="outcome_unknown")
     known = "UPDATE attempts SET state = 'unknown', connector_reference = 'acq-1' WHERE operation_id = :id"

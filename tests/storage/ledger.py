@@ -8,25 +8,29 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from payonce.accounts import Accounts
 from payonce.claims import Rights
 from payonce.domain.claiming import CommitEnd
+from payonce.domain.disputes import Dispute, DisputeStatus
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.recording.recorder import Recorder
 from payonce.runtime import Runtime
 from payonce.settings import Settings
-from payonce.storage import attempts, idempotency, payments
+from payonce.storage import attempts, disputes, idempotency, payments
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
+from payonce.storage.driver.pools import Pools
 from payonce.storage.idempotency import Key
 from payonce.storage.merchants import create_merchant
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.wakeups import WakeUps
 from tests.support import rows
+from tests.support.databases import as_api
 from tests.support.eventually import eventually
 from tests.support.ids import ids_of_key
 
@@ -35,7 +39,7 @@ IDS = ids_of_key(DERIVATION_KEY)
 
 
 class FakeRedis:
-    """Remembers what was published."""
+    """Remembers what was published, and tells nobody."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, str]] = []
@@ -43,6 +47,9 @@ class FakeRedis:
     async def publish(self, channel: str, message: str) -> int:
         self.published.append((channel, message))
         return 0
+
+    def pubsub(self) -> Any:
+        raise RedisError("nobody is told")
 
 
 class FlakyDatabase(Database):
@@ -55,9 +62,9 @@ class FlakyDatabase(Database):
     ends: list[str]
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, pools: Pools | None = None) -> AsyncIterator[Connection]:
         end = self.ends.pop(0) if self.ends else ""
-        async with super().transaction() as connection:
+        async with super().transaction(pools) as connection:
             yield connection
             if end == "lost commit":
                 raise CommitUnknown
@@ -82,13 +89,13 @@ class Ledger:
     redis: FakeRedis = field(default_factory=FakeRedis)
 
     def recorder(self, database: Database | None = None) -> Recorder:
-        redis: Any = self.redis  # all that is called of it is `publish`
+        redis: Any = self.redis
         return Recorder(database or self.database, IDS, WakeUps(redis))
 
     @asynccontextmanager
     async def flaky(self, *ends: str) -> AsyncIterator[FlakyDatabase]:
         """A second pool on the same database, whose transactions end so."""
-        database = FlakyDatabase(self.url, pool_size=2)
+        database = FlakyDatabase(self.url, pool_size=4, api_url=as_api(self.url))
         database.ends = list(ends)
         try:
             yield database
@@ -121,6 +128,8 @@ class Ledger:
     ) -> Operation:
         """The operation, admitted: its key, its reservation and, when `claimed`, its first attempt."""
         id_ = of.id if kind is OperationKind.AUTHORIZE else random_id("op")
+        if kind is OperationKind.ACCEPT:
+            changes = {"dispute_id": await self.add_dispute(of), **changes}
         values = {"id": id_, "payment_id": of.id, "merchant_id": of.merchant_id, **changes}
         added = rows.operation(kind, **values)
         now = datetime.now(UTC)
@@ -133,6 +142,35 @@ class Ledger:
             if claimed:
                 await _claim(connection, added, state)
         return added
+
+    async def add_dispute(self, of: Payment) -> str:
+        """The id of a dispute of all of the payment, which waits for its merchant."""
+        now, acquirer_id = datetime.now(UTC), random_id("dsp")
+        dispute = Dispute(
+            id=IDS.dispute(account="account_1", acquirer_id=acquirer_id),
+            payment_id=of.id,
+            merchant_id=of.merchant_id,
+            mode=of.mode,
+            connector="sandbox_card",
+            connector_account="account_1",
+            acquirer_id=acquirer_id,
+            amount_minor=of.amount_minor,
+            currency=of.currency,
+            amount_withdrawn_minor=0,
+            stage="chargeback",
+            status=DisputeStatus.NEEDS_RESPONSE,
+            reason="fraudulent",
+            network_reason_code=None,
+            refunded_before_minor=0,
+            evidence_due_by=None,
+            warned_at=None,
+            said_at=now,
+            created_at=now,
+            updated_at=now,
+        )
+        async with self.database.transaction() as connection:
+            await disputes.save(connection, None, dispute)
+        return dispute.id
 
     async def claim(self, of: Operation, state: AttemptState = AttemptState.CLAIMED) -> None:
         """Its first attempt, for an operation of our own."""
@@ -247,8 +285,8 @@ def subject(of: Operation) -> Subject:
 
 @asynccontextmanager
 async def open_ledger(url: str) -> AsyncIterator[Ledger]:
-    """A ledger with a merchant in an empty, migrated database."""
-    database = Database(url, pool_size=20)
+    """A ledger with a merchant in an empty, migrated database; API keys are served as payonce_api."""
+    database = Database(url, pool_size=40, api_url=as_api(url))
     try:
         async with database.transaction() as connection:
             merchant = await create_merchant(connection, name="Shop")

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from sqlalchemy import text
 from temporalio.testing import ActivityEnvironment
@@ -20,9 +21,12 @@ from payonce.connectors.base import Call, MaySend
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import Approved
 from payonce.domain.operations import OperationKind
+from payonce.paying import Numbers
+from payonce.receipts.store import ReceiptStore
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import create_key
+from payonce.vault.saving import Vault
 from tests.api.fakes import payment_body
 from tests.storage.acting import FakeConnector, stage_of
 from tests.storage.admitting import Shop, Temporal
@@ -82,6 +86,7 @@ class CarriesOut(Temporal):
             recorder=self.runtime.recorder,
             accounts=self.runtime.accounts,
             fail_over=self.runtime.database.fail_over,
+            numbers=Numbers(self.runtime.database, self.runtime.vault),
         )
         environment = ActivityEnvironment()
         environment.info = replace(environment.info, is_local=True)
@@ -96,6 +101,7 @@ class Served:
     ledger: Ledger
     runtime: Runtime
     bank: Bank
+    app: FastAPI
 
     async def create(self, key: str, **members: Any) -> httpx.Response:
         return await self._post("/v1/payments", payment_body(**members), key)
@@ -119,26 +125,39 @@ def code_of(response: httpx.Response) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def serving(ledger: Ledger, *, database: Database | None = None) -> AsyncIterator[Served]:
+async def serving(
+    ledger: Ledger,
+    *,
+    database: Database | None = None,
+    receipts: ReceiptStore | None = None,
+    vault: Vault | None = None,
+) -> AsyncIterator[Served]:
     """The API answers while the block runs; Redis is away, which only costs latency."""
     bank, temporal = Bank(), CarriesOut()
     shop = Shop(ledger, bank, temporal, database, in_flight_max=50)
     recorder = ledger.recorder(database)
     redis = Redis.from_url("redis://127.0.0.1:1")
-    runtime = replace(shop.runtime, redis=redis, recorder=recorder, wakeups=recorder._wakeups)
+    runtime = replace(
+        shop.runtime,
+        redis=redis,
+        recorder=recorder,
+        wakeups=recorder._wakeups,
+        receipts=receipts,
+        vault=vault,
+    )
     temporal.runtime = runtime
     played: Any = temporal
-    app: Any = build_app(runtime, Admission(runtime, played), {}, Inbox(runtime, played))
+    app = build_app(runtime, Admission(runtime, played), {}, Inbox(runtime, played))
     async with ledger.database.transaction() as connection:
         secret = runtime.settings.secret_for("api_keys")
         _, key = await create_key(connection, merchant_id=ledger.merchant_id, mode="test", secret=secret)
     try:
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
+            transport=httpx.ASGITransport(app=cast("Any", app)),
             base_url="http://api.test",
             headers={"Authorization": f"Bearer {key}"},
         ) as client:
-            yield Served(client, ledger, runtime, bank)
+            yield Served(client, ledger, runtime, bank, app)
     finally:
         bank.opens.set()
         if temporal.running:

@@ -1,13 +1,10 @@
 """Settings that do not belong to the database are refused at start, by the variable's name."""
 
-import asyncio
 import os
-import sys
 from collections.abc import Mapping
 
 import pytest
 
-from devstack.parts import CHECKOUT
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import open_process
@@ -15,6 +12,7 @@ from payonce.settings import SettingsWrong
 from payonce.storage.belonging import check_accounts, check_ids
 from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, settings_of, subject
 from tests.support.databases import PostgresServer
+from tests.support.forks import ran
 from tests.support.ids import ids_of_key
 from tests.support.rows import approval
 
@@ -150,17 +148,6 @@ async def ended(command: tuple[str, ...], changed: Mapping[str, str]) -> tuple[i
         "PAYONCE_API_PORT": "0",
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PAYONCE_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *command),
-        stderr=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        cwd=CHECKOUT,
-        env={**inherited, **ours, **changed},
-    )
-    try:
-        _, stderr = await asyncio.wait_for(process.communicate(), START_WITHIN_S)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, stderr.decode().splitlines()
+    program, *arguments = command
+    ended = await ran(program, *arguments, environ={**inherited, **ours, **changed}, within_s=START_WITHIN_S)
+    return ended.status, ended.error.splitlines()

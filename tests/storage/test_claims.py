@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from payonce.claims import CLAIMS_MAX, SEND_WITHIN_S, Claim, Claimant, Right, Rights
+from payonce.claims import CLAIMS_MAX, SEND_WITHIN_S, Claim, Claimant, Releases, Right, Rights
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
 from payonce.domain.cards import Card
@@ -119,6 +119,19 @@ async def test_a_claim_made_meanwhile_by_another_is_not_taken_for_ours(shared_le
             found = await claimant.claim(payment_id=refund.payment_id, operation_id=refund.id)
     assert isinstance(found, Standing)
     assert await states(shared_ledger, refund) == [(1, A.CLAIMED)]
+
+
+async def test_a_release_that_does_not_come_about_ends_with_the_connections(
+    shared_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was tried for an hour more on connections that were closed, and said so in other tests' logs."""
+    monkeypatch.setattr("payonce.storage.driver.database.CLOSE_S", 0.05)
+    refund = await refund_of(shared_ledger)
+    made = Claim(payment_id=refund.payment_id, operation_id=refund.id, number=1, token="run_1")
+    async with shared_ledger.flaky(*["down"] * 100) as flaky:
+        releasing = Releases(flaky).begin(made)
+    await asyncio.wait({releasing}, timeout=20)
+    assert releasing.cancelled()
 
 
 @pytest.mark.parametrize("state", [state for state in A if state is not A.NOT_SENT])

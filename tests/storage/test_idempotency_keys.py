@@ -108,8 +108,10 @@ async def test_a_refusal_is_an_answer_with_no_operation_behind_it(ledger: Ledger
 
 
 async def test_old_answers_are_forgotten_and_their_keys_stay(ledger: Ledger) -> None:
-    old, young = [key_of(ledger, f"old{n}") for n in range(5)], key_of(ledger, "young")
-    for key, age in [*((key, ANSWER_KEPT + timedelta(hours=1)) for key in old), (young, ANSWER_KEPT / 2)]:
+    ages = ANSWER_KEPT + timedelta(hours=1), ANSWER_KEPT / 2
+    old = [key_of(ledger, f"old{n}", created_at=NOW - ages[0]) for n in range(5)]
+    young = key_of(ledger, "young", created_at=NOW - ages[1])
+    for key, age in [*((key, ages[0]) for key in old), (young, ages[1])]:
         await claim(ledger, key)
         async with ledger.database.transaction() as connection:
             await idempotency.store_answer(
@@ -136,6 +138,27 @@ async def test_old_answers_are_forgotten_and_their_keys_stay(ledger: Ledger) -> 
     assert kept is not None
     assert kept.answer(NOW) == ANSWER
     assert not kept.expired(NOW)
+
+
+@pytest.mark.parametrize("waited", [timedelta(days=20), timedelta(days=50)])
+async def test_an_answer_that_came_late_is_kept_as_long(ledger: Ledger, waited: timedelta) -> None:
+    key = key_of(ledger)
+    await claim(ledger, key)
+    looks = [NOW + timedelta(days=day) for day in range(120)]
+    answered = NOW + waited
+    kept = []
+    for at in looks:
+        async with ledger.database.transaction() as connection:
+            if at == answered:
+                of = {"merchant_id": key.merchant_id, "mode": key.mode}
+                await idempotency.store_answer(
+                    connection, operation_id="op_k", **of, answer=ANSWER, now=answered
+                )
+            await idempotency.forget_answers(connection, now=at, limit=10)
+        found = await stored(ledger, key)
+        assert found is not None
+        kept += [at] if found.answer_body is not None else []
+    assert (kept[0], kept[-1]) == (answered, answered + ANSWER_KEPT - timedelta(days=1))
 
 
 def test_an_unanswered_key_never_expires(ledger: Ledger) -> None:

@@ -26,7 +26,7 @@ async def test_the_list_is_replaced_and_comes_with_who_is_calling(ledger: Ledger
     key_hash = merchants.hash_key(key, secret=b"secret")
     for origins in (["https://Shop.example:443/", SHOP], ["https://other.example:8443"], []):
         async with ledger.database.transaction() as connection:
-            set_ = await merchants.set_return_origins(connection, ledger.merchant_id, origins=origins)
+            set_ = await merchants.change_merchant(connection, ledger.merchant_id, return_origins=origins)
             (listed,) = await merchants.list_merchants(connection)
             caller = await merchants.authenticate(connection, key_hash=key_hash)
         assert caller is not None
@@ -40,15 +40,15 @@ async def test_the_list_is_replaced_and_comes_with_who_is_calling(ledger: Ledger
 async def test_what_is_no_https_origin_is_refused(ledger: Ledger, origin: str) -> None:
     async with ledger.database.transaction() as connection:
         with pytest.raises(InvalidRequest):
-            await merchants.set_return_origins(connection, ledger.merchant_id, origins=[origin])
+            await merchants.change_merchant(connection, ledger.merchant_id, return_origins=[origin])
 
 
 async def test_a_merchant_that_is_not_there_has_no_list(ledger: Ledger) -> None:
     async with ledger.database.transaction() as connection:
         with pytest.raises(NotFound):
-            await merchants.set_return_origins(connection, "mer_nobody", origins=[SHOP])
+            await merchants.change_merchant(connection, "mer_nobody", return_origins=[SHOP])
         with pytest.raises(InvalidRequest):
-            await merchants.set_return_origins(connection, ledger.merchant_id, origins=[SHOP] * 51)
+            await merchants.change_merchant(connection, ledger.merchant_id, return_origins=[SHOP] * 51)
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,9 @@ async def visited(shared_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Asy
     begin = shared_ledger.database.transaction
 
     @asynccontextmanager
-    async def counted() -> AsyncIterator[Any]:
+    async def counted(*pools: Any) -> AsyncIterator[Any]:
         transactions.append(None)
-        async with begin() as connection:
+        async with begin(*pools) as connection:
             yield connection
 
     monkeypatch.setattr(shared_ledger.database, "transaction", counted)

@@ -69,9 +69,11 @@ async def test_an_open_review_is_looked_at_again_and_ever_more_seldom_up_to_a_li
     for _ in range(10):
         assert await taken(ledger) == [refund.id]
         assert await taken(ledger) == []
-        pauses.append(round(await pause_s(ledger, refund) or 0))
+        pauses.append(await pause_s(ledger, refund) or 0)
         await come_due(ledger)
-    assert pauses == [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
+    expected = [10, 20, 40, 80, 160, 320, 600, 600, 600, 600]
+    late_s = 8  # what went by meanwhile
+    assert all(at - late_s < pause <= at for pause, at in zip(pauses, expected, strict=True)), pauses
 
 
 async def test_a_look_that_temporal_could_not_be_told_of_does_not_count(ledger: Ledger) -> None:

@@ -25,8 +25,8 @@ def is_definite(response: httpx.Response) -> bool:
 
 
 async def said(ask: Ask) -> httpx.Response:
-    """What is said once storage answers: 503 and 504 are what a machine that stands still gets."""
-    return await _first(ask, lambda response: response.status_code not in (503, 504))
+    """What is said once storage answers: 429, 503 and 504 are what a machine that stands still gets."""
+    return await _first(ask, lambda response: response.status_code not in (429, 503, 504))
 
 
 async def outcome(ask: Ask) -> httpx.Response:

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 POLL_S = 0.02
+# Whoever has waited for long looks less often: each look is work for what it waits for.
+POLL_S_MAX, OF_WAITED = 0.1, 0.05
 
 
 async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 60.0) -> T:
@@ -14,7 +16,7 @@ async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 60.0)
 
     Raises that AssertionError, or one that shows the last value, once `timeout_s` has passed.
     """
-    deadline = time.monotonic() + timeout_s
+    began = time.monotonic()
     while True:
         try:
             value = await check()
@@ -23,6 +25,7 @@ async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 60.0)
             failure = AssertionError(f"still {value!r} after {timeout_s:g} s")
         except AssertionError as error:
             failure = error
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if waited_s > timeout_s:
             raise failure
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(min(max(POLL_S, waited_s * OF_WAITED), POLL_S_MAX))

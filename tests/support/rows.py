@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from payonce.domain.facts import Approved, Stage
-from payonce.domain.ids import IdFactory, attempt_reference
+from payonce.domain.ids import IdFactory, attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment_methods import PaymentMethod, SavedState, Setup
 
 NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 CAPTURE_BEFORE = NOW + timedelta(days=7)
@@ -114,3 +115,25 @@ def approval(of: Operation, **changes: Any) -> Approved:
 def captured(of: Operation, **changes: Any) -> Approved:
     """An automatic payment, authorized and captured in one."""
     return approval(of, **{"stage": Stage.CAPTURED, **changes})
+
+
+def saved_card(merchant_id: str, **changes: Any) -> PaymentMethod:
+    """A card of nobody in particular, saved just now."""
+    now = datetime.now(UTC)
+    fields: dict[str, Any] = {
+        "id": random_id("pm"),
+        "merchant_id": merchant_id,
+        "mode": "test",
+        "state": SavedState.ACTIVE,
+        "setup": Setup.ON_SESSION,
+        "customer_id": None,
+        "brand": "visa",
+        "last4": "4242",
+        "exp_month": 12,
+        "exp_year": 2040,
+        "fingerprint": None,
+        "payment_id": None,
+        "created_at": now,
+        "updated_at": now,
+    }
+    return PaymentMethod(**{**fields, **changes})

@@ -20,7 +20,7 @@ from payonce.domain.facts import (
     Undone,
 )
 from payonce.domain.operations import Abilities, Attempt, AttemptState, OperationKind, OperationStatus, Origin
-from payonce.domain.payment import Payment, PaymentStatus
+from payonce.domain.payment import HELD, Payment, PaymentStatus
 from payonce.domain.reviews import Question
 from payonce.domain.settlement import Settlement, settle
 from tests.support.rows import NOW, approval, attempt, operation, payment, under_way
@@ -45,7 +45,8 @@ def pending(
     **changes: Any,
 ) -> InReview:
     """A pending operation in review, with an attempt in this state, whose reference at the acquirer is known."""
-    status = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED}.get(kind, S.AUTHORIZED)
+    paid = {K.AUTHORIZE: S.PROCESSING, K.REFUND: S.CAPTURED, K.ACCEPT: S.CAPTURED}
+    status = paid.get(kind, S.AUTHORIZED)
     of = operation(kind, deferred_at=NOW, **changes)
     held = {"pending_operation": under_way(of)} if kind.exclusive else {}
     if kind is K.REFUND:
@@ -110,6 +111,16 @@ def foreign(kind: OperationKind) -> InReview:
     )
 
 
+def risky(_: OperationKind = K.AUTHORIZE) -> InReview:
+    """Authorized and held, since its risk is to be looked at."""
+    create = operation(K.AUTHORIZE)
+    held = payment(
+        S.INIT, capture=HELD, risk={"verdict": "review", "reasons": ["new_card"], "provider": "rules"}
+    )
+    found = settle(held, create, attempt(create), approval(create), now=NOW)
+    return InReview(found.payment, found.operation, found.attempt, finality=FINALITY)
+
+
 MATTERS: dict[Question, Callable[[OperationKind], InReview]] = {
     Q.OUTCOME: pending,
     Q.LATE: late,
@@ -117,6 +128,7 @@ MATTERS: dict[Question, Callable[[OperationKind], InReview]] = {
     Q.GIVEN_UP: not_released,
     Q.UNDONE: undone,
     Q.FOREIGN: foreign,
+    Q.RISK: risky,
 }
 
 
@@ -153,6 +165,8 @@ EXPECTED: dict[tuple[Question, OperationKind, Verdict], Becomes] = {
         O.SUCCEEDED, S.REFUNDED, REFUNDED, ("refund.succeeded", "payment.refunded")
     ),
     (Q.OUTCOME, K.REFUND, V.NOT_PAID): Becomes(O.FAILED, S.CAPTURED, CAPTURED, ("refund.failed",)),
+    (Q.OUTCOME, K.ACCEPT, V.APPROVED): Becomes(O.SUCCEEDED, S.CAPTURED, CAPTURED),
+    (Q.OUTCOME, K.ACCEPT, V.DECLINED): Becomes(O.FAILED, S.CAPTURED, CAPTURED),
     (Q.LATE, K.AUTHORIZE, V.REVERSED): Becomes(O.SUCCEEDED, S.FAILED, NOTHING),
     (Q.LATE, K.AUTHORIZE, V.ORPHAN): Becomes(O.FAILED, S.FAILED, NOTHING),
     (Q.LATE, K.CAPTURE, V.REVERSED): Becomes(O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN, AGAIN),
@@ -197,6 +211,8 @@ EXPECTED: dict[tuple[Question, OperationKind, Verdict], Becomes] = {
     ),
     (Q.FOREIGN, K.VOID, V.APPROVED): Becomes(O.SUCCEEDED, S.VOIDED, NOTHING, ("payment.voided",)),
     (Q.FOREIGN, K.VOID, V.ORPHAN): Becomes(O.FAILED, S.AUTHORIZED, ALL_OPEN),
+    (Q.RISK, K.AUTHORIZE, V.APPROVED): Becomes(O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN),
+    (Q.RISK, K.AUTHORIZE, V.REJECTED): Becomes(O.SUCCEEDED, S.AUTHORIZED, ALL_OPEN),  # its void follows
 }
 
 
@@ -208,11 +224,13 @@ NEVER_ASKED: dict[tuple[Question, OperationKind], str] = {
         (Q.LATE, kind): "what the acquirer did of itself has no failure before it"
         for kind in (K.UNDO, K.REDO)
     },
+    (Q.LATE, K.ACCEPT): "a dispute that is accepted late is accepted: nothing is to be undone",
     **{
         (Q.RELEASE, kind): "only an expiry and a void of ours release unasked"
         for kind in K
         if kind not in (K.EXPIRE, K.VOID)
     },
+    **{(Q.RISK, kind): "only an authorization is held" for kind in K if kind is not K.AUTHORIZE},
     **{(Q.GIVEN_UP, kind): "only a refund of ours releases" for kind in K if kind is not K.REFUND},
     **{
         (Q.UNDONE, kind): "a turn is of a capture, a refund or a void: see `turns`"

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from payonce import metrics
+from payonce.domain.operations import OperationKind
 from payonce.webhooks.attempt import Reason
 from tests.support.tools import tool
 
@@ -22,6 +23,7 @@ NAME = re.compile(r"payonce_[a-z_]+")
 SELECTOR = re.compile(r"(payonce_[a-z_]+)\{([^}]*)\}")
 LABEL = re.compile(r"([a-z_]+)(?:=|,|$)")
 ROW = re.compile(r"^\| (`payonce_[^|]+)\|[^|]+\| ([^|]+)\|$", re.MULTILINE)
+TABLE = re.compile(r"^\| Metric \|.*?\n\n", re.MULTILINE | re.DOTALL)
 # Without a figure at the start: nothing is told of an increase in them.
 MEASURED = {"payonce_webhook_deliveries_pending", "payonce_dependency_up", "payonce_http_requests_total"}
 
@@ -67,7 +69,10 @@ def test_the_reasons_of_failed_attempts_are_what_the_label_may_be() -> None:
 
 def rows() -> list[tuple[str, list[str]]]:
     """The metrics of each line of the operations page, and the rules that it names."""
-    return [(told, re.findall("`([^`]+)`", rules)) for told, rules in ROW.findall(PAGE.read_text())]
+    return [
+        (told, re.findall("`([^`]+)`", rules))
+        for told, rules in ROW.findall(TABLE.findall(PAGE.read_text())[0])
+    ]
 
 
 def test_the_operations_page_names_every_rule_and_no_other() -> None:
@@ -94,6 +99,13 @@ def test_every_metric_of_ours_stands_on_the_operations_page() -> None:
     collectors = {one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
     ours = {f"{one._name}_total" if one._type == "counter" else one._name for one in collectors}
     assert {name for told, _ in rows() for name in NAME.findall(told)} == ours
+
+
+def test_the_operations_page_has_the_job_of_each_kind_of_operation() -> None:
+    """`tests/e2e/test_metrics_ports.py` compares all jobs with what processes export."""
+    chapter = PAGE.read_text().partition("### Recurring jobs")[2].partition("###")[0]
+    kinds = {f"operations_{kind}" for kind in OperationKind if kind.carried_out}
+    assert set(re.findall("`(operations_[a-z]+)`", chapter)) == kinds
 
 
 def test_what_each_rule_asks_for_is_seen_not_to_set_it_off_too() -> None:
@@ -123,6 +135,13 @@ def test_what_is_told_of_when_it_grows_is_there_at_zero_from_the_start() -> None
             assert samples, f"{alert['alert']}: {name}{selector} is not there before it first happens"
 
 
+@pytest.mark.parametrize("asked", ["authorize", "capture", "void", "refund", "accept", "resume", "list"])
+def test_the_first_rejection_is_told_of_whatever_was_asked(asked: str) -> None:
+    metrics.accounts_at_zero({"account_zero": "connector_zero"})
+    labels = {"account": "account_zero", "kind": asked, "result": "rejected"}
+    assert REGISTRY.get_sample_value("payonce_connector_calls_total", labels) == 0
+
+
 def test_each_rule_fires_when_it_should_and_only_then() -> None:
     promtool = tool("promtool", of="prometheus")
     told = yaml.safe_load(TESTS.read_text())
@@ -134,6 +153,6 @@ def test_each_rule_fires_when_it_should_and_only_then() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

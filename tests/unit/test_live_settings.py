@@ -39,6 +39,12 @@ def _sealing(key: bytes) -> dict[str, str]:
 DRAWN = _sealing(bytes.fromhex("9f2c4be07d1a836655c0e1f7a2b93d488e10c7f45b6a29d3017ce8ab54f6d21f"))
 
 REFUSED: list[tuple[str, Changes]] = [
+    ("PAYONCE_RECEIPTS_URL", {"receipts_url": "file:///var/lib/receipts"}),
+    ("PAYONCE_RECEIPTS_ENCRYPTION", {"receipts_url": "s3://receipts", "receipts_encryption": "none"}),
+    (
+        "PAYONCE_RECEIPTS_ENDPOINT",
+        {"receipts_url": "s3://receipts", "receipts_endpoint": "http://s3.example"},
+    ),
     ("PAYONCE_VAULT_KEY_FILE", {"vault_key_file": __file__}),
     (
         "PAYONCE_VAULT_TRANSIT_URL",
@@ -66,6 +72,8 @@ REFUSED: list[tuple[str, Changes]] = [
     ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + "&hostaddr=10.0.0.1"}),
     ("PAYONCE_DATABASE_URL", {"database_url": SOCKET + "&service=elsewhere"}),
     ("PAYONCE_DATABASE_URL", {"database_url": "postgresql+psycopg:///payonce"}),
+    ("PAYONCE_API_DATABASE_URL", {"api_database_url": "postgresql+psycopg://payonce_api@db/payonce"}),
+    ("PAYONCE_API_DATABASE_URL", {"api_database_url": SOCKET + "&host=db"}),
     ("PAYONCE_REDIS_URL", {"redis_url": "redis://redis.internal:6379/0"}),
     ("PAYONCE_REDIS_URL", {"redis_url": "rediss://redis.internal:6379/0?ssl_cert_reqs=none"}),
     ("PAYONCE_REDIS_URL", {"redis_url": "rediss://redis.internal:6379/0?ssl_check_hostname=false"}),
@@ -96,6 +104,7 @@ REFUSED: list[tuple[str, Changes]] = [
     ("PAYONCE_WEBHOOK_SEALING_KEYS", {"webhook_sealing_keys": (_sealing(bytes(32)),)}),
     ("PAYONCE_WEBHOOK_SEALING_KEYS", {"webhook_sealing_keys": (DRAWN, _sealing(b"changeme" * 4))}),
     ("PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", {"allow_loopback_webhooks": True}),
+    ("PAYONCE_ALLOW_DEBUGGERS", {"allow_debuggers": True}),
 ]
 
 

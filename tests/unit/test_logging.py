@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from payonce.domain.card_numbers import looks_like_card_number
 from payonce.logging import ITEMS_MAX, TEXT_MAX, configure, get_logger, redact
+from tests.support import logs
 
 
 class FullDisk(io.StringIO):
@@ -25,8 +25,7 @@ def as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     yield
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    logs.to_standard_error()
     root.handlers[:], root.level = before
 
 
@@ -106,3 +105,9 @@ def test_what_is_logged_is_cut_and_otherwise_as_it_was() -> None:
     assert redact(None, "info", event) == event
     long = redact(None, "info", {"a": "x" * 100_000, "b": "y" * 100_000, "c": list(range(1_000))})
     assert (len(str(long["a"])), long["b"], len(long["c"])) == (TEXT_MAX + 1, "…", ITEMS_MAX)
+
+
+def test_what_tests_log_is_not_among_what_a_command_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    get_logger("one").warning("happened")
+    printed = capfd.readouterr()
+    assert (printed.out, "happened" in printed.err) == ("", True)

@@ -27,6 +27,7 @@ SECRETS = SigningSecrets(SEALER)
 SENDER = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=10)
 SECRET = new_secret()
 IMPATIENT = replace(SENDER, deadline_s=0.3)
+HURRIED = replace(SENDER, deadline_s=1.0)  # for what comes at once, and the end that never does
 
 
 def lease_for(url: str, *, attempts: int = 0) -> Lease:

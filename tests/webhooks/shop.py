@@ -5,7 +5,7 @@ import base64
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Merchant, create_merchant
 from payonce.storage.outbox import add_events
+from payonce.storage.packing import unpack
 from payonce.storage.payments import insert_payment, locked_to_record
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.storage.webhooks.secrets import insert_secret, seal_secret
@@ -27,6 +28,7 @@ from tests.support.ids import ids_of_key
 
 DERIVATION_KEY = "k" * 32  # of the processes that tests start on a shop's database
 IDS = ids_of_key(DERIVATION_KEY)
+CLOCKS_DIFFER = timedelta(seconds=1)  # ours and Postgres', so that what is recorded is due
 SEALER = Sealer([SealingKey("test", b"s" * 32)])
 SEALING_KEYS = ({"id": "test", "key": base64.b64encode(b"s" * 32).decode()},)  # the same, as a setting
 
@@ -75,7 +77,7 @@ class Shop:
         return event_ids
 
     async def _write(self, connection: Connection, *types: str) -> tuple[Payment, list[str]]:
-        now, key = datetime.now(UTC), str(next(self.numbers))
+        now, key = datetime.now(UTC) - CLOCKS_DIFFER, str(next(self.numbers))
         payment = Payment(
             id=IDS.payment(merchant_id=self.merchant.id, mode="test", key=key),
             merchant_id=self.merchant.id,
@@ -124,7 +126,8 @@ class Shop:
             " JOIN events AS event ON event.id = delivery.event_id ORDER BY event.created_at, event.sequence"
         )
         async with self.database.transaction() as connection:
-            return [dict(row) for row in (await connection.execute(query)).mappings()]
+            rows = (await connection.execute(query)).mappings()
+            return [{**row, "body": unpack(row["body"])} for row in rows]
 
     async def statuses(self) -> list[str]:
         return [row["status"] for row in await self.deliveries()]
@@ -174,7 +177,7 @@ async def write_events(
 @asynccontextmanager
 async def open_shop(database_url: str) -> AsyncIterator[Shop]:
     """A new merchant in the database, which is connected to while the block runs."""
-    database = Database(database_url, pool_size=8)
+    database = Database(database_url, pool_size=8, packs=True)
     try:
         async with database.transaction() as connection:
             merchant = await create_merchant(connection, name="Shop")

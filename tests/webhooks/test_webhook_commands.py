@@ -1,23 +1,20 @@
 """`payonce webhooks`: what an operator types, as a process of its own."""
 
-import asyncio
 import base64
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devstack.parts import CHECKOUT
 from payonce.sealing import Sealer, SealingKey
 from payonce.storage.webhooks.redeliveries import find_job
 from payonce.storage.webhooks.secrets import active_secrets
 from payonce.webhooks.secrets import SigningSecrets
 from payonce.webhooks.signing import new_secret, signed_headers
+from tests.support.forks import Ran, ran
 from tests.webhooks.shop import DERIVATION_KEY, Shop
 
 WITHIN_S = 60.0
@@ -25,24 +22,10 @@ BODY = '{"note":"₹10.99"}\n'.encode()
 SECRET = new_secret()
 
 
-@dataclass(frozen=True)
-class Ran:
-    status: int | None
-    out: str
-    error: str
-
-
 async def payonce(*arguments: str, environ: dict[str, str] | None = None) -> Ran:
     """What the command printed, and its exit status."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.command", *arguments),
-        env={"PYTHONPATH": str(CHECKOUT), "NO_COLOR": "1", **(environ or {})},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(WITHIN_S):
-        out, error = await process.communicate()
-    return Ran(process.returncode, out.decode(), error.decode())
+    environ = {"NO_COLOR": "1", **(environ or {})}
+    return await ran("tests.support.command", *arguments, environ=environ, within_s=WITHIN_S)
 
 
 def operators(shop: Shop) -> dict[str, str]:

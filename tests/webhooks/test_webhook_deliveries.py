@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 from payonce.domain.ids import random_id
+from payonce.storage.packing import unpack
 from payonce.storage.webhooks.completions import Completion, Lease, complete, release
 from payonce.storage.webhooks.endpoints import delete_endpoint, update_endpoint
 from payonce.storage.webhooks.queue import Lane, LeasedBatch, lease_due
@@ -55,7 +56,7 @@ async def test_a_lease_has_all_that_an_attempt_needs(shop: Shop) -> None:
     leases = (await take(shop)).leases
 
     rows = await shop.deliveries()
-    assert [(lease.event_id, lease.body) for lease in leases] == [
+    assert [(lease.event_id, unpack(lease.body)) for lease in leases] == [
         (row["event_id"], row["body"]) for row in rows
     ]
     assert {(lease.url, SECRETS.of(lease.secrets), lease.mode, lease.attempts) for lease in leases} == {

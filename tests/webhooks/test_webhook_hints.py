@@ -57,6 +57,23 @@ async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str
         await redis.aclose()
 
 
+async def test_a_process_knows_whether_it_hears_what_others_record(valkey_url: str) -> None:
+    redis = Redis.from_url(valkey_url)
+    wakeups = WakeUps(redis)
+
+    async def hears() -> bool:
+        return wakeups.hears_others
+
+    try:
+        async with wakeups.hearing_deliveries():
+            assert not wakeups.hears_others
+        async with wakeups.listening():
+            await eventually(hears)
+        assert not wakeups.hears_others
+    finally:
+        await redis.aclose()
+
+
 async def test_the_relay_does_not_listen_for_events_that_nobody_is_sent(valkey_url: str) -> None:
     """Who follows events hears of all."""
     redis = Redis.from_url(valkey_url)

@@ -17,7 +17,7 @@ from payonce.webhooks.endpoint_limits import SLOW_S
 from payonce.webhooks.secrets import SigningSecrets
 from tests.support.reads import Reads
 from tests.webhooks.attempting import ended, record, take
-from tests.webhooks.receiver import endless, hang, receiving, until
+from tests.webhooks.receiver import Answer, Received, endless, hang, receiving, until
 from tests.webhooks.relaying import relaying
 from tests.webhooks.shop import SEALER, Shop
 from workers.webhooks.slots import Limits, Share, Slots
@@ -30,6 +30,19 @@ ADD_BACKLOG = """
            now() - interval '1 hour', now()
       FROM generate_series(1, :count) AS number
 """
+
+
+PATIENT = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=600)  # no deadline ends what hangs
+
+
+def until_it_ends() -> tuple[Answer, asyncio.Event]:
+    """Hangs, and fails once the event is set."""
+    ends = asyncio.Event()
+
+    async def answer(_request: Received, _writer: asyncio.StreamWriter) -> None:
+        await ends.wait()
+
+    return answer, ends
 
 
 async def add_backlog(shop: Shop, endpoint_id: str, *, lane: Lane, count: int) -> None:
@@ -50,37 +63,39 @@ async def test_retries_and_first_attempts_are_lanes_of_their_own(shop: Shop) -> 
 
 async def test_retries_that_hang_leave_first_attempts_their_slots(shop: Shop) -> None:
     limits = Limits(slots=2, retry_slots=2, slots_per_endpoint=2)
-    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=3)
-    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+    hanging, ends = until_it_ends()
+    async with receiving(otherwise=hanging) as hung, receiving() as healthy:
         dead = await shop.endpoint(hung.url, events=("payment.voided",))
         await shop.record("payment.voided")
         await add_backlog(shop, dead.id, lane=Lane.AGAIN, count=6)
         await shop.execute("DELETE FROM webhook_deliveries WHERE attempts = '[]'::jsonb")
-        async with relaying(shop.database, sender=sender, limits=limits):
+        async with relaying(shop.database, sender=PATIENT, limits=limits):
             await hung.has(2)  # every slot for retries
             await shop.endpoint(healthy.url, events=("payment.captured",))
             await shop.record("payment.captured")
             await healthy.has(1)
 
             assert len(hung.received) == 2
+            ends.set()
 
 
 async def test_a_backlog_of_ten_thousand_does_not_hold_up_a_healthy_endpoint(shop: Shop) -> None:
     limits = Limits(slots=8, slots_per_endpoint=4)
-    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=8)  # longer than all of this takes
-    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+    hanging, ends = until_it_ends()
+    async with receiving(otherwise=hanging) as hung, receiving() as healthy:
         dead = await shop.endpoint(hung.url, events=("payment.voided",))
         await shop.record("payment.voided")
         for lane in Lane:
             await add_backlog(shop, dead.id, lane=lane, count=10_000)
-        async with relaying(shop.database, sender=sender, limits=limits):
+        async with relaying(shop.database, sender=PATIENT, limits=limits):
             await hung.has(1)
             await shop.endpoint(healthy.url, events=("payment.captured",))
             for _ in range(20):
                 await shop.record("payment.captured")
             await healthy.has(20)
 
-        assert len(hung.received) <= 4
+            assert len(hung.received) <= 4
+            ends.set()
 
 
 async def test_what_is_waiting_is_looked_at_without_reading_it_all(shop: Shop) -> None:
@@ -129,12 +144,12 @@ def _rows_read(node: dict[str, object]) -> int:
 async def test_endpoints_that_begin_to_hang_in_every_slot_give_them_back_to_a_healthy_one(shop: Shop) -> None:
     """8 x 32 = 256, as here 8 x 2 = 16."""
     limits = Limits(slots=16, slots_per_endpoint=2)
-    sender = Sender(allow_loopback=True, secrets=SECRETS, deadline_s=5)
-    async with receiving(otherwise=hang) as hung, receiving() as healthy:
+    hanging, ends = until_it_ends()
+    async with receiving(otherwise=hanging) as hung, receiving() as healthy:
         for _ in range(8):
             await shop.endpoint(hung.url, events=("payment.voided",))
         await shop.endpoint(healthy.url, events=("payment.captured",))
-        async with relaying(shop.database, sender=sender, limits=limits) as relay:
+        async with relaying(shop.database, sender=PATIENT, limits=limits) as relay:
             for _ in range(2):
                 await shop.record("payment.voided")
             relay.heard.set()
@@ -144,6 +159,7 @@ async def test_endpoints_that_begin_to_hang_in_every_slot_give_them_back_to_a_he
             await healthy.has(1)
 
             assert len(hung.received) == 16  # none of them had ended
+            ends.set()
 
 
 async def test_floods_of_interim_responses_do_not_hold_up_another_merchants_first_delivery(

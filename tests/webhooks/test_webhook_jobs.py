@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from payonce.domain.payment_methods import SavedState
+from payonce.storage.outbox import add_payment_method_event
 from payonce.storage.webhooks import jobs
 from payonce.storage.webhooks.endpoints import Endpoint
 from payonce.storage.webhooks.jobs import JobPage, JobPages, unstarted
 from payonce.storage.webhooks.queue import Lane
-from payonce.storage.webhooks.redeliveries import Job, add_job, find_job
+from payonce.storage.webhooks.redeliveries import Job, add_job, add_ping, find_job
 from tests.support.eventually import eventually
+from tests.support.rows import saved_card
 from tests.webhooks.attempting import ended, record, take
 from tests.webhooks.handing_over import connected, relay_process
 from tests.webhooks.receiver import receiving
@@ -117,6 +120,25 @@ async def test_a_replay_takes_the_types_asked_for_and_those_that_succeeded_too(s
 
     (again,) = await made(shop)
     assert (done.done, again["type"], again["cause"]) == (1, "payment.captured", "replay")
+
+
+@pytest.mark.parametrize("kind", ["recover", "replay"])
+async def test_what_is_told_of_saved_cards_is_delivered_again_and_pings_are_not(
+    shop: Shop, kind: Any
+) -> None:
+    pinged, endpoint = await shop.endpoint(URL), await shop.endpoint(URL, enabled=False)
+    now = datetime.now(UTC)
+    async with shop.database.transaction() as connection:
+        saved = saved_card(shop.merchant.id, state=SavedState.DELETED)
+        await add_payment_method_event(connection, saved, "payment_method.deleted", now=now)
+        await add_ping(connection, pinged, now=now)
+    await shop.execute("UPDATE webhook_endpoints SET enabled = true WHERE id = :id", id=endpoint.id)
+
+    job = await job_for(shop, endpoint, kind=kind)
+    done = await to_the_end(shop, job)
+
+    (again,) = [row for row in await made(shop) if row["endpoint_id"] == endpoint.id]
+    assert (done.done, job.total, again["type"]) == (1, 1, "payment_method.deleted")
 
 
 async def test_a_job_that_is_killed_between_pages_goes_on_where_it_was(

@@ -4,14 +4,17 @@ import asyncio
 import base64
 import json
 import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from devstack.processes import Command
 from tests.conftest import MakeStack
 from tests.support.eventually import eventually
+from tests.support.forks import Forked
 from tests.webhooks.receiver import Receiver, hang, receiving, status
 from tests.webhooks.shop import DERIVATION_KEY, Shop
 
@@ -23,7 +26,7 @@ ENDS_WITHIN_S = 60  # supervisors give 10 s; the rest is for a slow machine
 @asynccontextmanager
 async def relay_process(
     shop: Shop, redis_url: str, *, temporal_address: str = "127.0.0.1:1"
-) -> AsyncIterator["asyncio.subprocess.Process"]:
+) -> AsyncIterator[Forked]:
     """`python -m workers relay` on the shop's database, by default without Temporal; it is gone afterwards."""
     sealing_keys = [{"id": "test", "key": base64.b64encode(b"s" * 32).decode()}]
     environ = {
@@ -36,14 +39,12 @@ async def relay_process(
         "PAYONCE_WEBHOOK_SEALING_KEYS": json.dumps(sealing_keys),
         "PAYONCE_LOG_LEVEL": "error",
     }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "workers", "relay"), cwd=ROOT, env=environ, stderr=asyncio.subprocess.DEVNULL
-    )
+    command = Command((sys.executable, "-m", "workers", "relay"), environ, ROOT)
+    process = await Forked.start(command, Path(os.devnull))
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
+        process.send_signal(signal.SIGKILL)
         await process.wait()
 
 
@@ -114,7 +115,7 @@ async def test_told_to_end_while_temporal_stands_still_it_ends_in_time(
         await eventually(handed_over, timeout_s=60.0)
         temporal.pause("temporal")
         try:
-            process.terminate()
+            process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(ENDS_WITHIN_S):
                 await process.wait()
         finally:

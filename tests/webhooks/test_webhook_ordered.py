@@ -99,7 +99,7 @@ async def test_order_holds_through_failures_and_crashes(shop: Shop) -> None:
             await receiver.has(3)
             await crashed.crash()
         await shop.end_leases()
-        async with asyncio.timeout(40), relaying(shop.database, sender=SENDER) as relay:
+        async with asyncio.timeout(120), relaying(shop.database, sender=SENDER) as relay:
             while set(await shop.statuses()) != {"succeeded"}:
                 await shop.execute(
                     "UPDATE webhook_deliveries SET next_attempt_at = now()"

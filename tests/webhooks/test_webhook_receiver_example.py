@@ -42,8 +42,8 @@ class Example:
 def event(number: int, *, payment: str = "pay_1", object_: str = "payment") -> tuple[str, bytes]:
     """An event's id and body."""
     id_ = f"evt_{payment}_{number}"
-    about = {"payment": {"id": payment}, "refund": {"id": "re_1", "payment": payment}}[object_]
-    data = {"object": object_, **about, "note": "₹"}
+    named = {"id": payment} if object_ == "payment" else {"id": "x_1", "payment": payment}
+    data = {"object": object_, **named, "note": "₹"}
     body = {"id": id_, "type": "payment.captured", "timestamp": "", "sequence": number, "data": data}
     return id_, json.dumps(body, ensure_ascii=False).encode()
 
@@ -77,13 +77,31 @@ async def test_an_event_that_comes_twice_is_worked_on_once(example: Example) -> 
 
 
 async def test_a_payments_events_are_worked_on_in_order(example: Example) -> None:
-    (first, one), (second, two), (third, three) = event(1), event(2, object_="refund"), event(3)
-    other, theirs = event(1, payment="pay_2")
-    for id_, body in ((third, three), (second, two), (other, theirs)):
+    first, *later = (
+        event(number, object_=object_)
+        for number, object_ in enumerate(("payment", "refund", "dispute", "payment"), 1)
+    )
+    other = event(1, payment="pay_2")
+    for id_, body in (*reversed(later), other):
         assert await example.post(body, event_id=id_) == 204
-    assert await example.works_on() == other
-    assert await example.post(one, event_id=first) == 204
-    assert [await example.works_on() for _ in range(3)] == [first, second, third]
+    assert await example.works_on() == other[0]
+    assert await example.post(first[1], event_id=first[0]) == 204
+    assert [await example.works_on() for _ in range(4)] == [id_ for id_, _ in (first, *later)]
+
+
+async def test_what_is_of_no_payment_waits_for_nothing(example: Example) -> None:
+    data = {"id": "pm_1", "object": "payment_method"}
+    saved = {
+        "id": "evt_saved",
+        "type": "payment_method.deleted",
+        "timestamp": "",
+        "sequence": None,
+        "data": data,
+    }
+    endpoint = {**saved, "id": "evt_endpoint", "type": "webhook_endpoint.failing", "sequence": 0}
+    for told in (saved, endpoint):
+        assert await example.post(json.dumps(told).encode(), event_id=str(told["id"])) == 204
+        assert await example.works_on() == told["id"]
 
 
 async def test_a_forged_or_stale_request_is_refused_and_leaves_nothing(example: Example) -> None:

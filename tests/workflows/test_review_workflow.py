@@ -249,5 +249,5 @@ async def test_a_run_is_followed_by_another_that_goes_on_asking_when_it_is_due(b
     moments = [call.at_s for call in bench.fakes.made("hear")]
     gaps = [round(later - earlier) for earlier, later in pairwise(moments)]
     assert len(gaps) > 8
-    assert max(gaps) - min(gaps) < 60, "the next run does not begin to count anew"
+    assert max(gaps) - min(gaps) < HOUR_S, "the next run does not begin to count anew"
     await replay(first)

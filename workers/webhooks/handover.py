@@ -26,6 +26,7 @@ from payonce.storage.webhooks.jobs import JobPages, unstarted
 from payonce.waiting import first
 from payonce.webhooks.attempt import Sender
 from payonce.webhooks.workflow_attempts import WorkflowAttempts
+from workers.build import build_id
 from workers.temporal import connect
 from workers.webhooks.dispatch import WEBHOOK_WORKFLOWS, WEBHOOKS_QUEUE, WebhookDispatcher
 
@@ -161,6 +162,7 @@ def webhooks_worker(runtime: Runtime, client: Client, sender: Sender) -> Worker:
     return Worker(
         client,
         task_queue=WEBHOOKS_QUEUE,
+        build_id=build_id(),
         workflows=WEBHOOK_WORKFLOWS,
         activities=[delivering.deliver, delivering.redeliver_page],
         workflow_runner=UnsandboxedWorkflowRunner(),  # replay tests use the sandbox
@@ -203,11 +205,13 @@ async def _connected(runtime: Runtime, stop: asyncio.Event) -> Client | None:
 
 
 async def _sweep(database: Database, hand_over: HandOver) -> None:
+    rounds = metrics.Rounds("deliveries_handed_over")
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         try:
             await hand_over.sweep()
             await _measure(database)
+            rounds.ended()
         except PaymentError as error:
             log.warning("webhook_sweep_failed", error=error.code)
         except Exception as error:  # ours to repair; deliveries go on meanwhile

@@ -91,12 +91,13 @@ class Relay:
         self._look.set()
 
     async def _work_until(self, stop: asyncio.Event) -> None:
-        failures = 0
+        failures, rounds = 0, metrics.Rounds("deliveries")
         while not stop.is_set():
             self._look.clear()
             try:
                 more = await self._step(leasing=True)
                 failures = 0
+                rounds.ended()
             except Exception as error:  # whatever it is, deliveries go on
                 delay_s = back_off_s(BACK_OFF_S, failures=failures)
                 failures += 1

@@ -4,12 +4,13 @@ import sqlite3
 from dataclasses import replace
 from datetime import datetime
 
+from devstack.acquirer import disputes as bank
 from devstack.acquirer import store
-from devstack.acquirer.adyen import accounts, cards, modifications, objects, payments
+from devstack.acquirer.adyen import accounts, cards, disputes, modifications, objects, payments
 from devstack.acquirer.adyen.call import Call
 from devstack.acquirer.adyen.errors import Json
 from devstack.acquirer.faults import plan_for
-from devstack.acquirer.movements import Terms
+from devstack.acquirer.movements import Result, Terms
 
 
 def next_due(db: sqlite3.Connection, now: datetime) -> sqlite3.Row | None:
@@ -98,6 +99,26 @@ def turned(db: sqlite3.Connection, planned: sqlite3.Row, terms: Terms) -> None:
             payment |= {"captured": turn["amount"], "captures": 1, "is_closed": True}
     objects.put(db, "payment", payment)
     call.sent()
+
+
+def disputed(db: sqlite3.Connection, before: Result | None, after: Result, terms: Terms) -> None:
+    """What the bank decided, if it is about one of Adyen's payments."""
+    payment = objects.find(db, "payment", bank.charge_of(db, after["id"]))
+    call = None if payment is None else _call(db, payment, replace(terms, entries=()))
+    if call is not None and payment is not None:
+        disputes.told(call, before, after, payment)
+        call.sent()
+
+
+def suspected(db: sqlite3.Connection, authorization: sqlite3.Row, terms: Terms) -> bool:
+    """The bank suspects a fraud, if it is in one of Adyen's payments; whether it is."""
+    payment = objects.find(db, "payment", authorization["id"])
+    call = None if payment is None else _call(db, payment, replace(terms, entries=()))
+    if call is None or payment is None:
+        return False
+    disputes.suspected(call, payment)
+    call.sent()
+    return True
 
 
 def _unasked(payment: Json, psp: str, amount: int) -> Json:

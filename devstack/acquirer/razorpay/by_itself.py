@@ -4,9 +4,10 @@ import sqlite3
 from dataclasses import replace
 from datetime import datetime
 
+from devstack.acquirer import disputes as bank
 from devstack.acquirer import store
-from devstack.acquirer.movements import Terms
-from devstack.acquirer.razorpay import accounts, authorizing, objects, payments, refunds, shapes
+from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.razorpay import accounts, authorizing, disputes, objects, payments, refunds, shapes
 from devstack.acquirer.razorpay.call import Call
 from devstack.acquirer.razorpay.objects import Stored
 
@@ -58,6 +59,15 @@ def turned(db: sqlite3.Connection, planned: sqlite3.Row, terms: Terms) -> None:
             if payment.body["status"] == "authorized":
                 authorizing.captured(call, payment, call.get("order", payment.body["order_id"]))
     call.told()
+
+
+def disputed(db: sqlite3.Connection, before: Result | None, after: Result, terms: Terms) -> None:
+    """What the bank decided, if it is about one of Razorpay's payments."""
+    payment_id = bank.charge_of(db, after["id"])
+    call = call_of(db, payment_id, replace(terms, entries=()))
+    if call is not None:
+        disputes.told(call, before, after, call.get("payment", payment_id))
+        call.told()
 
 
 def call_of(db: sqlite3.Connection, object_id: str, terms: Terms) -> Call | None:

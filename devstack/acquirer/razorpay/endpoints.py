@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devstack.acquirer.razorpay import orders, parameters, payments, refunds
+from devstack.acquirer.razorpay import disputes, orders, parameters, payments, refunds
 from devstack.acquirer.razorpay.errors import Json, elsewhere
 from devstack.acquirer.razorpay.parameters import Known
 
@@ -35,7 +35,7 @@ class Endpoint:
 
 
 def _path(text: str) -> re.Pattern[str]:
-    text = text.replace("{id}", r"(?P<own_id>(order|pay|rfnd)_[A-Za-z0-9]{1,40})")
+    text = text.replace("{id}", r"(?P<own_id>(order|pay|rfnd|disp)_[A-Za-z0-9]{1,40})")
     return re.compile(text.replace("{refund}", r"(?P<refund_id>rfnd_[A-Za-z0-9]{1,40})"))
 
 
@@ -74,6 +74,7 @@ ENDPOINTS = (
         {},
         understood=payments.upi_members,
     ),
+    _get("/v1/payments", payments.list_, payments.LIST),
     _get("/v1/payments/{id}", payments.retrieve, payments.RETRIEVE),
     Endpoint(
         "POST",
@@ -89,7 +90,11 @@ ENDPOINTS = (
     ),
     _get("/v1/payments/{id}/refunds", refunds.list_, refunds.LIST),
     _get("/v1/payments/{id}/refunds/{refund}", refunds.of_payment, {}),
+    _get("/v1/refunds", refunds.list_all, refunds.LIST),
     _get("/v1/refunds/{id}", refunds.retrieve, {}),
+    _get("/v1/disputes", disputes.list_, disputes.LIST),
+    _get("/v1/disputes/{id}", disputes.retrieve, payments.RETRIEVE),
+    Endpoint("POST", _path("/v1/disputes/{id}/accept"), disputes.accept, "accept", (), {}),
 )
 
 

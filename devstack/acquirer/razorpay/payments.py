@@ -75,6 +75,7 @@ _REQUIRED_BY_METHOD = {"card": ("card", "ip"), "upi": ("upi",), "wallet": ("wall
 COLLECT_EXPIRY_MINUTES, COLLECT_EXPIRY_MINUTES_MAX = 5, 5760
 CAPTURE = {"amount": integer, "currency": text_up_to(3)}
 RETRIEVE = passive("expand[]")
+LIST = parameters.PAGED | RETRIEVE
 _PAYEE = {"payee_vpa": "sandbox.merchant@razorpay", "payee_name": "Sandbox"}
 
 
@@ -127,9 +128,30 @@ def create_upi(call: Call, form: Json) -> Json:
     return answer if form["upi"]["flow"] == "collect" else {**answer, "link": _link(payment)}
 
 
+def list_(call: Call, query: Json) -> Json:
+    """The account's payments by when they were made, the newest first, 10 unless told otherwise.
+
+    Source: api/payments/fetch-all-payments; with `expand[]=card` fetch-all-payments-with-expanded-card-details. That
+    the newest are first is the samples' order.
+    """
+    count, skip = parameters.window(query)
+    found = objects.listed(
+        *(call.db, call.account, "payment"),
+        where={},
+        query=query,
+        count=count,
+        skip=skip,
+        newest_first=True,
+    )
+    return objects.collection([_shown(payment, query) for payment in found])
+
+
 def retrieve(call: Call, query: Json, own_id: str) -> Json:
     """The payment as it is; with `expand[]=card` the card too (api/payments/fetch-payment-expanded-card)."""
-    payment = call.get("payment", own_id)
+    return _shown(call.get("payment", own_id), query)
+
+
+def _shown(payment: Stored, query: Json) -> Json:
     if "card" in query.get("expand[]", []) and payment.aside["card"] is not None:
         return payment.body | {"card": payment.aside["card"]}
     return payment.body

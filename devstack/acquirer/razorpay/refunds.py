@@ -110,6 +110,20 @@ def list_(call: Call, query: Json, own_id: str) -> Json:
     return objects.collection([stored.body for stored in found])
 
 
+def list_all(call: Call, query: Json) -> Json:
+    """The account's refunds by when they were made, the newest first. Source: api/refunds/fetch-all."""
+    count, skip = parameters.window(query)
+    found = objects.listed(
+        *(call.db, call.account, "refund"),
+        where={},
+        query=query,
+        count=count,
+        skip=skip,
+        newest_first=True,
+    )
+    return objects.collection([stored.body for stored in found])
+
+
 def retrieve(call: Call, query: Json, own_id: str) -> Json:
     """The refund as it is. Source: api/refunds/fetch-with-id."""
     return call.get("refund", own_id).body

@@ -8,7 +8,7 @@ from typing import Any
 
 from devstack.acquirer import faults, turns
 from devstack.acquirer.movements import Result, Stage
-from devstack.acquirer.stripe import cards, objects, shapes
+from devstack.acquirer.stripe import cards, customers, objects, shapes
 from devstack.acquirer.stripe.call import Call
 from devstack.acquirer.stripe.cards import Decline
 from devstack.acquirer.stripe.errors import Json, Refusal
@@ -21,6 +21,7 @@ def confirmed(call: Call, stored: Stored, form: Json) -> Json:
     Source: spec, `error_on_requires_action` and `off_session`; error-codes, `authentication_required`.
     """
     method = call.get("payment_method", stored.body["payment_method"], param="payment_method")
+    customers.checked(call, stored, method)
     card = cards.named(method.aside["name"])
     stored.body |= {"last_payment_error": None, "next_action": None}
     off_session = form.get("off_session", False) is not False
@@ -88,6 +89,7 @@ def _approved(call: Call, stored: Stored, method: Stored, *, authenticated: bool
         body |= {"status": "succeeded", "amount_received": result["amount"]}
         charge.body |= {"captured": True, "amount_captured": result["amount"]}
         charge.body["balance_transaction"] = objects.new_id("txn")
+    customers.kept(call, stored, method)
     call.put(charge)
     call.put(stored)
     call.happened("charge.succeeded", charge)

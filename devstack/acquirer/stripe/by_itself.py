@@ -4,9 +4,10 @@ import sqlite3
 from dataclasses import replace
 from datetime import datetime
 
+from devstack.acquirer import disputes as bank
 from devstack.acquirer import store
-from devstack.acquirer.movements import Terms
-from devstack.acquirer.stripe import accounts, intents, objects, refunds, shapes
+from devstack.acquirer.movements import Result, Terms
+from devstack.acquirer.stripe import accounts, disputes, intents, objects, refunds, shapes
 from devstack.acquirer.stripe.call import Call
 from devstack.acquirer.stripe.objects import Stored
 
@@ -37,7 +38,7 @@ def turned(db: sqlite3.Connection, planned: sqlite3.Row, terms: Terms) -> None:
     """What the ledger's turn means for Stripe's objects, if it is about one of them and it happened.
 
     Source: refunds, "Failed refunds"; a refund or a capture in the dashboard is told as one by request is, and has
-    no metadata.
+    no metadata. That an intent cancelled there has no reason is a *guess*: the dashboard lets one be chosen.
     """
     turn = db.execute("SELECT * FROM turns WHERE id = ?", (planned["id"],)).fetchone()
     if turn["happened_at"] is None:
@@ -55,7 +56,30 @@ def turned(db: sqlite3.Connection, planned: sqlite3.Row, terms: Terms) -> None:
             charge = call.get("charge", turn["operation_id"], param="id")
             stored = call.get("payment_intent", charge.body["payment_intent"], param="id")
             intents.captured(call, stored, charge, amount=turn["amount"], is_final=True)
+        case "foreign", "void":
+            charge = call.get("charge", turn["operation_id"], param="id")
+            stored = call.get("payment_intent", charge.body["payment_intent"], param="id")
+            intents.cancelled(call, stored, reason=None)
     call.told()
+
+
+def disputed(db: sqlite3.Connection, before: Result | None, after: Result, terms: Terms) -> None:
+    """What the bank decided, if it is about one of Stripe's charges."""
+    charge_id = bank.charge_of(db, after["id"])
+    call = _call(db, charge_id, replace(terms, entries=()))
+    if call is not None:
+        disputes.told(call, before, after, call.get("charge", charge_id, param="id"))
+        call.told()
+
+
+def suspected(db: sqlite3.Connection, authorization: sqlite3.Row, terms: Terms) -> bool:
+    """The bank suspects a fraud, if it is in one of Stripe's charges; whether it is."""
+    call = _call(db, authorization["id"], replace(terms, entries=()))
+    if call is None:
+        return False
+    disputes.suspected(call, call.get("charge", authorization["id"], param="id"))
+    call.told()
+    return True
 
 
 def _lapsed(call: Call, stored: Stored) -> None:

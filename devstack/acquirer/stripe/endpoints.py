@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from devstack.acquirer.stripe import intents, methods, objects, parameters, refunds
+from devstack.acquirer.stripe import customers, disputes, intents, methods, objects, parameters, refunds
 from devstack.acquirer.stripe.accounts import Permission
 from devstack.acquirer.stripe.call import Call
-from devstack.acquirer.stripe.errors import Json, Refusal
+from devstack.acquirer.stripe.errors import Json, Refusal, invalid
 from devstack.acquirer.stripe.parameters import Known, boolean, listed, text
 
 Work = Callable[..., Json]
+EVENT_TYPES_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,20 @@ def _intents(call: Call, form: Json) -> Json:
 
 
 def _refunds(call: Call, form: Json) -> Json:
-    where: dict[str, str] = {name: form[name] for name in ("payment_intent", "charge") if name in form}
+    where: dict[str, list[str]] = {
+        name: [form[name]] for name in ("payment_intent", "charge") if name in form
+    }
     return objects.page(call.db, call.account, "refund", form, where=where, url="/v1/refunds")
 
 
 def _events(call: Call, form: Json) -> Json:
-    """Source: api/events/list."""
-    where = {name: form[name] for name in ("type",) if name in form}
+    """Source: api/events/list: `type`, or up to 20 `types`, and never both."""
+    if "type" in form and "types" in form:
+        raise invalid("You may pass only one of type and types.", param="types")
+    types = form.get("types", [form["type"]] if "type" in form else None)
+    if types is not None and not 1 <= len(types) <= EVENT_TYPES_MAX:
+        raise invalid(f"Invalid array: types has 1 to {EVENT_TYPES_MAX} names.", param="types")
+    where = {} if types is None else {"type": types}
     return objects.page(call.db, call.account, "event", form, where=where, url="/v1/events")
 
 
@@ -87,7 +95,7 @@ def _endpoint(
     pattern = re.compile(path.replace("{id}", r"(?P<id>[A-Za-z0-9_]{1,255})"))
     kind = path.split("/")[2].removesuffix("s")
     is_list = method == "GET" and path.endswith("s")
-    more["answers"] = f"list of {kind}" if is_list else kind
+    more.setdefault("answers", f"list of {kind}" if is_list else kind)
     return Endpoint(method, pattern, work, known, permission, **more)
 
 
@@ -101,6 +109,15 @@ ENDPOINTS = (
     ),
     _endpoint(
         *("GET", "/v1/payment_methods/{id}", _method, _EXPAND, "payment_method_read"), operation="inquire"
+    ),
+    _endpoint(
+        *("POST", "/v1/payment_methods/{id}/detach", customers.detach, customers.DETACH),
+        "payment_method_write",
+        operation="detach",
+    ),
+    _endpoint(
+        *("POST", "/v1/customers", customers.create, customers.KNOWN, "customer_write"),
+        operation="customer",
     ),
     _endpoint(
         *("POST", "/v1/payment_intents", intents.create, intents.CREATE, "payment_intent_write"),
@@ -154,12 +171,24 @@ ENDPOINTS = (
             "GET",
             "/v1/events",
             _events,
-            refunds.LIST | {"type": text, "delivery_success": boolean},
+            refunds.LIST | {"type": text, "types": listed(text), "delivery_success": boolean},
             "event_read",
         ),
         operation="events",
     ),
     _endpoint("GET", "/v1/events/{id}", _event, _EXPAND, "event_read", operation="events"),
+    _endpoint("GET", "/v1/disputes", disputes.listed, disputes.LIST, "dispute_read", operation="disputes"),
+    _endpoint("GET", "/v1/disputes/{id}", disputes.retrieve, _EXPAND, "dispute_read", operation="disputes"),
+    _endpoint(
+        *("POST", "/v1/disputes/{id}/close", disputes.close, _EXPAND, "dispute_write"),
+        operation="accept",
+    ),
+    _endpoint(
+        *("GET", "/v1/radar/early_fraud_warnings/{id}", disputes.warning, _EXPAND),
+        "early_fraud_warning_read",
+        operation="disputes",
+        answers="radar.early_fraud_warning",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from devstack.acquirer import turns
 from devstack.acquirer.stripe import authorizing, methods, objects, parameters, shapes
 from devstack.acquirer.stripe.amounts import check_amount
 from devstack.acquirer.stripe.call import Call
-from devstack.acquirer.stripe.errors import Json, invalid, unexpected_state
+from devstack.acquirer.stripe.errors import Json, invalid, missing, unexpected_state
 from devstack.acquirer.stripe.objects import Stored
 from devstack.acquirer.stripe.parameters import (
     boolean,
@@ -82,7 +82,8 @@ CREATE = _BOTH | {
     "statement_descriptor": text_up_to(22),
     "statement_descriptor_suffix": text_up_to(22),
     "transfer_group": text,
-    **passive("application_fee_amount", "customer", "customer_account", "on_behalf_of"),
+    "customer": text,
+    **passive("application_fee_amount", "customer_account", "on_behalf_of"),
     **passive("payment_method_configuration", "transfer_data"),
 }
 CONFIRM = _BOTH | {"client_secret": text, **passive("amount_to_confirm")}
@@ -125,6 +126,10 @@ def create(call: Call, form: Json) -> Json:
         secret=secrets.token_urlsafe(18).replace("-", "A").replace("_", "B"),
     )
     stored = Stored(body, _aside(call, form, own_id))
+    if "customer" in form:
+        if objects.find(call.db, call.account, "customer", form["customer"]) is None:
+            raise missing("customer", form["customer"], param="customer", status_code=400)
+        stored.body["customer"] = form["customer"]
     if "payment_method" in form:
         stored.body["payment_method"] = methods.found(call, form["payment_method"]).id
         stored.body["status"] = "requires_confirmation"

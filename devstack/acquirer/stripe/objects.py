@@ -33,6 +33,8 @@ _EXPANDABLE: dict[str, dict[str, str | None]] = {
         **dict.fromkeys(("balance_transaction", "customer", "failure_balance_transaction")),
     },
     "payment_method": {"customer": None},
+    "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
+    "radar.early_fraud_warning": {"charge": "charge", "payment_intent": "payment_intent"},
 }
 
 
@@ -97,9 +99,9 @@ def owner(db: sqlite3.Connection, own_id: str) -> tuple[str, bool, str] | None:
 
 
 def page(
-    db: sqlite3.Connection, account: Account, type: str, form: Json, *, where: dict[str, str], url: str
+    db: sqlite3.Connection, account: Account, type: str, form: Json, *, where: dict[str, list[str]], url: str
 ) -> Json:
-    """A page of a list, newest first.
+    """A page of a list, newest first. `where`: members, each with the values that it may have.
 
     Source: api/pagination: `limit` 1 to 100, default 10; `starting_after` and `ending_before` are ids of objects.
     """
@@ -110,9 +112,9 @@ def page(
         ["account = ?", "livemode = ?", "type = ?"],
         [account.id, int(account.livemode), type],
     )
-    for member, value in where.items():
-        conditions.append(f"json_extract(body, '$.{member}') = ?")
-        values.append(value)
+    for member, any_of in where.items():
+        conditions.append(f"json_extract(body, '$.{member}') IN ({', '.join('?' * len(any_of))})")
+        values += any_of
     _add_created(form.get("created"), conditions, values)
     backwards = "ending_before" in form
     for name, sign in (("starting_after", "<"), ("ending_before", ">")):
@@ -180,7 +182,7 @@ def _expand(db: sqlite3.Connection, account: Account, body: Json, parts: list[st
         return
     if first == "refunds":
         url = f"/v1/charges/{body['id']}/refunds"
-        body["refunds"] = page(db, account, "refund", {}, where={"charge": body["id"]}, url=url)
+        body["refunds"] = page(db, account, "refund", {}, where={"charge": [body["id"]]}, url=url)
     kind = _EXPANDABLE.get(str(body.get("object")), {}).get(first)
     if kind is not None and isinstance(body.get(first), str):
         stored = find(db, account, kind, body[first])

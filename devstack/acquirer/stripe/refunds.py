@@ -47,6 +47,7 @@ def create(call: Call, form: Json) -> Json:
     Source: error-codes, `charge_already_refunded`; spec, refunds.
     """
     charge, intent = _refunded(call, form)
+    _check_disputes(call, charge)
     left = charge.body["amount_captured"] - charge.body["amount_refunded"]
     if left <= 0:
         message = f"Charge {charge.id} has already been refunded."
@@ -77,6 +78,16 @@ def create(call: Call, form: Json) -> Json:
     )
     refunded(call, stored, charge)
     return stored.body
+
+
+def _check_disputes(call: Call, charge: Stored) -> None:
+    """Raises `Refusal` for a charge whose money the bank has. Source: spec, `is_charge_refundable`; error-codes."""
+    if not charge.body["disputed"]:
+        return
+    where, url = {"charge": [charge.id]}, "/v1/disputes"
+    page = objects.page(call.db, call.account, "dispute", {}, where=where, url=url)
+    if any(not one["is_charge_refundable"] and one["status"] != "won" for one in page["data"]):
+        raise Refusal(400, f"Charge {charge.id} has been charged back.", code="charge_disputed")
 
 
 def refunded(call: Call, stored: Stored, charge: Stored) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from payonce.connectors.adyen.answers import Credential
+from payonce.connectors.adyen.answers import ApiCredential
 from payonce.connectors.adyen.desk import VERSION, AdyenDesk, problem
 from payonce.connectors.base import AccountForm, ConnectorAccount, Identity, OptionField, SecretField
 from payonce.connectors.http import AcquirerHttp, Documented, HttpRequest
@@ -100,7 +100,7 @@ def _place(base_url: str) -> tuple[str, str]:
     return ("test", "test") if live is None else ("live", live["region"] or _EUROPE)
 
 
-async def _credential(account: ConnectorAccount, *, mode: str) -> Credential:
+async def _credential(account: ConnectorAccount, *, mode: str) -> ApiCredential:
     own = (urlsplit(account.base_url).hostname or "") == _TEST or mode == "live"
     url = account.options.get("management_url") or (_MANAGEMENT[mode] if own else account.base_url)
     http = AcquirerHttp(
@@ -117,7 +117,7 @@ async def _credential(account: ConnectorAccount, *, mode: str) -> Credential:
         raise Rejected("Adyen refuses the API key, or the key is of the other mode.")
     if response.status >= 400:
         raise OutcomeUnknown(f"HTTP {response.status} {problem(response).code or ''}".rstrip())
-    return response.read(Credential)
+    return response.read(ApiCredential)
 
 
 async def _check_merchant_account(desk: AdyenDesk, account: ConnectorAccount) -> None:

@@ -94,7 +94,7 @@ class AdyenProblem(AdyenAnswer):
     psp: Text = Field(default=None, alias="pspReference")
 
 
-class Credential(AdyenAnswer):
+class ApiCredential(AdyenAnswer):
     """Whose a key is: `GET /me` of the Management API."""
 
     id: Annotated[str, Field(max_length=_TEXT_MAX)]
@@ -115,6 +115,7 @@ class NotificationItem(AdyenAnswer):
     success: Literal["true", "false"]
     reason: Text = None
     method: Text = Field(default=None, alias="paymentMethod")
+    date: Text = Field(default=None, alias="eventDate")
     additional: Additional = Field(default={}, alias="additionalData")
 
     @property

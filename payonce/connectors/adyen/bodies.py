@@ -26,6 +26,16 @@ METADATA_MAX, METADATA_NAME_MAX, METADATA_VALUE_MAX = 20, 20, 80
 MANDATED: Final = "04"  # a challenge, and not only that the holder is authenticated somehow
 _CHANNELS: Final = {"web": "Web", "ios": "iOS", "android": "Android"}
 _EXEMPTIONS: Final = {"low_value": "lowValue", "transaction_risk_analysis": "transactionRiskAnalysis"}
+_ON_FILE: Final = "CardOnFile"
+_MODELS: Final = {
+    "recurring": "Subscription",
+    "installment": "Subscription",
+    "unscheduled": "UnscheduledCardOnFile",
+    "delayed": "UnscheduledCardOnFile",
+    "no_show": "UnscheduledCardOnFile",
+}
+"""What a merchant asks for while nobody is there. Source: `PaymentRequest.recurringProcessingModel`: a fixed
+schedule is `Subscription`, all else `UnscheduledCardOnFile`; Adyen has no words for delays and no-shows."""
 _ATTEMPTS: Final = {"force": "always", "avoid": "never"}
 
 _BROWSER: Final = (
@@ -37,7 +47,10 @@ _CARDHOLDER: Final = (
     *("/billing/address/country", "/customer/email"),
     *(f"/browser/{member}" for member in _BROWSER),
 )
-REQUIRED: Final = tuple(Required(pointer=pointer, methods=frozenset({"card"})) for pointer in _CARDHOLDER)
+REQUIRED: Final = tuple(
+    Required(pointer=pointer, methods=frozenset({"card"}), attended=pointer.startswith("/browser"))
+    for pointer in _CARDHOLDER
+)
 """A card's holder may be asked, at any time: what 3-D Secure 2 needs in a browser is needed of each."""
 
 
@@ -111,6 +124,7 @@ class PaymentBody(BaseModel):
     returnUrl: str
     paymentMethod: _Method = Field(repr=False)
     shopperInteraction: str
+    recurringProcessingModel: str | None
     channel: str | None
     captureDelayHours: int | None
     additionalData: dict[str, str] | None
@@ -166,11 +180,12 @@ def payment(call: Call, *, merchant_account: str, secret: bytes, copy_metadata: 
         merchantOrderReference=references.plain(call.payment_id),
         returnUrl=call.return_url or "",
         paymentMethod=_method(call, holder=billing.name or customer.name),
-        shopperInteraction="Moto" if moto else "Ecommerce",
+        shopperInteraction=_interaction(call),
+        recurringProcessingModel=_model(call),
         channel=None if call.channel is None else _CHANNELS.get(call.channel),
         captureDelayHours=0 if call.automatic_capture else None,
         additionalData=_additional(call),
-        authenticationData=None if moto or not card else _authentication(call),
+        authenticationData=None if moto or not card or call.unattended else _authentication(call),
         threeDS2RequestData=_Requested(threeDSRequestorChallengeInd=MANDATED) if forced else None,
         mpiData=_mpi(call),
         redirectToIssuerMethod="GET" if card else None,
@@ -256,7 +271,26 @@ def _additional(call: Call) -> dict[str, str] | None:
     known: dict[str, str] = {} if call.automatic_capture else {"manualCapture": "true"}
     if call.sca is not None and call.sca.exemption is not None:
         known["scaExemption"] = _EXEMPTIONS[call.sca.exemption]
+    if call.network_transaction is not None:
+        known["networkTxReference"] = call.network_transaction.id
     return known or None
+
+
+def _interaction(call: Call) -> str:
+    if call.unattended:
+        return "ContAuth"
+    return "Moto" if call.channel == "moto" else "Ecommerce"
+
+
+def _model(call: Call) -> str | None:
+    """Of a card that was saved before, by us: with its number Adyen is told that, and by whom it is asked for.
+
+    Source: `AdditionalDataCommon.networkTxReference`: with a card that Adyen does not tokenize, `ContAuth` and one of
+    these models make it a merchant-initiated payment, and the reference links it to the first.
+    """
+    if call.stored is None or not call.stored.paid_with:
+        return None
+    return _ON_FILE if call.stored.reason is None else _MODELS[call.stored.reason]
 
 
 def _metadata(theirs: Mapping[str, str]) -> dict[str, str] | None:

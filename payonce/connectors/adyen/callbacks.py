@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import structlog
 from pydantic import ValidationError
 
-from payonce.connectors.adyen import reading, references
+from payonce.connectors.adyen import disputing, reading, references
 from payonce.connectors.adyen.answers import NotificationItem
 from payonce.connectors.adyen.references import Asked
 from payonce.connectors.base import Callback
@@ -145,10 +145,13 @@ def _callback(raw: dict[str, Any], item: NotificationItem) -> Callback:
 def _fact(item: NotificationItem, what: Asked, *, event_id: str) -> Told | None:
     """What a signed item says of the attempt whose reference it has; None: nothing that is certain.
 
-    What was not done says nothing, but for a payment, a capture and a refund that were turned down: a cancel may
-    have been refused since it was done before.
+    A bank's word is about the payment, whatever was asked for under its reference. What was not done says nothing,
+    but for a payment, a capture and a refund that were turned down: a cancel may have been refused since it was done
+    before.
     """
     yes = item.success == "true"
+    if item.event in disputing.EVENTS:
+        return disputing.read(item) if yes else None
     if what.is_payment:
         fact = _of_payment(item, what, event_id=event_id) if yes else _turned_down(item, ("AUTHORISATION",))
     else:

@@ -206,12 +206,14 @@ def _capabilities(account: ConnectorAccount, *, deadline_s: float) -> Capabiliti
     )
     return Capabilities(
         methods=frozenset({"card"} | upi | wallets),
+        at_once=frozenset(upi),
         call_deadline_s=deadline_s,
         finality_s=FINALITY_S,
         inquiry=REPLAYS,
         reversal_by_reference=True,
         reverses=frozenset({K.AUTHORIZE}),
         truth=dict.fromkeys((K.AUTHORIZE, K.CAPTURE, K.VOID, K.REFUND), Truth.REPLAY),
+        disputes=Truth.CALLBACK,
         idempotent_replay_s=KEPT_S,
         callback_within_s=CALLBACK_WITHIN_S,
         currencies=amounts.CURRENCIES,
@@ -223,6 +225,7 @@ def _capabilities(account: ConnectorAccount, *, deadline_s: float) -> Capabiliti
         three_ds=frozenset({"acquirer", "merchant"}),
         exemptions=frozenset({"low_value", "transaction_risk_analysis"}),
         soft_decline="resend",
+        stored_credentials=frozenset({"number"}),
         return_parameters=bodies.RETURNED,
         legs_move_money=True,
         replays_legs=True,

@@ -15,8 +15,10 @@ import structlog
 from pydantic import ValidationError
 
 from payonce.connectors.base import Callback, body_id
+from payonce.connectors.razorpay import disputing
 from payonce.connectors.razorpay.objects import REFERENCE, RazorpayEvent, RazorpayPayload
 from payonce.domain.errors import CallbackInvalid
+from payonce.domain.facts import Disputed
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,13 @@ def read(signature: str, body: bytes, *, secrets: Sequence[str], identity: str |
         log.error("acquirer_event_of_another_merchant", event_name=event.event)
         raise CallbackInvalid
     event_id = body_id(body)
-    return Callback(event_id=event_id, reference=_about(event.payload) or event_id)
+    return Callback(event_id=event_id, reference=_about(event.payload) or event_id, fact=_disputed(event))
+
+
+def _disputed(event: RazorpayEvent) -> Disputed | None:
+    """How the dispute stands that the event is about: nobody can be asked for the disputes of a payment."""
+    raw = event.payload.dispute
+    return None if raw is None else disputing.read(raw, name=event.event, at=event.created_at)
 
 
 def _is_signed(signature: str, body: bytes, secrets: Sequence[str]) -> bool:

@@ -24,9 +24,11 @@ from payonce.connectors.base import (
     MaySend,
 )
 from payonce.connectors.http import SEND_S_MAX, AcquirerResponse, HttpRequest, Sending, segment
+from payonce.connectors.listing import ChargePage, ListLimits
 from payonce.connectors.razorpay import account as accounts
-from payonce.connectors.razorpay import amounts, callbacks, codes, forms, reading
-from payonce.connectors.razorpay.desk import RazorpayDesk, not_moved, not_prepared, ours_to_mend, problem
+from payonce.connectors.razorpay import amounts, callbacks, forms, listing, reading
+from payonce.connectors.razorpay.accepting import RazorpayAcceptances
+from payonce.connectors.razorpay.desk import RazorpayDesk, not_moved, ours_to_mend, problem
 from payonce.connectors.razorpay.finding import OrderFinding, check_refund
 from payonce.connectors.razorpay.objects import (
     PaymentMade,
@@ -36,6 +38,7 @@ from payonce.connectors.razorpay.objects import (
     RazorpayPayment,
     RazorpayRefund,
 )
+from payonce.connectors.razorpay.refusing import is_known_receipt, is_refusal, refused, refused_before
 from payonce.domain.capabilities import Required
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
@@ -52,7 +55,9 @@ from payonce.domain.facts import (
     Reversed,
 )
 from payonce.domain.operations import OperationKind
+from payonce.domain.reconciling import TheirCharge
 from payonce.domain.schedules import LATE_INQUIRIES, InquirySchedule
+from payonce.domain.truth import MODIFICATIONS, Truth
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +121,7 @@ class Razorpay:
 
     name = "razorpay"
     account_form: ClassVar[AccountForm] = accounts.FORM
+    list_limits: ClassVar[ListLimits] = listing.LIMITS
 
     def __init__(
         self, account: ConnectorAccount, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -131,6 +137,8 @@ class Razorpay:
         deadline_s = float(options.get("call_deadline_s", CALL_DEADLINE_S))
         self._desk = RazorpayDesk(account, call_deadline_s=deadline_s)
         self._finding = OrderFinding(self._desk)
+        self._acceptances = RazorpayAcceptances(self._desk, now=now)
+        self._list = listing.PaymentList(self._desk, self._finding, now=now)
         self.capabilities = Capabilities(
             methods=_methods(options),
             call_deadline_s=deadline_s,
@@ -140,9 +148,7 @@ class Razorpay:
             accepted_inquiry=ACCEPTED_INQUIRY,
             late_inquiry=LATE_INQUIRIES,
             reversal_by_reference=False,
-            replays_not_found=frozenset(
-                {OperationKind.CAPTURE, OperationKind.REFUND}
-            ),  # a void sends nothing
+            replays_not_found=MODIFICATIONS - {OperationKind.VOID},  # a void sends nothing
             idempotent_replay_s=REPLAYED_S,
             currencies=self._currencies,
             brands=_BRANDS,
@@ -155,10 +161,14 @@ class Razorpay:
             three_ds=frozenset({"acquirer"}),
             challenge_ends="itself",
             callbacks=True,
+            disputes=Truth.CALLBACK,
+            accepts_disputes=True,
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        """Authorizes, captures or refunds under our reference; a void waits for the lapse. See `Connector`."""
+        """Authorizes, captures or refunds under our reference, or accepts a dispute; a void waits for the lapse."""
+        if call.kind is OperationKind.ACCEPT:
+            return await self._acceptances.accept(call, may_send=may_send)
         if call.kind is not OperationKind.VOID and not amounts.exact(
             call.amount_minor, call.currency, self._currencies
         ):
@@ -183,6 +193,8 @@ class Razorpay:
         """What became of our reference; see `Connector`."""
         try:
             async with asyncio.timeout(ASKING_S_MAX):
+                if call.kind is OperationKind.ACCEPT:
+                    return await self._acceptances.inquire(call)
                 return await self._inquire(call)
         except TimeoutError:
             raise OutcomeUnknown("timed out") from None
@@ -203,6 +215,18 @@ class Razorpay:
             secrets=self._account.secrets.get(accounts.WEBHOOK_SECRET, ()),
             identity=self._account.identity or accounts.merchant(self._account),
         )
+
+    async def list_charges(self, *, since: datetime, until: datetime, after: str | None) -> ChargePage:
+        """What was paid in that time; see `ChargeListing`."""
+        return await self._list.page(since=since, until=until, after=after)
+
+    async def is_ours(self, charge: TheirCharge) -> bool:
+        """Whether the payment pays an order of ours; see `ChargeProving`."""
+        return await self._list.is_ours(charge)
+
+    async def reference_of(self, charge_id: str) -> str | None:
+        """What the payment says it was made for; see `DisputeListing`."""
+        return await self._list.reference_of(charge_id)
 
     async def identify(self) -> Identity:
         """Who the account belongs to; see `Identifying`."""
@@ -235,12 +259,12 @@ class Razorpay:
         )
         if answer.status < 400:
             return _checked(_read_prepared(answer, RazorpayOrder), call)
-        if _is_known_receipt(answer):
+        if is_known_receipt(answer):
             known = HttpRequest(method="GET", path=forms.ORDERS, query={"receipt": call.payment_id})
             (answer,) = await sending.prepare(known)
             if answer.status < 400:
                 return _checked(_same_receipt(_read_prepared(answer, RazorpayOrders), call), call)
-        return _refused_before(answer, call)
+        return refused_before(answer, call)
 
     def _paying(self, call: Call, order_id: str) -> HttpRequest:
         """The money call. Raises `Rejected` where what it needs is not there."""
@@ -281,8 +305,8 @@ class Razorpay:
         another = about.order_id not in (None, order_id)
         if answer.status == 400 and about.payment_id is not None and not another:
             return reading.failed_at_once(error, call, about.payment_id)
-        if answer.status == 400 and about.payment_id is None and _is_refusal(error) and not another:
-            return _refused(call, error)
+        if answer.status == 400 and about.payment_id is None and is_refusal(error) and not another:
+            return refused(call, error)
         raise not_moved(answer, error, reference=call.reference, object_id=order_id)
 
     async def _capture(self, call: Call, sending: Sending, may_send: MaySend) -> Reply:
@@ -304,10 +328,10 @@ class Razorpay:
         """Razorpay captures nothing twice: the payment says whether it is captured, or ended otherwise."""
         found = await self._found_at_once(call, payment_id, may_send)
         captured = reading.capture(found, call)
-        if isinstance(captured, NotKnown) and _is_refusal(error):
-            return _refused(call, error)
+        if isinstance(captured, NotKnown) and is_refusal(error):
+            return refused(call, error)
         if isinstance(captured, Declined):
-            return _refused(call, error)
+            return refused(call, error)
         return Pending(payment_id, "not captured") if isinstance(captured, NotKnown) else captured
 
     async def _refund(self, call: Call, sending: Sending, may_send: MaySend) -> Reply:
@@ -320,7 +344,7 @@ class Razorpay:
             check_refund(found, call)
             return reading.refund(found, call)
         error = problem(answer)
-        if answer.status == 400 and _is_refusal(error):
+        if answer.status == 400 and is_refusal(error):
             return await self._not_refunded(call, error, may_send)
         raise not_moved(answer, error, reference=call.reference, object_id=None)
 
@@ -333,7 +357,7 @@ class Razorpay:
             raise OutcomeUnknown("timed out") from None
         except ConnectorError as failed:
             raise OutcomeUnknown(failed.message) from None
-        return _refused(call, error) if found is None else reading.refund(found, call)
+        return refused(call, error) if found is None else reading.refund(found, call)
 
     async def _inquire(self, call: Call) -> Inquiry:
         match call.kind:
@@ -381,10 +405,6 @@ class Razorpay:
         if found.id != id_ or found.currency != call.currency:
             raise OutcomeUnknown("another payment than was asked about", connector_reference=id_)
         return found
-
-
-_INVALID: Final = "BAD_REQUEST_ERROR"
-_OURS: Final = (None, "business", "NA")  # whose mistake a request is that Razorpay does not take
 
 
 def _methods(options: Mapping[str, str]) -> frozenset[str]:
@@ -446,40 +466,6 @@ def _same_receipt(listed: RazorpayOrders, call: Call) -> RazorpayOrder:
     if len(ours) != 1:
         raise NotSent("before the money call: its order is not found")
     return ours[0]
-
-
-def _is_known_receipt(answer: AcquirerResponse) -> bool:
-    """Whether an order of this receipt is there already: some accounts refuse it rather than answer that one."""
-    try:
-        error = problem(answer)
-    except OutcomeUnknown:
-        return False
-    return answer.status == 400 and "receipt" in f"{error.field} {error.description}".lower()
-
-
-def _refused_before(answer: AcquirerResponse, call: Call) -> Refused:
-    """An order that was not made: its data is refused, or nothing was sent."""
-    try:
-        error = problem(answer)
-    except OutcomeUnknown as unknown:
-        raise NotSent(f"before the money call: {unknown.message}") from None
-    if answer.status == 400 and _is_refusal(error) and not ours_to_mend(answer, error):
-        return _refused(call, error)
-    raise not_prepared(answer, reference=call.reference)
-
-
-def _is_refusal(error: RazorpayError) -> bool:
-    """Whether Razorpay will never take this data: it says that it validates a request before it does anything."""
-    ours = error.source in _OURS and error.step in (None, "NA", "payment_initiation", "order_creation")
-    return error.code == _INVALID and ours and error.reason in codes.REFUSED
-
-
-def _refused(call: Call, error: RazorpayError) -> Refused:
-    code = error.reason or error.code or _INVALID
-    log.warning(
-        "acquirer_refused", operation=call.kind, reference=call.reference, code=code, field=error.field
-    )
-    return Refused(code, forms.pointer(error.field))
 
 
 def _reply(found: reading.Standing, payment_id: str) -> Reply:

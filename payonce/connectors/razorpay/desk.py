@@ -6,6 +6,7 @@ tried.
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import structlog
@@ -25,13 +26,12 @@ from payonce.connectors.razorpay.objects import (
     PAGE,
     SHORT,
     RazorpayError,
-    RazorpayObject,
     RazorpayOrders,
     RazorpayProblem,
     RazorpayRefunds,
 )
 from payonce.connectors.requests import FormValue
-from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected, UnknownThere
 
 log = structlog.get_logger(__name__)
 
@@ -41,9 +41,11 @@ _DOCUMENTED: Final = Documented(
     answers=frozenset({400, 401, 403, 404, 409, 429}), headers=frozenset({"retry-after"})
 )
 _CREDENTIALS: Final = (401, 403)
+_NOT_SHOWN: Final = (400, 401, 403, 404)  # asked again, the answer is the same
+_MISSING: Final = "the id provided does not exist"  # docs/api/payments/fetch-with-id, "Failure"
 _OUR_KEY: Final = ("api key", "authentication failed")  # in a sentence: a wrong key may be answered with 400
 
-Model = TypeVar("Model", bound=RazorpayObject)
+Model = TypeVar("Model", bound=BaseModel)
 List = TypeVar("List", RazorpayOrders, RazorpayRefunds)
 
 
@@ -73,13 +75,29 @@ class RazorpayDesk:
         reference: str,
         query: Mapping[str, FormValue] | None = None,
         deadline_s: float | None = None,
+        bytes_max: int = _DOCUMENTED.bytes_max,
     ) -> Model:
         """What a request that moves nothing was answered. Raises the `ConnectorError`s."""
-        request = HttpRequest(method="GET", path=path, query=query or {})
+        documented = replace(_DOCUMENTED, bytes_max=bytes_max)
+        request = HttpRequest(method="GET", path=path, query=query or {}, documented=documented)
         response = await self.http.call(request, may_send=None, deadline_s=deadline_s)
         if response.status >= 400:
             raise asked_in_vain(response, reference=reference)
         return response.read(model)
+
+    async def shown(
+        self, path: str, model: type[Model], *, reference: str, query: Mapping[str, FormValue], bytes_max: int
+    ) -> Model | None:
+        """As `ask`; None where this key may not see it, or there is no such thing."""
+        documented = replace(_DOCUMENTED, bytes_max=bytes_max)
+        request = HttpRequest(method="GET", path=path, query=query, documented=documented)
+        response = await self.http.call(request, may_send=None)
+        if response.status < 400:
+            return response.read(model)
+        error = asked_in_vain(response, reference=reference)
+        if response.status in _NOT_SHOWN:
+            return None
+        raise error
 
     async def all(
         self, path: str, model: type[List], query: Mapping[str, FormValue], *, reference: str
@@ -108,7 +126,8 @@ def asked_in_vain(response: AcquirerResponse, *, reference: str) -> RateLimited 
     if response.status == 429:
         return _limited(response)
     _alert(response, error, reference=reference)
-    return OutcomeUnknown(_said(response, error))
+    missing = response.status == 400 and _MISSING in (error.description or "").lower()
+    return (UnknownThere if missing else OutcomeUnknown)(_said(response, error))
 
 
 def not_prepared(response: AcquirerResponse, *, reference: str) -> NotSent | Rejected | RateLimited:

@@ -21,6 +21,7 @@ from payonce.domain.personal import Browser, Customer, Party
 ORDERS: Final = "/v1/orders"
 PAYMENTS: Final = "/v1/payments"
 REFUNDS: Final = "/v1/refunds"
+DISPUTES: Final = "/v1/disputes"
 CREATE: Final = f"{PAYMENTS}/create/json"
 CREATE_UPI: Final = f"{PAYMENTS}/create/upi"
 

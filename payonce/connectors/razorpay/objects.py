@@ -6,7 +6,17 @@ and refunds entities) and /docs/webhooks. Razorpay publishes no schema. Read in 
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from payonce.domain.card_numbers import looks_like_card_number
 
@@ -157,6 +167,51 @@ class RazorpayPayments(RazorpayObject):
     items: list[RazorpayPayment]
 
 
+def _where_readable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+class MalformedPayment(RazorpayObject):
+    """One that is not as it is documented, as far as anything of it can be known; None: that is not."""
+
+    id: Annotated[PaymentId | None, WrapValidator(_where_readable)] = None
+    created_at: Annotated[Moment | None, WrapValidator(_where_readable)] = None
+    notes: Annotated[Notes | None, WrapValidator(_where_readable)] = None
+
+
+AnyPayment = Annotated[RazorpayPayment | MalformedPayment, Field(union_mode="left_to_right")]
+
+
+class ListedPayments(RazorpayObject):
+    """Part of a list: one that cannot be read hides no other."""
+
+    entity: Literal["collection"]
+    count: int
+    items: list[AnyPayment]
+
+
+class OnePayment(RootModel[AnyPayment]):
+    """A payment that is asked for, however it is."""
+
+
+class MalformedRefund(RazorpayObject):
+    """As `MalformedPayment`."""
+
+    id: Annotated[RefundId | None, WrapValidator(_where_readable)] = None
+    payment_id: Annotated[PaymentId | None, WrapValidator(_where_readable)] = None
+
+
+class ListedRefunds(RazorpayObject):
+    """Part of a list: one that cannot be read hides no other."""
+
+    entity: Literal["collection"]
+    count: int
+    items: list[Annotated[RazorpayRefund | MalformedRefund, Field(union_mode="left_to_right")]]
+
+
 class RazorpayRefunds(RazorpayObject):
     """Part of a list."""
 
@@ -243,6 +298,7 @@ class RazorpayPayload(RazorpayObject):
 
     payment: EventOfPayment | None = None
     refund: EventOfRefund | None = None
+    dispute: Any = None  # read apart: one that cannot be read makes no event invalid
 
 
 class RazorpayEvent(RazorpayObject):
@@ -252,3 +308,4 @@ class RazorpayEvent(RazorpayObject):
     account_id: Annotated[str, Field(pattern=r"^acc_[A-Za-z0-9]{1,40}$")]
     event: Annotated[str, Field(max_length=_TEXT_MAX)]
     payload: RazorpayPayload
+    created_at: Moment | None = None

@@ -8,8 +8,10 @@ from typing import Final, assert_never
 from pydantic import BaseModel, ConfigDict, Field
 
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
+from payonce.connectors.listing import ChargePage
 from payonce.connectors.sandbox import wire
-from payonce.connectors.sandbox.wire import Desk, Request, SandboxAnswer, SandboxMoney
+from payonce.connectors.sandbox.answers import SandboxAnswer
+from payonce.connectors.sandbox.wire import Desk, Request, SandboxMoney
 from payonce.domain.cards import Card, NetworkToken
 from payonce.domain.errors import LegInvalid, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
@@ -28,6 +30,7 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, Completes, HandedIn, Sca
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.truth import Truth
 
 WINDOW_S: Final = 900
 RESULT: Final = "result"  # what the page gives the browser to bring back, where a leg follows
@@ -69,6 +72,14 @@ class _HandedInBody(BaseModel):
     ds_transaction_id: str = Field(repr=False)
 
 
+class _StoredBody(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    initiator: str
+    reason: str | None = None
+    network_transaction_id: str | None = None
+
+
 class _Authorization(SandboxMoney):
     capture: bool
     window_s: int
@@ -80,8 +91,12 @@ class _Authorization(SandboxMoney):
     return_url: str | None = None
     card: _CardBody | None = None
     network_token: _TokenBody | None = None
+    token: str | None = Field(default=None, repr=False)
+    save: str | None = None
     sca: _ScaBody | None = None
     authentication: _HandedInBody | None = None
+    off_session: bool | None = None
+    stored: _StoredBody | None = None
 
 
 class _Resumption(Request):
@@ -105,6 +120,7 @@ class SandboxCard:
     """
 
     name = "sandbox_card"
+    list_limits = wire.LIST_LIMITS
 
     def __init__(self, account: ConnectorAccount) -> None:
         self._desk = Desk(account)
@@ -122,6 +138,8 @@ class SandboxCard:
             inquiry=UNKNOWN_ACCOUNT_INQUIRIES,
             reversal_by_reference=True,
             callbacks=True,
+            disputes=Truth.INQUIRY,
+            accepts_disputes=True,
             needs_action=True,
             action_inquiry=wire.ACTION_INQUIRY,
             challenge_ends="itself" if ends_itself else "cancelled",
@@ -130,11 +148,14 @@ class SandboxCard:
             soft_decline="itself" if self._itself else "resend",
             return_parameters=frozenset({RESULT}) if resumes else frozenset(),
             legs_move_money=self._completes != "reads",
+            stored_credentials=frozenset({"number", "token"}),
             replays_legs=resumes and account.options.get("replays_legs") == "on",
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        """Authorizes, captures, voids or refunds under our reference; see `Connector`."""
+        """Authorizes, captures, voids or refunds under our reference, or accepts a dispute; see `Connector`."""
+        if call.kind is OperationKind.ACCEPT:
+            return await self._desk.accept(call, may_send=may_send)
         path, body = self._order(call)
         answer = await self._desk.order(path, body, call, may_send=may_send)
         if isinstance(answer, Refused):
@@ -155,8 +176,14 @@ class SandboxCard:
 
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
+        if call.kind is OperationKind.ACCEPT:
+            return await self._desk.inquire_acceptance(call)
         answer = await self._desk.inquire(call)
         return NotKnown() if answer is None else self._outcome(answer, call)
+
+    async def list_charges(self, *, since: datetime, until: datetime, after: str | None) -> ChargePage:
+        """What moved at the card desk, whoever asked for it; see `ChargeListing`."""
+        return await self._desk.list_charges("card", since=since, until=until, after=after)
 
     async def reverse(self, call: Call) -> Reversed:
         """Undoes and blocks our reference; see `Connector`."""
@@ -165,6 +192,10 @@ class SandboxCard:
     async def cancel(self, call: Call) -> Cancellation:
         """Lets nobody pass the challenge under our reference any more; see `Asking`."""
         return await self._desk.cancel(call)
+
+    async def delete_token(self, token: Mapping[str, str]) -> None:
+        """Nobody pays with our token any more; see `Storing`."""
+        await self._desk.delete_token(token)
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, once its signature is checked; see `Calling`."""
@@ -185,7 +216,13 @@ class SandboxCard:
                 return "/voids", _modification(call)
             case OperationKind.REFUND:
                 return "/refunds", _modification(call)
-            case OperationKind.EXPIRE | OperationKind.REVERSE | OperationKind.UNDO | OperationKind.REDO:
+            case (
+                OperationKind.EXPIRE
+                | OperationKind.REVERSE
+                | OperationKind.UNDO
+                | OperationKind.REDO
+                | OperationKind.ACCEPT
+            ):
                 raise Rejected(
                     f"{call.kind} is not sent to this acquirer"
                 )  # see `Capabilities`, and `reverse`
@@ -193,7 +230,8 @@ class SandboxCard:
                 assert_never(call.kind)
 
     def _authorization(self, call: Call) -> _Authorization:
-        if call.card is None and call.network_token is None:
+        token = None if call.token is None else call.token.get(wire.TOKEN)
+        if call.card is None and call.network_token is None and token is None:
             raise Rejected("authorize without a card")
         return _Authorization(
             **wire.money(call),
@@ -207,8 +245,12 @@ class SandboxCard:
             return_url=call.return_url,
             card=None if call.card is None else _card(call.card),
             network_token=None if call.network_token is None else _token(call.network_token),
+            token=token,
+            save=call.keeps,
             sca=None if call.sca is None else _sca(call.sca),
             authentication=None if call.authentication is None else _handed_in(call.authentication),
+            off_session=True if call.unattended else None,
+            stored=_stored(call),
         )
 
     def _reply(self, answer: SandboxAnswer, call: Call) -> Reply:
@@ -258,6 +300,18 @@ def _token(token: NetworkToken) -> _TokenBody:
 
 def _sca(sca: Sca) -> _ScaBody:
     return _ScaBody(challenge=sca.challenge, exemption=sca.exemption)
+
+
+def _stored(call: Call) -> _StoredBody | None:
+    """Of a card that was saved before: who asks for the money, and what the scheme said of the first payment."""
+    if call.stored is None or not call.stored.paid_with:
+        return None
+    told = call.network_transaction
+    return _StoredBody(
+        initiator="merchant" if call.unattended else "customer",
+        reason=call.stored.reason,
+        network_transaction_id=None if told is None else told.id,
+    )
 
 
 def _handed_in(given: HandedIn) -> _HandedInBody:

@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from payonce.connectors.base import Call, Callback, Capabilities, ConnectorAccount, MaySend
+from payonce.connectors.listing import ChargePage
 from payonce.connectors.sandbox import wire
-from payonce.connectors.sandbox.wire import Desk, SandboxAnswer, SandboxMoney
+from payonce.connectors.sandbox.answers import SandboxAnswer
+from payonce.connectors.sandbox.wire import Desk, SandboxMoney
 from payonce.domain.errors import OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     ActionRequired,
@@ -22,6 +24,7 @@ from payonce.domain.facts import (
 )
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import CUSTOMER_INQUIRIES, LATE_INQUIRIES, UNKNOWN_ACCOUNT_INQUIRIES
+from payonce.domain.truth import Truth
 
 
 class CustomerRail(ABC):
@@ -31,6 +34,7 @@ class CustomerRail(ABC):
     asks for).
     """
 
+    list_limits = wire.LIST_LIMITS
     path: ClassVar[str]  # of the order, at the acquirer
     page: ClassVar[str]  # beginning of the customer's page there
     window_s: ClassVar[int]
@@ -55,16 +59,20 @@ class CustomerRail(ABC):
             needs_action=True,
             challenge_ends=self.challenge_ends,
             callbacks=True,
+            disputes=Truth.INQUIRY,
+            accepts_disputes=True,
             data_in_memory=False,
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        """Asks the customer for money, or gives it back; see `Connector`."""
+        """Asks the customer for money, gives it back, or accepts a dispute; see `Connector`."""
         match call.kind:
             case OperationKind.AUTHORIZE:
                 answer = await self._desk.order(self.path, self._order(call), call, may_send=may_send)
             case OperationKind.REFUND:
                 answer = await self._desk.order("/refunds", self._refund(call), call, may_send=may_send)
+            case OperationKind.ACCEPT:
+                return await self._desk.accept(call, may_send=may_send)
             case _:
                 raise Rejected(f"{call.kind} does not exist on this rail")
         if isinstance(answer, Refused):
@@ -74,8 +82,14 @@ class CustomerRail(ABC):
 
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
+        if call.kind is OperationKind.ACCEPT:
+            return await self._desk.inquire_acceptance(call)
         answer = await self._desk.inquire(call)
         return NotKnown() if answer is None else self._outcome(answer, call)
+
+    async def list_charges(self, *, since: datetime, until: datetime, after: str | None) -> ChargePage:
+        """What moved on this rail, whoever asked for it; see `ChargeListing`."""
+        return await self._desk.list_charges(self.page, since=since, until=until, after=after)
 
     async def reverse(self, call: Call) -> Reversed:
         """Undoes and blocks our reference; see `Connector`."""

@@ -22,17 +22,18 @@ TURN_S_MAX: Final = 86_400  # until the acquirer does something by itself
 
 _POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
 _FAULT = re.compile(
-    r"((authorize|resume|capture|void|refund|inquire|reverse|cancel):)?"
+    r"((authorize|resume|capture|void|refund|inquire|reverse|cancel|accept):)?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge|error_before_charge"
     r"|slow:[0-9]{1,9}|amount_mismatch|garbage|html|redirect|rate_limited|other_answer"
     r"|authorized_only|foreign_capture"
     r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
+    r"|dispute:[a-z_]{1,40}(:(?P<disputed>[1-9][0-9]{0,15}))?"
     rf"|foreign_refund:(?P<amount>[1-9][0-9]{{0,15}})|refuse:{_POINTER})"
 )
-_PREFIX = re.compile(r"(authorize|resume|capture|void|refund|inquire|reverse|cancel):")
+_PREFIX = re.compile(r"(authorize|resume|capture|void|refund|inquire|reverse|cancel|accept):")
 # Whose request they are about where they have no prefix; of the others, it is the first one.
 _OF_REFUNDS: Final = ("undo_refund:",)
-_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:")
+_OF_CAPTURES: Final = ("undo_capture:", "redo_capture:", "foreign_refund:", "dispute:")
 
 
 def parse_faults(text: str) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ def _possible(fault: re.Match[str] | None) -> bool:
     """Whether there is such a fault, and its number is one that the acquirer takes."""
     if fault is None or len(fault[0]) > FAULT_LENGTH_MAX:
         return False
-    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or 0)
+    seconds, amount = int(fault["seconds"] or 0), int(fault["amount"] or fault["disputed"] or 0)
     return seconds <= TURN_S_MAX and amount <= AMOUNT_MINOR_MAX
 
 

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict
 
 from payonce.connectors.base import Call, ConnectorAccount
 from payonce.connectors.sandbox import switches, wire
+from payonce.connectors.sandbox.answers import SandboxAnswer
 from payonce.connectors.sandbox.customer import CustomerRail
-from payonce.connectors.sandbox.wire import SandboxAnswer, SandboxMoney
+from payonce.connectors.sandbox.wire import SandboxMoney
 
 PAYEE_VPA, PAYEE_NAME = "shop@sandbox", "Payonce Sandbox Shop"
 

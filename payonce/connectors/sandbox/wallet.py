@@ -5,8 +5,9 @@ from typing import Any
 
 from payonce.connectors.base import Call
 from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox.answers import SandboxAnswer
 from payonce.connectors.sandbox.customer import CustomerRail
-from payonce.connectors.sandbox.wire import SandboxAnswer, SandboxMoney
+from payonce.connectors.sandbox.wire import SandboxMoney
 
 
 class _Payment(SandboxMoney):

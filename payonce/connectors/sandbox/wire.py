@@ -9,36 +9,34 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, assert_never
+from typing import Annotated, Any, Final
 
 import structlog
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from payonce.connectors import acceptances
 from payonce.connectors.base import Call, Callback, ConnectorAccount, MaySend
 from payonce.connectors.http import AcquirerHttp, AcquirerResponse, Documented
+from payonce.connectors.listing import ChargePage, ListLimits
 from payonce.connectors.requests import HttpRequest
 from payonce.connectors.sandbox import switches
-from payonce.domain.card_numbers import looks_like_card_number
+from payonce.connectors.sandbox.answers import VISIBLE, DisputeAnswer, SandboxAnswer
 from payonce.domain.errors import CallbackInvalid, LegInvalid, OutcomeUnknown, Rejected
-from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
     Approved,
     Cancelled,
     DeclineCode,
     Declined,
+    Disputed,
     EndsItself,
-    Foreign,
     NotKnown,
     Pending,
-    Redone,
     Refused,
     Reversed,
     Stage,
-    Turn,
-    Undone,
 )
 from payonce.domain.operations import OperationKind
-from payonce.domain.sca import AuthenticationResult, Exemption
+from payonce.domain.reconciling import Said, TheirCharge, Totals
 from payonce.domain.schedules import InquirySchedule
 
 log = structlog.get_logger(__name__)
@@ -58,34 +56,20 @@ LATE_INQUIRY: Final = InquirySchedule(
 )
 """After `expired`: the sandbox changes its mind within seconds."""
 CALLBACK_AGE_S_MAX: Final = 300
-
-TURNS_MAX: Final = 100  # of one operation
+LIST_PAGE: Final = 100
+LIST_LIMITS: Final = ListLimits(lag_s=2.0, pages_per_s=20.0)
 
 _DOCUMENTED = Documented(answers=frozenset({400, 404}), rejections=frozenset({401, 429}))
 # 422 is not read: it was processed already, or is being so, and what came of it the answer does not say.
 _LEG_DOCUMENTED = Documented(answers=frozenset({400}), rejections=frozenset({401, 429}))
+_LIST_DOCUMENTED = Documented(rejections=frozenset({401, 429}), bytes_max=4 * 1024 * 1024)
 _REFERENCE_REVERSED: Final = "reference_reversed"  # refused since a reversal came first
 POINTER_MAX: Final = 256
 _JSON_POINTER: Final = re.compile(r"(?:/(?:~[01]|[!-.0-}]){1,64}){1,16}")  # RFC 6901, of visible characters
 _NUMBER: Final = re.compile(r"[0-9]{7}")  # longer than any place in a list: a value, not the name of one
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),v1=([0-9a-f]{64})")
 _LOGGED_MAX: Final = 64
-
-
-_RESULTS: Final[Mapping[str, AuthenticationResult]] = {
-    "authenticated": "authenticated",
-    "frictionless": "frictionless",
-    "attempted": "attempted",
-    "exempted": "exempted",
-    "failed": "failed",
-    "none": "none",
-}
-_VISIBLE = r"^[\x21-\x7e]{1,128}$"
-
-
-def _without_card_number(text: str | None) -> str | None:
-    """Nothing in place of a text with a card number: an answer is not refused for what it says besides."""
-    return None if text is None or looks_like_card_number(text) else text
+TOKEN: Final = "token"  # noqa: S105 - the member of `Approved.token`
 
 
 class Request(BaseModel):
@@ -106,86 +90,32 @@ class SandboxMoney(Request):
     currency: str
 
 
-class _Turn(BaseModel):
-    """What the acquirer did to an operation, or beside it, and nobody asked for."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
-
-    id: Annotated[str, Field(pattern=_VISIBLE)]
-    type: Literal["undone", "redone", "foreign"]
-    operation: Literal["capture", "refund", "void"]
-    amount: Annotated[int, Field(ge=0)]
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
-    reason: Annotated[Annotated[str, Field(max_length=200)] | None, AfterValidator(_without_card_number)] = (
-        None
-    )
-
-    def told(self) -> Turn:
-        """The turn in our words."""
-        match self.type:
-            case "undone":
-                return Undone(self.id, self.amount, self.currency, self.reason or "")
-            case "redone":
-                return Redone(self.id, self.amount, self.currency)
-            case "foreign":
-                return Foreign(self.id, self.operation, self.amount, self.currency)
-            case _:
-                assert_never(self.type)
-
-
-class _Authentication(BaseModel):
-    """What a cardholder's authentication came to."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
-
-    result: str
-    eci: Annotated[str, Field(pattern="^[0-9]{2}$")] | None = None
-    liability: Literal["issuer", "merchant"] | None = None
-    exemption_honoured: Exemption | None = None
-
-
-class SandboxAnswer(BaseModel):
-    """What the acquirer says of an operation; members that we do not need are not looked at."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
-
-    id: Annotated[str, Field(min_length=1, max_length=128)]
-    reference: str
-    operation: str
-    status: str
-    amount: int | None
-    currency: str | None
-    decline_code: str | None = None
-    stage: Literal["authorized", "captured"] | None = None
-    expires_at: AwareDatetime | None = None
-    rrn: Annotated[str, Field(pattern="^[0-9]{12}$")] | None = None
-    payer_vpa: Annotated[
-        Annotated[str, Field(max_length=320)] | None, AfterValidator(_without_card_number)
-    ] = None
-    intent: Annotated[str, Field(max_length=1024)] | None = None
-    page: Annotated[str, Field(max_length=1024)] | None = None
-    history: Annotated[list[_Turn], Field(max_length=TURNS_MAX)] = []
-    completes: Literal["customer", "resume", "reads"] = "customer"
-    soft: bool = False
-    authentication: _Authentication | None = None
-
-    def evidence(self) -> Evidence | None:
-        """What is known of the cardholder's authentication, in our words."""
-        said = self.authentication
-        if said is None:
-            return None
-        return Evidence(
-            authentication=_RESULTS.get(said.result, "unknown"),
-            eci=said.eci,
-            liability=said.liability,
-            exemption_honoured=said.exemption_honoured,
-        )
-
-
 class _Undoing(Request):
     """A reversal or a cancellation."""
 
     original_reference: str
+
+
+class _OfDispute(Request):
+    """An acceptance of a dispute, or a question about it."""
+
+    dispute: str
+
+
+class _Deletion(BaseModel):
+    """A saved card that nobody is to pay with any more."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    reference: str
+    token: str = Field(repr=False)
+
+
+class _DeletionAnswer(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    reference: str
+    status: str
 
 
 class _UndoingAnswer(BaseModel):
@@ -202,13 +132,56 @@ class _Problem(BaseModel):
     pointer: str | None = None
 
 
+class _Charge(BaseModel):
+    """A charge as the acquirer lists it; its authorization is the first of its operations."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=VISIBLE)]
+    reference: Annotated[str, Field(pattern=VISIBLE)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")]
+    created_at: AwareDatetime
+    authorized: Annotated[int, Field(ge=0)]
+    captured: Annotated[int, Field(ge=0)]
+    refunded: Annotated[int, Field(ge=0)]
+    disputed: Annotated[int, Field(ge=0)]
+    held: Annotated[int, Field(ge=0)]
+    operations: Annotated[list[SandboxAnswer], Field(min_length=1)]
+
+    def listed(self) -> TheirCharge:
+        """The charge in our words."""
+        return TheirCharge(
+            id=self.id,
+            reference=self.reference,
+            currency=self.currency,
+            created_at=self.created_at,
+            totals=Totals(
+                authorized_minor=self.authorized,
+                captured_minor=self.captured,
+                refunded_minor=self.refunded,
+                disputed_minor=self.disputed,
+                held_minor=self.held,
+            ),
+            said=tuple(_said(answer) for answer in self.operations),
+        )
+
+
+class _Charges(BaseModel):
+    """A page of the list."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
+
+    charges: list[_Charge]
+    next: Annotated[str, Field(pattern=VISIBLE)] | None = None
+
+
 class _Told(BaseModel):
     """A callback's body."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", hide_input_in_errors=True)
 
-    id: Annotated[str, Field(pattern=_VISIBLE)]
-    reference: Annotated[str, Field(pattern=_VISIBLE)]
+    id: Annotated[str, Field(pattern=VISIBLE)]
+    reference: Annotated[str, Field(pattern=VISIBLE)]
 
 
 class Desk:
@@ -257,6 +230,37 @@ class Desk:
         _not_found(response)
         return None
 
+    async def accept(self, call: Call, *, may_send: MaySend) -> Approved | Declined | Refused:
+        """The acquirer has our acceptance of the dispute, or says that it does not wait for one."""
+        response = await self._http.post(
+            "/disputes/acceptances", _of_dispute(call, operation="accept"), may_send=may_send
+        )
+        if response.status == 400:
+            return _refused(response, call)
+        said = _dispute(response, call, operation="accept")
+        found = acceptances.outcome(call, said)
+        if found is not None:
+            return found
+        return acceptances.too_late(said) if said.status == "under_review" else Refused("not_accepted")
+
+    async def inquire_acceptance(self, call: Call) -> Approved | Declined | NotKnown:
+        """What became of our acceptance, by how the dispute stands."""
+        body = _of_dispute(call, operation="inquire")
+        response = await self._http.post("/disputes/inquiries", body, may_send=None)
+        if response.status == 400:
+            raise OutcomeUnknown("HTTP 400")
+        return acceptances.outcome(call, _dispute(response, call, operation="inquire")) or NotKnown()
+
+    async def list_charges(
+        self, rail: str, *, since: datetime, until: datetime, after: str | None
+    ) -> ChargePage:
+        """A page of the rail's charges; see `ChargeListing`."""
+        span = {"since": since.isoformat(), "until": until.isoformat()}
+        query = {**span, "rail": rail, "after": after, "limit": LIST_PAGE}
+        request = HttpRequest(path="/charges", method="GET", query=query, documented=_LIST_DOCUMENTED)
+        page = (await self._http.call(request, may_send=None)).read(_Charges)
+        return ChargePage(tuple(charge.listed() for charge in page.charges), page.next)
+
     async def reverse(self, call: Call) -> Reversed:
         """Our reference is undone and blocked; see `Connector.reverse`."""
         members = common(call, operation="reverse") | {"reference": f"{call.reference}-reversal"}
@@ -292,6 +296,22 @@ class Desk:
                     "acquirer_status_unmapped", operation="cancel", reference=call.reference, status=status
                 )
                 return Pending(reason="unmapped status")
+
+    async def delete_token(self, token: Mapping[str, str]) -> None:
+        """Nobody pays with our token any more; see `Storing.delete_token`."""
+        name = token.get(TOKEN)
+        if name is None:
+            return  # it stands for nothing here
+        body = _Deletion(reference=f"{name}-deletion", token=name)
+        response = await self._http.post("/tokens/deletions", body, may_send=None)
+        if response.status == 404:
+            _not_found(response)
+            return
+        if response.status == 400:
+            raise Rejected("the acquirer does not delete this token")
+        answer = response.read(_DeletionAnswer)
+        if answer.reference != body.reference or answer.status != "deleted":
+            raise OutcomeUnknown("an answer that does not say that the token is deleted")
 
     async def _undo(self, path: str, members: dict[str, Any], call: Call) -> AcquirerResponse:
         body = _Undoing(**members, original_reference=call.reference)
@@ -329,6 +349,22 @@ def common(call: Call, *, operation: str) -> dict[str, Any]:
     captures = "authorize" if call.automatic_capture else "capture"
     of_payment = switches.faults_for(operation, call.metadata, unprefixed="authorize", captures=captures)
     return members | {"faults": of_payment, "fault_scope": call.payment_id} if of_payment else members
+
+
+def _of_dispute(call: Call, *, operation: str) -> _OfDispute:
+    if call.dispute is None:
+        raise Rejected("an acceptance without its dispute")
+    return _OfDispute(**common(call, operation=operation), dispute=call.dispute)
+
+
+def _dispute(response: AcquirerResponse, call: Call, *, operation: str) -> Disputed:
+    """How our dispute stands. Raises `OutcomeUnknown`, also where the acquirer does not know it."""
+    if response.status == 404:
+        raise OutcomeUnknown("HTTP 404")
+    answer = response.read(DisputeAnswer)
+    if (answer.reference, answer.operation, answer.dispute.id) != (call.reference, operation, call.dispute):
+        raise OutcomeUnknown("an answer to another request")
+    return answer.dispute.told()
 
 
 def money(call: Call) -> dict[str, Any]:
@@ -373,6 +409,8 @@ def approved(
         stage=_stage(answer),
         since=tuple(turn.told() for turn in answer.history),
         evidence=answer.evidence(),
+        disputes=tuple(dispute.told() for dispute in answer.disputes),
+        token=None if answer.token is None else {TOKEN: answer.token},
     )
 
 
@@ -381,6 +419,17 @@ def _stage(answer: SandboxAnswer) -> Stage | None:
     if answer.operation != OperationKind.AUTHORIZE:
         return None
     return Stage.AUTHORIZED if answer.stage is None else Stage(answer.stage)
+
+
+def _said(answer: SandboxAnswer) -> Said:
+    """What an inquiry by the operation's reference would say."""
+    fact: Approved | Reversed = Reversed()
+    if answer.status == "approved":
+        known = {"rrn": answer.rrn, "vpa": answer.payer_vpa}
+        rail = {name: value for name, value in known.items() if value}
+        fact = approved(answer, capture_before=answer.expires_at, rail=rail)
+    kind = OperationKind(answer.operation)
+    return Said(answer.id, kind, answer.reference, answer.amount or 0, fact)
 
 
 def _refused(response: AcquirerResponse, call: Call) -> Refused:

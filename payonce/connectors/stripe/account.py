@@ -30,7 +30,11 @@ FORM: Final = AccountForm(
 )
 
 _PREFIXES: Final = ("sk_test_", "rk_test_", "sk_live_", "rk_live_")
-_MAY: Final = ((forms.INTENTS, "PaymentIntents"), (forms.REFUNDS, "Charges and Refunds"))
+_MAY: Final = (
+    (forms.INTENTS, "PaymentIntents"),
+    (forms.REFUNDS, "Charges and Refunds"),
+    (forms.EVENTS, "Events"),
+)
 
 
 async def identify(desk: StripeDesk, account: ConnectorAccount) -> Identity:

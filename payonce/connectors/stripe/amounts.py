@@ -40,6 +40,15 @@ def to_stripe(amount_minor: int, currency: str) -> int:
     return amount_minor * _TIMES.get(currency, 1) // _DIVIDED_BY.get(currency, 1)
 
 
+def exact(amount_minor: int, currency: str) -> bool:
+    """Whether Stripe has this amount."""
+    try:
+        to_stripe(amount_minor, currency)
+    except ValueError:
+        return False
+    return True
+
+
 def from_stripe(amount: int, currency: str) -> int:
     """Stripe's amount as ours. Raises `OutcomeUnknown` for one that ours cannot be."""
     if amount % _TIMES.get(currency, 1):

@@ -15,10 +15,13 @@ from pydantic import ValidationError
 from payonce.connectors.base import Callback
 from payonce.connectors.stripe.objects import REFERENCE, REVERSAL, StripeEvent
 from payonce.domain.errors import CallbackInvalid
+from payonce.domain.facts import FraudWarned
 
 AGE_S_MAX: Final = 300
 SIGNATURES_MAX: Final = 16  # of one header: Stripe signs with each secret that is being rolled over
 HEADER_LENGTH_MAX: Final = 2048
+_WARNING: Final = "radar.early_fraud_warning.created"
+_OF_BANKS: Final = ("dispute", "radar.early_fraud_warning")
 _AT: Final = re.compile(r"[0-9]{1,12}")
 _MAC: Final = re.compile(r"[0-9a-f]{64}")
 _REFERENCE: Final = re.compile(r"[!-~]{1,128}")
@@ -40,15 +43,20 @@ def read(
     another = event.account is not None and event.account != identity
     if event.livemode is not live or another:
         raise CallbackInvalid
-    return Callback(event_id=event.id, reference=_about(event))
+    told = event.data.object
+    fact = FraudWarned(told.id) if event.type == _WARNING else None
+    return Callback(event_id=event.id, reference=_about(event), fact=fact)
 
 
 def _about(event: StripeEvent) -> str:
     """Our reference where the object has it, else Stripe's of the intent, or of whatever it is about.
 
-    A charge has the metadata of its intent, and so our reference.
+    A charge has the metadata of its intent, and so our reference. A dispute or a warning has none of ours: by its own
+    id the payment is found (`Disputing.locate`).
     """
     told = event.data.object
+    if told.object in _OF_BANKS:
+        return told.id
     metadata = told.metadata or {}
     ours = metadata.get(REFERENCE) or metadata.get(REVERSAL)
     if ours is not None and _REFERENCE.fullmatch(ours):

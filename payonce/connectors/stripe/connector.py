@@ -5,10 +5,9 @@ intent that is cancelled can never be confirmed, so a cancellation blocks what m
 Source: docs.stripe.com/api, version 2026-08-26.dahlia. Read, and nothing of it tried against the real service.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Final, TypeVar, assert_never
+from typing import ClassVar, Final, assert_never
 
 import structlog
 
@@ -22,11 +21,29 @@ from payonce.connectors.base import (
     MaySend,
 )
 from payonce.connectors.http import AcquirerResponse, HttpRequest, Sending, segment
+from payonce.connectors.listing import ChargePage, ListLimits
 from payonce.connectors.stripe import account as accounts
-from payonce.connectors.stripe import amounts, callbacks, codes, forms, marks, reading
-from payonce.connectors.stripe.desk import StripeDesk, not_moved, not_prepared, ours_to_mend, problem
+from payonce.connectors.stripe import amounts, callbacks, codes, forms, listing, marks, reading
+from payonce.connectors.stripe.accepting import StripeAcceptances
+from payonce.connectors.stripe.desk import (
+    StripeDesk,
+    not_moved,
+    not_prepared,
+    problem,
+    within,
+)
+from payonce.connectors.stripe.disputing import Disputing
 from payonce.connectors.stripe.finding import Finding
-from payonce.connectors.stripe.objects import ErrorBody, Intent, Method, StripeRefund
+from payonce.connectors.stripe.keeping import Keeping
+from payonce.connectors.stripe.listing import ChargeList
+from payonce.connectors.stripe.objects import Intent, Method, StripeRefund
+from payonce.connectors.stripe.refusing import (
+    CARD_ERROR,
+    INVALID,
+    raise_unless_ended,
+    refused,
+    turned_down_before,
+)
 from payonce.domain.errors import ConnectorError, NotSent, OutcomeUnknown, Rejected
 from payonce.domain.facts import (
     ActionRequired,
@@ -44,14 +61,13 @@ from payonce.domain.facts import (
 from payonce.domain.operations import OperationKind
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT
 from payonce.domain.schedules import InquirySchedule
-from payonce.domain.truth import MODIFICATIONS
+from payonce.domain.truth import MODIFICATIONS, Truth
 
 log = structlog.get_logger(__name__)
 
 CALL_DEADLINE_S: Final = 20.0
 FINALITY_S: Final = 300.0  # of authorizations: a guess, on the long side, and then the intent is cancelled
 KEYS_KEPT_S: Final = 24 * 3600.0  # at least. Source: docs.stripe.com/api/idempotent_requests
-ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
 INQUIRY: Final = InquirySchedule(
     first_s=(1, 2, 4, 8),
     then_every_s=15,
@@ -67,10 +83,6 @@ ACTION_INQUIRY: Final = InquirySchedule(
     slow_every_s=3600,
     give_up_after_s=30 * 24 * 3600,
 )
-T = TypeVar("T")
-
-_CARD_ERROR: Final = "card_error"
-_INVALID: Final = "invalid_request_error"
 
 
 class Stripe:
@@ -78,6 +90,7 @@ class Stripe:
 
     name = "stripe"
     account_form: ClassVar[AccountForm] = accounts.FORM
+    list_limits: ClassVar[ListLimits] = listing.LIMITS
 
     def __init__(
         self, account: ConnectorAccount, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -87,7 +100,11 @@ class Stripe:
         self._copy = account.options.get("copy_metadata") == accounts.ON
         deadline_s = float(account.options.get("call_deadline_s", CALL_DEADLINE_S))
         self._desk = StripeDesk(account, call_deadline_s=deadline_s)
-        self._finding = Finding(self._desk, create=self._create, now=now)
+        self._keeping = Keeping(self._desk)
+        self._finding = Finding(self._desk, create=self._create_again, now=now)
+        self._disputing = Disputing(self._desk, now=now)
+        self._acceptances = StripeAcceptances(self._desk, now=now)
+        self._listing = ChargeList(self._desk, self._finding, self._disputing)
         self.capabilities = Capabilities(
             methods=frozenset({"card"}),
             call_deadline_s=deadline_s,
@@ -101,16 +118,21 @@ class Stripe:
             amounts=amounts.AMOUNTS,
             split_capture=self._several,
             callbacks=True,
+            disputes=Truth.INQUIRY,
+            accepts_disputes=True,
             needs_action=True,
             three_ds=frozenset({BY_ACQUIRER, BY_MERCHANT}),
             challenge_ends="cancelled",
+            stored_credentials=frozenset({"number", "token"}),
             action_inquiry=ACTION_INQUIRY,
         )
 
     async def send(self, call: Call, *, may_send: MaySend) -> Reply:
-        """Authorizes, captures, voids or refunds under our reference; see `Connector`."""
+        """Authorizes, captures, voids or refunds under our reference, or accepts a dispute; see `Connector`."""
+        if call.kind is OperationKind.ACCEPT:
+            return await self._acceptances.accept(call, may_send=may_send)
         sending = self._desk.http.sending(may_send)
-        if call.kind is not OperationKind.VOID and not _exact(call):
+        if call.kind is not OperationKind.VOID and not amounts.exact(call.amount_minor, call.currency):
             return Refused(
                 "amount_not_exact", "/amount"
             )  # before admission already: see `Capabilities.amounts`
@@ -134,15 +156,17 @@ class Stripe:
 
     async def inquire(self, call: Call) -> Inquiry:
         """What became of our reference; see `Connector`."""
-        return await _within(self._inquire(call))
+        if call.kind is OperationKind.ACCEPT:
+            return await within(self._acceptances.inquire(call))
+        return await within(self._inquire(call))
 
     async def reverse(self, call: Call) -> Reversed:
         """The intent is cancelled, or what it took is refunded; see `Connector`."""
-        return await _within(self._reverse(call))
+        return await within(self._reverse(call))
 
     async def cancel(self, call: Call) -> Cancellation:
         """Nobody can pay the intent any more, or what had become of it before; see `Asking`."""
-        return await _within(self._end(call))
+        return await within(self._end(call))
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Callback:
         """The callback, once its signature is checked; see `Calling`."""
@@ -155,6 +179,18 @@ class Stripe:
             now=now,
         )
 
+    async def locate(self, reference: str) -> str | None:
+        """Our reference of what a dispute or a fraud warning is about; see `Locating`."""
+        return await within(self._disputing.locate(reference))
+
+    async def list_charges(self, *, since: datetime, until: datetime, after: str | None) -> ChargePage:
+        """What Stripe charged in that time; see `ChargeListing`."""
+        return await within(self._listing.page(since=since, until=until, after=after))
+
+    async def delete_token(self, token: Mapping[str, str]) -> None:
+        """The card is detached from its customer, and cannot be paid with again; see `Storing`."""
+        await within(self._keeping.detach(token))
+
     async def identify(self) -> Identity:
         """Who Stripe says that we are; see `Identifying`."""
         return await accounts.identify(self._desk, self._account)
@@ -164,7 +200,12 @@ class Stripe:
         await self._desk.http.close()
 
     async def _authorize(self, call: Call, sending: Sending) -> Reply:
-        """The intent and the card are made side by side, then the one is confirmed with the other."""
+        """The intent and the card are made side by side, then the one is confirmed with the other.
+
+        A card that is to be kept has a customer first, since an intent is made with it; one that is kept has both.
+        """
+        if call.token is not None:
+            return await self._pay_by_token(call, call.token, sending)
         if call.card is None:
             raise Rejected("authorize without a card")
         if (pointer := forms.not_taken(call)) is not None:
@@ -172,15 +213,34 @@ class Stripe:
         method = self._desk.post(
             forms.METHODS, forms.method(call, call.card), reference=call.reference, purpose="pre-2"
         )
-        made, entered = await sending.prepare(self._create(call), method)
+        customer_id = None
+        if call.keeps is not None:
+            (kept_with,) = await sending.prepare(self._keeping.customer(call))
+            if kept_with.status >= 400:
+                return turned_down_before(kept_with, call)
+            customer_id = self._keeping.prepared(kept_with)
+        made, entered = await sending.prepare(self._create(call, customer_id), method)
         for answer in (entered, made):
             if answer.status >= 400:
-                return _turned_down_before(answer, call)
+                return turned_down_before(answer, call)
         intent, method_id = self._before(made, call, id_=None), entered.read(Method)
         self._prepared_in_mode(method_id.livemode)
-        form = forms.confirmation(call, method_id.id)
-        answer = await self._move(call, sending, f"{_path(intent.id)}/confirm", form, object_id=intent.id)
-        return await self._confirmed(call, answer, intent_id=intent.id)
+        return await self._confirm(call, sending, intent.id, method_id.id)
+
+    async def _pay_by_token(self, call: Call, token: Mapping[str, str], sending: Sending) -> Reply:
+        """An intent of the customer that the card is kept with, confirmed with that card."""
+        customer_id, method_id = token.get(reading.CUSTOMER), token.get(reading.METHOD)
+        if customer_id is None or method_id is None:
+            raise Rejected("a token that is not of this acquirer")
+        (made,) = await sending.prepare(self._create(call, customer_id))
+        if made.status >= 400:
+            return turned_down_before(made, call)
+        return await self._confirm(call, sending, self._before(made, call, id_=None).id, method_id)
+
+    async def _confirm(self, call: Call, sending: Sending, intent_id: str, method_id: str) -> Reply:
+        form = forms.confirmation(call, method_id)
+        answer = await self._move(call, sending, f"{_path(intent_id)}/confirm", form, object_id=intent_id)
+        return await self._confirmed(call, answer, intent_id=intent_id)
 
     async def _confirmed(self, call: Call, answer: AcquirerResponse, *, intent_id: str) -> Reply:
         if answer.status >= 400:
@@ -197,14 +257,14 @@ class Stripe:
         error = problem(answer)
         about = error.payment_intent
         same = about is not None and about.id == intent_id and about.livemode is self._desk.live
-        if same and about is not None and answer.status == 402 and error.type == _CARD_ERROR:
+        if same and about is not None and answer.status == 402 and error.type == CARD_ERROR:
             return reading.declined(error, intent_id=intent_id, charge=about.charge)
         if same and about is not None and answer.status == 400 and about.status == "canceled":
             return Pending(intent_id, reason="reversed")
         pointer = codes.refused(error)
         untouched = about is None or (same and about.latest_charge is None and about.status in _UNPAID)
-        if answer.status == 400 and error.type == _INVALID and pointer is not None and untouched:
-            return _refused(call, error, pointer)
+        if answer.status == 400 and error.type == INVALID and pointer is not None and untouched:
+            return refused(call, error, pointer)
         raise not_moved(answer, error, reference=call.reference, object_id=intent_id)
 
     async def _challenged(self, call: Call, intent: Intent) -> ActionRequired | Declined | Pending:
@@ -244,9 +304,9 @@ class Stripe:
         if about is not None and about.id == intent_id and about.status == "canceled":
             if call.kind is OperationKind.VOID:
                 return Pending(intent_id, reason="canceled already")
-            return _refused(call, error, "")
-        _raise_unless_ended(answer, error, call, object_id=intent_id)
-        return _refused(call, error, codes.refused(error) or "")
+            return refused(call, error, "")
+        raise_unless_ended(answer, error, call, object_id=intent_id)
+        return refused(call, error, codes.refused(error) or "")
 
     def _modified(self, found: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
         if call.kind is OperationKind.CAPTURE:
@@ -261,8 +321,8 @@ class Stripe:
             reading.check_refund(found, call)
             return reading.refund(found, call)
         error = problem(answer)
-        _raise_unless_ended(answer, error, call, object_id=None)
-        return _refused(call, error, codes.refused(error) or "")
+        raise_unless_ended(answer, error, call, object_id=None)
+        return refused(call, error, codes.refused(error) or "")
 
     async def _inquire(self, call: Call) -> Inquiry:
         match call.kind:
@@ -282,14 +342,15 @@ class Stripe:
         fact = reading.authorization(intent, call)
         if isinstance(fact, Declined):
             return await self._closed(call, intent, fact)
-        if isinstance(fact, Reversed) and intent.amount_received:
-            refunds = await self._finding.refunds(call, intent.id)
-            if not reading.is_given_back(intent, refunds):
-                return Pending(intent.id, reason="taken, and not given back")
+        return await self._disputing.told(await self._with_refunds(call, intent, fact), call, intent)
+
+    async def _with_refunds(self, call: Call, intent: Intent, fact: reading.Standing) -> reading.Standing:
         # Of a refund that failed the charge says nothing any more.
         given_back = call.approved or intent.charge is None or intent.charge.amount_refunded > 0
-        if isinstance(fact, Approved) and intent.amount_received and given_back:
-            return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)
+        asks = isinstance(fact, Reversed) or (isinstance(fact, Approved) and given_back)
+        if asks and intent.amount_received:
+            refunds = await self._finding.refunds(call, intent.id)
+            return reading.after_refunds(fact, intent, refunds, call)
         return fact
 
     async def _reverse(self, call: Call) -> Reversed:
@@ -365,10 +426,16 @@ class Stripe:
         except OutcomeUnknown as unknown:
             raise OutcomeUnknown(unknown.message, connector_reference=object_id) from None
 
-    def _create(self, call: Call) -> HttpRequest:
+    def _create(self, call: Call, customer_id: str | None = None) -> HttpRequest:
         """The intent, under the attempt's key: the same again finds the same."""
-        form = forms.intent(call, several_captures=self._several, copy_metadata=self._copy)
+        form = forms.intent(
+            call, several_captures=self._several, copy_metadata=self._copy, customer=customer_id
+        )
         return self._desk.post(forms.INTENTS, form, reference=call.reference, purpose="pre")
+
+    async def _create_again(self, call: Call) -> HttpRequest:
+        """As it was sent. Without the token that it was paid with, its key does not fit: then the list finds it."""
+        return self._create(call, await self._keeping.customer_again(call))
 
     def _before(self, answer: AcquirerResponse, call: Call, *, id_: str | None) -> Intent:
         """The intent before the money call. What is wrong with it is `NotSent`: nothing has moved."""
@@ -400,37 +467,6 @@ _UNPAID: Final = ("requires_payment_method", "requires_confirmation")
 _GIVING_BACK: Final = ("succeeded", "pending", "requires_action")
 
 
-def _raise_unless_ended(
-    answer: AcquirerResponse, error: ErrorBody, call: Call, *, object_id: str | None
-) -> None:
-    """Returns where Stripe turned the capture, void or refund down for good."""
-    for_good = error.code in codes.ENDED or codes.refused(error) is not None
-    if not (answer.status == 400 and error.type == _INVALID and for_good):
-        raise not_moved(answer, error, reference=call.reference, object_id=object_id)
-
-
-def _turned_down_before(answer: AcquirerResponse, call: Call) -> Declined | Refused:
-    """A call before the money call that was not done: the card is declined, or the data refused."""
-    try:
-        error = problem(answer)
-    except OutcomeUnknown as unknown:
-        raise NotSent(f"before the money call: {unknown.message}") from None
-    if answer.status == 402 and error.type == _CARD_ERROR:
-        return reading.declined(error, intent_id=None)
-    for_good = codes.refused(error) is not None or error.param is not None
-    if answer.status == 400 and error.type == _INVALID and for_good and not ours_to_mend(answer, error):
-        return _refused(call, error, codes.refused(error) or "")
-    raise not_prepared(answer, reference=call.reference)
-
-
-def _refused(call: Call, error: ErrorBody, pointer: str) -> Refused:
-    code = error.code or _INVALID
-    log.warning(
-        "acquirer_refused", operation=call.kind, reference=call.reference, code=code, param=error.param
-    )
-    return Refused(code, pointer or forms.pointer(error.param))
-
-
 def _reply(found: reading.Standing, intent_id: str) -> Reply:
     """What an answer to a confirmation is: it was confirmed, so that it is not known says nothing."""
     if isinstance(found, Reversed):
@@ -442,22 +478,5 @@ def _reply_of(found: Approved | Pending | NotKnown, intent_id: str) -> Approved 
     return Pending(intent_id, reason="not done") if isinstance(found, NotKnown) else found
 
 
-def _exact(call: Call) -> bool:
-    try:
-        amounts.to_stripe(call.amount_minor, call.currency)
-    except ValueError:
-        return False
-    return True
-
-
 def _path(intent_id: str) -> str:
     return f"{forms.INTENTS}/{segment(intent_id)}"
-
-
-async def _within(asking: Awaitable[T]) -> T:
-    """What is asked, within a limit over all its calls."""
-    try:
-        async with asyncio.timeout(ASKING_S_MAX):
-            return await asking
-    except TimeoutError:
-        raise OutcomeUnknown("timed out") from None

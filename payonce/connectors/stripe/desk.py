@@ -3,10 +3,13 @@
 Source: docs.stripe.com/api/errors, /api/idempotent_requests and /error-low-level. Read, not tried.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import structlog
+from pydantic import BaseModel
 
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.http import (
@@ -24,22 +27,24 @@ from payonce.connectors.stripe.objects import (
     VERSION,
     ErrorBody,
     IntentList,
-    Read,
     RefundList,
     StripeProblem,
 )
-from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
+from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected, UnknownThere
 
 log = structlog.get_logger(__name__)
 
 PAGES_MAX: Final = 100
+ASKING_S_MAX: Final = 25.0  # of a whole inquiry or reversal, lists included
 KEY_LENGTH: Final = 40  # of at most 255
+_MISSING: Final = "resource_missing"
 _DOCUMENTED: Final = Documented(
     answers=frozenset({400, 401, 402, 403, 404, 409, 429}), headers=frozenset({"retry-after", "request-id"})
 )
 _FAILED_KEY: Final = "idempotency_error"
 
-Model = TypeVar("Model", bound=Read)
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
 List = TypeVar("List", IntentList, RefundList)
 
 
@@ -69,6 +74,18 @@ class StripeDesk:
         if response.status >= 400:
             raise asked_in_vain(response, reference=reference)
         return response.read(model)
+
+    @staticmethod
+    def longer(bytes_max: int) -> Documented:
+        """What an answer may be where it is longer than what is asked otherwise."""
+        return replace(_DOCUMENTED, bytes_max=bytes_max)
+
+    async def page(
+        self, path: str, model: type[Model], query: Mapping[str, FormValue], *, bytes_max: int
+    ) -> Model:
+        """One page, or one object, that may be longer than what is asked otherwise. Raises as `ask`."""
+        request = HttpRequest(method="GET", path=path, query=query, documented=self.longer(bytes_max))
+        return await self.ask(request, model, reference=path)
 
     async def pages(
         self, path: str, model: type[List], query: Mapping[str, FormValue], *, reference: str
@@ -106,7 +123,9 @@ def asked_in_vain(response: AcquirerResponse, *, reference: str) -> RateLimited 
     if response.status == 429 and error.code != "lock_timeout":
         return _limited(response)
     _alert(response, error, reference=reference)
-    return OutcomeUnknown(f"HTTP {response.status} {error.code or error.type or ''}".rstrip())
+    said = f"HTTP {response.status} {error.code or error.type or ''}".rstrip()
+    missing = response.status == 404 and error.code == _MISSING
+    return UnknownThere(said) if missing else OutcomeUnknown(said)
 
 
 def not_prepared(response: AcquirerResponse, *, reference: str) -> NotSent | Rejected | RateLimited:
@@ -160,3 +179,12 @@ def _alert(response: AcquirerResponse, error: ErrorBody, *, reference: str) -> N
         log.error("acquirer_key_used_otherwise", **said)
     else:
         log.warning("acquirer_error", **said)
+
+
+async def within(asking: Awaitable[T]) -> T:
+    """What is asked, within a limit over all its calls. Raises `OutcomeUnknown`."""
+    try:
+        async with asyncio.timeout(ASKING_S_MAX):
+            return await asking
+    except TimeoutError:
+        raise OutcomeUnknown("timed out") from None

@@ -5,7 +5,7 @@ the first did; Stripe keeps keys for 24 h at least. After that by the intents ma
 last one. What is not found then proves nothing: the outcome stays unknown, for a person.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,7 +29,11 @@ class Finding:
     """Reads, and moves nothing: an intent that a create may make here is never confirmed."""
 
     def __init__(
-        self, desk: StripeDesk, *, create: Callable[[Call], HttpRequest], now: Callable[[], datetime]
+        self,
+        desk: StripeDesk,
+        *,
+        create: Callable[[Call], Awaitable[HttpRequest]],
+        now: Callable[[], datetime],
     ) -> None:
         self._desk = desk
         self._create = create
@@ -87,7 +91,7 @@ class Finding:
     async def _id(self, call: Call) -> str:
         if call.claimed_at is None or self._now() - call.claimed_at < KEY_GOOD_FOR:
             try:
-                made = await self._desk.ask(self._create(call), Intent, reference=call.reference)
+                made = await self._desk.ask(await self._create(call), Intent, reference=call.reference)
                 self._desk.check_mode(made.livemode)
                 reading.check(made, call, id_=None)
                 return made.id

@@ -19,7 +19,9 @@ from payonce.domain.personal import Customer, Party
 
 INTENTS: Final = "/v1/payment_intents"
 METHODS: Final = "/v1/payment_methods"
+CUSTOMERS: Final = "/v1/customers"
 REFUNDS: Final = "/v1/refunds"
+EVENTS: Final = "/v1/events"
 
 DESCRIPTION_LENGTH_MAX: Final = 1000
 KEYS_MAX: Final = 40  # of an object's metadata; Stripe takes 50, and ours come first
@@ -31,7 +33,8 @@ VOIDED: Final = "requested_by_customer"
 GIVEN_UP: Final = VOIDED  # while its customer was to act
 REVERSED: Final = "duplicate"
 NOT_AUTHENTICATED: Final = "abandoned"
-BY_STRIPE: Final = frozenset({"automatic", "expired"})
+BY_US: Final = frozenset({VOIDED, REVERSED, NOT_AUTHENTICATED})
+"""In the dashboard one may choose these, too; another reason, or none, is never ours."""
 
 _MEMBERS: Final = {
     "amount": "/amount",
@@ -76,8 +79,16 @@ def method(call: Call, card: Card) -> Form:
     }
 
 
-def intent(call: Call, *, several_captures: bool, copy_metadata: bool) -> Form:
-    """A payment that nobody has confirmed: nothing is charged, and its secret never leaves us."""
+def customer(call: Call) -> Form:
+    """Whom a card is kept with: nobody's name, since what is kept is the card alone."""
+    return {"metadata": _metadata(call, {})}
+
+
+def intent(call: Call, *, several_captures: bool, copy_metadata: bool, customer: str | None) -> Form:
+    """A payment that nobody has confirmed: nothing is charged, and its secret never leaves us.
+
+    `customer`: with whom its card is, or is to be, kept.
+    """
     options: Form = {"request_multicapture": "if_available"}
     asked = several_captures and not call.automatic_capture
     return {
@@ -90,6 +101,7 @@ def intent(call: Call, *, several_captures: bool, copy_metadata: bool) -> Form:
         "description": (call.description or call.payment_id)[:DESCRIPTION_LENGTH_MAX],
         "statement_descriptor_suffix": call.statement_descriptor,
         "metadata": _metadata(call, call.metadata if copy_metadata else {}),
+        "customer": customer,
     }
 
 
@@ -102,6 +114,10 @@ def confirmation(call: Call, method_id: str) -> Form:
     return {
         "payment_method": method_id,
         "payment_method_options": {"card": options} if options else None,
+        "setup_future_usage": call.keeps,
+        # Nobody is there: what would ask for them is a decline then. What the scheme said of the first payment has no
+        # parameter in what Stripe publishes, and is not sent.
+        "off_session": True if call.unattended else None,
         # Who was authenticated elsewhere is not asked again: the issuer's wish for that is a decline.
         "error_on_requires_action": True if call.authentication is not None else None,
         "return_url": call.return_url,

@@ -6,7 +6,17 @@ Every text has a limit, and one with a card number in it is not taken. Source: S
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from payonce.domain.card_numbers import looks_like_card_number
 
@@ -91,6 +101,36 @@ class ChargeOutcome(Read):
     type: Text = None
 
 
+class ListPage(Read):
+    """A part of a list, newest first."""
+
+    object: Literal["list"]
+    has_more: bool
+
+
+class StripeRefund(Read):
+    """Money given back."""
+
+    id: Id
+    object: Literal["refund"]
+    status: Text
+    amount: Amount
+    currency: Currency
+    failure_reason: Text = None
+    metadata: Metadata | None = None
+    payment_intent: Id | None = None
+
+    @property
+    def reference(self) -> str | None:
+        return (self.metadata or {}).get(REFERENCE)
+
+
+class RefundList(ListPage):
+    """Of `GET /v1/refunds`."""
+
+    data: Annotated[list[StripeRefund], Field(max_length=100)]
+
+
 class Charge(Read):
     """One try of an intent."""
 
@@ -101,12 +141,14 @@ class Charge(Read):
     amount_captured: Amount
     amount_refunded: Amount
     captured: bool
+    disputed: bool = False
     created: int
     currency: Currency
     livemode: bool
     failure_code: Text = None
     outcome: ChargeOutcome | None = None
     payment_method_details: MethodDetails | None = None
+    refunds: RefundList | None = None  # where they were asked for
 
     @property
     def card(self) -> CardDetails:
@@ -157,6 +199,8 @@ class Intent(Read):
     livemode: bool
     metadata: Metadata = {}
     next_action: NextAction | None = None
+    customer: Id | None = None
+    payment_method: Id | None = None
 
     @property
     def page(self) -> str | None:
@@ -170,28 +214,20 @@ class Intent(Read):
         return self.latest_charge if isinstance(self.latest_charge, Charge) else None
 
 
-class StripeRefund(Read):
-    """Money given back."""
-
-    id: Id
-    object: Literal["refund"]
-    status: Text
-    amount: Amount
-    currency: Currency
-    failure_reason: Text = None
-    metadata: Metadata | None = None
-    payment_intent: Id | None = None
-
-    @property
-    def reference(self) -> str | None:
-        return (self.metadata or {}).get(REFERENCE)
-
-
 class Method(Read):
     """A card that was entered."""
 
     id: Id
     object: Literal["payment_method"]
+    livemode: bool
+    customer: Id | None = None
+
+
+class StripeCustomer(Read):
+    """Whom cards are kept with: one for each card, so that it says nothing of a person."""
+
+    id: Id
+    object: Literal["customer"]
     livemode: bool
 
 
@@ -207,23 +243,39 @@ class StripeProblem(Read):
     error: ErrorBody
 
 
-class ListPage(Read):
-    """A part of a list, newest first."""
-
-    object: Literal["list"]
-    has_more: bool
-
-
 class IntentList(ListPage):
     """Of `GET /v1/payment_intents`."""
 
     data: Annotated[list[Intent], Field(max_length=100)]
 
 
-class RefundList(ListPage):
-    """Of `GET /v1/refunds`."""
+def _where_readable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
 
-    data: Annotated[list[StripeRefund], Field(max_length=100)]
+
+class MalformedIntent(Read):
+    """One that is not as it is documented, as far as anything of it can be known; None: that is not."""
+
+    id: Annotated[Id | None, WrapValidator(_where_readable)] = None
+    created: Annotated[int | None, WrapValidator(_where_readable)] = None
+    livemode: Annotated[bool | None, WrapValidator(_where_readable)] = None
+    metadata: Annotated[Metadata | None, WrapValidator(_where_readable)] = None
+
+
+AnyIntent = Annotated[Intent | MalformedIntent, Field(union_mode="left_to_right")]
+
+
+class ListedIntents(ListPage):
+    """As `IntentList`: one that cannot be read hides no other."""
+
+    data: Annotated[list[AnyIntent], Field(max_length=100)]
+
+
+class OneIntent(RootModel[AnyIntent]):
+    """An intent that is asked for, however it is."""
 
 
 class StripeAccount(Read):
@@ -247,10 +299,27 @@ class _Told(Read):
     object: Text
     metadata: Metadata | None = None
     payment_intent: Id | None = None
+    created: int | None = None
+
+    @property
+    def is_intent(self) -> bool:
+        return self.object == "payment_intent"
+
+    @property
+    def intent_id(self) -> str | None:
+        """Of the intent that it is, or is about."""
+        return self.id if self.is_intent else self.payment_intent
 
 
 class _Data(Read):
     object: _Told
+
+
+class MalformedEvent(Read):
+    """One that is not as it is documented, as far as anything of it can be known; None: that is not."""
+
+    id: Annotated[Id | None, WrapValidator(_where_readable)] = None
+    livemode: Annotated[bool | None, WrapValidator(_where_readable)] = None
 
 
 class StripeEvent(Read):
@@ -262,3 +331,12 @@ class StripeEvent(Read):
     livemode: bool
     account: Id | None = None  # of Connect: another account than ours
     data: _Data
+
+
+class EventList(ListPage):
+    """Of `GET /v1/events`."""
+
+    data: Annotated[
+        list[Annotated[StripeEvent | MalformedEvent, Field(union_mode="left_to_right")]],
+        Field(max_length=100),
+    ]

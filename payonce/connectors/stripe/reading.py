@@ -66,6 +66,10 @@ _AUTHENTICATED: Final[dict[str, AuthenticationResult]] = {
     "not_supported": "none",
 }
 
+CUSTOMER: Final = "customer"
+METHOD: Final = "payment_method"
+"""The members of `Approved.token`."""
+
 Standing = Approved | Declined | Pending | NotKnown | Reversed
 """How an attempt stands by an intent."""
 
@@ -141,9 +145,9 @@ def capture(intent: Intent, call: Call, *, several: bool, answered: bool) -> App
 
 
 def void(intent: Intent, call: Call, *, answered: bool) -> Approved | Pending | NotKnown:
-    """How the release of an authorization stands. What Stripe released by itself is foreign: see `_canceled`."""
-    by_stripe = intent.cancellation_reason in forms.BY_STRIPE and not answered
-    if intent.status == "canceled" and not by_stripe:
+    """How the release of an authorization stands. What Stripe or others released is foreign: see `_canceled`."""
+    by_others = intent.cancellation_reason not in forms.BY_US and not answered
+    if intent.status == "canceled" and not by_others:
         charge = intent.charge
         held, taken = (intent.amount, 0) if charge is None else (charge.amount, charge.amount_captured)
         return Approved(intent.id, from_stripe(held - taken, call.currency), call.currency)
@@ -175,6 +179,13 @@ def check_refund(found: StripeRefund, call: Call) -> None:
         raise OutcomeUnknown("a refund of another attempt")
     if found.currency != call.currency.lower():
         raise OutcomeUnknown("a refund in another currency", connector_reference=found.id)
+
+
+def after_refunds(fact: Standing, intent: Intent, refunds: Sequence[StripeRefund], call: Call) -> Standing:
+    """How an authorization stands with every refund of its intent, newest first."""
+    if isinstance(fact, Reversed) and not is_given_back(intent, refunds):
+        return Pending(intent.id, reason="taken, and not given back")
+    return refunded(fact, refunds, call) if isinstance(fact, Approved) else fact
 
 
 def refunded(approved: Approved, refunds: Sequence[StripeRefund], call: Call) -> Approved | Reversed:
@@ -227,11 +238,13 @@ def declined(error: StripeError, *, intent_id: str | None, charge: Charge | None
         log.warning("acquirer_decline_code_unmapped", code=error.decline_code or error.code)
     meaning = codes.declined(error, blocked=charge is not None and _blocked(charge))
     said = {name: getattr(error, name) for name in _SAID}
+    country = None if charge is None else charge.card.country
     return Declined(
         meaning.code,
         connector_reference=intent_id,
         raw={name: code for name, code in said.items() if code is not None},
         where=meaning.where,
+        evidence=None if country is None else Evidence(issuer_country=country),
     )
 
 
@@ -256,7 +269,7 @@ def _canceled(intent: Intent, call: Call) -> Standing:
         return Reversed()  # by us, while its customer was to act: what they authorized meanwhile is let go
     if charge is not None and held and intent.cancellation_reason != forms.REVERSED:
         approved = _approved(intent, call, amount=charge.amount, stage=Stage.AUTHORIZED)
-        if intent.cancellation_reason not in forms.BY_STRIPE:
+        if intent.cancellation_reason in forms.BY_US:
             return approved  # by our void, or in the dashboard: an intent does not say which
         rest = from_stripe(charge.amount - charge.amount_captured, call.currency)
         return _with_turns(approved, (Foreign(f"{intent.id}/canceled", "void", rest, call.currency),))
@@ -315,7 +328,15 @@ def _approved(intent: Intent, call: Call, *, amount: int, stage: Stage) -> Appro
         capture_before=until,
         stage=stage,
         evidence=None if intent.charge is None else _evidence(intent.charge, call),
+        token=_token(intent, call),
     )
+
+
+def _token(intent: Intent, call: Call) -> dict[str, str] | None:
+    """By which the card is paid with again, where it was to be kept: attached to its customer with the approval."""
+    if call.keeps is None or intent.customer is None or intent.payment_method is None:
+        return None
+    return {CUSTOMER: intent.customer, METHOD: intent.payment_method}
 
 
 def _evidence(charge: Charge, call: Call) -> Evidence:

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast, overload
+from typing import Any, Protocol, TypeVar, cast, overload
 
 import psycopg
 from psycopg.errors import InFailedSqlTransaction
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
-from sqlalchemy import CursorResult, Executable, Table
+from sqlalchemy import CursorResult, Executable, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from payonce.storage.driver.pool import Pooled
@@ -22,6 +22,12 @@ from payonce.storage.driver.statements import Query, Row, Statement, changing, i
 from payonce.storage.driver.wire import BEGIN, COMMIT, ROLLBACK, Command, check, failed
 
 _CHANGES = frozenset({b"INSERT", b"UPDATE", b"DELETE"})
+# Not SET LOCAL: PostgreSQL 18 was reported not to show that to the policies of an INSERT. To the transaction's end.
+_SPEAK_FOR = Statement(
+    text(
+        "SELECT set_config('payonce.merchant_id', :merchant_id, true), set_config('payonce.mode', :mode, true)"
+    )
+)
 WAITING_MAX = 100  # writes that wait to be sent
 ROLLBACK_S = 1.0
 
@@ -29,6 +35,16 @@ T = TypeVar("T")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
 T4 = TypeVar("T4")
+
+
+class Tenant(Protocol):
+    """Whose rows a transaction is about: one merchant's in one mode."""
+
+    @property
+    def merchant_id(self) -> str: ...
+
+    @property
+    def mode(self) -> str: ...
 
 
 @dataclass(slots=True)
@@ -41,14 +57,30 @@ class Written:
 class Connection:
     """A connection of the pool for one transaction, which begins with the first statement."""
 
-    def __init__(self, pooled: Pooled, *, begin: Command = BEGIN) -> None:
+    def __init__(
+        self, pooled: Pooled, *, begin: Command = BEGIN, of_api: bool = False, packs: bool = False
+    ) -> None:
         self._sqlalchemy, self._wire = pooled.sqlalchemy, pooled.wire
-        self._begin = begin
         self._waiting = [(begin, Written())]
+        self.of_api = of_api  # as the role that sees one tenant, and reaches the rest through doors
+        self.packs = packs  # whether what it writes of bodies is packed: see `payonce.storage.packing`
+        self._beginning = 1  # how many commands wait that only say how the transaction begins
         self.wrote = False  # rows: then COMMIT waits for the standby; a transaction that only read does not
         self.empty = False  # it was begun for its COMMIT alone
         self._failed = False  # then nothing more runs on it, lest it do so outside of the transaction
         self.in_doubt = False  # COMMIT was sent, and not skipped: the transaction may hold
+
+    def speak_for(self, tenant: Tenant) -> None:
+        """The transaction is about this tenant's rows: as the API's role it sees no others from now on.
+
+        It goes out with what is asked or written next. On other connections nothing is said.
+        """
+        if not self.of_api:
+            return
+        whose = {"merchant_id": tenant.merchant_id, "mode": tenant.mode}
+        self._waiting.append((_SPEAK_FOR.command(whose, self._wire), Written()))
+        if len(self._waiting) == self._beginning + 1:
+            self._beginning += 1
 
     async def fetch(self, query: Query[T]) -> T:
         """What the query finds."""
@@ -115,7 +147,7 @@ class Connection:
     @property
     def untouched(self) -> bool:
         """Whether nothing was asked of Postgres, not even to begin."""
-        return [command for command, _ in self._waiting] == [self._begin]
+        return len(self._waiting) == self._beginning
 
     @property
     def warned(self) -> bool:
@@ -165,6 +197,7 @@ class Connection:
     async def _exchange(self, *commands: Command) -> tuple[list[PGresult], list[PGresult]]:
         """The answers to what waited, and to these commands."""
         waited, self._waiting = self._waiting, []
+        self._beginning = -1
         self._failed = True
         answers = await self._wire.exchange([*(command for command, _ in waited), *commands])
         self._failed = failed(answers)

@@ -14,9 +14,8 @@ from alembic import command
 from alembic.config import Config
 from psycopg import Error as DriverError
 from psycopg import InterfaceError, OperationalError
-from sqlalchemy import NullPool, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from payonce.clock import boot_clock_s
 from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd, Durability, commit_end
@@ -24,7 +23,9 @@ from payonce.domain.errors import PaymentError
 from payonce.logging import get_logger
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.pool import Pool, Pooled
-from payonce.storage.driver.wire import BEGIN, BEGIN_READING, Wire, check
+from payonce.storage.driver.pools import Pools
+from payonce.storage.driver.tenants import Tenants
+from payonce.storage.driver.wire import Wire, check
 from payonce.storage.sqlstates import LOCK_NOT_AVAILABLE, Meaning, meaning_of
 from payonce.storage.standby import FailOver, Gate, Proofs, Sight, empty_write, look
 
@@ -81,34 +82,42 @@ class Database:
     """The connections to the primary: those that write, at most `pool_size`, half as many that only read, a quarter
     as many for lists and look-ups, and one that looks for the standby, where durability rests on one.
 
-    So a process strands `pool_size` backends at most while the standby is away, and its reads go on; and payments
-    have their connections, and most of Postgres, however much is listed.
+    So a process strands `pool_size` backends at most while the standby is away, and its reads go on; payments have
+    theirs, and most of Postgres, however much is listed. With `api_url`, half are the API's role's: `tenants`.
+    `packs`: bodies are written packed; they are read either way.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 20, durability: Durability | None = None) -> None:
-        engine = create_async_engine(
-            engine_url(url),
-            poolclass=NullPool,
-            hide_parameters=True,
-            isolation_level="AUTOCOMMIT",  # transactions begin and end in `Connection`
-            connect_args=_connection_options(),
-        )
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 20,
+        durability: Durability | None = None,
+        api_url: str | None = None,
+        packs: bool = False,
+    ) -> None:
         self.gate = Gate(follows_standby=durability is Durability.STANDBY)
         self.fail_over = FailOver()
+        self._packs = packs
         self._proofs: defaultdict[str | None, Proofs] = defaultdict(Proofs)  # by the server's timeline
-        readers_max = max(2, pool_size // 2)
-        self._writers = Pool(engine, size=pool_size, on_open=self._look_first, on_lost=self._renew)
-        self._readers = Pool(engine, size=readers_max, on_open=self._look_first, on_lost=self._renew)
-        browsers_max = max(2, pool_size // 4)
-        self._browsers = Pool(engine, size=browsers_max, on_open=self._look_first, on_lost=self._renew)
-        self._lookout = Pool(engine, size=1, on_open=self._look_first, on_lost=self._renew)
+        of_api = 0 if api_url is None else max(1, pool_size // 2)
+        self._engine = self._pools_of(url, size=max(1, pool_size - of_api))
+        self._lookout = self._engine.another(1)
+        self._api: Pools | None = None
+        if api_url is not None:
+            self._api = self._pools_of(api_url, size=of_api, of_api=True)
         self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
         self._behind: set[asyncio.Task[Any]] = set()  # what nobody waits for
         self._watching: asyncio.Task[None] | None = None
         self._probing: asyncio.Future[CommitEnd] | None = None
 
+    @property
+    def tenants(self) -> Tenants:
+        """Transactions for one merchant in one mode; with `api_url` Postgres shows them no other's rows."""
+        return Tenants(self, self._api)
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, pools: Pools | None = None) -> AsyncIterator[Connection]:
         """Commits when the block ends, rolls back when it raises.
 
         Raises `StorageUnavailable` when nothing holds, and `CommitUnknown` when COMMIT was sent and not answered as
@@ -117,23 +126,24 @@ class Database:
         self._watch()
         if not self.gate.open:
             raise StorageUnavailable("the synchronous standby is missing")
-        async with self._begun(self._writers) as (pooled, connection):
+        writers = (pools or self._engine).writers
+        async with self._begun(writers) as (pooled, connection):
             yield connection
-        await self._commit(pooled, connection)
+        await self._commit(writers, pooled, connection)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
+    async def reading(self, pools: Pools | None = None) -> AsyncIterator[Connection]:
         """A transaction that only reads, on a connection that no COMMIT holds up. Raises `StorageUnavailable`.
 
         What it finds is not proven yet, where durability rests on a standby: see `proven`.
         """
-        async with self._only_reading(self._readers) as connection:
+        async with self._only_reading((pools or self._engine).readers) as connection:
             yield connection
 
     @asynccontextmanager
-    async def browsing(self) -> AsyncIterator[Connection]:
+    async def browsing(self, pools: Pools | None = None) -> AsyncIterator[Connection]:
         """As `reading`, for what is looked at: on one of a few connections that nothing else uses."""
-        async with self._only_reading(self._browsers) as connection:
+        async with self._only_reading((pools or self._engine).browsers) as connection:
             yield connection
 
     async def proven(self, read: Connection, *, xid: int | None = None) -> bool:
@@ -151,7 +161,7 @@ class Database:
 
     @property
     def _pools(self) -> tuple[Pool, ...]:
-        return (self._writers, self._readers, self._browsers, self._lookout)
+        return (*self._engine.all, *(self._api.all if self._api is not None else ()), self._lookout)
 
     async def ping(self) -> None:
         """Returns when Postgres answers. Raises `StorageUnavailable`."""
@@ -163,8 +173,8 @@ class Database:
 
         Those on which COMMIT waits for the standby are not lost: every process has such, and reads go on.
         """
-        reads = self._readers.is_stuck() or self._browsers.is_stuck()
-        return reads or self._writers.is_stuck(but_for=self._committing.values())
+        committing = self._committing.values()
+        return any(pools.are_stuck(but_for=committing) for pools in (self._engine, self._api) if pools)
 
     async def close(self) -> None:
         """Every connection is closed; COMMITs under way have a moment to end, and are not cancelled."""
@@ -179,9 +189,11 @@ class Database:
             await asyncio.wait(self._committing, timeout=CLOSE_S)
         for pool in self._pools:
             await pool.close()
+        for task in self._behind:
+            task.cancel()
 
     def lets_end(self, task: asyncio.Task[Any]) -> None:
-        """The task, for which nobody waits, has a moment to end before the connections are closed."""
+        """The task, for which nobody waits, may end before the connections close, and is cancelled then."""
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
 
@@ -200,8 +212,7 @@ class Database:
         try:
             async with asyncio.timeout(TRANSACTION_S):
                 pooled = await pool.take()
-                begin = BEGIN if pool is self._writers else BEGIN_READING
-                connection = Connection(pooled, begin=begin)
+                connection = Connection(pooled, begin=pool.begin, of_api=pool.of_api, packs=self._packs)
                 try:
                     yield pooled, connection
                 except BaseException:
@@ -213,13 +224,15 @@ class Database:
         except (DBAPIError, DriverError, OSError, TimeoutError) as error:
             raise storage_error(error) from error
 
-    async def _commit(self, pooled: Pooled, connection: Connection, *, probe: bool = False) -> None:
+    async def _commit(
+        self, writers: Pool, pooled: Pooled, connection: Connection, *, probe: bool = False
+    ) -> None:
         """COMMIT was answered as a proof. It runs in a task that nobody cancels, and keeps its connection."""
         if connection.untouched:
-            await self._writers.give_back(pooled)
+            await writers.give_back(pooled)
             return
         errors: list[Exception] = []
-        committing = asyncio.create_task(self._end(pooled, connection, errors, probe=probe))
+        committing = asyncio.create_task(self._end(writers, pooled, connection, errors, probe=probe))
         self._committing[committing] = pooled.wire
         committing.add_done_callback(self._committing.pop)
         done, _ = await asyncio.wait({committing}, timeout=COMMIT_ANSWER_S)
@@ -234,7 +247,7 @@ class Database:
         raise CommitUnknown(f"COMMIT ended as {end}", ended=committing) from (errors[0] if errors else None)
 
     async def _end(
-        self, pooled: Pooled, connection: Connection, errors: list[Exception], *, probe: bool
+        self, writers: Pool, pooled: Pooled, connection: Connection, errors: list[Exception], *, probe: bool
     ) -> CommitEnd:
         """How COMMIT ended, however long that takes; the connection is given back then."""
         proofs = self._proofs[pooled.wire.timeline]
@@ -255,7 +268,7 @@ class Database:
             await connection.rollback()
         finally:
             proofs.ended(number, end, wrote=connection.wrote, empty=connection.empty)
-            await self._writers.give_back(pooled)
+            await writers.give_back(pooled)
         return end
 
     async def _still_stands(self, took_s: float, *, probe: bool) -> bool:
@@ -328,9 +341,10 @@ class Database:
         self._probing = asyncio.get_running_loop().create_future()
         begun = self._probing
         try:
-            async with self._begun(self._writers) as (pooled, connection):
+            writers = self._engine.writers
+            async with self._begun(writers) as (pooled, connection):
                 connection.empty, connection.wrote = True, await connection.fetch(empty_write())
-            await self._commit(pooled, connection, probe=True)
+            await self._commit(writers, pooled, connection, probe=True)
         except CommitUnknown as unknown:
             self._probing = unknown.ended
             return
@@ -348,12 +362,24 @@ class Database:
 
     async def _look_first(self, pooled: Pooled) -> None:
         """A new connection may lead to another primary, or to one without a standby."""
-        command_ = look().statement.command({}, pooled.wire)
-        (result,) = await pooled.wire.exchange([command_])
-        check([result])
-        sight = look().meaning(pooled.wire.rows(command_, result))
+        sight = await _sight_of(pooled)
         pooled.wire.timeline = sight.timeline
         self._saw(sight)
+
+    async def _look_as_api(self, pooled: Pooled) -> None:
+        """As `_look_first`; the standby is looked for by the engine, since the API's role does not see it."""
+        pooled.wire.timeline = timeline = (await _sight_of(pooled)).timeline
+        if timeline == self.fail_over.timeline:
+            return
+        if self.gate.follows_standby:
+            await self._look_now()  # a COMMIT counts only where the latest look was at the same server
+        elif self.fail_over.saw(timeline):
+            self.lets_end(asyncio.create_task(self._renew()))
+
+    def _pools_of(self, url: str, *, size: int, of_api: bool = False) -> Pools:
+        look_first, options = self._look_as_api if of_api else self._look_first, _connection_options()
+        url, lost = engine_url(url), self._renew
+        return Pools(url, size=size, options=options, of_api=of_api, on_open=look_first, on_lost=lost)
 
     def _saw(self, sight: Sight) -> None:
         if self.fail_over.saw(sight.timeline):
@@ -362,6 +388,14 @@ class Database:
             self.gate.looked()
         else:
             self.gate.close("no synchronous standby is connected, or none is named")
+
+
+async def _sight_of(pooled: Pooled) -> Sight:
+    """How the server stands to which a new connection leads."""
+    command_ = look().statement.command({}, pooled.wire)
+    (result,) = await pooled.wire.exchange([command_])
+    check([result])
+    return look().meaning(pooled.wire.rows(command_, result))
 
 
 def _connection_options() -> dict[str, Any]:
@@ -455,29 +489,6 @@ def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()  # looked at: nobody waits for it any more
-
-
-async def check_durability(database: Database, *, live: bool, durability: Durability | None) -> None:
-    """Returns when a commit means what the promises need; raises `StorageUnavailable` otherwise.
-
-    In live mode somebody must answer for RPO 0: a synchronous standby that is there, or the operator's word that the
-    volume is replicated. `synchronous_commit` is set by every connection itself.
-    """
-    if live and durability is None:
-        words = " or ".join(Durability)
-        raise StorageUnavailable(f"live mode needs PAYONCE_DURABILITY: {words} (docs/operations.md)")
-    async with database.reading() as connection:
-        for name in ("fsync", "full_page_writes") if live else ():
-            value = (await connection.execute(text(f"SHOW {name}"))).scalar_one()
-            if value == "off":
-                raise StorageUnavailable(f"Postgres runs with {name} = {value}: a commit could be lost")
-        sight = await connection.fetch(look())
-    if live and durability is Durability.STANDBY and not sight.standby:
-        raise StorageUnavailable(
-            "PAYONCE_DURABILITY=standby needs a synchronous standby that is named in synchronous_standby_names and"
-            " connected; the role needs pg_read_all_stats to see it"
-        )
-    log.info("durability", rests_on=durability)
 
 
 def upgrade(url: str) -> None:

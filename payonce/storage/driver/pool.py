@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from payonce.storage.driver.wire import Wire
+from payonce.storage.driver.wire import BEGIN, BEGIN_READING, Wire
 
 WAIT_S = 2.0
 OUT_MAX_S = 30.0  # a transaction has 4 s, its rollback 1 s, and the driver waits 10 s for a cancellation
@@ -60,11 +60,15 @@ class Pool:
         engine: AsyncEngine,
         *,
         size: int,
+        reads_only: bool = False,
+        of_api: bool = False,
         on_open: Callable[[Pooled], Awaitable[None]],
         on_lost: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._size = size
+        self.begin = BEGIN_READING if reads_only else BEGIN
+        self.of_api = of_api  # its connections are the API's role's
         self._free = asyncio.Semaphore(size)
         self._on_open = on_open
         self._on_lost = on_lost

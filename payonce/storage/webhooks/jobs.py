@@ -4,9 +4,6 @@ A page is a stretch of the merchant's events, not a number of matches, so that a
 never reads long in one statement. What all transactions had written that had ended when the job was made goes by
 time: nothing joins it. What was being written then follows by transaction, each as soon as all below it have ended,
 however long that takes; so nothing is passed over. What began after the job is not its.
-
-Only payments' events are delivered again: those about endpoints (pings, troubles) were meant for others, or for a
-moment.
 """
 
 from collections.abc import Mapping
@@ -17,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, TextClause, text
 
 from payonce.storage.driver.connection import Connection
-from payonce.storage.webhooks.redeliveries import JOB_EVENTS_MAX
+from payonce.storage.webhooks.redeliveries import IS_DELIVERED_AGAIN, JOB_EVENTS_MAX
 
 PAGE_EVENTS: Final = 500
 BACKLOG_MAX: Final = 1_000  # due deliveries of the endpoint; live events must not wait behind a job
@@ -68,7 +65,7 @@ _BY_TRANSACTION: Final = """
 
 def _take(stretch: str) -> TextClause:
     """What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew."""
-    return text(_TAKE.replace("{stretch}", stretch))
+    return text(_TAKE.replace("{stretch}", stretch).replace("{again}", IS_DELIVERED_AGAIN))
 
 
 _TAKE: Final = """
@@ -79,7 +76,7 @@ _TAKE: Final = """
          FETCH FIRST :page ROWS WITH TIES
     ), missed AS MATERIALIZED (
         SELECT page.* FROM page
-         WHERE page.payment_id IS NOT NULL
+         WHERE {again}
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery

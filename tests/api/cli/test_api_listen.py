@@ -12,12 +12,14 @@ from pathlib import Path
 import httpx
 
 from devstack.parts import CHECKOUT
+from devstack.processes import Command
 from payonce.cli.following import Message
 from payonce.cli.listen import Forwarder
 from payonce.runtime import Runtime
 from payonce.webhooks.signing import new_secret
 from tests.api.conftest import Merchant, Serving
 from tests.api.recorded import AUTHORIZED, CAPTURED, shop_of
+from tests.support.forks import Forked
 from tests.webhooks.receiver import bytes_then_close, receiving, status
 
 WITHIN_S = 60.0
@@ -25,14 +27,13 @@ WITHIN_S = 60.0
 
 @dataclass
 class Listening:
-    process: asyncio.subprocess.Process
+    process: Forked
     lines: list[str]
 
     async def says(self, text: str) -> str:
         """The next line with this text in it."""
-        assert self.process.stdout is not None
         async with asyncio.timeout(WITHIN_S):
-            while line := (await self.process.stdout.readline()).decode().rstrip():
+            while line := (await self.process.line()).decode().rstrip():
                 self.lines.append(line)
                 if text in line:
                     return line
@@ -43,25 +44,21 @@ class Listening:
         self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(WITHIN_S):
             out, _ = await self.process.communicate()
-        return self.process.returncode, out.decode()
+        return self.process.returncode, (out or b"").decode()
 
 
 @asynccontextmanager
 async def listening(directory: Path, *arguments: str) -> AsyncIterator[Listening]:
     """The command runs in the directory while the block does."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "payonce", "listen", *arguments),
-        cwd=directory,
-        env={"PYTHONPATH": str(CHECKOUT)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    command = Command(
+        (sys.executable, "-m", "payonce", "listen", *arguments), {"PYTHONPATH": str(CHECKOUT)}, directory
     )
+    process = await Forked.start(command, None, capture=True)
     try:
         yield Listening(process, [])
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
 
 
 def told(serving: Serving, merchant: Merchant, url: str, *more: str) -> tuple[str, ...]:

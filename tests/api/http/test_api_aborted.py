@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from api.http.middleware import Envelope, is_of_closed_transport
+from api.http.passage import Passages
 
 SCOPE = {"type": "http", "method": "GET", "path": "/openapi.json", "headers": []}
 
@@ -62,7 +63,7 @@ async def answering(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 async def _failures(connection: Connection) -> list[Any]:
     with capture_logs() as logs:
-        await Envelope(answering)(dict(SCOPE), connection.receive, connection.send)
+        await Envelope(answering, Passages(slow_s=1.0))(dict(SCOPE), connection.receive, connection.send)
     return [line for line in logs if line["event"] == "request_failed"]
 
 
@@ -78,7 +79,7 @@ async def test_an_aborted_read_is_no_request_failed(broken: RuntimeError) -> Non
 async def test_an_error_of_ours_is_one(error: Exception) -> None:
     connection = Connection(error)
     with capture_logs() as logs, pytest.raises(type(error)):
-        await Envelope(answering)(dict(SCOPE), connection.receive, connection.send)
+        await Envelope(answering, Passages(slow_s=1.0))(dict(SCOPE), connection.receive, connection.send)
 
     assert [line["event"] for line in logs] == ["request_failed"]
 

@@ -21,6 +21,9 @@ UPI_QR = {"type": "upi", "upi": {"flow": "qr"}}
         ({"sca": {"channel": "moto"}}, "/sca/channel"),
         ({"sca": {}, "authentication": AUTHENTICATION}, "/authentication"),
         ({"sca": {}, "payment_method": UPI_QR}, "/sca"),
+        ({"setup": "on_session", "payment_method": UPI_QR}, "/setup"),
+        ({"setup": "always"}, "/setup"),
+        ({"setup": "off_session", "sca": {"exemption": "low_value"}}, "/sca/exemption"),
         ({"authentication": AUTHENTICATION, "payment_method": UPI_QR}, "/authentication"),
         ({"authentication": {**AUTHENTICATION, "version": "1.0.2"}}, "/authentication/version"),
         ({"authentication": {**AUTHENTICATION, "version": "2"}}, "/authentication/version"),
@@ -55,7 +58,6 @@ UPI_QR = {"type": "upi", "upi": {"flow": "qr"}}
             "/authentication/ds_transaction_id",
         ),
         ({"off_session": True}, "/off_session"),
-        ({"setup": "off_session"}, "/setup"),
     ],
 )
 async def test_a_mistake_in_it_has_a_pointer_and_never_shows_the_cryptogram(

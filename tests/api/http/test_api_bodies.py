@@ -14,6 +14,7 @@ from tests.api.fakes import CARD, FakeAdmission, card_method, payment_body
 
 CREATE = "/v1/payments"
 KEY = {"Idempotency-Key": "k"}
+SAVED = {"type": "card", "token": "pm_x"}
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
@@ -277,7 +278,6 @@ async def test_a_currency_is_a_country_s_money(client: httpx.AsyncClient, curren
         (card_method(cvc=123), 400, "invalid_request", "/payment_method/card/cvc"),
         (card_method(name="x"), 400, "invalid_request", "/payment_method/card/name"),
         ({"type": "card"}, 400, "invalid_request", "/payment_method/card"),
-        ({"type": "card", "token": "pm_x"}, 400, "invalid_request", "/payment_method/token"),
         ({**card_method(), "token": "pm_x"}, 400, "invalid_request", "/payment_method/token"),
         ({"type": "cash"}, 400, "invalid_request", "/payment_method/type"),
         ({}, 400, "invalid_request", "/payment_method/type"),
@@ -327,6 +327,14 @@ async def test_a_payment_method_is_checked_before_anything_is_admitted(
     ("changes", "pointer"),
     [
         ({"capture_method": "later"}, "/capture_method"),
+        ({"off_session": True, "reason": "recurring"}, "/off_session"),
+        ({"reason": "recurring"}, "/reason"),
+        ({"off_session": True, "reason": "because", "payment_method": SAVED}, "/reason"),
+        ({"off_session": True, "payment_method": SAVED}, "/reason"),
+        (
+            {"off_session": True, "reason": "no_show", "payment_method": {**SAVED, "cvc": "123"}},
+            "/payment_method/cvc",
+        ),
         ({"merchant_reference": "x" * 101}, "/merchant_reference"),
         ({"merchant_reference": "4242424242424242"}, "/merchant_reference"),
         ({"description": "x" * 501}, "/description"),

@@ -1,14 +1,17 @@
 """Idempotency keys, preferences and fingerprints as clients write them."""
 
+import base64
 import json
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from api.http.key_header import fingerprint, hash_number
 from api.schemas.payments import Context, CreatePayment
+from payonce.settings import SealingKeySettings, Settings
 from tests.api.conftest import Merchant
 from tests.api.fakes import AUTHENTICATION, FakeAdmission, card_method, payment_body
 
@@ -134,6 +137,10 @@ BEFORE = [
         {"customer": {"id": "c-1", "email": "a@b.example"}, "description": "d", "metadata": {"a": "b"}},
         "1f8852327a82b799153759c2f04ed0480a01243fb839720f0403366757ef1050",
     ),
+    (
+        {"payment_method": {"type": "wallet", "wallet": {"provider": "paytm"}}},
+        "4eb838c21bfaed83206a6becaac7ca5ab3475c0daea72dd76abd058797a96341",
+    ),
 ]
 
 
@@ -152,6 +159,18 @@ async def test_another_browser_alone_is_the_same_request(client: httpx.AsyncClie
     await _create(client, "k", browser={"ip": "203.0.113.7", "user_agent": "a"}, channel="web")
     again = await _create(client, "k", browser={"ip": "203.0.113.8", "user_agent": "b"}, channel="web")
     assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_another_wallet_token_alone_is_the_same_request(client: httpx.AsyncClient) -> None:
+    await _create(client, "k", payment_method=_wallet("apple_pay", token="tok_ok"))
+    again = await _create(client, "k", payment_method=_wallet("apple_pay", token="tok_declined"))
+    other = await _create(client, "k", payment_method=_wallet("google_pay", token="tok_ok"))
+    assert again.headers.get("idempotent-replayed") == "true", again.text
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def _wallet(provider: str, **members: str) -> dict[str, Any]:
+    return {"type": "wallet", "wallet": {"provider": provider, **members}}
 
 
 def test_what_a_merchant_hands_in_is_in_no_fingerprint() -> None:
@@ -189,6 +208,7 @@ async def test_a_request_that_is_understood_the_same_is_a_replay(
         {"statement_descriptor": "SHOP"},
         {"sca": {"challenge": "force"}},
         {"sca": {"exemption": "low_value"}},
+        {"setup": "on_session"},
         {"payment_method": card_method(number="4000000000000002")},
         {"payment_method": card_method(exp_month=11)},
     ],
@@ -227,3 +247,23 @@ async def test_a_fingerprint_depends_on_the_number_and_holds_nothing_of_it(
     first, second = (call[0].fingerprint for call in admission.calls)
     assert first != second
     assert len(first) == 32
+
+
+def test_the_card_in_a_fingerprint_is_hashed_with_no_key_of_the_vault_s() -> None:
+    """Neither helps to find the other, and replacing the vault's keys changes no stored fingerprint."""
+    key = {"id": "new", "key": base64.b64encode(b"n" * 32).decode()}
+    before, after = (
+        Settings(
+            database_url="postgresql+psycopg://x",
+            redis_url="redis://x",
+            temporal_address="x:1",
+            derivation_key=SecretStr("d" * 32),
+            vault_fingerprint_keys=tuple(keys),
+        )
+        for keys in ([], [SealingKeySettings.model_validate(key)])
+    )
+    secret = after.secret_for("fingerprints")
+
+    assert secret == before.secret_for("fingerprints")
+    assert secret not in [one.key for one in after.fingerprint_keys()]
+    assert [one.id for one in after.fingerprint_keys()] == ["new", "derived"]

@@ -26,7 +26,7 @@ from api.schemas import payments, times, webhooks
 from api.schemas.payments import Body, Context
 from payonce.connectors.base import ConnectorAccount
 from payonce.connectors.http import RESPONSE_BYTES_MAX, AcquirerResponse, _is_content
-from payonce.connectors.sandbox import wire
+from payonce.connectors.sandbox import answers, wire
 from payonce.domain.card_numbers import looks_like_card_number, may_hold_card_number
 from payonce.domain.errors import CallbackInvalid, OutcomeUnknown
 from payonce.logging import TEXT_MAX, redact
@@ -400,7 +400,7 @@ def test_reading_an_acquirers_answer_of_any_content_is_bounded(of: str) -> None:
 
     def read(many: int) -> Work:
         answer = AcquirerResponse(200, raw(many))
-        return lambda: answer.read(wire.SandboxAnswer)
+        return lambda: answer.read(answers.SandboxAnswer)
 
     is_bounded(judged, most)
     is_bounded(read, most)

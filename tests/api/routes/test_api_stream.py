@@ -20,7 +20,7 @@ from payonce.storage.driver.database import StorageUnavailable
 from payonce.storage.merchants import list_keys, revoke_key
 from payonce.storage.webhooks.redeliveries import add_ping
 from tests.api.conftest import Merchant, Serving, a_merchant
-from tests.api.recorded import AUTHORIZED, CAPTURED, shop_of
+from tests.api.recorded import AUTHORIZED, CAPTURED, recorded, shop_of
 from tests.support.eventually import eventually
 from tests.webhooks.shop import Shop
 
@@ -250,12 +250,63 @@ async def test_a_stream_ends_when_postgres_fails_since_another_may_have_taken_ov
         last = await shop.event_id(await shop.record(AUTHORIZED), 1)
         await reading.has(1)
         with monkeypatch.context() as patch:
-            patch.setattr(feed_module, "news", fail)
+            patch.setattr(feed_module, "with_news", fail)
             missed = await shop.event_id(await shop.record(AUTHORIZED), 1)
             await reading.end()
     async with server.stream(merchant, last_id=last) as reading:
         await reading.has(1)
         assert reading.ids() == [missed]
+
+
+async def test_a_watcher_that_breaks_while_it_is_ended_ends_nobody_who_follows_its_successor(
+    server: Server, merchant: Merchant, shop: Shop, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaking, hearing = asyncio.Event(), runtime.wakeups.hearing_events
+    broken = asyncio.Event()
+
+    @asynccontextmanager
+    async def hearing_until_it_breaks() -> AsyncIterator[asyncio.Event]:
+        async with hearing() as heard:
+            try:
+                yield heard
+            except asyncio.CancelledError:
+                await breaking.wait()
+                broken.set()
+                raise StorageUnavailable from None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.wakeups, "hearing_events", hearing_until_it_breaks)
+        async with server.stream(merchant):
+            pass
+
+        async def nobody_follows() -> bool:
+            return server.followers == 0
+
+        await eventually(nobody_follows, 20)
+    async with server.stream(merchant) as reading:
+        breaking.set()
+        await broken.wait()
+        told = await shop.event_id(await shop.record(AUTHORIZED), 1)
+        await reading.has(1)
+        assert (reading.ids(), reading.ended) == ([told], False)
+
+
+async def test_two_merchants_get_all_of_theirs_in_order_where_one_look_takes_little(
+    server: Server,
+    runtime: Runtime,
+    merchant: Merchant,
+    other_merchant: Merchant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed_module, "ROWS_MAX", 2)
+    async with server.stream(merchant) as mine, server.stream(other_merchant) as others:
+        first, second = [], []
+        for _ in range(4):
+            first += await recorded(runtime, merchant, AUTHORIZED, CAPTURED)
+            second += await recorded(runtime, other_merchant, AUTHORIZED)
+        await mine.has(len(first))
+        await others.has(len(second))
+        assert (mine.ids(), others.ids()) == (first, second)
 
 
 @dataclass
@@ -276,14 +327,14 @@ class Looks:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    looking, real = Looks(), feed_module.news
+    looking, real = Looks(), feed_module.with_news
 
-    async def news(*arguments: Any, **options: Any) -> Any:
+    async def with_news(*arguments: Any, **options: Any) -> Any:
         found = await real(*arguments, **options)
         looking.count += 1
         return found
 
-    monkeypatch.setattr(feed_module, "news", news)
+    monkeypatch.setattr(feed_module, "with_news", with_news)
     return looking
 
 

@@ -12,36 +12,27 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import httpx
-from wire_server import Serve, WireServer, answer
+from wire_server import WireServer, answer
 
 from payonce.connectors.adyen import references
 from payonce.connectors.adyen.connector import Adyen
 from payonce.connectors.adyen.references import Asked
 from payonce.connectors.base import Call, Connector, ConnectorAccount, MaySend
-from payonce.connectors.conformance import Fault, authorization
+from payonce.connectors.conformance import Fault, authorization, yes
 from payonce.connectors.conformance_challenge import Did
 from payonce.domain.cards import Card
-from payonce.domain.facts import DeclineCode, Reply
+from payonce.domain.facts import Approved, DeclineCode, Reply
 from payonce.domain.operations import OperationKind
 from payonce.domain.personal import Party
+from tests.connectors.hurry import SHORT_S
+from tests.connectors.played import FAULTS, Played
 
 MERCHANT, KEY, HMAC_KEY = "ConformanceECOM", "AQEconformance.0001", "AB" * 32
 LOGIN = "payonce:a password"
 ACQUIRER_KEY = {"Authorization": "Bearer sandbox-acquirer-key"}
 RETURN_URL = "https://api.shop.example/v1/returns/token"
-DEADLINE_S = "2.0"
 
-_FAULTS = {
-    Fault.TIMEOUT_AFTER: "timeout_after_charge",
-    Fault.TIMEOUT_BEFORE: "timeout_before_charge",
-    Fault.ERROR_AFTER: "error_after_charge",
-    Fault.RESET_AFTER: "reset_after_charge",
-    Fault.GARBAGE_AFTER: "garbage",
-    Fault.AMOUNT_MISMATCH: "amount_mismatch",
-    Fault.FOREIGN: "foreign_refund:99",
-    Fault.REFUSED: "refuse:/amount",
-    Fault.DECLINED_LATER: "rejected",
-}
+_FAULTS = {**FAULTS, Fault.REFUSED: "refuse:/amount", Fault.DECLINED_LATER: "rejected"}
 _DECISIONS = {Did.PASSED: "complete", Did.FAILED: "fail"}
 
 
@@ -92,9 +83,10 @@ class Webhooks:
                 thread.join()
 
 
-def _reference(body: bytes) -> str:
-    item = json.loads(body)["notificationItems"][0]["NotificationRequestItem"]
-    return str(item["merchantReference"])
+def _reference(body: bytes) -> str | None:
+    """None of what is not Adyen's: who listened on this port before may still be told something."""
+    items = json.loads(body).get("notificationItems")
+    return None if items is None else str(items[0]["NotificationRequestItem"]["merchantReference"])
 
 
 def account(url: str, **options: str) -> ConnectorAccount:
@@ -106,7 +98,7 @@ def account(url: str, **options: str) -> ConnectorAccount:
         identity=f"Payonce/{MERCHANT}/test",
         secrets={"key": (KEY,), "hmac_key": (HMAC_KEY,), "webhook_login": (LOGIN,)},
         options={
-            **{"call_deadline_s": DEADLINE_S, "merchant_account": MERCHANT},
+            **{"call_deadline_s": SHORT_S, "merchant_account": MERCHANT},
             **{"copy_metadata": "on", "multicapture": "on", "upi": "on", "wallets": "on"},
             **options,
         },
@@ -119,9 +111,10 @@ def card(number: str) -> Card:
     return Card(number=number, exp_month=12, exp_year=2030, cvc="019")  # no length of an answer is written so
 
 
-class AdyenHarness:
+class AdyenHarness(Played):
     """`TellingHarness`, `WireHarness` and `LegHarness` over the dialect."""
 
+    dialect = "/adyen"
     currency = "EUR"
     # That a cancel was not done is no outcome: it may have been done before.
     accepts = frozenset({OperationKind.CAPTURE, OperationKind.REFUND})
@@ -134,15 +127,9 @@ class AdyenHarness:
         DeclineCode.PROCESSING_ERROR: card("4000000000000119"),
     }
 
-    def __init__(
-        self, *, url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient, webhooks: Webhooks
-    ) -> None:
-        self.url = f"{url}/adyen"
-        self._refusing_url = refusing_url
-        self._serve = serve
-        self._witness = witness
+    def __init__(self, *, webhooks: Webhooks, **sandbox: Any) -> None:
+        super().__init__(**sandbox)
         self._webhooks = webhooks
-        self._opened: list[Connector] = []
         self._brought: dict[str, dict[str, str]] = {}
         self._payments = 0
 
@@ -160,20 +147,14 @@ class AdyenHarness:
         path = f"/adyen/accounts/{MERCHANT}"
         (await self._witness.put(path, json=members, headers=ACQUIRER_KEY)).raise_for_status()
 
-    def open(self) -> Connector:
-        return self.open_at(self.url)
-
     def open_hurried(self) -> Connector:
         return self.open()
-
-    def open_unreachable(self) -> Connector:
-        return self.open_at(self._refusing_url)
 
     async def open_unmapped(self) -> Connector:
         return self.open_at((await self._serve(mysterious)).url)
 
     def open_at(self, url: str) -> Connector:
-        self._opened.append(AdyenAsked(account(url)))
+        self._opened.append(AdyenAsked(account(url, **self.deadline_at(url))))
         return self._opened[-1]
 
     def key_of(self, request: bytes) -> str:
@@ -182,6 +163,7 @@ class AdyenHarness:
         return found[1].decode()
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self._patience.meets(fault, self._opened)
         if fault is Fault.UNDONE:
             wished = "refund:undo_refund:0" if call.kind is OperationKind.REFUND else "undo_capture:0"
             if call.kind is OperationKind.CAPTURE:
@@ -224,27 +206,28 @@ class AdyenHarness:
         return self._brought[payment_id]
 
     def faulty_leg(self, call: Call, fault: Fault) -> Call:
+        self._patience.meets(fault, self._opened)
         self._wish(references.plain(call.payment_id), f"resume:{_FAULTS[fault]}")
         return call
+
+    async def paid(self, connector: Connector, *, automatic: bool = True) -> tuple[Call, Approved]:
+        call = replace(authorization(self), automatic_capture=automatic)
+        reply = await connector.send(call, may_send=yes)
+        assert isinstance(reply, Approved)
+        return call, reply
+
+    async def bank(self, path: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        named = {"payment_reference": references.plain(str(fields.get("payment_reference", "")))}
+        return await super().bank(path, {**fields, **named})
 
     async def callbacks(self, call: Call) -> Sequence[tuple[Mapping[str, str], bytes]]:
         return self._webhooks.about(named(call.reference))
 
     async def movements(self, payment_id: str) -> Sequence[str]:
-        asked = {"payment_reference": references.plain(payment_id)}
-        response = await self._witness.get("/ledger", params=asked)
-        return [entry["operation"] for entry in response.raise_for_status().json()["entries"]]
+        return await super().movements(references.plain(payment_id))
 
     async def requests(self, reference: str) -> int:
-        count = 0
-        for name in named(reference):
-            response = await self._witness.get("/requests", params={"reference": name})
-            count += len(response.raise_for_status().json()["entries"])
-        return count
-
-    async def close(self) -> None:
-        for connector in self._opened:
-            await connector.close()
+        return sum([await Played.requests(self, name) for name in named(reference)])
 
 
 def _went_back_to(page: str, decision: str) -> str | None:

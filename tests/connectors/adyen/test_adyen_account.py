@@ -154,3 +154,9 @@ def test_no_secret_shows() -> None:
     shown = repr([made, Adyen(made)])
     assert "AQE-payonce-secret" not in shown
     assert HMAC_KEYS[0] not in shown
+
+
+async def test_upi_is_captured_with_its_authorization_only(adyen: Open) -> None:
+    """So that routing knows, and what is to be held is not refused by Adyen after its admission."""
+    connector, _ = await adyen({}, upi="on")
+    assert connector.capabilities.at_once == {"upi.intent", "upi.qr", "upi.collect"}

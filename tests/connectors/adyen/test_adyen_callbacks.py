@@ -34,6 +34,7 @@ from payonce.domain.facts import (
     Approved,
     DeclineCode,
     Declined,
+    Disputed,
     Expired,
     Foreign,
     Redone,
@@ -77,6 +78,19 @@ NO = {"success": "false"}
 OF_MANUAL = {"merchantReference": MANUAL}
 BY_OTHERS = {"originalReference": PSP, "pspReference": MODIFICATION}
 TURNED_DOWN = Declined(DeclineCode.GENERIC_DECLINE, MODIFICATION, {"reason": "as it was"})
+
+CHARGED_BACK = Disputed(
+    id=MODIFICATION,
+    stage="chargeback",
+    status="needs_response",
+    amount_minor=1099,
+    currency="EUR",
+    withdrawn_minor=1099,
+    withdrawn_in="EUR",
+    reason="as it was",
+    at=datetime(2026, 11, 29, 3, tzinfo=UTC),
+    step=2,
+)
 
 SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     "authorised, and captured by itself": (
@@ -143,7 +157,7 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     "the rest has expired": (item("EXPIRE", **OF_MANUAL), Foreign(f"{PSP}/expired", "void", *EUR)),
     "not captured in the Customer Area": (item("CAPTURE", **BY_OTHERS | NO), None),
     "cancelled or refunded by somebody": (item("CANCEL_OR_REFUND", **BY_OTHERS), None),
-    "disputed": (item("CHARGEBACK", **BY_OTHERS), None),
+    "disputed": (item("CHARGEBACK", **BY_OTHERS), CHARGED_BACK),
     "a capture is told of a refund": (modified("CAPTURE", K.REFUND), None),
     "nobody has heard of it": (item("SOMETHING_NEW"), None),
 }

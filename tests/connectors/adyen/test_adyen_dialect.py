@@ -15,6 +15,7 @@ from payonce.connectors.conformance_challenge import (
     WishesConformance,
 )
 from payonce.connectors.conformance_declared import suites_missing
+from payonce.connectors.conformance_disputes import DisputeConformance
 from payonce.connectors.conformance_truth import ReplayConformance, TellingConformance
 from payonce.connectors.conformance_wire import WireConformance
 
@@ -45,5 +46,9 @@ class TestAdyensChallenges(LegConformance, MovingLegConformance, WishesConforman
     """Passes the suites: what a browser brought back is sent in a leg, which alone authorizes."""
 
 
+class TestAdyensDisputes(DisputeConformance):
+    """What its webhooks tell of them, one change at a time."""
+
+
 async def test_every_suite_is_taken_that_is_declared(harness: AdyenHarness) -> None:
-    assert not suites_missing(harness.open().capabilities, TestAdyen, TestAdyensChallenges)
+    assert not suites_missing(harness.open(), TestAdyen, TestAdyensChallenges, TestAdyensDisputes)

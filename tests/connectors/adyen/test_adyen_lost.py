@@ -56,15 +56,10 @@ ANOTHERS = {
 }
 
 
-def patience(answer: Answer) -> str:
-    """Seconds: what is answered is waited for, however slow the machine is."""
-    return "2" if answer.silent else "20"
-
-
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_lost_is_unknown(adyen: Open, kind: OperationKind, lost: str) -> None:
-    connector, server = await adyen({PATHS[kind]: LOST[lost]}, call_deadline_s=patience(LOST[lost]))
+    connector, server = await adyen({PATHS[kind]: LOST[lost]})
     with pytest.raises(OutcomeUnknown):
         await connector.send(call(kind), may_send=yes)
     assert len(server.sent) == 1
@@ -72,7 +67,7 @@ async def test_what_is_lost_is_unknown(adyen: Open, kind: OperationKind, lost: s
 
 @pytest.mark.parametrize("lost", LOST)
 async def test_a_leg_that_is_lost_is_unknown(adyen: Open, lost: str) -> None:
-    connector, server = await adyen({DETAILS: LOST[lost]}, call_deadline_s=patience(LOST[lost]))
+    connector, server = await adyen({DETAILS: LOST[lost]})
     with pytest.raises(OutcomeUnknown):
         await connector.resume(call(card=None), LEG, leg=1, may_send=yes)
     assert len(server.sent) == 1
@@ -82,7 +77,7 @@ async def test_a_leg_that_is_lost_is_unknown(adyen: Open, lost: str) -> None:
 @pytest.mark.parametrize("answer", [*LOST.values(), problem("000", status=401), problem("010", status=403)])
 async def test_a_reversal_says_nothing_whatever_is_answered(adyen: Open, path: str, answer: Answer) -> None:
     """Also where our credentials are refused: what is to be undone was taken with the same ones."""
-    connector, _ = await adyen({path: answer}, call_deadline_s=patience(answer))
+    connector, _ = await adyen({path: answer})
     with pytest.raises(OutcomeUnknown):
         await connector.reverse(call(attempt_reference=PSP if path == REVERSALS else None))
 

@@ -23,6 +23,7 @@ from adyen_script import (
 
 from payonce.connectors.adyen.callbacks import signature
 from payonce.connectors.adyen.connector import Adyen
+from payonce.connectors.conformance_customer import NOW
 from payonce.domain.errors import CallbackInvalid
 from payonce.domain.operations import OperationKind
 from tests.support.tools import tool
@@ -33,7 +34,7 @@ K = OperationKind
 NODE_S_MAX = 60
 
 # Source: the tests of Adyen's own libraries, which share it: a notification, its key and its signature.
-PUBLISHED = {
+PUBLISHED: dict[str, Any] = {
     "pspReference": "7914073381342284",
     "merchantAccountCode": "TestMerchant",
     "merchantReference": "TestPayment-1407325143704",
@@ -97,10 +98,10 @@ def test_the_connector_believes_whom_adyens_library_believes(believed: dict[str,
     body = json.dumps({"notificationItems": [{"NotificationRequestItem": one}]}).encode()
     connector = Adyen(account("http://127.0.0.1:1"))
     if holds:
-        connector.read_callback({}, body, now=None)  # type: ignore[arg-type]  # it has no time
+        connector.read_callback({}, body, now=NOW)
     else:
         with pytest.raises(CallbackInvalid):
-            connector.read_callback({}, body, now=None)  # type: ignore[arg-type]  # the same
+            connector.read_callback({}, body, now=NOW)
 
 
 def test_the_published_vector_holds() -> None:
@@ -108,11 +109,11 @@ def test_the_published_vector_holds() -> None:
         *("7914073381342284", "", "TestMerchant", "TestPayment-1407325143704"),
         *("1130", "EUR", "AUTHORISATION", "true"),
     ]
-    own = PUBLISHED["additionalData"]["hmacSignature"]  # type: ignore[index]  # a JSON object
+    own = PUBLISHED["additionalData"]["hmacSignature"]
     assert signature(members, bytes.fromhex(HMAC_KEYS[0])) == own
     body = json.dumps({"notificationItems": [{"NotificationRequestItem": PUBLISHED}]}).encode()
     made = account("http://127.0.0.1:1", merchant_account="TestMerchant")
-    told = Adyen(made).read_callback({}, body, now=None)  # type: ignore[arg-type]  # the same
+    told = Adyen(made).read_callback({}, body, now=NOW)
     assert told.reference == "TestPayment-1407325143704"  # which is none of ours
 
 

@@ -67,8 +67,8 @@ class AnsweredHarness(RazorpayHarness):
     """`WireHarness` over the dialect, whose cardholders answer as their card says."""
 
     def open_at(self, url: str, *, now: Now = since, **options: str) -> Razorpay:
-        connector = AnsweredRazorpay(account(url, **options), now=now)
-        connector.witness = Razorpay(account(self.url), now=now)
+        connector = AnsweredRazorpay(account(url, **self.deadline_at(url), **options), now=now)
+        connector.witness = Razorpay(account(self.url, **self.deadline_at(self.url)), now=now)
         connector.decide, connector.lapse = self._decide, self._lapse
         self._opened += [connector, connector.witness]
         return connector
@@ -83,6 +83,7 @@ class AnsweredHarness(RazorpayHarness):
         return f"{path} {body['receipt']}"
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self._patience.meets(fault, self._opened)
         if call.kind is OperationKind.CAPTURE:
             return replace(
                 call, authorization_reference=self._held(call, f"capture:{FAULTS_OF_CAPTURES[fault]}")

@@ -13,35 +13,28 @@ from typing import Any
 
 import httpx
 from razorpay_script import BROWSER, CUSTOMER, NOW, order, payment
-from wire_server import Serve, WireServer, answer
+from wire_server import WireServer, answer
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
-from payonce.connectors.conformance import Fault
+from payonce.connectors.conformance import Fault, yes
 from payonce.connectors.conformance_challenge import Did
+from payonce.connectors.conformance_customer import decided
 from payonce.connectors.razorpay.connector import Razorpay
 from payonce.domain.cards import Card
-from payonce.domain.facts import DeclineCode
+from payonce.domain.facts import Approved, DeclineCode
 from payonce.domain.leaving import ACTS_WITHIN
 from payonce.domain.operations import OperationKind
 from payonce.domain.personal import Party
+from tests.connectors.hurry import SHORT_S
+from tests.connectors.played import FAULTS as PLAYED_FAULTS
+from tests.connectors.played import Played
 
 KEY_ID, SECRET, WEBHOOK_SECRET = "rzp_test_Conformance001", "a-secret-of-the-suite", "whs_of_the_suite"
 IDENTITY = "acc_Conformance001"
 HASTY, HASTY_KEY_ID = "acc_Hasty000000001", "rzp_test_Hasty000000001"
 SANDBOX = {"Authorization": "Bearer sandbox-acquirer-key"}
 
-FAULTS = {
-    Fault.TIMEOUT_AFTER: "timeout_after_charge",
-    Fault.TIMEOUT_BEFORE: "timeout_before_charge",
-    Fault.ERROR_AFTER: "error_after_charge",
-    Fault.RESET_AFTER: "reset_after_charge",
-    Fault.GARBAGE_AFTER: "garbage",
-    Fault.AMOUNT_MISMATCH: "amount_mismatch",
-    Fault.AUTHORIZED_ONLY: "authorized_only",
-    Fault.FOREIGN: "foreign_refund:99",
-    Fault.UNDONE: "undo_refund:0",
-    Fault.REFUSED: "refuse:/amount",
-}
+FAULTS = {**PLAYED_FAULTS, Fault.UNDONE: "undo_refund:0", Fault.REFUSED: "refuse:/amount"}
 
 Now = Callable[[], datetime]
 
@@ -66,7 +59,7 @@ def account(url: str, **options: str) -> ConnectorAccount:
         identity=IDENTITY,
         secrets={"key": (f"{KEY_ID}:{SECRET}",), "webhook_secret": (WEBHOOK_SECRET,)},
         options={
-            **{"cards": "on", "upi_collect": "on", "copy_metadata": "on", "call_deadline_s": "1.0"},
+            **{"cards": "on", "upi_collect": "on", "copy_metadata": "on", "call_deadline_s": SHORT_S},
             **options,
         },
         public_url="https://api.example",
@@ -78,36 +71,34 @@ def since() -> datetime:
     return datetime.now(UTC)
 
 
-class RazorpayHarness:
+class RazorpayHarness(Played):
     """`ChallengeHarness` over the dialect: who is asked has this means of payment."""
 
+    dialect = "/razorpay"
     currency = "INR"
     approved_card = APPROVED
     declined_cards = DECLINED_CARDS
     key_id = KEY_ID
 
-    def __init__(
-        self, method: str, *, url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient
-    ) -> None:
-        self.url = f"{url}/razorpay"
+    def __init__(self, method: str, **sandbox: Any) -> None:
+        super().__init__(**sandbox)
         self._method = method
-        self._refusing_url = refusing_url
-        self._serve = serve
-        self._witness = witness
-        self._opened: list[Connector] = []
         self._numbers: dict[str, Card] = {}
 
     async def set_up(self) -> None:
         """The acquirer plays the account."""
         own = {"id": IDENTITY, "keys": [{"id": KEY_ID, "secret": SECRET}]}
-        await self._play({**own, "upi_decides_s": 3600})  # nobody answers who is not played
+        webhook = {
+            "url": self._refusing_url,
+            "secret": WEBHOOK_SECRET,
+        }  # what is told is read of the acquirer
+        await self._play(
+            {**own, "upi_decides_s": 3600, "webhook": webhook}
+        )  # nobody answers who is not played
 
     async def _play(self, members: Mapping[str, Any]) -> None:
         path = f"/razorpay/accounts/{members['id']}"
         (await self._witness.put(path, json=members, headers=SANDBOX)).raise_for_status()
-
-    def open(self) -> Razorpay:
-        return self.open_at(self.url)
 
     def open_later(self) -> Razorpay:
         """As `open`, when the customers' time is over: until then a UPI payment that failed may be tried again."""
@@ -117,14 +108,11 @@ class RazorpayHarness:
         """Whose customers have a second to act: of its own time the rest is over."""
         return self.open_at(self.url, now=lambda: since() - ACTS_WITHIN + timedelta(seconds=1))
 
-    def open_unreachable(self) -> Razorpay:
-        return self.open_at(self._refusing_url)
-
     async def open_unmapped(self) -> Razorpay:
         return self.open_at((await self._serve(pondering)).url)
 
     def open_at(self, url: str, *, now: Now = since, **options: str) -> Razorpay:
-        connector = Razorpay(account(url, **options), now=now)
+        connector = Razorpay(account(url, **self.deadline_at(url), **options), now=now)
         self._opened.append(connector)
         return connector
 
@@ -150,6 +138,7 @@ class RazorpayHarness:
         raise NotImplementedError("Razorpay has no soft decline")
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self._patience.meets(fault, self._opened)
         prefix = "refund:" if call.kind is OperationKind.REFUND else ""
         metadata = {"sandbox_fault": f"{prefix}{FAULTS[fault]}"}
         if call.kind is OperationKind.REFUND:
@@ -181,6 +170,35 @@ class RazorpayHarness:
         found = [await self.read(f"/v1/orders/{each['id']}/payments") for each in orders]
         return [str(one["id"]) for page in found for one in page["items"]]
 
+    async def callbacks(self, call: Call) -> Sequence[tuple[Mapping[str, str], bytes]]:
+        asked = {"payment_reference": call.payment_id, "limit": "100"}
+        told = await self.listed("/callbacks", **asked)
+        return [_signed(json.dumps(one["body"]).encode()) for one in told]
+
+    list_page = "payonce.connectors.razorpay.listing.LIST_PAGE"
+
+    async def paid(self, connector: Connector, *, automatic: bool = True) -> tuple[Call, Approved]:
+        call = replace(self.order(), automatic_capture=automatic)
+        await connector.send(call, may_send=yes)
+        await self.decide(call.payment_id, approve=True)
+        found = await decided(connector, call)
+        assert isinstance(found, Approved)
+        return call, found
+
+    async def unpaid(self, connector: Connector) -> Call:
+        call = self.order()
+        await connector.send(call, may_send=yes)
+        await self.decide(call.payment_id, approve=False)
+        return call
+
+    async def others_sell(self) -> str:
+        """A payment that payonce did not make: its notes say nothing."""
+        others = replace(self.order(), reference="", payment_id=f"order-{secrets.token_hex(8)}")
+        await self.open().send(others, may_send=yes)
+        await self.decide(others.payment_id, approve=True)
+        (own_id,) = await self.own_ids(others.payment_id)
+        return own_id
+
     async def read(self, path: str, **query: str) -> Any:
         auth = httpx.BasicAuth(self.key_id, SECRET)
         response = await self._witness.get(f"/razorpay{path}", params=query, auth=auth)
@@ -192,14 +210,6 @@ class RazorpayHarness:
             yield
 
         return always()
-
-    async def movements(self, payment_id: str) -> Sequence[str]:
-        response = await self._witness.get("/ledger", params={"payment_reference": payment_id})
-        return [entry["operation"] for entry in response.raise_for_status().json()["entries"]]
-
-    async def requests(self, reference: str) -> int:
-        response = await self._witness.get("/requests", params={"reference": reference})
-        return len(response.raise_for_status().json()["entries"])
 
     def callback(self, reference: str, *, event_id: str, at: datetime) -> tuple[dict[str, str], bytes]:
         told = payment(notes={"payonce_reference": reference}, created_at=int(at.timestamp()))
@@ -213,12 +223,12 @@ class RazorpayHarness:
                 "created_at": int(at.timestamp()),
             }
         ).encode()
-        mac = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
-        return {"x-razorpay-signature": mac}, body
+        return _signed(body)
 
-    async def close(self) -> None:
-        for connector in self._opened:
-            await connector.close()
+
+def _signed(body: bytes) -> tuple[dict[str, str], bytes]:
+    mac = hmac.new(WEBHOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {"x-razorpay-signature": mac}, body
 
 
 class HastyHarness(RazorpayHarness):
@@ -231,7 +241,7 @@ class HastyHarness(RazorpayHarness):
 
     def open_at(self, url: str, *, now: Now = since, **options: str) -> Razorpay:
         own = {"identity": HASTY, "key": "", "secrets": {"key": (f"{HASTY_KEY_ID}:{SECRET}",)}}
-        connector = Razorpay(replace(account(url, **options), **own), now=now)
+        connector = Razorpay(replace(account(url, **self.deadline_at(url), **options), **own), now=now)
         self._opened.append(connector)
         return connector
 

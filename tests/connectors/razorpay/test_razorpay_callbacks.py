@@ -187,8 +187,8 @@ class CallbackHarness:
 class TestRazorpayCallbacks(CallbackConformance):
     """What the suite shows of signatures. An event has no signed id, and no signed time outside its body."""
 
-    test_a_callback_names_its_event_and_our_reference = None  # type: ignore[assignment]  # left out: see above
-    test_one_that_is_not_of_now_is_refused = None  # type: ignore[assignment]  # the same
+    test_a_callback_names_its_event_and_our_reference = None
+    test_one_that_is_not_of_now_is_refused = None
 
     @pytest.fixture
     def harness(self) -> CustomerHarness:

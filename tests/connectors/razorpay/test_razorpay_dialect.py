@@ -11,6 +11,7 @@ from wire_server import Serve
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import eventually, following, yes
+from payonce.connectors.conformance_acceptance import AcceptanceConformance
 from payonce.connectors.conformance_challenge import ChallengeConformance, ManualChallengeConformance
 from payonce.connectors.conformance_customer import (
     CallbackConformance,
@@ -19,6 +20,8 @@ from payonce.connectors.conformance_customer import (
     decided,
 )
 from payonce.connectors.conformance_declared import suites_missing
+from payonce.connectors.conformance_disputes import DisputeConformance
+from payonce.connectors.conformance_listing import ListingConformance
 from payonce.domain.errors import NotSent
 from payonce.domain.facts import (
     Accepted,
@@ -153,10 +156,39 @@ class TestRazorpayChallenges(ChallengeConformance, ManualChallengeConformance):
         return "card"
 
 
+class TestRazorpaysDisputes(DisputeConformance):
+    """What is told of them."""
+
+    @pytest.fixture(params=["card", "upi"])
+    def method(self, request: pytest.FixtureRequest) -> str:
+        found: str = request.param
+        return found
+
+
+class TestRazorpaysAcceptances(AcceptanceConformance):
+    """What is accepted there."""
+
+    @pytest.fixture(params=["upi"])
+    def method(self, request: pytest.FixtureRequest) -> str:
+        found: str = request.param
+        return found
+
+
+class TestRazorpaysList(ListingConformance):
+    """What was paid by wallets and cards, and at an address."""
+
+    @pytest.fixture(params=["wallet", "upi"])
+    def method(self, request: pytest.FixtureRequest) -> str:
+        found: str = request.param
+        return found
+
+
 @pytest.mark.parametrize("method", ["card"])
 async def test_every_suite_is_taken_that_is_declared(harness: RazorpayHarness) -> None:
-    taken = (TestRazorpay, TestRazorpayChallenges, test_razorpay_answered.TestRazorpayAnswered)
-    assert not suites_missing(harness.open().capabilities, *taken)
+    answered = test_razorpay_answered.TestRazorpayAnswered
+    disputes = (TestRazorpaysDisputes, TestRazorpaysAcceptances)
+    taken = (TestRazorpay, TestRazorpayChallenges, TestRazorpaysList, *disputes, answered)
+    assert not suites_missing(harness.open(), *taken)
 
 
 # What only Razorpay does: days are skipped by the bank's own word.

@@ -3,34 +3,24 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import httpx
-from wire_server import Serve, WireServer, answer
+from wire_server import WireServer, answer
 
 from payonce.connectors.base import Call, Connector, ConnectorAccount
 from payonce.connectors.conformance import Fault
 from payonce.connectors.stripe.connector import Stripe
 from payonce.domain.cards import Card
 from payonce.domain.facts import DeclineCode
+from tests.connectors.hurry import SHORT_S
+from tests.connectors.played import FAULTS, Played
 
 KEY, WEBHOOK_SECRET, IDENTITY = "sk_test_conformance000000001", "whsec_conformance", "acct_1Conformance"
-DEADLINE_S = "1.0"
 CELL_SECRET = b"a secret of the cell"
 
-_FAULTS = {
-    Fault.TIMEOUT_AFTER: "timeout_after_charge",
-    Fault.TIMEOUT_BEFORE: "timeout_before_charge",
-    Fault.ERROR_AFTER: "error_after_charge",
-    Fault.RESET_AFTER: "reset_after_charge",
-    Fault.GARBAGE_AFTER: "garbage",
-    Fault.AMOUNT_MISMATCH: "amount_mismatch",
-    Fault.AUTHORIZED_ONLY: "authorized_only",
-    Fault.FOREIGN: "foreign_refund:99",
-    Fault.UNDONE: "undo_refund:0",
-}
+_FAULTS = {**FAULTS, Fault.UNDONE: "undo_refund:0"}
 
 
 def account(url: str, *, key: str = KEY, **options: str) -> ConnectorAccount:
@@ -41,7 +31,7 @@ def account(url: str, *, key: str = KEY, **options: str) -> ConnectorAccount:
         base_url=url,
         identity=IDENTITY,
         secrets={"key": (key,), "webhook_secret": (WEBHOOK_SECRET,)},
-        options={"call_deadline_s": DEADLINE_S, "copy_metadata": "on", "multicapture": "on", **options},
+        options={"call_deadline_s": SHORT_S, "copy_metadata": "on", "multicapture": "on", **options},
         upstream_secret=CELL_SECRET,
     )
 
@@ -50,9 +40,10 @@ def card(number: str) -> Card:
     return Card(number=number, exp_month=12, exp_year=2030, cvc="737")
 
 
-class StripeHarness:
+class StripeHarness(Played):
     """`WireHarness` over the dialect."""
 
+    dialect = "/stripe"
     currency = "USD"
     approved_card = card("4242424242424242")
     declined_cards = {  # noqa: RUF012  # a Protocol member, never changed
@@ -66,30 +57,17 @@ class StripeHarness:
         DeclineCode.AUTHENTICATION_REQUIRED: card("4000002760003184"),
     }
 
-    def __init__(self, *, url: str, refusing_url: str, serve: Serve, witness: httpx.AsyncClient) -> None:
-        self.url = f"{url}/stripe"
-        self._refusing_url = refusing_url
-        self._serve = serve
-        self._witness = witness
-        self._opened: list[Connector] = []
-
     async def set_up(self) -> None:
         """The acquirer plays the account."""
         members = {"id": IDENTITY, "keys": [{"key": KEY}], "multicapture": True}
         path, key = f"/stripe/accounts/{IDENTITY}", {"Authorization": "Bearer sandbox-acquirer-key"}
         (await self._witness.put(path, json=members, headers=key)).raise_for_status()
 
-    def open(self) -> Connector:
-        return self.open_at(self.url)
-
-    def open_unreachable(self) -> Connector:
-        return self.open_at(self._refusing_url)
-
     async def open_unmapped(self) -> Connector:
         return self.open_at((await self._serve(held_for_review)).url)
 
     def open_at(self, url: str, *, key: str = KEY, **options: str) -> Connector:
-        connector = Stripe(account(url, key=key, **options))
+        connector = Stripe(account(url, key=key, **{**self.deadline_at(url), **options}))
         self._opened.append(connector)
         return connector
 
@@ -99,6 +77,7 @@ class StripeHarness:
         return found[1].decode()
 
     def faulty(self, call: Call, fault: Fault) -> Call:
+        self._patience.meets(fault, self._opened)
         if call.kind == "refund":
             return replace(call, operation_metadata={"sandbox_fault": f"refund:{_FAULTS[fault]}"})
         if call.kind == "authorize":
@@ -116,17 +95,16 @@ class StripeHarness:
             timeout=60,
         ).raise_for_status()
 
-    async def movements(self, payment_id: str) -> Sequence[str]:
-        response = await self._witness.get("/ledger", params={"payment_reference": payment_id})
-        return [entry["operation"] for entry in response.raise_for_status().json()["entries"]]
+    list_page = "payonce.connectors.stripe.listing.LIST_PAGE"
 
-    async def requests(self, reference: str) -> int:
-        response = await self._witness.get("/requests", params={"reference": reference})
-        return len(response.raise_for_status().json()["entries"])
-
-    async def close(self) -> None:
-        for connector in self._opened:
-            await connector.close()
+    async def others_sell(self) -> str:
+        form = {"amount": "1099", "currency": "usd", "payment_method": "pm_card_visa", "confirm": "true"}
+        sold = await self._witness.post(
+            f"{self.url}/v1/payment_intents",
+            data={**form, "payment_method_types[]": "card"},
+            headers={"Authorization": f"Bearer {KEY}"},
+        )
+        return str(sold.raise_for_status().json()["id"])
 
 
 async def held_for_review(

@@ -1,6 +1,7 @@
 """What Stripe publishes judges the connector: its mock, its examples, and its own check of signatures."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from stripe_script import (
     CREATE,
     GET,
     INTENT,
+    METHOD,
     METHODS,
     REFUNDS,
     WEBHOOK_SECRETS,
@@ -25,12 +27,15 @@ from stripe_script import (
     held,
     intent,
     listed,
+    method,
     paid,
     refund,
 )
 from test_stripe_callbacks import INTENT_EVENT, mac, signed
 
+from payonce.connectors.base import Call
 from payonce.connectors.conformance import yes
+from payonce.connectors.conformance_saved import SAVED, saving, storing
 from payonce.connectors.stripe.connector import Stripe
 from payonce.connectors.stripe.objects import (
     Balance,
@@ -39,11 +44,13 @@ from payonce.connectors.stripe.objects import (
     Method,
     Read,
     StripeAccount,
+    StripeCustomer,
     StripeEvent,
     StripeRefund,
 )
 from payonce.domain.errors import CallbackInvalid
 from payonce.domain.operations import OperationKind
+from payonce.domain.payment_methods import CredentialKind, StoredCredential
 from payonce.domain.personal import Address, Customer, Party
 from tests.connectors.scripted import Answer, Sent
 from tests.witnesses.go import module_directory
@@ -61,11 +68,21 @@ MODELS = {
     "account": StripeAccount,
     "balance": Balance,
     "charge": Charge,
+    "customer": StripeCustomer,
     "event": StripeEvent,
     "payment_intent": Intent,
     "payment_method": Method,
     "refund": StripeRefund,
 }
+
+
+TOKEN = {"customer": "cus_1", "payment_method": METHOD}
+
+
+def by_token(order: Call) -> Call:
+    """Nobody is there."""
+    stored = StoredCredential(token=SAVED, reason="recurring", credential=CredentialKind.OF_ACQUIRER)
+    return replace(order, card=None, token=TOKEN, stored=stored)
 
 
 async def everything_sent(stripe: Open) -> list[Sent]:
@@ -77,6 +94,9 @@ async def everything_sent(stripe: Open) -> list[Sent]:
             **{
                 CAPTURE: Answer(intent("requires_capture", amount_received=500)),
                 CANCEL: Answer(closed),
+                "POST /v1/customers": Answer({"id": "cus_1", "object": "customer", "livemode": False}),
+                f"GET /v1/payment_methods/{METHOD}": Answer(method(customer="cus_1")),
+                f"{METHODS}/{METHOD}/detach": Answer(method()),
                 REFUNDS: [Answer(refund()), Answer(refund(metadata={"payonce_reversal": "pay_01jtest-1"}))],
                 GET: Answer(paid()),
                 "GET /v1/refunds": Answer(listed()),
@@ -93,6 +113,9 @@ async def everything_sent(stripe: Open) -> list[Sent]:
     for kind in (OperationKind.VOID, OperationKind.REFUND):
         await connector.send(call(kind), may_send=yes)
     await connector.reverse(call(attempt_reference=INTENT))
+    await connector.send(saving(call()), may_send=yes)
+    await connector.send(by_token(call()), may_send=yes)
+    await storing(connector).delete_token(TOKEN)
     await connector.inquire(call(claimed_at=datetime(2026, 1, 1, tzinfo=UTC)))
     await connector.inquire(call(OperationKind.REFUND))
     await connector.identify()
@@ -102,7 +125,8 @@ async def everything_sent(stripe: Open) -> list[Sent]:
 async def test_stripe_mock_takes_everything_that_the_connector_sends(stripe: Open) -> None:
     """Its answers are canned, so what was sent to a script is sent to it once more, byte for byte."""
     sent = await everything_sent(stripe)
-    posts = {CREATE, METHODS, CONFIRM, CAPTURE, CANCEL, REFUNDS}
+    kept = {"POST /v1/customers", f"{METHODS}/{METHOD}/detach"}
+    posts = {CREATE, METHODS, CONFIRM, CAPTURE, CANCEL, REFUNDS, *kept}
     assert posts <= {one.name for one in sent}
     async with stripe_mock() as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
         for one in sent:

@@ -20,6 +20,7 @@ SCRIPT = {
     "GET /v1/balance": Answer({"object": "balance", "livemode": False}),
     "GET /v1/payment_intents": Answer({"object": "list", "data": [], "has_more": False}),
     "GET /v1/refunds": Answer({"object": "list", "data": [], "has_more": False}),
+    "GET /v1/events": Answer({"object": "list", "data": [], "has_more": False}),
 }
 
 

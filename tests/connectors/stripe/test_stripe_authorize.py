@@ -263,7 +263,7 @@ async def test_who_must_authenticate_is_pending_while_the_intent_may_be_open(
 async def test_whatever_else_is_said_after_the_first_byte_is_unknown_and_names_the_intent(
     stripe: Open, confirmed: Answer
 ) -> None:
-    connector, _ = await stripe(authorizing(confirmed), call_deadline_s="0.3")
+    connector, _ = await stripe(authorizing(confirmed))
     with pytest.raises(OutcomeUnknown) as raised:
         await connector.send(call(), may_send=yes)
     assert raised.value.connector_reference == INTENT
@@ -309,7 +309,7 @@ async def test_how_long_to_wait_is_as_stripe_says(stripe: Open) -> None:
     ],
 )
 async def test_whatever_fails_before_the_money_call_is_not_sent(stripe: Open, answer: Answer) -> None:
-    connector, server = await stripe(authorizing(Answer(paid())) | {CREATE: answer}, call_deadline_s="0.3")
+    connector, server = await stripe(authorizing(Answer(paid())) | {CREATE: answer})
     with pytest.raises(NotSent):
         await connector.send(call(), may_send=yes)
     assert not server.of(CONFIRM)

@@ -118,7 +118,7 @@ async def test_every_decline_code_comes_through(stripe: Open, decline_code: str)
 async def test_an_unheard_of_decline_code_is_told(stripe: Open, capfd: pytest.CaptureFixture[str]) -> None:
     connector, _ = await stripe(authorizing(card_error(decline_code="unheard_of")))
     assert isinstance(await connector.send(call(), may_send=yes), Declined)
-    assert "acquirer_decline_code_unmapped" in capfd.readouterr().out
+    assert "acquirer_decline_code_unmapped" in capfd.readouterr().err
 
 
 async def test_a_code_about_our_account_stops_the_account(stripe: Open) -> None:

@@ -10,6 +10,10 @@ from wire_server import Serve
 
 from payonce.connectors.base import Call
 from payonce.connectors.conformance import ConnectorConformance, ReversalConformance, yes
+from payonce.connectors.conformance_acceptance import AcceptanceConformance
+from payonce.connectors.conformance_disputes import DisputeConformance
+from payonce.connectors.conformance_listing import ListingConformance
+from payonce.connectors.conformance_saved import SavedCardConformance
 from payonce.connectors.conformance_truth import ReplayConformance
 from payonce.connectors.conformance_wire import WireConformance
 from payonce.connectors.stripe.connector import Stripe
@@ -60,5 +64,19 @@ async def test_an_intent_that_failed_at_the_issuers_page_cannot_be_confirmed_aga
     assert await harness.movements(order.payment_id) == []
 
 
-class TestStripe(ConnectorConformance, ReversalConformance, WireConformance, ReplayConformance):
+class TestStripe(
+    ConnectorConformance, ReversalConformance, WireConformance, ReplayConformance, SavedCardConformance
+):
     """Passes the suites."""
+
+
+class TestStripesDisputes(DisputeConformance):
+    """What is read of Stripe's disputes."""
+
+
+class TestStripesAcceptances(AcceptanceConformance):
+    """What is closed."""
+
+
+class TestStripesList(ListingConformance):
+    """Intents and their refunds."""

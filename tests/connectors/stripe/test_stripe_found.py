@@ -32,6 +32,7 @@ from activities.earlier import _of_earlier
 from payonce.connectors.conformance import yes
 from payonce.connectors.stripe.desk import PAGES_MAX
 from payonce.domain.errors import OutcomeUnknown, RateLimited
+from payonce.domain.evidence import Evidence
 from payonce.domain.facts import (
     Approved,
     DeclineCode,
@@ -140,6 +141,16 @@ async def test_a_failed_charge_says_what_its_outcome_says(
     assert (found.code, found.where) == fact
 
 
+async def test_a_decline_says_where_the_card_was_issued(stripe: Open) -> None:
+    """Where that is India, no vault may keep it."""
+    card = {"type": "card", "card": {"brand": "visa", "country": "IN"}}
+    failed = charge(status="failed", failure_code="card_declined", payment_method_details=card)
+    connector, _ = await stripe({GET: Answer(intent(latest_charge=failed))})
+    found = await connector.inquire(call(**BY_ID))
+    assert isinstance(found, Declined)
+    assert found.evidence == Evidence(issuer_country="IN")
+
+
 async def test_what_stripe_blocked_itself_bars_the_card_nowhere_else(stripe: Open) -> None:
     advised = {
         "type": "card_error",
@@ -189,8 +200,8 @@ async def test_what_the_dashboard_captured_is_foreign(stripe: Open) -> None:
     assert found.stage is Stage.AUTHORIZED
 
 
-@pytest.mark.parametrize("reason", ["automatic", "expired"])
-async def test_what_stripe_released_by_itself_is_a_foreign_void(stripe: Open, reason: str) -> None:
+@pytest.mark.parametrize("reason", ["automatic", "expired", "fraudulent", None])
+async def test_what_we_did_not_release_is_a_foreign_void(stripe: Open, reason: str | None) -> None:
     body = intent("canceled", cancellation_reason=reason, latest_charge=charge(amount_refunded=1099))
     connector, _ = await stripe({GET: Answer(body)})
     found = await connector.inquire(call(automatic_capture=False, **BY_ID))
@@ -362,7 +373,7 @@ async def test_what_a_person_must_look_at_is_an_error_in_the_log(
     connector, _ = await stripe({GET: answer})
     with pytest.raises(OutcomeUnknown):
         await connector.inquire(call(**BY_ID))
-    assert event in capfd.readouterr().out
+    assert event in capfd.readouterr().err
 
 
 async def test_who_must_authenticate_is_closed_by_an_inquiry_too(stripe: Open) -> None:

@@ -129,7 +129,7 @@ async def test_where_metadata_are_full_earlier_marks_make_room(stripe: Open) -> 
 
 @pytest.mark.parametrize("answer", [Answer(error("api_error"), status=500), Answer(silent=True), Answer({})])
 async def test_without_a_look_at_the_marks_nothing_is_captured(stripe: Open, answer: Answer) -> None:
-    connector, server = await stripe({GET: answer}, multicapture="on", call_deadline_s="0.3")
+    connector, server = await stripe({GET: answer}, multicapture="on")
     with pytest.raises(NotSent):
         await connector.send(CAPTURING, may_send=yes)
     assert not server.of(CAPTURE)
@@ -211,7 +211,7 @@ async def test_what_stripe_turns_down_for_good_is_refused(
 )
 @pytest.mark.parametrize(("path", "asked"), [(CAPTURE, CAPTURING), (CANCEL, VOIDING), (REFUNDS, REFUNDING)])
 async def test_everything_else_is_unknown(stripe: Open, path: str, asked: Any, answer: Answer) -> None:
-    connector, _ = await stripe({path: answer}, call_deadline_s="0.3")
+    connector, _ = await stripe({path: answer})
     rights = [True]
     with pytest.raises(OutcomeUnknown):
         await connector.send(asked, may_send=Holding(asked=rights))
@@ -359,6 +359,6 @@ async def test_what_a_person_is_told_of_a_refusal_holds_no_text_of_theirs(
 ) -> None:
     connector, _ = await stripe({REFUNDS: invalid("charge_disputed", message="SECRET TEXT")})
     await connector.send(REFUNDING, may_send=yes)
-    told = capfd.readouterr().out
+    told = capfd.readouterr().err
     assert "acquirer_refused" in told
     assert "SECRET TEXT" not in told

@@ -1,9 +1,7 @@
 """One walk's payment as three parties see it: the merchant, the events, the acquirer's own ledger."""
 
-import asyncio
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -12,6 +10,7 @@ from typing import Any
 from payonce.connectors.adyen import references
 from tests.e2e.merchant import Body, Merchant, answered, order
 from tests.support.eventually import eventually
+from tests.support.forks import ran
 from tests.support.witness import Entry, Witness
 
 WITHIN_S = 90.0  # what an acquirer does later is played within seconds
@@ -98,17 +97,10 @@ class Scene:
 
     async def payonce(self, *words: str) -> str:
         """What the command printed. Raises `RuntimeError` with what it complained of."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "payonce", *words),
-            env={**os.environ, **self.environ},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), COMMAND_S)
-        if process.returncode:
-            raise RuntimeError(f"payonce {' '.join(words)}: {err.decode().strip()}")
-        return out.decode()
+        ended = await ran("payonce", *words, environ={**os.environ, **self.environ}, within_s=COMMAND_S)
+        if ended.status:
+            raise RuntimeError(f"payonce {' '.join(words)}: {ended.error.strip()}")
+        return ended.out
 
     async def ledger(self, payment: Body) -> list[Entry]:
         """The acquirer's own entries about the payment."""

@@ -120,6 +120,7 @@ def _install_at_temporal(faults: _Faults) -> None:
     from workers.dispatch import Dispatcher
 
     start_payment, start_refund = Dispatcher.start_payment, Dispatcher.start_refund
+    start_acceptance = Dispatcher.start_acceptance
     update_payment = Dispatcher.update_payment
 
     async def _start_payment(self: Any, payment: Any, **how: Any) -> Any:
@@ -135,12 +136,22 @@ def _install_at_temporal(faults: _Faults) -> None:
         await faults.meet("refund", "handed_over", payment.id)
         return began
 
+    async def _start_acceptance(self: Any, payment: Any, acceptance: Any, **how: Any) -> Any:
+        await faults.meet("accept", "admitted", payment.id)
+        began = await start_acceptance(self, payment, acceptance, **how)
+        await faults.meet("accept", "handed_over", payment.id)
+        return began
+
     async def _update_payment(self: Any, payment: Any, operation: Any, **how: Any) -> Any:
         await faults.meet(operation.kind, "admitted", payment.id)
         return await update_payment(self, payment, operation, **how)
 
     _replace(
-        Dispatcher, start_payment=_start_payment, start_refund=_start_refund, update_payment=_update_payment
+        Dispatcher,
+        start_payment=_start_payment,
+        start_refund=_start_refund,
+        start_acceptance=_start_acceptance,
+        update_payment=_update_payment,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.stripe.planting import planted
 
 _CONNECTOR: Final = "connector.py"
+_REFUSING: Final = "refusing.py"
 _DESK: Final = "desk.py"
 _FINDING: Final = "finding.py"
 _CODES: Final = "codes.toml"
@@ -29,24 +30,24 @@ ERRORS: Final = (
         _CONNECTOR,
         "        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)\n",
         '        if error.type == "idempotency_error":\n'
-        '            return _refused(call, error, "")\n'
+        '            return refused(call, error, "")\n'
         "        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)\n",
         _AUTHORIZE,
     ),
     planted(
         "9b",
         "a key that was used otherwise refuses a capture, a void or a refund",
-        _CONNECTOR,
-        "error.type == _INVALID and for_good):\n        raise not_moved",
-        "(error.type == _INVALID and for_good or error.type != _INVALID)):\n        raise not_moved",
+        _REFUSING,
+        "error.type == INVALID and for_good):\n        raise not_moved",
+        "(error.type == INVALID and for_good or error.type != INVALID)):\n        raise not_moved",
         _MODIFY,
     ),
     planted(
         "10a",
         "a confirmation in an unexpected state is refused",
         _CONNECTOR,
-        "error.type == _INVALID and pointer is not None and untouched:",
-        'error.type == _INVALID and (error.code == "payment_intent_unexpected_state" or pointer):',
+        "error.type == INVALID and pointer is not None and untouched:",
+        'error.type == INVALID and (error.code == "payment_intent_unexpected_state" or pointer):',
         _AUTHORIZE,
     ),
     planted(
@@ -64,17 +65,17 @@ ERRORS: Final = (
         "10c",
         "a capture in an unexpected state has succeeded",
         _CONNECTOR,
-        '                return Pending(intent_id, reason="canceled already")\n            return _refused',
+        '                return Pending(intent_id, reason="canceled already")\n            return refused',
         '                return Pending(intent_id, reason="canceled already")\n'
         "            return Approved(intent_id, call.amount_minor, call.currency)\n"
-        "            return _refused",
+        "            return refused",
         _MODIFY,
     ),
     planted(
         "11a",
         "a card that is not taken was not sent",
-        _CONNECTOR,
-        "    if answer.status == 402 and error.type == _CARD_ERROR:\n",
+        _REFUSING,
+        "    if answer.status == 402 and error.type == CARD_ERROR:\n",
         "    if False:\n",
         _AUTHORIZE,
     ),
@@ -102,7 +103,7 @@ ERRORS: Final = (
         "11d",
         "every 402 is a decline",
         _CONNECTOR,
-        "answer.status == 402 and error.type == _CARD_ERROR:\n            return reading.declined(",
+        "answer.status == 402 and error.type == CARD_ERROR:\n            return reading.declined(",
         "answer.status == 402:\n            return reading.declined(",
         _AUTHORIZE,
     ),
@@ -226,9 +227,9 @@ ERRORS: Final = (
         "15a",
         "a question too many is answered with nothing there",
         _CONNECTOR,
-        "        return await _within(self._inquire(call))\n",
+        "        return await within(self._inquire(call))\n",
         "        try:\n"
-        "            return await _within(self._inquire(call))\n"
+        "            return await within(self._inquire(call))\n"
         "        except ConnectorError as error:\n"
         "            if isinstance(error, OutcomeUnknown):\n"
         "                raise\n"
@@ -253,8 +254,8 @@ ERRORS: Final = (
         "what holds the intent right now refuses the confirmation",
         _CONNECTOR,
         "        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)\n",
-        '        if error.code == "lock_timeout" and error.type == _INVALID:\n'
-        '            return _refused(call, error, "")\n'
+        '        if error.code == "lock_timeout" and error.type == INVALID:\n'
+        '            return refused(call, error, "")\n'
         "        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)\n",
         _AUTHORIZE,
     ),
@@ -265,20 +266,20 @@ ERRORS: Final = (
         '    if response.status == 429 and error.code != "lock_timeout":\n'
         "        return _limited(response)\n"
         "    _alert(response, error, reference=reference)\n"
-        "    return OutcomeUnknown(",
+        '    said = f"HTTP',
         "    if response.status == 429:\n"
         "        return _limited(response)\n"
         "    _alert(response, error, reference=reference)\n"
-        "    return OutcomeUnknown(",
+        '    said = f"HTTP',
         _FOUND,
     ),
     planted(
         "16a",
         "a key that is refused finds nothing there",
         _CONNECTOR,
-        "        return await _within(self._inquire(call))\n",
+        "        return await within(self._inquire(call))\n",
         "        try:\n"
-        "            return await _within(self._inquire(call))\n"
+        "            return await within(self._inquire(call))\n"
         "        except OutcomeUnknown as unknown:\n"
         '            if not unknown.message.startswith(("HTTP 401", "HTTP 403")):\n'
         "                raise\n"
@@ -289,9 +290,9 @@ ERRORS: Final = (
         "16b",
         "what this key does not find is not there",
         _CONNECTOR,
-        "        return await _within(self._inquire(call))\n",
+        "        return await within(self._inquire(call))\n",
         "        try:\n"
-        "            return await _within(self._inquire(call))\n"
+        "            return await within(self._inquire(call))\n"
         "        except OutcomeUnknown as unknown:\n"
         '            if not unknown.message.startswith("HTTP 404"):\n'
         "                raise\n"

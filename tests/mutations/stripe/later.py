@@ -105,7 +105,7 @@ LATER: Final = (
         "19a",
         "whoever cancelled, it was our void",
         _READING,
-        '    if intent.status == "canceled" and not by_stripe:\n',
+        '    if intent.status == "canceled" and not by_others:\n',
         '    if intent.status == "canceled":\n',
         _MODIFY,
     ),
@@ -113,17 +113,17 @@ LATER: Final = (
         "19b",
         "a hold that lapsed was declined",
         _READING,
-        "        if intent.cancellation_reason not in forms.BY_STRIPE:\n",
-        "        if intent.cancellation_reason in forms.BY_STRIPE:\n"
+        "        if intent.cancellation_reason in forms.BY_US:\n",
+        "        if intent.cancellation_reason not in forms.BY_US:\n"
         "            return declined(StripeError(), intent_id=intent.id)\n"
-        "        if intent.cancellation_reason not in forms.BY_STRIPE:\n",
+        "        if intent.cancellation_reason in forms.BY_US:\n",
         _FOUND,
     ),
     planted(
         "19c",
         "a hold that lapsed is not told",
         _READING,
-        "        if intent.cancellation_reason not in forms.BY_STRIPE:\n",
+        "        if intent.cancellation_reason in forms.BY_US:\n",
         "        if True:\n",
         _FOUND,
     ),

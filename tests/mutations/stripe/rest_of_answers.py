@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.stripe.planting import planted
 
 _CONNECTOR: Final = "connector.py"
+_REFUSING: Final = "refusing.py"
 _READING: Final = "reading.py"
 _DESK: Final = "desk.py"
 _FINDING: Final = "finding.py"
@@ -19,7 +20,7 @@ _MODIFY: Final = "test_stripe_modify.py"
 _OF_AMOUNTS: Final = "test_stripe_amounts.py"
 _OF_CODES: Final = "test_stripe_codes.py"
 _NOT_MOVED: Final = "        raise not_moved(answer, error, reference=call.reference, object_id=intent_id)\n"
-_INQUIRES: Final = "        return await _within(self._inquire(call))\n"
+_INQUIRES: Final = "        return await within(self._inquire(call))\n"
 
 REST_OF_ANSWERS: Final = (
     planted(
@@ -52,11 +53,10 @@ REST_OF_ANSWERS: Final = (
         "4d",
         "a refund's amount is the sum of all",
         _CONNECTOR,
-        "            return reading.refunded(fact, await self._finding.refunds(call, intent.id), call)\n",
-        "            refunds = await self._finding.refunds(call, intent.id)\n"
+        "            return reading.after_refunds(fact, intent, refunds, call)\n",
         "            whole = 0 if intent.charge is None else intent.charge.amount_refunded\n"
         '            refunds = [one.model_copy(update={"amount": whole}) for one in refunds]\n'
-        "            return reading.refunded(fact, refunds, call)\n",
+        "            return reading.after_refunds(fact, intent, refunds, call)\n",
         _FOUND,
     ),
     planted(
@@ -153,19 +153,19 @@ REST_OF_ANSWERS: Final = (
         "11e",
         "a card error without a charge says that nothing happened",
         _CONNECTOR,
-        "        if same and about is not None and answer.status == 402 and error.type == _CARD_ERROR:\n",
+        "        if same and about is not None and answer.status == 402 and error.type == CARD_ERROR:\n",
         "        if same and about is not None and about.latest_charge is None and answer.status == 402:\n"
         '            raise NotSent("no charge")\n'
-        "        if same and about is not None and answer.status == 402 and error.type == _CARD_ERROR:\n",
+        "        if same and about is not None and answer.status == 402 and error.type == CARD_ERROR:\n",
         _AUTHORIZE,
     ),
     planted(
         "11f",
         "a 402 on a capture or refund fails it",
-        _CONNECTOR,
-        "    if not (answer.status == 400 and error.type == _INVALID and for_good):\n",
+        _REFUSING,
+        "    if not (answer.status == 400 and error.type == INVALID and for_good):\n",
         "    if answer.status != 402 and not (\n"
-        "        answer.status == 400 and error.type == _INVALID and for_good\n    ):\n",
+        "        answer.status == 400 and error.type == INVALID and for_good\n    ):\n",
         _MODIFY,
     ),
     planted(
@@ -251,7 +251,7 @@ REST_OF_ANSWERS: Final = (
         "a list without ours says that there is none",
         _CONNECTOR,
         _INQUIRES,
-        "        try:\n            return await _within(self._inquire(call))\n"
+        "        try:\n            return await within(self._inquire(call))\n"
         "        except OutcomeUnknown as unknown:\n"
         '            if not unknown.message.startswith("no intent of ours"):\n                raise\n'
         "            return NotKnown()\n",
@@ -261,10 +261,10 @@ REST_OF_ANSWERS: Final = (
         "16e",
         "a key that is refused closes what was asked about",
         _DESK,
-        '    return OutcomeUnknown(f"HTTP',
+        "    missing = response.status == 404",
         "    if ours_to_mend(response, error):\n"
         '        return Rejected("key")  # type: ignore[return-value]\n'
-        '    return OutcomeUnknown(f"HTTP',
+        "    missing = response.status == 404",
         _FOUND,
     ),
     planted(

@@ -71,8 +71,8 @@ REST_OF_LATER: Final = (
         "19e",
         "what a cancelled intent took is not looked at by an inquiry",
         _CONNECTOR,
-        "        if isinstance(fact, Reversed) and intent.amount_received:\n",
-        "        if False:\n",
+        "        asks = isinstance(fact, Reversed) or (isinstance(fact, Approved) and given_back)\n",
+        "        asks = isinstance(fact, Approved) and given_back\n",
         _REVERSED,
     ),
     planted(

@@ -78,7 +78,7 @@ async def ferry(ledger: Ledger) -> AsyncIterator[Ferry]:
             mode="test",
             base_url=acquirer.url,
             key=KEY,
-            options={"call_deadline_s": "0.5"},
+            options={"call_deadline_s": "2.0"},
             upstream_secret=b"u" * 32,
         )
         connector = Measured("account_1", FerryPay(account), Calls())
@@ -230,7 +230,7 @@ async def test_refused_credentials_leave_it_unknown_with_an_alert(
     ferry.acquirer.refuses_credentials = True
     assert isinstance(await ferry.process.resolve("inquire", of), InquiryDue)
     assert (await ferry.ledger.latest(of.id)).state is A.UNKNOWN
-    assert "acquirer_rejected" in capfd.readouterr().out
+    assert "acquirer_rejected" in capfd.readouterr().err
     ferry.acquirer.refuses_credentials = False
     await ferry.process.resolve("inquire", of)
     assert (await ferry.ledger.latest(of.id)).state is A.ACCEPTED

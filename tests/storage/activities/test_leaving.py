@@ -465,6 +465,19 @@ async def test_a_review_of_the_authorization_ends_with_the_void(process: Process
     assert (paid.status, paid.review) == (S.VOIDED, None)
 
 
+async def test_a_person_is_called_for_the_authorization_that_a_void_waits_for(process: Process) -> None:
+    """Of the void nothing can be decided: it ends with that one."""
+    create = await waiting(process)
+    void = await given_up(process, create)
+    await process.resolve("call_operator", void, "outcome_unknown")
+    called_at = (await process.ledger.operation(create.id)).review_at
+    assert called_at is not None
+    assert (await process.ledger.operation(void.id)).review_at is None
+    process.connector.answers["inquire"] = asked()
+    due = await process.resolve("inquire", void)
+    assert (type(due), due.review_since) == (ReversalDue, called_at)
+
+
 async def test_a_recording_whose_answer_was_lost_is_made_once(process: Process) -> None:
     """The refund of ours and the end of the void are in the transaction that is looked at again."""
     create = await waiting(process)

@@ -120,6 +120,23 @@ async def test_a_soft_decline_becomes_a_challenge_on_the_same_payment(
     }
 
 
+async def test_at_an_account_that_is_ahead_the_decline_is_not_taken_for_that_of_the_challenge(
+    process: Process, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every attempt is looked for before it is sent; the one that was declined a moment ago is no forgotten one."""
+
+    async def inquired(call: Call) -> Any:
+        sent = {one.reference for one in issuer.sent}
+        return SOFT if call.reference in sent else NotKnown()
+
+    monkeypatch.setattr("payonce.accounts.Accounts.is_ahead", lambda *_: True)
+    monkeypatch.setattr(issuer, "inquire", inquired)
+    create = await admitted(process)
+    assert isinstance(await process.attempt(create), ActionDue)
+    assert issuer.challenges == [None, "force"]
+    assert (await process.ledger.payment(create.payment_id)).status is S.REQUIRES_ACTION
+
+
 async def test_once_only(process: Process, issuer: Issuer) -> None:
     issuer.forced = SOFT
     create = await admitted(process)

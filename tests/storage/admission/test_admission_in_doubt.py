@@ -18,6 +18,7 @@ from payonce.domain.operations import AttemptState, OperationKind, OperationStat
 from payonce.domain.payment import PaymentStatus
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database
+from payonce.storage.driver.pools import Pools
 from payonce.storage.driver.statements import Query, Statement
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.admitting import FailsSecondHandOver, NoTemporal, Shop, SlowConnector, post
@@ -113,15 +114,15 @@ class LateCommits:
         self._committing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, pools: Pools | None = None) -> AsyncIterator[Connection]:
         if self._committing is not None:
-            async with self._transaction() as connection:
+            async with self._transaction(pools) as connection:
                 yield connection
             return
         open_, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
 
         async def hold() -> None:
-            async with self._transaction() as connection:
+            async with self._transaction(pools) as connection:
                 ready.set_result(connection)
                 await open_.wait()
                 await connection.fetch(Query(_ONE, {"one": 1}, bool))  # what waited is written

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from api.admission.admission import Admission
-from api.admission.waiting import Result
+from api.admission.waiting import Result, Unavailable
 from payonce.accounts import Accounts
+from payonce.domain.cards import NetworkToken
 from payonce.domain.errors import InvalidRequest, OperationInProgress
+from payonce.domain.operations import AttemptState
 from payonce.domain.payment import PaymentStatus
 from tests.storage.acting import CAPABILITIES, FakeConnector
-from tests.storage.admitting import NoTemporal, post
+from tests.storage.admitting import NEW, NoTemporal, Shop, post
 from tests.storage.ledger import Ledger, runtime_of
+
+WALLETS = replace(CAPABILITIES, methods=frozenset({"wallet.apple_pay"}))
 
 
 @pytest.fixture
@@ -113,3 +117,28 @@ async def test_what_the_rail_cannot_do_is_refused_and_admits_nothing(
         "operation_not_supported" if kind == "void" else "amount_not_supported"
     )
     assert await ledger.count("operations") == 0
+
+
+async def test_a_wallet_payment_that_was_given_back_shows_the_card_of_the_token_that_is_charged(
+    ledger: Ledger,
+) -> None:
+    shop = Shop(ledger, connector=FakeConnector(capabilities=WALLETS), temporal=NoTemporal())
+    with pytest.raises(Unavailable):
+        await _by_wallet(shop, "visa", "4242424242424242")
+    with pytest.raises(Unavailable):
+        await _by_wallet(shop, "mastercard", "5555555555554444")
+    assert await shop.latest() == (2, AttemptState.NOT_SENT)
+    shown = (await ledger.payment(shop.payment_id)).payment_method["wallet"]
+    assert shown == {"provider": "apple_pay", "brand": "mastercard", "last4": "4444"}
+
+
+async def _by_wallet(shop: Shop, brand: str, number: str) -> Result:
+    shown = {"provider": "apple_pay", "brand": brand, "last4": number[-4:]}
+    new = replace(
+        NEW,
+        card=None,
+        network_token=NetworkToken(number, 12, 2040, "cryptogram-of-one-payment"),
+        method="wallet.apple_pay",
+        payment_method={"type": "wallet", "wallet": shown},
+    )
+    return await shop.admission.create_payment(post(shop.ledger, "k"), new)

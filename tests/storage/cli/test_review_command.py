@@ -1,19 +1,15 @@
 """`payonce review`: what an operator types, as a process of its own, while Temporal does not answer."""
 
-import asyncio
 import json
 import os
 import pwd
 import socket
-import sys
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from devstack.parts import CHECKOUT
-from payonce.cli import reviews
+from payonce.cli.base import operator_name
 from payonce.domain.decisions import UNKNOWN_FINALITY
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import OperationKind, OperationStatus
@@ -23,6 +19,7 @@ from payonce.sealing import Sealer
 from payonce.storage.connector_accounts import insert_account
 from tests.storage.deciding import pending_in_review
 from tests.storage.ledger import DERIVATION_KEY, IDS, Ledger, settings_of, subject
+from tests.support.forks import Ran, ran
 from tests.support.rows import approval
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
@@ -30,31 +27,16 @@ WITHIN_S = 60.0
 WHY = ("--why", "their support says so")
 
 
-@dataclass(frozen=True)
-class Ran:
-    status: int | None
-    out: str
-    error: str
-
-
 async def review(ledger: Ledger, *arguments: str) -> Ran:
     """What the command printed, and its exit status."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.command", "review", *arguments),
-        env={
-            "PYTHONPATH": str(CHECKOUT),
-            "NO_COLOR": "1",
-            "PAYONCE_DATABASE_URL": ledger.url,
-            "PAYONCE_REDIS_URL": "redis://127.0.0.1:1",
-            "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
-            "PAYONCE_DERIVATION_KEY": DERIVATION_KEY,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(WITHIN_S):
-        out, error = await process.communicate()
-    return Ran(process.returncode, out.decode(), error.decode())
+    environ = {
+        "NO_COLOR": "1",
+        "PAYONCE_DATABASE_URL": ledger.url,
+        "PAYONCE_REDIS_URL": "redis://127.0.0.1:1",
+        "PAYONCE_TEMPORAL_ADDRESS": "127.0.0.1:1",
+        "PAYONCE_DERIVATION_KEY": DERIVATION_KEY,
+    }
+    return await ran("tests.support.command", "review", *arguments, environ=environ, within_s=WITHIN_S)
 
 
 async def told(ledger: Ledger, *arguments: str) -> Any:
@@ -260,9 +242,9 @@ async def test_who_decides_is_the_user_of_the_process_and_who_used_sudo(
     monkeypatch.setattr(socket, "gethostname", lambda: actor.split("@")[1])
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setenv("LOGNAME", "somebody_else")
-    assert reviews._actor() == actor
+    assert operator_name() == actor
     monkeypatch.setenv("SUDO_USER", "ada")
-    assert reviews._actor() == f"ada as {actor}"
+    assert operator_name() == f"ada as {actor}"
     _, case_id = await late_refund(ledger)
     await told(ledger, "decide", case_id, "paid", *WHY)
     ((row),) = await ledger.rows("SELECT actor, authenticated FROM decisions")

@@ -287,7 +287,7 @@ async def test_a_key_that_somebody_holds_is_409_while_storage_stalls(
     postgres: OnDemand, hurried: Served
 ) -> None:
     """It was 503, "not admitted", while the first request was charged."""
-    await postgres.arm("key held", "sleep", "2.5")
+    await postgres.arm("key held", "sleep", "5")
     first = asyncio.create_task(hurried.create("k"))
 
     async def stalls() -> bool:

@@ -22,8 +22,7 @@ from payonce.domain.operations import (
 )
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.reviews import ReviewReason
-from payonce.recording.decisions import Account
-from payonce.recording.recorder import DecisionTaken
+from payonce.recording.decisions import Account, DecisionTaken
 from tests.storage.deciding import pending_in_review
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
@@ -261,6 +260,32 @@ async def test_a_void_in_review_ends_with_the_authorization_that_a_person_decide
     stands = await ledger.payment(asked.id)
     assert (stands.status, stands.review, stands.pending_operation) == (S.VOIDED, None, None)
     assert {row[2] for row in await reviews_of(ledger, asked)} == {"decision"}
+
+
+async def test_what_was_given_up_is_recorded_though_a_person_took_its_void_for_done(ledger: Ledger) -> None:
+    """The void has nothing of its own to decide: were the payment voided, its authorization had no end."""
+    asked, create = await pending_in_review(ledger, K.AUTHORIZE)
+    void = await ledger.add_operation(asked, K.VOID, claimed=False)
+    await ledger.recorder().review(subject(void), reason="unknown")
+    with pytest.raises(DecisionRefused, match="decide about"):
+        await decided(ledger, void, V.APPROVED, reference="acq-1")
+    await ledger.recorder().record(subject(create), attempt=1, fact=approval(create))
+    stands = await ledger.payment(asked.id)
+    assert (stands.status, stands.amount_authorized_minor) == (S.AUTHORIZED, 1000)
+
+
+async def test_what_was_given_up_and_captured_as_a_person_says_is_given_back(ledger: Ledger) -> None:
+    paid = await ledger.add_payment(S.PROCESSING, capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE, state=A.UNKNOWN)
+    await ledger.recorder().review(subject(create), reason="unknown")
+    await ledger.rows(f"UPDATE attempts SET send_before = now() - {LONG_AGO}")
+    void = await ledger.add_operation(await ledger.payment(paid.id), K.VOID, claimed=False)
+    await decided(ledger, create, V.APPROVED, reference="acq-1")
+    stands = await ledger.payment(paid.id)
+    refund_id = IDS.release(void_id=void.id)
+    assert (stands.status, stands.amount_refund_pending_minor) == (S.CAPTURED, 1000)
+    assert (stands.pending_operation or {}).get("ended_by") == refund_id
+    assert (await ledger.operation(refund_id)).ends_operation == void.id
 
 
 async def test_an_automatic_payment_that_a_person_approves_answers_its_create(ledger: Ledger) -> None:

@@ -36,7 +36,11 @@ from tests.support.verdicts import EXPECTED, Becomes, amounts
 K, S, O, Q, V = OperationKind, PaymentStatus, OperationStatus, Question, Verdict
 
 
-@pytest.mark.parametrize(("question", "kind", "verdict"), EXPECTED, ids=str)
+# What is held for its risk is decided in its own way: test_risk_reviews.py.
+DECIDED_HERE = [asked for asked in EXPECTED if asked[0] is not Question.RISK]
+
+
+@pytest.mark.parametrize(("question", "kind", "verdict"), DECIDED_HERE, ids=str)
 async def test_every_verdict_of_every_question_is_on_record_with_what_it_makes_of_the_books(
     shared_ledger: Ledger, question: Question, kind: OperationKind, verdict: Verdict
 ) -> None:
@@ -50,6 +54,8 @@ async def test_every_verdict_of_every_question_is_on_record_with_what_it_makes_o
     await decide(ledger, of, verdict)
     paid, now = await ledger.payment(of.payment_id), await ledger.operation(of.id)
     expected = EXPECTED[question, kind, verdict]
+    if (kind, verdict) == (K.ACCEPT, V.APPROVED):  # the recorder tells it of the dispute
+        expected = replace(expected, events=("dispute.updated",))
     about = await ledger.operation(operation_id_of(of.target_reference)) if expected.beside else None
     found = Becomes(
         now.status,
@@ -266,3 +272,19 @@ def test_every_question_is_asked_here() -> None:
     asked = {(question, kind) for question, kind, _ in EXPECTED}
     assert asked == {key for key in TABLE if key != (Q.LATE, K.REVERSE)}
     assert ReviewReason.CONTRADICTED  # that one is asked as what was undone
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "status"),
+    [(V.APPROVED, "dispute", "accepted"), (V.DECLINED, "operation_not_supported", "needs_response")],
+)
+async def test_whoever_accepted_a_dispute_is_answered_by_what_a_person_decides(
+    shared_ledger: Ledger, verdict: Verdict, kind: str, status: str
+) -> None:
+    ledger = shared_ledger
+    of = await undecided(ledger, K.ACCEPT)
+    await decide(ledger, of, verdict)
+    stored = await ledger.stored_key(of)
+    assert stored.answer_kind == kind
+    ((found,),) = await ledger.rows("SELECT status FROM disputes WHERE id = :id", id=of.dispute_id)
+    assert found == status

@@ -17,12 +17,24 @@ from payonce.vault.keys import CannotOpen
 from payonce.vault.saving import NotThere, TooManySaved
 from tests.storage.vault.saving import MERCHANT, NUMBER, OTHER_NUMBER, a_vault, opened, ran, read, saved
 
-TABLES = ("cards", "fingerprints", "fingerprint_hashes", "saves")
+TABLES = (
+    *("cards", "fingerprints", "fingerprint_hashes", "saves", "keys", "processes"),
+    *("risk_facts", "risk_cards", "risk_saved"),
+)
+BEATS = {"vault_beat", "vault_left"}
+ASKED = {"risk_note", "risk_listed", "risk_saved_card"}  # by the built-in rules
+SAVED = {"risk_save", "risk_forget"}  # of a saved card
 MAY = {
-    "payonce_api": {"vault_put", "vault_fingerprint", "vault_erase"},
-    "payonce_sender": {"vault_take"},
-    "payonce_engine": {"vault_keep", "vault_erase", "vault_erase_due"},
-    "payonce_keys": {"vault_keys", "vault_wrapped", "vault_rewrap"},
+    "payonce_api": {"vault_put", "vault_fingerprint", "vault_keep", "vault_erase", *BEATS, *ASKED, *SAVED},
+    "payonce_sender": {"vault_take", *BEATS},
+    "payonce_engine": {
+        *("vault_keep", "vault_erase", "vault_erase_due", *BEATS),
+        *("risk_since", "risk_complete", "risk_erase", "risk_forget", "risk_list_card", "risk_unlist_card"),
+    },
+    "payonce_keys": {
+        *("vault_keys", "vault_wrapped", "vault_rewrap"),
+        *("vault_processes", "vault_known_keys", "vault_retire"),
+    },
     "a_stranger": set[str](),  # any other role: the relay's, the console's
 }
 DENIED = psycopg.errors.InsufficientPrivilege
@@ -107,7 +119,7 @@ async def test_every_function_is_the_vaults_and_looks_names_up_nowhere_else(
     )
     functions = await found.fetchall()
 
-    assert len(functions) == 10
+    assert len(functions) == 26
     for name, owner, definer, config in functions:
         assert (owner, definer, config) == (
             "payonce_vault",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from devstack.parts import CHECKOUT
 from payonce.storage.driver.database import Database
 from payonce.vault import doors, rotation, transit
 from payonce.vault.envelope import VaultPlace, seal, unseal
@@ -173,4 +174,20 @@ async def test_wrapping_ends_before_the_transaction_begins(
     async with database.transaction() as connection:
         assert await a_vault(keys).put(connection, card)
         assert await doors.keep(connection, card.place)
+    await keys.close()
+
+
+async def test_the_policy_that_we_ship_is_enough_and_lets_nobody_rotate(bao: OpenBao, patient: None) -> None:
+    policy = (CHECKOUT / "deploy/vault/payonce.hcl").read_text()
+    await bao.client.put("sys/policies/acl/payonce", json={"policy": policy})
+    made = await bao.client.post("auth/token/create-orphan", json={"policies": ["payonce"], "period": "24h"})
+    token = made.json()["auth"]["client_token"]
+    bao.token_file.write_text(token)
+    keys = bao.keys()
+
+    assert await unseal(await seal(NUMBER, PLACE, keys), PLACE, keys) == NUMBER
+    assert await keys.newest() == "payonce:v1"
+    for path in ("transit/keys/payonce/rotate", "transit/export/encryption-key/payonce", "sys/seal"):
+        refused = await bao.client.post(path, headers={"X-Vault-Token": token})
+        assert refused.status_code in (403, 405), path
     await keys.close()

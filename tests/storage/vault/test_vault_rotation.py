@@ -17,6 +17,7 @@ from payonce.vault import doors, rotation
 from payonce.vault.keys import FileKeys, Wrapped
 from tests.storage.ledger import DERIVATION_KEY
 from tests.storage.vault.saving import NEW, NUMBER, OLD, a_vault, opened, ran, read, saved
+from tests.support import forks
 
 CARDS = 7
 
@@ -174,11 +175,10 @@ async def test_the_command_rotates_after_a_kill_and_says_how_far_it_is(
     finally:
         await killed.communicate()
 
-    ran_ = await command(environment, "rotate", "--json")
-    out, err = await ran_.communicate()
+    ended = await forks.ran("payonce", "vault", "rotate", "--json", environ=environment)
 
-    assert ran_.returncode == 0, err
-    state: dict[str, Any] = json.loads(out)
+    assert ended.status == 0, ended.error
+    state: dict[str, Any] = json.loads(ended.out)
     assert (state["by_newest"], state["by_others"]) == (250, {})
     assert state["rewrapped"] <= 150  # what the first one did is not done again
     for card in (cards[0], cards[-1]):
@@ -191,18 +191,16 @@ async def test_the_command_says_that_it_is_not_complete(
     await saved(database, a_vault())
     environment = environ(database_url, key_file(tmp_path, {"new": NEW["new"]}))
 
-    rotate = await command(environment, "rotate")
-    out, err = await rotate.communicate()
+    rotate = await forks.ran("payonce", "vault", "rotate", environ=environment)
 
-    assert rotate.returncode == 1
-    assert b"other keys: old 1" in out
-    assert b"1 did not open" in out
-    assert b"Not complete" in err
+    assert rotate.status == 1
+    assert "other keys: old 1" in rotate.out
+    assert "1 did not open" in rotate.out
+    assert "Not complete" in rotate.error
 
 
 async def test_without_keys_there_is_no_vault(database: Database, database_url: str) -> None:
-    status = await command(environ(database_url, None), "status")
-    _, err = await status.communicate()
+    status = await forks.ran("payonce", "vault", "status", environ=environ(database_url, None))
 
-    assert status.returncode == 1
-    assert b"PAYONCE_VAULT_KEY_FILE" in err
+    assert status.status == 1
+    assert "PAYONCE_VAULT_KEY_FILE" in status.error

@@ -15,7 +15,8 @@ from payonce.domain.operations import AttemptState, Operation, OperationKind, Op
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.truth import Truth
 from payonce.storage import callbacks
-from payonce.storage.callbacks import KEPT, UNKNOWN_FOR
+from payonce.storage.callbacks import KEPT, UNKNOWN_FOR, Received
+from payonce.storage.told import encoded
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.hearing import Temporal
 from tests.storage.ledger import Ledger, runtime_of, subject
@@ -200,6 +201,42 @@ async def test_a_fact_does_not_wait_for_temporal(ledger: Ledger, inbox: Inbox, t
     await swept(ledger, inbox)
     assert await in_inbox(ledger) == [(True, False)]
     assert await ledger.events(of.payment_id) == events  # it was recorded twice, and counts once
+
+
+async def test_a_success_that_is_handed_over_again_after_it_was_taken_back_is_not_done_again(
+    ledger: Ledger, inbox: Inbox, temporal: Temporal
+) -> None:
+    """Its process was killed, or Temporal was away, between the books and the inbox's own word of it."""
+    of = await accepted(ledger, K.CAPTURE)
+    temporal.away = True
+    success = replace(approval(of), event="cb_1")
+    undone = Undone("acq-u", of.amount_minor, of.currency)
+    for event_id, fact in (("cb_1", success), ("cb_2", undone)):
+        await inbox.receive(ACQUIRER, saying(of, fact, event_id), accounts=AT)
+        await swept(ledger, inbox)
+    taken_back, events = await ledger.payment(of.payment_id), await ledger.events(of.payment_id)
+    assert taken_back.amount_captured_minor == 0
+    temporal.away = False
+    await swept(ledger, inbox)
+    assert await in_inbox(ledger) == [(True, False), (True, False)]
+    assert await ledger.payment(of.payment_id) == taken_back
+    assert await ledger.events(of.payment_id) == events
+    again = replace(success, event="cb_3")  # the acquirer's own word that it was done again
+    await inbox.receive(ACQUIRER, saying(of, again, "cb_3"), accounts=AT)
+    await swept(ledger, inbox)
+    assert (await ledger.payment(of.payment_id)).amount_captured_minor == of.amount_minor
+
+
+async def test_the_word_of_an_account_that_is_gone_is_kept_for_a_person(
+    ledger: Ledger, temporal: Any
+) -> None:
+    of = await accepted(ledger)
+    word = Received(ACQUIRER, *AT, "cb_1", attempt_reference(of.id, 1), encoded(approval(of)))
+    async with ledger.database.transaction() as connection:
+        await callbacks.put(connection, word, now=datetime.now(UTC))
+    await swept(ledger, Inbox(runtime_of(ledger), temporal), later=UNKNOWN_FOR)
+    assert (await ledger.operation(of.id)).status is O.PENDING
+    assert await in_inbox(ledger) == [(True, True)]
 
 
 async def test_several_are_recorded_in_the_order_in_which_they_came(

@@ -169,7 +169,7 @@ async def test_what_is_pending_though_its_workflow_completed_runs_again_once_tha
     """A fail-over or a restore lost what was recorded; "already started" was taken for success, for ever."""
     paid = await ledger.add_payment(STATUS.get(kind, PaymentStatus.AUTHORIZED))
     of = await ledger.add_operation(paid, kind, amount_minor=100, sweep_in_s=-1.0)
-    own = kind in (OperationKind.REFUND, OperationKind.REVERSE)
+    own = kind in (OperationKind.REFUND, OperationKind.REVERSE, OperationKind.ACCEPT)
     workflow_id = of.id if own else paid.id
     temporal = FakeTemporal(done={workflow_id})
     sweeper = sweeper_of(ledger, temporal)

@@ -1,12 +1,14 @@
 """However much of one kind waits, and of whatever waits for its merchant, the rest is handed over in its turn."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 from psycopg import AsyncConnection
 from sqlalchemy import text
 from temporalio.client import RPCError, WorkflowExecutionStatus
@@ -213,3 +215,25 @@ async def test_a_sweep_pauses_only_when_nothing_is_left_and_outlives_every_error
     assert not left
     assert pauses == [NEVER_S] * 2  # after the error, and at the end
     assert [(entry["log_level"], entry["work"]) for entry in logs] == [("error", "work")]
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_round_that_ended_well_says_when_and_one_that_broke_does_not(breaks: bool) -> None:
+    stop, name = asyncio.Event(), f"round_{breaks}"
+
+    async def work() -> bool:
+        assert ended_at(name) == 0  # there before the first round has ended
+        stop.set()
+        if breaks:
+            raise RuntimeError("a state that nobody expected")
+        return False
+
+    began_at = time.time()
+    await sweeper._every(NEVER_S, name, work, stop)
+    assert ended_at(name) == 0 if breaks else ended_at(name) >= began_at
+
+
+def ended_at(name: str) -> float:
+    found = REGISTRY.get_sample_value("payonce_job_last_success_timestamp_seconds", {"name": name})
+    assert found is not None
+    return found

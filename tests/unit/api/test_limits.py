@@ -212,6 +212,20 @@ async def test_who_waits_for_an_acquirer_needs_no_place_but_a_slot() -> None:
     waiting.cancel()
 
 
+async def test_who_asks_somebody_that_answers_at_once_lets_nobody_in_beside_it() -> None:
+    """Else whoever asks is one more at work, and the limit bounds nothing."""
+    places = few_places(Clock())
+    (first, *_) = await taken(places, Work.CREATE, 4)
+    waiting = asyncio.create_task(places.enter(Work.CREATE))
+    await asyncio.sleep(0)
+    with first.away():
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    with first.away():
+        place = await waiting  # now that it takes a while
+    assert place is not None
+
+
 async def test_of_the_slots_some_are_kept_for_changes() -> None:
     places = few_places(Clock(), open_max=20)
     for _ in range(18):

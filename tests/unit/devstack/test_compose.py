@@ -17,11 +17,15 @@ from payonce.settings import Settings
 from tests.support.tools import tool
 
 # A container's metrics are reached from outside it, and from nowhere else.
-DEVELOPMENT_ONLY = {"PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", "PAYONCE_METRICS_HOST"}
-HTTP_ONLY = {"PAYONCE_API_HOST", "PAYONCE_API_PORT"}
+DEVELOPMENT_ONLY = {
+    *("PAYONCE_ALLOW_LOOPBACK_WEBHOOKS", "PAYONCE_METRICS_HOST"),
+    "PAYONCE_RECEIPTS_REQUIREMENTS",  # the image has what they name
+    *("PAYONCE_ALLOW_DEBUGGERS", "PAYONCE_VAULT_KEY_FILE"),
+}
+API_ONLY = {"PAYONCE_API_HOST", "PAYONCE_API_PORT", "PAYONCE_API_DATABASE_URL"}
 # Not ours, so the image brings its own way to tell that it runs.
 WITHOUT_HEALTH_CHECK = {"temporal-ui"}
-ONE_SHOT = {"migrate", "temporal-schema", "temporal-namespace"}
+ONE_SHOT = {"migrate", "logins", "temporal-schema", "temporal-namespace"}
 ADDRESSES = {
     "PAYONCE_DATABASE_URL": "postgresql+psycopg://x",
     "PAYONCE_REDIS_URL": "redis://x",
@@ -51,7 +55,7 @@ def services(compose: dict[str, Any]) -> Services:
 def development(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The PAYONCE_* variables that the development stack gives to the product."""
     options = StackOptions(directory=tmp_path_factory.mktemp("none"), parts=PRODUCT, environ=ADDRESSES)
-    return {name for name in DevStack(options).product_environ() if name.startswith("PAYONCE_")} | HTTP_ONLY
+    return {name for name in DevStack(options).product_environ() if name.startswith("PAYONCE_")} | API_ONLY
 
 
 def ours(service: dict[str, Any]) -> set[str]:
@@ -64,6 +68,7 @@ def ours(service: dict[str, Any]) -> set[str]:
         ("api", parts.api(number=1, port=1, environ={})),
         ("worker", parts.worker(environ={})),
         ("relay", parts.relay(environ={})),
+        ("renderer", parts.renderer(environ={})),
     ],
 )
 def test_each_process_runs_the_development_stack_s_command(services: Services, name: str, part: Part) -> None:
@@ -98,12 +103,28 @@ def test_the_api_has_every_variable_of_the_development_stack(
     assert development - DEVELOPMENT_ONLY - ours(services["api"]) == set()
 
 
-@pytest.mark.parametrize("name", ["worker", "relay", "migrate"])
+@pytest.mark.parametrize("name", ["worker", "relay", "renderer", "migrate"])
 def test_the_other_processes_have_them_too(services: Services, development: set[str], name: str) -> None:
-    assert development - DEVELOPMENT_ONLY - HTTP_ONLY - ours(services[name]) == set()
+    assert development - DEVELOPMENT_ONLY - API_ONLY - ours(services[name]) == set()
 
 
-@pytest.mark.parametrize("name", ["api", "worker", "relay", "migrate"])
+@pytest.mark.parametrize("name", ["api", "worker", "relay", "renderer", "migrate"])
+def test_who_migrates_owns_the_tables_and_nobody_else_logs_in_so(services: Services, name: str) -> None:
+    environment = services[name]["environment"]
+    user = environment["PAYONCE_DATABASE_URL"].removeprefix("postgresql+psycopg://").partition(":")[0]
+    logins = {"migrate": "payonce", "relay": "payonce_engine", "renderer": "payonce_engine"}
+    assert user == logins.get(name, "payonce_worker")
+    assert ("PAYONCE_API_DATABASE_URL" in environment) == (name == "api")
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "relay", "renderer", "migrate"])
+def test_only_who_saves_cards_or_sends_them_knows_the_vault(services: Services, name: str) -> None:
+    vault = {f"PAYONCE_{field.upper()}" for field in Settings.model_fields if field.startswith("vault_")}
+    expected = vault - DEVELOPMENT_ONLY if name in ("api", "worker") else set()
+    assert ours(services[name]) & vault == expected
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "relay", "renderer", "migrate"])
 def test_every_variable_is_a_setting(services: Services, name: str) -> None:
     assert ours(services[name]) <= {f"PAYONCE_{field.upper()}" for field in Settings.model_fields}
 

@@ -1571,6 +1571,7 @@ DEFINITE = (A.APPROVED, A.DECLINED, A.NOT_PROCESSED)
 INDEFINITE = (A.CLAIMED, A.WAITING, A.ACCEPTED, A.UNKNOWN, A.REVERSING)
 UNREACHABLE: Final = (
     Unreachable("what an acquirer did of itself has no attempt of ours", (K.UNDO, K.REDO)),
+    Unreachable("what is accepted is a dispute: see test_acceptance, its table", (K.ACCEPT,)),
     Unreachable(
         "only what was authorized is captured, released or refunded; a void of what has no outcome is not sent",
         ASKED_OF_US,

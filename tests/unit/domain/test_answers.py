@@ -37,6 +37,7 @@ PAYMENT_MEMBERS = [
     "amount_captured",
     "amount_refundable",
     "amount_refunded",
+    "amount_disputed",
     "payment_method",
     "merchant_reference",
     "description",
@@ -45,6 +46,7 @@ PAYMENT_MEMBERS = [
     "customer",
     "statement_descriptor",
     "authentication",
+    "risk",
     "connector",
     "connector_reference",
     "capture_before",
@@ -110,10 +112,11 @@ def test_the_bytes_of_an_answer_are_stable() -> None:
         == (
             '{"id":"pay_1","object":"payment","status":"authorized","amount":1000,"currency":"INR",'
             '"capture_method":"manual","amount_authorized":1000,"amount_capturable":1000,"amount_captured":0,'
-            '"amount_refundable":0,"amount_refunded":0,"payment_method":{"type":"card","card":{"brand":"visa",'
+            '"amount_refundable":0,"amount_refunded":0,"amount_disputed":0,'
+            '"payment_method":{"type":"card","card":{"brand":"visa",'
             '"last4":"4242","exp_month":12,"exp_year":2030}},"merchant_reference":null,'
             '"description":"Größe 7 ₹","metadata":{},"return_url":null,"customer":null,"statement_descriptor":null,'
-            '"authentication":null,"connector":"sandbox_card","connector_reference":"acq-authorization",'
+            '"authentication":null,"risk":null,"connector":"sandbox_card","connector_reference":"acq-authorization",'
             '"capture_before":"2026-11-29T05:46:00.000Z","next_action":null,"pending_operation":null,'
             '"review":null,"last_error":null,"created_at":"2026-11-22T05:46:00.000Z",'
             '"updated_at":"2026-11-22T05:46:00.000Z","sequence":1}'
@@ -163,7 +166,8 @@ def test_a_failure_that_no_issuer_decided_is_no_decline(code: FailureCode) -> No
     error = failure_error(code)
     answer = failed_answer(payment(PaymentStatus.FAILED, last_error=error), error, request_id=None)
     problem = json.loads(answer.body)
-    assert answer.kind is AnswerKind.PAYMENT_FAILED
+    blocked = code is FailureCode.PAYMENT_BLOCKED
+    assert answer.kind is (AnswerKind.PAYMENT_BLOCKED if blocked else AnswerKind.PAYMENT_FAILED)
     assert (problem["decline_code"], problem["advice"], problem["retryable"]) == (None, None, code.retryable)
     assert problem["payment"]["last_error"]["code"] == code.value
 

@@ -58,5 +58,10 @@ def test_a_failure_says_why(code: FailureCode) -> None:
 
 def test_every_answer_that_is_a_problem_has_a_title() -> None:
     successes = {AnswerKind.PAYMENT, AnswerKind.PAYMENT_CHANGED, AnswerKind.REFUND, AnswerKind.ENDPOINT}
-    successes |= {AnswerKind.ENDPOINT_CHANGED, AnswerKind.ACCEPTED}
+    successes |= {
+        AnswerKind.ENDPOINT_CHANGED,
+        AnswerKind.ACCEPTED,
+        AnswerKind.PAYMENT_METHOD,
+        AnswerKind.DISPUTE,
+    }
     assert set(TITLES) == set(AnswerKind) - successes

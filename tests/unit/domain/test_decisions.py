@@ -72,7 +72,8 @@ def test_a_verdict_of_the_table_has_its_outcome_and_another_is_refused_in_words(
     assert found == expected
     assert not reviews.is_open(settled.operation)
     assert settled.payment.review is None
-    assert settled.operation.decided_at == LATER
+    by_acquirer = asked[0] is Q.RISK  # the outcome is its, and stays so
+    assert settled.operation.decided_at == (None if by_acquirer else LATER)
     held = (settled.payment.amount_capture_undecided_minor, settled.payment.amount_refund_undecided_minor)
     assert held == (0, 0)
 
@@ -93,7 +94,7 @@ def test_the_operation_of_a_pending_one_has_its_answer_and_that_of_what_was_answ
 ) -> None:
     for verdict in TABLE[asked]:
         settled = decide(pending(asked[1]), decision(verdict), now=LATER)
-        assert (settled.answer is None) == (asked[1] is K.EXPIRE)
+        assert (settled.answer is None) == (asked[1] in (K.EXPIRE, K.ACCEPT))  # that one's is the dispute
 
 
 @pytest.mark.parametrize("asked", [asked for asked in TABLE if asked[0] is not Q.OUTCOME], ids=str)
@@ -211,6 +212,11 @@ def test_what_did_not_happen_has_neither_amount_nor_reference(verdict: Verdict, 
         decide(pending(K.CAPTURE), decision(verdict, **said), now=LATER)
 
 
+def test_an_acceptance_has_no_amount_but_its_dispute_s() -> None:
+    with pytest.raises(DecisionRefused, match="takes no amount"):
+        decide(pending(K.ACCEPT), decision(V.APPROVED, amount_minor=1000), now=LATER)
+
+
 def test_an_automatic_payment_that_a_person_approves_is_captured() -> None:
     matter = pending(K.AUTHORIZE)
     automatic = replace(matter.payment, capture_method="automatic")
@@ -230,6 +236,33 @@ def test_a_payment_that_was_given_up_is_voided_where_it_came_to_nothing() -> Non
     void = under_way(operation(K.VOID))
     left = replace(matter.payment, pending_operation=void)
     assert decide(replace(matter, payment=left), decision(V.DECLINED), now=LATER).abandoned == void["id"]
+
+
+def test_one_that_was_given_up_and_captured_all_the_same_is_approved_and_given_back() -> None:
+    matter = pending(K.AUTHORIZE)
+    void = under_way(operation(K.VOID))
+    left = replace(matter.payment, capture_method="automatic", pending_operation=void)
+    settled = decide(replace(matter, payment=left), decision(V.APPROVED), now=LATER)
+    assert settled.payment.status is S.CAPTURED
+    assert settled.refund is not None
+    assert (settled.refund.ends_operation, settled.refund.amount_minor) == (void["id"], 1000)
+
+
+def test_a_void_is_not_decided_as_done_while_its_authorization_has_no_outcome() -> None:
+    """That could not be recorded any more, whatever it is, once the payment is voided."""
+    matter = pending(K.VOID, state=None)
+    waiting = replace(matter, payment=replace(matter.payment, status=S.PROCESSING))
+    with pytest.raises(DecisionRefused, match="has no outcome: decide about pay_1"):
+        decide(waiting, decision(V.APPROVED, reference="acq-1"), now=LATER)
+    assert decide(waiting, decision(V.DECLINED), now=LATER).operation.status is O.FAILED
+
+
+def test_a_void_is_not_decided_as_done_that_a_refund_of_our_own_ends() -> None:
+    matter = pending(K.VOID, state=None)
+    void = {**under_way(matter.operation), "ended_by": "re_own"}
+    captured = replace(matter.payment, status=S.CAPTURED, amount_captured_minor=1000, pending_operation=void)
+    with pytest.raises(DecisionRefused, match="it ends with the refund re_own"):
+        decide(replace(matter, payment=captured), decision(V.APPROVED, reference="acq-1"), now=LATER)
 
 
 def test_a_late_void_of_what_was_captured_meanwhile_only_ends_the_review() -> None:

@@ -16,11 +16,15 @@ class FakeReach:
     methods: frozenset[str] = frozenset({"card"})
     currencies: frozenset[str] | None = None
     capture_methods: frozenset[str] = frozenset({"automatic"})
+    at_once: frozenset[str] = frozenset()
+    void: bool = True
     brands: frozenset[str] | None = None
     amounts: Amounts = ANY_AMOUNT
     required: tuple[Required, ...] = ()
     three_ds: frozenset[str] = frozenset()
     exemptions: frozenset[str] = frozenset()
+    stored_credentials: frozenset[str] = frozenset()
+    mandates: bool = False
 
 
 def wanted(**members: Any) -> Wanted:
@@ -204,3 +208,25 @@ def test_what_an_account_does_not_do_of_authentication_goes_to_one_that_does_or_
 def test_a_challenge_is_avoided_where_there_is_none() -> None:
     taken = choose([account("one")], {"one": FakeReach()}, wanted(sca=Sca(challenge="avoid")))
     assert taken.account_id == "one"
+
+
+def test_a_card_is_saved_where_the_acquirer_gives_tokens() -> None:
+    saves = FakeReach(stored_credentials=frozenset({"token"}))
+    accounts, reaches = [account("one"), account("two")], {"one": FakeReach(), "two": saves}
+    assert choose(accounts, reaches, wanted(saves_there=True)).account_id == "two"
+    assert choose(accounts, reaches, wanted()).account_id == "one"
+    with pytest.raises(InvalidRequest) as refused:
+        choose(accounts[:1], reaches, wanted(saves_there=True))
+    assert (refused.value.problem_code, refused.value.pointer) == ("payment_method_not_supported", "/setup")
+
+
+@pytest.mark.parametrize("asked", [{"held": True}, {"capture_method": "manual"}])
+def test_a_method_that_is_captured_at_once_goes_to_no_account_that_is_to_wait(asked: Any) -> None:
+    """An account may authorize cards only, and capture UPI with its authorization."""
+    both = frozenset({"automatic", "manual"})
+    methods = frozenset({"card", "upi.qr"})
+    reaches = {"one": FakeReach(methods=methods, capture_methods=both, at_once=frozenset({"upi.qr"}))}
+    with pytest.raises(InvalidRequest):
+        choose([account("one")], reaches, wanted(method="upi.qr", **asked))
+    for possible in (wanted(method="upi.qr"), wanted(**asked)):
+        assert choose([account("one")], reaches, possible).account_id == "one"

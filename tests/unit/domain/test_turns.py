@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from payonce.domain import late, turns
-from payonce.domain.admission import admit_capture, admit_refund
+from payonce.domain.admission import admit_capture, admit_refund, admit_void
 from payonce.domain.errors import NotAllowed
 from payonce.domain.facts import Foreign, Redone, Reversed, Stage, Turn, Undone
 from payonce.domain.ids import attempt_reference
@@ -178,6 +178,22 @@ def test_a_refund_that_is_done_again_stays_failed_for_a_person() -> None:
     paid.tell(undone("u2"))
     assert (paid.amounts, len(paid.turns)) == ((1000, 0, 0, 0), 3)
     assert paid.turns["turn_r1"].amount_undecided_minor == 0
+
+
+def test_a_void_that_is_undone_once_all_was_captured_leaves_nothing_to_capture_or_to_void() -> None:
+    captured = payment(S.CAPTURED)  # a part before the void, the rest by others after it
+    paid = succeeded(K.VOID, captured, amount=400).tell(undone("u1", amount=400))
+    assert (paid.payment.status, paid.amounts[:2]) == (S.CAPTURED, (1000, 0))
+    with pytest.raises(NotAllowed) as refused:
+        admit_void(paid.payment, asked=False)
+    assert refused.value.refusal == "payment_not_voidable"
+
+
+def test_what_shows_as_captured_in_part_with_nothing_left_cannot_be_voided() -> None:
+    """As the version before showed it; a void of nothing was an error of Postgres."""
+    shown = payment(S.PARTIALLY_CAPTURED, amount_captured_minor=1000)
+    with pytest.raises(NotAllowed, match="Nothing is left to release"):
+        admit_void(shown, asked=False)
 
 
 def test_a_void_that_is_taken_back_leaves_the_authorization_standing_and_held() -> None:

@@ -14,10 +14,12 @@ from payonce.domain.facts import (
     Cancelled,
     DeclineCode,
     Declined,
+    Disputed,
     Expired,
     Fact,
     FailureCode,
     Foreign,
+    FraudWarned,
     NotProcessed,
     Pending,
     Redone,
@@ -25,6 +27,7 @@ from payonce.domain.facts import (
     Reversed,
     Stage,
     Told,
+    ToldOfAttempt,
     Undone,
     Unknown,
     Unsent,
@@ -59,10 +62,15 @@ FACTS: tuple[Told, ...] = (
     Foreign("f-1", "refund", 99, "EUR"),
     Foreign("f-1", "capture", 99, "EUR", perhaps_ours=True),
 )
+OF_BANKS: tuple[Told, ...] = (
+    Disputed("d-1", "chargeback", "lost", 1099, "EUR", 1099, "fraud", AT, "10.4", AT, 7, withdrawn_in="EUR"),
+    Disputed("d-1", "inquiry", "under_review", 1099, "EUR", 0, "", AT, only_status=True, about="acq-1"),
+    FraudWarned("w-1"),
+)
 OURS_ALONE = (Unsent(), Unknown("timeout"), NotProcessed(FailureCode.NOT_PROCESSED))
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.kind)
+@pytest.mark.parametrize("fact", [*FACTS, *OF_BANKS], ids=lambda fact: fact.kind)
 def test_a_fact_is_the_same_after_the_inbox(fact: Told) -> None:
     kept = encoded(fact)
     assert kept["kind"] == fact.kind
@@ -70,7 +78,8 @@ def test_a_fact_is_the_same_after_the_inbox(fact: Told) -> None:
 
 
 def test_every_fact_is_among_these() -> None:
-    assert {type(fact) for fact in FACTS} == set(get_args(Told))
+    assert {type(fact) for fact in FACTS} == set(get_args(ToldOfAttempt))
+    assert {type(fact) for fact in (*FACTS, *OF_BANKS)} == set(get_args(Told))
     assert {type(fact) for fact in (*FACTS, *OURS_ALONE)} == set(get_args(Fact))
 
 

@@ -1,0 +1,1 @@
+"""Reconciliation: what acquirers say of their own accord against what is recorded here."""

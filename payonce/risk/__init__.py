@@ -1,0 +1,1 @@
+"""Who says, before money moves, whether it may: the contract of a risk provider, and those that come with payonce."""

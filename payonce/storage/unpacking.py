@@ -1,0 +1,54 @@
+"""The way back to a release that packs no bodies: each is stored as it is, some at a time, wherever it broke off."""
+
+from typing import Final
+
+from sqlalchemy import text
+
+from payonce.storage.driver.connection import Connection
+from payonce.storage.packing import unpack
+
+AT_ONCE: Final = 1_000
+Key = tuple[str, str, str]
+FIRST_KEY: Final[Key] = ("", "", "")
+
+_EVENTS: Final = text(
+    "SELECT id, body FROM events WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE"
+)
+_EVENT: Final = text("UPDATE events SET body = :body WHERE id = :id")
+_ANSWERS: Final = text(
+    """
+    SELECT merchant_id, mode, key, answer_body AS body FROM idempotency_keys
+     WHERE (merchant_id, mode, key) > (:merchant_id, :mode, :key)
+     ORDER BY merchant_id, mode, key LIMIT :limit FOR NO KEY UPDATE
+    """
+)
+_ANSWER: Final = text(
+    """
+    UPDATE idempotency_keys SET answer_body = :body
+     WHERE merchant_id = :merchant_id AND mode = :mode AND key = :key
+    """
+)
+
+
+async def unpack_events(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:
+    """The next `limit` events after this id are stored as they are; the last one's id, None: there were fewer."""
+    found = (await connection.execute(_EVENTS, {"after": after, "limit": limit})).mappings().all()
+    for row in found:
+        stored = bytes(row["body"])
+        if (body := unpack(stored)) != stored:
+            await connection.execute(_EVENT, {"id": row["id"], "body": body})
+    return str(found[-1]["id"]) if len(found) == limit else None
+
+
+async def unpack_answers(connection: Connection, *, after: Key, limit: int = AT_ONCE) -> Key | None:
+    """The same of the answers of keys, whose order is that of merchant, mode and key."""
+    merchant_id, mode, key = after
+    place = {"merchant_id": merchant_id, "mode": mode, "key": key}
+    found = (await connection.execute(_ANSWERS, {**place, "limit": limit})).mappings().all()
+    for row in found:
+        stored = None if row["body"] is None else bytes(row["body"])
+        if stored is not None and (body := unpack(stored)) != stored:
+            await connection.execute(_ANSWER, {**row, "body": body})
+    if len(found) < limit:
+        return None
+    return found[-1]["merchant_id"], found[-1]["mode"], found[-1]["key"]
