@@ -156,7 +156,7 @@ async def run(name: str, command: Command, log: Path, *, within_s: float, captur
     finally:
         await process.kill()
     if process.returncode:
-        raise StackError(f"{name} failed: {last_line(log)} (see {log})")
+        raise StackError(f"{name} failed with status {process.returncode}: {last_line(log)} (see {log})")
     return output
 
 

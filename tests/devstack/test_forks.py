@@ -1,12 +1,17 @@
-"""What tests fork dies with the process that asked for it, however that ends."""
+"""What tests fork dies with the process that asked for it, however that ends; how it ended is what it said."""
 
 import asyncio
 import os
 import sys
+import threading
+from multiprocessing import forkserver
 from pathlib import Path
+
+import pytest
 
 from devstack.parts import CHECKOUT
 from tests.support.eventually import eventually
+from tests.support.forks import ran
 from tests.support.servers import ACQUIRER_KEY
 
 PARENT = """
@@ -48,3 +53,17 @@ async def test_a_forked_program_dies_with_the_process_that_asked_for_it(tmp_path
         return not forked.exists()
 
     await eventually(is_gone)
+
+
+async def test_how_a_program_ended_is_read_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may see that it is there, then one reads it and the other hears 255, "and it wrote nothing"."""
+    threads, read = set(), forkserver.read_signed
+
+    def reading(fd: int) -> int:
+        threads.add(threading.get_ident())
+        return read(fd)
+
+    monkeypatch.setattr(forkserver, "read_signed", reading)
+    helped = (ran("payonce", "--help", environ=os.environ) for _ in range(3))
+    assert [each.status for each in await asyncio.gather(*helped)] == [0, 0, 0]
+    assert len(threads) == 1

@@ -110,7 +110,7 @@ async def test_a_process_dies_when_the_one_that_started_it_is_killed(tmp_path: P
 
 async def test_a_failed_command_is_one_line_with_its_last_words(tmp_path: Path) -> None:
     command = python("import sys; print('first'); sys.exit('the reason')")
-    with pytest.raises(StackError, match=r"^greeting failed: the reason \(see .*\)$"):
+    with pytest.raises(StackError, match=r"^greeting failed with status 1: the reason \(see .*\)$"):
         await run("greeting", command, tmp_path / "log", within_s=30)
 
 

@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver, get_context
@@ -29,6 +30,8 @@ _IMPORTED = (__name__, "api.main", "workers.__main__", "payonce.cli", "devstack.
 
 _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(list(_IMPORTED))
+# A start looks how those before it ended. How one ended can be read once, and whoever reads it second hears 255.
+_ONE_AT_A_TIME = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forks")
 
 
 def fork_programs() -> None:
@@ -79,9 +82,7 @@ class Forked:
     def __init__(self, process: BaseProcess, told: Connection | None) -> None:
         self._process = process
         self._told = told
-        self._over = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(process.sentinel, self._ended)
+        self._over = asyncio.get_running_loop().create_task(self._ended())
 
     @classmethod
     async def start(
@@ -105,7 +106,8 @@ class Forked:
             ),
             daemon=True,
         )
-        await asyncio.to_thread(process.start)  # waits until the first one's modules are imported
+        # The first one waits until the modules are imported.
+        await asyncio.get_running_loop().run_in_executor(_ONE_AT_A_TIME, process.start)
         if theirs is not None:
             theirs.close()
         return cls(process, told)
@@ -117,17 +119,16 @@ class Forked:
 
     @property
     def returncode(self) -> int | None:
-        return self._process.exitcode
+        return self._over.result() if self._over.done() else None
 
     def send_signal(self, number: signal.Signals) -> None:
         """Once it has ended, nothing."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def wait(self) -> int:
-        await self._over.wait()
-        assert self._process.exitcode is not None
-        return self._process.exitcode
+        return await asyncio.shield(self._over)
 
     async def communicate(self) -> tuple[bytes | None, None]:
         told = None if self._told is None else await asyncio.to_thread(_read, self._told)
@@ -139,10 +140,17 @@ class Forked:
         assert self._told is not None
         return await asyncio.to_thread(_line, self._told)
 
-    def _ended(self) -> None:
-        if self._process.exitcode is not None:
-            self._loop.remove_reader(self._process.sentinel)
-            self._over.set()
+    async def _ended(self) -> int:
+        """Its return code, once there is one."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        await loop.run_in_executor(_ONE_AT_A_TIME, self._process.join)
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
 
 def _read(told: Connection) -> bytes:
