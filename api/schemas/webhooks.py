@@ -11,9 +11,7 @@ from payonce.domain.events import EventType
 
 ENDPOINT_EVENTS_MAX = 50
 
-EndpointEvents = Annotated[
-    list[EventType | Literal["*"]], Field(min_length=1, max_length=ENDPOINT_EVENTS_MAX)
-]
+EndpointEvents = Annotated[list[Literal[EventType, "*"]], Field(min_length=1, max_length=ENDPOINT_EVENTS_MAX)]
 EndpointUrl = Annotated[
     str, Field(min_length=1, max_length=URL_MAX_LENGTH, examples=["https://shop.example/hooks"]), Stored
 ]

@@ -26,6 +26,7 @@ PREFIXED = re.compile("|".join(f"{operation}:" for operation in faults.OPERATION
         "foreign_capture,capture:foreign_capture",
         "refuse:/card/number,capture:refuse:/amount,refuse:/lines/0",
         "cancel:error_after_charge",
+        "unmade,refund:unmade",
     ],
 )
 def test_faults_that_exist(text: str) -> None:

@@ -24,7 +24,7 @@ _POINTER = r"(/([a-z_]{1,32}|[0-9]{1,2})){1,8}"
 _FAULT = re.compile(
     r"((authorize|resume|capture|void|refund|inquire|reverse|cancel|accept):)?"
     r"(timeout_after_charge|timeout_before_charge|error_after_charge|reset_after_charge|error_before_charge"
-    r"|slow:[0-9]{1,9}|amount_mismatch|garbage|html|redirect|rate_limited|other_answer"
+    r"|slow:[0-9]{1,9}|amount_mismatch|unmade|garbage|html|redirect|rate_limited|other_answer"
     r"|authorized_only|foreign_capture"
     r"|(undo_capture|redo_capture|undo_refund):(?P<seconds>[0-9]{1,5})"
     r"|dispute:[a-z_]{1,40}(:(?P<disputed>[1-9][0-9]{0,15}))?"

@@ -57,6 +57,11 @@ async def test_many_creations_at_once_stay_within_the_limit(
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [400] * 5
 
 
+async def test_an_unknown_event_is_told_once_where_it_stands(client: httpx.AsyncClient) -> None:
+    refused = await _create(client, "unknown-event", events=["payment.captured", "payment.*"])
+    assert [error["pointer"] for error in refused.json()["errors"]] == ["/events/1"]
+
+
 async def test_another_request_under_the_key_creates_nothing(client: httpx.AsyncClient) -> None:
     await _create(client, "other")
     response = await _create(client, "other", description="x")
