@@ -125,6 +125,12 @@ _RETRY_AFTER_S: Final[Mapping[str, int]] = {
 }
 
 
+_CHALLENGES: Final[Mapping[str, Mapping[str, str]]] = {
+    # RFC 9110 §11.6.1 asks for one with a 401; a callback brings no API key, its acquirer signs it
+    "callback_invalid": {"WWW-Authenticate": 'Signature realm="callbacks"'},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Mistake:
     """One thing that is wrong with a request: where (a JSON Pointer, RFC 6901) and what, never the value."""
@@ -192,7 +198,8 @@ def problem_of(error: PaymentError) -> Problem:
     if code == INTERNAL:
         return internal_problem()
     detail = _FIXED_DETAILS.get(code, error.message)
-    return _timed(Problem(code, detail, headers=_location(error)), retry_after_s=_retry_after_s(error))
+    headers = {**_location(error), **_CHALLENGES.get(code, {})}
+    return _timed(Problem(code, detail, headers=headers), retry_after_s=_retry_after_s(error))
 
 
 def internal_problem() -> Problem:

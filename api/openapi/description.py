@@ -12,6 +12,7 @@ from api.http.key_header import KEY_MAX_LENGTH, WAIT_S_MAX
 from api.http.lists import LIMIT_DEFAULT, LIMIT_MAX
 from api.openapi.problems import ProblemView
 from api.problems import ACCEPTED, CREATED, FOUND, JSON, NOT_MODIFIED, PROBLEM_JSON, STATUS, TITLES
+from payonce.domain import answers
 
 Schema = dict[str, Any]
 OK = 200
@@ -25,6 +26,7 @@ IDEMPOTENCY_KEY: Final[Schema] = {
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_LENGTH, "pattern": r"^[!#-+\--~]+$"},
 }
 OPTIONAL_KEY: Final[Schema] = {**IDEMPOTENCY_KEY, "required": False}
+STORED: Final = frozenset(kind.value for kind in answers.TITLES)
 READ_CODES: Final = ("unauthenticated", "rate_limited", "unavailable")
 
 
@@ -155,7 +157,11 @@ class Description:
 
     def _problem_responses(self) -> dict[int | str, dict[str, Any]]:
         codes = sorted(set(self.codes) | (set() if self.public else {"internal_error"}), key=_by_status)
-        return {status: _problem(list(group)) for status, group in groupby(codes, key=lambda c: STATUS[c])}
+        by_status = {status: list(group) for status, group in groupby(codes, key=lambda c: STATUS[c])}
+        return {
+            status: _problem(group, key=self._replayed(status) and not STORED.isdisjoint(group))
+            for status, group in by_status.items()
+        }
 
     def _extra(self) -> dict[str, Any]:
         extra: dict[str, Any] = {"parameters": list(self.parameters)}
@@ -174,7 +180,7 @@ def _by_status(code: str) -> tuple[int, str]:
     return STATUS[code], code
 
 
-def _problem(codes: list[str]) -> dict[str, Any]:
+def _problem(codes: list[str], *, key: bool) -> dict[str, Any]:
     examples = {
         code: {
             "summary": TITLES[code],
@@ -191,7 +197,7 @@ def _problem(codes: list[str]) -> dict[str, Any]:
     }
     return {
         "description": " · ".join(f"`{code}`" for code in codes),
-        "headers": _headers(STATUS[codes[0]], key=False),
+        "headers": _headers(STATUS[codes[0]], key=key),
         "content": {PROBLEM_JSON: {"schema": model_ref(ProblemView), "examples": examples}},
     }
 
@@ -204,7 +210,9 @@ def _headers(status: int, *, key: bool) -> Schema:
     if key:
         named["Idempotent-Replayed"] = "`true` when this is the stored answer to an earlier request"
     if status == STATUS["unauthenticated"]:
-        named["WWW-Authenticate"] = "RFC 6750"
+        named["WWW-Authenticate"] = (
+            "How to prove who asks: by an API key (RFC 6750), a callback by its signature"
+        )
     if status == STATUS["method_not_allowed"]:
         named["Allow"] = "The methods that the path takes"
     headers: Schema = {

@@ -18,11 +18,12 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from api.openapi import payments, webhooks
+from api.openapi import disputes, payment_methods, payments, reconciliation, webhooks
 from api.openapi.description import Description
 from api.routes.stream import BEGINNING, STREAM_EVENTS
 from devstack.stack import DevStack
 from tests.e2e.merchant import Merchant, answered, card
+from tests.e2e.test_banks_dispute import dispute_of
 
 CASES = 20  # of each operation and mode; about 1,000 in all
 MESSAGES = 3  # of the stream; what `made` made has more
@@ -37,7 +38,7 @@ CHECKS = [
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 DESCRIPTIONS = [
     found
-    for module in (payments, webhooks)
+    for module in (payments, webhooks, payment_methods, disputes, reconciliation)
     for found in vars(module).values()
     if isinstance(found, Description)
 ]
@@ -63,9 +64,12 @@ async def made(shop: Merchant) -> dict[str, str]:
     recovery = await shop.post(f"/v1/webhook_endpoints/{endpoint['id']}/recover", {"since": hour_ago})
     assert recovery.status_code == 202
     [event, *_] = await shop.events(payment)
+    disputed = await shop.paid(metadata={"sandbox_fault": "dispute:fraudulent"})
+    dispute = await dispute_of(shop, disputed)
     return {
         "/v1/payments/": payment["id"],
         "/v1/refunds/": refund["id"],
+        "/v1/disputes/": dispute["id"],
         "/v1/events/": event["id"],
         "/v1/webhook_endpoints/": endpoint["id"],
         "/v1/webhook_jobs/": recovery.headers["location"].rpartition("/")[2],
@@ -119,6 +123,8 @@ def make_real(case: Case[Any], made: dict[str, str]) -> None:
     for beginning, id_ in made.items():
         if case.operation.path.startswith(beginning):
             case.path_parameters["id"] = id_
+    if "name" in case.path_parameters:
+        case.path_parameters["name"] = "sandbox_card"
     body = case.body if isinstance(case.body, dict) else {}
     method = body.get("payment_method")
     if isinstance(method, dict) and "card" in method:

@@ -171,6 +171,7 @@ async def test_what_the_acquirer_did_not_sign_now_is_refused(
     response = await acquirer.post(PATH, content=body, headers=headers)
     assert response.status_code == 401
     assert response.json()["code"] == "callback_invalid"
+    assert response.headers["www-authenticate"].startswith("Signature ")
     assert await received(calling) == []
 
 

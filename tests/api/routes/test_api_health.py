@@ -179,6 +179,21 @@ async def test_the_document_describes_every_operation(client: httpx.AsyncClient,
                     assert list(response["content"]) == expected
 
 
+async def test_what_may_be_a_replay_is_described_as_one(client: httpx.AsyncClient) -> None:
+    paths = (await _document(client))["paths"]
+    replayed = {
+        (path, status)
+        for path in ("/v1/payments", "/v1/payments/{id}/capture", "/v1/payments/{id}/refunds")
+        for status, response in paths[path]["post"]["responses"].items()
+        if "Idempotent-Replayed" in response["headers"]
+    }
+    assert replayed == {
+        *(("/v1/payments", status) for status in ("201", "402")),
+        *(("/v1/payments/{id}/capture", status) for status in ("200", "402", "409", "422")),
+        *(("/v1/payments/{id}/refunds", status) for status in ("201", "409", "422")),
+    }
+
+
 async def test_every_reference_in_the_document_resolves(client: httpx.AsyncClient) -> None:
     text = (await client.get("/openapi.json")).text
     document = json.loads(text)
