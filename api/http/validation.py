@@ -65,7 +65,9 @@ def _mistake(error: Any) -> Mistake:
 
 def _path(error: Any, context: Mapping[str, Any]) -> list[str | int]:
     """Where the mistake is, without what pydantic adds: the tag of a union, the mark of a member's name."""
-    path = [part for part in error["loc"] if part != "[key]"]
+    path = list(error["loc"])
+    if len(path) > 2 and path[-1] == "[key]":  # after the name, which may be the same
+        path.pop()
     if path[:1] == ["payment_method"]:
         del path[1:2]
     if error["type"].startswith("union_tag"):

@@ -342,6 +342,7 @@ async def test_a_payment_method_is_checked_before_anything_is_admitted(
         ({"metadata": {"a": 1}}, "/metadata/a"),
         ({"metadata": {"a" * 41: "x"}}, "/metadata/" + "a" * 41),
         ({"metadata": {"a": "x" * 501}}, "/metadata/a"),
+        ({"metadata": {"[key]": 1}}, "/metadata/[key]"),
         ({"metadata": {str(n): "x" for n in range(51)}}, "/metadata"),
         ({"metadata": {"a/b~": "4242424242424242"}}, "/metadata/a~1b~0"),
         ({"metadata": {"4242424242424242": "x"}}, "/metadata"),
