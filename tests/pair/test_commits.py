@@ -66,8 +66,8 @@ class Store:
 
 @pytest.fixture(autouse=True)
 def answered_within_the_products_time() -> Iterator[None]:
-    """A COMMIT's answer proves nothing after the product's own time."""
-    with product_limits("COMMIT_ANSWER_S"):
+    """A COMMIT's answer proves nothing after the product's own time, and nobody waits longer for one at the end."""
+    with product_limits("COMMIT_ANSWER_S", "CLOSE_S"):
         yield
 
 
@@ -161,7 +161,8 @@ async def test_a_process_strands_as_many_backends_as_its_pool_has_and_goes_on_re
         pair.silence_standby()
         for number in range(2):
             writes = (store.write(f"{number}-{each}") for each in range(2 * POOL_SIZE))
-            ends = await asyncio.gather(*writes, return_exceptions=True)
+            with product_limits("WAIT_S"):
+                ends = await asyncio.gather(*writes, return_exceptions=True)
             assert all(isinstance(end, REFUSALS) for end in ends), ends
             assert len(await store.waits()) == POOL_SIZE
             assert await store.read() == set()
