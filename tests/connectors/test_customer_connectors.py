@@ -323,6 +323,7 @@ async def test_an_acquirer_that_cannot_cancel_says_so_and_when_the_time_is_over(
 async def test_a_cancellation_whose_answer_is_lost_is_made_again(harness: Harness, fault: Fault) -> None:
     connector, call = harness.open(), harness.order()
     await connector.send(call, may_send=yes)
+    harness.patience.meets(fault, harness.opened)
     faulty = replace(call, metadata={"sandbox_fault": f"cancel:{FAULTS[fault]}"})
     with pytest.raises(OutcomeUnknown):
         await asking(connector).cancel(faulty)
