@@ -25,6 +25,18 @@ def room(payment: Payment, kind: OperationKind) -> int:
     return max(0, not_held(payment) - payment.held_pending_minor)
 
 
+def fits(payment: Payment, kind: OperationKind) -> int:
+    """How much of what did happen can be booked, beside what is pending.
+
+    What is held for others, or was taken back meanwhile, by the acquirer or a bank, does not make it undone.
+    """
+    if kind is OperationKind.REFUND:
+        captured = payment.amount_captured_minor + payment.amount_capture_undone_minor
+        return max(0, captured - payment.amount_refunded_minor - payment.amount_refund_pending_minor)
+    uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor
+    return max(0, uncaptured - payment.held_pending_minor)
+
+
 def free(payment: Payment) -> int:
     """What is neither captured of the authorization nor pending; a void that our refund ends releases nothing."""
     uncaptured = payment.amount_authorized_minor - payment.amount_captured_minor

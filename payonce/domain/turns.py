@@ -200,7 +200,7 @@ def book(payment: Payment, turned: Operation, *, now: datetime) -> Settlement:
     if turned.kind is OperationKind.VOID:
         amounts.void_again(story)
     else:
-        fits = min(held, amounts.room(story.payment, turned.kind))
+        fits = min(held, amounts.fits(story.payment, turned.kind))
         if turned.kind is OperationKind.REFUND:
             turned = replace(turned, amount_undone_minor=turned.amount_undone_minor + held - fits)
         amounts.move_more(story, turned, fits)

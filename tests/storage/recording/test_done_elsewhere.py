@@ -1,10 +1,25 @@
 """What somebody did in an acquirer's dashboard, where the acquirer keeps no mark of whose a capture was."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from payonce.domain.facts import Approved, FailureCode, Foreign, NotProcessed, Stage, Turn, Undone
+from payonce.domain.decisions import Verdict
+from payonce.domain.facts import (
+    Approved,
+    Disputed,
+    FailureCode,
+    Foreign,
+    NotProcessed,
+    Redone,
+    Stage,
+    Turn,
+    Undone,
+)
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
+from tests.storage.deciding import DECLINED, decide, turned
 from tests.storage.ledger import Ledger, subject
 from tests.support.rows import approval
 
@@ -12,6 +27,17 @@ K, S, O = OperationKind, PaymentStatus, OperationStatus
 CAPTURED = Foreign("acq-1/captured", "capture", 1000, "INR", perhaps_ours=True)
 REFUNDED = Foreign("acq-rf", "refund", 400, "INR")
 FAILED = Undone("acq-rf/failed", 400, "INR", "failed", refund="acq-rf")
+
+DISPUTED = Disputed(
+    id="acq-dp",
+    stage="chargeback",
+    status="needs_response",
+    amount_minor=1000,
+    currency="INR",
+    withdrawn_minor=1000,
+    reason="fraudulent",
+    at=datetime(2026, 11, 22, tzinfo=UTC),
+)
 
 
 async def authorized(ledger: Ledger, status: S = S.AUTHORIZED) -> tuple[Payment, Operation]:
@@ -108,3 +134,50 @@ async def test_a_refund_of_somebody_else_that_failed_before_it_was_known_moves_n
         0,
     )
     assert after.review is None
+
+
+async def test_a_refund_of_somebody_else_that_a_person_confirms_is_booked_although_a_bank_took_the_money_back(
+    ledger: Ledger,
+) -> None:
+    paid, create = await authorized(ledger, S.CAPTURED)
+    await ledger.recorder().hear(subject(create), attempt=1, said=DISPUTED)
+    await tell(ledger, create, REFUNDED)
+    await decide(ledger, await turned(ledger, create, REFUNDED), Verdict.APPROVED)
+    assert (await ledger.payment(paid.id)).amount_refunded_minor == 400
+    won = replace(DISPUTED, status="won", withdrawn_minor=0, at=DISPUTED.at + timedelta(days=1))
+    await ledger.recorder().hear(subject(create), attempt=1, said=won)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.refundable_minor) == (S.PARTIALLY_REFUNDED, 600)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_capture_of_a_part_and_a_release_of_the_rest_are_both_booked_in_whatever_order_they_are_confirmed(
+    ledger: Ledger, first: int
+) -> None:
+    paid, create = await authorized(ledger)
+    ours = await ledger.add_operation(paid, K.CAPTURE, amount_minor=1000)
+    turns = [Foreign("acq-c", "capture", 600, "INR"), Foreign("acq-v", "void", 400, "INR")]
+    await tell(ledger, create, *turns)
+    await ledger.recorder().record(subject(ours), attempt=1, fact=DECLINED)
+    for turn in (turns[first], turns[1 - first]):
+        await decide(ledger, await turned(ledger, create, turn), Verdict.APPROVED)
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor, after.capturable_minor) == (S.CAPTURED, 600, 0)
+    assert after.amount_capture_undecided_minor == 0
+
+
+async def test_a_refund_of_somebody_else_that_a_person_confirms_is_booked_although_its_capture_was_taken_back(
+    ledger: Ledger,
+) -> None:
+    paid, create = await authorized(ledger)
+    capture = await ledger.add_operation(paid, K.CAPTURE)
+    await ledger.recorder().record(subject(capture), attempt=1, fact=approval(capture))
+    ours = await ledger.add_operation(await ledger.payment(paid.id), K.REFUND, amount_minor=800)
+    await tell(ledger, create, REFUNDED)  # half of it does not fit
+    await ledger.recorder().record(subject(ours), attempt=1, fact=DECLINED)
+    await ledger.recorder().record(subject(capture), attempt=1, fact=Undone("u", 1000, "INR", "rejected"))
+    await decide(ledger, await turned(ledger, create, REFUNDED), Verdict.APPROVED)
+    await ledger.recorder().record(subject(capture), attempt=1, fact=Redone("r", 1000, "INR"))
+    after = await ledger.payment(paid.id)
+    assert (after.status, after.amount_captured_minor) == (S.PARTIALLY_REFUNDED, 1000)
+    assert (after.amount_refunded_minor, after.refundable_minor) == (400, 600)
