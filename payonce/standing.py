@@ -262,10 +262,11 @@ class Cases:
             if payment.accepted or not expires(payment, now=now):
                 return None
             sent = self._capabilities[payment.connector_account].expiry_is_sent
+            earlier = await connection.fetch(payments.expiries_of(payment_id))
             expiry = of_our_own(
                 payment,
                 OperationKind.EXPIRE,
-                id_=self._ids.expiry(payment_id=payment_id),
+                id_=self._ids.expiry(payment_id=payment_id, earlier=earlier),
                 amount_minor=payment.uncaptured_minor,
                 now=now,
                 deferred_at=now,

@@ -60,8 +60,10 @@ class IdFactory:
         """The id of the dispute that the acquirer knows by its id at this account."""
         return self._derive("dp", account, acquirer_id)
 
-    def expiry(self, *, payment_id: str) -> str:
-        return self._derive("op", payment_id, "expiry")
+    def expiry(self, *, payment_id: str, earlier: int = 0) -> str:
+        """`earlier`: how many expiries of the payment there were before; what they released may stand again."""
+        again = [str(earlier)] if earlier else []
+        return self._derive("op", payment_id, "expiry", *again)
 
     def reversal(self, *, reference: str) -> str:
         """The id of the operation that undoes the attempt with this reference of ours."""

@@ -80,6 +80,11 @@ _DONE_BY_OTHERS = Statement(
     )
     .limit(1)
 )
+_EXPIRIES = Statement(
+    select(func.count().label("expiries")).where(
+        operations.c.payment_id == bindparam("payment_id"), operations.c.kind == OperationKind.EXPIRE
+    )
+)
 _ACCEPTANCE = Statement(  # as `operations_one_acceptance_key` has it
     select(operations.c.id).where(
         operations.c.dispute_id == bindparam("dispute_id"),
@@ -164,6 +169,11 @@ def done_by_others(payment_id: str, kind: OperationKind, *, since: datetime) -> 
     """Whether an operation of this kind that payonce never asked for is known since then."""
     values = {"payment_id": payment_id, "kind": kind, "since": since}
     return Query(_DONE_BY_OTHERS, values, bool)
+
+
+def expiries_of(payment_id: str) -> Query[int]:
+    """How often the payment's authorization expired."""
+    return Query(_EXPIRIES, {"payment_id": payment_id}, lambda rows: int(rows[0]["expiries"]))
 
 
 def acceptance_is_under_way(dispute_id: str) -> Query[bool]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from payonce.domain.errors import NotFound
-from payonce.domain.facts import DeclineCode, Declined
+from payonce.domain.facts import DeclineCode, Declined, Undone
 from payonce.domain.operations import OperationKind, Subject
 from payonce.domain.payment import PaymentStatus
 from tests.storage.expiring import OVER, cases
@@ -85,3 +85,20 @@ async def test_an_expiry_that_failed_at_the_acquirer_expires_the_payment_and_cal
 async def test_what_is_not_there_does_not_expire(shared_ledger: Ledger) -> None:
     with pytest.raises(NotFound):
         await cases(shared_ledger).admit_expiry("pay_none")
+
+
+async def test_what_stands_again_after_its_expiry_expires_once_more(shared_ledger: Ledger) -> None:
+    paid = await shared_ledger.add_payment(S.AUTHORIZED, capture_before=OVER)
+    capture = await shared_ledger.add_operation(paid, K.CAPTURE, amount_minor=400, final=False)
+    await shared_ledger.recorder().record(subject(capture), attempt=1, fact=approval(capture))
+    first = await cases(shared_ledger).admit_expiry(paid.id)
+    assert first is not None
+    await shared_ledger.recorder().complete(Subject(paid.id, first))
+    rejected = Undone(f"undone of {capture.id}", 400, "INR", "rejected")
+    await shared_ledger.recorder().record(subject(capture), attempt=1, fact=rejected)
+    assert (await shared_ledger.payment(paid.id)).status is S.AUTHORIZED
+    second = await cases(shared_ledger).admit_expiry(paid.id)
+    assert second not in (None, first)
+    assert await cases(shared_ledger).admit_expiry(paid.id) == second
+    await shared_ledger.recorder().complete(Subject(paid.id, str(second)))
+    assert (await shared_ledger.payment(paid.id)).status is S.EXPIRED
