@@ -263,4 +263,14 @@ def _about_case(
         return unchanged
     if case.decided_at is None and not (approved and _definite_no(attempt, fact)):
         return unchanged
-    return replace(reopen_case(payment, case, why=fact.kind, now=now), attempt=attempt)
+    if attempt.closed and not approved:
+        return unchanged  # whoever decided knew it
+    return replace(reopen_case(payment, case, why=fact.kind, now=now), attempt=_turned_down(attempt, fact))
+
+
+def _turned_down(attempt: Attempt, fact: Outcome) -> Attempt:
+    """The attempt with the acquirer's no, so that the same word again is no news."""
+    if attempt.closed:
+        return attempt
+    declined = isinstance(fact, Declined)
+    return replace(attempt, state=AttemptState.DECLINED if declined else AttemptState.NOT_PROCESSED)

@@ -132,8 +132,9 @@ def _refuse_impossible(settled: Settlement) -> None:
         raise DecisionRefused(f"{over_refunded} more would be refunded than was captured.")
     pending = payment.pending_operation
     ends = settled.refund is not None or "ended_by" in (pending or {})
-    if pending is not None and not payment.status.open and not ends:
-        raise DecisionRefused(f"A {pending['type']} of this payment is pending: its outcome comes first.")
+    waiting = "capture" if pending is None else pending["type"]
+    if not payment.idle and not payment.status.open and not ends:
+        raise DecisionRefused(f"A {waiting} of this payment is pending: its outcome comes first.")
 
 
 _K, _Q, _V = OperationKind, Question, Verdict

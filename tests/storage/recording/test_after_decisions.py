@@ -6,7 +6,17 @@ import pytest
 
 from payonce.domain.decisions import Verdict
 from payonce.domain.errors import DecisionRefused
-from payonce.domain.facts import Approved, Cancelled, Expired, Outcome, Redone, Refused, Reversed, Undone
+from payonce.domain.facts import (
+    Accepted,
+    Approved,
+    Cancelled,
+    Expired,
+    Outcome,
+    Redone,
+    Refused,
+    Reversed,
+    Undone,
+)
 from payonce.domain.operations import Abilities, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reviews import Question
@@ -271,6 +281,22 @@ async def test_a_release_that_fails_after_a_person_said_that_it_was_undone_is_in
     assert [closed_by for *_, closed_by in await reviews_of(ledger, case)] == [None]
     await decide(ledger, case, V.REVERSED)  # it is asked anew
     assert len(await ledger.rows(DECIDED, id=case.payment_id)) == 2
+    left = await books(ledger, case.payment_id)
+    await record(ledger, case, DECLINED)  # and not once more about the same word
+    assert await books(ledger, case.payment_id) == left
+
+
+@pytest.mark.parametrize("fact", [DECLINED, NOT_PROCESSED], ids=lambda fact: fact.kind)
+async def test_that_a_release_failed_is_no_news_to_a_person_who_was_asked_because_of_that(
+    shared_ledger: Ledger, fact: Outcome
+) -> None:
+    ledger = shared_ledger
+    case = await released(ledger)
+    await record(ledger, case, fact)
+    await decide(ledger, case, V.REVERSED)
+    left = await books(ledger, case.payment_id)
+    await record(ledger, case, fact)
+    assert await books(ledger, case.payment_id) == left
 
 
 async def released(ledger: Ledger) -> Operation:
@@ -282,3 +308,20 @@ async def released(ledger: Ledger) -> Operation:
     assert case.sent_as is K.REFUND
     await ledger.claim(case)
     return await ledger.operation(case.id)
+
+
+async def test_an_authorization_is_not_gone_while_a_capture_that_was_accepted_has_no_outcome(
+    ledger: Ledger,
+) -> None:
+    create = await ledger.add_operation(await ledger.add_payment(), K.AUTHORIZE)
+    await record(ledger, create, approval(create))
+    paid = await ledger.payment(create.payment_id)
+    capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=250, final=False)
+    await record(ledger, capture, Accepted("acq-2"))
+    await ledger.recorder().miss(subject(create), attempt=1)
+    word = await contradiction(ledger, create)
+    with pytest.raises(DecisionRefused, match="A capture of this payment is pending"):
+        await decide(ledger, word, V.UNDONE)
+    await record(ledger, capture, approval(capture))
+    assert (await ledger.payment(paid.id)).amount_captured_minor == 250
+    await decide(ledger, word, V.UNDONE)
