@@ -16,9 +16,9 @@ log = get_logger(__name__)
 def captured_by_rail(
     ids: IdFactory, rows: Rows, attempt: Attempt, others: Others, fact: Approved, *, now: datetime
 ) -> Settlement:
-    """As the capture that was to come; else as what somebody else did."""
+    """As the capture that was to come; else as what somebody else did, which it stays once it is known so."""
     found = turns.Found(rows.payment, rows.operation, attempt, others.held)
-    counted = rail.capture(found, fact, others.capture, now=now)
+    counted = None if others.known else rail.capture(found, fact, others.capture, now=now)
     settled = counted or of_acquirer(ids, rows, attempt, others, rail.as_foreign(fact), now=now)
     return settled or Settlement(rows.payment, rows.operation, attempt)
 

@@ -247,7 +247,8 @@ class Acquirer:
     def does_twice(self, request: Request) -> Request | None:
         """The same is carried out once more, under another reference of its own; once, and not beyond its limits."""
         moves = request.kind in (K.AUTHORIZE, K.CAPTURE, K.REFUND)
-        if not moves or any(one.twin for one in self.requests) or not self.possible(request):
+        beside = any(one.twin or one.history for one in self.requests)
+        if not moves or beside or not self.possible(request):
             return None
         twin = replace(request, serial=self.number(), twin=True, history=[], words=[], there=There.ON_ITS_WAY)
         self.requests.append(twin)

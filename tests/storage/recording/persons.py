@@ -26,11 +26,18 @@ def decide_truly(walk: Walk, of: Operation, *, rejects: bool = False) -> bool:
         case Q.GIVEN_UP:
             return walk.decide(of, V.PAID if request is not None and request.stands else V.NOT_PAID)
         case Q.UNDONE:
-            stands = any(one.stands for one in walk.requests_of(of.target_reference))
+            about = walk.requests_of(of.target_reference)
+            stands = any(one.stands for one in about)
+            if of.target_kind is K.VOID:  # others may have released it since
+                stands = not any(walk.acquirer.alive(one.of) for one in about if one.of is not None)
             yes = V.PAID if V.PAID in verdicts.verdicts(of) else V.APPROVED
             return walk.decide(of, yes if stands else V.UNDONE)
         case Q.FOREIGN:
-            return walk.decide(of, V.APPROVED)
+            created = [one for one in walk.acquirer.requests if one.kind is K.AUTHORIZE]
+            taken_back = of.kind is K.CAPTURE and any(
+                one.undone for one in created
+            )  # by the rail, as it came
+            return walk.decide(of, V.ORPHAN if taken_back else V.APPROVED)
         case None:
             return False
 
@@ -59,6 +66,9 @@ def _outcome(walk: Walk, of: Operation, request: Request | None) -> bool:
     if reversing or request.mistaken or request.undone or (only_authorized and walk.rail.captures_itself):
         walk.acquirer.reverses(request.call.reference)
         return walk.decide(of, V.NOT_PAID if of.kind is K.REFUND else V.DECLINED)
+    for twin in walk.requests_of(request.call.reference)[1:]:
+        twin.there = There.REVERSED
+        twin.keep_word()
     yes = V.PAID if of.kind is K.REFUND else V.APPROVED
     return walk.decide(of, yes, reference=request.reference, stage=request.stage)
 

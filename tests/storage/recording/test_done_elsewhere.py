@@ -19,8 +19,8 @@ from payonce.domain.facts import (
 )
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
-from tests.storage.deciding import DECLINED, decide, turned
-from tests.storage.ledger import Ledger, subject
+from tests.storage.deciding import DECLINED, books, decide, turned
+from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
@@ -181,3 +181,24 @@ async def test_a_refund_of_somebody_else_that_a_person_confirms_is_booked_althou
     after = await ledger.payment(paid.id)
     assert (after.status, after.amount_captured_minor) == (S.PARTIALLY_REFUNDED, 1000)
     assert (after.amount_refunded_minor, after.refundable_minor) == (400, 600)
+
+
+async def test_what_the_rail_captured_and_a_person_struck_out_is_not_counted_when_it_is_told_again(
+    ledger: Ledger,
+) -> None:
+    paid = await ledger.add_payment(capture_method="automatic")
+    create = await ledger.add_operation(paid, K.AUTHORIZE)
+    found = approval(create, connector_reference="acq-1", stage=Stage.AUTHORIZED)
+    await ledger.recorder().record(subject(create), attempt=1, fact=found)
+    capture = await ledger.operation(IDS.follow_up(operation_id=create.id))
+    await ledger.recorder().give_up(subject(capture), code=FailureCode.NOT_PROCESSED)
+    void = await ledger.operation(IDS.follow_up(operation_id=capture.id))
+    await ledger.claim(void)
+    said = replace(found, stage=Stage.CAPTURED)
+    await ledger.recorder().record(subject(create), attempt=1, fact=said)
+    await ledger.recorder().record(subject(void), attempt=1, fact=DECLINED)
+    by_rail = Foreign("acq-1/captured", "capture", 1000, "INR")
+    await decide(ledger, await turned(ledger, create, by_rail), Verdict.ORPHAN)
+    left = await books(ledger, paid)
+    await ledger.recorder().record(subject(create), attempt=1, fact=said)
+    assert await books(ledger, paid) == left
