@@ -259,7 +259,7 @@ async def test_with_a_security_code_it_is_given_back_and_its_key_goes_on(shared_
     kept = await shared_ledger.rows(
         "SELECT stored_credential AS kept FROM payments WHERE id = :id", id=shop.payment_id
     )
-    assert "123" not in json.dumps(kept[0].kept)
+    assert '"123"' not in json.dumps(kept[0].kept)
 
 
 async def test_an_authentication_made_elsewhere_lives_in_memory(shared_ledger: Ledger) -> None:
