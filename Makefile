@@ -21,8 +21,8 @@ PYTEST ?=
 # Arguments for the bench: make bench BENCH="--api-processes 2"; see bench/README.md
 BENCH ?=
 TEMPORAL = v1.32.1
-# Tests start servers of their own per pytest process, and wait a third of the time: three keep two cores busy.
-TEST_PROCESSES ?= 3
+# Tests start servers of their own per pytest process; two fit two cores.
+TEST_PROCESSES ?= 2
 COMPILE = pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 

@@ -18,6 +18,7 @@ from payonce.storage.receipts import Form
 from tests.storage.ledger import Ledger
 from tests.storage.receipts.receipted import Ill, Pen, paid, ready
 from tests.storage.serving import Served, serving
+from tests.support.patience import PATIENT_S
 from workers.renderer import Renderer
 
 PAYMENTS, FORMS, AT_ONCE = 500, ("text/html", "application/pdf"), 8
@@ -66,7 +67,11 @@ async def paid_often(ledger: Ledger, many: int = PAYMENTS) -> list[str]:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a request and what it set off sent to Postgres is counted, whatever is beside."""
+    """What a request and what it set off sent to Postgres is counted, whatever is beside; a slow one is not looked
+    after meanwhile.
+    """
+    monkeypatch.setattr("api.admission.waiting._POLL_S", PATIENT_S)
+    monkeypatch.setattr("api.admission.waiting._LOOK_S", PATIENT_S)
     exchange = Wire.exchange
 
     async def noted(self: Wire, commands: Sequence[Command]) -> list[PGresult]:
@@ -79,7 +84,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def spent_by_payments(served: Served, name: str) -> tuple[int, int]:
-    """The fewest statements and commits that one of some payments cost: a slow one is looked after in between."""
+    """The fewest statements and commits that one of some payments cost."""
 
     async def one(key: str) -> Counter[str]:
         _spent.set(spent := Counter[str]())
