@@ -406,11 +406,11 @@ attempts = Table(
     metadata,
     Column("operation_id", Text, ForeignKey("operations.id"), primary_key=True),
     Column("number", SmallInteger, primary_key=True),
-    Column("payment_id", Text, nullable=False),
+    Column("payment_id", Text),  # none: the operation's id, as that of a create is
     Column("kind", Text, nullable=False),
     Column("connector", Text, nullable=False),
     Column("connector_account", Text, nullable=False),
-    Column("reference", Text, nullable=False, unique=True),
+    Column("reference", Text, unique=True),  # none: it derives from the operation's id and the number
     Column("state", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("token", Text, nullable=False),
@@ -627,7 +627,8 @@ idempotency_keys = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("fingerprint_version", SmallInteger, nullable=False),
     Column("operation_id", Text),  # what the key executes; none where the answer is a refusal
-    Column("location", Text, nullable=False),  # path of the object: for 201, 202 and after expiry
+    # Path of the object, for 201, 202 and after expiry; none: it derives from the operation's id.
+    Column("location", Text),
     Column("request_id", Text, nullable=False),
     Column("created_at", _Time, nullable=False),
     Column("answered_at", _Time),
