@@ -39,7 +39,7 @@ from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.payment_methods import SavedState, Setup
 from payonce.domain.routing import Because
 from payonce.storage.idempotency import ANSWER_KEPT, LOOKED_AT_AFTER
-from payonce.storage.packing import pack
+from payonce.storage.packing import pack, pack_event
 
 Values = dict[str, Any]
 
@@ -308,7 +308,7 @@ class _Telling:
                 payment_id=payment.id,
                 sequence=draft.sequence,
                 type=draft.type,
-                body=pack(body),
+                body=pack_event(body, id_=id_, payment_id=payment.id, created_at=self._at),
                 created_at=self._at,
                 xid=xid,
             )

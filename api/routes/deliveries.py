@@ -22,6 +22,7 @@ from payonce.domain.errors import NotFound, NotHandedOver
 from payonce.storage.driver.connection import Connection
 from payonce.storage.events import PING
 from payonce.storage.merchants import Caller
+from payonce.storage.packing import body_of
 from payonce.storage.tables import events
 from payonce.storage.tables import webhook_deliveries as table
 from payonce.storage.webhooks.endpoints import Endpoint, find_endpoint
@@ -77,7 +78,7 @@ class Deliveries:
         async def work(connection: Connection, caller: Caller, _: Nothing) -> tuple[Answer, str]:
             endpoint = _enabled(await _endpoint(connection, endpoint_id, caller))
             event = await add_ping(connection, endpoint, now=datetime.now(UTC))
-            return Answer(AnswerKind.ACCEPTED, bytes(event["body"])), f"/v1/events/{event['id']}"
+            return Answer(AnswerKind.ACCEPTED, body_of(event)), f"/v1/events/{event['id']}"
 
         return self._delivering(await self._front.once(request, Nothing, work))
 

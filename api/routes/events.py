@@ -14,9 +14,10 @@ from api.http.responses import shown
 from payonce.domain.errors import NotFound
 from payonce.domain.events import EVENT_TYPES
 from payonce.storage.driver.connection import Connection
-from payonce.storage.events import PING, PLACE
+from payonce.storage.events import BODY, PING, PLACE
 from payonce.storage.merchants import Caller
 from payonce.storage.merging import texts
+from payonce.storage.packing import body_of
 from payonce.storage.tables import events
 from payonce.storage.undelivered import LOOKED_AT_MAX, undelivered
 
@@ -33,11 +34,11 @@ class Events:
         event_id = path_id(request)
 
         async def read(connection: Connection, caller: Caller) -> bytes:
-            query = select(events.c.body).where(*_mine(caller), events.c.id == event_id)
-            body: bytes | None = (await connection.execute(query)).scalar_one_or_none()
-            if body is None:
+            query = select(*BODY).where(*_mine(caller), events.c.id == event_id)
+            row = (await connection.execute(query)).mappings().one_or_none()
+            if row is None:
                 raise NotFound
-            return body
+            return body_of(row)
 
         return shown(await self._front.read(request, read))
 
@@ -47,14 +48,12 @@ class Events:
 
         async def read(connection: Connection, caller: Caller) -> Response:
             mine = (*_mine(caller), events.c.type != PING)
-            listing = Listing(
-                (events.c.body,), mine, events.c.id, PLACE, xid=events.c.xid, wanted=wanted, span=span
-            )
+            listing = Listing(BODY, mine, events.c.id, PLACE, xid=events.c.xid, wanted=wanted, span=span)
             if delivered is not None:
                 refined = partial(_by_delivery, connection, caller, delivered=delivered)
                 listing = replace(listing, refined=refined)
             rows, has_more = await fetch(connection, listing, page)
-            return list_response([row["body"] for row in rows], has_more=has_more)
+            return list_response([body_of(row) for row in rows], has_more=has_more)
 
         return await self._front.read(request, read)
 

@@ -30,8 +30,10 @@ from payonce.domain.personal import Browser, Party, PersonalData
 from payonce.domain.saved_cards import check_paying, check_saving
 from payonce.domain.sca import Sca
 from payonce.storage.driver.connection import Connection
+from payonce.storage.events import BODY
 from payonce.storage.lookups import payments_of_key, reference_in_use
 from payonce.storage.merchants import Caller
+from payonce.storage.packing import body_of
 from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
 from payonce.storage.tables import events, payments
 
@@ -200,6 +202,6 @@ _REFUSALS = {
 async def _timeline(connection: Connection, payment: Payment, page: Page) -> Response:
     """The payment's events, oldest first. The payment's lock lets no event be seen before an earlier one."""
     mine = (events.c.payment_id == payment.id,)
-    listing = Listing((events.c.body,), mine, events.c.id, (events.c.sequence,), newest_first=False)
+    listing = Listing(BODY, mine, events.c.id, (events.c.sequence,), newest_first=False)
     rows, has_more = await fetch(connection, listing, page)
-    return list_response([row["body"] for row in rows], has_more=has_more)
+    return list_response([body_of(row) for row in rows], has_more=has_more)

@@ -12,6 +12,8 @@ from payonce.domain.errors import PaymentError
 from payonce.domain.operations import AttemptState
 from payonce.receipts.view import Letterhead, PastEvent, Receipt, receipt_of
 from payonce.storage.driver.connection import Connection
+from payonce.storage.events import BODY
+from payonce.storage.packing import body_of
 from payonce.storage.receipts import ReceiptPlace, ReceiptRow
 from payonce.storage.tables import attempts, events, merchant_profiles, merchants
 
@@ -60,7 +62,7 @@ async def _told_until(connection: Connection, place: ReceiptPlace) -> tuple[Past
     told: tuple[PastEvent, ...] = ()
     for after in range(0, EVENTS_MAX, PAGE):
         query = (
-            select(events.c.sequence, events.c.type, events.c.created_at, events.c.body)
+            select(*BODY, events.c.sequence, events.c.type)
             .where(events.c.payment_id == place.payment_id)
             .where(events.c.sequence > after, events.c.sequence <= min(after + PAGE, place.sequence))
             .order_by(events.c.sequence)
@@ -113,7 +115,7 @@ async def _authorization_code(connection: Connection, payment_id: str) -> str | 
 
 
 def _told(row: RowMapping) -> PastEvent:
-    body = json.loads(bytes(row["body"]))
+    body = json.loads(body_of(row))
     data = body["data"]
     if data.get("object") == "refund":
         data = {name: data[name] for name in _OF_REFUND if name in data}

@@ -15,10 +15,13 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement
 from payonce.storage.merchants import Caller
 from payonce.storage.merging import first_of_each, in_order
+from payonce.storage.packing import body_of
 from payonce.storage.tables import events
 
 PING: Final = "webhook_endpoint.ping"  # goes to one endpoint; no list and no stream has it
 PLACE: Final = (events.c.xid, events.c.created_at, events.c.sequence, events.c.id)
+# What `packing.body_of` makes a body of.
+BODY: Final = (events.c.id, events.c.payment_id, events.c.created_at, events.c.body)
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -124,9 +127,7 @@ async def page(
 
 
 def _columns() -> Select[Any]:
-    return select(
-        events.c.id, events.c.type, events.c.created_at, events.c.sequence, events.c.xid, events.c.body
-    )
+    return select(*BODY, events.c.type, events.c.sequence, events.c.xid)
 
 
 def _of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
@@ -139,5 +140,5 @@ def _of(caller: Caller) -> tuple[ColumnElement[bool], ...]:
 
 def _told(row: Any) -> StreamedEvent:
     return StreamedEvent(
-        row["id"], row["type"], row["created_at"], row["sequence"], int(row["xid"]), bytes(row["body"])
+        row["id"], row["type"], row["created_at"], row["sequence"], int(row["xid"]), body_of(row)
     )

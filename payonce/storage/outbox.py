@@ -13,7 +13,7 @@ from payonce.domain.payment_methods import PaymentMethod
 from payonce.domain.settlement import Draft
 from payonce.storage.driver.connection import Connection, Written
 from payonce.storage.driver.statements import Row, Statement
-from payonce.storage.packing import pack
+from payonce.storage.packing import pack_event
 
 _DRAFTED = """
     unnest(CAST(:ids AS text[]), CAST(:sequences AS integer[]), CAST(:types AS text[]), CAST(:bodies AS bytea[]))
@@ -102,11 +102,17 @@ async def add_payment_method_event(
 async def _add(connection: Connection, values: Row) -> Written:
     """The events and their deliveries, sent with whatever comes next; as rows it counts the deliveries."""
     if connection.packs:
-        values = {**values, "bodies": [pack(body) for body in values["bodies"]]}
+        values = {**values, "bodies": _packed(values)}
     if not connection.of_api:
         return await connection.write(_ADD_EVENTS, values)
     await connection.write(_ADD_EVENTS_FIRST, values)
     return await connection.write(_THEN_DELIVERIES, values)
+
+
+def _packed(values: Row) -> list[bytes]:
+    events = zip(values["ids"], values["bodies"], strict=True)
+    of = {"payment_id": values["payment_id"], "created_at": values["now"]}
+    return [pack_event(body, id_=id_, **of) for id_, body in events]
 
 
 def _body(event_id: str, draft: Draft, *, now: datetime) -> bytes:

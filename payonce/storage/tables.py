@@ -651,7 +651,7 @@ events = Table(
     Column("payment_id", Text, ForeignKey("payments.id")),
     Column("sequence", Integer, nullable=False),
     Column("type", Text, nullable=False),
-    Column("body", StoredBody, nullable=False),  # packed, or as it is
+    Column("body", StoredBody, nullable=False),  # packed, or as it is: see `packing.body_of`
     Column("created_at", _Time, nullable=False),
     _written_by(),
     UniqueConstraint("payment_id", "sequence"),

@@ -5,14 +5,17 @@ from typing import Final
 from sqlalchemy import text
 
 from payonce.storage.driver.connection import Connection
-from payonce.storage.packing import unpack
+from payonce.storage.packing import body_of, unpack
 
 AT_ONCE: Final = 1_000
 Key = tuple[str, str, str]
 FIRST_KEY: Final[Key] = ("", "", "")
 
 _EVENTS: Final = text(
-    "SELECT id, body FROM events WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE"
+    """
+    SELECT id, payment_id, created_at, body FROM events
+     WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE
+    """
 )
 _EVENT: Final = text("UPDATE events SET body = :body WHERE id = :id")
 _ANSWERS: Final = text(
@@ -34,8 +37,7 @@ async def unpack_events(connection: Connection, *, after: str, limit: int = AT_O
     """The next `limit` events after this id are stored as they are; the last one's id, None: there were fewer."""
     found = (await connection.execute(_EVENTS, {"after": after, "limit": limit})).mappings().all()
     for row in found:
-        stored = bytes(row["body"])
-        if (body := unpack(stored)) != stored:
+        if (body := body_of(row)) != bytes(row["body"]):
             await connection.execute(_EVENT, {"id": row["id"], "body": body})
     return str(found[-1]["id"]) if len(found) == limit else None
 

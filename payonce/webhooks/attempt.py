@@ -28,7 +28,7 @@ from payonce.domain.card_numbers import looks_like_card_number
 from payonce.domain.delivery import DeliveryStatus, next_delay_s
 from payonce.logging import get_logger
 from payonce.sealing import CannotUnseal
-from payonce.storage.packing import unpack
+from payonce.storage.packing import unpack_event
 from payonce.storage.webhooks.completions import Completion, Lease
 from payonce.webhooks.addresses import (
     CONNECT_S,
@@ -169,7 +169,9 @@ class Sender:
         """The request was sent, and the answer read to its end."""
         target = parse_url(lease.url, mode=lease.mode, allow_loopback=self.allow_loopback)
         addresses = await resolve(target, look_up=self.look_up)
-        body = unpack(lease.body)
+        body = unpack_event(
+            lease.body, id_=lease.event_id, payment_id=lease.payment_id, created_at=lease.event_at
+        )
         signed = signed_headers(
             event_id=lease.event_id, at=at, body=body, signing_secrets=self._secrets(lease)
         )

@@ -18,7 +18,7 @@ from psycopg import AsyncConnection
 
 from devstack.postgres import server_url
 from devstack.stack import DevStack
-from payonce.storage.packing import unpack
+from payonce.storage.packing import unpack, unpack_event
 from payonce.vault.keys import joined
 from tests.e2e.merchant import (
     EVERY_MEMBER,
@@ -269,13 +269,17 @@ async def test_no_file_of_a_server_holds_card_data(traffic: Traffic) -> None:
 async def test_no_body_that_is_kept_packed_holds_card_data(traffic: Traffic) -> None:
     """The search of the files does not see into these."""
     async with _postgres(traffic.stack) as connection:
-        told = await _column(connection, "SELECT body FROM events")
+        found = await connection.execute("SELECT body, id, payment_id, created_at FROM events")
+        told = [
+            (stored, unpack_event(stored, id_=id_, payment_id=payment_id, created_at=created_at))
+            for stored, id_, payment_id, created_at in await found.fetchall()
+        ]
         answered = await _column(
             connection, "SELECT answer_body FROM idempotency_keys WHERE answer_body IS NOT NULL"
         )
-    for kept in (told, answered):
-        bodies = [unpack(body) for body in kept]
-        assert any(len(body) > len(stored) for body, stored in zip(bodies, kept, strict=True))
+    for kept in (told, [(stored, unpack(stored)) for stored in answered]):
+        bodies = [body for _, body in kept]
+        assert any(len(body) > len(stored) for stored, body in kept)
         known = b"".join(bodies)
         assert any(id_.encode() in known for id_ in traffic.payment_ids), "the search finds nothing"
         assert [leaks(body) for body in bodies if leaks(body)] == []

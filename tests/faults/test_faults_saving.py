@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from devstack.postgres import server_url
 from devstack.stack import DevStack
-from payonce.storage.packing import unpack
+from payonce.storage.packing import unpack_event
 from tests.e2e.saving import by, keep_in_vault
 from tests.faults.arming import Point, doomed_api
 from tests.faults.books import Books, at_rest
@@ -62,8 +62,13 @@ class Vault:
 
     async def announced(self, token: str) -> int:
         """How often an event said that the payment method is there."""
-        found = await self.connection.execute("SELECT body FROM events WHERE type = 'payment_method.active'")
-        told = [json.loads(unpack(body))["data"]["id"] for (body,) in await found.fetchall()]
+        found = await self.connection.execute(
+            "SELECT body, id, payment_id, created_at FROM events WHERE type = 'payment_method.active'"
+        )
+        told = [
+            json.loads(unpack_event(body, id_=id_, payment_id=payment_id, created_at=at))["data"]["id"]
+            for body, id_, payment_id, at in await found.fetchall()
+        ]
         return told.count(token)
 
     async def age(self, payment_id: str) -> None:

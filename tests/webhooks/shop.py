@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 
 from payonce.domain.ids import IdFactory
 from payonce.domain.payment import Payment, PaymentStatus
@@ -19,7 +19,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Merchant, create_merchant
 from payonce.storage.outbox import add_events
-from payonce.storage.packing import unpack
+from payonce.storage.packing import body_of
 from payonce.storage.payments import insert_payment, locked_to_record
 from payonce.storage.webhooks.endpoints import Endpoint, insert_endpoint
 from payonce.storage.webhooks.secrets import insert_secret, seal_secret
@@ -122,12 +122,13 @@ class Shop:
     async def deliveries(self) -> list[dict[str, Any]]:
         """Every delivery with its event's type, in the order of the events."""
         query = text(
-            "SELECT delivery.*, event.type, event.body FROM webhook_deliveries AS delivery"
+            "SELECT delivery.*, event.type, event.body, event.created_at AS event_at"
+            " FROM webhook_deliveries AS delivery"
             " JOIN events AS event ON event.id = delivery.event_id ORDER BY event.created_at, event.sequence"
         )
         async with self.database.transaction() as connection:
             rows = (await connection.execute(query)).mappings()
-            return [{**row, "body": unpack(row["body"])} for row in rows]
+            return [{**row, "body": _body(row)} for row in rows]
 
     async def statuses(self) -> list[str]:
         return [row["status"] for row in await self.deliveries()]
@@ -156,6 +157,10 @@ class Shop:
     async def end_leases(self) -> None:
         """Every lease has ended, as it does when its time is over."""
         await self.execute("UPDATE webhook_deliveries SET lease_until = now() WHERE lease_until IS NOT NULL")
+
+
+def _body(row: RowMapping) -> bytes:
+    return body_of({**row, "id": row["event_id"], "created_at": row["event_at"]})
 
 
 async def write_events(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from payonce.counted import READ_COUNTS_AS_BYTES, RECEIVED_BYTES_MAX
-from payonce.storage.packing import pack
+from payonce.storage.packing import pack, pack_event
+from payonce.storage.webhooks.completions import Lease
 from payonce.webhooks.addresses import IPAddress
 from payonce.webhooks.attempt import Acknowledged, DeliveryAttempt, Failed, Reason, Sender, conclude
 from tests.support.reads import Reads
@@ -333,12 +334,19 @@ def test_secrets_are_not_in_a_lease_s_text() -> None:
     assert "₹" not in repr(lease)
 
 
-@pytest.mark.parametrize("stored", [b"\x01 no deflate", b"\x02 of a later release"])
+@pytest.mark.parametrize("stored", [b"\x01 no deflate", b"\x02 none", b"\x03 of a later release"])
 async def test_a_body_that_cannot_be_unpacked_is_sent_to_nobody_and_holds_up_no_other(stored: bytes) -> None:
     async with receiving() as receiver:
         lease = replace(lease_for(receiver.url), body=stored)
         assert (await SENDER.attempt(lease)).result == Failed(None, Reason.INTERNAL_ERROR)
         body = lease_for(receiver.url).body
-        assert (await SENDER.attempt(replace(lease, body=pack(body * 40)))).result == Acknowledged(204)
+        for packed in (pack(body * 40), _packed(lease, body * 40)):
+            assert (await SENDER.attempt(replace(lease, body=packed))).result == Acknowledged(204)
 
-    assert [request.body for request in receiver.received] == [body * 40]
+    assert [request.body for request in receiver.received] == [body * 40] * 2
+
+
+def _packed(lease: Lease, body: bytes) -> bytes:
+    packed = pack_event(body, id_=lease.event_id, payment_id=lease.payment_id, created_at=lease.event_at)
+    assert packed[:1] == b"\x02"
+    return packed

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from payonce.domain.ids import random_id
-from payonce.storage.packing import unpack
+from payonce.storage.packing import unpack_event
 from payonce.storage.webhooks.completions import Completion, Lease, complete, release
 from payonce.storage.webhooks.endpoints import delete_endpoint, update_endpoint
 from payonce.storage.webhooks.queue import Lane, LeasedBatch, lease_due
@@ -49,6 +49,12 @@ async def finish(shop: Shop, lease: Lease, status: Any, **more: Any) -> bool:
         return lease.delivery_id in await complete(connection, [completion])
 
 
+def _body(lease: Lease) -> bytes:
+    return unpack_event(
+        lease.body, id_=lease.event_id, payment_id=lease.payment_id, created_at=lease.event_at
+    )
+
+
 async def test_a_lease_has_all_that_an_attempt_needs(shop: Shop) -> None:
     endpoint = await shop.endpoint(URL)
     await shop.record("payment.authorized", "payment.captured")
@@ -56,7 +62,7 @@ async def test_a_lease_has_all_that_an_attempt_needs(shop: Shop) -> None:
     leases = (await take(shop)).leases
 
     rows = await shop.deliveries()
-    assert [(lease.event_id, unpack(lease.body)) for lease in leases] == [
+    assert [(lease.event_id, _body(lease)) for lease in leases] == [
         (row["event_id"], row["body"]) for row in rows
     ]
     assert {(lease.url, SECRETS.of(lease.secrets), lease.mode, lease.attempts) for lease in leases} == {

@@ -15,7 +15,9 @@ from bench.lives import Filling
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.payment import PaymentStatus
 from payonce.runtime import Runtime
+from payonce.storage.events import BODY
 from payonce.storage.idempotency import ANSWER_KEPT, find_key
+from payonce.storage.packing import body_of
 from payonce.storage.payments import PAYMENT_COLUMNS, find_payment, payment_from
 from payonce.storage.tables import metadata
 from tests.api.conftest import Merchant, a_merchant
@@ -97,13 +99,13 @@ async def test_the_last_event_of_a_payment_shows_the_payment_as_it_is(
             seen.add(payment.status)
             (last,) = (
                 await connection.execute(
-                    select(metadata.tables["events"].c.body)
+                    select(*BODY)
                     .where(metadata.tables["events"].c.payment_id == payment.id)
                     .order_by(metadata.tables["events"].c.sequence.desc())
                     .limit(1)
                 )
-            ).scalars()
-            assert b'"data":' + encode(payment_view(payment)) in bytes(last)
+            ).mappings()
+            assert b'"data":' + encode(payment_view(payment)) in body_of(last)
     usual = {PaymentStatus.CAPTURED, PaymentStatus.FAILED, PaymentStatus.REFUNDED, PaymentStatus.VOIDED}
     assert usual <= seen
 

@@ -18,6 +18,7 @@ from payonce.storage import events, idempotency, unpacking
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Caller
+from payonce.storage.packing import pack
 from payonce.storage.payments import insert_payment
 from payonce.storage.receipts import ReceiptPlace, ReceiptRow
 from tests.api.conftest import Merchant, a_merchant
@@ -39,25 +40,39 @@ class Told:
     answer: Answer
 
 
-@pytest.fixture(params=[True, False], ids=["packed", "as they are"])
+@pytest.fixture(params=["packed", "as they are", "packed by the release before"])
 async def written(
     request: pytest.FixtureRequest, runtime: Runtime, merchant: Merchant
 ) -> AsyncIterator[Told]:
-    """By a process that packs, or by one that does not; `runtime` is one that reads."""
-    database = Database(runtime.settings.database_url, pool_size=2, packs=request.param)
+    """By a process that packs, by one that does not, or by one of before; `runtime` is one that reads."""
+    packs, marks = _WRITTEN[request.param]
+    database = Database(runtime.settings.database_url, pool_size=2, packs=packs)
     told = await _tell(database, runtime, merchant)
+    if marks == b"\1\1\1":
+        await _pack_as_before(runtime, told)
     stored = await rows(runtime, _STORED, id=told.payment.id)
-    assert [bytes(row["stored"][:1]) == b"{" for row in stored] == [not request.param] * 3
+    assert b"".join(bytes(row["stored"][:1]) for row in stored) == marks
     yield told
     await database.close()
 
 
+_WRITTEN = {  # whether that process packs, and with what begins what it stores: two events and the answer
+    "packed": (True, b"\2\2\1"),
+    "as they are": (False, b"{{{"),
+    "packed by the release before": (True, b"\1\1\1"),
+}
 _STORED = """
     SELECT stored FROM (
         SELECT sequence, body AS stored FROM events WHERE payment_id = :id
          UNION ALL SELECT 3, answer_body FROM idempotency_keys WHERE operation_id = :id) AS kept
      ORDER BY sequence
 """
+
+
+async def _pack_as_before(runtime: Runtime, told: Told) -> None:
+    for id_, body in zip(told.ids, told.bodies, strict=True):
+        packed = "UPDATE events SET body = :body WHERE id = :id RETURNING id"
+        await rows(runtime, packed, id=id_, body=pack(body))
 
 
 async def _tell(database: Database, runtime: Runtime, merchant: Merchant) -> Told:
@@ -152,6 +167,7 @@ async def test_the_way_back_stores_every_body_as_it_is_wherever_it_broke_off(
 ) -> None:
     merchant = await a_merchant(runtime, "Back")
     told = [await _tell(runtime.database, runtime, merchant) for _ in range(3)]
+    await _pack_as_before(runtime, told[1])
     for _ in range(2):  # the second finds nothing to do
         await _all(runtime.database, unpacking.unpack_events, "")
         await _all(runtime.database, unpacking.unpack_answers, unpacking.FIRST_KEY)

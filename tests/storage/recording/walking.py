@@ -30,7 +30,7 @@ from payonce.domain.payment import HELD, Payment
 from payonce.recording.decisions import Account
 from payonce.standing import Cases
 from payonce.storage import attempts, idempotency, payments
-from payonce.storage.packing import unpack
+from payonce.storage.packing import body_of
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.storage.recording import invariants
@@ -57,7 +57,7 @@ _READ = (
     "SELECT * FROM operations WHERE payment_id = %s ORDER BY created_at, id",
     "SELECT * FROM attempts WHERE payment_id = %s ORDER BY operation_id, number",
     "SELECT operation_id FROM reviews WHERE payment_id = %s AND closed_at IS NULL",
-    "SELECT sequence, type, body FROM events WHERE payment_id = %s ORDER BY sequence",
+    "SELECT id, payment_id, created_at, sequence, type, body FROM events WHERE payment_id = %s ORDER BY sequence",
     "SELECT operation_id, answered_at, answer_kind, answer_body FROM idempotency_keys"
     " WHERE answered_at IS NOT NULL AND operation_id IN (SELECT id FROM operations WHERE payment_id = %s)",
 )
@@ -93,7 +93,7 @@ class Reader:
             {row["id"]: payments.operation_from(row) for row in of},
             [attempts.attempt_from(row) for row in tried],
             {row["operation_id"] for row in reviews},
-            [(row["sequence"], row["type"], json.loads(unpack(row["body"]))) for row in told],
+            [(row["sequence"], row["type"], json.loads(body_of(row))) for row in told],
             {row.pop("operation_id"): tuple(row.values()) for row in answered},
         )
 
