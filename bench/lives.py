@@ -38,7 +38,7 @@ from payonce.domain.operations import (
 from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.payment_methods import SavedState, Setup
 from payonce.domain.routing import Because
-from payonce.storage.idempotency import ANSWER_KEPT, LOOKED_AT_AFTER
+from payonce.storage.idempotency import ANSWER_KEPT, LOOKED_AT_AFTER, path_of
 from payonce.storage.packing import pack, pack_event
 
 Values = dict[str, Any]
@@ -218,7 +218,7 @@ class _Telling:
             key=key,
             fingerprint=self._random.randbytes(32),
             operation_id=operation.id,
-            location=f"/v1/{'refunds' if operation.kind is OperationKind.REFUND else 'payments'}/{operation.id}",
+            location=None if path_of(operation.id) else f"/v1/payments/{operation.payment_id}",
             request_id=operation.request_id,
             created_at=self._at,
             fingerprint_version=1,

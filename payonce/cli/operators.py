@@ -86,9 +86,9 @@ def unpack_bodies(why: Why = None) -> None:
     event = in_transaction(partial(unpacking.unpack_events, after=""))
     while event is not None:
         event = in_transaction(partial(unpacking.unpack_events, after=event))
-    key = in_transaction(partial(unpacking.unpack_answers, after=unpacking.FIRST_KEY))
+    key = in_transaction(partial(unpacking.unpack_keys, after=unpacking.FIRST_KEY))
     while key is not None:
-        key = in_transaction(partial(unpacking.unpack_answers, after=key))
+        key = in_transaction(partial(unpacking.unpack_keys, after=key))
     print("Every event and answer is stored as it is.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     CursorResult,
+    RowMapping,
     Text,
     bindparam,
     case,
@@ -75,6 +76,7 @@ class Key:
         )
 
 
+_SHOWN_AT = {"pay": "/v1/payments/", "re": "/v1/refunds/"}  # by how the ids of what is created begin
 _FIELDS = tuple(field.name for field in fields(Key))
 _COLUMNS = tuple(idempotency_keys.c[name] for name in _FIELDS)
 _OF_MERCHANT = (
@@ -107,12 +109,22 @@ _STORE_ANSWER = Statement(
 )
 
 
+def path_of(operation_id: str | None) -> str | None:
+    """The path that derives from the id alone, of the payment or the refund that it names; None: it names neither."""
+    if operation_id is None:
+        return None
+    path = _SHOWN_AT.get(operation_id.partition("_")[0])
+    return None if path is None else f"{path}{operation_id}"
+
+
 async def claim_key(connection: Connection, key: Key) -> bool:
     """True: the key is this request's. False: it was taken; read it.
 
     A concurrent claim of the same key waits here for the other transaction to end.
     """
     values = {name: getattr(key, name) for name in _FIELDS}
+    if connection.packs and key.location == path_of(key.operation_id):
+        values["location"] = None
     values["forget_at"] = key.created_at + LOOKED_AT_AFTER
     return await connection.fetch(Query(_CLAIM, values, bool))
 
@@ -186,7 +198,17 @@ async def store_answer(
 
 def _key_from(row: Mapping[str, Any]) -> Key:
     stored: bytes | None = row["answer_body"]
-    return Key(**{**row, "answer_body": None if stored is None else unpack(stored)})
+    body = None if stored is None else unpack(stored)
+    return Key(**{**row, "answer_body": body, "location": location_from(row)})
+
+
+def location_from(row: Mapping[str, Any] | RowMapping) -> str:
+    """The path of a key's row, written or left out."""
+    written: str | None = row["location"]
+    if written is None:
+        written = path_of(row["operation_id"])
+        assert written is not None, "only what derives is left out"
+    return written
 
 
 def _answer_from(row: Mapping[str, Any]) -> Answer:

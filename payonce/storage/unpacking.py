@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import text
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.idempotency import location_from
 from payonce.storage.packing import body_of, unpack
 
 AT_ONCE: Final = 1_000
@@ -18,16 +19,16 @@ _EVENTS: Final = text(
     """
 )
 _EVENT: Final = text("UPDATE events SET body = :body WHERE id = :id")
-_ANSWERS: Final = text(
+_KEYS: Final = text(
     """
-    SELECT merchant_id, mode, key, answer_body AS body FROM idempotency_keys
+    SELECT merchant_id, mode, key, operation_id, location, answer_body AS body FROM idempotency_keys
      WHERE (merchant_id, mode, key) > (:merchant_id, :mode, :key)
      ORDER BY merchant_id, mode, key LIMIT :limit FOR NO KEY UPDATE
     """
 )
-_ANSWER: Final = text(
+_KEY: Final = text(
     """
-    UPDATE idempotency_keys SET answer_body = :body
+    UPDATE idempotency_keys SET answer_body = :body, location = :location
      WHERE merchant_id = :merchant_id AND mode = :mode AND key = :key
     """
 )
@@ -42,15 +43,16 @@ async def unpack_events(connection: Connection, *, after: str, limit: int = AT_O
     return str(found[-1]["id"]) if len(found) == limit else None
 
 
-async def unpack_answers(connection: Connection, *, after: Key, limit: int = AT_ONCE) -> Key | None:
-    """The same of the answers of keys, whose order is that of merchant, mode and key."""
+async def unpack_keys(connection: Connection, *, after: Key, limit: int = AT_ONCE) -> Key | None:
+    """The same of keys, with their answers and paths, whose order is that of merchant, mode and key."""
     merchant_id, mode, key = after
     place = {"merchant_id": merchant_id, "mode": mode, "key": key}
-    found = (await connection.execute(_ANSWERS, {**place, "limit": limit})).mappings().all()
+    found = (await connection.execute(_KEYS, {**place, "limit": limit})).mappings().all()
     for row in found:
-        stored = None if row["body"] is None else bytes(row["body"])
-        if stored is not None and (body := unpack(stored)) != stored:
-            await connection.execute(_ANSWER, {**row, "body": body})
+        kept = {"body": None if row["body"] is None else bytes(row["body"]), "location": row["location"]}
+        whole = {"body": kept["body"] and unpack(kept["body"]), "location": location_from(row)}
+        if whole != kept:
+            await connection.execute(_KEY, {**row, **whole})
     if len(found) < limit:
         return None
     return found[-1]["merchant_id"], found[-1]["mode"], found[-1]["key"]

@@ -7,7 +7,8 @@ import pytest
 
 from payonce.domain.answers import Answer, AnswerKind
 from payonce.domain.errors import NotFound
-from payonce.storage import idempotency
+from payonce.storage import idempotency, unpacking
+from payonce.storage.driver.database import Database
 from payonce.storage.idempotency import ANSWER_KEPT, SECRET_SHOWN, Key
 from tests.storage.ledger import Ledger
 
@@ -182,3 +183,40 @@ async def test_a_secret_leaves_the_answer_after_a_day_on_reading_and_at_rest(led
     found = await stored(ledger, key)
     assert found is not None
     assert found.answer_body == without.body
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "location", "written"),
+    [
+        ("pay_1", "/v1/payments/pay_1", None),
+        ("re_1", "/v1/refunds/re_1", None),
+        ("op_1", "/v1/payments/pay_1", "/v1/payments/pay_1"),  # a capture's, of its payment
+        ("op_1", "/v1/disputes/dp_1", "/v1/disputes/dp_1"),
+        ("re_1", "/v1/payments/pay_1", "/v1/payments/pay_1"),
+        ("pay_1", "", ""),
+        (None, "", ""),
+    ],
+)
+async def test_a_path_is_left_out_where_it_derives_from_the_operation_s_id(
+    ledger: Ledger, operation_id: str | None, location: str, written: str | None
+) -> None:
+    """By a process that packs; any process reads the same, and the way back writes it."""
+    packed, whole = (key_of(ledger, name, operation_id=operation_id, location=location) for name in "pw")
+    packing = Database(ledger.url, pool_size=1, packs=True)
+    try:
+        async with packing.transaction() as connection:
+            assert await idempotency.claim_key(connection, packed)
+    finally:
+        await packing.close()
+    assert await claim(ledger, whole)
+    assert await _locations(ledger) == [written, location]
+    assert [await stored(ledger, key) for key in (packed, whole)] == [packed, whole]
+    async with ledger.database.transaction() as connection:
+        await unpacking.unpack_keys(connection, after=(ledger.merchant_id, "", ""))
+    assert await _locations(ledger) == [location, location]
+
+
+async def _locations(ledger: Ledger) -> list[str | None]:
+    query = "SELECT location FROM idempotency_keys WHERE merchant_id = :id ORDER BY key"
+    rows = await ledger.rows(query, id=ledger.merchant_id)
+    return [row.location for row in rows]

@@ -170,7 +170,7 @@ async def test_the_way_back_stores_every_body_as_it_is_wherever_it_broke_off(
     await _pack_as_before(runtime, told[1])
     for _ in range(2):  # the second finds nothing to do
         await _all(runtime.database, unpacking.unpack_events, "")
-        await _all(runtime.database, unpacking.unpack_answers, unpacking.FIRST_KEY)
+        await _all(runtime.database, unpacking.unpack_keys, unpacking.FIRST_KEY)
     for each in told:
         stored = await rows(runtime, _STORED, id=each.payment.id)
         assert [bytes(row["stored"]) for row in stored] == [*each.bodies, each.answer.body]
