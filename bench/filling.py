@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from psycopg import AsyncConnection, sql
-from psycopg.types.json import Json
 from sqlalchemy import JSON, Table
 
 from bench.lives import Filling, Life
 from payonce.storage import tables
+from payonce.storage.driver.statements import as_json
 
 AT_ONCE: Final = 5_000  # payments between two COPYs of a table
 BYTES_EACH: Final = 9_000  # of a payment with its indexes, measured; with some room
@@ -100,5 +100,5 @@ def _cell(value: Any, *, is_json: bool) -> Any:
     if value is None:
         return None
     if is_json:
-        return Json(value)
+        return as_json(value)
     return value.value if isinstance(value, Enum) else value

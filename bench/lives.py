@@ -39,7 +39,7 @@ from payonce.domain.payment import Change, Payment, PaymentStatus
 from payonce.domain.payment_methods import SavedState, Setup
 from payonce.domain.routing import Because
 from payonce.storage.idempotency import ANSWER_KEPT, LOOKED_AT_AFTER, path_of
-from payonce.storage.packing import pack, pack_event
+from payonce.storage.packing import pack, pack_event, pack_method
 
 Values = dict[str, Any]
 
@@ -343,7 +343,8 @@ class _Telling:
         """The payment as it was at the end, and what was made of it beside."""
         self._tell()
         payment = self._story.payment
-        self._life.add("payments", **_values_of(payment), xid=self._filling.xid(payment.created_at))
+        kept = {**_values_of(payment), "payment_method": pack_method(payment.payment_method)}
+        self._life.add("payments", **kept, xid=self._filling.xid(payment.created_at))
         if payment.amount_authorized_minor:
             self._list(payment)
         if payment.status is PaymentStatus.CAPTURED and self._random.random() < fates.DISPUTED:

@@ -78,7 +78,7 @@ def seal_with_the_first_key(why: Why = None) -> None:
 
 @db.command("unpack")
 def unpack_bodies(why: Why = None) -> None:
-    """Store every event and answer as it is, as an earlier release reads it; as the owner of the tables.
+    """Store every row as it is, as an earlier release reads it; as the owner of the tables.
 
     Before, no process may pack any more (PAYONCE_PACK_BODIES). Safe to repeat, and to break off.
     """
@@ -89,7 +89,10 @@ def unpack_bodies(why: Why = None) -> None:
     key = in_transaction(partial(unpacking.unpack_keys, after=unpacking.FIRST_KEY))
     while key is not None:
         key = in_transaction(partial(unpacking.unpack_keys, after=key))
-    print("Every event and answer is stored as it is.")
+    payment = in_transaction(partial(unpacking.unpack_payments, after=""))
+    while payment is not None:
+        payment = in_transaction(partial(unpacking.unpack_payments, after=payment))
+    print("Every row is stored as it is.")
 
 
 @merchants.command("create")

@@ -5,6 +5,8 @@ that is never changed: another one has another number and another file. All are 
 
 Form 1 stands alone. Form 2 is an event's: what its row says beside the body is left out of it, a control character
 in each place, which JSON has none of. So it is unpacked with those columns only, by `body_of` or `unpack_event`.
+
+A payment's card is packed as a list of what it says, in the same column of JSON.
 """
 
 import hashlib
@@ -29,6 +31,7 @@ _PLACES: Final = (
     b"\x04",
     b"\x05",
 )  # what stands for what `_said` has, in its order
+_CARD: Final = ("brand", "last4", "exp_month", "exp_year")
 _WINDOW: Final = (
     -13
 )  # of 8 KB, the dictionary's and more; raw: no header, and Postgres has checksums of its own
@@ -157,3 +160,22 @@ def body_of(row: Mapping[str, Any] | RowMapping) -> bytes:
         payment_id=row["payment_id"],
         created_at=row["created_at"],
     )
+
+
+def pack_method(method: Mapping[str, Any]) -> Mapping[str, Any] | list[Any]:
+    """What is stored for a payment's method: of a card that says just this, in this order, no name of a member."""
+    card = method.get("card")
+    if tuple(method) != ("type", "card") or method["type"] != "card" or not isinstance(card, Mapping):
+        return method
+    return ["card", *card.values()] if tuple(card) == _CARD else method
+
+
+def unpack_method(stored: Any) -> Mapping[str, Any]:
+    """The method, member by member. Raises `CannotUnpack`."""
+    match stored:
+        case ["card", *said] if len(said) == len(_CARD):
+            return {"type": "card", "card": dict(zip(_CARD, said, strict=True))}
+        case dict():
+            return stored
+        case _:
+            raise CannotUnpack("a payment's method is packed in a form of a later release")

@@ -14,6 +14,7 @@ from payonce.domain.reviews import ReviewReason
 from payonce.sealing import Sealed
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.packing import pack_method, unpack_method
 from payonce.storage.personal_data import columns_of
 from payonce.storage.tables import operations, payments
 
@@ -115,7 +116,8 @@ class Locked:
 
 async def insert_payment(connection: Connection, payment: Payment, personal: Sealed | None = None) -> None:
     """With the personal data, if any, that a run of another process may have to send."""
-    await connection.insert(payments, {**_row(payment, _PAYMENT_FIELDS), **columns_of(personal)})
+    row = _as_kept(connection, _row(payment, _PAYMENT_FIELDS))
+    await connection.insert(payments, {**row, **columns_of(personal)})
 
 
 async def insert_operation(connection: Connection, operation: Operation, *, sweep_at: datetime) -> None:
@@ -189,7 +191,7 @@ def words_about(attempt: Attempt) -> Query[list[Operation]]:
 
 async def save_payment(connection: Connection, before: Payment, after: Payment) -> None:
     """Writes what changed; the caller holds the row's lock."""
-    changes = _changes(before, after, _PAYMENT_FIELDS)
+    changes = _as_kept(connection, _changes(before, after, _PAYMENT_FIELDS))
     await connection.update(payments, changes, where={"id": after.id})
 
 
@@ -201,7 +203,11 @@ async def save_operation(connection: Connection, before: Operation, after: Opera
 
 def payment_from(row: RowMapping | Mapping[str, Any]) -> Payment:
     values = {name: row[name] for name in _PAYMENT_FIELDS}
-    return Payment(**{**values, "status": PaymentStatus(row["status"])})
+    typed = {
+        "status": PaymentStatus(row["status"]),
+        "payment_method": unpack_method(row["payment_method"]),
+    }
+    return Payment(**{**values, **typed})
 
 
 def operation_from(row: RowMapping | Mapping[str, Any]) -> Operation:
@@ -218,6 +224,12 @@ def operation_from(row: RowMapping | Mapping[str, Any]) -> Operation:
 
 def _kind(name: str | None) -> OperationKind | None:
     return None if name is None else OperationKind(name)
+
+
+def _as_kept(connection: Connection, values: dict[str, Any]) -> dict[str, Any]:
+    if not connection.packs or "payment_method" not in values:
+        return values
+    return {**values, "payment_method": pack_method(values["payment_method"])}
 
 
 def _row(value: Payment | Operation, names: tuple[str, ...]) -> dict[str, Any]:

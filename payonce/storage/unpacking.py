@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from payonce.storage.driver.connection import Connection
 from payonce.storage.idempotency import location_from
-from payonce.storage.packing import body_of, unpack
+from payonce.storage.packing import body_of, unpack, unpack_method
+from payonce.storage.tables import payments
 
 AT_ONCE: Final = 1_000
 Key = tuple[str, str, str]
@@ -34,12 +35,30 @@ _KEY: Final = text(
 )
 
 
+_PAYMENTS: Final = text(
+    """
+    SELECT id, payment_method FROM payments
+     WHERE id > :after AND json_typeof(payment_method) = 'array'
+     ORDER BY id LIMIT :limit FOR NO KEY UPDATE
+    """
+)
+
+
 async def unpack_events(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:
     """The next `limit` events after this id are stored as they are; the last one's id, None: there were fewer."""
     found = (await connection.execute(_EVENTS, {"after": after, "limit": limit})).mappings().all()
     for row in found:
         if (body := body_of(row)) != bytes(row["body"]):
             await connection.execute(_EVENT, {"id": row["id"], "body": body})
+    return str(found[-1]["id"]) if len(found) == limit else None
+
+
+async def unpack_payments(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:
+    """The same of payments, with how each is paid."""
+    found = (await connection.execute(_PAYMENTS, {"after": after, "limit": limit})).mappings().all()
+    for row in found:
+        method = unpack_method(row["payment_method"])
+        await connection.update(payments, {"payment_method": method}, where={"id": row["id"]})
     return str(found[-1]["id"]) if len(found) == limit else None
 
 

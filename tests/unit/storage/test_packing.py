@@ -1,5 +1,6 @@
 """Bodies come back byte for byte, whatever they are, and what this release packed is read for ever."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,11 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from payonce.domain.answers import event_body, failed_answer, failure_error, payment_view, timestamp
+from payonce.domain.answers import encode, event_body, failed_answer, failure_error, payment_view, timestamp
 from payonce.domain.facts import FailureCode
 from payonce.domain.payment import PaymentStatus
 from payonce.storage import packing
-from payonce.storage.packing import CannotUnpack, body_of, pack, pack_event, unpack, unpack_event
+from payonce.storage.packing import (
+    CannotUnpack,
+    body_of,
+    pack,
+    pack_event,
+    pack_method,
+    unpack,
+    unpack_event,
+    unpack_method,
+)
 from tests.support import rows
 
 AT = datetime(2027, 1, 31, 12, tzinfo=UTC)
@@ -110,6 +120,41 @@ def test_an_event_takes_a_tenth_of_its_room() -> None:
     stored = pack_event(told, **row, created_at=PAID)
     assert len(stored) * 10 < len(told)
     assert len(stored) + 50 < len(pack(told))
+
+
+CARD = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2040}
+METHODS: Final[list[dict[str, Any]]] = [
+    {"type": "card", "card": CARD | {"token": "pm_1"}},
+    {"type": "card", "card": {"last4": "4242", "brand": "visa", "exp_month": 12, "exp_year": 2040}},
+    {"type": "card", "card": {"brand": "visa", "last4": "4242"}},
+    {"type": "card", "card": list(CARD)},
+    {"type": "card"},
+    {"type": "wallet", "card": CARD},
+    {"card": CARD, "type": "card"},
+    {"type": "card", "card": CARD, "more": None},
+    {"type": "upi", "upi": {"flow": "collect", "vpa": "asha@bank"}},
+]
+
+
+def test_a_card_is_a_list_of_what_it_says() -> None:
+    method = {"type": "card", "card": CARD}
+    stored = pack_method(method)
+    assert json.dumps(stored) == '["card", "visa", "4242", 12, 2040]'
+    assert encode(unpack_method(stored)) == encode(method)
+    assert unpack_method(method) == method
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_method_is_kept_as_it_is(method: dict[str, Any]) -> None:
+    """A card with other members, or in another order, as well: what the API shows has them so."""
+    assert pack_method(method) is method
+    assert encode(unpack_method(method)) == encode(method)
+
+
+@pytest.mark.parametrize("stored", [["upi", "asha@bank"], ["card", "visa"], [], "card", None])
+def test_another_release_s_method_is_not_guessed(stored: Any) -> None:
+    with pytest.raises(CannotUnpack, match="of a later release"):
+        unpack_method(stored)
 
 
 def test_a_body_as_it_is_is_read_as_it_is() -> None:
