@@ -1,0 +1,86 @@
+"""`payonce db unpack`, as an operator types it: nothing is left that only this release reads."""
+
+import asyncio
+from typing import Final
+
+import pytest
+from typer.testing import CliRunner
+
+from payonce.cli import app
+from payonce.domain.answers import Answer, AnswerKind, encode, payment_view
+from payonce.domain.payment import Payment
+from payonce.domain.settlement import Draft
+from payonce.storage import idempotency, unpacking
+from payonce.storage.driver.database import Database
+from payonce.storage.idempotency import Key
+from payonce.storage.payments import insert_payment
+from tests.storage.ledger import DERIVATION_KEY, Ledger
+from tests.support import rows
+from tests.support.ids import ids_of_key
+from tests.webhooks.shop import write_events
+
+IDS: Final = ids_of_key(DERIVATION_KEY)
+PAYMENTS: Final = 5
+_LEFT: Final = """
+    SELECT (SELECT count(*) FROM events WHERE merchant_id = :id AND get_byte(body, 0) < 9) AS events,
+           (SELECT count(*) FROM idempotency_keys
+             WHERE merchant_id = :id AND get_byte(answer_body, 0) < 9) AS answers,
+           (SELECT count(*) FROM idempotency_keys WHERE merchant_id = :id AND location IS NULL) AS paths,
+           (SELECT count(*) FROM payments
+             WHERE merchant_id = :id AND json_typeof(payment_method) = 'array') AS cards
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYONCE_DATABASE_URL", ledger.url)
+    monkeypatch.setenv("PAYONCE_REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("PAYONCE_TEMPORAL_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setenv("PAYONCE_DERIVATION_KEY", DERIVATION_KEY)
+    for step in (unpacking.unpack_events, unpacking.unpack_keys, unpacking.unpack_payments):
+        assert step.__kwdefaults__ is not None
+        monkeypatch.setitem(step.__kwdefaults__, "limit", 2)  # several steps of each
+
+
+async def test_the_way_back_is_whole(ledger: Ledger) -> None:
+    packing = Database(ledger.url, pool_size=1, packs=True)
+    try:
+        for number in range(PAYMENTS):
+            await _told(packing, _payment(ledger, f"key-{number}"))
+    finally:
+        await packing.close()
+    assert await _left(ledger) == (2 * PAYMENTS, PAYMENTS, PAYMENTS, PAYMENTS)
+    for _ in range(2):
+        ran = await asyncio.to_thread(CliRunner().invoke, app, ("db", "unpack"))
+        assert ran.exit_code == 0, ran.output
+        assert await _left(ledger) == (0, 0, 0, 0)
+
+
+def _payment(ledger: Ledger, key: str) -> Payment:
+    of = {"merchant_id": ledger.merchant_id, "mode": "test"}
+    return rows.payment(id=IDS.payment(**of, key=key), **of, idempotency_key=key)
+
+
+async def _told(database: Database, payment: Payment) -> None:
+    of = {"merchant_id": payment.merchant_id, "mode": payment.mode}
+    key = Key(
+        **of,
+        key=payment.idempotency_key,
+        fingerprint=bytes(32),
+        operation_id=payment.id,
+        location=f"/v1/payments/{payment.id}",
+        request_id="req_1",
+        created_at=rows.NOW,
+    )
+    answer = Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
+    drafts = [Draft("payment.authorized", number, payment_view(payment)) for number in (1, 2)]
+    async with database.transaction() as connection:
+        assert await idempotency.claim_key(connection, key)
+        await insert_payment(connection, payment)
+        await write_events(connection, payment, drafts, ids=IDS)
+        await idempotency.store_answer(connection, operation_id=payment.id, **of, answer=answer, now=rows.NOW)
+
+
+async def _left(ledger: Ledger) -> tuple[int, ...]:
+    (left,) = await ledger.rows(_LEFT, id=ledger.merchant_id)
+    return tuple(left)
