@@ -19,6 +19,7 @@ from bench.fates import ACCOUNT
 from bench.plans import blocks_read, combinations, explained, lists_of, rows_read, statements
 from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.disputes import DisputeStatus
+from payonce.domain.ids import attempt_reference
 from payonce.domain.operations import OperationKind, OperationStatus
 from payonce.domain.reconciling import ComparisonResult
 from payonce.runtime import Runtime
@@ -181,8 +182,10 @@ async def asked_behind(
 ) -> AsyncIterator[Asked]:
     """What the relay, the sweeper, the feed, retention and reconciliation ask, each rolled back."""
     async with runtime.database.transaction() as connection:
-        rows = await connection.execute(text("SELECT reference FROM attempts ORDER BY reference LIMIT 100"))
-        references = list(rows.scalars())
+        rows = await connection.execute(
+            text("SELECT operation_id, number FROM attempts ORDER BY 1, 2 LIMIT 100")
+        )
+        references = [attempt_reference(row.operation_id, row.number) for row in rows]
     for what, work in _behind(merchants, references, until):
         yield await _worked(runtime, what, work)
 

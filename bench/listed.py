@@ -72,13 +72,14 @@ class Books:
 
     def _move(self, payment: Values, attempt: Values, operation: Values) -> None:
         id_, at = attempt["connector_reference"], operation["updated_at"]
+        reference = attempt_reference(attempt["operation_id"], attempt["number"])
         if operation["kind"] is OperationKind.AUTHORIZE:
             captured = attempt["stage"] == "captured"
-            self._authorize(payment, id_, at, captured=captured, reference=attempt["reference"])
+            self._authorize(payment, id_, at, captured=captured, reference=reference)
             return
         moved = self._recorded(
             id=id_,
-            reference=attempt["reference"],
+            reference=reference,
             operation=operation["kind"].value,
             payment_reference=payment["id"],
             amount_asked=operation["amount_minor"],

@@ -282,7 +282,7 @@ class _Telling:
             routed_by=Because.SETTINGS.value,
             **more,
         )
-        self._life.add("attempts", **_values_of(attempt))
+        self._life.add("attempts", **_values_of(attempt) | {"reference": None})
 
     def _put_operation(self, operation: Operation) -> None:
         self._life.add(

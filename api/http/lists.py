@@ -28,6 +28,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import NamedColumn
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -105,9 +106,9 @@ class Listing:
     read once it is known where the page ends; read before, it would lack what became visible in between.
     """
 
-    columns: Sequence[Column[Any]]
+    columns: Sequence[NamedColumn[Any]]
     scope: tuple[ColumnElement[bool], ...]
-    id: Column[str]
+    id: NamedColumn[str]
     position: tuple[Column[Any], ...]
     xid: Column[int] | None = None
     newest_first: bool = True
@@ -243,7 +244,7 @@ def _of_few(
     listing: Listing, ids: Sequence[str], conditions: Sequence[ColumnElement[bool]], way: _Way
 ) -> Select[Any]:
     """Found by their ids before anything else is looked at: no other index is tried."""
-    rows = select(listing.id.table).where(listing.id == any_(texts(ids)))
+    rows = select(listing.position[0].table).where(listing.id == any_(texts(ids)))
     few = rows.cte("few").prefix_with("MATERIALIZED")
 
     def of_few(element: Any, **_: Any) -> Any:

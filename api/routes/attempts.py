@@ -2,7 +2,6 @@
 
 from urllib.parse import urlencode
 
-from sqlalchemy import RowMapping
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,10 +9,12 @@ from api.front import Front, path_id
 from api.http.lists import Listing, Page, fetch, list_response, read_query
 from api.routes.payments import payment_of
 from payonce.domain.answers import attempt_view, encode
+from payonce.domain.operations import Attempt
 from payonce.domain.payment import Payment
 from payonce.storage.attempts import COLUMNS, attempt_from
 from payonce.storage.driver.connection import Connection
 from payonce.storage.merchants import Caller
+from payonce.storage.references import REFERENCE
 from payonce.storage.tables import attempts, operations
 
 
@@ -43,24 +44,28 @@ async def _listed(connection: Connection, payment: Payment, page: Page) -> Respo
     listing = Listing(
         (*COLUMNS, operations.c.last_error),
         of_payment,
-        attempts.c.reference,
+        REFERENCE,
         (attempts.c.claimed_at, attempts.c.operation_id, attempts.c.number),
         sorted_by_index=False,
     )
     rows, has_more = await fetch(connection, listing, page)
-    found = [encode(attempt_view(attempt_from(dict(row)), last_error=row["last_error"])) for row in rows]
-    response = list_response(found, has_more=has_more)
-    if rows:
-        response.headers.update(_links(payment, page, rows, has_more=has_more))
+    found = [attempt_from(dict(row)) for row in rows]
+    shown = [
+        encode(attempt_view(attempt, last_error=row["last_error"]))
+        for attempt, row in zip(found, rows, strict=True)
+    ]
+    response = list_response(shown, has_more=has_more)
+    if found:
+        response.headers.update(_links(payment, page, found, has_more=has_more))
     return response
 
 
-def _links(payment: Payment, page: Page, rows: list[RowMapping], *, has_more: bool) -> dict[str, str]:
+def _links(payment: Payment, page: Page, found: list[Attempt], *, has_more: bool) -> dict[str, str]:
     """The pages beside this one (RFC 8288): an attempt shows no id that could be a cursor."""
     backwards = page.before is not None
     beside = {
-        "next": {"starting_after": rows[-1]["reference"]} if backwards or has_more else {},
-        "prev": {"ending_before": rows[0]["reference"]} if page.after or (backwards and has_more) else {},
+        "next": {"starting_after": found[-1].reference} if backwards or has_more else {},
+        "prev": {"ending_before": found[0].reference} if page.after or (backwards and has_more) else {},
     }
     links = [
         f'</v1/payments/{payment.id}/attempts?{urlencode({"limit": page.limit, **cursor})}>; rel="{name}"'

@@ -92,6 +92,9 @@ def unpack_bodies(why: Why = None) -> None:
     payment = in_transaction(partial(unpacking.unpack_payments, after=""))
     while payment is not None:
         payment = in_transaction(partial(unpacking.unpack_payments, after=payment))
+    attempt = in_transaction(partial(unpacking.unpack_attempts, after=unpacking.FIRST_ATTEMPT))
+    while attempt is not None:
+        attempt = in_transaction(partial(unpacking.unpack_attempts, after=attempt))
     print("Every row is stored as it is.")
 
 

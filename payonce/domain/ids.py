@@ -18,6 +18,8 @@ _TOKEN_HALF_BYTES = 16
 _DIGEST_LENGTH = 24
 _ATTEMPTED = ("pay", "re", "op")  # what operations are called for which attempts are made
 _OWN_REFERENCE = re.compile(r"[a-z2-7]{24}-[1-9][0-9]{0,4}\Z")
+_REFERENCE = re.compile(r"([A-Za-z0-9_-]{1,64})-([1-9][0-9]{0,4})\Z")
+_NUMBER_MAX = 2**15 - 1  # of an attempt: Postgres keeps it in two bytes
 
 
 class IdFactory:
@@ -138,6 +140,14 @@ def digest_of(id_: str) -> str:
 def attempt_reference(operation_id: str, number: int) -> str:
     """Our reference for one attempt: unique for ever, sent to the acquirer, and what an inquiry asks for."""
     return f"{operation_id}-{number}"
+
+
+def attempt_named(reference: str) -> tuple[str, int] | None:
+    """The operation and the number of the attempt that has this reference; None: no attempt can have it."""
+    named = _REFERENCE.match(reference)
+    if named is None or int(named[2]) > _NUMBER_MAX:
+        return None
+    return named[1], int(named[2])
 
 
 def operation_id_of(reference: str) -> str:

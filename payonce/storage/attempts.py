@@ -14,16 +14,18 @@ from sqlalchemy import bindparam, func, insert, select, text
 from payonce.domain import claiming, leaving
 from payonce.domain.claiming import SEND_WITHIN, Release
 from payonce.domain.facts import Stage
-from payonce.domain.ids import attempt_reference
+from payonce.domain.ids import attempt_named, attempt_reference
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.routing import Because
 from payonce.storage import sweeping
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.references import PAYMENT_ID
 from payonce.storage.tables import attempts, operations
 
 _FIELDS = tuple(field.name for field in fields(Attempt))
-COLUMNS = tuple(attempts.c[name] for name in _FIELDS)
+_READ = tuple(name for name in _FIELDS if name != "reference")
+COLUMNS = tuple(PAYMENT_ID if name == "payment_id" else attempts.c[name] for name in _READ)
 _CLAIMED_AS = (
     *("operation_id", "number", "payment_id", "kind", "connector", "connector_account", "reference"),
     "acquirer_identity",
@@ -40,7 +42,7 @@ _LATEST = Statement(_OF_OPERATION.order_by(attempts.c.number.desc()).limit(1))
 _NUMBERED = Statement(_OF_OPERATION.where(attempts.c.number == bindparam("number")))
 _NOW = Statement(select(func.clock_timestamp().label("now")))
 _KNOWN_AS = Statement(
-    select(attempts.c.reference)
+    select(attempts.c.number)
     .join(operations, operations.c.id == attempts.c.operation_id)
     .where(
         operations.c.payment_id == bindparam("payment_id"),
@@ -51,7 +53,6 @@ _KNOWN_AS = Statement(
     )
     .limit(1)
 )
-_WITH_REFERENCE = Statement(select(*COLUMNS).where(attempts.c.reference == bindparam("reference")))
 
 
 async def insert_claim(
@@ -81,7 +82,7 @@ async def insert_claim(
         "kind": operation.kind,
         "connector": connector,
         "connector_account": connector_account,
-        "reference": reference,
+        "reference": None if connection.packs else reference,
         "acquirer_identity": acquirer_identity,
         "state": AttemptState.CLAIMED,
         "owner": owner,
@@ -110,8 +111,9 @@ def database_now() -> Query[datetime]:
 
 
 async def find_by_reference(connection: Connection, reference: str) -> Attempt | None:
-    """The attempt with this reference of ours."""
-    return await connection.fetch(single(_WITH_REFERENCE, {"reference": reference}, attempt_from))
+    """The attempt with this reference of ours; None for any other text, too."""
+    named = attempt_named(reference)
+    return None if named is None else await connection.fetch(numbered(*named))
 
 
 def is_ours(attempt: Attempt, *, kind: str, connector_reference: str) -> Query[bool]:
@@ -165,7 +167,8 @@ async def save_attempt(
 
 
 def attempt_from(row: Mapping[str, Any]) -> Attempt:
-    values = {name: row[name] for name in _FIELDS}
+    values = {name: row[name] for name in _READ}
+    reference = attempt_reference(row["operation_id"], row["number"])
     kind, state = OperationKind(row["kind"]), AttemptState(row["state"])
     stage = None if row["stage"] is None else Stage(row["stage"])
-    return Attempt(**{**values, "kind": kind, "state": state, "stage": stage})
+    return Attempt(**{**values, "reference": reference, "kind": kind, "state": state, "stage": stage})

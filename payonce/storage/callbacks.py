@@ -13,6 +13,7 @@ from sqlalchemy import CTE, ColumnElement, CursorResult, Row, and_, delete, func
 from sqlalchemy.dialects.postgresql import insert
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.references import attempt_has
 from payonce.storage.tables import attempts, callbacks
 
 SWEEP_AFTER = timedelta(seconds=2)  # whoever received it hands it over at once
@@ -155,7 +156,7 @@ async def known_by_now(
     `identity`: as the acquirer calls the account; what was claimed for another one stays for a person.
     """
     same = and_(
-        attempts.c.reference == callbacks.c.reference,
+        attempt_has(callbacks.c.reference),
         attempts.c.connector == callbacks.c.connector,
         attempts.c.connector_account == callbacks.c.connector_account,
         attempts.c.acquirer_identity.is_not_distinct_from(identity),

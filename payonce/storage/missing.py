@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Subject
 from payonce.storage.driver.connection import Connection
 from payonce.storage.reconciliation_runs import Run
+from payonce.storage.references import PAYMENT_ID, REFERENCE
 from payonce.storage.tables import acquirer_objects, attempts, missing_attempts, operations
 
 MISSING_AT_ONCE: Final = 500
@@ -29,9 +30,7 @@ class Missed:
 async def miss(connection: Connection, run: Run, *, now: datetime) -> int:
     """Attempts of the run's time that succeeded, and are in no list so far, are noted; how many they are."""
     absent = (
-        select(
-            attempts.c.connector_account, attempts.c.reference, attempts.c.operation_id, attempts.c.payment_id
-        )
+        select(attempts.c.connector_account, REFERENCE, attempts.c.operation_id, PAYMENT_ID)
         .join(operations, operations.c.id == attempts.c.operation_id)
         .where(
             attempts.c.connector_account == run.account,
@@ -41,10 +40,9 @@ async def miss(connection: Connection, run: Run, *, now: datetime) -> int:
             attempts.c.kind.in_(_LISTED),
             operations.c.status == OperationStatus.SUCCEEDED,
             operations.c.updated_at < run.until,
-            ~_listed(attempts.c.connector_account, attempts.c.reference, attempts.c.connector_reference),
+            ~_listed(attempts.c.connector_account, REFERENCE, attempts.c.connector_reference),
             ~exists().where(
-                missing_attempts.c.account == run.account,
-                missing_attempts.c.reference == attempts.c.reference,
+                missing_attempts.c.account == run.account, missing_attempts.c.reference == REFERENCE
             ),
         )
         .limit(MISSING_AT_ONCE)

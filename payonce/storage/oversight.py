@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from sqlalchemy import RowMapping, func, or_, select
+from sqlalchemy import RowMapping, and_, func, or_, select
 
 from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotFound
+from payonce.domain.ids import attempt_named
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Payment
 from payonce.domain.reviews import Review, is_open
@@ -114,14 +115,12 @@ async def _reviewed(connection: Connection, payment_id: str) -> list[Operation]:
 
 async def attempts_about(connection: Connection, operation: Operation) -> list[Attempt]:
     """The requests of the operation, and the one that it is about, oldest first."""
+    of_it = [attempts.c.operation_id == operation.id]
+    if (named := attempt_named(operation.target_reference or "")) is not None:
+        of_it.append(and_(attempts.c.operation_id == named[0], attempts.c.number == named[1]))
     query = (
         select(*ATTEMPT_COLUMNS)
-        .where(
-            or_(
-                attempts.c.operation_id == operation.id,
-                attempts.c.reference == (operation.target_reference or ""),
-            )
-        )
+        .where(or_(*of_it))
         .order_by(attempts.c.claimed_at, attempts.c.number)
         .limit(OF_ONE_MAX)
     )

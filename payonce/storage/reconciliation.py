@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
+from payonce.domain.ids import attempt_named
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
 from payonce.domain.reconciling import ComparisonResult, ListFinding, Ours
 from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
@@ -15,6 +16,7 @@ from payonce.storage.attempts import attempt_from
 from payonce.storage.driver.connection import Connection
 from payonce.storage.payments import OPERATION_COLUMNS, PAYMENT_COLUMNS, operation_from, payment_from
 from payonce.storage.reconciliation_runs import Run
+from payonce.storage.references import among, attempt_has
 from payonce.storage.tables import (
     acquirer_objects,
     attempts,
@@ -82,11 +84,10 @@ def finding_from(row: Mapping[str, Any]) -> ListFinding:
 
 async def known(connection: Connection, references: Collection[str]) -> dict[str, Ours]:
     """What we know of the attempts with these references, by reference. Three reads, however many they are."""
-    if not references:
+    named = [one for one in map(attempt_named, references) if one is not None]
+    if not named:
         return {}
-    rows = (
-        await connection.execute(select(*ATTEMPT_COLUMNS).where(attempts.c.reference.in_(references)))
-    ).mappings()
+    rows = (await connection.execute(among(select(*ATTEMPT_COLUMNS), named))).mappings()
     found = [attempt_from(dict(row)) for row in rows]
     paid_ids = {attempt.payment_id for attempt in found}
     done = [
@@ -212,7 +213,7 @@ async def attached(connection: Connection, account: str, *, now: datetime) -> No
             acquirer_objects,
             and_(
                 acquirer_objects.c.account == attempts.c.connector_account,
-                acquirer_objects.c.reference == attempts.c.reference,
+                attempt_has(acquirer_objects.c.reference),
             ),
         )
         .where(

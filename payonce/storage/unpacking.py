@@ -12,6 +12,8 @@ from payonce.storage.tables import payments
 AT_ONCE: Final = 1_000
 Key = tuple[str, str, str]
 FIRST_KEY: Final[Key] = ("", "", "")
+Tried = tuple[str, int]  # an attempt's key
+FIRST_ATTEMPT: Final[Tried] = ("", 0)
 
 _EVENTS: Final = text(
     """
@@ -40,6 +42,22 @@ _PAYMENTS: Final = text(
     SELECT id, payment_method FROM payments
      WHERE id > :after AND json_typeof(payment_method) = 'array'
      ORDER BY id LIMIT :limit FOR NO KEY UPDATE
+    """
+)
+_ATTEMPTS: Final = text(
+    """
+    WITH page AS (
+        SELECT operation_id, number FROM attempts WHERE (operation_id, number) > (:operation_id, :number)
+         ORDER BY operation_id, number LIMIT :limit
+    ), written AS (
+        UPDATE attempts
+           SET reference = attempts.operation_id || '-' || attempts.number,
+               payment_id = coalesce(attempts.payment_id, attempts.operation_id)
+          FROM page
+         WHERE attempts.operation_id = page.operation_id AND attempts.number = page.number
+           AND (attempts.reference IS NULL OR attempts.payment_id IS NULL)
+    )
+    SELECT operation_id, number FROM page ORDER BY operation_id DESC, number DESC
     """
 )
 
@@ -75,3 +93,10 @@ async def unpack_keys(connection: Connection, *, after: Key, limit: int = AT_ONC
     if len(found) < limit:
         return None
     return found[-1]["merchant_id"], found[-1]["mode"], found[-1]["key"]
+
+
+async def unpack_attempts(connection: Connection, *, after: Tried, limit: int = AT_ONCE) -> Tried | None:
+    """The next `limit` attempts after this one have reference and payment in their rows; the last one's key."""
+    place = {"operation_id": after[0], "number": after[1]}
+    found = (await connection.execute(_ATTEMPTS, {**place, "limit": limit})).all()
+    return (found[0].operation_id, found[0].number) if len(found) == limit else None

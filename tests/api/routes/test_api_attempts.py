@@ -74,7 +74,7 @@ async def _attempt(runtime: Runtime, payment_id: str, operation_id: str, number:
         "kind": "authorize",
         "connector": "stripe",
         "connector_account": "stripe_eu",
-        "reference": f"{operation_id}-{number}",
+        "reference": f"{operation_id}-{number}" if operation_id == "op_tried" else None,  # packed
         "owner": OWNER,
         "token": TOKEN,
         "send_before": at,

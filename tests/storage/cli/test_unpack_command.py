@@ -1,7 +1,7 @@
 """`payonce db unpack`, as an operator types it: nothing is left that only this release reads."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
@@ -11,9 +11,10 @@ from payonce.domain.answers import Answer, AnswerKind, encode, payment_view
 from payonce.domain.payment import Payment
 from payonce.domain.settlement import Draft
 from payonce.storage import idempotency, unpacking
+from payonce.storage.attempts import insert_claim
 from payonce.storage.driver.database import Database
 from payonce.storage.idempotency import Key
-from payonce.storage.payments import insert_payment
+from payonce.storage.payments import insert_operation, insert_payment
 from tests.storage.ledger import DERIVATION_KEY, Ledger
 from tests.support import rows
 from tests.support.ids import ids_of_key
@@ -21,13 +22,18 @@ from tests.webhooks.shop import write_events
 
 IDS: Final = ids_of_key(DERIVATION_KEY)
 PAYMENTS: Final = 5
+_STEPS: Final[tuple[Any, ...]] = (
+    *(unpacking.unpack_events, unpacking.unpack_keys),
+    *(unpacking.unpack_payments, unpacking.unpack_attempts),
+)
 _LEFT: Final = """
     SELECT (SELECT count(*) FROM events WHERE merchant_id = :id AND get_byte(body, 0) < 9) AS events,
            (SELECT count(*) FROM idempotency_keys
              WHERE merchant_id = :id AND get_byte(answer_body, 0) < 9) AS answers,
            (SELECT count(*) FROM idempotency_keys WHERE merchant_id = :id AND location IS NULL) AS paths,
            (SELECT count(*) FROM payments
-             WHERE merchant_id = :id AND json_typeof(payment_method) = 'array') AS cards
+             WHERE merchant_id = :id AND json_typeof(payment_method) = 'array') AS cards,
+           (SELECT count(*) FROM attempts WHERE reference IS NULL) AS attempts
 """
 
 
@@ -37,7 +43,7 @@ def environment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYONCE_REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("PAYONCE_TEMPORAL_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv("PAYONCE_DERIVATION_KEY", DERIVATION_KEY)
-    for step in (unpacking.unpack_events, unpacking.unpack_keys, unpacking.unpack_payments):
+    for step in _STEPS:
         assert step.__kwdefaults__ is not None
         monkeypatch.setitem(step.__kwdefaults__, "limit", 2)  # several steps of each
 
@@ -49,11 +55,11 @@ async def test_the_way_back_is_whole(ledger: Ledger) -> None:
             await _told(packing, _payment(ledger, f"key-{number}"))
     finally:
         await packing.close()
-    assert await _left(ledger) == (2 * PAYMENTS, PAYMENTS, PAYMENTS, PAYMENTS)
+    assert await _left(ledger) == (2 * PAYMENTS, *[PAYMENTS] * 4)
     for _ in range(2):
         ran = await asyncio.to_thread(CliRunner().invoke, app, ("db", "unpack"))
         assert ran.exit_code == 0, ran.output
-        assert await _left(ledger) == (0, 0, 0, 0)
+        assert await _left(ledger) == (0,) * 5
 
 
 def _payment(ledger: Ledger, key: str) -> Payment:
@@ -77,6 +83,17 @@ async def _told(database: Database, payment: Payment) -> None:
     async with database.transaction() as connection:
         assert await idempotency.claim_key(connection, key)
         await insert_payment(connection, payment)
+        create = rows.operation(id=payment.id, payment_id=payment.id, **of)
+        await insert_operation(connection, create, sweep_at=rows.NOW)
+        await insert_claim(
+            connection,
+            create,
+            number=1,
+            connector="sandbox_card",
+            connector_account="account_1",
+            owner="boot_1",
+            token="run_1",
+        )
         await write_events(connection, payment, drafts, ids=IDS)
         await idempotency.store_answer(connection, operation_id=payment.id, **of, answer=answer, now=rows.NOW)
 

@@ -244,9 +244,6 @@ _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
         tables.attempts, (values["operation_id"], values["number"])
     ),
     attempts._KNOWN_AS: _known_as,
-    attempts._WITH_REFERENCE: lambda tables, values: [
-        _row(of) for of in tables.attempts.values() if of.reference == values["reference"]
-    ],
     attempts._NOW: lambda tables, values: [{"now": LONG_AFTER}],
     review_rows._DECIDED: lambda tables, values: (
         [tables.decisions[values["key"]]] if values["key"] in tables.decisions else []

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payonce.domain.ids import ID_MAX_LENGTH, ID_PATTERN, IdFactory, attempt_reference, random_id
+from payonce.domain.ids import (
+    ID_MAX_LENGTH,
+    ID_PATTERN,
+    IdFactory,
+    attempt_named,
+    attempt_reference,
+    random_id,
+)
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 IDS = IdFactory(SECRET, cell="a")
@@ -78,6 +85,21 @@ def test_an_attempts_reference_names_the_operation_and_the_number() -> None:
     longest = attempt_reference(IdFactory(SECRET, cell="abcd").payment(**PARTS), 32767)
     assert len(longest) <= ID_MAX_LENGTH
     assert ID_PATTERN.fullmatch(longest)
+
+
+@given(operation_id=st.from_regex(ID_PATTERN, fullmatch=True), number=st.integers(1, 32767))
+def test_a_reference_names_the_attempt_that_it_was_made_for(operation_id: str, number: int) -> None:
+    assert attempt_named(attempt_reference(operation_id, number)) == (operation_id, number)
+
+
+@given(
+    text=st.one_of(
+        st.text(), st.from_regex(r"\w*-+[-+\w]*\s?", fullmatch=True), st.from_regex(r"op_1-\d+\s?")
+    )
+)
+def test_no_other_text_names_an_attempt(text: str) -> None:
+    named = attempt_named(text)
+    assert named is None or attempt_reference(*named) == text
 
 
 def test_a_random_id_stands_for_nothing_else() -> None:
