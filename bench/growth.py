@@ -51,8 +51,8 @@ from payonce.domain.operations import Subject
 from payonce.domain.routing import Route
 from payonce.runtime import Runtime, open_runtime
 from payonce.settings import Settings
-from payonce.storage.driver.database import upgrade
 from payonce.storage.merchants import Caller, create_key, create_merchant
+from payonce.storage.migrating import upgrade
 
 NOWHERE: Final = "127.0.0.1:1"
 PAID: Final = 400  # payments of a round

@@ -52,8 +52,8 @@ from devstack.stack import DevStack, StackOptions
 from payonce.domain.ids import IdFactory
 from payonce.runtime import open_runtime
 from payonce.settings import Settings
-from payonce.storage.driver.database import upgrade
 from payonce.storage.merchants import create_merchant
+from payonce.storage.migrating import upgrade
 
 NAME: Final = "reconciled"
 RUN_S_MIN: Final = 900.0

@@ -226,7 +226,9 @@ class DevStack:
     async def migrate(self) -> None:
         """The database has its tables, and the product's roles may log in there."""
         environ = {**self.product_environ(), "PAYONCE_DATABASE_URL": self.database_url}
-        await payonce("db", "upgrade", environ=environ, log=self.log_dir / "migrate.log", capture=False)
+        # No other process uses a Postgres of the stack's own.
+        upgrade = ("db", "upgrade", *(("--replaced",) if self._wants("postgres") else ()))
+        await payonce(*upgrade, environ=environ, log=self.log_dir / "migrate.log", capture=False)
         if not self._given(API_DATABASE_URL):
             await open_logins(self.database_url)
 

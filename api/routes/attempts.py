@@ -2,6 +2,7 @@
 
 from urllib.parse import urlencode
 
+from sqlalchemy import literal
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +15,7 @@ from payonce.domain.payment import Payment
 from payonce.storage.attempts import COLUMNS, attempt_from
 from payonce.storage.driver.connection import Connection
 from payonce.storage.merchants import Caller
+from payonce.storage.payments import of_payment
 from payonce.storage.references import REFERENCE
 from payonce.storage.tables import attempts, operations
 
@@ -40,10 +42,10 @@ async def _listed(connection: Connection, payment: Payment, page: Page) -> Respo
     They are claimed under the payment's lock: none is seen before one that was claimed earlier, but for the time
     for which its transaction waited for that lock.
     """
-    of_payment = (operations.c.payment_id == payment.id, attempts.c.operation_id == operations.c.id)
+    asked = (of_payment(literal(payment.id)), attempts.c.operation_id == operations.c.id)
     listing = Listing(
         (*COLUMNS, operations.c.last_error),
-        of_payment,
+        asked,
         REFERENCE,
         (attempts.c.claimed_at, attempts.c.operation_id, attempts.c.number),
         sorted_by_index=False,

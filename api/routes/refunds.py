@@ -1,6 +1,6 @@
 """Refunds over HTTP."""
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, literal, select
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from payonce.domain.errors import NotFound
 from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.storage.driver.connection import Connection
 from payonce.storage.merchants import Caller
-from payonce.storage.payments import OPERATION_COLUMNS, operation_from
+from payonce.storage.payments import OPERATION_COLUMNS, beside_create, operation_from
 from payonce.storage.tables import operations
 
 Conditions = tuple[ColumnElement[bool], ...]
@@ -62,7 +62,7 @@ class Refunds:
 
         async def read(connection: Connection, caller: Caller) -> Response:
             payment = await payment_of(connection, caller, payment_id)
-            scope = (*_refunds_of(caller), operations.c.payment_id == payment.id)
+            scope = (*_refunds_of(caller), beside_create(literal(payment.id)))
             return await _listed(connection, scope, (), page, sorted_by_index=False)
 
         return await self._front.read(request, read)

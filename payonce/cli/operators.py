@@ -19,7 +19,8 @@ from payonce.storage import connector_accounts, returns, risk_policies, unpackin
 from payonce.storage import merchants as store
 from payonce.storage.belonging import check_ids, has_tables
 from payonce.storage.driver.connection import Connection
-from payonce.storage.driver.database import Database, upgrade
+from payonce.storage.driver.database import Database
+from payonce.storage.migrating import upgrade
 from payonce.storage.personal_data import seal_again as seal_personal_data_again
 from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
@@ -31,16 +32,30 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 
 
 @db.command("upgrade")
-def upgrade_database(why: Why = None) -> None:
-    """Apply every migration, and seal what an earlier release kept in the clear. Safe to repeat."""
+def upgrade_database(
+    *,
+    replaced: Annotated[
+        bool,
+        typer.Option(
+            "--replaced", help="No process of an earlier release runs: what only those need goes, too."
+        ),
+    ] = False,
+    why: Why = None,
+) -> None:
+    """Apply every migration with which the release before lives, and seal what an earlier one kept in the clear.
+
+    Safe to repeat. A new database gets every migration.
+    """
     with_database(_check_before_upgrade)
     settings = settings_from_environment()
-    upgrade(settings.database_url)
+    newest = upgrade(settings.database_url, replaced=replaced)
     sealer = Sealer(settings.webhook_keys())
     while in_transaction(partial(seal_plain_secrets, sealer=sealer)):
         pass  # some hundred endpoints at a time, until none is left
     decided(Act(action=AuditAction.DATABASE_UPGRADED, subject="database"), why=why)
     print("The database is up to date.")
+    if not newest:
+        print("Once no process of an earlier release runs: payonce db upgrade --replaced")
 
 
 async def _check_before_upgrade(database: Database, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from payonce.domain.routing import Because
 from payonce.storage import sweeping
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
+from payonce.storage.payments import of_payment
 from payonce.storage.references import PAYMENT_ID
 from payonce.storage.tables import attempts, operations
 
@@ -45,7 +46,7 @@ _KNOWN_AS = Statement(
     select(attempts.c.number)
     .join(operations, operations.c.id == attempts.c.operation_id)
     .where(
-        operations.c.payment_id == bindparam("payment_id"),
+        of_payment(bindparam("payment_id")),
         attempts.c.kind == bindparam("kind"),
         attempts.c.connector_account == bindparam("account"),
         attempts.c.connector_reference == bindparam("connector_reference"),

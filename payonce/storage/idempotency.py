@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     CursorResult,
     RowMapping,
     Text,
@@ -26,7 +27,7 @@ from payonce.domain.answers import Answer, AnswerKind, encode
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import Query, Statement, single
 from payonce.storage.packing import pack, unpack
-from payonce.storage.tables import idempotency_keys
+from payonce.storage.tables import idempotency_keys, payments
 
 ANSWER_KEPT = timedelta(days=30)
 LOOKED_AT_AFTER = ANSWER_KEPT + timedelta(
@@ -84,6 +85,15 @@ _OF_MERCHANT = (
     idempotency_keys.c.mode == bindparam("mode"),
 )
 _OF_OPERATION = (*_OF_MERCHANT, idempotency_keys.c.operation_id == bindparam("operation_id"))
+_BESIDE_CREATE = (  # in words of SQL, so that a prepared statement is known to go by that index
+    *_OF_OPERATION,
+    ~func.starts_with(idempotency_keys.c.operation_id, literal_column("'pay_'")),
+)
+_OF_CREATE = (  # by the payment, which has the id of its create and says its key
+    *_OF_OPERATION,
+    payments.c.id == bindparam("operation_id"),
+    idempotency_keys.c.key == payments.c.idempotency_key,
+)
 
 _CLAIM = Statement(
     insert(idempotency_keys)
@@ -97,16 +107,24 @@ _WRITTEN_BY = Statement(
         *_OF_MERCHANT, idempotency_keys.c.key == bindparam("key")
     )
 )
-_ANSWER = Statement(
-    select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body).where(
-        *_OF_OPERATION, idempotency_keys.c.answer_body.is_not(None)
-    )
-)
-_STORE_ANSWER = Statement(
-    update(idempotency_keys)
-    .where(*_OF_OPERATION, idempotency_keys.c.answered_at.is_(None))
-    .values({name: bindparam(name) for name in ("answered_at", "answer_kind", "answer_body")})
-)
+_CREATES: Final = "pay_"
+
+
+def _answer_of(conditions: tuple[ColumnElement[bool], ...]) -> Statement:
+    answer = select(idempotency_keys.c.answer_kind, idempotency_keys.c.answer_body)
+    return Statement(answer.where(*conditions, idempotency_keys.c.answer_body.is_not(None)))
+
+
+def _storing_answer_of(conditions: tuple[ColumnElement[bool], ...]) -> Statement:
+    unanswered = update(idempotency_keys).where(*conditions, idempotency_keys.c.answered_at.is_(None))
+    names = ("answered_at", "answer_kind", "answer_body")
+    return Statement(unanswered.values({name: bindparam(name) for name in names}))
+
+
+_ANSWER = _answer_of(_BESIDE_CREATE)
+_ANSWER_OF_CREATE = _answer_of(_OF_CREATE)
+_STORE_ANSWER = _storing_answer_of(_BESIDE_CREATE)
+_STORE_ANSWER_OF_CREATE = _storing_answer_of(_OF_CREATE)
 
 
 def path_of(operation_id: str | None) -> str | None:
@@ -153,7 +171,8 @@ async def find_answer(
     One that is not definite counts only while the customer may act: `leaving.may_act`.
     """
     values = {"operation_id": operation_id, "merchant_id": merchant_id, "mode": mode}
-    return await connection.fetch(single(_ANSWER, values, _answer_from))
+    statement = _ANSWER_OF_CREATE if _is_create(operation_id) else _ANSWER
+    return await connection.fetch(single(statement, values, _answer_from))
 
 
 async def answer_key(connection: Connection, key: Key, *, answer: Answer, location: str) -> None:
@@ -193,7 +212,12 @@ async def store_answer(
     given: dict[str, Any] = {"answered_at": None, "answer_kind": None, "answer_body": body}
     if answer.definite:
         given |= {"answered_at": now, "answer_kind": answer.kind}
-    await connection.write(_STORE_ANSWER, {**values, **given})
+    statement = _STORE_ANSWER_OF_CREATE if _is_create(operation_id) else _STORE_ANSWER
+    await connection.write(statement, {**values, **given})
+
+
+def _is_create(operation_id: str) -> bool:
+    return operation_id.startswith(_CREATES)
 
 
 def _key_from(row: Mapping[str, Any]) -> Key:

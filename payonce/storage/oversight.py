@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import RowMapping, and_, func, or_, select
+from sqlalchemy import RowMapping, and_, func, literal, or_, select
 
 from payonce.domain.delivery import DeliveryStatus
 from payonce.domain.errors import NotFound
@@ -16,6 +16,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.merging import first_of_each
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
+    of_payment,
     operation_by_id,
     operation_from,
     payment_of_any_merchant,
@@ -104,7 +105,7 @@ async def _reviewed(connection: Connection, payment_id: str) -> list[Operation]:
         select(*OPERATION_COLUMNS)
         .outerjoin(reviews, reviews.c.operation_id == operations.c.id)
         .where(
-            operations.c.payment_id == payment_id,
+            of_payment(literal(payment_id)),
             or_(reviews.c.operation_id.is_not(None), operations.c.review_at.is_not(None)),
         )
         .order_by(func.coalesce(reviews.c.opened_at, operations.c.review_at), operations.c.id)

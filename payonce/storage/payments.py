@@ -5,8 +5,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Text, all_, and_, bindparam, cast, func, or_, select, text
+from sqlalchemy import ColumnElement, RowMapping, Text, all_, and_, bindparam, cast, func, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql.expression import CollectionAggregate
 
 from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
@@ -32,6 +33,22 @@ _LOCKED_TO_RECORD = Statement(
 _OF_MERCHANT = Statement(
     _PAYMENT.where(payments.c.merchant_id == bindparam("merchant_id"), payments.c.mode == bindparam("mode"))
 )
+
+
+def beside_create(payment_id: ColumnElement[str] | CollectionAggregate[Any]) -> ColumnElement[bool]:
+    """Of the payment's operations all but its create, which has its id: as their index has them."""
+    return and_(operations.c.payment_id == payment_id, operations.c.id != operations.c.payment_id)
+
+
+def of_payment(payment_id: ColumnElement[str] | CollectionAggregate[Any]) -> ColumnElement[bool]:
+    """All of the payment's operations: its create by the primary key, the others by their index.
+
+    Of any of several payments where `payment_id` is `any_` of an array.
+    """
+    return or_(operations.c.id == payment_id, beside_create(payment_id))
+
+
+_OTHERS = beside_create(bindparam("payment_id"))
 _OPERATION = Statement(select(*OPERATION_COLUMNS).where(operations.c.id == bindparam("id")))
 # A late success that no reversal of ours undoes, an expiry that was not confirmed, what was given up and could not be
 # refunded.
@@ -54,7 +71,7 @@ _HOLDS = and_(  # what the acquirer did of itself, and nobody has settled
 _HELD = Statement(
     select(*OPERATION_COLUMNS)
     .where(
-        operations.c.payment_id == bindparam("payment_id"),
+        _OTHERS,
         or_(_HOLDS, operations.c.amount_ahead_minor > 0),
     )
     .order_by(operations.c.created_at.desc(), operations.c.id)
@@ -63,7 +80,7 @@ _WORDS_MAX = 50  # an acquirer that changes its mind more often is heard as if i
 _WORDS = Statement(
     select(*OPERATION_COLUMNS)
     .where(
-        operations.c.payment_id == bindparam("payment_id"),
+        _OTHERS,
         operations.c.target_reference == bindparam("reference"),
         operations.c.origin == Origin.ACQUIRER,
         operations.c.connector_reference.is_(None),
@@ -74,7 +91,7 @@ _WORDS = Statement(
 _DONE_BY_OTHERS = Statement(
     select(operations.c.id)
     .where(
-        operations.c.payment_id == bindparam("payment_id"),
+        _OTHERS,
         operations.c.kind == bindparam("kind"),
         operations.c.origin == Origin.ACQUIRER,
         operations.c.created_at >= bindparam("since"),
@@ -82,9 +99,7 @@ _DONE_BY_OTHERS = Statement(
     .limit(1)
 )
 _EXPIRIES = Statement(
-    select(func.count().label("expiries")).where(
-        operations.c.payment_id == bindparam("payment_id"), operations.c.kind == OperationKind.EXPIRE
-    )
+    select(func.count().label("expiries")).where(_OTHERS, operations.c.kind == OperationKind.EXPIRE)
 )
 _ACCEPTANCE = Statement(  # as `operations_one_acceptance_key` has it
     select(operations.c.id).where(
@@ -96,7 +111,7 @@ _ACCEPTANCE = Statement(  # as `operations_one_acceptance_key` has it
 _OLDEST_IN_REVIEW = Statement(
     select(*OPERATION_COLUMNS)
     .where(
-        operations.c.payment_id == bindparam("payment_id"),
+        of_payment(bindparam("payment_id")),
         operations.c.id != all_(bindparam("but_not", type_=ARRAY(Text))),
         operations.c.review_at.is_not(None),
         or_(operations.c.status == OperationStatus.PENDING, _FOR_A_PERSON, _HOLDS, _RISK),

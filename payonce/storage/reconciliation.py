@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import and_, case, exists, func, or_, select, update
+from sqlalchemy import and_, any_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from payonce.domain.ids import attempt_named
@@ -14,7 +14,15 @@ from payonce.domain.reconciling import ComparisonResult, ListFinding, Ours
 from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
 from payonce.storage.attempts import attempt_from
 from payonce.storage.driver.connection import Connection
-from payonce.storage.payments import OPERATION_COLUMNS, PAYMENT_COLUMNS, operation_from, payment_from
+from payonce.storage.merging import texts
+from payonce.storage.payments import (
+    OPERATION_COLUMNS,
+    PAYMENT_COLUMNS,
+    beside_create,
+    of_payment,
+    operation_from,
+    payment_from,
+)
 from payonce.storage.reconciliation_runs import Run
 from payonce.storage.references import among, attempt_has
 from payonce.storage.tables import (
@@ -93,7 +101,9 @@ async def known(connection: Connection, references: Collection[str]) -> dict[str
     done = [
         operation_from(row)
         for row in (
-            await connection.execute(select(*OPERATION_COLUMNS).where(operations.c.payment_id.in_(paid_ids)))
+            await connection.execute(
+                select(*OPERATION_COLUMNS).where(of_payment(any_(texts(sorted(paid_ids)))))
+            )
         ).mappings()
     ]
     rows = (await connection.execute(select(*PAYMENT_COLUMNS).where(payments.c.id.in_(paid_ids)))).mappings()
@@ -247,7 +257,7 @@ async def shown(connection: Connection, account: str, *, now: datetime) -> None:
     turn = (
         select(operations.c.id)
         .where(
-            operations.c.payment_id == finding.c.payment_id,
+            beside_create(finding.c.payment_id),
             operations.c.connector_reference == finding.c.acquirer_reference,
             operations.c.origin == Origin.ACQUIRER,
         )
@@ -304,7 +314,7 @@ async def charged_twice(connection: Connection, *, before: datetime, patience: d
     since `patience` or later.
     """
     undoing = exists().where(
-        operations.c.payment_id == acquirer_objects.c.payment_id,
+        beside_create(acquirer_objects.c.payment_id),
         operations.c.target_reference == acquirer_objects.c.reference,
         operations.c.kind == OperationKind.REVERSE,
         or_(
@@ -355,7 +365,7 @@ async def charged_once(connection: Connection, *, now: datetime) -> None:
     last = (
         select(operations.c.id)
         .where(
-            operations.c.payment_id == reconciliations.c.payment_id,
+            beside_create(reconciliations.c.payment_id),
             operations.c.kind.in_((OperationKind.REVERSE, OperationKind.REFUND, OperationKind.VOID)),
         )
         .order_by(operations.c.updated_at.desc())

@@ -78,6 +78,8 @@ STRETCH = "date_bin('06:00:00'::interval, created_at, '2000-01-01 00:00:00+00'::
 # What the sweeper takes and what it closes: said here once, so that its queries find their partial indexes.
 RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NULL"  # waits for its merchant
 DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
+# A create's operation is found by its payment's id, which it has, and its key by what the payment's row says of it.
+BESIDE_CREATE = "id <> payment_id"  # of operations
 ACTIVE = "state = 'active'"  # the same, of the lists of payment methods
 
 
@@ -372,7 +374,7 @@ operations = Table(
         " AND (status = 'pending' OR status = 'failed' AND kind = 'reverse' OR origin = 'acquirer')",
         name="undecided",
     ),
-    Index("operations_payment_idx", "payment_id"),
+    Index("operations_beside_create_idx", "payment_id", postgresql_where=text(BESIDE_CREATE)),
     Index(
         "operations_place_idx",
         *("merchant_id", "mode", "xid", "created_at", "id"),
@@ -410,7 +412,7 @@ attempts = Table(
     Column("kind", Text, nullable=False),
     Column("connector", Text, nullable=False),
     Column("connector_account", Text, nullable=False),
-    Column("reference", Text, unique=True),  # none: it derives from the operation's id and the number
+    Column("reference", Text),  # none: it derives from the operation's id and the number
     Column("state", Text, nullable=False),
     Column("owner", Text, nullable=False),
     Column("token", Text, nullable=False),
@@ -637,7 +639,11 @@ idempotency_keys = Table(
     Column("answer_body", LargeBinary),
     # When the sweeper may look whether that is so; none: it is.
     Column("forget_at", _Time, server_default=text("now() + interval '30 days 1 hour'")),
-    Index("idempotency_keys_operation_idx", "operation_id"),
+    Index(
+        "idempotency_keys_beside_create_idx",
+        "operation_id",
+        postgresql_where=text("operation_id IS NULL OR NOT starts_with(operation_id, 'pay_')"),
+    ),
     Index("idempotency_keys_forget_idx", "forget_at", postgresql_where=text("forget_at IS NOT NULL")),
     CheckConstraint("(answered_at IS NULL) = (answer_kind IS NULL)", name="answer"),
 )
@@ -655,7 +661,6 @@ events = Table(
     Column("created_at", _Time, nullable=False),
     _written_by(),
     UniqueConstraint("payment_id", "sequence"),
-    Index("events_time_idx", "merchant_id", "mode", "created_at"),  # for recoveries and replays
     # What a transaction wrote at one time is put in order by its sequence and id when it is read.
     Index("events_by_place_idx", "merchant_id", "mode", "xid", "created_at"),
     Index("events_by_type_idx", "merchant_id", "mode", "type", "xid", "created_at"),
@@ -771,8 +776,9 @@ webhook_jobs = Table(
     Column("types", _JsonB, nullable=False),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False, server_default="0"),
-    Column("position_at", _Time),  # with the id: the last event that was taken by time
-    Column("position_id", Text),
+    # With the transaction: behind which events it is. By an earlier release: the last one's that was taken by time.
+    Column("position_at", _Time),
+    Column("position_id", Text),  # of that; no longer written
     Column("state", Text, nullable=False, server_default="pending"),
     Column("request_id", Text),
     Column("created_at", _Time, nullable=False),
@@ -785,8 +791,7 @@ webhook_jobs = Table(
         nullable=False,
         server_default=text("pg_snapshot_xmin(pg_current_snapshot())"),
     ),
-    # The last transaction whose events were taken; none as long as that goes by time.
-    Column("position_xid", Xid),
+    Column("position_xid", Xid),  # the transaction; none: at the beginning
     CheckConstraint("kind IN ('recover', 'replay')", name="kind"),
     CheckConstraint("state IN ('pending', 'running', 'finished', 'failed')", name="state"),
 )

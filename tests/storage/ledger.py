@@ -138,7 +138,7 @@ class Ledger:
             assert locked is not None
             await payments.save_payment(connection, locked, _reserved(locked, added))
             await payments.insert_operation(connection, added, sweep_at=now + timedelta(seconds=sweep_in_s))
-            await idempotency.claim_key(connection, self.key(added))
+            await idempotency.claim_key(connection, self.key(added, of))
             if claimed:
                 await _claim(connection, added, state)
         return added
@@ -178,12 +178,12 @@ class Ledger:
             await connection.fetch(payments.locked(of.payment_id))
             await _claim(connection, of, state)
 
-    def key(self, of: Operation, **changes: Any) -> Key:
-        """The key whose request the operation is."""
+    def key(self, of: Operation, paid: Payment, **changes: Any) -> Key:
+        """The key whose request the operation is; a create's is the payment's."""
         values: dict[str, Any] = {
             "merchant_id": of.merchant_id,
             "mode": of.mode,
-            "key": f"key of {of.id}",
+            "key": paid.idempotency_key if of.id == paid.id else f"key of {of.id}",
             "fingerprint": b"f",
             "operation_id": of.id,
             "location": f"/v1/payments/{of.payment_id}",
@@ -227,10 +227,9 @@ class Ledger:
         return found
 
     async def stored_key(self, of: Operation) -> Key:
+        key = self.key(of, await self.payment(of.payment_id)).key
         async with self.database.transaction() as connection:
-            found = await idempotency.find_key(
-                connection, merchant_id=of.merchant_id, mode=of.mode, key=self.key(of).key
-            )
+            found = await idempotency.find_key(connection, merchant_id=of.merchant_id, mode=of.mode, key=key)
         assert found is not None
         return found
 

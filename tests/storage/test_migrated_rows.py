@@ -7,7 +7,8 @@ from alembic import command
 from sqlalchemy import create_engine, text
 
 from payonce.sealing import Sealer, SealingKey
-from payonce.storage.driver.database import Database, migration_config, upgrade
+from payonce.storage.driver.database import Database
+from payonce.storage.migrating import migration_config, upgrade
 from payonce.storage.tables import DUE
 from payonce.storage.webhooks.secrets import active_secrets, seal_plain_secrets
 from tests.storage.migrating import LATE_SUCCESSES, described, released_sql, run_sql

@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
-from payonce.storage.driver.database import Database, migration_config, upgrade
+from payonce.storage.driver.database import Database
+from payonce.storage.migrating import migration_config, upgrade
 from payonce.storage.tables import metadata
 from tests.storage.migrating import LATE_SUCCESSES, described, run_sql, schema_of
 from tests.support.databases import PostgresServer
@@ -56,7 +57,7 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
 
 
 async def test_two_processes_may_migrate_at_once(postgres_server: PostgresServer) -> None:
-    program = "import sys; from payonce.storage.driver.database import upgrade; upgrade(sys.argv[1])"
+    program = "import sys; from payonce.storage.migrating import upgrade; upgrade(sys.argv[1])"
 
     async def migrate(url: str) -> tuple[int | None, str]:
         process = await asyncio.create_subprocess_exec(
@@ -92,13 +93,13 @@ async def test_no_table_is_read_under_an_exclusive_lock_from_the_fifth_migration
         command.upgrade(migration_config(url), "0004")
         event.listen(Engine, "before_cursor_execute", before)
         try:
-            upgrade(url)
+            upgrade(url, replaced=True)
         finally:
             event.remove(Engine, "before_cursor_execute", before)
 
     async with postgres_server.empty_database() as url:
         await asyncio.to_thread(migrate, url)
-    assert len(read) == 57  # four that mark rows, twenty constraints, thirty-three indexes
+    assert len(read) == 59  # four that mark rows, twenty constraints, thirty-five indexes
 
 
 # These tables are made in the transaction of their indexes: nobody waits for them.
@@ -138,7 +139,9 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
         command.stamp(config, "0040")
         command.upgrade(config, "0045")
         command.stamp(config, "0044")
-        upgrade(url)
+        command.upgrade(config, "0048")
+        command.stamp(config, "0046")
+        upgrade(url, replaced=True)
         engine = create_engine(url)
         with engine.connect() as connection:
             sums = "SELECT amount_capture_undecided_minor, amount_refund_undecided_minor FROM payments"
@@ -181,6 +184,52 @@ async def test_migrations_from_the_fourth_on_can_be_taken_back(postgres_server: 
     assert (taken_back, again) == (old, new)
 
 
+async def test_what_the_version_before_needs_goes_once_it_is_replaced(
+    postgres_server: PostgresServer,
+) -> None:
+    def migrate(url: str) -> list[tuple[bool, set[str]]]:
+        command.upgrade(migration_config(url), "0045")
+        found = []
+        for replaced in (False, False, True, False):
+            newest = upgrade(url, replaced=replaced)
+            found.append((newest, _OF_THE_VERSION_BEFORE & {name for _, name, _ in schema_of(url)}))
+        return found
+
+    async with postgres_server.empty_database() as url:
+        found = await asyncio.to_thread(migrate, url)
+    assert found == [(False, _OF_THE_VERSION_BEFORE)] * 2 + [(True, set())] * 2
+
+
+_OF_THE_VERSION_BEFORE = {
+    *("attempts_reference_key", "operations_payment_idx", "idempotency_keys_operation_idx", "events_time_idx")
+}
+
+
+async def test_a_new_database_has_the_newest_schema_at_once(postgres_server: PostgresServer) -> None:
+    async with postgres_server.empty_database() as url:
+        assert await asyncio.to_thread(upgrade, url)
+
+
+async def test_a_way_back_is_refused_while_a_row_lacks_what_derives(postgres_server: PostgresServer) -> None:
+    """And leaves the schema as it was, so that rows can be written as before."""
+
+    def migrate(url: str) -> tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]:
+        config = migration_config(url)
+        command.upgrade(config, "0046")
+        run_sql(url, _ACCEPTING + _WITHOUT_REFERENCE)
+        before = schema_of(url)
+        with pytest.raises(RuntimeError, match="payonce db unpack"):
+            command.downgrade(config, "0045")
+        after = schema_of(url)
+        run_sql(url, "UPDATE attempts SET reference = 'op_1-1', payment_id = 'pay_1'")
+        command.downgrade(config, "0045")
+        return before, after
+
+    async with postgres_server.empty_database() as url:
+        before, after = await asyncio.to_thread(migrate, url)
+    assert after == before
+
+
 async def test_a_refused_way_back_leaves_acceptances_as_they_were(postgres_server: PostgresServer) -> None:
     """One that is under way is recorded as before."""
 
@@ -211,4 +260,9 @@ _ACCEPTING = """
                             status, final, metadata, sweep_at, dispute_id)
          VALUES ('op_1', 'pay_1', 'mer_1', 'test', 'accept', 1, 'INR', now(), now(), 'pending', true, '{}', now(),
                  'dp_1');
+"""
+_WITHOUT_REFERENCE = """
+    INSERT INTO attempts (operation_id, number, kind, connector, connector_account, state, owner, token, send_before,
+                          claimed_at)
+         VALUES ('op_1', 1, 'accept', 'c', 'c', 'claimed', 'boot_1', 'run_1', now(), now());
 """

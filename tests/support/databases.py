@@ -15,7 +15,7 @@ from devstack.postgres import (
     open_logins,
     product_url,
 )
-from payonce.storage.driver.database import upgrade
+from payonce.storage.migrating import upgrade
 
 TEMPLATE = "migrated"
 

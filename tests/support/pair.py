@@ -23,7 +23,7 @@ from devstack.ports import LOOPBACK, Ports
 from devstack.postgres import SUPERUSER, Cluster, create_database, place_cluster, product_url, server_url
 from devstack.processes import Command, descendants, run
 from devstack.service import Service
-from payonce.storage.driver.database import upgrade
+from payonce.storage.migrating import upgrade
 from tests.support.databases import TEMPLATE
 from tests.support.eventually import eventually
 from tests.support.servers import server_directory

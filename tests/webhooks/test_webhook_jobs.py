@@ -37,8 +37,16 @@ async def missed(shop: Shop, endpoint: Endpoint, *types: str, times: int = 1) ->
     await shop.execute("UPDATE webhook_endpoints SET enabled = true WHERE id = :id", id=endpoint.id)
 
 
-async def job_for(shop: Shop, endpoint: Endpoint, *, kind: Any = "recover", types: Any = ("*",)) -> Job:
-    now = datetime.now(UTC)
+async def job_for(
+    shop: Shop,
+    endpoint: Endpoint,
+    *,
+    kind: Any = "recover",
+    types: Any = ("*",),
+    ago: timedelta = timedelta(0),
+) -> Job:
+    """Of the hour before, or of one that is as long ago."""
+    now = datetime.now(UTC) - ago
     async with shop.database.transaction() as connection:
         return await add_job(
             connection,
@@ -180,6 +188,49 @@ async def test_events_of_one_moment_are_never_split_between_pages(
     job = await job_for(shop, endpoint)
 
     assert (await page(shop, job)).done == 3
+
+
+async def test_a_job_reads_nothing_that_was_written_after_its_span(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 3)
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=2)
+    await shop.execute("UPDATE events SET created_at = created_at - interval '3 days'")
+    await missed(shop, endpoint, "payment.captured", times=9)
+    job = await job_for(shop, endpoint, ago=timedelta(days=3))
+
+    pages = [await page(shop, job) for _ in range(2)]
+
+    assert [(each.done, each.total, each.state) for each in pages] == [(2, 2, "running"), (2, 2, "finished")]
+
+
+async def test_events_of_before_transactions_were_noted_are_taken_page_by_page(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 3)
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=8)
+    await shop.execute("UPDATE events SET xid = '0'")
+    job = await job_for(shop, endpoint)
+
+    assert [(await page(shop, job)).done for _ in range(3)] == [3, 6, 8]
+    assert (await to_the_end(shop, job)).done == 8
+
+
+async def test_a_job_that_an_earlier_release_began_is_gone_on_with(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went by time, and had a time and an event for its place."""
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 3)
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=8)
+    job = await job_for(shop, endpoint, kind="replay")
+    assert (await page(shop, job)).done == 3
+    await shop.execute("UPDATE webhook_jobs SET position_id = 'evt_', position_xid = NULL")
+
+    assert (await to_the_end(shop, job)).done == 8
+    assert set(Counter(row["event_id"] for row in await made(shop)).values()) == {1}
 
 
 async def test_a_job_waits_while_the_endpoint_has_enough_to_do(

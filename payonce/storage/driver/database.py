@@ -6,12 +6,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
 from psycopg import Error as DriverError
 from psycopg import InterfaceError, OperationalError
 from sqlalchemy import text
@@ -489,16 +486,3 @@ def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()  # looked at: nobody waits for it any more
-
-
-def upgrade(url: str) -> None:
-    """Every migration is applied. Safe to repeat."""
-    command.upgrade(migration_config(url), "head")
-
-
-def migration_config(url: str) -> Config:
-    """What Alembic needs to know to migrate the database."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
-    config.attributes["url"] = engine_url(url)
-    return config

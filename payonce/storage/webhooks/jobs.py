@@ -1,19 +1,20 @@
 """A job's deliveries, page by page: each page and the job's new place are one transaction.
 
-A page is a stretch of the merchant's events, not a number of matches, so that a job that finds little to do
-never reads long in one statement. What all transactions had written that had ended when the job was made goes by
-time: nothing joins it. What was being written then follows by transaction, each as soon as all below it have ended,
-however long that takes; so nothing is passed over. What began after the job is not its.
+A page is a stretch of the merchant's events, in the order of the transactions that wrote them, and not a number of
+matches, so that a job that finds little to do never reads long in one statement. What had ended when the job was made
+goes first, as far as it wrote anything of the span. What was being written then follows, each transaction as soon as
+all below it have ended, however long that takes; so nothing is passed over. What began after the job is not its.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import RowMapping, TextClause, text
+from sqlalchemy import RowMapping, text
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.spans import Span, written_in
+from payonce.storage.tables import events
 from payonce.storage.webhooks.redeliveries import IS_DELIVERED_AGAIN, JOB_EVENTS_MAX
 
 PAGE_EVENTS: Final = 500
@@ -49,34 +50,19 @@ _JOB: Final = text(
 )
 # Each event's deliveries are looked up by themselves (`OFFSET 0`), and by the event (`|| ''`): else, as long as there
 # are no statistics of a table that grows quickly, Postgres reads all of the endpoint's for each event.
-# Events of one moment stay together: a page ends between moments, and its place is a moment.
-_BY_TIME: Final = """
-    created_at >= :since AND created_at < :until AND created_at > :position_at
-           AND xid < CAST(:oldest_running AS xid8)
-         ORDER BY created_at
-"""
-# Events of one transaction stay together.
-_BY_TRANSACTION: Final = """
-    created_at >= :since AND created_at < :until AND xid > CAST(:position_xid AS xid8)
-           AND xid < CAST(:xid AS xid8) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-         ORDER BY xid
-"""
-
-
-def _take(stretch: str) -> TextClause:
-    """What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew."""
-    return text(_TAKE.replace("{stretch}", stretch).replace("{again}", IS_DELIVERED_AGAIN))
-
-
-_TAKE: Final = """
+# What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew.
+_TAKE: Final = text(
+    f"""
     WITH page AS MATERIALIZED (
         SELECT id, type, payment_id, sequence, created_at, xid
           FROM events
-         WHERE merchant_id = :merchant_id AND mode = :mode AND {stretch}
-         FETCH FIRST :page ROWS WITH TIES
+         WHERE merchant_id = :merchant_id AND mode = :mode
+           AND (xid, created_at) > (CAST(:after_xid AS xid8), :after_at) AND xid < CAST(:before_xid AS xid8)
+           AND xid < pg_snapshot_xmin(pg_current_snapshot())
+         ORDER BY xid, created_at FETCH FIRST :page ROWS WITH TIES
     ), missed AS MATERIALIZED (
         SELECT page.* FROM page
-         WHERE {again}
+         WHERE created_at >= :since AND created_at < :until AND {IS_DELIVERED_AGAIN}
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery
@@ -111,19 +97,18 @@ _TAKE: Final = """
             ON CONFLICT (id) DO NOTHING
      RETURNING id
     )
-    SELECT (SELECT count(*) FROM page) AS seen, (SELECT max(created_at) FROM page) AS position_at,
-           (SELECT max(id) FROM page WHERE created_at = (SELECT max(created_at) FROM page)) AS position_id,
-           (SELECT CAST(xid AS text) FROM page ORDER BY xid DESC LIMIT 1) AS position_xid,
+    SELECT (SELECT count(*) FROM page) AS seen, last.xid AS position_xid, last.created_at AS position_at,
            (SELECT count(*) FROM inserted) + (SELECT count(DISTINCT event_id) FROM hastened) AS made,
            pg_snapshot_xmin(pg_current_snapshot()) >= CAST(:xid AS xid8) AS settled
-"""
-_TAKE_BY_TIME: Final = _take(_BY_TIME)
-_TAKE_BY_TRANSACTION: Final = _take(_BY_TRANSACTION)
+      FROM (SELECT) AS once
+      LEFT JOIN (SELECT CAST(xid AS text) AS xid, created_at FROM page
+                  ORDER BY page.xid DESC, created_at DESC LIMIT 1) AS last ON true
+    """  # noqa: S608 - of constants only
+)
 _MOVE: Final = text(
     """
     UPDATE webhook_jobs
-       SET done = :done, position_at = :position_at, position_id = :position_id,
-           position_xid = CAST(:position_xid AS xid8), state = :state,
+       SET done = :done, position_at = :position_at, position_xid = CAST(:position_xid AS xid8), state = :state,
            finished_at = CASE WHEN :ended THEN now() END
      WHERE id = :id
     """
@@ -135,7 +120,8 @@ _UNSTARTED: Final = text(
      ORDER BY random() LIMIT :limit
     """
 )
-_PLACE: Final = ("position_at", "position_id", "position_xid")
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)  # in any zone of a session a time that Python has
 _CAUSES: Final = {"recover": "recovery", "replay": "replay"}
 
 
@@ -179,18 +165,67 @@ class JobPages:
         return await self._take(connection, job)
 
     async def _take(self, connection: Connection, job: RowMapping) -> JobPage:
-        by_time = job["position_xid"] is None
-        take = _TAKE_BY_TIME if by_time else _TAKE_BY_TRANSACTION
-        taken = (await connection.execute(take, _parameters(job))).mappings().one()
-        place = _place(job, taken, by_time=by_time)
+        stretch = await _stretch(connection, job)
+        taken = (await connection.execute(_TAKE, _parameters(job, stretch))).mappings().one()
         made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
-        if made >= JOB_EVENTS_MAX or (last and taken["settled"] and not by_time):
-            return await _move(connection, job, place, made=made, state="finished")
-        page = await _move(connection, job, place, made=made, state="running")
-        waits = last and not by_time
+        behind = _Place(int(taken["position_xid"]), taken["position_at"]) if taken["seen"] else stretch.after
+        if stretch.old and last:
+            behind = _newer(job)
+        if made >= JOB_EVENTS_MAX or (last and taken["settled"] and not stretch.old):
+            return await _move(connection, job, behind, made=made, state="finished")
+        page = await _move(connection, job, behind, made=made, state="running")
+        waits = last and not stretch.old
         return JobPage(
             page.done, page.total, page.state, "the newest events are being written" if waits else None
         )
+
+
+class _Place(NamedTuple):
+    """Behind which events a job is: of one transaction and one time, which no page parts."""
+
+    xid: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Where the next page begins, and the transaction before which it ends. `old`: more follows behind it."""
+
+    after: _Place
+    before_xid: int
+    old: bool
+
+
+async def _stretch(connection: Connection, job: RowMapping) -> _Stretch:
+    """First what the transactions wrote that had ended when the job was made: nothing joins it, and only those are
+    read that wrote something of the span. Then the others.
+    """
+    newer, place = _newer(job), _place(job)
+    if place is not None and place.xid >= newer.xid:
+        return _Stretch(place, int(job["xid"]), old=False)
+    written = await written_in(connection, events, Span(job["since"], _until(job)))
+    if written is None:
+        return _Stretch(newer, int(job["xid"]), old=False)
+    first, last = written
+    begins = _Place(first, _EARLIEST)
+    return _Stretch(max(place or begins, begins), min(last, newer.xid) + 1, old=True)
+
+
+def _newer(job: RowMapping) -> _Place:
+    """Behind everything of transactions that had ended when the job was made."""
+    return _Place(int(job["oldest_running"]) - 1, _LATEST)
+
+
+def _place(job: RowMapping) -> _Place | None:
+    """None: at the beginning, where a process of an earlier release, which went by time alone, may have been."""
+    if job["position_xid"] is None:
+        return None
+    return _Place(int(job["position_xid"]), job["position_at"] or _LATEST)
+
+
+def _until(job: RowMapping) -> datetime:
+    until: datetime = job["until"]
+    return until + CLOCKS_DIFFER if job["kind"] == "recover" else until
 
 
 async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTARTED_AFTER_S) -> list[str]:
@@ -198,34 +233,24 @@ async def unstarted(connection: Connection, *, limit: int, age_s: float = UNSTAR
     return list((await connection.execute(_UNSTARTED, {"limit": limit, "age_s": age_s})).scalars())
 
 
-def _parameters(job: RowMapping) -> dict[str, Any]:
+def _parameters(job: RowMapping, stretch: _Stretch) -> dict[str, Any]:
     return {
         **{name: job[name] for name in ("id", "merchant_id", "mode", "endpoint_id", "kind", "ordered")},
-        **{name: job[name] for name in ("since", "types", "xid", "oldest_running", "position_xid")},
-        "until": job["until"] + (CLOCKS_DIFFER if job["kind"] == "recover" else timedelta(0)),
-        "position_at": job["position_at"] or job["since"] - timedelta(microseconds=1),
+        **{name: job[name] for name in ("since", "types", "xid")},
+        "until": _until(job),
+        "after_xid": str(stretch.after.xid),
+        "after_at": stretch.after.at,
+        "before_xid": str(stretch.before_xid),
         "cause": _CAUSES[job["kind"]],
         "page": PAGE_EVENTS,
         "left": JOB_EVENTS_MAX - job["done"],
     }
 
 
-def _place(job: RowMapping, taken: RowMapping, *, by_time: bool) -> dict[str, Any]:
-    """Where the job is behind what was taken."""
-    place = {name: job[name] for name in _PLACE}
-    if not by_time:
-        return {**place, "position_xid": taken["position_xid"] or job["position_xid"]}
-    if taken["seen"]:
-        place |= {name: taken[name] for name in ("position_at", "position_id")}
-    if taken["seen"] < PAGE_EVENTS:
-        place["position_xid"] = str(int(job["oldest_running"]) - 1)
-    return place
-
-
 async def _move(
     connection: Connection,
     job: RowMapping,
-    place: Mapping[str, Any] | None = None,
+    place: _Place | None = None,
     *,
     made: int | None = None,
     state: str,
@@ -233,8 +258,9 @@ async def _move(
     """The job is at the place, or stays where it was."""
     done = job["done"] if made is None else made
     parameters = {
-        **(place or {name: job[name] for name in _PLACE}),
         "id": job["id"],
+        "position_xid": job["position_xid"] if place is None else str(place.xid),
+        "position_at": job["position_at"] if place is None else place.at,
         "done": done,
         "state": state,
         "ended": state in ("finished", "failed"),

@@ -16,6 +16,7 @@ from payonce.domain.answers import event_body
 from payonce.domain.ids import random_id
 from payonce.storage.driver.connection import Connection
 from payonce.storage.events import PING
+from payonce.storage.spans import Span, written_in
 from payonce.storage.tables import events
 from payonce.storage.tables import webhook_deliveries as deliveries
 from payonce.storage.tables import webhook_endpoints as endpoints
@@ -70,6 +71,7 @@ _COUNT = text(
     SELECT count(*) FROM (
         SELECT FROM events AS event
          WHERE event.merchant_id = :merchant_id AND event.mode = :mode
+           AND event.xid BETWEEN CAST(:first AS xid8) AND CAST(:last AS xid8)
            AND event.created_at >= :since AND event.created_at < :until
            AND {IS_DELIVERED_AGAIN} AND ('*' = ANY (CAST(:types AS text[])) OR event.type = ANY (:types))
            AND NOT EXISTS (SELECT FROM got WHERE got.event_id = event.id)
@@ -169,9 +171,11 @@ async def add_job(
         created_at=now,
     )
     values = {**asdict(job), "types": list(job.types)}
-    await connection.execute(_READ_IN_ONE_GO)
-    counted = await connection.execute(_COUNT, {**values, "ping": PING, "limit": JOB_EVENTS_MAX})
-    job = replace(job, total=counted.scalar_one())
+    written = await written_in(connection, events, Span(since, until))
+    if written is not None:
+        await connection.execute(_READ_IN_ONE_GO)
+        bounds = {"first": str(written[0]), "last": str(written[1]), "limit": JOB_EVENTS_MAX}
+        job = replace(job, total=(await connection.execute(_COUNT, {**values, **bounds})).scalar_one())
     await connection.execute(insert(jobs), {**values, "total": job.total})
     return job
 

@@ -188,7 +188,7 @@ class Walk:
             if kind not in (K.AUTHORIZE, K.ACCEPT):
                 await payments.save_payment(connection, locked, reserved(locked, of))
             await payments.insert_operation(connection, of, sweep_at=now)
-            await idempotency.claim_key(connection, self.ledger.key(of))
+            await idempotency.claim_key(connection, self.ledger.key(of, locked))
         return of
 
     def claim(self, of: Operation) -> Request | None:

@@ -11,7 +11,8 @@ import pytest
 from devstack.parts import CHECKOUT
 from devstack.postgres import DATABASE, drop_database, place_cluster
 from payonce.settings import SettingsWrong
-from payonce.storage.driver.database import Database, upgrade
+from payonce.storage.driver.database import Database
+from payonce.storage.migrating import upgrade
 from payonce.storage.roles import check_api_role, check_engine_role
 from tests.support.servers import running
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from payonce.storage.driver.database import upgrade
+from payonce.storage.migrating import upgrade
 from tests.support.databases import PostgresServer
 
 ADD = """

@@ -254,6 +254,7 @@ _READS: dict[Statement, Callable[[Tables, Row], Sequence[Row]]] = {
 _WRITES: dict[Statement, Callable[[Tables, Row], None]] = {
     outbox._ADD_EVENTS: _add_events,
     idempotency._STORE_ANSWER: _store_answer,
+    idempotency._STORE_ANSWER_OF_CREATE: _store_answer,
     review_rows._DECIDE: _decide,
     review_rows._BEGIN: _begin_review,
     review_rows._END: _end_review,

@@ -1,11 +1,13 @@
 """what derives from a row's own id need not be written: an attempt's reference and payment, a key's location
 
-Each column is looked at under a lock of a moment. Going back is refused while a row lacks one of them: before,
-`payonce db unpack` writes them.
+Whose an attempt is, its operation tells. Each column is looked at under a lock of a moment. Going back is refused while
+a row lacks one of them: before, `payonce db unpack` writes them.
 """
 
 from alembic import op
 from sqlalchemy.exc import IntegrityError
+
+from payonce.storage.migrations.tenancy import of_parent
 
 revision = "0046"
 down_revision = "0045"
@@ -18,6 +20,7 @@ _DERIVED = (("attempts", "reference"), ("attempts", "payment_id"), ("idempotency
 def upgrade() -> None:
     for table, column in _DERIVED:
         op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
+    _see_by("operation_id", "operations")
 
 
 def downgrade() -> None:
@@ -37,3 +40,9 @@ def downgrade() -> None:
                 ) from error
             # Postgres takes the check's word for it, and reads nothing.
             op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}")
+        _see_by("payment_id", "payments")
+
+
+def _see_by(column: str, parent: str) -> None:
+    rule = of_parent("attempts", column, parent)
+    op.execute(f"ALTER POLICY tenant ON attempts USING ({rule}) WITH CHECK ({rule})")
