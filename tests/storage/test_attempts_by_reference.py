@@ -212,7 +212,6 @@ async def _unpacked(ledger: Ledger, after: tuple[str, int]) -> tuple[str, int] |
 async def full(ledger: Ledger) -> Tried:
     """Thousands of payments, of some of which the acquirer spoke before they were there."""
     tried = await _tried(ledger)
-    await ledger.rows("ALTER TABLE attempts DROP CONSTRAINT attempts_reference_key")
     for statement in _COPIES:
         await ledger.rows(statement, count=MANY, id=tried.create.id)
     for number in range(20):
