@@ -103,8 +103,7 @@ class _Telling:
 
     def life(self) -> Life:
         (fate,) = self._random.choices(tuple(fates.FATES), tuple(fates.FATES.values()))
-        manual = fate in ("captured_later", "voided", "expired")
-        if manual:
+        if fate in ("captured_later", "voided", "expired"):
             self._story.payment = replace(self._story.payment, capture_method="manual")
         create = operation_of(
             *(self._story.payment, OperationKind.AUTHORIZE),
@@ -185,10 +184,9 @@ class _Telling:
             self._succeed(replace(operation, origin=Origin.PAYONCE), None)
             return
         self._begin(operation, f"{self._key}-{kind.value}")
-        captured = {"amount_captured_minor": operation.amount_minor}
         self._wait(0.08, 0.9)
         if kind is OperationKind.CAPTURE:
-            self._story.change(Change.CAPTURED, **captured)
+            self._story.change(Change.CAPTURED, amount_captured_minor=operation.amount_minor)
         else:
             self._story.change(Change.VOIDED)
         self._succeed(operation, AnswerKind.PAYMENT_CHANGED)
@@ -265,6 +263,7 @@ class _Telling:
         self._put_operation(failed)
 
     def _attempt(self, operation: Operation, state: AttemptState, **more: Any) -> None:
+        apart = operation.payment_id if operation.payment_id != operation.id else None
         attempt = Attempt(
             operation_id=operation.id,
             number=1,
@@ -282,7 +281,7 @@ class _Telling:
             routed_by=Because.SETTINGS.value,
             **more,
         )
-        self._life.add("attempts", **_values_of(attempt) | {"reference": None})
+        self._life.add("attempts", **_values_of(attempt) | {"reference": None, "payment_id": apart})
 
     def _put_operation(self, operation: Operation) -> None:
         self._life.add(

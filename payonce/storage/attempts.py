@@ -75,11 +75,11 @@ async def insert_claim(
     The transaction fails with psycopg's `IntegrityError` when the number is taken: the caller holds the payment's
     lock, so that says that the claim was made without it.
     """
-    reference = attempt_reference(operation.id, number)
+    reference, creates = attempt_reference(operation.id, number), operation.payment_id == operation.id
     values = {
         "operation_id": operation.id,
         "number": number,
-        "payment_id": operation.payment_id,
+        "payment_id": None if connection.packs and creates else operation.payment_id,
         "kind": operation.kind,
         "connector": connector,
         "connector_account": connector_account,

@@ -54,6 +54,8 @@ async def written(request: pytest.FixtureRequest, shared_ledger: Ledger) -> Asyn
     for reference in tried.references:
         (row,) = await shared_ledger.rows(_STORED, id=attempts_key(reference)[0])
         assert row.reference == (None if request.param else reference)
+        of_create = attempts_key(reference)[0] == tried.create.id
+        assert row.payment_id == (None if request.param and of_create else tried.create.id)
     yield tried
     await database.close()
 
@@ -248,7 +250,7 @@ _COPIES = (
 
 
 async def test_among_thousands_each_is_found_by_the_attempts_key(ledger: Ledger, full: Tried) -> None:
-    """Without an index on `reference`, which a later release drops."""
+    """Without an index on `reference`, which is gone with migration 0048."""
     references = [attempt_reference(f"{full.create.id}_{number}", 1) for number in range(1, 101)]
     async with ledger.database.transaction() as connection:
         with statements() as executed:

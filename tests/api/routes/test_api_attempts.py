@@ -70,7 +70,7 @@ async def _attempt(runtime: Runtime, payment_id: str, operation_id: str, number:
     row = {
         "operation_id": operation_id,
         "number": number,
-        "payment_id": payment_id,
+        "payment_id": None if payment_id == operation_id else payment_id,  # packed
         "kind": "authorize",
         "connector": "stripe",
         "connector_account": "stripe_eu",

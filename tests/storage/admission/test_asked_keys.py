@@ -185,7 +185,9 @@ async def test_a_further_attempt_has_an_address_of_its_own(ledger: Ledger, in_me
     result = await request
     assert result.answer is not None
     pages = shop.runtime.return_pages
-    attempts = await ledger.rows("SELECT reference, token FROM attempts ORDER BY number")
+    attempts = await ledger.rows(
+        "SELECT operation_id || '-' || number AS reference, token FROM attempts ORDER BY number"
+    )
     assert len(attempts) == 2
     assert connector.return_urls == [
         pages.address(reference=attempt.reference, claim=attempt.token) for attempt in attempts
@@ -208,7 +210,9 @@ async def test_an_attempt_that_steps_up_has_an_address_of_its_own(ledger: Ledger
     assert isinstance(await shop.run(), ActionDue)
     await request
     pages = shop.runtime.return_pages
-    attempts = await ledger.rows("SELECT reference, token FROM attempts ORDER BY number")
+    attempts = await ledger.rows(
+        "SELECT operation_id || '-' || number AS reference, token FROM attempts ORDER BY number"
+    )
     assert connector.return_urls == [
         pages.address(reference=attempt.reference, claim=attempt.token) for attempt in attempts
     ]

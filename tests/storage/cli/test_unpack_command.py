@@ -33,7 +33,7 @@ _LEFT: Final = """
            (SELECT count(*) FROM idempotency_keys WHERE merchant_id = :id AND location IS NULL) AS paths,
            (SELECT count(*) FROM payments
              WHERE merchant_id = :id AND json_typeof(payment_method) = 'array') AS cards,
-           (SELECT count(*) FROM attempts WHERE reference IS NULL) AS attempts
+           (SELECT count(*) FROM attempts WHERE reference IS NULL OR payment_id IS NULL) AS attempts
 """
 
 
