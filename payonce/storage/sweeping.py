@@ -20,7 +20,7 @@ from payonce.storage.payments import (
     operation_from,
     payment_from,
 )
-from payonce.storage.tables import DUE, RELEASED, attempts, operations, payments
+from payonce.storage.tables import CAPTURABLE, DUE, RELEASED, attempts, operations, payments
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600  # between two looks at the same operation
 # For a claim that is seen for the first time: its owner gives it back as soon as the gate opens.
@@ -28,7 +28,6 @@ OWNERS_PAUSE_S = 4
 RELEASED_KEPT = timedelta(hours=24)  # then a create that was given back is closed
 
 _OPEN = [status.value for status in PaymentStatus if status.open]
-_CAPTURABLE = [status.value for status in PaymentStatus if status.capturable]
 _CREATE = (operations.c.id == bindparam("id"), operations.c.kind == OperationKind.AUTHORIZE.value)
 _FIRST_PAUSE = text(f"interval '{FIRST_PAUSE_S} seconds'")
 _OWNERS_PAUSE = text(f"interval '{OWNERS_PAUSE_S} seconds'")
@@ -183,7 +182,7 @@ async def capturable_payments(connection: Connection, *, after: str, limit: int)
     """
     query = (
         select(*PAYMENT_COLUMNS)
-        .where(payments.c.status.in_(_CAPTURABLE), payments.c.id > after)
+        .where(text(CAPTURABLE), payments.c.id > after)
         .order_by(payments.c.id)
         .limit(limit)
     )

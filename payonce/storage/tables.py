@@ -80,6 +80,7 @@ RELEASED = "status = 'pending' AND released_at IS NOT NULL AND deferred_at IS NU
 DUE = "status = 'pending' AND (released_at IS NULL OR deferred_at IS NOT NULL)"  # pending, and not released
 # A create's operation is found by its payment's id, which it has, and its key by what the payment's row says of it.
 BESIDE_CREATE = "id <> payment_id"  # of operations
+CAPTURABLE = "status IN ('authorized', 'partially_captured')"  # no automatic payment ever is
 ACTIVE = "state = 'active'"  # the same, of the lists of payment methods
 
 
@@ -240,13 +241,7 @@ payments = Table(
         ),
     ),
     Index("payments_personal_idx", "created_at", "id", postgresql_where=text("personal_sealed IS NOT NULL")),
-    Index(
-        "payments_open_idx",
-        "id",
-        postgresql_where=text(
-            "status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured')"
-        ),
-    ),
+    Index("payments_capturable_idx", "id", postgresql_where=text(CAPTURABLE)),
 )
 
 payment_methods = Table(

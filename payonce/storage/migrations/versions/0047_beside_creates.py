@@ -1,7 +1,8 @@
 """what a create's own id finds is in no second index: its operation by the payment, its key by the operation
 
-A create's operation has the payment's id, and its key is in the payment's row. The indexes of all operations and keys
-stay for the version before; 0048 drops them.
+A create's operation has the payment's id, and its key is in the payment's row. And of payments only those are indexed
+that may be captured, not each that is under way. The indexes of all of them stay for the version before; 0048 drops
+them.
 """
 
 from alembic import op
@@ -16,6 +17,7 @@ _INDEXES = {
     "idempotency_keys_beside_create_idx": (
         "idempotency_keys (operation_id) WHERE operation_id IS NULL OR NOT starts_with(operation_id, 'pay_')"
     ),
+    "payments_capturable_idx": "payments (id) WHERE status IN ('authorized', 'partially_captured')",
 }
 
 

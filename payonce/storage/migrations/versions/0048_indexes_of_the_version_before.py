@@ -1,7 +1,7 @@
-"""indexes that only the version before 0047 reads are gone: of operations, keys, attempts by reference, events by time
+"""indexes that only the version before 0047 reads are gone
 
-It looks for a payment's operations, an operation's key and a callback's attempt by them, in every payment. So this
-waits until its last process is gone.
+By them it looks for a payment's operations, an operation's key, a callback's attempt, a recovery's events and what may
+be captured. So this waits until its last process is gone.
 """
 
 from alembic import op
@@ -18,6 +18,9 @@ _INDEXES = {
     "operations_payment_idx": "operations (payment_id)",
     "idempotency_keys_operation_idx": "idempotency_keys (operation_id)",
     "events_time_idx": "events (merchant_id, mode, created_at)",
+    "payments_open_idx": (
+        "payments (id) WHERE status IN ('init', 'requires_action', 'processing', 'authorized', 'partially_captured')"
+    ),
 }
 
 
