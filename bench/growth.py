@@ -178,11 +178,11 @@ async def _paid(pid: int, databases: Mapping[str, Opened]) -> dict[str, dict[str
     rounds: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     numbers = count()
     for opened in databases.values():
-        await _pay(opened, numbers, PAID)
+        await pay(opened, numbers, PAID)
     for _ in range(ROUNDS):
         for name, opened in databases.items():
             before = cpu_s(pid), await _wal(opened.url)
-            await _pay(opened, numbers, PAID)
+            await pay(opened, numbers, PAID)
             after = cpu_s(pid), await _wal(opened.url)
             rounds[name].append(((after[0] - before[0]) * 1000 / PAID, (after[1] - before[1]) / PAID))
     return {
@@ -209,7 +209,8 @@ async def _rewritten(url: str) -> dict[str, dict[str, float]]:
     }
 
 
-async def _pay(opened: Opened, numbers: Iterable[int], payments: int) -> None:
+async def pay(opened: Opened, numbers: Iterable[int], payments: int) -> None:
+    """So many payments with the next numbers, admitted and recorded by the product's own functions."""
     runtime, caller = opened.runtime, Caller(opened.merchants[0], MODE)
     card = {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2040}
     new = NewPayment(

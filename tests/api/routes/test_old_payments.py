@@ -1,6 +1,7 @@
 """What the bench fills a database with is what the product would have written: read back through the product."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from sqlalchemy import select
 from bench.asked import asked_behind
 from bench.fates import SIZES
 from bench.filling import FILLED, TooLittleRoom, check_room, fill
+from bench.growth import Opened, pay
 from bench.lives import Filling
 from payonce.domain.answers import encode, payment_view
 from payonce.domain.payment import PaymentStatus
@@ -28,6 +30,10 @@ UNTIL = datetime.now(UTC).replace(microsecond=0)
 READ_MAX = 500  # rows, where each table has at least as many as there are payments
 # Of a run's time, which is little of a larger table: see docs/performance.md.
 GROWING = ("what is missing", "whether anything was claimed since")
+OF_A_PAYMENT = ("payments", "operations", "attempts", "events", "idempotency_keys")
+AT_REST_MAX = 3_400  # bytes
+PAID = 100
+WRITTEN_AHEAD_MAX = 6_600
 LISTS = {
     "/v1/payments": "SELECT id FROM payments WHERE merchant_id = :merchant AND mode = 'test'",
     "/v1/events": "SELECT id FROM events WHERE merchant_id = :merchant AND mode = 'test'",
@@ -169,6 +175,34 @@ async def test_what_runs_behind_the_api_reads_few_of_them(
     ]
     assert {one.of for one in asked} == {"sweeper", "retention", "relay", "feed", "reconciliation"}
     assert [one for one in asked if one.failed or one.rows > READ_MAX] == []
+
+
+async def test_a_payment_at_rest_has_its_budget(runtime: Runtime, filling: Filling) -> None:
+    """Rows and indexes, whole; 2,970 bytes where there are ten times as many: see docs/performance.md."""
+    query = """
+        SELECT sum(pg_total_relation_size(CAST(name AS regclass))) AS bytes
+          FROM unnest(CAST(:names AS text[])) AS name
+    """
+    (found,) = await rows(runtime, query, names=list(OF_A_PAYMENT))
+    assert int(found["bytes"]) / PAYMENTS < AT_REST_MAX
+
+
+async def test_what_a_payment_writes_ahead_has_its_budget(
+    runtime: Runtime, shops: list[Merchant], filling: Filling
+) -> None:
+    """Records alone: how many pages are logged whole depends on when the last checkpoint was."""
+    here = "SELECT CAST(pg_current_wal_lsn() AS text) AS place"
+    await execute(runtime, "CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+    opened = Opened(runtime, [shop.id for shop in shops], [], runtime.settings.database_url)
+    (began,) = await rows(runtime, here)
+    await pay(opened, count(), PAID)
+    (ended,) = await rows(runtime, here)
+    query = """
+        SELECT sum(record_size) AS bytes
+          FROM pg_get_wal_stats(CAST(:began AS pg_lsn), CAST(:ended AS pg_lsn), true)
+    """
+    (found,) = await rows(runtime, query, began=began["place"], ended=ended["place"])
+    assert int(found["bytes"]) / PAID < WRITTEN_AHEAD_MAX
 
 
 async def test_too_many_for_the_disc_are_refused_in_words(tmp_path: Any) -> None:
