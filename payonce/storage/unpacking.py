@@ -35,8 +35,6 @@ _KEY: Final = text(
      WHERE merchant_id = :merchant_id AND mode = :mode AND key = :key
     """
 )
-
-
 _PAYMENTS: Final = text(
     """
     SELECT id, payment_method FROM payments

@@ -205,6 +205,15 @@ async def test_what_a_payment_writes_ahead_has_its_budget(
     assert int(found["bytes"]) / PAID < WRITTEN_AHEAD_MAX
 
 
+async def test_a_payment_locks_no_merchant(runtime: Runtime, shops: list[Merchant], filling: Filling) -> None:
+    """Of many at the same time each would make a multixact of all that have the lock."""
+    locked_by = "SELECT CAST(xmax AS text) FROM merchants WHERE id = :id"
+    opened = Opened(runtime, [shop.id for shop in shops], [], runtime.settings.database_url)
+    before = await rows(runtime, locked_by, id=shops[0].id)
+    await pay(opened, count(PAID), 1)
+    assert await rows(runtime, locked_by, id=shops[0].id) == before
+
+
 async def test_too_many_for_the_disc_are_refused_in_words(tmp_path: Any) -> None:
     with pytest.raises(TooLittleRoom, match="must be free"):
         check_room(10**12, tmp_path)
