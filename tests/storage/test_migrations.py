@@ -6,6 +6,7 @@ import re
 import sys
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -18,6 +19,7 @@ from payonce.storage.migrating import migration_config, upgrade
 from payonce.storage.tables import metadata
 from tests.storage.migrating import LATE_SUCCESSES, described, run_sql, schema_of
 from tests.support.databases import PostgresServer
+from tests.support.eventually import eventually
 
 
 async def test_the_model_is_what_the_migrations_build(database_url: str) -> None:
@@ -214,6 +216,30 @@ _OF_THE_VERSION_BEFORE = {
 async def test_a_new_database_has_the_newest_schema_at_once(postgres_server: PostgresServer) -> None:
     async with postgres_server.empty_database() as url:
         assert await asyncio.to_thread(upgrade, url)
+
+
+async def test_a_create_that_has_its_key_never_waits_for_the_migration_that_waits_for_keys(
+    postgres_server: PostgresServer,
+) -> None:
+    """Each would wait for the other, and one break off."""
+    async with postgres_server.empty_database() as url:
+        config = migration_config(url)
+        await asyncio.to_thread(command.upgrade, config, "0045")
+        async with await psycopg.AsyncConnection.connect(url.replace("+psycopg", "")) as create:
+            await create.execute("LOCK TABLE idempotency_keys IN ROW EXCLUSIVE MODE")
+            migrating = asyncio.create_task(asyncio.to_thread(command.upgrade, config, "0046"))
+
+            async def waits() -> bool:
+                return bool(await (await create.execute(_WAITING_FOR_KEYS)).fetchall())
+
+            await eventually(waits)
+            await create.execute("LOCK TABLE attempts IN ROW EXCLUSIVE MODE NOWAIT")
+        await migrating
+
+
+_WAITING_FOR_KEYS = (
+    "SELECT FROM pg_locks WHERE relation = CAST('idempotency_keys' AS regclass) AND NOT granted"
+)
 
 
 async def test_a_way_back_is_refused_while_a_row_lacks_what_derives(postgres_server: PostgresServer) -> None:

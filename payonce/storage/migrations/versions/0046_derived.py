@@ -18,9 +18,11 @@ _DERIVED = (("attempts", "reference"), ("attempts", "payment_id"), ("idempotency
 
 
 def upgrade() -> None:
-    for table, column in _DERIVED:
-        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
-    _see_by("operation_id", "operations")
+    # One table's lock at a time: a create locks its key and then its attempt.
+    with op.get_context().autocommit_block():
+        for table, column in _DERIVED:
+            op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
+        _see_by("operation_id", "operations")
 
 
 def downgrade() -> None:
