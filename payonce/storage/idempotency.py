@@ -85,9 +85,10 @@ _OF_MERCHANT = (
     idempotency_keys.c.mode == bindparam("mode"),
 )
 _OF_OPERATION = (*_OF_MERCHANT, idempotency_keys.c.operation_id == bindparam("operation_id"))
+_CREATES: Final = "pay_"  # how the ids of creates begin
 _BESIDE_CREATE = (  # in words of SQL, so that a prepared statement is known to go by that index
     *_OF_OPERATION,
-    ~func.starts_with(idempotency_keys.c.operation_id, literal_column("'pay_'")),
+    ~func.starts_with(idempotency_keys.c.operation_id, literal_column(f"'{_CREATES}'")),
 )
 _OF_CREATE = (  # by the payment, which has the id of its create and says its key
     *_OF_OPERATION,
@@ -107,7 +108,6 @@ _WRITTEN_BY = Statement(
         *_OF_MERCHANT, idempotency_keys.c.key == bindparam("key")
     )
 )
-_CREATES: Final = "pay_"
 
 
 def _answer_of(conditions: tuple[ColumnElement[bool], ...]) -> Statement:

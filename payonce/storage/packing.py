@@ -24,13 +24,7 @@ from payonce.domain.answers import timestamp
 from payonce.domain.errors import PaymentError
 
 _NUMBERS: Final = frozenset(bytes([number]) for number in range(1, 9))  # no JSON begins with one
-_PLACES: Final = (
-    b"\x01",
-    b"\x02",
-    b"\x03",
-    b"\x04",
-    b"\x05",
-)  # what stands for what `_said` has, in its order
+_PLACES: Final = tuple(bytes([number]) for number in range(1, 6))  # each for a word of `_said`, in its order
 _CARD: Final = ("brand", "last4", "exp_month", "exp_year")
 _WINDOW: Final = (
     -13

@@ -112,9 +112,7 @@ class Lease:
     lag_from: datetime | None = None  # since when it waits for us, where its first attempt is due at once
     payment_id: str | None
     merchant_id: str
-    body: bytes = field(
-        repr=False
-    )  # as it is stored: of these columns and it `unpack_event` makes what is sent
+    body: bytes = field(repr=False)  # as it is stored: `unpack_event` makes of it what is sent
     attempts: int  # completed ones
     endpoint_id: str
     mode: str
