@@ -218,28 +218,36 @@ async def test_a_new_database_has_the_newest_schema_at_once(postgres_server: Pos
         assert await asyncio.to_thread(upgrade, url)
 
 
-async def test_a_create_that_has_its_key_never_waits_for_the_migration_that_waits_for_keys(
-    postgres_server: PostgresServer,
+@pytest.mark.parametrize(("before", "after"), [("0045", "0046"), ("0047", "0048")])
+async def test_a_create_that_has_its_key_never_waits_for_a_migration(
+    postgres_server: PostgresServer, before: str, after: str
 ) -> None:
-    """Each would wait for the other, and one break off."""
+    """Which waits for what the create has: each would wait for the other, and one break off."""
     async with postgres_server.empty_database() as url:
         config = migration_config(url)
-        await asyncio.to_thread(command.upgrade, config, "0045")
+        await asyncio.to_thread(command.upgrade, config, before)
+        await asyncio.to_thread(run_sql, url, "INSERT INTO merchants VALUES ('mer_1', 'Shop', now())")
         async with await psycopg.AsyncConnection.connect(url.replace("+psycopg", "")) as create:
-            await create.execute("LOCK TABLE idempotency_keys IN ROW EXCLUSIVE MODE")
-            migrating = asyncio.create_task(asyncio.to_thread(command.upgrade, config, "0046"))
+            await create.execute(_CLAIMED)
+            migrating = asyncio.create_task(asyncio.to_thread(command.upgrade, config, after))
 
             async def waits() -> bool:
-                return bool(await (await create.execute(_WAITING_FOR_KEYS)).fetchall())
+                return bool(await (await create.execute(_WAITING)).fetchall())
 
             await eventually(waits)
-            await create.execute("LOCK TABLE attempts IN ROW EXCLUSIVE MODE NOWAIT")
+            await create.execute("LOCK TABLE payments, operations, attempts IN ROW EXCLUSIVE MODE NOWAIT")
         await migrating
 
 
-_WAITING_FOR_KEYS = (
-    "SELECT FROM pg_locks WHERE relation = CAST('idempotency_keys' AS regclass) AND NOT granted"
-)
+_CLAIMED = """
+    INSERT INTO idempotency_keys (merchant_id, mode, key, fingerprint, fingerprint_version, operation_id, location,
+                                  request_id, created_at)
+         VALUES ('mer_1', 'test', 'k', '', 1, 'pay_1', '/v1/payments/pay_1', 'req_1', now())
+"""
+_WAITING = """
+    SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 async def test_a_way_back_is_refused_while_a_row_lacks_what_derives(postgres_server: PostgresServer) -> None:

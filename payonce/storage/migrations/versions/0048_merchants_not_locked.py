@@ -12,12 +12,15 @@ branch_labels = None
 depends_on = None
 
 _TABLES = ("payments", "idempotency_keys")
+# In the order of a create, which has its key, its merchant, and then its payment.
+_LOCKED = ("merchants, payments", "idempotency_keys, merchants")
 
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        for table in _TABLES:
-            op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_merchant_id_fkey")
+        for table, locked in zip(_TABLES, _LOCKED, strict=True):
+            drop = f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_merchant_id_fkey"
+            op.execute(f"DO $$ BEGIN LOCK TABLE {locked}; {drop}; END $$")
 
 
 def downgrade() -> None:
