@@ -283,9 +283,9 @@ def subject(of: Operation) -> Subject:
 
 
 @asynccontextmanager
-async def open_ledger(url: str) -> AsyncIterator[Ledger]:
+async def open_ledger(url: str, *, packs: bool = False) -> AsyncIterator[Ledger]:
     """A ledger with a merchant in an empty, migrated database; API keys are served as payonce_api."""
-    database = Database(url, pool_size=40, api_url=as_api(url))
+    database = Database(url, pool_size=40, api_url=as_api(url), packs=packs)
     try:
         async with database.transaction() as connection:
             merchant = await create_merchant(connection, name="Shop")

@@ -1,4 +1,4 @@
-"""All that an acquirer can say of a payment's operations, whenever, recorded by the recorder in Postgres.
+"""All that an acquirer can say of a payment's operations, whenever, recorded in packed rows of Postgres.
 
 Merchants capture, void and refund; the acquirer does it, declines it, takes it and decides later, mistakes the
 amount, does it twice, takes it back; answers are lost, come late, twice, at once, or out of order; others act in the
@@ -438,7 +438,9 @@ def opened(module_database_url: str) -> Iterator[None]:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         OutcomesMachine.loop = runner
-        OutcomesMachine.ledger = runner.run(stack.enter_async_context(open_ledger(module_database_url)))
+        OutcomesMachine.ledger = runner.run(
+            stack.enter_async_context(open_ledger(module_database_url, packs=True))
+        )
         OutcomesMachine.reader = Reader(module_database_url)
         yield
         OutcomesMachine.reader.close()

@@ -47,15 +47,14 @@ REVERSES = {
     "none": frozenset[OperationKind](),
 }
 _NOW = "UPDATE payments SET capture_before = now() - interval '1 hour' WHERE id = :id AND capture_before < 'infinity'"
-_LEFT = (
-    "UPDATE attempts SET act_before = now() - interval '1 hour' WHERE payment_id = :id AND act_before > now()"
-)
-_AGED = "UPDATE attempts SET send_before = now() - interval '1 hour' WHERE payment_id = :id"
+_OF_PAYMENT = "coalesce(payment_id, operation_id)"  # of an attempt, packed or not
+_LEFT = f"UPDATE attempts SET act_before = now() - interval '1 hour' WHERE {_OF_PAYMENT} = :id AND act_before > now()"
+_AGED = f"UPDATE attempts SET send_before = now() - interval '1 hour' WHERE {_OF_PAYMENT} = :id"
 _DUE = "SELECT due_at FROM reviews WHERE operation_id = :id"
 _READ = (
     "SELECT * FROM payments WHERE id = %s",
     "SELECT * FROM operations WHERE payment_id = %s ORDER BY created_at, id",
-    "SELECT * FROM attempts WHERE payment_id = %s ORDER BY operation_id, number",
+    f"SELECT * FROM attempts WHERE {_OF_PAYMENT} = %s ORDER BY operation_id, number",
     "SELECT operation_id FROM reviews WHERE payment_id = %s AND closed_at IS NULL",
     "SELECT id, payment_id, created_at, sequence, type, body FROM events WHERE payment_id = %s ORDER BY sequence",
     "SELECT operation_id, answered_at, answer_kind, answer_body FROM idempotency_keys"
