@@ -9,7 +9,7 @@ from payonce.storage.idempotency import location_from
 from payonce.storage.packing import body_of, unpack, unpack_method
 from payonce.storage.tables import payments
 
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 200  # an outcome waits for the key that it answers
 Key = tuple[str, str, str]
 FIRST_KEY: Final[Key] = ("", "", "")
 Tried = tuple[str, int]  # an attempt's key
