@@ -11,14 +11,13 @@ down_revision = "0047"
 branch_labels = None
 depends_on = None
 
-_TABLES = ("payments", "idempotency_keys")
-# In the order of a create, which has its key, its merchant, and then its payment.
-_LOCKED = ("merchants, payments", "idempotency_keys, merchants")
+# Each with what is locked for it: in the order of a create, which has its key, its merchant, and then its payment.
+_TABLES = {"payments": "merchants, payments", "idempotency_keys": "idempotency_keys, merchants"}
 
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
-        for table, locked in zip(_TABLES, _LOCKED, strict=True):
+        for table, locked in _TABLES.items():
             drop = f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_merchant_id_fkey"
             op.execute(f"DO $$ BEGIN LOCK TABLE {locked}; {drop}; END $$")
 
