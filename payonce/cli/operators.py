@@ -1,10 +1,11 @@
 """Merchants, API keys and the database; every command is one transaction."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -25,6 +26,8 @@ from payonce.storage.personal_data import seal_again as seal_personal_data_again
 from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
 from payonce.webhooks.risk import sealed_again
+
+T = TypeVar("T")
 
 merchants = typer.Typer(no_args_is_help=True, help="Merchants.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: shown once, stored hashed.")
@@ -98,19 +101,18 @@ def unpack_bodies(why: Why = None) -> None:
     Before, no process may pack any more (PAYONCE_PACK_BODIES). Safe to repeat, and to break off.
     """
     decided(Act(action=AuditAction.BODIES_UNPACKED, subject="database"), why=why)
-    event = in_transaction(partial(unpacking.unpack_events, after=""))
-    while event is not None:
-        event = in_transaction(partial(unpacking.unpack_events, after=event))
-    key = in_transaction(partial(unpacking.unpack_keys, after=unpacking.FIRST_KEY))
-    while key is not None:
-        key = in_transaction(partial(unpacking.unpack_keys, after=key))
-    payment = in_transaction(partial(unpacking.unpack_payments, after=""))
-    while payment is not None:
-        payment = in_transaction(partial(unpacking.unpack_payments, after=payment))
-    attempt = in_transaction(partial(unpacking.unpack_attempts, after=unpacking.FIRST_ATTEMPT))
-    while attempt is not None:
-        attempt = in_transaction(partial(unpacking.unpack_attempts, after=attempt))
+    _page_by_page(unpacking.unpack_events, "")
+    _page_by_page(unpacking.unpack_keys, unpacking.FIRST_KEY)
+    _page_by_page(unpacking.unpack_payments, "")
+    _page_by_page(unpacking.unpack_attempts, unpacking.FIRST_ATTEMPT)
     print("Every row is stored as it is.")
+
+
+def _page_by_page(step: Callable[..., Awaitable[T | None]], first: T) -> None:
+    """Each page in a transaction of its own, behind the place that the one before it told, to the last."""
+    place: T | None = first
+    while place is not None:
+        place = in_transaction(partial(step, after=place))
 
 
 @merchants.command("create")
