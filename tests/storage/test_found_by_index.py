@@ -21,6 +21,8 @@ ASKED: dict[str, Statement] = {
     "what others did": payments._DONE_BY_OTHERS,
     "how often it expired": payments._EXPIRIES,
     "what is in review": payments._OLDEST_IN_REVIEW,
+    "an attempt": attempts._NUMBERED,
+    "the latest attempt": attempts._LATEST,
     "whether it is ours": attempts._KNOWN_AS,
     "its refund": receipts._REFUND,
 }
