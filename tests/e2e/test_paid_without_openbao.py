@@ -91,7 +91,9 @@ async def test_only_what_is_vaulted_waits_and_is_charged_once_openbao_is_back(
         assert {answered(each, 201)["status"] for each in answers[WAITING:]} == {"captured"}
         statements = STATEMENTS["automatic"]
         assert await town.meter.statements(shop.paid, enough=statements, tries=BETWEEN_RETRIES) == statements
-        commits = await least(lambda: _commits(town.meter), enough=COMMITS_OF_AUTOMATIC)
+        commits = await least(
+            lambda: _commits(town.meter), enough=COMMITS_OF_AUTOMATIC, tries=BETWEEN_RETRIES
+        )
         assert commits == COMMITS_OF_AUTOMATIC
         assert await _cost_of_upi(town.meter, enough=upi) == upi
         assert [await town.witness.movements(each["id"]) for each in waiting] == [[]] * WAITING

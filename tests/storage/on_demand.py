@@ -10,12 +10,13 @@ from tests.storage.ledger import Ledger
 Place = Literal[
     "key", "key held", "payment", "read", "claim commits", "facts", "facts commit", "sweep", "relay"
 ]
-Action = Literal["raise", "warn", "sleep", "terminate"]
+Action = Literal["raise", "warn", "sleep", "hold", "terminate"]
 
 ALWAYS = 1_000_000
+HOLDS_S_MAX = 60
 
 # How often it acted is counted by a sequence, which no rollback takes back; a transaction that only reads has none.
-_ACT = """
+_ACT = f"""
 CREATE FUNCTION payonce_act(at text) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     armed record;
@@ -31,6 +32,11 @@ BEGIN
         WHEN 'raise' THEN RAISE EXCEPTION 'on demand' USING ERRCODE = armed.argument;
         WHEN 'warn' THEN RAISE WARNING 'on demand';
         WHEN 'sleep' THEN PERFORM pg_sleep(armed.argument::float);
+        WHEN 'hold' THEN
+            FOR _ IN 1..{HOLDS_S_MAX * 50} LOOP
+                EXIT WHEN NOT EXISTS (SELECT FROM payonce_armed WHERE place = at);
+                PERFORM pg_sleep(0.02);
+            END LOOP;
         WHEN 'terminate' THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(5);
     END CASE;
     RETURN true;
@@ -64,7 +70,10 @@ class OnDemand:
     ledger: Ledger
 
     async def arm(self, place: Place, action: Action, argument: str = "", *, times: int = 1) -> None:
-        """From now on it acts there, so often; a place that only reads, always. One place at a time is armed."""
+        """From now on it acts there, so often; a place that only reads, always. One place at a time is armed.
+
+        What is held goes on once it is disarmed.
+        """
         await self.disarm()
         await self.ledger.rows("SELECT setval('payonce_acted', 1, false)")
         await self.ledger.rows(

@@ -105,6 +105,7 @@ class Database:
             self._api = self._pools_of(api_url, size=of_api, of_api=True)
         self._committing: dict[asyncio.Task[CommitEnd], Wire] = {}
         self._behind: set[asyncio.Task[Any]] = set()  # what nobody waits for
+        self._closed = False
         self._watching: asyncio.Task[None] | None = None
         self._probing: asyncio.Future[CommitEnd] | None = None
 
@@ -186,11 +187,14 @@ class Database:
             await asyncio.wait(self._committing, timeout=CLOSE_S)
         for pool in self._pools:
             await pool.close()
+        self._closed = True
         for task in self._behind:
             task.cancel()
 
     def lets_end(self, task: asyncio.Task[Any]) -> None:
         """The task, for which nobody waits, may end before the connections close, and is cancelled then."""
+        if self._closed:
+            task.cancel()
         self._behind.add(task)
         task.add_done_callback(self._behind.discard)
 

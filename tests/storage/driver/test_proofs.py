@@ -182,7 +182,7 @@ async def _small(url: str, *, pool_size: int) -> AsyncIterator[Database]:
 
 _COMMITTING = """
     SELECT pid FROM pg_stat_activity
-     WHERE datname = current_database() AND state = 'active' AND wait_event = 'PgSleep' AND query = 'COMMIT'
+     WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT'
 """
 
 
@@ -202,7 +202,7 @@ async def test_who_is_cancelled_leaves_a_commit_that_is_under_way_alone(
     monkeypatch.setattr("payonce.storage.driver.pool.WAIT_S", 0.1)
     ledger = postgres.ledger
     refund = await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
-    await postgres.arm("claim commits", "sleep", "3")
+    await postgres.arm("claim commits", "hold")
     async with _small(ledger.url, pool_size=1) as database:
         request = asyncio.create_task(_claim_on(database, refund))
         backend = await eventually(lambda: _committing(ledger))
@@ -212,6 +212,7 @@ async def test_who_is_cancelled_leaves_a_commit_that_is_under_way_alone(
         with pytest.raises(StorageUnavailable):  # it counts against the pool
             await write_nothing(database)
         await database.ping()
+        await postgres.disarm()
 
         async def ended() -> bool:
             return not await _committing(ledger)
@@ -239,7 +240,7 @@ async def test_a_process_strands_as_many_backends_as_its_pool_has_and_reads_go_o
         await ledger.add_operation(await ledger.add_payment(S.CAPTURED), K.REFUND, claimed=False)
         for _ in range(6)
     ]
-    await postgres.arm("claim commits", "sleep", "3", times=ALWAYS)
+    await postgres.arm("claim commits", "hold", times=ALWAYS)
     async with _small(ledger.url, pool_size=2) as database:
         requests = [asyncio.create_task(_insert_claim(database, of)) for of in refunds]
         with product_limits("COMMIT_ANSWER_S"):
@@ -253,6 +254,7 @@ async def test_a_process_strands_as_many_backends_as_its_pool_has_and_reads_go_o
         with pytest.raises(StorageUnavailable):
             await write_nothing(database)
         assert await _committing(ledger) == stranded
+        await postgres.disarm()
 
 
 async def _insert_claim(database: Database, of: Operation) -> None:
@@ -287,7 +289,7 @@ async def test_a_key_that_somebody_holds_is_409_while_storage_stalls(
     postgres: OnDemand, hurried: Served
 ) -> None:
     """It was 503, "not admitted", while the first request was charged."""
-    await postgres.arm("key held", "sleep", "5")
+    await postgres.arm("key held", "hold")
     first = asyncio.create_task(hurried.create("k"))
 
     async def stalls() -> bool:
@@ -301,6 +303,7 @@ async def test_a_key_that_somebody_holds_is_409_while_storage_stalls(
     assert code_of(again) == (409, "idempotency_key_in_use")
     assert not first.done()
     assert int(again.headers["retry-after"]) >= 1
+    await postgres.disarm()
     assert (await first).status_code == 201
     assert len(hurried.bank.movements) == 1
 
