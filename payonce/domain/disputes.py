@@ -1,8 +1,9 @@
 """Disputes: what an acquirer says that a cardholder's bank asks back, and what that makes of the payment.
 
 A dispute is the acquirer's, one for its id of it. What it has withdrawn and not given back can no longer be refunded:
-a refund beside it would pay the customer twice. A refund that was out before we heard of it is shown, and is for a
-person. Pure: the recording function calls `hear` under the payment's lock and writes what it returns.
+a refund beside it would pay the customer twice, and one that is still to be sent waits (`Payment.refunds_exceed`).
+A refund that was out before we heard of it is shown, and is for a person. Pure: the recording function calls `hear`
+under the payment's lock and writes what it returns.
 """
 
 from collections.abc import Mapping, Sequence

@@ -236,9 +236,10 @@ class Payment:
     def refunds_exceed(self) -> bool:
         """Whether more would be refunded than is captured by now, if all that is pending or undecided is.
 
-        It was there when each was admitted: the acquirer took some of it back since, or others refunded it.
+        It was there when each was admitted: the acquirer or a bank took some of it back since, or others refunded it.
         """
         held = self.amount_refund_pending_minor + self.amount_refund_undecided_minor
+        held += self.amount_disputed_minor
         return self.amount_refunded_minor + held > self.amount_captured_minor
 
     @property

@@ -1,0 +1,106 @@
+"""Refunds that wait to be sent while a cardholder's bank takes the money back: the customer gets it once."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from activities.messages import LACKING, InquiryDue, NothingSent, Settled
+from payonce.domain.errors import NotSent, OutcomeUnknown
+from payonce.domain.facts import Disputed
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
+from payonce.domain.truth import Truth
+from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age, claimed_ago
+from tests.storage.ledger import Ledger, subject
+from tests.support.rows import approval
+
+K, O = OperationKind, OperationStatus
+WITHDRAWN = Disputed(
+    id="acq-dp",
+    stage="chargeback",
+    status="needs_response",
+    amount_minor=1000,
+    currency="INR",
+    withdrawn_minor=1000,
+    reason="fraudulent",
+    at=datetime(2026, 11, 22, tzinfo=UTC),
+)
+WON = replace(WITHDRAWN, status="won", withdrawn_minor=0, at=WITHDRAWN.at + timedelta(days=1))
+INQUIRY = replace(WITHDRAWN, stage="inquiry")
+
+
+@pytest.fixture
+def connector() -> FakeConnector:
+    return FakeConnector({"send": NotSent()})
+
+
+@pytest.fixture
+def process(shared_ledger: Ledger, connector: FakeConnector) -> Process:
+    return Process(shared_ledger, connector)
+
+
+async def refund_of(process: Process, amount_minor: int) -> tuple[Operation, Operation]:
+    """The create of a payment of 1000 that is captured, and its refund, which nobody has sent."""
+    ledger = process.ledger
+    paid = await ledger.add_payment(PaymentStatus.CAPTURED, capture_method="automatic")
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=O.SUCCEEDED, connector_reference="acq-1"
+    )
+    return create, await ledger.add_operation(paid, K.REFUND, claimed=False, amount_minor=amount_minor)
+
+
+async def hear(process: Process, create: Operation, said: Disputed) -> None:
+    of_this = replace(said, id=f"dispute of {create.id}")
+    await process.ledger.recorder().hear(subject(create), attempt=1, said=of_this)
+
+
+@pytest.mark.parametrize("tried", [False, True])
+async def test_a_refund_is_not_sent_while_a_bank_has_the_money_and_is_once_it_is_given_back(
+    process: Process, connector: FakeConnector, tried: bool
+) -> None:
+    create, refund = await refund_of(process, 1000)
+    if tried:
+        assert await process.attempt(refund) == NothingSent("not_sent", may_retry=True)
+    connector.answers["send"] = approval(refund)
+    before = list(connector.calls)
+    await hear(process, create, WITHDRAWN)
+    assert await process.attempt(refund) == NothingSent(LACKING, may_retry=True)
+    assert connector.calls == before
+    await hear(process, create, WON)
+    assert isinstance(await process.attempt(refund), Settled)
+    assert (await process.ledger.operation(refund.id)).status is O.SUCCEEDED
+
+
+async def test_what_a_bank_left_is_refunded(process: Process, connector: FakeConnector) -> None:
+    create, refund = await refund_of(process, 400)
+    await hear(process, create, replace(WITHDRAWN, amount_minor=600, withdrawn_minor=600))
+    connector.answers["send"] = approval(refund)
+    assert isinstance(await process.attempt(refund), Settled)
+    assert (await process.ledger.operation(refund.id)).status is O.SUCCEEDED
+
+
+async def test_a_refund_may_end_an_inquiry(process: Process, connector: FakeConnector) -> None:
+    create, refund = await refund_of(process, 1000)
+    await hear(process, create, INQUIRY)
+    connector.answers["send"] = approval(refund)
+    assert isinstance(await process.attempt(refund), Settled)
+
+
+async def test_what_may_not_have_arrived_is_not_sent_again_while_a_bank_has_the_money(
+    process: Process, connector: FakeConnector
+) -> None:
+    connector.capabilities = replace(
+        CAPABILITIES,
+        truth={K.REFUND: Truth.REPLAY},
+        idempotent_replay_s=3600.0,
+        callback_within_s={K.REFUND: 60.0},
+    )
+    create, refund = await refund_of(process, 1000)
+    connector.answers |= {"send": OutcomeUnknown("timeout"), "replay": approval(refund)}
+    await process.attempt(refund)
+    await age(process.ledger, refund)
+    await claimed_ago(process, refund, 60)
+    await hear(process, create, WITHDRAWN)
+    assert isinstance(await process.resolve("inquire", refund), InquiryDue)
+    assert [name for name, _ in connector.calls] == ["send"]
