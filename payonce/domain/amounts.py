@@ -123,13 +123,16 @@ def move_more(story: Story, foreign: Operation, fits: int) -> None:
     _show_captured(story, last=False)
 
 
-def release_rest(story: Story, void: Operation) -> Operation:
-    """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed."""
+def release_rest(story: Story, void: Operation, *, own: bool) -> Operation:
+    """The rest of the authorization is gone, or will be seen to be: what is pending for it may still succeed.
+
+    `own`: whether it is known to be this authorization's.
+    """
     payment, rest = story.payment, story.payment.uncaptured_minor
     if not payment.status.capturable and not payment.status.undecided:
         return void  # nothing was left to release: there is nothing to decide
     all_of_it = void.currency == payment.currency and void.amount_minor >= rest
-    if all_of_it and payment.status.capturable and payment.idle:
+    if own and all_of_it and payment.status.capturable and payment.idle:
         story.change(Change.VOIDED)
         follow_refunds(story)
         return void

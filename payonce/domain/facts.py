@@ -167,7 +167,13 @@ class Foreign:
     currency: str
     # Nobody says whose capture it was: it is news only where payonce captures, and has captured, nothing.
     perhaps_ours: bool = False
+    # The acquirer's id of the payment, where others may charge under our reference there, too.
+    about: str | None = None
     kind: Literal["foreign"] = "foreign"
+
+    def is_of_another(self, connector_reference: str | None) -> bool:
+        """Whether it was done with another payment than the one that the acquirer calls so."""
+        return None not in (self.about, connector_reference) and self.about != connector_reference
 
 
 DisputeStage = Literal["inquiry", "chargeback", "pre_arbitration", "arbitration"]

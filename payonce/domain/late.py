@@ -15,7 +15,7 @@ from payonce.domain.ending import succeed
 from payonce.domain.events import Story
 from payonce.domain.facts import Foreign, Redone, Reversed, Turn, Undone
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Operation, OperationKind, OperationStatus
+from payonce.domain.operations import Attempt, Operation, OperationKind, OperationStatus
 from payonce.domain.settlement import Settlement
 from payonce.domain.turns import Found
 
@@ -31,7 +31,7 @@ def turned(
     """
     match fact:
         case Reversed() | Foreign():
-            if not is_open(case) or not _undoes(case, fact):
+            if not is_open(case) or not _undoes(case, fact, found.attempt):
                 return None
             settled = _ended(found, case, now=now)
         case Undone():
@@ -54,10 +54,12 @@ def turned(
     return replace(settled, added=(told,))
 
 
-def _undoes(case: Operation, fact: Reversed | Foreign) -> bool:
+def _undoes(case: Operation, fact: Reversed | Foreign, attempt: Attempt) -> bool:
     """Whether that is all that was to be done about the late success."""
     if isinstance(fact, Reversed):
         return True
+    if fact.is_of_another(attempt.connector_reference):
+        return False
     authorized = case.target_kind is OperationKind.AUTHORIZE and fact.what in ("refund", "void")
     return authorized and fact.currency == case.currency and fact.amount_minor >= _left(case)
 

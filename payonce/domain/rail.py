@@ -54,7 +54,8 @@ def by_others(
     if own is None or own.sent or not isinstance(fact, Foreign) or fact.what != "capture":
         return None
     whole = (fact.amount_minor, fact.currency) == (own.operation.amount_minor, payment.currency)
-    if not whole or payment.amount_captured_minor:
+    another = fact.is_of_another(found.attempt.connector_reference)
+    if another or not whole or payment.amount_captured_minor:
         return None
     reply = Approved(fact.id, fact.amount_minor, fact.currency)
     return _ended(found, own, reply, now=now)

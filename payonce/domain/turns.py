@@ -391,8 +391,11 @@ def _holds(turned: tuple[Operation, ...]) -> list[int]:
 
 
 def _foreign(found: Found, fact: Foreign, *, turn_id: str, now: datetime) -> Settlement:
-    """It is booked as far as the limits allow, beside what is pending; what exceeds them is for a person."""
-    kind = OperationKind(fact.what)
+    """It is booked as far as the limits allow, beside what is pending; what exceeds them is for a person.
+
+    So is all of what was done with another payment, which was charged under our reference.
+    """
+    kind, own = OperationKind(fact.what), not fact.is_of_another(found.attempt.connector_reference)
     story = Story(found.payment, now)
     foreign = replace(
         _operation(found, fact, kind, turn_id=turn_id, kind=None, final=False, now=now),
@@ -400,9 +403,9 @@ def _foreign(found: Found, fact: Foreign, *, turn_id: str, now: datetime) -> Set
         target_reference=None,
     )
     if kind is OperationKind.VOID:
-        foreign = amounts.release_rest(story, foreign)
+        foreign = amounts.release_rest(story, foreign, own=own)
     else:
-        open_ = kind is OperationKind.REFUND or found.payment.status.capturable
+        open_ = own and (kind is OperationKind.REFUND or found.payment.status.capturable)
         fits = min(_counted(found.payment, fact), amounts.room(found.payment, kind)) if open_ else 0
         amounts.move_more(story, foreign, fits)
         foreign = amounts.hold(story, foreign, foreign.amount_minor - fits)

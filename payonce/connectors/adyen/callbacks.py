@@ -198,7 +198,12 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
             return Reversed()
         case event if event in _BY_OTHERS:
             ended = "/expired" if event == "EXPIRE" else ""  # under the payment's own reference
-            return Foreign(f"{item.psp}{ended}", _BY_OTHERS[event], *reading.money(item.amount))
+            return Foreign(
+                f"{item.psp}{ended}",
+                _BY_OTHERS[event],
+                *reading.money(item.amount),
+                about=item.original or None,
+            )
         case _:
             return None
 

@@ -131,9 +131,12 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     ),
     "captured in the Customer Area": (
         item("CAPTURE", **BY_OTHERS | OF_MANUAL),
-        Foreign(MODIFICATION, "capture", *EUR),
+        Foreign(MODIFICATION, "capture", *EUR, about=PSP),
     ),
-    "refunded in the Customer Area": (item("REFUND", **BY_OTHERS), Foreign(MODIFICATION, "refund", *EUR)),
+    "refunded in the Customer Area": (
+        item("REFUND", **BY_OTHERS),
+        Foreign(MODIFICATION, "refund", *EUR, about=PSP),
+    ),
     "the scheme rejects a refund of the Customer Area": (item("REFUND_FAILED", **BY_OTHERS), BOUNCED),
     "a refund of the Customer Area comes back": (item("REFUNDED_REVERSED", **BY_OTHERS), REVERSED),
     "a refund comes back, and not said of what": (item("REFUNDED_REVERSED"), None),
@@ -152,7 +155,7 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     ),
     "cancelled in the Customer Area": (
         item("CANCELLATION", **BY_OTHERS | OF_MANUAL),
-        Foreign(MODIFICATION, "void", *EUR),
+        Foreign(MODIFICATION, "void", *EUR, about=PSP),
     ),
     "the rest has expired": (item("EXPIRE", **OF_MANUAL), Foreign(f"{PSP}/expired", "void", *EUR)),
     "not captured in the Customer Area": (item("CAPTURE", **BY_OTHERS | NO), None),

@@ -291,3 +291,25 @@ async def test_a_refund_of_the_customer_area_that_comes_back_is_held_once(world:
     assert (paid.amount_refunded_minor, paid.refundable_minor) == (99, create.amount_minor - 99 - held)
     told = [type_ for _, type_ in await world.ledger.events(create.payment_id)]
     assert told.count("refund.failed") == 1
+
+
+@pytest.mark.parametrize("event", ["REFUND", "CAPTURE", "CANCELLATION"])
+async def test_what_others_did_with_another_payment_under_our_reference_is_for_a_person(
+    world: World, event: str
+) -> None:
+    """Somebody may have charged once more with it in the Customer Area, and given that back."""
+    what = Asked.SALE if event == "REFUND" else Asked.AUTHORIZATION
+    create = await world.create(automatic=event == "REFUND")
+    await world.tell("AUTHORISATION", create, what=what)
+    before = await world.payment(create)
+    await world.tell(
+        event, create, what=what, pspReference="ABCDEFGHJKLMNPQR", originalReference="ANOTHERCHARGE123"
+    )
+    paid = await world.payment(create)
+    assert (paid.status, paid.amount_captured_minor, paid.amount_refunded_minor) == (
+        before.status,
+        before.amount_captured_minor,
+        0,
+    )
+    assert paid.review is not None
+    assert (paid.refundable_minor, paid.capturable_minor) == (0, 0)
