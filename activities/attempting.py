@@ -13,7 +13,7 @@ from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeats
 from activities.messages import OperationRequest, Progress
 from activities.progress import after_recording, as_found, aside, settled
-from activities.replaying import by_owner
+from activities.replaying import DONE_BY_OTHERS, by_owner
 from activities.unattended import turned_away
 from payonce.domain import stepping_up
 from payonce.domain.cards import Card
@@ -256,6 +256,8 @@ class Attempting:
         capabilities = (await self._accounts.connector(standing.connector_account)).capabilities
         here = "" if activity.info().is_local else self._rights.owner
         progress = as_found(standing, capabilities, here=here)
+        if standing.done_by_others:
+            await self._recorder.review(request.subject, reason=DONE_BY_OTHERS)
         if progress.kind == "inquiry_due":
             await self._recorder.defer(request.subject)
         if progress.kind == "nothing_sent" and standing.captured:

@@ -18,6 +18,7 @@ from activities.messages import (
     ReversalDue,
     Settled,
 )
+from activities.replaying import DONE_BY_OTHERS
 from payonce.domain.facts import ActionRequired, FailureCode, Outcome
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
@@ -92,6 +93,8 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     may_retry = not (create and capabilities.in_memory(standing.payment))
     if standing.lacks and (attempt is None or attempt.state is AttemptState.NOT_SENT):
         return NothingSent(LACKING, may_retry)
+    if standing.done_by_others:
+        return NothingSent(DONE_BY_OTHERS, may_retry)
     if attempt is None:
         return NothingSent("not_sent", may_retry, patient=create and may_retry)
     if create and attempt.owner != here and standing.owner_may_send:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OWNER_PAUSES_S: Final = (0.0, 2.0, 4.0)  # before each replay of an authorization by its owner
 WINDOW_CLOSED: Final = "replay_window_closed"
 DONE_BY_OTHERS: Final = "done_by_others"
-"""Why it is not sent again: whoever saw it stand still may have done it at the acquirer by hand."""
+"""Why it is not sent, or not again: whoever saw it stand still may have done it at the acquirer by hand."""
 
 
 def by_anyone(call: Call, capabilities: Capabilities) -> bool:

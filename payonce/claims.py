@@ -404,8 +404,7 @@ class Claimant:
             raise StorageUnavailable("the claim is still being given back")
 
     def _next_number(self, standing: Standing, *, has_data: bool) -> int | None:
-        sent = not (standing.abandons or standing.refunds or standing.captured or standing.lacks)
-        pending = standing.operation.status is OperationStatus.PENDING and sent
+        pending = standing.operation.status is OperationStatus.PENDING and not standing.held_back
         has_data = has_data or self._needs_none(standing)
         return claiming.next_number(standing.attempt, pending=pending, has_data=has_data)
 

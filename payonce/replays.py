@@ -64,9 +64,8 @@ def _stays_in_doubt(now: Standing, attempt: Attempt) -> bool:
 
 def _may(standing: Standing, attempt: Attempt, capabilities: Capabilities) -> bool:
     """Where others moved meanwhile what it needs, the first request may not have arrived: then this would be it."""
-    unneeded = standing.lacks or standing.captured or standing.refunds or standing.abandons
     window_s = capabilities.idempotent_replay_s
-    return not unneeded and anyone_may_replay(attempt, standing.now, window_s=window_s)
+    return not standing.held_back and anyone_may_replay(attempt, standing.now, window_s=window_s)
 
 
 async def _sent_again(connector: Measured, right: Right) -> Fact:

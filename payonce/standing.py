@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from payonce.connectors.base import Call, Capabilities, call_of
@@ -17,6 +17,7 @@ from payonce.domain.operations import (
     AttemptState,
     Operation,
     OperationKind,
+    OperationStatus,
     Origin,
     Subject,
     of_our_own,
@@ -28,6 +29,9 @@ from payonce.metrics import ANOTHER_ACQUIRER
 from payonce.storage import attempts, disputes, payments, review_rows
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
+
+STANDS_AFTER: Final = timedelta(seconds=10)  # an operation that nobody has tried to send
+_BY_AMOUNT: Final = (OperationKind.CAPTURE, OperationKind.REFUND)  # what may be done twice within the sums
 
 log = get_logger(__name__)
 
@@ -43,6 +47,7 @@ class Standing:
     target: Attempt | None = None  # what a void or refund of our own releases
     captured: bool = False  # a capture of our own is not sent any more: the rail has captured by itself
     dispute: Dispute | None = None  # that is accepted
+    done_by_others: bool = False  # unsent, and others did the same since it was asked for: in its stead?
     kind: Literal["standing"] = "standing"
 
     @property
@@ -86,6 +91,11 @@ class Standing:
             case _:
                 return False
 
+    @property
+    def held_back(self) -> bool:
+        """Whether nothing is sent for the operation, as things stand."""
+        return self.abandons or self.refunds or self.captured or self.lacks or self.done_by_others
+
 
 async def read_standing(
     connection: Connection, payment_id: str, operation_id: str, *, lock: bool
@@ -110,7 +120,17 @@ async def read_standing(
         if dispute is None:
             raise NotFound(f"the dispute that {operation_id} accepts")
     captured = stages.completes_create(operation) and await _captured_by_rail(connection, payment_id)
-    return Standing(payment, operation, attempt, now, target, captured, dispute)
+    done = _may_be_done(operation, attempt, now=now)
+    done = done and await connection.fetch(payments.as_much_done_by_others(operation))
+    return Standing(payment, operation, attempt, now, target, captured, dispute, done)
+
+
+def _may_be_done(operation: Operation, attempt: Attempt | None, *, now: datetime) -> bool:
+    """Whether it stood unsent so long that somebody may have done it at the acquirer by hand."""
+    tried = attempt is not None and attempt.state is AttemptState.NOT_SENT
+    stood = attempt is None and now - operation.created_at >= STANDS_AFTER
+    pending = operation.status is OperationStatus.PENDING
+    return operation.kind in _BY_AMOUNT and pending and (tried or stood)
 
 
 async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:
@@ -163,8 +183,6 @@ class Reviewed:
     operation: Operation
     attempt: Attempt | None
 
-
-_BY_AMOUNT: Final = (OperationKind.CAPTURE, OperationKind.REFUND)  # what may be done twice within the sums
 
 NO_IDENTITIES: Final[Mapping[str, str | None]] = {}
 """Where no account is pinned to what its acquirer calls it."""

@@ -49,6 +49,7 @@ _NOUNS = {
 }  # the others are nouns already
 _NOTHING_SENT = {
     LACKING: "others moved what it needs, which a person must decide about",
+    "done_by_others": "others did the same, perhaps in its stead, which a person must decide about",
     "reversed_before": "what was sent before is reversed",
     "not_processed": "the acquirer did not process the one before",
 }  # otherwise the acquirer could not be reached

@@ -88,7 +88,7 @@ _WORDS = Statement(
     .order_by(operations.c.created_at.desc(), operations.c.id)
     .limit(_WORDS_MAX)
 )
-_DONE_BY_OTHERS = Statement(
+_BY_OTHERS = (
     select(operations.c.id)
     .where(
         _OTHERS,
@@ -97,6 +97,13 @@ _DONE_BY_OTHERS = Statement(
         operations.c.created_at >= bindparam("since"),
     )
     .limit(1)
+)
+_DONE_BY_OTHERS = Statement(_BY_OTHERS)
+_AS_MUCH_DONE_BY_OTHERS = Statement(
+    _BY_OTHERS.where(
+        operations.c.amount_minor == bindparam("amount_minor"),
+        operations.c.status == OperationStatus.SUCCEEDED,
+    )
 )
 _EXPIRIES = Statement(
     select(func.count().label("expiries")).where(_OTHERS, operations.c.kind == OperationKind.EXPIRE)
@@ -186,6 +193,17 @@ def done_by_others(payment_id: str, kind: OperationKind, *, since: datetime) -> 
     """Whether an operation of this kind that payonce never asked for is known since then."""
     values = {"payment_id": payment_id, "kind": kind, "since": since}
     return Query(_DONE_BY_OTHERS, values, bool)
+
+
+def as_much_done_by_others(operation: Operation) -> Query[bool]:
+    """Whether the same was done with the payment since the operation was asked for, by others than payonce."""
+    values = {
+        "payment_id": operation.payment_id,
+        "kind": operation.kind,
+        "since": operation.created_at,
+        "amount_minor": operation.amount_minor,
+    }
+    return Query(_AS_MUCH_DONE_BY_OTHERS, values, bool)
 
 
 def expiries_of(payment_id: str) -> Query[int]:

@@ -1,6 +1,7 @@
 """Who cannot be asked is sent the same request again, while it answers that as at first; else its word is awaited."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -437,7 +438,8 @@ async def test_what_others_have_done_since_is_not_done_again(
         await ledger.rows(
             "UPDATE operations SET created_at = created_at - interval '1 h' WHERE origin = 'acquirer'"
         )
-    of = await ledger.add_operation(paid, K.REFUND, claimed=False, amount_minor=100)
+    now = datetime.now(UTC)
+    of = await ledger.add_operation(paid, K.REFUND, claimed=False, amount_minor=100, created_at=now)
     await process.attempt(of)
     if not before:
         await ledger.recorder().record(subject(create), attempt=1, fact=theirs)

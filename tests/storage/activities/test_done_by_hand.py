@@ -1,0 +1,120 @@
+"""Refunds and captures that stand unsent while somebody does the same at the acquirer by hand: done once."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import pytest
+
+from activities.messages import NothingSent, Settled
+from activities.replaying import DONE_BY_OTHERS
+from payonce.domain.decisions import Verdict
+from payonce.domain.errors import Rejected
+from payonce.domain.facts import Foreign
+from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
+from payonce.domain.payment import PaymentStatus
+from tests.storage.acting import FakeConnector, Process
+from tests.storage.deciding import decide
+from tests.storage.ledger import Ledger, subject
+from tests.support.rows import approval
+
+K, O, S = OperationKind, OperationStatus, PaymentStatus
+AMOUNT = 100  # of 1000
+BY_HAND: Final[dict[OperationKind, Literal["refund", "capture"]]] = {
+    K.REFUND: "refund",
+    K.CAPTURE: "capture",
+}
+
+
+@pytest.fixture
+def connector() -> FakeConnector:
+    return FakeConnector({"send": Rejected()})
+
+
+@pytest.fixture
+def process(shared_ledger: Ledger, connector: FakeConnector) -> Process:
+    return Process(shared_ledger, connector)
+
+
+async def stands_unsent(process: Process, kind: OperationKind) -> tuple[Operation, Operation]:
+    """A create of 1000, and an operation about a part of it that the acquirer has not been told of."""
+    ledger = process.ledger
+    automatic = kind is K.REFUND
+    paid = await ledger.add_payment(
+        S.CAPTURED if automatic else S.AUTHORIZED, capture_method="automatic" if automatic else "manual"
+    )
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=O.SUCCEEDED, connector_reference="acq-1"
+    )
+    return create, await ledger.add_operation(paid, kind, claimed=False, amount_minor=AMOUNT, final=False)
+
+
+async def by_hand(process: Process, create: Operation, kind: OperationKind, amount_minor: int) -> None:
+    fact = Foreign(f"by hand of {create.id}", BY_HAND[kind], amount_minor, create.currency)
+    await process.ledger.recorder().record(subject(create), attempt=1, fact=fact)
+
+
+def sends(connector: FakeConnector) -> int:
+    return [name for name, _ in connector.calls].count("send")
+
+
+@pytest.mark.parametrize("tried", [True, False])
+@pytest.mark.parametrize("kind", BY_HAND)
+async def test_what_was_done_by_hand_meanwhile_is_not_done_again(
+    process: Process, connector: FakeConnector, kind: OperationKind, tried: bool
+) -> None:
+    """Its account's key was wrong for an hour, or no process ran."""
+    create, of = await stands_unsent(process, kind)
+    if tried:
+        assert await process.attempt(of) == NothingSent("not_sent", may_retry=True)
+    query = "UPDATE operations SET created_at = created_at - :ago WHERE id = :id"
+    await process.ledger.rows(query, ago=timedelta(hours=1), id=of.id)
+    await by_hand(process, create, kind, AMOUNT)
+    connector.answers["send"] = approval(of)
+    before = sends(connector)
+    assert await process.attempt(of) == NothingSent(DONE_BY_OTHERS, may_retry=True)
+    assert sends(connector) == before
+    assert (await process.ledger.operation(of.id)).review_at is not None
+    assert (await process.ledger.payment(of.payment_id)).review is not None
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+async def test_another_amount_is_something_else(
+    process: Process, connector: FakeConnector, kind: OperationKind
+) -> None:
+    create, of = await stands_unsent(process, kind)
+    await process.attempt(of)
+    await by_hand(process, create, kind, AMOUNT + 1)
+    connector.answers["send"] = approval(of)
+    assert isinstance(await process.attempt(of), Settled)
+    assert (await process.ledger.operation(of.id)).status is O.SUCCEEDED
+
+
+async def test_what_was_done_by_hand_before_it_was_asked_for_is_something_else(
+    process: Process, connector: FakeConnector
+) -> None:
+    create, first = await stands_unsent(process, K.REFUND)
+    connector.answers["send"] = approval(first)
+    await process.attempt(first)
+    await by_hand(process, create, K.REFUND, AMOUNT)
+    paid = await process.ledger.payment(create.payment_id)
+    second = await process.ledger.add_operation(
+        paid, K.REFUND, claimed=False, amount_minor=AMOUNT, created_at=datetime.now(UTC)
+    )
+    connector.answers["send"] = Rejected()
+    await process.attempt(second)
+    connector.answers["send"] = approval(second, connector_reference="acq-second")
+    assert isinstance(await process.attempt(second), Settled)
+
+
+async def test_a_person_says_that_the_one_by_hand_was_it_and_nothing_is_sent(
+    process: Process, connector: FakeConnector
+) -> None:
+    create, of = await stands_unsent(process, K.REFUND)
+    await process.attempt(of)
+    await by_hand(process, create, K.REFUND, AMOUNT)
+    await process.attempt(of)
+    await decide(process.ledger, of, Verdict.NOT_PAID)
+    assert isinstance(await process.attempt(of), Settled)
+    assert sends(connector) == 1
+    paid = await process.ledger.payment(of.payment_id)
+    assert (paid.amount_refunded_minor, paid.refundable_minor, paid.review) == (AMOUNT, 900, None)
