@@ -205,6 +205,39 @@ async def test_a_job_reads_nothing_that_was_written_after_its_span(
     assert [(each.done, each.total, each.state) for each in pages] == [(2, 2, "running"), (2, 2, "finished")]
 
 
+async def test_what_lies_between_a_transaction_bound_and_the_span_is_passed_by_in_the_index(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transactions are told by six hours: a busy merchant's recovery of minutes had read hours, 500 a page."""
+    monkeypatch.setattr(jobs, "PAGE_EVENTS", 3)
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=24)
+    await missed(shop, endpoint, "payment.voided", times=4)
+    afternoon = (datetime.now(UTC) - timedelta(days=1)).replace(hour=13)
+    await shop.execute("UPDATE events SET created_at = :at", at=afternoon)
+    missing = afternoon + timedelta(hours=2)
+    await shop.execute("UPDATE events SET created_at = :at WHERE type = 'payment.voided'", at=missing)
+    job = await job_for(shop, endpoint, ago=datetime.now(UTC) - missing - timedelta(minutes=30))
+
+    assert [(await page(shop, job)).done for _ in range(2)] == [3, 4]
+
+
+async def test_a_page_reads_no_further_than_its_reach(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a wrong clock has widened the transactions of a span."""
+    monkeypatch.setattr(jobs, "REACH_EVENTS", 10)
+    endpoint = await shop.endpoint(URL)
+    await missed(shop, endpoint, "payment.captured", times=24)
+    await shop.execute("UPDATE events SET created_at = created_at - interval '1 year'")
+    await shop.execute(
+        "UPDATE events SET created_at = now() - interval '1 minute'"
+        " WHERE xid IN ((SELECT min(xid) FROM events), (SELECT max(xid) FROM events))"
+    )
+    job = await job_for(shop, endpoint)
+
+    assert [(await page(shop, job)).done for _ in range(3)] == [1, 1, 2]
+    assert (await to_the_end(shop, job)).done == 2
+
+
 async def test_events_of_before_transactions_were_noted_are_taken_page_by_page(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

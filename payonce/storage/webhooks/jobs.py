@@ -1,9 +1,10 @@
 """A job's deliveries, page by page: each page and the job's new place are one transaction.
 
 A page is a stretch of the merchant's events, in the order of the transactions that wrote them, and not a number of
-matches, so that a job that finds little to do never reads long in one statement. What had ended when the job was made
-goes first, as far as it wrote anything of the span. What was being written then follows, each transaction as soon as
-all below it have ended, however long that takes; so nothing is passed over. What began after the job is not its.
+matches, so that a job that finds little to do never reads long in one statement: so many of the span, or so many
+that the index alone tells are of another time. What had ended when the job was made goes first, as far as it wrote
+anything of the span. What was being written then follows, each transaction as soon as all below it have ended, however
+long that takes; so nothing is passed over. What began after the job is not its.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from payonce.storage.tables import events
 from payonce.storage.webhooks.redeliveries import IS_DELIVERED_AGAIN, JOB_EVENTS_MAX
 
 PAGE_EVENTS: Final = 500
+# Of the index, for a page: hours of a busy merchant's may lie between a transaction bound and the span (`spans`).
+REACH_EVENTS: Final = 20_000
 BACKLOG_MAX: Final = 1_000  # due deliveries of the endpoint; live events must not wait behind a job
 UNSTARTED_AFTER_S: Final = 10.0
 CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a recovery ends with its transaction, not with its own clock
@@ -48,21 +51,28 @@ _JOB: Final = text(
        FOR UPDATE OF job
     """
 )
+_NEXT: Final = """
+          FROM events
+         WHERE merchant_id = :merchant_id AND mode = :mode
+           AND (xid, created_at) > (CAST(:after_xid AS xid8), :after_at) AND xid < CAST(:before_xid AS xid8)
+           AND xid < pg_snapshot_xmin(pg_current_snapshot())
+"""
 # Each event's deliveries are looked up by themselves (`OFFSET 0`), and by the event (`|| ''`): else, as long as there
 # are no statistics of a table that grows quickly, Postgres reads all of the endpoint's for each event.
 # What failed and waits is due now, with the relay: a workflow that has it sleeps until the time it knew.
 _TAKE: Final = text(
     f"""
-    WITH page AS MATERIALIZED (
-        SELECT id, type, payment_id, sequence, created_at, xid
-          FROM events
-         WHERE merchant_id = :merchant_id AND mode = :mode
-           AND (xid, created_at) > (CAST(:after_xid AS xid8), :after_at) AND xid < CAST(:before_xid AS xid8)
-           AND xid < pg_snapshot_xmin(pg_current_snapshot())
+    WITH reach AS MATERIALIZED (
+        SELECT xid, created_at {_NEXT} ORDER BY xid, created_at OFFSET :reach - 1 LIMIT 1
+    ), page AS MATERIALIZED (
+        SELECT id, type, payment_id, sequence, created_at, xid {_NEXT}
+           AND (xid, created_at) <= (coalesce((SELECT xid FROM reach), CAST(:before_xid AS xid8)),
+                                     coalesce((SELECT created_at FROM reach), 'infinity'))
+           AND created_at >= :since AND created_at < :until
          ORDER BY xid, created_at FETCH FIRST :page ROWS WITH TIES
     ), missed AS MATERIALIZED (
         SELECT page.* FROM page
-         WHERE created_at >= :since AND created_at < :until AND {IS_DELIVERED_AGAIN}
+         WHERE {IS_DELIVERED_AGAIN}
            AND ('*' = ANY (CAST(:types AS text[])) OR page.type = ANY (CAST(:types AS text[])))
            AND (:kind = 'replay' OR NOT EXISTS (
                SELECT FROM webhook_deliveries AS delivery
@@ -97,12 +107,16 @@ _TAKE: Final = text(
             ON CONFLICT (id) DO NOTHING
      RETURNING id
     )
-    SELECT (SELECT count(*) FROM page) AS seen, last.xid AS position_xid, last.created_at AS position_at,
+    SELECT counted.filled OR EXISTS (SELECT FROM reach) AS more,
+           CAST(last.xid AS text) AS position_xid, last.created_at AS position_at,
            (SELECT count(*) FROM inserted) + (SELECT count(DISTINCT event_id) FROM hastened) AS made,
            pg_snapshot_xmin(pg_current_snapshot()) >= CAST(:xid AS xid8) AS settled
-      FROM (SELECT) AS once
-      LEFT JOIN (SELECT CAST(xid AS text) AS xid, created_at FROM page
-                  ORDER BY page.xid DESC, created_at DESC LIMIT 1) AS last ON true
+      FROM (SELECT count(*) >= :page AS filled FROM page) AS counted
+      LEFT JOIN LATERAL (
+            SELECT xid, created_at FROM page
+             UNION ALL
+            SELECT xid, created_at FROM reach WHERE NOT counted.filled
+             ORDER BY xid DESC, created_at DESC LIMIT 1) AS last ON true
     """  # noqa: S608 - of constants only
 )
 _MOVE: Final = text(
@@ -167,8 +181,9 @@ class JobPages:
     async def _take(self, connection: Connection, job: RowMapping) -> JobPage:
         stretch = await _stretch(connection, job)
         taken = (await connection.execute(_TAKE, _parameters(job, stretch))).mappings().one()
-        made, last = job["done"] + taken["made"], taken["seen"] < PAGE_EVENTS
-        behind = _Place(int(taken["position_xid"]), taken["position_at"]) if taken["seen"] else stretch.after
+        made, last = job["done"] + taken["made"], not taken["more"]
+        xid, at = taken["position_xid"], taken["position_at"]
+        behind = stretch.after if xid is None else _Place(int(xid), at)
         if stretch.old and last:
             behind = _newer(job)
         if made >= JOB_EVENTS_MAX or (last and taken["settled"] and not stretch.old):
@@ -243,6 +258,7 @@ def _parameters(job: RowMapping, stretch: _Stretch) -> dict[str, Any]:
         "before_xid": str(stretch.before_xid),
         "cause": _CAUSES[job["kind"]],
         "page": PAGE_EVENTS,
+        "reach": REACH_EVENTS,
         "left": JOB_EVENTS_MAX - job["done"],
     }
 
