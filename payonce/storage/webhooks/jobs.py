@@ -3,8 +3,8 @@
 A page is a stretch of the merchant's events, in the order of the transactions that wrote them, and not a number of
 matches, so that a job that finds little to do never reads long in one statement: so many of the span, or so many
 that the index alone tells are of another time. What had ended when the job was made goes first, as far as it wrote
-anything of the span. What was being written then follows, each transaction as soon as all below it have ended, however
-long that takes; so nothing is passed over. What began after the job is not its.
+anything of the span. What was being written then follows, each transaction as soon as all below it have ended,
+however long that takes; so nothing is passed over. What began after the job is not its.
 """
 
 from dataclasses import dataclass
