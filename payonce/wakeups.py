@@ -21,6 +21,7 @@ CHANNEL_OUTCOMES = "payonce:outcomes"
 CHANNEL_EVENTS = "payonce:events"  # that nobody is to be sent
 CHANNEL_DELIVERIES = "payonce:deliveries"
 CHANNEL_RECEIPTS = "payonce:receipts"
+NUDGE_EVERY_S = 0.1  # on each channel that only says that there is something
 _PUBLISH_TIMEOUT_S = 0.25
 _RECONNECT_S = 1.0
 _PENDING_PUBLISHES_MAX = 1_000
@@ -51,6 +52,7 @@ class WakeUps:
         self._redis = redis
         self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)
         self._publishing: set[asyncio.Task[None]] = set()
+        self._nudged: dict[str, float] = {}  # the channels, and when they were, or are going to be
         self._heard: set[str] = set()  # the channels that are subscribed to
 
     @property
@@ -86,9 +88,9 @@ class WakeUps:
         if not here:
             self._publish(CHANNEL_OUTCOMES, operation_id)
         if deliveries:
-            self._publish(CHANNEL_DELIVERIES, "")
+            self._nudge(CHANNEL_DELIVERIES)
         elif events:
-            self._publish(CHANNEL_EVENTS, "")
+            self._nudge(CHANNEL_EVENTS)
 
     def answered(self, operation_id: str) -> bool:
         """Whether a waiter of this process was given the operation's answer."""
@@ -96,11 +98,11 @@ class WakeUps:
 
     def wake_relay(self) -> None:
         """The relay looks for deliveries; nobody waits for an operation."""
-        self._publish(CHANNEL_DELIVERIES, "")
+        self._nudge(CHANNEL_DELIVERIES)
 
     def wake_renderer(self) -> None:
         """The renderer looks for receipts that were asked for."""
-        self._publish(CHANNEL_RECEIPTS, "")
+        self._nudge(CHANNEL_RECEIPTS)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -138,6 +140,18 @@ class WakeUps:
             waiter.answer = waiter.answer or answer
             waiter.event.set()
         return bool(waiters)
+
+    def _nudge(self, channel: str) -> None:
+        """At once where the last was long enough ago; else when it is, once for all that come meanwhile."""
+        loop = asyncio.get_running_loop()
+        now, latest = loop.time(), self._nudged.get(channel, -NUDGE_EVERY_S)
+        if latest > now:
+            return
+        self._nudged[channel] = at = max(now, latest + NUDGE_EVERY_S)
+        if at > now:
+            loop.call_at(at, self._publish, channel, "")
+        else:
+            self._publish(channel, "")
 
     def _publish(self, channel: str, message: str) -> None:
         """Sent in the background: a slow Redis holds no payment up."""

@@ -28,6 +28,7 @@ from payonce.runtime import Runtime
 from payonce.settings import Settings, SettingsWrong, blaming
 from payonce.standing import Cases
 from payonce.storage.driver.database import words_of
+from workers import visits
 from workers.build import build_id
 from workers.converter import data_converter
 from workflows.acceptance import AcceptanceWorkflow
@@ -145,6 +146,7 @@ async def serving_worker(runtime: Runtime) -> AsyncIterator[Client]:
 
 def _payments_worker(runtime: Runtime, client: Client) -> Worker:
     """As many slots of each kind as payments under way: an eager start needs both and a place in the cache."""
+    visits.leave_out()
     slots = runtime.settings.in_flight_max
     return Worker(
         client,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
@@ -10,7 +11,8 @@ from redis.asyncio import Redis
 from devstack.stack import DevStack
 from payonce.runtime import open_runtime
 from payonce.settings import Settings
-from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, WakeUps
+from payonce.wakeups import CHANNEL_DELIVERIES, CHANNEL_EVENTS, CHANNEL_OUTCOMES, WakeUps
+from tests.storage.ledger import FakeRedis
 from tests.support.eventually import eventually
 from tests.webhooks.receiver import receiving
 from tests.webhooks.shop import SEALING_KEYS, Shop
@@ -55,6 +57,33 @@ async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str
                 await asyncio.sleep(0.05)
     finally:
         await redis.aclose()
+
+
+async def test_a_burst_of_hints_is_told_at_once_and_once_more_after_its_last() -> None:
+    """A hint says only that there is something: with each payment's it was one of the dearest calls of a payment."""
+    redis = FakeRedis()
+    wakeups = WakeUps(cast("Redis", redis))
+
+    def told(channel: str) -> int:
+        return [each for each, _ in redis.published].count(channel)
+
+    def burst() -> None:
+        for _ in range(20):
+            wakeups.wake("op_1", events=True, deliveries=True)
+            wakeups.wake("op_2", events=True)
+
+    async def both_were_told_so_often(hints: int) -> None:
+        async def they_were() -> bool:
+            return told(CHANNEL_DELIVERIES) == hints == told(CHANNEL_EVENTS)
+
+        await eventually(they_were)
+
+    burst()
+    await both_were_told_so_often(2)
+    wakeups.wake("op_3", deliveries=True)
+    wakeups.wake("op_3", events=True)
+    await both_were_told_so_often(3)
+    assert told(CHANNEL_OUTCOMES) == 42  # which say whose it is
 
 
 async def test_a_process_knows_whether_it_hears_what_others_record(valkey_url: str) -> None:
