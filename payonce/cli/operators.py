@@ -101,18 +101,24 @@ def unpack_bodies(why: Why = None) -> None:
     Before, no process may pack any more (PAYONCE_PACK_BODIES). Safe to repeat, and to break off.
     """
     decided(Act(action=AuditAction.BODIES_UNPACKED, subject="database"), why=why)
-    _page_by_page(unpacking.unpack_events, "")
-    _page_by_page(unpacking.unpack_keys, unpacking.FIRST_KEY)
-    _page_by_page(unpacking.unpack_payments, "")
-    _page_by_page(unpacking.unpack_attempts, unpacking.FIRST_ATTEMPT)
+    with_database(_unpacked)
     print("Every row is stored as it is.")
 
 
-def _page_by_page(step: Callable[..., Awaitable[T | None]], first: T) -> None:
+async def _unpacked(database: Database, settings: Settings) -> None:
+    await check_ids(database, ids=ids_of(settings))
+    await _page_by_page(database, unpacking.unpack_events, "")
+    await _page_by_page(database, unpacking.unpack_keys, unpacking.FIRST_KEY)
+    await _page_by_page(database, unpacking.unpack_payments, "")
+    await _page_by_page(database, unpacking.unpack_attempts, unpacking.FIRST_ATTEMPT)
+
+
+async def _page_by_page(database: Database, step: Callable[..., Awaitable[T | None]], first: T) -> None:
     """Each page in a transaction of its own, behind the place that the one before it told, to the last."""
     place: T | None = first
     while place is not None:
-        place = in_transaction(partial(step, after=place))
+        async with database.transaction() as connection:
+            place = await step(connection, after=place)
 
 
 @merchants.command("create")

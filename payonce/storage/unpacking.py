@@ -1,13 +1,14 @@
 """The way back to a release that packs no bodies: each is stored as it is, some at a time, wherever it broke off."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from payonce.storage.driver.connection import Connection
+from payonce.storage.driver.statements import dumps
 from payonce.storage.idempotency import location_from
 from payonce.storage.packing import body_of, unpack, unpack_method
-from payonce.storage.tables import payments
 
 AT_ONCE: Final = 200  # an outcome waits for the key that it answers
 Key = tuple[str, str, str]
@@ -21,7 +22,13 @@ _EVENTS: Final = text(
      WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE
     """
 )
-_EVENT: Final = text("UPDATE events SET body = :body WHERE id = :id")
+_EVENTS_UNPACKED: Final = text(
+    """
+    UPDATE events SET body = given.body
+      FROM unnest(CAST(:ids AS text[]), CAST(:bodies AS bytea[])) AS given (id, body)
+     WHERE events.id = given.id
+    """
+)
 _KEYS: Final = text(
     """
     SELECT merchant_id, mode, key, operation_id, location, answer_body AS body FROM idempotency_keys
@@ -29,10 +36,14 @@ _KEYS: Final = text(
      ORDER BY merchant_id, mode, key LIMIT :limit FOR NO KEY UPDATE
     """
 )
-_KEY: Final = text(
+_KEYS_UNPACKED: Final = text(
     """
-    UPDATE idempotency_keys SET answer_body = :body, location = :location
-     WHERE merchant_id = :merchant_id AND mode = :mode AND key = :key
+    UPDATE idempotency_keys SET answer_body = given.body, location = given.location
+      FROM unnest(CAST(:merchant_ids AS text[]), CAST(:modes AS text[]), CAST(:keys AS text[]),
+                  CAST(:bodies AS bytea[]), CAST(:locations AS text[]))
+        AS given (merchant_id, mode, key, body, location)
+     WHERE (idempotency_keys.merchant_id, idempotency_keys.mode, idempotency_keys.key)
+         = (given.merchant_id, given.mode, given.key)
     """
 )
 _PAYMENTS: Final = text(
@@ -40,6 +51,13 @@ _PAYMENTS: Final = text(
     SELECT id, payment_method FROM payments
      WHERE id > :after AND json_typeof(payment_method) = 'array'
      ORDER BY id LIMIT :limit FOR NO KEY UPDATE
+    """
+)
+_PAYMENTS_UNPACKED: Final = text(
+    """
+    UPDATE payments SET payment_method = CAST(given.method AS json)
+      FROM unnest(CAST(:ids AS text[]), CAST(:methods AS text[])) AS given (id, method)
+     WHERE payments.id = given.id
     """
 )
 _ATTEMPTS: Final = text(
@@ -63,18 +81,16 @@ _ATTEMPTS: Final = text(
 async def unpack_events(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:
     """The next `limit` events after this id are stored as they are; the last one's id, None: there were fewer."""
     found = (await connection.execute(_EVENTS, {"after": after, "limit": limit})).mappings().all()
-    for row in found:
-        if (body := body_of(row)) != bytes(row["body"]):
-            await connection.execute(_EVENT, {"id": row["id"], "body": body})
+    whole = [(row["id"], body) for row in found if (body := body_of(row)) != bytes(row["body"])]
+    await _write(connection, _EVENTS_UNPACKED, ("ids", "bodies"), whole)
     return str(found[-1]["id"]) if len(found) == limit else None
 
 
 async def unpack_payments(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:
     """The same of payments, with how each is paid."""
     found = (await connection.execute(_PAYMENTS, {"after": after, "limit": limit})).mappings().all()
-    for row in found:
-        method = unpack_method(row["payment_method"])
-        await connection.update(payments, {"payment_method": method}, where={"id": row["id"]})
+    whole = [(row["id"], dumps(unpack_method(row["payment_method"]))) for row in found]
+    await _write(connection, _PAYMENTS_UNPACKED, ("ids", "methods"), whole)
     return str(found[-1]["id"]) if len(found) == limit else None
 
 
@@ -83,11 +99,13 @@ async def unpack_keys(connection: Connection, *, after: Key, limit: int = AT_ONC
     merchant_id, mode, key = after
     place = {"merchant_id": merchant_id, "mode": mode, "key": key}
     found = (await connection.execute(_KEYS, {**place, "limit": limit})).mappings().all()
+    whole = []
     for row in found:
-        kept = {"body": None if row["body"] is None else bytes(row["body"]), "location": row["location"]}
-        whole = {"body": kept["body"] and unpack(kept["body"]), "location": location_from(row)}
-        if whole != kept:
-            await connection.execute(_KEY, {**row, **whole})
+        kept = None if row["body"] is None else bytes(row["body"]), row["location"]
+        said = kept[0] and unpack(kept[0]), location_from(row)
+        if said != kept:
+            whole.append((row["merchant_id"], row["mode"], row["key"], *said))
+    await _write(connection, _KEYS_UNPACKED, ("merchant_ids", "modes", "keys", "bodies", "locations"), whole)
     if len(found) < limit:
         return None
     return found[-1]["merchant_id"], found[-1]["mode"], found[-1]["key"]
@@ -98,3 +116,11 @@ async def unpack_attempts(connection: Connection, *, after: Tried, limit: int = 
     place = {"operation_id": after[0], "number": after[1]}
     found = (await connection.execute(_ATTEMPTS, {**place, "limit": limit})).all()
     return (found[0].operation_id, found[0].number) if len(found) == limit else None
+
+
+async def _write(
+    connection: Connection, statement: TextClause, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """All of the page's in one statement: one for each row took ten times as long."""
+    if rows:
+        await connection.execute(statement, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))

@@ -26,12 +26,12 @@ Row = Mapping[str, Any]
 T = TypeVar("T")
 
 
-_dumps = partial(json.dumps, separators=(",", ":"))
+dumps = partial(json.dumps, separators=(",", ":"))
 
 
 def as_json(value: Any) -> Json:
     """The value as the driver writes it: compact, for a column of JSON keeps what it is given."""
-    return Json(value, dumps=_dumps)
+    return Json(value, dumps=dumps)
 
 
 class Statement:
