@@ -104,6 +104,7 @@ class NothingSent:
     reason: str
     may_retry: bool
     patient: bool = False  # of a create: it needs nothing that lives in memory, so that there is time
+    no_attempt: bool = False  # none is in Postgres, as far as was looked
     kind: Literal["nothing_sent"] = "nothing_sent"
 
 

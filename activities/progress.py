@@ -96,7 +96,7 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     if standing.done_by_others:
         return NothingSent(DONE_BY_OTHERS, may_retry)
     if attempt is None:
-        return NothingSent("not_sent", may_retry, patient=create and may_retry)
+        return NothingSent("not_sent", may_retry, patient=create and may_retry, no_attempt=True)
     if create and attempt.owner != here and standing.owner_may_send:
         return NotOwner(attempt.owner)
     progress = _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)

@@ -80,6 +80,7 @@ class Settling:
         self._inquiries = 0
         self._unknown_since: float | None = None
         self._claimed_at: float | None = None  # of the attempt in doubt, where that is known
+        self._was_claimed = False  # whether an attempt of it was in Postgres
         self._operator_called = False
         self._acting_since: float | None = None
         self._woken = False  # whether there may be news before the schedule says so
@@ -153,7 +154,12 @@ class Settling:
             return _proves_nothing(error)
 
     async def _after_nothing_sent(self, nothing: NothingSent) -> Progress:
-        """A further attempt with backoff, where one is possible; never while an earlier one is unclear."""
+        """A further attempt with backoff, where one is possible; never while an earlier one is unclear.
+
+        One that was in Postgres and is not any more may have been sent: it is inquired about before.
+        """
+        if nothing.no_attempt and self._was_claimed:
+            self._request = replace(self._request, doubted=True)
         delay_s = self._retry_delay_s(nothing)
         if delay_s is None:
             return await self._stop_trying()
@@ -196,6 +202,7 @@ class Settling:
         """Waits as the rail's schedule says; past its limit an operator is called. It never ends."""
         now = workflow.time()
         self._note_review(due.review_since, due.reason)
+        self._was_claimed = self._was_claimed or due.claimed_at is not None
         if self._unknown_since is None:
             self._unknown_since = now
             self._claimed_at = None if due.claimed_at is None else due.claimed_at.timestamp()

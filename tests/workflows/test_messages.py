@@ -53,6 +53,7 @@ EXAMPLES: dict[type, list[Any]] = {
         NothingSent("not_sent", may_retry=True),
         NothingSent("not_sent", may_retry=False),
         NothingSent("not_sent", True, True),
+        NothingSent("not_sent", may_retry=True, no_attempt=True),
     ],
     NotOwner: [NotOwner("boot_1")],
 }

@@ -48,6 +48,21 @@ async def test_a_refund_that_broke_is_inquired_about_and_never_sent_again(bench:
     assert bench.fakes.names == ["refund", "inquire"]
 
 
+@pytest.mark.parametrize("claimed", [True, False])
+async def test_a_refund_whose_attempt_postgres_forgot_is_inquired_about_before_it_is_sent(
+    bench: Bench, claimed: bool
+) -> None:
+    """Its process may not have seen the fail-over; that there was an attempt, this run has."""
+    seen = replace(UNKNOWN, claimed_at=await bench.environment.get_current_time()) if claimed else UNKNOWN
+    bench.fakes.script("refund", seen, await bench.settled("refunded", 5))
+    bench.fakes.script("inquire", NothingSent("not_sent", may_retry=True, no_attempt=True))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    assert await handle.result() == "refunded"
+    again = bench.fakes.made("refund")[-1].request
+    assert again == replace(bench.operation(K.REFUND), doubted=claimed)
+    await replay(handle)
+
+
 async def test_a_release_of_its_own_is_carried_out_like_a_refund(bench: Bench) -> None:
     bench.fakes.script("undo", UNKNOWN)
     bench.fakes.script("inquire", UNKNOWN, await bench.settled("captured", 5))

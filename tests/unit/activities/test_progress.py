@@ -108,7 +108,7 @@ def test_what_was_not_sent_may_be_tried_again_without_a_card(
     kind: OperationKind, state: AttemptState | None, may_retry: bool
 ) -> None:
     found = as_found(standing(kind, state), CARDS, here="boot_1")
-    assert found == NothingSent("not_sent", may_retry)
+    assert found == NothingSent("not_sent", may_retry, no_attempt=state is None)
 
 
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
@@ -181,7 +181,7 @@ def test_the_void_of_what_is_authorized_is_sent() -> None:
     void = operation(K.VOID)
     paid = payment(PaymentStatus.AUTHORIZED, pending_operation=under_way(void))
     found = as_found(Standing(paid, void, None, NOW), UPI, here="")
-    assert found == NothingSent("not_sent", may_retry=True)
+    assert found == NothingSent("not_sent", may_retry=True, no_attempt=True)
 
 
 FINAL = SCHEDULE.within(UPI.finality_s, longer_s=0)
