@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from payonce.cli.base import Json, Why, content_of, decided, deciding, in_transaction, show, with_database
+from payonce.cli.base import (
+    CommandRefused,
+    Json,
+    Why,
+    content_of,
+    decided,
+    deciding,
+    in_transaction,
+    show,
+    with_database,
+)
 from payonce.cli.card_storage import check as check_card_storage
 from payonce.domain.audit import Act, AuditAction
 from payonce.domain.payment_methods import CardStorage
@@ -23,6 +33,7 @@ from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 from payonce.storage.migrating import upgrade
 from payonce.storage.personal_data import seal_again as seal_personal_data_again
+from payonce.storage.snapshots import take_snapshot
 from payonce.storage.webhooks.sealed_answers import seal_answers_again
 from payonce.storage.webhooks.secrets import seal_again, seal_plain_secrets
 from payonce.webhooks.risk import sealed_again
@@ -98,7 +109,8 @@ def seal_with_the_first_key(why: Why = None) -> None:
 def unpack_bodies(why: Why = None) -> None:
     """Store every row as it is, as an earlier release reads it; as the owner of the tables.
 
-    Before, no process may pack any more (PAYONCE_PACK_BODIES). Safe to repeat, and to break off.
+    Before, no process may pack any more (PAYONCE_PACK_BODIES): one that did meanwhile is told of. Safe to repeat,
+    and to break off.
     """
     decided(Act(action=AuditAction.BODIES_UNPACKED, subject="database"), why=why)
     with_database(_unpacked)
@@ -107,10 +119,17 @@ def unpack_bodies(why: Why = None) -> None:
 
 async def _unpacked(database: Database, settings: Settings) -> None:
     await check_ids(database, ids=ids_of(settings))
+    async with database.reading() as connection:
+        began, snapshot = datetime.now(UTC), await take_snapshot(connection)
     await _page_by_page(database, unpacking.unpack_events, "")
     await _page_by_page(database, unpacking.unpack_keys, unpacking.FIRST_KEY)
     await _page_by_page(database, unpacking.unpack_payments, "")
     await _page_by_page(database, unpacking.unpack_attempts, unpacking.FIRST_ATTEMPT)
+    async with database.reading() as connection:
+        if await unpacking.still_packed(connection, since=began, xid=snapshot.next):
+            raise CommandRefused(
+                "a process still packs: take PAYONCE_PACK_BODIES from it, and run this again"
+            )
 
 
 async def _page_by_page(database: Database, step: Callable[..., Awaitable[T | None]], first: T) -> None:

@@ -23,7 +23,8 @@ from sqlalchemy.types import TypeDecorator
 from payonce.domain.answers import timestamp
 from payonce.domain.errors import PaymentError
 
-_NUMBERS: Final = frozenset(bytes([number]) for number in range(1, 9))  # no JSON begins with one
+PACKED_BELOW: Final = 9  # what begins with a lower byte is packed: no JSON begins with one
+_NUMBERS: Final = frozenset(bytes([number]) for number in range(1, PACKED_BELOW))
 _PLACES: Final = tuple(bytes([number]) for number in range(1, 6))  # each for a word of `_said`, in its order
 _CARD: Final = ("brand", "last4", "exp_month", "exp_year")
 _WINDOW: Final = (

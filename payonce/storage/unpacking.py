@@ -1,6 +1,7 @@
 """The way back to a release that packs no bodies: each is stored as it is, some at a time, wherever it broke off."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import TextClause, text
@@ -8,7 +9,8 @@ from sqlalchemy import TextClause, text
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.statements import dumps
 from payonce.storage.idempotency import location_from
-from payonce.storage.packing import body_of, unpack, unpack_method
+from payonce.storage.packing import PACKED_BELOW, body_of, unpack, unpack_method
+from payonce.storage.tables import STRETCH
 
 AT_ONCE: Final = 200  # an outcome waits for the key that it answers
 Key = tuple[str, str, str]
@@ -16,6 +18,15 @@ FIRST_KEY: Final[Key] = ("", "", "")
 Tried = tuple[str, int]  # an attempt's key
 FIRST_ATTEMPT: Final[Tried] = ("", 0)
 
+# Of the time since an unpacking began; `events_made_idx` has it.
+_STILL_PACKED: Final = text(
+    f"""
+    SELECT EXISTS (
+        SELECT FROM events
+         WHERE {STRETCH} > CAST(:since AS timestamptz) - interval '6 hours' AND xid >= CAST(:xid AS xid8)
+           AND get_byte(body, 0) < {PACKED_BELOW})
+    """  # noqa: S608 - of constants only
+)
 _EVENTS: Final = text(
     """
     SELECT id, payment_id, created_at, body FROM events
@@ -76,6 +87,11 @@ _ATTEMPTS: Final = text(
     SELECT operation_id, number FROM page ORDER BY operation_id DESC, number DESC
     """
 )
+
+
+async def still_packed(connection: Connection, *, since: datetime, xid: int) -> bool:
+    """Whether a transaction with this id or a later one has packed an event, as only a process that packs does."""
+    return bool((await connection.execute(_STILL_PACKED, {"since": since, "xid": str(xid)})).scalar_one())
 
 
 async def unpack_events(connection: Connection, *, after: str, limit: int = AT_ONCE) -> str | None:

@@ -17,6 +17,7 @@ from payonce.domain.settlement import Draft
 from payonce.runtime import open_database
 from payonce.storage import idempotency, unpacking
 from payonce.storage.attempts import insert_claim
+from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database
 from payonce.storage.idempotency import Key
 from payonce.storage.payments import insert_operation, insert_payment
@@ -99,6 +100,26 @@ async def test_a_page_is_written_in_one_statement_and_the_database_is_opened_onc
         "idempotency_keys": 2,
         "payments": 2,
     }
+
+
+async def test_a_process_that_still_packs_is_told_of(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier release would send its events as they lie there; what it wrote may be behind the page."""
+    last = unpacking.unpack_attempts
+
+    async def meanwhile(connection: Connection, **place: Any) -> Any:
+        if place["after"] == unpacking.FIRST_ATTEMPT:
+            packing = Database(ledger.url, pool_size=1, packs=True)
+            await _told(packing, _payment(ledger, "key-meanwhile"))
+            await packing.close()
+        return await last(connection, **place)
+
+    monkeypatch.setattr(unpacking, "unpack_attempts", meanwhile)
+    ran = await asyncio.to_thread(CliRunner().invoke, app, ("db", "unpack"))
+    assert isinstance(ran.exception, base.CommandRefused)
+
+    monkeypatch.setattr(unpacking, "unpack_attempts", last)
+    await _unpack()
+    assert await _left(ledger) == (0,) * 5
 
 
 async def _unpack() -> None:
