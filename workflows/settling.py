@@ -48,7 +48,7 @@ _NOUNS = {
     OperationKind.ACCEPT: "acceptance",
 }  # the others are nouns already
 _NOTHING_SENT = {
-    LACKING: "others moved what it needs, which a person must decide about",
+    LACKING: "others moved what it needs, or a bank took it back, which is to be settled first",
     "done_by_others": "others did the same, perhaps in its stead, which a person must decide about",
     "reversed_before": "what was sent before is reversed",
     "not_processed": "the acquirer did not process the one before",

@@ -7,6 +7,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.messages import InquiryDue, NothingSent, ReversalDue
+from activities.replaying import DONE_BY_OTHERS
 from payonce.domain.operations import OperationKind
 from payonce.domain.schedules import InquirySchedule
 from tests.workflows.rig import Bench, details, replay, timers_s
@@ -107,7 +108,11 @@ async def test_its_details_say_that_it_is_in_review_since_when_why_and_what_to_t
 
 @pytest.mark.parametrize(
     ("reason", "words"),
-    [("lacking", "others moved what it needs"), ("connection_refused", "the acquirer could not be reached")],
+    [
+        ("lacking", "others moved what it needs"),
+        (DONE_BY_OTHERS, "others did the same"),
+        ("connection_refused", "the acquirer could not be reached"),
+    ],
 )
 async def test_its_details_say_why_nothing_is_sent(bench: Bench, reason: str, words: str) -> None:
     bench.fakes.script("refund", NothingSent(reason, may_retry=True))
