@@ -250,7 +250,7 @@ _COPIES = (
 
 
 async def test_among_thousands_each_is_found_by_the_attempts_key(ledger: Ledger, full: Tried) -> None:
-    """Without an index on `reference`, which is gone with migration 0049."""
+    """Without an index on `reference`, which is gone with migration 0050."""
     references = [attempt_reference(f"{full.create.id}_{number}", 1) for number in range(1, 101)]
     async with ledger.database.transaction() as connection:
         with statements() as executed:

@@ -141,7 +141,7 @@ async def test_a_migration_that_broke_off_before_it_was_noted_begins_again(
         command.stamp(config, "0040")
         command.upgrade(config, "0045")
         command.stamp(config, "0044")
-        command.upgrade(config, "0049")
+        command.upgrade(config, "0050")
         command.stamp(config, "0046")
         upgrade(url, replaced=True)
         engine = create_engine(url)

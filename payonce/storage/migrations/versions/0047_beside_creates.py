@@ -1,7 +1,7 @@
 """what a create's own id finds is in no second index: its operation by the payment, its key by the operation
 
 A create's operation has the payment's id, and its key is in the payment's row. And of payments only those are indexed
-that may be captured, not each that is under way. The indexes of all of them stay for the version before; 0049 drops
+that may be captured, not each that is under way. The indexes of all of them stay for the version before; 0050 drops
 them.
 """
 

@@ -6,8 +6,8 @@ be captured. So this waits until its last process is gone.
 
 from alembic import op
 
-revision = "0049"
-down_revision = "0048"
+revision = "0050"
+down_revision = "0049"
 branch_labels = None
 depends_on = None
 
