@@ -4,15 +4,16 @@ A create that was given back waits for its merchant, and is in no queue but the 
 is told from the others by a column, so that however many wait, the rest is found as if there were none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, null, select, text, update
+from sqlalchemy import ColumnElement, Integer, bindparam, case, exists, func, null, select, text, update
 
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.storage.driver.connection import Connection
-from payonce.storage.driver.statements import Statement
+from payonce.storage.driver.statements import Query, Row, Statement
 from payonce.storage.payments import (
     OPERATION_COLUMNS,
     PAYMENT_COLUMNS,
@@ -36,6 +37,28 @@ _CLAIM_AGAIN = Statement(
     update(operations)
     .where(*_CREATE)
     .values(released_at=null(), sweeps=0, sweep_at=func.now() + _FIRST_PAUSE)
+)
+
+
+def pause(sweeps: ColumnElement[int]) -> ColumnElement[timedelta]:
+    """Until the next look, so many made: twice as long each time, up to a limit."""
+    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(sweeps, 16)), LONGEST_PAUSE_S)
+    until: ColumnElement[timedelta] = pause_s * text("interval '1 second'")
+    return until
+
+
+_OVERDUE = (
+    select(operations.c.id)
+    .where(text(DUE), operations.c.kind == bindparam("kind"), operations.c.sweep_at <= func.now())
+    .order_by(operations.c.sweep_at)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_DEQUEUE = Statement(  # each second for each kind, in every worker
+    update(operations)
+    .where(operations.c.id.in_(_OVERDUE.scalar_subquery()))
+    .values(sweep_at=func.now() + pause(operations.c.sweeps), sweeps=operations.c.sweeps + 1)
+    .returning(*OPERATION_COLUMNS, operations.c.sweeps)
 )
 
 
@@ -67,22 +90,14 @@ async def dequeue(connection: Connection, kind: OperationKind, *, limit: int) ->
 
     Other sweepers do not see them for a while.
     """
-    due = (
-        select(operations.c.id)
-        .where(text(DUE), operations.c.kind == kind.value, operations.c.sweep_at <= func.now())
-        .order_by(operations.c.sweep_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    taken = (
-        update(operations)
-        .where(operations.c.id.in_(due.scalar_subquery()))
-        .values(sweep_at=func.now() + pause(operations.c.sweeps), sweeps=operations.c.sweeps + 1)
-        .returning(*OPERATION_COLUMNS, operations.c.sweeps)
-    )
-    found = [(operation_from(row), row["sweeps"]) for row in (await connection.execute(taken)).mappings()]
+    values = {"kind": kind.value, "most": limit}
+    found = await connection.fetch(Query(_DEQUEUE, values, _with_sweeps))
     paid = await payments_of(connection, [operation.payment_id for operation, _ in found])
     return [Due(operation, paid[operation.payment_id], sweeps) for operation, sweeps in found]
+
+
+def _with_sweeps(rows: Sequence[Row]) -> list[tuple[Operation, int]]:
+    return [(operation_from(row), row["sweeps"]) for row in rows]
 
 
 async def requeue(connection: Connection, operation_id: str) -> None:
@@ -208,13 +223,6 @@ async def still_open(
         ~waits_for_merchant,
     )
     return [payment_from(row) for row in (await connection.execute(query)).mappings()]
-
-
-def pause(sweeps: ColumnElement[int]) -> ColumnElement[timedelta]:
-    """Until the next look, so many made: twice as long each time, up to a limit."""
-    pause_s = func.least(FIRST_PAUSE_S * func.power(2, func.least(sweeps, 16)), LONGEST_PAUSE_S)
-    until: ColumnElement[timedelta] = pause_s * text("interval '1 second'")
-    return until
 
 
 async def payments_of(connection: Connection, payment_ids: list[str]) -> dict[str, Payment]:
