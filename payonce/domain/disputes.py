@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, get_args
 
 from payonce.domain.events import EventType, Settlement, Story
-from payonce.domain.facts import Disputed, DisputeStage
+from payonce.domain.facts import Disputed, DisputeStage, is_of_another
 from payonce.domain.money import AMOUNT_MINOR_MAX
 from payonce.domain.operations import Attempt, Operation
 from payonce.domain.payment import Payment
@@ -115,9 +115,7 @@ def hear(
     an acquirer that has no word for that says that it is lost.
     """
     other = known is not None and (known.payment_id != payment.id or said.at < known.said_at)
-    elsewhere = None not in (said.about, attempt.connector_reference) and (
-        said.about != attempt.connector_reference
-    )
+    elsewhere = is_of_another(said.about, attempt.connector_reference)
     if other or elsewhere or said.amount_minor <= 0:
         return Settlement(payment, operation, attempt)
     told = _told(payment, attempt, known, said, dispute_id=dispute_id, now=now)

@@ -144,6 +144,7 @@ class Undone:
     reason: str = ""
     # Of an authorization, the acquirer's id (`Foreign.id`) of a refund that others made, where it took that back.
     refund: str | None = None
+    about: str | None = None  # as in `Foreign`
     kind: Literal["undone"] = "undone"
 
 
@@ -173,7 +174,12 @@ class Foreign:
 
     def is_of_another(self, connector_reference: str | None) -> bool:
         """Whether it was done with another payment than the one that the acquirer calls so."""
-        return None not in (self.about, connector_reference) and self.about != connector_reference
+        return is_of_another(self.about, connector_reference)
+
+
+def is_of_another(about: str | None, connector_reference: str | None) -> bool:
+    """Whether what is told about a payment of the acquirer's is not about the one that it calls so."""
+    return None not in (about, connector_reference) and about != connector_reference
 
 
 DisputeStage = Literal["inquiry", "chargeback", "pre_arbitration", "arbitration"]
@@ -320,6 +326,7 @@ class NotKnown:
 class Reversed:
     """Whatever the reference did is undone, and a late arrival under it is blocked where the acquirer can."""
 
+    about: str | None = None  # as in `Foreign`
     kind: Literal["reversed"] = "reversed"
 
 

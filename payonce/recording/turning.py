@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from payonce.domain import bounced, late, rail, turns
-from payonce.domain.facts import Approved, Reversed, Turn, Undone
+from payonce.domain.facts import Approved, Reversed, Turn, Undone, is_of_another
 from payonce.domain.ids import IdFactory
-from payonce.domain.operations import Attempt, OperationStatus
+from payonce.domain.operations import Attempt, AttemptState, OperationStatus
 from payonce.domain.settlement import Settlement
 from payonce.logging import get_logger
 from payonce.recording.rows import Others, Rows, turn_id
@@ -29,6 +29,9 @@ def of_acquirer(
     """What the turn makes of the rows; None where it changes nothing, or is known."""
     found = turns.Found(rows.payment, rows.operation, attempt, others.held)
     own_id = turn_id(ids, attempt, fact)
+    if isinstance(fact, Undone | Reversed) and _leaves_ours(rows, attempt, fact):
+        log.warning("turn_of_another_payment", operation_id=rows.operation.id, turn=fact.kind)
+        return Settlement(rows.payment, rows.operation, attempt)
     undecided = rows.operation.status is OperationStatus.PENDING and not attempt.state.definite
     if others.known or (isinstance(fact, Reversed) and undecided):
         return None  # known, or an outcome; a case beside that has a reversal of its own
@@ -48,3 +51,12 @@ def of_acquirer(
     if not settled.added:
         log.warning("turn_of_nothing", operation_id=rows.operation.id, turn=fact.kind)
     return settled
+
+
+def _leaves_ours(rows: Rows, attempt: Attempt, fact: Undone | Reversed) -> bool:
+    """Whether it takes back what was done with another payment, which was charged under our reference.
+
+    A person who decided may have mistyped how the acquirer calls ours.
+    """
+    stands = attempt.state is AttemptState.APPROVED and rows.operation.decided_at is None
+    return stands and is_of_another(fact.about, attempt.connector_reference)

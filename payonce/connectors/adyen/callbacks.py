@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import structlog
@@ -189,13 +190,13 @@ def _of_payment(item: NotificationItem, what: Asked, *, event_id: str) -> Told |
             psp = item.original or ""
             return _authorised(item, what, psp=psp, event=event_id) if psp else None
         case "CAPTURE_FAILED":
-            return _undone(item, event_id=event_id)
+            return replace(_undone(item, event_id=event_id), about=item.original or None)
         case event if event in _CAME_BACK:
             return _refund_undone(item)
         case "OFFER_CLOSED":
             return Expired(item.psp)
         case "TECHNICAL_CANCEL":
-            return Reversed()
+            return Reversed(about=item.original or None)
         case event if event in _BY_OTHERS:
             ended = "/expired" if event == "EXPIRE" else ""  # under the payment's own reference
             return Foreign(

@@ -103,7 +103,10 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     "captured": (modified("CAPTURE", K.CAPTURE), DONE),
     "not captured: the request, not the payment": (modified("CAPTURE", K.CAPTURE, **NO), TURNED_DOWN),
     "the scheme rejects the capture": (modified("CAPTURE_FAILED", K.CAPTURE), UNDONE),
-    "what captures itself is rejected by the scheme": (item("CAPTURE_FAILED", **BY_OTHERS), UNDONE),
+    "what captures itself is rejected by the scheme": (
+        item("CAPTURE_FAILED", **BY_OTHERS),
+        replace(UNDONE, about=PSP),
+    ),
     "and is captured again": (
         item("CAPTURE", **BY_OTHERS),
         replace(AUTHORISED, stage=Stage.CAPTURED, event="this telling"),
@@ -115,7 +118,7 @@ SAYS: dict[str, tuple[dict[str, Any], Told | None]] = {
     "the refund comes back": (modified("REFUNDED_REVERSED", K.REFUND), UNDONE),
     "released": (modified("CANCELLATION", K.VOID), DONE),
     "not released, or released before": (modified("CANCELLATION", K.VOID, **NO), None),
-    "reversed by our reference": (item("TECHNICAL_CANCEL", **BY_OTHERS), Reversed()),
+    "reversed by our reference": (item("TECHNICAL_CANCEL", **BY_OTHERS), Reversed(about=PSP)),
     "not reversed, or not known": (item("TECHNICAL_CANCEL", **BY_OTHERS, **NO), None),
     "reversed under a reference of its own": (
         item("TECHNICAL_CANCEL", **BY_OTHERS | {"merchantReference": f"X{SALE[1:]}"}),

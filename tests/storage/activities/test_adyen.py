@@ -313,3 +313,18 @@ async def test_what_others_did_with_another_payment_under_our_reference_is_for_a
     )
     assert paid.review is not None
     assert (paid.refundable_minor, paid.capturable_minor) == (0, 0)
+
+
+@pytest.mark.parametrize(("event", "automatic"), [("CAPTURE_FAILED", True), ("TECHNICAL_CANCEL", False)])
+async def test_what_adyen_took_back_of_another_payment_under_our_reference_leaves_ours(
+    world: World, event: str, automatic: bool
+) -> None:
+    what = Asked.SALE if automatic else Asked.AUTHORIZATION
+    create = await world.create(automatic=automatic)
+    await world.tell("AUTHORISATION", create, what=what)
+    before = await world.payment(create)
+    undone = {"pspReference": "ABCDEFGHJKLMNPQR"}
+    await world.tell(event, create, what=what, originalReference="ANOTHERCHARGE123", **undone)
+    assert await world.payment(create) == before
+    await world.tell(event, create, what=what, originalReference=PSP, **undone)
+    assert (await world.payment(create)).status is not before.status
