@@ -126,7 +126,7 @@ async def _unpacked(database: Database, settings: Settings) -> None:
     await _page_by_page(database, unpacking.unpack_payments, "")
     await _page_by_page(database, unpacking.unpack_attempts, unpacking.FIRST_ATTEMPT)
     async with database.reading() as connection:
-        if await unpacking.still_packed(connection, since=began, xid=snapshot.next):
+        if await unpacking.still_packed(connection, since=began, xid=snapshot.oldest_running):
             raise CommandRefused(
                 "a process still packs: take PAYONCE_PACK_BODIES from it, and run this again"
             )

@@ -18,12 +18,12 @@ FIRST_KEY: Final[Key] = ("", "", "")
 Tried = tuple[str, int]  # an attempt's key
 FIRST_ATTEMPT: Final[Tried] = ("", 0)
 
-# Of the time since an unpacking began; `events_made_idx` has it.
+# Of the time since an unpacking began, by clocks that differ; `events_made_idx` has it.
 _STILL_PACKED: Final = text(
     f"""
     SELECT EXISTS (
         SELECT FROM events
-         WHERE {STRETCH} > CAST(:since AS timestamptz) - interval '6 hours' AND xid >= CAST(:xid AS xid8)
+         WHERE {STRETCH} > CAST(:since AS timestamptz) - interval '6 hours 1 minute' AND xid >= CAST(:xid AS xid8)
            AND get_byte(body, 0) < {PACKED_BELOW})
     """  # noqa: S608 - of constants only
 )
@@ -90,7 +90,10 @@ _ATTEMPTS: Final = text(
 
 
 async def still_packed(connection: Connection, *, since: datetime, xid: int) -> bool:
-    """Whether a transaction with this id or a later one has packed an event, as only a process that packs does."""
+    """Whether what a transaction with this id or a later one wrote of an event is packed.
+
+    `xid`: of the oldest one that ran when the unpacking began, since what it wrote may be behind the page.
+    """
     return bool((await connection.execute(_STILL_PACKED, {"since": since, "xid": str(xid)})).scalar_one())
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import Counter
+from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
@@ -122,6 +123,53 @@ async def test_a_process_that_still_packs_is_told_of(ledger: Ledger, monkeypatch
     assert await _left(ledger) == (0,) * 5
 
 
+async def test_what_a_process_was_packing_as_it_began_is_told_of(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction had begun, and its COMMIT came once the page was over."""
+    last, loop = unpacking.unpack_attempts, asyncio.get_running_loop()
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def packs() -> None:
+        packing = Database(ledger.url, pool_size=1, packs=True)
+        try:
+            async with packing.transaction() as connection:
+                await _tell(connection, _payment(ledger, "key-begun"))
+                begun.set()
+                await ends.wait()
+        finally:
+            await packing.close()
+
+    async def end() -> None:
+        ends.set()
+        await slow
+
+    async def meanwhile(connection: Connection, **place: Any) -> Any:
+        if place["after"] == unpacking.FIRST_ATTEMPT:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(end(), loop))
+        return await last(connection, **place)
+
+    monkeypatch.setattr(unpacking, "unpack_attempts", meanwhile)
+    slow = asyncio.create_task(packs())
+    await begun.wait()
+    ran = await asyncio.to_thread(CliRunner().invoke, app, ("db", "unpack"))
+    assert isinstance(ran.exception, base.CommandRefused)
+
+
+@pytest.mark.parametrize(("since", "told"), [("12:00:30", True), ("12:02:00", False)])
+async def test_a_clock_of_a_moment_before_hides_nothing(ledger: Ledger, since: str, told: bool) -> None:
+    """Events are looked for in stretches of six hours."""
+    packing = Database(ledger.url, pool_size=1, packs=True)
+    try:
+        await _told(packing, _payment(ledger, "key-before"))
+    finally:
+        await packing.close()
+    await ledger.rows("UPDATE events SET created_at = '2026-11-22 11:59:50Z'")
+    began = datetime.fromisoformat(f"2026-11-22T{since}+00:00")
+    async with ledger.database.reading() as connection:
+        assert await unpacking.still_packed(connection, since=began, xid=0) is told
+
+
 async def _unpack() -> None:
     ran = await asyncio.to_thread(CliRunner().invoke, app, ("db", "unpack"))
     assert ran.exit_code == 0, ran.output
@@ -133,6 +181,11 @@ def _payment(ledger: Ledger, key: str) -> Payment:
 
 
 async def _told(database: Database, payment: Payment) -> None:
+    async with database.transaction() as connection:
+        await _tell(connection, payment)
+
+
+async def _tell(connection: Connection, payment: Payment) -> None:
     of = {"merchant_id": payment.merchant_id, "mode": payment.mode}
     key = Key(
         **of,
@@ -145,22 +198,21 @@ async def _told(database: Database, payment: Payment) -> None:
     )
     answer = Answer(AnswerKind.PAYMENT, encode(payment_view(payment)))
     drafts = [Draft("payment.authorized", number, payment_view(payment)) for number in (1, 2)]
-    async with database.transaction() as connection:
-        assert await idempotency.claim_key(connection, key)
-        await insert_payment(connection, payment)
-        create = rows.operation(id=payment.id, payment_id=payment.id, **of)
-        await insert_operation(connection, create, sweep_at=rows.NOW)
-        await insert_claim(
-            connection,
-            create,
-            number=1,
-            connector="sandbox_card",
-            connector_account="account_1",
-            owner="boot_1",
-            token="run_1",
-        )
-        await write_events(connection, payment, drafts, ids=IDS)
-        await idempotency.store_answer(connection, operation_id=payment.id, **of, answer=answer, now=rows.NOW)
+    assert await idempotency.claim_key(connection, key)
+    await insert_payment(connection, payment)
+    create = rows.operation(id=payment.id, payment_id=payment.id, **of)
+    await insert_operation(connection, create, sweep_at=rows.NOW)
+    await insert_claim(
+        connection,
+        create,
+        number=1,
+        connector="sandbox_card",
+        connector_account="account_1",
+        owner="boot_1",
+        token="run_1",
+    )
+    await write_events(connection, payment, drafts, ids=IDS)
+    await idempotency.store_answer(connection, operation_id=payment.id, **of, answer=answer, now=rows.NOW)
 
 
 async def _left(ledger: Ledger) -> tuple[int, ...]:
