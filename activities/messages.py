@@ -105,6 +105,7 @@ class NothingSent:
     may_retry: bool
     patient: bool = False  # of a create: it needs nothing that lives in memory, so that there is time
     no_attempt: bool = False  # none is in Postgres, as far as was looked
+    claimed_at: datetime | None = field(default=None, compare=False)  # the latest attempt that is
     kind: Literal["nothing_sent"] = "nothing_sent"
 
 

@@ -92,11 +92,11 @@ def as_found(standing: Standing, capabilities: Capabilities, *, here: str) -> Pr
     create = operation.kind is OperationKind.AUTHORIZE
     may_retry = not (create and capabilities.in_memory(standing.payment))
     if standing.lacks and (attempt is None or attempt.state is AttemptState.NOT_SENT):
-        return NothingSent(LACKING, may_retry)
+        return _nothing_sent(LACKING, attempt, may_retry=may_retry)
     if standing.done_by_others:
-        return NothingSent(DONE_BY_OTHERS, may_retry)
+        return _nothing_sent(DONE_BY_OTHERS, attempt, may_retry=may_retry)
     if attempt is None:
-        return NothingSent("not_sent", may_retry, patient=create and may_retry, no_attempt=True)
+        return _nothing_sent("not_sent", None, may_retry=may_retry, patient=create and may_retry)
     if create and attempt.owner != here and standing.owner_may_send:
         return NotOwner(attempt.owner)
     progress = _standing_at(attempt, standing.payment, capabilities, may_retry=may_retry)
@@ -174,9 +174,9 @@ def _standing_at(
         case AttemptState.NOT_SENT:
             create = attempt.kind is OperationKind.AUTHORIZE
             patient = create and may_retry and not capabilities.in_memory(payment)
-            return NothingSent("not_sent", may_retry, patient)
+            return _nothing_sent("not_sent", attempt, may_retry=may_retry, patient=patient)
         case AttemptState.NOT_PROCESSED:  # of an acceptance, which is then said again
-            return NothingSent(attempt.state, may_retry=True)
+            return _nothing_sent(attempt.state, attempt, may_retry=True)
         case AttemptState.REVERSING:
             reason = "abandoned" if attempt.abandoned else "amount_mismatch"
             return ReversalDue(capabilities.inquiry, reason, claimed_at=_overdue_from(attempt))
@@ -186,6 +186,13 @@ def _standing_at(
         case _:
             schedule = schedule_of(attempt, capabilities)
             return InquiryDue(schedule, attempt.state, claimed_at=_overdue_from(attempt))
+
+
+def _nothing_sent(
+    reason: str, latest: Attempt | None, *, may_retry: bool, patient: bool = False
+) -> NothingSent:
+    claimed_at = None if latest is None else latest.claimed_at
+    return NothingSent(reason, may_retry, patient, no_attempt=latest is None, claimed_at=claimed_at)
 
 
 def schedule_of(attempt: Attempt, capabilities: Capabilities) -> InquirySchedule:

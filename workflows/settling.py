@@ -80,7 +80,7 @@ class Settling:
         self._inquiries = 0
         self._unknown_since: float | None = None
         self._claimed_at: float | None = None  # of the attempt in doubt, where that is known
-        self._was_claimed = False  # whether an attempt of it was in Postgres
+        self._seen_at: datetime | None = None  # when the attempt was claimed that Postgres had last
         self._operator_called = False
         self._acting_since: float | None = None
         self._woken = False  # whether there may be news before the schedule says so
@@ -158,7 +158,7 @@ class Settling:
 
         One that was in Postgres and is not any more may have been sent: it is inquired about before.
         """
-        if nothing.no_attempt and self._was_claimed:
+        if self._is_forgotten(nothing):
             self._request = replace(self._request, doubted=True)
         delay_s = self._retry_delay_s(nothing)
         if delay_s is None:
@@ -167,6 +167,12 @@ class Settling:
         self._wait_for(f"attempt {self._attempts + 1}: {why}")
         await workflow.sleep(delay_s, summary=f"before attempt {self._attempts + 1}")
         return await self._attempt()
+
+    def _is_forgotten(self, nothing: NothingSent) -> bool:
+        """Whether Postgres had a later attempt than it has now."""
+        if self._seen_at is None:
+            return False
+        return nothing.no_attempt or (nothing.claimed_at is not None and nothing.claimed_at < self._seen_at)
 
     def _retry_delay_s(self, nothing: NothingSent) -> float | None:
         if not nothing.may_retry:
@@ -202,7 +208,7 @@ class Settling:
         """Waits as the rail's schedule says; past its limit an operator is called. It never ends."""
         now = workflow.time()
         self._note_review(due.review_since, due.reason)
-        self._was_claimed = self._was_claimed or due.claimed_at is not None
+        self._seen_at = due.claimed_at or self._seen_at
         if self._unknown_since is None:
             self._unknown_since = now
             self._claimed_at = None if due.claimed_at is None else due.claimed_at.timestamp()

@@ -54,6 +54,7 @@ EXAMPLES: dict[type, list[Any]] = {
         NothingSent("not_sent", may_retry=False),
         NothingSent("not_sent", True, True),
         NothingSent("not_sent", may_retry=True, no_attempt=True),
+        NothingSent("lacking", may_retry=True, claimed_at=datetime(2026, 11, 22, tzinfo=UTC)),
     ],
     NotOwner: [NotOwner("boot_1")],
 }
@@ -69,6 +70,8 @@ async def test_progress_crosses_as_the_member_it_is(value: Progress) -> None:
     arrived = await crossed(value, Progress)
     assert type(arrived) is type(value)
     assert arrived == value
+    if isinstance(arrived, NothingSent) and isinstance(value, NothingSent):
+        assert arrived.claimed_at == value.claimed_at
 
 
 @pytest.mark.parametrize(

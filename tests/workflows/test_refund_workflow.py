@@ -1,7 +1,7 @@
 """`RefundWorkflow` and `ReversalWorkflow`: money on its way back."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
@@ -61,6 +61,22 @@ async def test_a_refund_whose_attempt_postgres_forgot_is_inquired_about_before_i
     assert await handle.result() == "refunded"
     again = bench.fakes.made("refund")[-1].request
     assert again == replace(bench.operation(K.REFUND), doubted=claimed)
+    await replay(handle)
+
+
+@pytest.mark.parametrize("older_s", [0, 1])
+async def test_a_later_attempt_that_postgres_forgot_is_inquired_about_as_well(
+    bench: Bench, older_s: int
+) -> None:
+    """An earlier one, which was not sent, is still there. One that was given back since is none of those."""
+    claimed_at = await bench.environment.get_current_time()
+    bench.fakes.script("refund", replace(UNKNOWN, claimed_at=claimed_at), await bench.settled("refunded", 5))
+    older = claimed_at - timedelta(seconds=older_s)
+    bench.fakes.script("inquire", NothingSent("not_sent", may_retry=True, claimed_at=older))
+    handle = await bench.start(RefundWorkflow.run, K.REFUND)
+    assert await handle.result() == "refunded"
+    again = bench.fakes.made("refund")[-1].request
+    assert again == replace(bench.operation(K.REFUND), doubted=older_s > 0)
     await replay(handle)
 
 

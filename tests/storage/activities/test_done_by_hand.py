@@ -71,7 +71,7 @@ async def test_what_was_done_by_hand_meanwhile_is_not_done_again(
     await by_hand(process, create, kind, AMOUNT)
     connector.answers["send"] = approval(of)
     before = sends(connector)
-    assert await process.attempt(of) == NothingSent(DONE_BY_OTHERS, may_retry=True)
+    assert await process.attempt(of) == NothingSent(DONE_BY_OTHERS, may_retry=True, no_attempt=not tried)
     assert sends(connector) == before
     assert (await process.ledger.operation(of.id)).review_at is not None
     assert (await process.ledger.payment(of.payment_id)).review is not None

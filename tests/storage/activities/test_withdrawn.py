@@ -65,7 +65,7 @@ async def test_a_refund_is_not_sent_while_a_bank_has_the_money_and_is_once_it_is
     connector.answers["send"] = approval(refund)
     before = list(connector.calls)
     await hear(process, create, WITHDRAWN)
-    assert await process.attempt(refund) == NothingSent(LACKING, may_retry=True)
+    assert await process.attempt(refund) == NothingSent(LACKING, may_retry=True, no_attempt=not tried)
     assert connector.calls == before
     await hear(process, create, WON)
     assert isinstance(await process.attempt(refund), Settled)

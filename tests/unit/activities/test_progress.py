@@ -111,6 +111,21 @@ def test_what_was_not_sent_may_be_tried_again_without_a_card(
     assert found == NothingSent("not_sent", may_retry, no_attempt=state is None)
 
 
+@pytest.mark.parametrize("held_back", ["lacks", "done_by_others", "neither"])
+@pytest.mark.parametrize("state", [None, A.NOT_SENT])
+def test_whoever_waits_is_told_which_attempt_postgres_knows_of(
+    state: AttemptState | None, held_back: str
+) -> None:
+    """Whatever it waits for: a later one, that it has seen, may have been sent."""
+    found = replace(standing(K.REFUND, state), done_by_others=held_back == "done_by_others")
+    if held_back == "lacks":
+        lacking = replace(found.payment, amount_refund_pending_minor=1, amount_captured_minor=0)
+        found = replace(found, payment=lacking)
+    told = as_found(found, CARDS, here="")
+    assert isinstance(told, NothingSent)
+    assert (told.no_attempt, told.claimed_at) == ((True, None) if state is None else (False, NOW))
+
+
 @pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
 def test_what_is_being_reversed_goes_on_being_reversed(kind: OperationKind) -> None:
     found = as_found(standing(kind, A.REVERSING), CARDS, here="boot_2")
@@ -255,8 +270,7 @@ def test_what_waits_because_others_moved_what_it_needs_says_so(state: AttemptSta
         PaymentStatus.CAPTURED, amount_refund_pending_minor=1000, amount_refund_undecided_minor=1
     )
     assert as_found(replace(waiting, payment=lacking), CARDS, here="b") == NothingSent(
-        "lacking", may_retry=True
+        "lacking", may_retry=True, no_attempt=state is None
     )
-    assert as_found(replace(standing(K.REFUND, A.CLAIMED), payment=lacking), CARDS, here="b") != NothingSent(
-        "lacking", may_retry=True
-    )
+    claimed = as_found(replace(standing(K.REFUND, A.CLAIMED), payment=lacking), CARDS, here="b")
+    assert not isinstance(claimed, NothingSent)
