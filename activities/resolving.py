@@ -9,7 +9,7 @@ from temporalio import activity
 
 from activities.earlier import SENT_BEFORE, found_earlier
 from activities.heartbeats import heartbeating
-from activities.messages import InquiryDue, LegDue, OperationRequest, Progress, ReversalDue, Settled
+from activities.messages import LACKING, InquiryDue, LegDue, OperationRequest, Progress, ReversalDue, Settled
 from activities.progress import (
     after_asking,
     after_recording,
@@ -327,6 +327,8 @@ class Resolving:
         standing = await self._recorder.prove(request.subject)
         if standing.operation.status is not OperationStatus.PENDING:
             return settled(standing.payment)
+        if standing.payment.disputes_exceed:
+            return with_review(ReversalDue(schedule, LACKING), standing.operation)
         if not self._cases.same_acquirer(late.attempt):
             return with_review(ReversalDue(schedule, ANOTHER_ACQUIRER), standing.operation)
         try:

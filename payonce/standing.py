@@ -81,11 +81,13 @@ class Standing:
     def lacks(self) -> bool:
         """Whether the operation would refund or capture what is not there any more, since others moved it meanwhile.
 
-        It waits until that is settled, or is given up.
+        Or give back a late success that a bank has. It waits until that is settled, or is given up.
         """
         match self.operation.kind:
             case OperationKind.REFUND:
                 return self.payment.refunds_exceed
+            case OperationKind.REVERSE if self.operation.sent_as is OperationKind.REFUND:
+                return self.payment.disputes_exceed
             case OperationKind.CAPTURE:
                 return self.payment.captures_exceed
             case _:

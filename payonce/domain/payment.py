@@ -243,6 +243,11 @@ class Payment:
         return self.amount_refunded_minor + held > self.amount_captured_minor
 
     @property
+    def disputes_exceed(self) -> bool:
+        """Whether banks have more than is captured: what succeeded late, and is to be given back, as well."""
+        return self.amount_disputed_minor > self.amount_captured_minor
+
+    @property
     def captures_exceed(self) -> bool:
         """As `refunds_exceed`: whether pending captures and what is undecided are more than is left to capture."""
         held = self.held_pending_minor + self.amount_capture_undecided_minor

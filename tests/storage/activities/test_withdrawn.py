@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from activities.messages import LACKING, InquiryDue, NothingSent, Settled
+from activities.messages import LACKING, InquiryDue, NothingSent, Progress, ReversalDue, Settled
 from payonce.domain.errors import NotSent, OutcomeUnknown
-from payonce.domain.facts import Disputed
+from payonce.domain.facts import Disputed, FailureCode, NotProcessed, Reversed, Stage
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.truth import Truth
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age, claimed_ago
-from tests.storage.ledger import Ledger, subject
+from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
 K, O = OperationKind, OperationStatus
@@ -104,3 +104,31 @@ async def test_what_may_not_have_arrived_is_not_sent_again_while_a_bank_has_the_
     await hear(process, create, WITHDRAWN)
     assert isinstance(await process.resolve("inquire", refund), InquiryDue)
     assert [name for name, _ in connector.calls] == ["send"]
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+async def test_a_late_success_is_not_given_back_while_a_bank_has_the_money(
+    process: Process, connector: FakeConnector, reversible: bool
+) -> None:
+    """By a reversal, or by a refund of its own."""
+    connector.capabilities = replace(CAPABILITIES, reversal_by_reference=reversible)
+    create = await process.ledger.add_operation(
+        await process.ledger.add_payment(capture_method="automatic"), K.AUTHORIZE
+    )
+    recorder, of = process.ledger.recorder(), subject(create)
+    await recorder.record(of, attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    late, abilities = approval(create, stage=Stage.CAPTURED), connector.capabilities.abilities(K.AUTHORIZE)
+    await recorder.record(of, attempt=1, fact=late, abilities=abilities)
+    case = await process.ledger.operation(IDS.reversal(reference=f"{create.id}-1"))
+    connector.answers |= {"send": approval(case), "reverse": Reversed()}
+
+    async def undo() -> Progress:
+        return await (process.resolve("reverse_late", case) if reversible else process.attempt(case))
+
+    await hear(process, create, WITHDRAWN)
+    waits = await undo()
+    assert isinstance(waits, NothingSent | ReversalDue)
+    assert (waits.reason, connector.calls) == (LACKING, [])
+    await hear(process, create, WON)
+    assert isinstance(await undo(), Settled)
+    assert (await process.ledger.operation(case.id)).status is O.SUCCEEDED
