@@ -102,6 +102,7 @@ _DONE_BY_OTHERS = Statement(_BY_OTHERS)
 _AS_MUCH_DONE_BY_OTHERS = Statement(
     _BY_OTHERS.where(
         operations.c.amount_minor == bindparam("amount_minor"),
+        operations.c.amount_undone_minor < operations.c.amount_minor,  # else it gave back a late success
         operations.c.status == OperationStatus.SUCCEEDED,
     )
 )

@@ -9,12 +9,12 @@ from activities.messages import NothingSent, Settled
 from activities.replaying import DONE_BY_OTHERS
 from payonce.domain.decisions import Verdict
 from payonce.domain.errors import Rejected
-from payonce.domain.facts import Foreign
+from payonce.domain.facts import Foreign, Stage
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from tests.storage.acting import FakeConnector, Process
 from tests.storage.deciding import decide
-from tests.storage.ledger import Ledger, subject
+from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
 
 K, O, S = OperationKind, OperationStatus, PaymentStatus
@@ -118,3 +118,40 @@ async def test_a_person_says_that_the_one_by_hand_was_it_and_nothing_is_sent(
     assert sends(connector) == 1
     paid = await process.ledger.payment(of.payment_id)
     assert (paid.amount_refunded_minor, paid.refundable_minor, paid.review) == (AMOUNT, 900, None)
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+async def test_what_nobody_decided_in_a_day_ends_as_failed_and_its_review_with_it(
+    process: Process, kind: OperationKind
+) -> None:
+    create, of = await stands_unsent(process, kind)
+    await process.attempt(of)
+    await by_hand(process, create, kind, AMOUNT)
+    await process.attempt(of)
+    assert isinstance(await process.resolve("give_up", of), Settled)
+    failed, paid = await process.ledger.operation(of.id), await process.ledger.payment(of.payment_id)
+    assert (failed.status, failed.review_at, paid.review) == (O.FAILED, None, None)
+    assert paid.idle
+    left = paid.refundable_minor if kind is K.REFUND else paid.capturable_minor
+    assert left == 900
+
+
+async def test_what_gave_back_a_late_success_by_hand_is_something_else(
+    process: Process, connector: FakeConnector
+) -> None:
+    """Of the same payment and as much: the attempt that counts is still to be refunded."""
+    ledger = process.ledger
+    paid = await ledger.add_payment(S.CAPTURED, capture_method="automatic", connector_reference="acq-good")
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.NOT_SENT, status=O.SUCCEEDED, connector_reference="acq-good"
+    )
+    refund = await ledger.add_operation(paid, K.REFUND, claimed=False)
+    await process.attempt(refund)
+    recorder, of = ledger.recorder(), subject(create)
+    stray = approval(create, connector_reference="acq-stray", stage=Stage.CAPTURED)
+    await recorder.record(of, attempt=1, fact=stray)
+    await by_hand(process, create, K.REFUND, create.amount_minor)
+    assert (await ledger.operation(IDS.reversal(reference=f"{create.id}-1"))).status is O.SUCCEEDED
+    connector.answers["send"] = approval(refund)
+    assert isinstance(await process.attempt(refund), Settled)
+    assert (await ledger.operation(refund.id)).status is O.SUCCEEDED

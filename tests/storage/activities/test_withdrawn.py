@@ -72,6 +72,17 @@ async def test_a_refund_is_not_sent_while_a_bank_has_the_money_and_is_once_it_is
     assert (await process.ledger.operation(refund.id)).status is O.SUCCEEDED
 
 
+async def test_a_refund_of_what_a_bank_keeps_ends_as_failed_and_says_so(process: Process) -> None:
+    create, refund = await refund_of(process, 600)
+    await process.attempt(refund)
+    await hear(process, create, replace(WITHDRAWN, amount_minor=500, withdrawn_minor=500, status="lost"))
+    assert isinstance(await process.resolve("give_up", refund), Settled)
+    failed, paid = await process.ledger.operation(refund.id), await process.ledger.payment(refund.payment_id)
+    assert (failed.status, failed.last_error and failed.last_error["code"]) == (O.FAILED, "not_processed")
+    assert (paid.refundable_minor, paid.amount_refund_pending_minor) == (500, 0)
+    assert (await process.ledger.events(refund.payment_id))[-1][1] == "refund.failed"
+
+
 async def test_what_a_bank_left_is_refunded(process: Process, connector: FakeConnector) -> None:
     create, refund = await refund_of(process, 400)
     await hear(process, create, replace(WITHDRAWN, amount_minor=600, withdrawn_minor=600))
