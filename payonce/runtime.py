@@ -104,6 +104,7 @@ async def open_runtime(
     redis = _redis(settings)
     accounts: Accounts | None = None
     recorder: Recorder | None = None
+    wakeups: WakeUps | None = None
     risk: Assessor | None = None
     vault: Vault | None = None
     try:
@@ -128,6 +129,8 @@ async def open_runtime(
             await risk.close()
         if recorder is not None:
             await recorder.drain()
+        if wakeups is not None:
+            await wakeups.close()
         if accounts is not None:
             await accounts.close()
         if vault is not None:

@@ -53,7 +53,19 @@ class WakeUps:
         self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)
         self._publishing: set[asyncio.Task[None]] = set()
         self._nudged: dict[str, float] = {}  # the channels, and when they were, or are going to be
+        self._nudges: dict[str, asyncio.TimerHandle] = {}  # those that are going to be
+        self._closed = False
         self._heard: set[str] = set()  # the channels that are subscribed to
+
+    async def close(self) -> None:
+        """What is still to be told is told, and nothing after it."""
+        for channel, nudge in self._nudges.items():
+            nudge.cancel()
+            self._publish(channel, "")
+        self._nudges.clear()
+        self._closed = True
+        if self._publishing:
+            await asyncio.wait(self._publishing)
 
     @property
     def hears_others(self) -> bool:
@@ -149,13 +161,17 @@ class WakeUps:
             return
         self._nudged[channel] = at = max(now, latest + NUDGE_EVERY_S)
         if at > now:
-            loop.call_at(at, self._publish, channel, "")
+            self._nudges[channel] = loop.call_at(at, self._nudge_now, channel)
         else:
             self._publish(channel, "")
 
+    def _nudge_now(self, channel: str) -> None:
+        del self._nudges[channel]
+        self._publish(channel, "")
+
     def _publish(self, channel: str, message: str) -> None:
         """Sent in the background: a slow Redis holds no payment up."""
-        if len(self._publishing) >= _PENDING_PUBLISHES_MAX:
+        if self._closed or len(self._publishing) >= _PENDING_PUBLISHES_MAX:
             return
         task = asyncio.create_task(self._send(channel, message))
         self._publishing.add(task)

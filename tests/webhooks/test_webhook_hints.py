@@ -86,6 +86,18 @@ async def test_a_burst_of_hints_is_told_at_once_and_once_more_after_its_last() -
     assert told(CHANNEL_OUTCOMES) == 42  # which say whose it is
 
 
+async def test_a_process_that_ends_tells_its_last_hint_and_none_after_its_connections_are_closed() -> None:
+    redis = FakeRedis()
+    wakeups = WakeUps(cast("Redis", redis))
+    for _ in range(3):
+        wakeups.wake_relay()
+    await wakeups.close()
+    assert redis.published == [(CHANNEL_DELIVERIES, "")] * 2
+    wakeups.wake_renderer()
+    await asyncio.sleep(0)  # whatever began has run
+    assert len(redis.published) == 2
+
+
 async def test_a_process_knows_whether_it_hears_what_others_record(valkey_url: str) -> None:
     redis = Redis.from_url(valkey_url)
     wakeups = WakeUps(redis)
