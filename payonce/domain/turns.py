@@ -129,11 +129,12 @@ def of_reversal(found: Found) -> Turn | None:
 
 
 def done_again(operation: Operation, attempt: Attempt | None, fact: object) -> Redone | None:
-    """That what was undone holds again, where the acquirer says so by an approval once more; else None."""
+    """That what was undone holds again, where the acquirer approves the same once more; else None."""
     if not isinstance(fact, Approved) or fact.event is None or attempt is None:
         return None
     undone = attempt.state is AttemptState.APPROVED and operation.amount_undone_minor > 0
-    return Redone(fact.event, fact.amount_minor, fact.currency) if undone else None
+    same = fact.connector_reference == attempt.connector_reference or operation.id != operation.payment_id
+    return Redone(fact.event, fact.amount_minor, fact.currency) if undone and same else None
 
 
 def as_operation(

@@ -328,3 +328,17 @@ async def test_what_adyen_took_back_of_another_payment_under_our_reference_leave
     assert await world.payment(create) == before
     await world.tell(event, create, what=what, originalReference=PSP, **undone)
     assert (await world.payment(create)).status is not before.status
+
+
+async def test_another_payment_that_is_captured_under_our_reference_does_not_capture_ours_again(
+    world: World,
+) -> None:
+    create = await world.create()
+    await world.tell("AUTHORISATION", create, what=Asked.SALE)
+    of_ours = {"what": Asked.SALE, "originalReference": PSP}
+    await world.tell("CAPTURE_FAILED", create, **of_ours)
+    await world.tell("CAPTURE", create, what=Asked.SALE, originalReference="ANOTHERCHARGE123")
+    paid = await world.payment(create)
+    assert (paid.status, paid.amount_captured_minor) == (S.AUTHORIZED, 0)
+    await world.tell("CAPTURE", create, **of_ours)
+    assert (await world.payment(create)).amount_captured_minor == create.amount_minor
