@@ -52,7 +52,7 @@ class WakeUps:
         self._redis = redis
         self._waiting: defaultdict[str, set[Waiter]] = defaultdict(set)
         self._publishing: set[asyncio.Task[None]] = set()
-        self._nudged: dict[str, float] = {}  # the channels, and when they were, or are going to be
+        self._nudged: dict[str, float] = {}  # the channels, and when they were
         self._nudges: dict[str, asyncio.TimerHandle] = {}  # those that are going to be
         self._closed = False
         self._heard: set[str] = set()  # the channels that are subscribed to
@@ -155,18 +155,18 @@ class WakeUps:
 
     def _nudge(self, channel: str) -> None:
         """At once where the last was long enough ago; else when it is, once for all that come meanwhile."""
-        loop = asyncio.get_running_loop()
-        now, latest = loop.time(), self._nudged.get(channel, -NUDGE_EVERY_S)
-        if latest > now:
+        if channel in self._nudges:
             return
-        self._nudged[channel] = at = max(now, latest + NUDGE_EVERY_S)
-        if at > now:
+        loop = asyncio.get_running_loop()
+        at = self._nudged.get(channel, -NUDGE_EVERY_S) + NUDGE_EVERY_S
+        if at > loop.time():
             self._nudges[channel] = loop.call_at(at, self._nudge_now, channel)
         else:
-            self._publish(channel, "")
+            self._nudge_now(channel)
 
     def _nudge_now(self, channel: str) -> None:
-        del self._nudges[channel]
+        self._nudges.pop(channel, None)
+        self._nudged[channel] = asyncio.get_running_loop().time()
         self._publish(channel, "")
 
     def _publish(self, channel: str, message: str) -> None:

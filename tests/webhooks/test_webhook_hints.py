@@ -86,6 +86,22 @@ async def test_a_burst_of_hints_is_told_at_once_and_once_more_after_its_last() -
     assert told(CHANNEL_OUTCOMES) == 42  # which say whose it is
 
 
+async def test_a_hint_after_a_timer_that_came_early_is_told() -> None:
+    """Timers are as exact as the event loop's clock. It was taken for one of those that were told by then."""
+    redis = FakeRedis()
+    wakeups = WakeUps(cast("Redis", redis))
+    for _ in range(2):
+        wakeups.wake_relay()
+    wakeups._nudges[CHANNEL_DELIVERIES].cancel()
+    wakeups._nudge_now(CHANNEL_DELIVERIES)
+    wakeups.wake_relay()
+
+    async def all_were_told() -> bool:
+        return redis.published == [(CHANNEL_DELIVERIES, "")] * 3
+
+    await eventually(all_were_told)
+
+
 async def test_a_process_that_ends_tells_its_last_hint_and_none_after_its_connections_are_closed() -> None:
     redis = FakeRedis()
     wakeups = WakeUps(cast("Redis", redis))
