@@ -31,18 +31,20 @@ class CountedRights(WatchedRights):
 
 @dataclass
 class Looks:
-    """Counts the looks at the rows."""
+    """Counts the looks at the rows of this ledger: what an earlier test left may still look at its own."""
 
     found: list[Result | None] = field(default_factory=list)
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+def looks(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Looks:
     counted, look = Looks(), Outcomes._look
 
     async def counting(outcomes: Outcomes, awaited: Awaited) -> Result | None:
-        counted.found.append(await look(outcomes, awaited))
-        return counted.found[-1]
+        found = await look(outcomes, awaited)
+        if outcomes._runtime.database is ledger.database:
+            counted.found.append(found)
+        return found
 
     monkeypatch.setattr(Outcomes, "_look", counting)
     return counted
