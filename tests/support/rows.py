@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from payonce.domain.facts import Approved, Stage
+from payonce.domain.facts import Approved, Disputed, Stage
 from payonce.domain.ids import IdFactory, attempt_reference, random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
@@ -13,6 +13,17 @@ NOW = datetime(2026, 11, 22, 5, 46, tzinfo=UTC)
 CAPTURE_BEFORE = NOW + timedelta(days=7)
 IDS = IdFactory(b"a secret of thirty-two bytes ....", cell="t")
 PAYMENT_ID = "pay_1"
+# A bank has the 1000 INR of a payment.
+WITHDRAWN = Disputed(
+    id="acq-dp",
+    stage="chargeback",
+    status="needs_response",
+    amount_minor=1000,
+    currency="INR",
+    withdrawn_minor=1000,
+    reason="fraudulent",
+    at=datetime(2026, 11, 22, tzinfo=UTC),
+)
 
 
 def payment(status: PaymentStatus = PaymentStatus.INIT, **changes: Any) -> Payment:

@@ -1,7 +1,7 @@
 """Refunds that wait to be sent while a cardholder's bank takes the money back: the customer gets it once."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -13,19 +13,9 @@ from payonce.domain.payment import PaymentStatus
 from payonce.domain.truth import Truth
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age, claimed_ago
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.support.rows import approval
+from tests.support.rows import WITHDRAWN, approval
 
 K, O = OperationKind, OperationStatus
-WITHDRAWN = Disputed(
-    id="acq-dp",
-    stage="chargeback",
-    status="needs_response",
-    amount_minor=1000,
-    currency="INR",
-    withdrawn_minor=1000,
-    reason="fraudulent",
-    at=datetime(2026, 11, 22, tzinfo=UTC),
-)
 WON = replace(WITHDRAWN, status="won", withdrawn_minor=0, at=WITHDRAWN.at + timedelta(days=1))
 INQUIRY = replace(WITHDRAWN, stage="inquiry")
 

@@ -1,14 +1,13 @@
 """What somebody did in an acquirer's dashboard, where the acquirer keeps no mark of whose a capture was."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from payonce.domain.decisions import Verdict
 from payonce.domain.facts import (
     Approved,
-    Disputed,
     FailureCode,
     Foreign,
     NotProcessed,
@@ -21,23 +20,12 @@ from payonce.domain.operations import Operation, OperationKind, OperationStatus
 from payonce.domain.payment import Payment, PaymentStatus
 from tests.storage.deciding import DECLINED, books, decide, turned
 from tests.storage.ledger import IDS, Ledger, subject
-from tests.support.rows import approval
+from tests.support.rows import WITHDRAWN, approval
 
 K, S, O = OperationKind, PaymentStatus, OperationStatus
 CAPTURED = Foreign("acq-1/captured", "capture", 1000, "INR", perhaps_ours=True)
 REFUNDED = Foreign("acq-rf", "refund", 400, "INR")
 FAILED = Undone("acq-rf/failed", 400, "INR", "failed", refund="acq-rf")
-
-DISPUTED = Disputed(
-    id="acq-dp",
-    stage="chargeback",
-    status="needs_response",
-    amount_minor=1000,
-    currency="INR",
-    withdrawn_minor=1000,
-    reason="fraudulent",
-    at=datetime(2026, 11, 22, tzinfo=UTC),
-)
 
 
 async def authorized(ledger: Ledger, status: S = S.AUTHORIZED) -> tuple[Payment, Operation]:
@@ -140,11 +128,11 @@ async def test_a_refund_of_somebody_else_that_a_person_confirms_is_booked_althou
     ledger: Ledger,
 ) -> None:
     paid, create = await authorized(ledger, S.CAPTURED)
-    await ledger.recorder().hear(subject(create), attempt=1, said=DISPUTED)
+    await ledger.recorder().hear(subject(create), attempt=1, said=WITHDRAWN)
     await tell(ledger, create, REFUNDED)
     await decide(ledger, await turned(ledger, create, REFUNDED), Verdict.APPROVED)
     assert (await ledger.payment(paid.id)).amount_refunded_minor == 400
-    won = replace(DISPUTED, status="won", withdrawn_minor=0, at=DISPUTED.at + timedelta(days=1))
+    won = replace(WITHDRAWN, status="won", withdrawn_minor=0, at=WITHDRAWN.at + timedelta(days=1))
     await ledger.recorder().hear(subject(create), attempt=1, said=won)
     after = await ledger.payment(paid.id)
     assert (after.status, after.refundable_minor) == (S.PARTIALLY_REFUNDED, 600)
