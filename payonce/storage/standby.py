@@ -32,7 +32,8 @@ _LOOK = Statement(
            AND EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')) AS standby,
            CASE WHEN NOT pg_is_in_recovery()
                 THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline,
-           CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS oldest_running
+           CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS oldest_running,
+           CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS next
     """
     )
 )
@@ -49,6 +50,7 @@ class Sight:
     standby: bool  # a synchronous one is named and connected
     timeline: str | None  # none while the server recovers, as a standby does
     oldest_running: int  # the id below which every transaction has ended
+    next: int  # no transaction from here on had ended
 
 
 def look() -> Query[Sight]:
@@ -62,7 +64,7 @@ def empty_write() -> Query[bool]:
 
 
 def _sight(row: Row) -> Sight:
-    return Sight(bool(row["standby"]), row["timeline"], int(row["oldest_running"]))
+    return Sight(bool(row["standby"]), row["timeline"], int(row["oldest_running"]), int(row["next"]))
 
 
 class Gate:
@@ -137,11 +139,14 @@ class Proofs:
         self._begun = 0
         self._proven = 0
         self._writing: asyncio.Future[object] | None = None
-        # Of the latest look: COMMITs that had begun, the oldest transaction that ran, changes that had ended.
+        # Of a look: COMMITs that had begun, the oldest transaction that ran, changes below it.
         self._looked: tuple[int, int, int] | None = None
         self._proven_below = 0
         self._changes = 0  # COMMITs that were begun for what they write
         self._under_way = 0  # of them
+        self._ended = 0  # changes that had ended when the latest look was done
+        self._to_cover: tuple[int, int] | None = None  # changes that had ended, and an id above all of theirs
+        self._covered = 0  # changes whose ids are all below the oldest transaction that ran
         self._proven_changes = 0  # how many of them the latest proof covers
         self._proven_at_s = 0.0
 
@@ -165,18 +170,22 @@ class Proofs:
             self._proven_changes, self._proven_at_s = self._looked[2], boot_clock_s()
             self._looked = None
 
-    def look(self, oldest_running: int) -> bool:
-        """Every transaction below this id has ended by now: the next COMMIT proves them.
+    def look(self, sight: Sight) -> bool:
+        """Every transaction below the oldest that runs has ended by now: the next COMMIT proves them.
 
-        Whether one should be made for that: at once after COMMITs of this process, else seldom.
+        Whether one should be made for that: until all changes of this process are proven, else seldom.
         """
+        if self._to_cover is None:  # what has ended since the last look may have done so after this sight
+            self._to_cover = (self._ended, sight.next)
+        if self._to_cover[1] <= sight.oldest_running:
+            self._covered, self._to_cover = self._to_cover[0], None
+        self._ended = self._changes - self._under_way
         if self._looked is None:
-            covered = self._changes - self._under_way  # those that had ended: of the others one cannot tell
-            self._looked = (self._begun, oldest_running, covered)
+            self._looked = (self._begun, sight.oldest_running, self._covered)
         idle = (
             self._changes == self._proven_changes and boot_clock_s() - self._proven_at_s < IDLE_PROOF_EVERY_S
         )
-        return oldest_running > self._proven_below and not idle
+        return sight.oldest_running > self._proven_below and not idle
 
     def has(self, xid: int) -> bool:
         """Whether what the transaction wrote is proven, without asking; `xid` as a row's `xmin` shows it.

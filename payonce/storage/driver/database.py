@@ -324,7 +324,7 @@ class Database:
             self.lets_end(asyncio.create_task(self._probe()))
             return
         proofs = self._proofs[sight.timeline]
-        if proofs.look(sight.oldest_running):
+        if proofs.look(sight):
             self.lets_end(asyncio.create_task(proofs.passed(self._write_nothing)))
 
     async def _look_now(self) -> Sight:

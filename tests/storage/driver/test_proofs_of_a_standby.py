@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from payonce.domain.claiming import Durability
+from payonce.domain.claiming import CommitEnd, Durability
 from payonce.storage import standby
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import Database, StorageUnavailable
@@ -30,7 +30,7 @@ class Standby:
     def look(self) -> Query[Sight]:
         def meaning(rows: list[Row]) -> Sight:
             row = rows[0]
-            return Sight(self.there, row["timeline"], int(row["oldest_running"]))
+            return Sight(self.there, row["timeline"], int(row["oldest_running"]), int(row["next"]))
 
         return Query(standby.look().statement, {}, meaning)
 
@@ -98,6 +98,27 @@ async def test_a_commit_on_another_server_proves_nothing_of_what_this_one_showed
     assert not await watched.proven(connection)
     connection._wire.timeline = here
     assert await watched.proven(connection)
+
+
+def test_what_ended_beside_an_older_transaction_is_proven_once_that_one_has_ended() -> None:
+    """It was taken for proven, and its replay was refused where the standby went away in the next ten seconds."""
+    mine = Proofs()
+    mine.ended(mine.begin(), CommitEnd.ANSWERED, wrote=True)
+    change = 101
+    assert _looks(mine, oldest_running=100, next_id=102)
+    assert not mine.has(change)
+    assert _looks(mine, oldest_running=103, next_id=103)
+    assert mine.has(change)
+    assert _looks(mine, oldest_running=104, next_id=104)
+    assert not _looks(mine, oldest_running=105, next_id=105)
+
+
+def _looks(mine: Proofs, *, oldest_running: int, next_id: int) -> bool:
+    """One look at the server; whether a COMMIT was made for it, which is believed."""
+    writes = mine.look(Sight(standby=True, timeline="00000001", oldest_running=oldest_running, next=next_id))
+    if writes:
+        mine.ended(mine.begin(empty=True), CommitEnd.ANSWERED, wrote=True, empty=True)
+    return writes
 
 
 async def test_one_commit_proves_what_many_have_read(
