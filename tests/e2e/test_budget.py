@@ -45,11 +45,13 @@ STATEMENTS = {
     "replay": 5,
     "show": 4,
     "refused": 0,
+    "in an app": 16,
 }
 # BEGIN, whose it is, the key, the lists and COMMIT of a read, and what is counted at admission and recording.
 WITH_RULES_MORE = 7
 REDIS_COMMANDS_OF_AN_OUTCOME = 1  # who follows events is told that there are some
 TRIES = 15
+UPI: Body = {"type": "upi", "upi": {"flow": "qr"}}
 
 T = TypeVar("T", int, tuple[int, int], tuple[int, int, int])
 
@@ -288,6 +290,7 @@ async def _prepared(shop: Merchant, operation: str) -> Callable[[], Awaitable[Bo
         "replay": lambda: shop.paid(key=key),
         "show": lambda: answered(shop.get(f"/v1/payments/{known['id']}")),
         "refused": lambda: answered(shop.pay(amount=0)),
+        "in an app": lambda: shop.paid(payment_method=UPI),
     }
     return operations[operation]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.merchant import APPROVED_CARD, Body, Merchant, answered, card, fresh_key, order, refused
 from tests.e2e.saving import by, saving_at
-from tests.e2e.test_budget import COMMITS_OF_AUTOMATIC, STATEMENTS, TRIES, Meter, least, metering
+from tests.e2e.test_budget import COMMITS_OF_AUTOMATIC, STATEMENTS, UPI, Meter, least, metering
 from tests.support.asking import outcome
 from tests.support.openbao import StoredOpenBao, stored_openbao
 from tests.support.servers import running, server_directory
@@ -18,7 +18,6 @@ from tests.support.witness import Witness, witness_of
 PAID = [("authorize", 1099), ("capture", 1099)]
 WAITING, BESIDE = 4, 8
 BETWEEN_RETRIES = 60  # who waits is tried again and again meanwhile, and is counted, too
-UPI: Body = {"type": "upi", "upi": {"flow": "qr"}}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,12 @@ async def test_only_what_is_vaulted_waits_and_is_charged_once_openbao_is_back(
     town: Town, away: Change, back: Change
 ) -> None:
     shop = town.meter.shop
-    upi = await _cost_of_upi(town.meter)
+
+    async def asks_app() -> Body:
+        payment = await shop.paid(payment_method=UPI)
+        assert payment["status"] == "requires_action"
+        return payment
+
     token = (await town.saving.paid(setup="off_session"))["payment_method"]["card"]["token"]
     keys = [fresh_key() for _ in range(WAITING)]
     await away(town.bao)
@@ -95,7 +99,8 @@ async def test_only_what_is_vaulted_waits_and_is_charged_once_openbao_is_back(
             lambda: _commits(town.meter), enough=COMMITS_OF_AUTOMATIC, tries=BETWEEN_RETRIES
         )
         assert commits == COMMITS_OF_AUTOMATIC
-        assert await _cost_of_upi(town.meter, enough=upi) == upi
+        in_an_app = STATEMENTS["in an app"]
+        assert await town.meter.statements(asks_app, enough=in_an_app, tries=BETWEEN_RETRIES) == in_an_app
         assert [await town.witness.movements(each["id"]) for each in waiting] == [[]] * WAITING
         await _is_not_saved(town.saving)
     finally:
@@ -120,13 +125,3 @@ async def _is_not_saved(saving: Merchant) -> None:
 
 async def _commits(meter: Meter) -> int:
     return (await meter.commits(meter.shop.paid))[1]
-
-
-async def _cost_of_upi(meter: Meter, *, enough: int = 0) -> int:
-    """Statements of a payment that the customer is to make in an app, answered as it always is."""
-
-    async def asked() -> Body:
-        return await meter.shop.paid(payment_method=UPI)
-
-    assert (await asked())["status"] == "requires_action"
-    return await meter.statements(asked, enough=enough, tries=BETWEEN_RETRIES if enough else TRIES)

@@ -1,7 +1,8 @@
 """Hints from whoever recorded an event to the relay, through a real Valkey."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
 import pytest
@@ -31,6 +32,18 @@ def settings_for(shop: Shop, redis_url: str) -> Settings:
     )
 
 
+@asynccontextmanager
+async def hinting(redis_url: str) -> AsyncIterator[tuple[WakeUps, Redis]]:
+    """A process's hints, and its connections, which no hint opens again after the block."""
+    redis = Redis.from_url(redis_url)
+    wakeups = WakeUps(redis)
+    try:
+        yield wakeups, redis
+    finally:
+        await wakeups.close()
+        await redis.aclose()
+
+
 async def test_a_hint_of_another_process_wakes_the_relay(
     shop: Shop, valkey_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,15 +61,14 @@ async def test_a_hint_of_another_process_wakes_the_relay(
 
 
 async def test_the_relay_is_woken_for_what_no_operation_recorded(valkey_url: str) -> None:
-    redis = Redis.from_url(valkey_url)
-    wakeups = WakeUps(redis)
-    try:
-        async with wakeups.hearing_deliveries() as heard, asyncio.timeout(60):
-            while not heard.is_set():
-                wakeups.wake_relay()
-                await asyncio.sleep(0.05)
-    finally:
-        await redis.aclose()
+    async with (
+        hinting(valkey_url) as (wakeups, _),
+        wakeups.hearing_deliveries() as heard,
+        asyncio.timeout(60),
+    ):
+        while not heard.is_set():
+            wakeups.wake_relay()
+            await asyncio.sleep(0.05)
 
 
 async def test_a_burst_of_hints_is_told_at_once_and_once_more_after_its_last() -> None:
@@ -115,38 +127,30 @@ async def test_a_process_that_ends_tells_its_last_hint_and_none_after_its_connec
 
 
 async def test_a_process_knows_whether_it_hears_what_others_record(valkey_url: str) -> None:
-    redis = Redis.from_url(valkey_url)
-    wakeups = WakeUps(redis)
+    async with hinting(valkey_url) as (wakeups, _):
 
-    async def hears() -> bool:
-        return wakeups.hears_others
+        async def hears() -> bool:
+            return wakeups.hears_others
 
-    try:
         async with wakeups.hearing_deliveries():
             assert not wakeups.hears_others
         async with wakeups.listening():
             await eventually(hears)
         assert not wakeups.hears_others
-    finally:
-        await redis.aclose()
 
 
 async def test_the_relay_does_not_listen_for_events_that_nobody_is_sent(valkey_url: str) -> None:
     """Who follows events hears of all."""
-    redis = Redis.from_url(valkey_url)
-    wakeups = WakeUps(redis)
+    async with hinting(valkey_url) as (wakeups, redis):
 
-    async def listeners() -> list[int]:
-        counted = await redis.pubsub_numsub(CHANNEL_DELIVERIES, CHANNEL_EVENTS)
-        return [number for _, number in counted]
+        async def listeners() -> list[int]:
+            counted = await redis.pubsub_numsub(CHANNEL_DELIVERIES, CHANNEL_EVENTS)
+            return [number for _, number in counted]
 
-    try:
         async with wakeups.hearing_deliveries():
             await eventually(lambda: _are(listeners, [1, 0]))
             async with wakeups.hearing_events():
                 await eventually(lambda: _are(listeners, [2, 1]))
-    finally:
-        await redis.aclose()
 
 
 async def _are(listeners: Callable[[], Awaitable[list[int]]], expected: list[int]) -> bool:
@@ -166,17 +170,12 @@ async def test_events_are_delivered_while_redis_is_away(shop: Shop, mortal_valke
 
 
 async def test_hints_are_heard_again_when_redis_comes_back(mortal_valkey: DevStack) -> None:
-    redis = Redis.from_url(mortal_valkey.redis_url)
-    wakeups = WakeUps(redis)
-    try:
-        async with wakeups.hearing_events() as heard:
-            await _hinting_until(wakeups, heard.is_set)
-            await mortal_valkey.kill("redis")
-            heard.clear()
-            await mortal_valkey.start("redis")
-            await _hinting_until(wakeups, heard.is_set)
-    finally:
-        await redis.aclose()
+    async with hinting(mortal_valkey.redis_url) as (wakeups, _), wakeups.hearing_events() as heard:
+        await _hinting_until(wakeups, heard.is_set)
+        await mortal_valkey.kill("redis")
+        heard.clear()
+        await mortal_valkey.start("redis")
+        await _hinting_until(wakeups, heard.is_set)
 
 
 async def _hinting_until(wakeups: WakeUps, check: Callable[[], bool]) -> None:

@@ -99,10 +99,11 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def till(redis: Redis) -> Till:
+async def till(redis: Redis) -> AsyncIterator[Till]:
     made = Till(redis)
     await made.filled()
-    return made
+    yield made
+    await made.counts.close()
 
 
 async def test_a_usual_day_is_let_pass(till: Till) -> None:
