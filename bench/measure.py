@@ -16,7 +16,8 @@ from bench.processes import cpu_by_name, machine_s
 
 GENERATOR, OTHERS = "generator", "others"
 QUIET_CORES = 0.15  # all of a target's processes together; less than this is pollers and timers
-QUIET_LOOK_S, QUIET_WITHIN_S = 0.5, 15.0
+IDLE_CORES, IDLE_VARIES = 0.3, 0.1  # a Temporal server on Postgres has so much of them that it is never below
+QUIET_LOOK_S, QUIET_WITHIN_S, STEADY_LOOKS = 0.5, 15.0, 4
 HISTORIES_SAMPLED = 20
 CLOSED_WITHIN_S = 5.0
 LOOK_EVERY_S = 0.1
@@ -56,14 +57,22 @@ class Meter:
     async def until_quiet(self) -> bool:
         """What earlier runs left behind is done; False when it is not within the limit."""
         deadline = time.perf_counter() + QUIET_WITHIN_S
-        before = await self.read()
+        before, looks = await self.read(), list[float]()
         while before.at_s < deadline:
             await asyncio.sleep(QUIET_LOOK_S)
             after = await self.read()
-            if sum(used for name, used in cores(before, after).items() if name != OTHERS) < QUIET_CORES:
+            looks.append(sum(used for name, used in cores(before, after).items() if name != OTHERS))
+            if is_quiet(looks):
                 return True
             before = after
         return False
+
+
+def is_quiet(looks: Sequence[float]) -> bool:
+    """Whether nothing but pollers and timers is left, by the cores in use at each look: few, or no fewer than before."""
+    lately = looks[-STEADY_LOOKS:]
+    steady = len(lately) == STEADY_LOOKS and max(lately) - min(lately) < IDLE_VARIES
+    return looks[-1] < QUIET_CORES or (steady and max(lately) < IDLE_CORES)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bench.measure import Reading, cores, cost
+from bench.measure import Reading, cores, cost, is_quiet
 from bench.processes import busy_ticks, cpu_s, group_of, ticks_of
 from bench.saturation import RATE_MAX, highest_held
 
@@ -20,6 +20,23 @@ class System:
     async def holds(self, rate: float) -> bool:
         self.asked.append(rate)
         return rate <= self.limit and len(self.asked) not in self.flukes
+
+
+@pytest.mark.parametrize(
+    ("looks", "quiet"),
+    [
+        ([0.1], True),
+        ([0.9, 0.1], True),
+        ([0.22, 0.2, 0.25, 0.21], True),
+        ([0.9, 0.22, 0.2, 0.25, 0.21], True),
+        ([0.22, 0.2, 0.25], False),
+        ([0.4, 0.35, 0.3, 0.25], False),
+        ([0.9, 0.9, 0.9, 0.9], False),
+    ],
+)
+def test_quiet_is_little_in_use_or_no_less_than_before(looks: list[float], quiet: bool) -> None:
+    """A Temporal server on Postgres is never below what others are at rest: each run waited for it in vain."""
+    assert is_quiet(looks) is quiet
 
 
 @pytest.mark.parametrize("limit", [30, 47, 111, 400, 1234])
