@@ -69,7 +69,7 @@ class Meter:
 
 
 def is_quiet(looks: Sequence[float]) -> bool:
-    """Whether nothing but pollers and timers is left, by the cores in use at each look: few, or no fewer than before."""
+    """Whether only pollers and timers are left, by the cores in use at each look: few, or no fewer than before."""
     lately = looks[-STEADY_LOOKS:]
     steady = len(lately) == STEADY_LOOKS and max(lately) - min(lately) < IDLE_VARIES
     return looks[-1] < QUIET_CORES or (steady and max(lately) < IDLE_CORES)
