@@ -429,7 +429,8 @@ class Recorder:
         if settled.refund is not None:
             settled = self._with_refund(settled, settled.refund)
         if settled.abandoned is not None:
-            return await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
+            settled, voided = await self._void(connection, rows, settled, void_id=settled.abandoned, now=now)
+            return settled, [*voided, *await saved_cards.tell(connection, told, now=now)]
         if stages.completes_create(rows.operation) and rows.operation.status is OperationStatus.PENDING:
             settled = await consequences.complete_create(connection, rows, settled, now=now)
         follow_up_id = self._ids.follow_up(operation_id=rows.operation.id)
@@ -437,8 +438,7 @@ class Recorder:
         settled = await consequences.with_other_review(connection, rows, settled)
         rows, settled = await disputing.conclude(connection, rows, settled, about=about, now=now)
         written = [await locked_rows.write(connection, self._ids, rows, settled, now=now)]
-        if told is not None:
-            written.append(await saved_cards.tell(connection, told, now=now))
+        written += await saved_cards.tell(connection, told, now=now)
         if (ended := consequences.ended_by(rows.operation, settled)) is not None:
             written.append(await self._end(connection, rows, settled, void_id=ended, now=now))
         return settled, written

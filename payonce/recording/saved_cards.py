@@ -83,9 +83,11 @@ async def follow(
     return settled, await _paid_with(connection, rows, stored, saved, reply=reply, now=now)
 
 
-async def tell(connection: Connection, told: MethodEvent, *, now: datetime) -> Written:
-    """The event and its deliveries are there; whoever calls has written those of the payment."""
-    return await outbox.add_payment_method_event(connection, told.method, told.type, now=now)
+async def tell(connection: Connection, told: MethodEvent | None, *, now: datetime) -> tuple[Written, ...]:
+    """The event, if there is one, and its deliveries are there; whoever calls has written those of the payment."""
+    if told is None:
+        return ()
+    return (await outbox.add_payment_method_event(connection, told.method, told.type, now=now),)
 
 
 def _has_outcome(rows: Rows, settled: Settlement) -> bool:

@@ -9,6 +9,7 @@ from payonce.domain.evidence import Evidence
 from payonce.domain.facts import DeclineCode, Declined, Fact
 from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment_methods import Setup, StoredCredential
+from tests.storage.customers import asked
 from tests.storage.ledger import Ledger, subject
 from tests.storage.saved_cards.saving_shop import NETWORK, SavingShop, approved, saving
 
@@ -93,3 +94,16 @@ async def test_the_outcome_of_something_else_changes_no_card(ledger: Ledger) -> 
     capture = await ledger.add_operation(paid, OperationKind.CAPTURE)
     await ledger.recorder().complete(subject(capture))
     assert await shop.told() == ["payment_method.active"]
+
+
+async def test_of_what_its_merchant_gave_up_the_event_of_an_indian_card_comes_as_well(ledger: Ledger) -> None:
+    shop = await a_saved_card(ledger)
+    create = await paying(shop)
+    await shop.record(create, asked())
+    given_up = await ledger.add_operation(await ledger.payment(create.payment_id), OperationKind.VOID)
+    said = Evidence(issuer_country="IN")
+    paid = await shop.record(create, Declined(DeclineCode.LOST_CARD, evidence=said))
+    assert (paid.status, (await ledger.operation(given_up.id)).status) == ("voided", "succeeded")
+    (method,) = await shop.methods()
+    assert (method["state"], await shop.vaulted()) == ("deleted", [])
+    assert sorted(await shop.told()) == ["payment_method.active", "payment_method.deleted"]
