@@ -132,7 +132,8 @@ def _may_be_done(operation: Operation, attempt: Attempt | None, *, now: datetime
     tried = attempt is not None and attempt.state is AttemptState.NOT_SENT
     stood = attempt is None and now - operation.created_at >= STANDS_AFTER
     pending = operation.status is OperationStatus.PENDING
-    return operation.kind in _BY_AMOUNT and pending and (tried or stood)
+    late = (operation.sent_as, operation.target_kind) == (OperationKind.REFUND, OperationKind.CAPTURE)
+    return (operation.kind in _BY_AMOUNT or late) and pending and (tried or stood)
 
 
 async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:

@@ -200,7 +200,7 @@ def as_much_done_by_others(operation: Operation) -> Query[bool]:
     """Whether the same was done with the payment since the operation was asked for, by others than payonce."""
     values = {
         "payment_id": operation.payment_id,
-        "kind": operation.kind,
+        "kind": operation.sent_as or operation.kind,
         "since": operation.created_at,
         "amount_minor": operation.amount_minor,
     }

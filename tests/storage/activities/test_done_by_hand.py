@@ -1,5 +1,6 @@
 """Refunds and captures that stand unsent while somebody does the same at the acquirer by hand: done once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -9,10 +10,10 @@ from activities.messages import NothingSent, Settled
 from activities.replaying import DONE_BY_OTHERS
 from payonce.domain.decisions import Verdict
 from payonce.domain.errors import Rejected
-from payonce.domain.facts import Foreign, Stage
+from payonce.domain.facts import FailureCode, Foreign, NotProcessed, Stage
 from payonce.domain.operations import AttemptState, Operation, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
-from tests.storage.acting import FakeConnector, Process
+from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.deciding import decide
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.rows import approval
@@ -155,3 +156,30 @@ async def test_what_gave_back_a_late_success_by_hand_is_something_else(
     connector.answers["send"] = approval(refund)
     assert isinstance(await process.attempt(refund), Settled)
     assert (await ledger.operation(refund.id)).status is O.SUCCEEDED
+
+
+async def test_what_gave_back_a_late_capture_by_hand_is_not_given_back_again(
+    process: Process, connector: FakeConnector
+) -> None:
+    """Of the same charge as what was captured in time: nobody says which of the two was meant."""
+    connector.capabilities = replace(CAPABILITIES, reversal_by_reference=False)
+    ledger, recorder = process.ledger, process.ledger.recorder()
+    paid = await ledger.add_payment(S.PARTIALLY_CAPTURED, amount_captured_minor=700)
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=O.SUCCEEDED, connector_reference="acq-1"
+    )
+    capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=AMOUNT)
+    await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    abilities = connector.capabilities.abilities(K.CAPTURE)
+    await recorder.record(subject(capture), attempt=1, fact=approval(capture), abilities=abilities)
+    case = await ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
+    assert await process.attempt(case) == NothingSent("not_sent", may_retry=True)
+    await by_hand(process, create, K.REFUND, AMOUNT)
+    before = sends(connector)
+    assert await process.attempt(case) == NothingSent(DONE_BY_OTHERS, may_retry=True)
+    assert sends(connector) == before
+    assert (await ledger.operation(case.id)).review_at is not None
+    await decide(ledger, case, Verdict.REVERSED)
+    assert isinstance(await process.attempt(case), Settled)
+    ended = await ledger.payment(paid.id)
+    assert (sends(connector), ended.amount_capture_undecided_minor, ended.review) == (before, 0, None)
