@@ -22,6 +22,7 @@ from activities.progress import (
     with_review,
 )
 from activities.replaying import DONE_BY_OTHERS, WINDOW_CLOSED, by_anyone, window_closed
+from payonce.domain import disputes
 from payonce.domain.errors import ConnectorError
 from payonce.domain.facts import (
     Accepted,
@@ -304,6 +305,9 @@ class Resolving:
         if not capabilities.reversible(attempt.kind):
             called = await self._recorder.review(request.subject, reason="not_reversible")
             return with_review(ReversalDue(schedule, "not_reversible", token=attempt.token), called.operation)
+        if attempt.took_another_amount and disputes.may_have(standing.payment, standing.operation):
+            due = ReversalDue(schedule, LACKING, token=attempt.token)
+            return with_review(due, standing.operation)
         if not self._cases.same_acquirer(attempt):
             return ReversalDue(schedule, ANOTHER_ACQUIRER, token=attempt.token)
         if not await self._begin_reversal(request, standing):
@@ -327,7 +331,7 @@ class Resolving:
         standing = await self._recorder.prove(request.subject)
         if standing.operation.status is not OperationStatus.PENDING:
             return settled(standing.payment)
-        if standing.payment.disputes_exceed:
+        if disputes.may_have(standing.payment, standing.operation):
             return with_review(ReversalDue(schedule, LACKING), standing.operation)
         if not self._cases.same_acquirer(late.attempt):
             return with_review(ReversalDue(schedule, ANOTHER_ACQUIRER), standing.operation)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain import claiming, stages
+from payonce.domain import disputes as disputing
 from payonce.domain.admission import expires, pending
 from payonce.domain.claiming import CLOCK_SKEW, not_found_proves, same_acquirer
 from payonce.domain.disputes import Dispute
@@ -87,7 +88,7 @@ class Standing:
             case OperationKind.REFUND:
                 return self.payment.refunds_exceed
             case OperationKind.REVERSE if self.operation.sent_as is OperationKind.REFUND:
-                return self.payment.disputes_exceed
+                return disputing.may_have(self.payment, self.operation)
             case OperationKind.CAPTURE:
                 return self.payment.captures_exceed
             case _:

@@ -15,7 +15,7 @@ from typing import Final, get_args
 from payonce.domain.events import EventType, Settlement, Story
 from payonce.domain.facts import Disputed, DisputeStage, is_of_another
 from payonce.domain.money import AMOUNT_MINOR_MAX
-from payonce.domain.operations import Attempt, Operation
+from payonce.domain.operations import Attempt, Operation, OperationKind
 from payonce.domain.payment import Payment
 
 REASON_MAX: Final = 100
@@ -136,6 +136,20 @@ def hear(
     for type_ in _events(known, told):
         story.tell(type_, dispute=told)
     return Settlement(story.payment, operation, attempt, story.events, dispute=told)
+
+
+def may_have(payment: Payment, operation: Operation) -> bool:
+    """Whether a bank may have taken back what would be given back by undoing the operation, or what it is about.
+
+    Of two charges of one payment nobody says here which of them that was.
+    """
+    match operation.target_kind or operation.kind:
+        case OperationKind.AUTHORIZE | OperationKind.REVERSE:  # a case of an earlier version says no more
+            return payment.amount_disputed_minor > 0
+        case OperationKind.CAPTURE:
+            return payment.disputes_exceed
+        case _:
+            return False  # its undoing gives the customer nothing
 
 
 def warn(payment: Payment, operation: Operation, known: Dispute | None, *, now: datetime) -> Settlement:

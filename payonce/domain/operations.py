@@ -196,6 +196,11 @@ class Attempt:
         return self.failure_code == FailureCode.ABANDONED
 
     @property
+    def took_another_amount(self) -> bool:
+        """Whether it is being reversed for what it took: else nobody knows that it took anything."""
+        return self.state is AttemptState.REVERSING and self.failure_code == FailureCode.AMOUNT_MISMATCH
+
+    @property
     def left_alone(self) -> bool:
         """Whether the acquirer waited for a customer, when last heard of, from whom nothing is wanted any more.
 

@@ -244,8 +244,9 @@ class Payment:
 
     @property
     def disputes_exceed(self) -> bool:
-        """Whether banks have more than is captured: what succeeded late, and is to be given back, as well."""
-        return self.amount_disputed_minor > self.amount_captured_minor
+        """Whether banks have more than refunds leave of what is captured: of what was captured besides, that is."""
+        given_back = self.amount_refunded_minor + self.amount_refund_pending_minor
+        return self.amount_disputed_minor > max(0, self.amount_captured_minor - given_back)
 
     @property
     def captures_exceed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,112 @@ async def test_a_late_success_is_not_given_back_while_a_bank_has_the_money(
     await hear(process, create, WON)
     assert isinstance(await undo(), Settled)
     assert (await process.ledger.operation(case.id)).status is O.SUCCEEDED
+
+
+async def late_case(process: Process, of: Operation, **fact: Any) -> Operation:
+    """The case of what succeeded after it was recorded as not processed."""
+    recorder = process.ledger.recorder()
+    await recorder.record(subject(of), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
+    abilities = process.connector.capabilities.abilities(of.kind)
+    await recorder.record(subject(of), attempt=1, fact=approval(of, **fact), abilities=abilities)
+    return await process.ledger.operation(IDS.reversal(reference=f"{of.id}-1"))
+
+
+async def released(process: Process, case: Operation) -> Progress:
+    """What is done about the case now, where its acquirer would do it."""
+    process.connector.answers |= {"send": approval(case), "reverse": Reversed()}
+    by_reversal = case.sent_as is None
+    return await (process.resolve("reverse_late", case) if by_reversal else process.attempt(case))
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+@pytest.mark.parametrize("succeeded", [True, False])
+async def test_a_late_capture_is_not_given_back_where_a_bank_has_what_a_refund_left(
+    process: Process, connector: FakeConnector, reversible: bool, succeeded: bool
+) -> None:
+    """1000 in all: 700 are refunded, or being refunded, and the bank has 300."""
+    connector.capabilities = replace(CAPABILITIES, reversal_by_reference=reversible)
+    ledger = process.ledger
+    paid = await ledger.add_payment(PaymentStatus.PARTIALLY_CAPTURED, amount_captured_minor=700)
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=O.SUCCEEDED, connector_reference="acq-1"
+    )
+    case = await late_case(process, await ledger.add_operation(paid, K.CAPTURE, amount_minor=300))
+    refund = await ledger.add_operation(paid, K.REFUND, amount_minor=700)
+    if succeeded:
+        await ledger.recorder().record(subject(refund), attempt=1, fact=approval(refund))
+    await hear(process, create, replace(WITHDRAWN, withdrawn_minor=300))
+    waits = await released(process, case)
+    assert isinstance(waits, NothingSent | ReversalDue)
+    assert (waits.reason, connector.calls) == (LACKING, [])
+    await hear(process, create, WON)
+    assert isinstance(await released(process, case), Settled)
+
+
+async def test_a_late_capture_is_given_back_where_a_bank_has_another_part_of_it(
+    process: Process, connector: FakeConnector
+) -> None:
+    ledger = process.ledger
+    paid = await ledger.add_payment(PaymentStatus.PARTIALLY_CAPTURED, amount_captured_minor=700)
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.APPROVED, status=O.SUCCEEDED, connector_reference="acq-1"
+    )
+    case = await late_case(process, await ledger.add_operation(paid, K.CAPTURE, amount_minor=300))
+    await hear(process, create, replace(WITHDRAWN, withdrawn_minor=700))
+    assert isinstance(await released(process, case), Settled)
+
+
+async def test_of_two_charges_none_is_given_back_while_a_bank_has_one_of_them(
+    process: Process, connector: FakeConnector
+) -> None:
+    """It may be the one that succeeded late."""
+    ledger = process.ledger
+    paid = await ledger.add_payment(PaymentStatus.CAPTURED, capture_method="automatic")
+    create = await ledger.add_operation(
+        paid, K.AUTHORIZE, state=AttemptState.NOT_SENT, status=O.SUCCEEDED, connector_reference="acq-good"
+    )
+    stray = approval(create, connector_reference="acq-stray", stage=Stage.CAPTURED)
+    await ledger.recorder().record(subject(create), attempt=1, fact=stray)
+    case = await ledger.operation(IDS.reversal(reference=f"{create.id}-1"))
+    await hear(process, create, WITHDRAWN)
+    waits = await released(process, case)
+    assert isinstance(waits, ReversalDue)
+    assert (waits.reason, connector.calls) == (LACKING, [])
+    await hear(process, create, WON)
+    assert isinstance(await released(process, case), Settled)
+
+
+@pytest.mark.parametrize("kind", [K.AUTHORIZE, K.CAPTURE])
+async def test_what_took_another_amount_is_not_reversed_while_a_bank_has_the_money(
+    process: Process, connector: FakeConnector, kind: OperationKind
+) -> None:
+    ledger = process.ledger
+    status = PaymentStatus.INIT if kind is K.AUTHORIZE else PaymentStatus.AUTHORIZED
+    paid = await ledger.add_payment(status, capture_method="automatic" if kind is K.AUTHORIZE else "manual")
+    create = await ledger.add_operation(paid, K.AUTHORIZE)
+    of = create if kind is K.AUTHORIZE else await ledger.add_operation(paid, kind)
+    taken = approval(of, amount_minor=1100, stage=Stage.CAPTURED if kind is K.AUTHORIZE else None)
+    await ledger.recorder().record(subject(of), attempt=1, fact=taken)
+    assert (await ledger.latest(of.id)).state is AttemptState.REVERSING
+    connector.answers["reverse"] = Reversed()
+    await hear(process, create, replace(WITHDRAWN, amount_minor=1100, withdrawn_minor=1100))
+    waits = await process.resolve("reverse", of)
+    assert isinstance(waits, ReversalDue)
+    assert (waits.reason, connector.calls) == (LACKING, [])
+    await hear(process, create, WON)
+    assert isinstance(await process.resolve("reverse", of), Settled)
+    assert [name for name, _ in connector.calls] == ["reverse"]
+
+
+async def test_a_refund_of_another_amount_is_reversed_all_the_same(
+    process: Process, connector: FakeConnector
+) -> None:
+    """It brings money back."""
+    create, refund = await refund_of(process, 400)
+    await process.ledger.claim(refund)
+    await process.ledger.recorder().record(
+        subject(refund), attempt=1, fact=approval(refund, amount_minor=500)
+    )
+    connector.answers["reverse"] = Reversed()
+    await hear(process, create, replace(WITHDRAWN, amount_minor=1100, withdrawn_minor=1100))
+    assert isinstance(await process.resolve("reverse", refund), Settled)
