@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 POLL_S = 0.02
 # Whoever has waited for long looks less often: each look is work for what it waits for.
-POLL_S_MAX, OF_WAITED = 0.1, 0.05
+POLL_S_MAX, OF_WAITED = 0.25, 0.05
 
 
 async def eventually(check: Callable[[], Awaitable[T]], timeout_s: float = 60.0) -> T:
