@@ -33,11 +33,12 @@ from payonce.domain.truth import window_open
 
 if TYPE_CHECKING:
     from payonce.accounts import Accounts
-    from payonce.claims import Claimant, Right, Rights
+    from payonce.claims import Claimant
     from payonce.connectors.base import Call, Capabilities
     from payonce.domain.settlement import Settlement
     from payonce.paying import Numbers
     from payonce.recording.recorder import Recorder
+    from payonce.rights import Right, Rights
     from payonce.standing import Standing
     from payonce.storage.standby import FailOver
 

@@ -10,11 +10,11 @@ from payonce.domain.facts import Unknown
 from payonce.domain.truth import MODIFICATIONS, Truth, in_doubt, window_open
 
 if TYPE_CHECKING:
-    from payonce.claims import Right
     from payonce.connectors.base import Call, Capabilities
     from payonce.connectors.measured import Measured
     from payonce.domain.facts import Fact
     from payonce.domain.operations import Attempt
+    from payonce.rights import Right
     from payonce.standing import Standing
 
 OWNER_PAUSES_S: Final = (0.0, 2.0, 4.0)  # before each replay of an authorization by its owner

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from payonce.accounts import Accounts
-from payonce.claims import GIVE_BACK_WITHIN_S, SEND_WITHIN_S, Right
+from payonce.claims import GIVE_BACK_WITHIN_S
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Capabilities
 from payonce.domain import legs as rules
@@ -18,6 +18,7 @@ from payonce.domain.ids import random_id
 from payonce.domain.legs import EndedLeg, LegState
 from payonce.domain.operations import Attempt, OperationStatus, Subject
 from payonce.logging import get_logger
+from payonce.rights import SEND_WITHIN_S, Right
 from payonce.sealing import Sealer
 from payonce.standing import Standing, call_about, read_standing
 from payonce.storage import legs, returns

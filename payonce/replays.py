@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Final
 
 from payonce.accounts import Accounts
-from payonce.claims import SEND_WITHIN_S, Right
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Capabilities, call_of
 from payonce.connectors.measured import Measured
@@ -13,6 +12,7 @@ from payonce.domain.facts import Fact, Unknown
 from payonce.domain.operations import Attempt, AttemptState, OperationStatus, Subject
 from payonce.domain.truth import anyone_may_replay
 from payonce.recording.recorder import Recorder
+from payonce.rights import SEND_WITHIN_S, Right
 from payonce.standing import Standing
 
 NOT_NOW: Final = "not_replayed"  # why nothing was sent again: another run came first, or may come first

@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 from sqlalchemy.exc import ArgumentError
 
 from payonce.accounts import Accounts, Source
-from payonce.claims import Rights
 from payonce.connectors.measured import Calls, Measured
 from payonce.connectors.registry import open_connectors
 from payonce.domain.claiming import Durability
@@ -20,6 +19,7 @@ from payonce.issuers import Issuers
 from payonce.live import check_live
 from payonce.receipts.store import ReceiptStore, open_store
 from payonce.recording.recorder import Recorder
+from payonce.rights import Rights
 from payonce.risk.asking import Assessor
 from payonce.risk.base import RiskProvider
 from payonce.risk.counts import VelocityCounts

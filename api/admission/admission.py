@@ -27,8 +27,8 @@ from api.admission.risk import RiskDesk
 from api.admission.transaction import Admitted, Decider
 from api.admission.waiting import ANSWER_WITHIN_S, Awaited, Deadline, Outcomes, Result, Unanswered
 from api.http.passage import Passage, RequestStage
-from payonce.claims import SEND_WITHIN_S
 from payonce.clock import boot_clock_s
+from payonce.rights import SEND_WITHIN_S
 from payonce.runtime import Runtime
 
 LOOKING_UP_MAX = 4  # requests at a time that may ask for the answer to a key while there is no place

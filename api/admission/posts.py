@@ -23,7 +23,6 @@ from api.admission.requests import (
 )
 from api.admission.transaction import Admitted, Decision, Taking
 from api.admission.waiting import SWEEP_AFTER, Result, Unanswered, Unavailable, current_view
-from payonce.claims import Right
 from payonce.connectors.base import call_of
 from payonce.domain import admission as rules
 from payonce.domain import risk, routing
@@ -38,6 +37,7 @@ from payonce.domain.personal import PersonalData
 from payonce.domain.risk import Assessment, Policy, RiskSubjects, blocked
 from payonce.domain.routing import Because
 from payonce.paying import note, saved_card, to_take, with_credential
+from payonce.rights import Right
 from payonce.risk.sandbox import TRIGGER, SandboxRisk
 from payonce.runtime import Runtime
 from payonce.sealing import Sealed

@@ -9,11 +9,12 @@ from psycopg.errors import LockNotAvailable
 from api.admission import used_keys
 from api.admission.requests import KeyFree, KeyInUse, KeyUnknown, Post, key_row
 from api.admission.waiting import GIVE_BACK_WITHIN_S, Outcomes, Result, Unanswered, Unavailable
-from payonce.claims import Claim, Right
+from payonce.claims import Claim
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.disputes import Dispute
 from payonce.domain.operations import Operation
 from payonce.domain.payment import Payment
+from payonce.rights import Right
 from payonce.storage import idempotency
 from payonce.storage.driver.connection import Connection
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable

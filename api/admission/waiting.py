@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 from api.admission.requests import KeyInUse, KeyUnknown
-from payonce.claims import Claim, Releases, Right
+from payonce.claims import Claim, Releases
 from payonce.domain import stages
 from payonce.domain.admission import reserved
 from payonce.domain.answers import (
@@ -25,6 +25,7 @@ from payonce.domain.operations import Attempt, AttemptState, Operation, Operatio
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import NOT_SENT_RETRIES_S
 from payonce.logging import get_logger
+from payonce.rights import Right
 from payonce.runtime import Runtime
 from payonce.storage import attempts, disputes, idempotency, payments
 from payonce.storage.driver.connection import Connection

@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 from wire_server import OK, Handler, OpenHttp, Serve, WireServer, answer, answering_for_ever, writing
 
-from payonce.claims import Right
 from payonce.connectors.base import Call
 from payonce.connectors.breaker import BREAKER_FAILURES, BREAKER_OPEN_S, CircuitBreaker
 from payonce.connectors.conformance import Holding, eventually, yes
 from payonce.connectors.http import AcquirerHttp, Documented, HttpRequest, segment
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.operations import OperationKind
+from payonce.rights import Right
 
 PRE = HttpRequest(path="/intents", form={"amount": 1099})
 OTHER = HttpRequest(path="/methods", form={"type": "card"})

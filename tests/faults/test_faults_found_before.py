@@ -9,13 +9,13 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import NotOwner, OperationRequest
 from payonce.accounts import Accounts
-from payonce.claims import Right, Rights
 from payonce.connectors.base import Call, Capabilities, call_of
 from payonce.domain.facts import DeclineCode, Declined
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.domain.schedules import UNKNOWN_ACCOUNT_INQUIRIES
 from payonce.domain.truth import Truth
+from payonce.rights import Right, Rights
 from payonce.standing import Standing
 from payonce.storage.standby import FailOver
 

@@ -30,7 +30,7 @@ RULES = (
     Mutation(
         "2",
         "the right is not popped",
-        "payonce/claims.py",
+        "payonce/rights.py",
         "        return self._rights.pop(operation_id, None)\n",
         "        return self._rights.get(operation_id)\n",
         ("tests/storage",),
@@ -38,7 +38,7 @@ RULES = (
     Mutation(
         "2",
         "the deadline is not looked at",
-        "payonce/claims.py",
+        "payonce/rights.py",
         "        return self.clock() < self.deadline\n",
         "        return True\n",
         ("tests/storage",),
@@ -247,7 +247,7 @@ RULES = (
     Mutation(
         "2",
         "its owner sends an authorization again at any time",
-        "payonce/claims.py",
+        "payonce/rights.py",
         "        holds = self.left_s() > 0 and self.held_s() >= REPLAY_AFTER_S\n",
         "        holds = not self._used\n",
         ("tests/storage/activities/test_replayed.py", "tests/storage/activities/test_ferry.py"),

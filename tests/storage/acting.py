@@ -12,7 +12,7 @@ from activities.messages import OperationRequest, Progress
 from activities.resolving import Resolving
 from activities.resuming import Resuming
 from payonce.accounts import Accounts
-from payonce.claims import SEND_WITHIN_S, Claimant, Right, Rights
+from payonce.claims import Claimant
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, Capabilities, ConnectorAccount, MaySend
 from payonce.domain.errors import NotSent
@@ -24,6 +24,7 @@ from payonce.domain.settlement import Settlement
 from payonce.legs import Legs
 from payonce.recording.recorder import Recorder
 from payonce.replays import Replays
+from payonce.rights import SEND_WITHIN_S, Right, Rights
 from payonce.sealing import Sealer, SealingKey
 from payonce.standing import Cases
 from payonce.storage.driver.database import Database

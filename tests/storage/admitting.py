@@ -13,7 +13,7 @@ from api.admission.admission import Admission
 from api.admission.requests import NewPayment, Post
 from api.admission.waiting import Result
 from payonce.accounts import Accounts
-from payonce.claims import Claimant, Right, Rights
+from payonce.claims import Claimant
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.cards import Card
 from payonce.domain.errors import NotSent
@@ -22,6 +22,7 @@ from payonce.domain.operations import AttemptState, OperationKind, OperationStat
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.routing import ConnectorAccount
 from payonce.issuers import Issuers
+from payonce.rights import Right, Rights
 from payonce.runtime import Runtime
 from payonce.storage.driver.database import Database
 from payonce.storage.merchants import Caller

@@ -12,13 +12,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from payonce.accounts import Accounts
-from payonce.claims import Rights
 from payonce.domain.claiming import CommitEnd
 from payonce.domain.disputes import Dispute, DisputeStatus
 from payonce.domain.ids import random_id
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, Subject
 from payonce.domain.payment import Payment, PaymentStatus
 from payonce.recording.recorder import Recorder
+from payonce.rights import Rights
 from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage import attempts, disputes, idempotency, payments

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from payonce.claims import CLAIMS_MAX, SEND_WITHIN_S, Claim, Claimant, Releases, Right, Rights
+from payonce.claims import CLAIMS_MAX, Claim, Claimant, Releases
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
 from payonce.domain.cards import Card
@@ -16,6 +16,7 @@ from payonce.domain.errors import NotFound
 from payonce.domain.facts import FailureCode, Unsent
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.rights import SEND_WITHIN_S, Right, Rights
 from payonce.standing import Standing
 from payonce.storage import attempts
 from payonce.storage.driver.database import Database, StorageUnavailable

@@ -15,10 +15,10 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from payonce.accounts import Accounts
-from payonce.claims import Rights
 from payonce.domain.ids import random_id
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
+from payonce.rights import Rights
 from payonce.runtime import Runtime
 from payonce.settings import Settings
 from payonce.storage import payments

@@ -8,12 +8,13 @@ import pytest
 from api.admission.requests import NewPayment
 from api.admission.waiting import Unavailable
 from payonce.accounts import Accounts
-from payonce.claims import Claimant, Right, Rights
+from payonce.claims import Claimant
 from payonce.domain.cards import Card
 from payonce.domain.errors import InvalidRequest
 from payonce.domain.issuers import IssuerRange, packed
 from payonce.domain.operations import AttemptState
 from payonce.domain.sca import BY_ACQUIRER, BY_MERCHANT, HandedIn, Sca
+from payonce.rights import Right, Rights
 from payonce.storage import issuers
 from payonce.storage.merchants import Caller
 from tests.storage.acting import CAPABILITIES, FakeConnector

@@ -10,10 +10,11 @@ import pytest
 from api.admission.requests import NewPayment
 from api.admission.waiting import Unavailable
 from payonce.accounts import Accounts
-from payonce.claims import Claimant, Right, Rights
+from payonce.claims import Claimant
 from payonce.connectors.base import Call, call_of
 from payonce.domain.operations import AttemptState, OperationKind
 from payonce.domain.personal import NOTHING_PERSONAL, Address, Browser, Customer, Party, PersonalData
+from payonce.rights import Right, Rights
 from payonce.sealing import CannotUnseal, Sealed, Sealer, SealingKey
 from payonce.storage import payments, personal_data
 from payonce.storage.driver.connection import Connection

@@ -25,7 +25,7 @@ _PATIENT: dict[tuple[str, str], Any] = {
     ("payonce.storage.driver.database", "STATEMENT_MS"): int(PATIENT_S * 1_000) - 1_000,
     ("payonce.storage.driver.database", "TRANSACTION_S"): PATIENT_S,
     ("payonce.storage.driver.database", "CLOSE_S"): PATIENT_S,
-    ("payonce.claims", "SEND_WITHIN_S"): SEND_PATIENT_S,
+    ("payonce.rights", "SEND_WITHIN_S"): SEND_PATIENT_S,
     ("payonce.claims", "GIVE_BACK_WITHIN_S"): PATIENT_S,
     ("payonce.paying", "TAKE_WITHIN_S"): PATIENT_S,
     ("payonce.wakeups", "_PUBLISH_TIMEOUT_S"): PATIENT_S,
@@ -70,7 +70,7 @@ def be_patient(*folders: str) -> None:
             _own.setdefault((module, name), _set(module, name, value))
     claiming = _own.get(("payonce.domain.claiming", "SEND_WITHIN"))
     if claiming is not None:  # made of it, which was long already when this one was imported
-        _own["payonce.claims", "SEND_WITHIN_S"] = claiming.total_seconds()
+        _own["payonce.rights", "SEND_WITHIN_S"] = claiming.total_seconds()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.messages import InquiryDue, NothingSent, NotOwner, ReversalDue, Settled
-from payonce.claims import SEND_WITHIN_S, Claimant, Right
+from payonce.claims import Claimant
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
 from payonce.domain.errors import NotFound as MissingOperation
@@ -24,6 +24,7 @@ from payonce.domain.facts import (
 from payonce.domain.operations import AttemptState, OperationKind, OperationStatus
 from payonce.domain.payment import PaymentStatus
 from payonce.recording import recorder as recording
+from payonce.rights import SEND_WITHIN_S, Right
 from payonce.storage import attempts
 from payonce.storage.driver.database import CommitUnknown
 from tests.storage.acting import (

@@ -9,13 +9,13 @@ import pytest
 
 from activities.messages import InquiryDue, NothingSent, Settled
 from api.admission.waiting import current_view
-from payonce.claims import Right
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
 from payonce.domain.errors import NotSent, OutcomeUnknown
 from payonce.domain.facts import DeclineCode, Declined, Foreign, Reversed, Stage
 from payonce.domain.operations import Attempt, AttemptState, Operation, OperationKind, OperationStatus, Origin
 from payonce.domain.payment import Payment, PaymentStatus
+from payonce.rights import Right
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process
 from tests.storage.ledger import IDS, Ledger, subject
 from tests.support.patience import product_limits

@@ -9,8 +9,7 @@ import pytest
 
 from activities import replaying
 from activities.messages import InquiryDue, NothingSent, Settled
-from payonce import claims
-from payonce.claims import Right, Rights
+from payonce import rights
 from payonce.connectors.base import Call, MaySend
 from payonce.domain.errors import NotSent, OutcomeUnknown, RateLimited, Rejected
 from payonce.domain.facts import Accepted, DeclineCode, Declined, Foreign, NotKnown, Refused
@@ -19,6 +18,7 @@ from payonce.domain.payment import PaymentStatus
 from payonce.domain.schedules import until_told
 from payonce.domain.truth import Truth
 from payonce.replays import Replays
+from payonce.rights import Right, Rights
 from payonce.standing import read_standing
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, Stepping, age, claimed_ago, owned
 from tests.storage.ledger import Ledger, subject
@@ -272,7 +272,7 @@ async def test_it_does_not_later_than_20_s_after_the_claim(
     assert names(connector) == ["send"]
 
 
-@pytest.mark.parametrize("window_s", [0, claims.REPLAY_AFTER_S])
+@pytest.mark.parametrize("window_s", [0, rights.REPLAY_AFTER_S])
 async def test_it_does_not_where_the_acquirer_may_not_know_the_key(
     process: Process, connector: FakeConnector, clock: Stepping, window_s: float
 ) -> None:
@@ -293,7 +293,7 @@ async def test_what_was_not_sent_is_not_sent_again(
 
 async def test_the_right_to_replay_is_used_once(clock: Stepping) -> None:
     call = Call(kind=K.AUTHORIZE, reference="pay_1-1", payment_id="pay_1", amount_minor=1, currency="EUR")
-    right = Right(call, 1, "run", "account_1", clock() + claims.SEND_WITHIN_S, clock)
+    right = Right(call, 1, "run", "account_1", clock() + rights.SEND_WITHIN_S, clock)
     permit = right.replay(window_s=WINDOW_S)
     assert not permit()  # too early, which uses nothing up
     clock.now_s += permit.opens_in_s()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from activities.messages import ActionDue, InquiryDue, NothingSent, ReversalDue, Settled
-from payonce.claims import SEND_WITHIN_S, Right
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import Call, MaySend, call_of
 from payonce.domain.cards import Card
@@ -17,6 +16,7 @@ from payonce.domain.facts import Cancelled, DeclineCode, Declined, NotKnown, Rev
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.sca import HandedIn, Sca
+from payonce.rights import SEND_WITHIN_S, Right
 from tests.storage.acting import CAPABILITIES, FakeConnector, Process, age
 from tests.storage.customers import answer_of, asked, lapsed
 from tests.storage.ledger import Ledger, subject

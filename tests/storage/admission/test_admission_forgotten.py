@@ -10,11 +10,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from api.admission.hand_over import Carrier
 from api.admission.transaction import Admitted
-from payonce.claims import SEND_WITHIN_S, Right
 from payonce.clock import boot_clock_s
 from payonce.connectors.base import call_of
 from payonce.domain.operations import OperationKind
 from payonce.domain.payment import PaymentStatus
+from payonce.rights import SEND_WITHIN_S, Right
 from payonce.runtime import Runtime
 from tests.storage.ledger import Ledger, runtime_of
 from workflows.attributes import PAYMENT_STATUS

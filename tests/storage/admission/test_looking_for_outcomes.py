@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from api.admission.waiting import Awaited, Outcomes, Result
-from payonce.claims import Right
 from payonce.domain.facts import Approved, Stage
+from payonce.rights import Right
 from payonce.wakeups import CHANNEL_OUTCOMES
 from tests.storage.acting import FakeConnector
 from tests.storage.admitting import Shop, WatchedRights

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from payonce.claims import Claimant, Right, Rights
+from payonce.claims import Claimant
 from payonce.domain.claiming import COMMIT_ANSWER_S, CommitEnd, commit_end
 from payonce.domain.operations import AttemptState, Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
+from payonce.rights import Right, Rights
 from payonce.storage import attempts
 from payonce.storage.driver.database import CommitUnknown, Database, StorageUnavailable
 from payonce.wakeups import CHANNEL_OUTCOMES

@@ -10,7 +10,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.attempting import Attempting
 from activities.messages import OperationRequest
 from payonce.accounts import Accounts, Source
-from payonce.claims import Claimant, Right
+from payonce.claims import Claimant
 from payonce.clock import boot_clock_s
 from payonce.connectors.measured import Calls
 from payonce.domain.cards import Card
@@ -18,6 +18,7 @@ from payonce.domain.operations import Operation, OperationKind
 from payonce.domain.payment import PaymentStatus
 from payonce.domain.reconciling import ComparisonResult
 from payonce.reconciling.reading import Stopped
+from payonce.rights import Right
 from payonce.standing import call_about, read_standing
 from payonce.storage import reconciliation
 from tests.storage.ledger import IDS

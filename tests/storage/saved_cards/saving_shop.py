@@ -9,7 +9,6 @@ from api.admission.posts import CreatePost
 from api.admission.requests import NewPayment, Post
 from api.admission.transaction import Admitted, Decider
 from api.admission.waiting import Outcomes, Result
-from payonce.claims import SEND_WITHIN_S
 from payonce.clock import boot_clock_s
 from payonce.domain.cards import Card
 from payonce.domain.evidence import Evidence
@@ -17,6 +16,7 @@ from payonce.domain.facts import Approved
 from payonce.domain.operations import Operation, OperationKind, Subject
 from payonce.domain.payment import Payment
 from payonce.domain.payment_methods import CardStorage, Setup
+from payonce.rights import SEND_WITHIN_S
 from payonce.storage import attempts
 from payonce.storage.merchants import Caller
 from payonce.vault.saving import Vault
