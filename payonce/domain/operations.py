@@ -218,6 +218,13 @@ class Subject:
     operation_id: str
 
 
+def late_capture_refunded(operation: Operation) -> bool:
+    """Whether it gave back, by a refund of its own, what a capture took that succeeded late."""
+    sent = (operation.sent_as, operation.target_kind) == (OperationKind.REFUND, OperationKind.CAPTURE)
+    made = operation.connector_reference is not None and operation.decided_at is None
+    return sent and made and operation.status is OperationStatus.SUCCEEDED
+
+
 def operation_of(
     payment: Payment, kind: OperationKind, *, id_: str, amount_minor: int, now: datetime, **more: Any
 ) -> Operation:

@@ -103,6 +103,9 @@ class Ours:
     operation: Operation
     attempt: Attempt
     release: Operation | None = None  # what undoes it, where it succeeded after its failure
+    besides_minor: int = (
+        0  # captured late of its payment, and refunded by us: in none of the payment's amounts
+    )
 
     @property
     def kind(self) -> OperationKind:
@@ -262,6 +265,7 @@ def _unsettled(own: Ours) -> bool:
     return (
         payment.pending_operation is not None
         or payment.amount_refund_pending_minor > 0
+        or payment.amount_capture_undecided_minor > 0
         or (own.release is not None and own.release.status is not OperationStatus.SUCCEEDED)
         or own.operation.status is OperationStatus.PENDING
         or payment.review is not None
@@ -279,8 +283,8 @@ def _totals(charge: TheirCharge, own: Ours, *, now: datetime) -> Difference:
     if own.operation.connector_reference != charge.id or own.operation.status is OperationStatus.FAILED:
         return Difference(ComparisonResult.MATCHED, said, own)  # it failed, and nothing of it stands there
     for name, ours, theirs in (
-        ("captured", payment.amount_captured_minor, there.captured_minor),
-        ("refunded", payment.amount_refunded_minor, there.refunded_minor),
+        ("captured", payment.amount_captured_minor + own.besides_minor, there.captured_minor),
+        ("refunded", payment.amount_refunded_minor + own.besides_minor, there.refunded_minor),
         ("disputed", payment.amount_disputed_minor, there.disputed_minor),
     ):
         if theirs is not None and ours != theirs:

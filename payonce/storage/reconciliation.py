@@ -1,5 +1,6 @@
 """Reconciliation: what was seen in lists, and what was found (`reconciliation_runs`: how far they are read)."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -9,7 +10,13 @@ from sqlalchemy import and_, any_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from payonce.domain.ids import attempt_named
-from payonce.domain.operations import AttemptState, OperationKind, OperationStatus, Origin
+from payonce.domain.operations import (
+    AttemptState,
+    OperationKind,
+    OperationStatus,
+    Origin,
+    late_capture_refunded,
+)
 from payonce.domain.reconciling import ComparisonResult, ListFinding, Ours
 from payonce.storage.attempts import COLUMNS as ATTEMPT_COLUMNS
 from payonce.storage.attempts import attempt_from
@@ -110,9 +117,18 @@ async def known(connection: Connection, references: Collection[str]) -> dict[str
     paid = {row["id"]: payment_from(row) for row in rows}
     by_id = {operation.id: operation for operation in done}
     releases = {one.target_reference: one for one in done if one.kind is OperationKind.REVERSE}
+    besides = Counter[str]()
+    for one in filter(late_capture_refunded, done):
+        besides[one.payment_id] += one.amount_minor
     return {
-        one.reference: Ours(paid[one.payment_id], by_id[one.operation_id], one, releases.get(one.reference))
-        for one in found
+        attempt.reference: Ours(
+            paid[attempt.payment_id],
+            by_id[attempt.operation_id],
+            attempt,
+            releases.get(attempt.reference),
+            besides[attempt.payment_id],
+        )
+        for attempt in found
     }
 
 
