@@ -8,6 +8,7 @@ _RULES: Final = "payonce/domain/disputes.py"
 _OF_RULES: Final = ("tests/unit/domain/test_disputes.py", "tests/unit/domain/test_disputes_told.py")
 _ACCEPTANCE: Final = "payonce/domain/acceptance.py"
 _OF_ACCEPTANCE: Final = ("tests/unit/domain/test_acceptance.py",)
+_OF_GIVING_BACK: Final = ("tests/storage/activities/test_withdrawn.py",)
 
 DISPUTES: Final = (
     Mutation(
@@ -154,5 +155,29 @@ DISPUTES: Final = (
         '        case "accepted" | "lost":\n',
         '        case "accepted" | "lost" | "needs_response":\n',
         ("tests/connectors/stripe/test_stripe_acceptances.py",),
+    ),
+    Mutation(
+        "4",
+        "disputes: what was refunded is still there for a bank to have",
+        "payonce/domain/payment.py",
+        "> max(0, self.amount_captured_minor - given_back)\n",
+        "> self.amount_captured_minor\n",
+        _OF_GIVING_BACK,
+    ),
+    Mutation(
+        "4",
+        "disputes: of two charges the one that a bank has is given back",
+        _RULES,
+        "            return payment.amount_disputed_minor > 0\n",
+        "            return payment.disputes_exceed\n",
+        _OF_GIVING_BACK,
+    ),
+    Mutation(
+        "4",
+        "disputes: what took another amount is reversed while a bank has it",
+        "activities/resolving.py",
+        "        if attempt.took_another_amount and disputes",
+        "        if not attempt.took_another_amount and disputes",
+        _OF_GIVING_BACK,
     ),
 )
