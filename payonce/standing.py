@@ -123,18 +123,28 @@ async def read_standing(
         if dispute is None:
             raise NotFound(f"the dispute that {operation_id} accepts")
     captured = stages.completes_create(operation) and await _captured_by_rail(connection, payment_id)
-    done = _may_be_done(operation, attempt, now=now)
-    done = done and await connection.fetch(payments.as_much_done_by_others(operation))
+    since = _may_be_done_since(operation, attempt, target, now=now)
+    done = since is not None and await connection.fetch(
+        payments.as_much_done_by_others(operation, since=since)
+    )
     return Standing(payment, operation, attempt, now, target, captured, dispute, done)
 
 
-def _may_be_done(operation: Operation, attempt: Attempt | None, *, now: datetime) -> bool:
-    """Whether it stood unsent so long that somebody may have done it at the acquirer by hand."""
-    tried = attempt is not None and attempt.state is AttemptState.NOT_SENT
-    stood = attempt is None and now - operation.created_at >= STANDS_AFTER
-    pending = operation.status is OperationStatus.PENDING
-    late = (operation.sent_as, operation.target_kind) == (OperationKind.REFUND, OperationKind.CAPTURE)
-    return (operation.kind in _BY_AMOUNT or late) and pending and (tried or stood)
+def _may_be_done_since(
+    operation: Operation, attempt: Attempt | None, target: Attempt | None, *, now: datetime
+) -> datetime | None:
+    """Since when somebody may have done it at the acquirer by hand, as it stands unsent for long; None: it does not.
+
+    What gives back a late capture may be done before we hear that there is one.
+    """
+    unsent = attempt is None or attempt.state is AttemptState.NOT_SENT
+    if not unsent or operation.status is not OperationStatus.PENDING:
+        return None
+    if target is not None and operation.sent_as is OperationKind.REFUND:
+        return target.claimed_at - CLOCK_SKEW if target.kind is OperationKind.CAPTURE else None
+    asked = operation.created_at
+    new = attempt is None and asked - CLOCK_SKEW <= now < asked + STANDS_AFTER
+    return None if new or operation.kind not in _BY_AMOUNT else asked
 
 
 async def _captured_by_rail(connection: Connection, payment_id: str) -> bool:

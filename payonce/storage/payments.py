@@ -90,17 +90,19 @@ _WORDS = Statement(
 )
 _BY_OTHERS = (
     select(operations.c.id)
-    .where(
-        _OTHERS,
-        operations.c.kind == bindparam("kind"),
-        operations.c.origin == Origin.ACQUIRER,
-        operations.c.created_at >= bindparam("since"),
-    )
+    .where(_OTHERS, operations.c.kind == bindparam("kind"), operations.c.origin == Origin.ACQUIRER)
     .limit(1)
 )
-_DONE_BY_OTHERS = Statement(_BY_OTHERS)
+_SINCE = operations.c.created_at >= bindparam("since")
+_DONE_BY_OTHERS = Statement(_BY_OTHERS.where(_SINCE))
+_own = operations.alias("own")
 _AS_MUCH_DONE_BY_OTHERS = Statement(
     _BY_OTHERS.where(
+        # By the transactions, too: the clock of the process that admitted it may have been ahead.
+        or_(
+            _SINCE,
+            operations.c.xid > select(_own.c.xid).where(_own.c.id == bindparam("id")).scalar_subquery(),
+        ),
         operations.c.amount_minor == bindparam("amount_minor"),
         operations.c.amount_undone_minor < operations.c.amount_minor,  # else it gave back a late success
         operations.c.status == OperationStatus.SUCCEEDED,
@@ -196,12 +198,13 @@ def done_by_others(payment_id: str, kind: OperationKind, *, since: datetime) -> 
     return Query(_DONE_BY_OTHERS, values, bool)
 
 
-def as_much_done_by_others(operation: Operation) -> Query[bool]:
-    """Whether the same was done with the payment since the operation was asked for, by others than payonce."""
+def as_much_done_by_others(operation: Operation, *, since: datetime) -> Query[bool]:
+    """Whether others than payonce did the same with the payment since then, or since the operation is there."""
     values = {
+        "id": operation.id,
         "payment_id": operation.payment_id,
         "kind": operation.sent_as or operation.kind,
-        "since": operation.created_at,
+        "since": since,
         "amount_minor": operation.amount_minor,
     }
     return Query(_AS_MUCH_DONE_BY_OTHERS, values, bool)

@@ -78,6 +78,23 @@ async def test_what_was_done_by_hand_meanwhile_is_not_done_again(
     assert (await process.ledger.payment(of.payment_id)).review is not None
 
 
+@pytest.mark.parametrize("tried", [True, False])
+@pytest.mark.parametrize("kind", BY_HAND)
+async def test_a_clock_that_went_ahead_as_it_was_asked_for_does_not_hide_what_was_done_by_hand(
+    process: Process, connector: FakeConnector, kind: OperationKind, tried: bool
+) -> None:
+    create, of = await stands_unsent(process, kind)
+    if tried:
+        await process.attempt(of)
+    query = "UPDATE operations SET created_at = now() + :ahead WHERE id = :id"
+    await process.ledger.rows(query, ahead=timedelta(hours=1), id=of.id)
+    await by_hand(process, create, kind, AMOUNT)
+    connector.answers["send"] = approval(of)
+    before = sends(connector)
+    assert await process.attempt(of) == NothingSent(DONE_BY_OTHERS, may_retry=True, no_attempt=not tried)
+    assert sends(connector) == before
+
+
 @pytest.mark.parametrize("kind", BY_HAND)
 async def test_another_amount_is_something_else(
     process: Process, connector: FakeConnector, kind: OperationKind
@@ -158,10 +175,14 @@ async def test_what_gave_back_a_late_success_by_hand_is_something_else(
     assert (await ledger.operation(refund.id)).status is O.SUCCEEDED
 
 
+@pytest.mark.parametrize("heard_first", [True, False])
 async def test_what_gave_back_a_late_capture_by_hand_is_not_given_back_again(
-    process: Process, connector: FakeConnector
+    process: Process, connector: FakeConnector, heard_first: bool
 ) -> None:
-    """Of the same charge as what was captured in time: nobody says which of the two was meant."""
+    """Of the same charge as what was captured in time: nobody says which of the two was meant.
+
+    `heard_first`: of the refund, before the acquirer said that it had captured.
+    """
     connector.capabilities = replace(CAPABILITIES, reversal_by_reference=False)
     ledger, recorder = process.ledger, process.ledger.recorder()
     paid = await ledger.add_payment(S.PARTIALLY_CAPTURED, amount_captured_minor=700)
@@ -171,12 +192,15 @@ async def test_what_gave_back_a_late_capture_by_hand_is_not_given_back_again(
     capture = await ledger.add_operation(paid, K.CAPTURE, amount_minor=AMOUNT)
     await recorder.record(subject(capture), attempt=1, fact=NotProcessed(FailureCode.NOT_PROCESSED))
     abilities = connector.capabilities.abilities(K.CAPTURE)
+    if heard_first:
+        await by_hand(process, create, K.REFUND, AMOUNT)
     await recorder.record(subject(capture), attempt=1, fact=approval(capture), abilities=abilities)
     case = await ledger.operation(IDS.reversal(reference=f"{capture.id}-1"))
-    assert await process.attempt(case) == NothingSent("not_sent", may_retry=True)
-    await by_hand(process, create, K.REFUND, AMOUNT)
+    if not heard_first:
+        assert await process.attempt(case) == NothingSent("not_sent", may_retry=True)
+        await by_hand(process, create, K.REFUND, AMOUNT)
     before = sends(connector)
-    assert await process.attempt(case) == NothingSent(DONE_BY_OTHERS, may_retry=True)
+    assert await process.attempt(case) == NothingSent(DONE_BY_OTHERS, may_retry=True, no_attempt=heard_first)
     assert sends(connector) == before
     assert (await ledger.operation(case.id)).review_at is not None
     await decide(ledger, case, Verdict.REVERSED)
