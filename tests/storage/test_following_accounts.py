@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from payonce.accounts import Accounts, Source
 from payonce.connectors import registry
@@ -108,9 +109,9 @@ async def test_an_account_is_told_heard_once_a_minute(ledger: Ledger, accounts: 
     await accounts.begin()
     accounts.heard("of the settings")
     for at in ("now() - interval '59 seconds'", "now() - interval '61 seconds'"):
-        await ledger.rows(f"UPDATE connector_accounts SET heard_at = {at}")
-        ((before,),) = await ledger.rows("SELECT heard_at FROM connector_accounts")
         async with ledger.database.transaction() as connection:
+            query = text(f"UPDATE connector_accounts SET heard_at = {at} RETURNING heard_at")
+            before = (await connection.execute(query)).scalar_one()
             await store.heard(connection, "acct_1")
         ((after, version),) = await ledger.rows("SELECT heard_at, version FROM connector_accounts")
         assert (after > before, version) == ("61" in at, 1)

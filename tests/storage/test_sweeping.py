@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from payonce.domain.claiming import Release
 from payonce.domain.facts import Unsent
@@ -64,13 +65,13 @@ async def test_the_longest_overdue_comes_first_and_with_its_payment(ledger: Ledg
 
 async def test_each_look_at_an_operation_is_later_than_the_one_before_up_to_a_limit(ledger: Ledger) -> None:
     (due,) = await add_refunds(ledger, 1)
+    query = text("SELECT extract(epoch FROM sweep_at - now()) FROM operations WHERE id = :id")
     pauses = []
     for look in range(40):
         async with ledger.database.transaction() as connection:
             (found,) = await sweeping.dequeue(connection, K.REFUND, limit=1)
+            pauses.append((await connection.execute(query, {"id": due})).scalar_one())  # of the same `now()`
         assert found.sweeps == look + 1
-        query = "SELECT extract(epoch FROM sweep_at - now()) AS pause FROM operations WHERE id = :id"
-        pauses.append(round(float((await ledger.rows(query, id=due))[0].pause)))
         await ledger.rows("UPDATE operations SET sweep_at = now() WHERE id = :id", id=due)
     assert pauses[:6] == [10, 20, 40, 80, 160, 320]
     assert pauses[6:] == [sweeping.LONGEST_PAUSE_S] * 34
@@ -245,9 +246,12 @@ async def test_what_is_over_is_taken_by_one_sweeper(ledger: Ledger) -> None:
 
 
 async def seen_done(ledger: Ledger, of: str, *, ago: timedelta = timedelta()) -> bool:
-    """Temporal says that it is done; earlier looks were so long ago."""
-    await ledger.rows("UPDATE operations SET behind_since = behind_since - CAST(:ago AS interval)", ago=ago)
+    """Temporal says that it is done; the first look that found so, if there was one, was so long ago."""
+    earlier = text(
+        "UPDATE operations SET behind_since = now() - CAST(:ago AS interval) WHERE behind_since IS NOT NULL"
+    )
     async with ledger.database.transaction() as connection:
+        await connection.execute(earlier, {"ago": ago})
         return await sweeping.is_behind(connection, of, behind_for=timedelta(seconds=60))
 
 
@@ -255,7 +259,7 @@ async def test_postgres_is_behind_when_that_was_seen_twice_a_minute_apart(ledger
     (refund,) = await add_refunds(ledger, 1)
     assert not await seen_done(ledger, refund)
     assert not await seen_done(ledger, refund, ago=timedelta(seconds=59))
-    assert await seen_done(ledger, refund, ago=timedelta(seconds=1))
+    assert await seen_done(ledger, refund, ago=timedelta(seconds=60))
     assert not await seen_done(ledger, refund, ago=timedelta(minutes=9))  # it runs again: all begins anew
 
 

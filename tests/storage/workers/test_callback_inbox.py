@@ -296,11 +296,11 @@ async def test_what_stays_undeliverable_is_tried_ever_more_seldom(
     await inbox.receive(UPI, told(await create_of(ledger)), accounts=AT)
     await inbox.drain()
     for sweeps in range(1, 4):
-        await ledger.rows("UPDATE callbacks SET sweep_at = now()")
+        ((due,),) = await ledger.rows("UPDATE callbacks SET sweep_at = now() RETURNING sweep_at")
         await inbox.sweep(limit=10)
-        found = await ledger.rows("SELECT sweeps, sweep_at - now() AS pause FROM callbacks")
-        assert found[0].sweeps == sweeps
-        assert found[0].pause > timedelta(seconds=2 ** (sweeps) - 1.5)
+        ((found, sweep_at),) = await ledger.rows("SELECT sweeps, sweep_at FROM callbacks")
+        assert found == sweeps
+        assert sweep_at - due > timedelta(seconds=2**sweeps - 1.5)
 
 
 async def test_old_messages_are_forgotten_once_they_were_followed_up(ledger: Ledger) -> None:
