@@ -427,7 +427,7 @@ async def test_what_a_browser_brings_is_in_no_log(visited: Page, capfd: pytest.C
 
 
 async def test_who_waits_is_sent_on_with_the_outcome(visited: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 5.0)
+    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 60.0)
     create, path = await visited.waiting(return_url=None)
 
     async def decided() -> None:
@@ -458,7 +458,7 @@ async def once_more(visited: Page, create: Operation, action: dict[str, str]) ->
 async def test_whom_the_acquirer_wants_once_more_is_led_there_once_and_not_in_circles(
     visited: Page, monkeypatch: pytest.MonkeyPatch, action: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 5.0)
+    monkeypatch.setattr(page, "OUTCOME_WITHIN_S", 60.0)
     create, path = await visited.waiting(fact=replace(asked(), action=FIRST_PAGE))
     asking = asyncio.create_task(once_more(visited, create, action))
     response = await visited.browser.get(path, params={"result": "1"})

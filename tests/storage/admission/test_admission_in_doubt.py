@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from sqlalchemy import text
@@ -40,6 +40,17 @@ async def two_requests_with_the_second_attempt_on_the_wire(
     return [first, second], await shop.on_the_wire()
 
 
+@dataclass
+class Patience:
+    """How long requests wait for their outcome: until the test says that it is over."""
+
+    over: bool = False
+
+    @property
+    def left_s(self) -> float:
+        return 0.0 if self.over else 60.0
+
+
 async def is_sent_once(
     shop: Shop, requests: list["asyncio.Task[Result]"], run: "asyncio.Task[Progress]"
 ) -> None:
@@ -58,9 +69,11 @@ async def test_requests_that_wait_no_longer_leave_what_is_on_the_wire_alone(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first attempt's card, still in memory, passed for the second's right: a third request sent again."""
-    monkeypatch.setattr("api.admission.admission.ANSWER_WITHIN_S", 1.0)
+    patience = Patience()
+    monkeypatch.setattr("api.admission.admission.Deadline", lambda _within_s: patience)
     shop = Shop(ledger, SlowConnector())
     requests, run = await two_requests_with_the_second_attempt_on_the_wire(shop)
+    patience.over = True
     await is_sent_once(shop, requests, run)
 
 

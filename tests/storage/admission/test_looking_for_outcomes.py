@@ -1,10 +1,11 @@
 """How often a request that waits for its own outcome reads the rows: hardly ever while hints arrive."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
 
-from api.admission.waiting import Awaited, Outcomes, Result
+from api.admission.waiting import _LOOK_S, Awaited, Outcomes, Result
 from payonce.domain.facts import Approved, Stage
 from payonce.rights import Right
 from payonce.wakeups import CHANNEL_OUTCOMES
@@ -64,9 +65,11 @@ async def test_while_hints_arrive_nothing_is_read_for_an_acquirer_that_takes_its
 ) -> None:
     rights = CountedRights()
     shop = shop_of(ledger, rights, hears=True)
+    clock = asyncio.get_running_loop().time
+    began = clock()
     request = await shop.created(1, "req_1")
     await eventually(rights.waited)
-    assert looks.found == []
+    assert len(looks.found) <= int((clock() - began) / _LOOK_S)  # none, but where the machine stood still
     await shop.run()
     result = await request  # although the hint was lost
     assert result.answer is not None
@@ -84,7 +87,10 @@ async def test_without_hints_the_rows_are_looked_at_in_each_turn(ledger: Ledger,
     assert (await request).answer is not None
 
 
-async def test_a_wake_up_is_followed_by_a_look_at_once(ledger: Ledger, looks: Looks) -> None:
+async def test_a_wake_up_is_followed_by_a_look_at_once(
+    ledger: Ledger, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.admission.waiting._POLL_S", 60.0)  # nothing but a wake-up ends a turn
     rights = CountedRights()
     shop = shop_of(ledger, rights, hears=True)
     request = await shop.created(1, "req_1")
@@ -97,4 +103,5 @@ async def test_a_wake_up_is_followed_by_a_look_at_once(ledger: Ledger, looks: Lo
     assert looks.found[0] is None
     assert rights.turns == 1
     await shop.run()
+    shop.runtime.wakeups.wake(shop.payment_id)
     assert (await request).answer is not None

@@ -168,6 +168,7 @@ async def test_where_nobody_answers_the_merchant_chose(ledger: Ledger, silent: A
         0,
         0,
     ]
+    shop.runtime.risk._within_s = 60.0
     shop.provider.answers.set()
     assert body(await shop.paid())["status"] == "captured"
 

@@ -284,13 +284,14 @@ async def test_a_stream_has_one_merchant_s_events_also_where_its_statements_forg
 async def test_every_route_does_its_work_with_what_is_the_merchant_s_own(
     own: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.admission.admission.ANSWER_WITHIN_S", 0.5)  # nobody captures or voids here
-    answers = [(route, ask, await own.ask(route, ask, own.ids)) for route, ask in ASKED]
-    wrong = [
-        f"{route}: {got.status_code} {got.text}"
-        for route, ask, got in answers
-        if got.status_code != ask.answer
-    ]
+    wrong = []
+    for route, ask in ASKED:
+        with monkeypatch.context() as impatient:
+            if ask.answer == httpx.codes.ACCEPTED:  # nobody captures or voids here
+                impatient.setattr("api.admission.admission.ANSWER_WITHIN_S", 0.5)
+            got = await own.ask(route, ask, own.ids)
+        if got.status_code != ask.answer:
+            wrong.append(f"{route}: {got.status_code} {got.text}")
     assert not wrong, "\n".join(wrong)
 
 
