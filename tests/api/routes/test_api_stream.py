@@ -77,7 +77,7 @@ class Reading:
         async def has() -> bool:
             return text in self.text
 
-        await eventually(has, 20)
+        await eventually(has)
 
     async def has(self, count: int) -> list[dict[str, str]]:
         """The events, once there are so many."""
@@ -85,14 +85,14 @@ class Reading:
         async def has() -> bool:
             return len(self.events) >= count
 
-        await eventually(has, 20)
+        await eventually(has)
         return self.events
 
     async def end(self) -> None:
         async def has_ended() -> bool:
             return self.ended
 
-        await eventually(has_ended, 20)
+        await eventually(has_ended)
 
     @property
     def events(self) -> list[dict[str, str]]:
@@ -282,7 +282,7 @@ async def test_a_watcher_that_breaks_while_it_is_ended_ends_nobody_who_follows_i
         async def nobody_follows() -> bool:
             return server.followers == 0
 
-        await eventually(nobody_follows, 20)
+        await eventually(nobody_follows)
     async with server.stream(merchant) as reading:
         breaking.set()
         await broken.wait()
@@ -322,7 +322,7 @@ class Looks:
         async def twice() -> bool:
             return self.count >= before + 2
 
-        await eventually(twice, 20)
+        await eventually(twice)
 
 
 @pytest.fixture

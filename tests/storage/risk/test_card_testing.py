@@ -161,12 +161,14 @@ async def test_a_flushed_redis_is_not_an_empty_one_and_is_refilled_from_postgres
 
 async def test_without_redis_rules_that_count_say_nothing_and_amounts_still_hold(redis: Redis) -> None:
     away = Redis(port=1, retry=None)
-    book = RuleBook(VelocityCounts(away, None))  # type: ignore[arg-type]
+    counts = VelocityCounts(away, None)  # type: ignore[arg-type]
+    book = RuleBook(counts)
     view = Till(redis).view(with_one_card()[0], 1)
     with pytest.raises(NoVerdict):
         await book.ask(view, {})
     over = {"name": "large", "verdict": "block", "amount_over": 500, "currency": "INR"}
     assert (await book.ask(view, {"rules": [over]})).reasons == ("large",)
+    await counts.close()
     await away.aclose()
 
 
