@@ -221,7 +221,7 @@ async def test_every_question_of_the_page_finds_what_it_asks_for(scene: Scene, s
             await eventually(lambda question=question: finds(question), PASSES_WITHIN_S)
         return True
 
-    await eventually(finds_what_passes, 60.0)
+    await eventually(finds_what_passes, 180.0)
     for question in LISTED.keys() - set(passing):
         await eventually(lambda question=question: finds(question))
 
