@@ -28,6 +28,7 @@ _PATIENT: dict[tuple[str, str], Any] = {
     ("payonce.rights", "SEND_WITHIN_S"): SEND_PATIENT_S,
     ("payonce.claims", "GIVE_BACK_WITHIN_S"): PATIENT_S,
     ("payonce.paying", "TAKE_WITHIN_S"): PATIENT_S,
+    ("payonce.storage.standby", "LOOKED_WITHIN_S"): PATIENT_S,
     ("payonce.wakeups", "_PUBLISH_TIMEOUT_S"): PATIENT_S,
     ("payonce.runtime", "REDIS_TIMEOUT_S"): PATIENT_S,
     ("payonce.accounts", "IDENTIFY_WITHIN_S"): PATIENT_S,
