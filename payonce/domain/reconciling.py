@@ -103,9 +103,7 @@ class Ours:
     operation: Operation
     attempt: Attempt
     release: Operation | None = None  # what undoes it, where it succeeded after its failure
-    besides_minor: int = (
-        0  # captured late of its payment, and refunded by us: in none of the payment's amounts
-    )
+    besides_minor: int = 0  # captured late, and refunded by us: in none of the payment's amounts
 
     @property
     def kind(self) -> OperationKind:
