@@ -68,7 +68,7 @@ async def test_what_was_done_by_hand_meanwhile_is_not_done_again(
     create, of = await stands_unsent(process, kind)
     if tried:
         assert await process.attempt(of) == NothingSent("not_sent", may_retry=True)
-    query = "UPDATE operations SET created_at = created_at + :later WHERE id = :id"
+    query = "UPDATE operations SET created_at = now() + :later WHERE id = :id"
     await process.ledger.rows(query, later=timedelta(hours=asked_h), id=of.id)
     await by_hand(process, create, kind, AMOUNT)
     connector.answers["send"] = approval(of)
